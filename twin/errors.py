@@ -1,0 +1,51 @@
+"""Every error that stemtwin raises on purpose.
+
+::
+
+    StemtwinError
+    ├── UnknownNameError    (KeyError)      a name that no registry holds; says which name was probably meant
+    ├── SettingsError       (ValueError)    a setting, or a combination of settings, that makes no sense
+    ├── SamplingError       (ValueError)    a grid that cannot hold what was asked of it
+    ├── StructureFileError  (ValueError)    a structure that cannot be read or built
+    ├── InstrumentError     (RuntimeError)  a command that the instrument refuses; its state is unchanged
+    ├── DatasetError        (OSError)       data that cannot be fetched, verified, built or written
+    └── SubmissionError     (ValueError)    a submission that is refused before it is scored
+
+A message says what is wrong (name, value, unit), the limit with the numbers that made it, and the repair.
+"""
+
+
+class StemtwinError(Exception):
+    """Base of every error that stemtwin raises on purpose."""
+
+
+class UnknownNameError(StemtwinError, KeyError):
+    """A name that no registry holds."""
+
+    def __str__(self) -> str:
+        """Return the message as it was given (KeyError would print its repr)."""
+        return str(self.args[0]) if self.args else ""
+
+
+class SettingsError(StemtwinError, ValueError):
+    """A setting, or a combination of settings, that makes no sense."""
+
+
+class SamplingError(StemtwinError, ValueError):
+    """A grid that cannot hold what was asked of it."""
+
+
+class StructureFileError(StemtwinError, ValueError):
+    """A structure that cannot be read or built."""
+
+
+class InstrumentError(StemtwinError, RuntimeError):
+    """A command that the instrument refuses; its state is unchanged."""
+
+
+class DatasetError(StemtwinError, OSError):
+    """Data that cannot be fetched, verified, built or written."""
+
+
+class SubmissionError(StemtwinError, ValueError):
+    """A submission that is refused before it is scored."""

@@ -1,0 +1,32 @@
+"""The ground floor: formulas on arrays, in angstrom, eV, volt and radian. It imports numpy, scipy and numba, nothing else.
+
+Conventions (each has a test in ``tests/physics/test_conventions.py``)
+----------------------------------------------------------------------
+* Arrays are ``[y, x]``, scans ``[iy, ix]``, stacks ``(..., ny, nx)``. Shapes, samplings and extents are (y, x); points and atoms are (x, y[, z]).
+* The beam travels along +z; z = 0 is the entrance face; slices are listed from the entrance face on.
+* The origin of FFTs is at [0, 0]. The forward transform is exp(-2 pi i k.r). k = theta / lambda, without 2 pi.
+* transmission = exp(+i sigma V); propagator = exp(-i pi lambda k^2 dz); probe = A exp(-i chi).
+* chi = (2 pi / lambda) sum C_nm alpha^(n+1) / (n+1) cos(m (phi - phi_nm)), phi = atan2(ky, kx), from +x to +y. C10 > 0 is overfocus;
+  C10 = 0 focuses on the entrance face; a vacuum of thickness d in front equals C10 + d; ``defocus`` is -C10.
+* A specimen tilted by (ty, tx) multiplies the propagator by exp(+2 pi i dz (kx tan tx + ky tan ty)): an atom at depth z appears at x + z tan tx.
+* Band limit: k < (1 - 1e-6) (2/3) / (2 max(dx, dy)), on the transmission and the propagator, never on the potential.
+* Apertures and detectors are antialiased: a reciprocal pixel counts by its covered fraction. Without: pixel masks, inner <= theta < outer.
+* A signal is the fraction of the incident beam that a detector collects.
+* Kernels draw no random numbers; whoever needs them passes a ``numpy.random.Generator``.
+
+======================== ==================================================================================
+File                     What is in it
+======================== ==================================================================================
+``electrons.py``         wavelength, interaction constant, velocity, largest energy transfer
+``grids.py``             ``Grid``: shape, extent, frequencies, band limit
+``aberrations.py``       ``Aberrations`` C10 to C56, chi, Cartesian and Haider notation
+``probe.py``             aperture, covered fractions, incident amplitudes
+``coherence.py``         source size, focal spread
+``scattering_factors.py`` Kirkland's and Lobato's electron scattering factors
+``potential.py``         slices, projected potential, transmission
+``phonons.py``           thermal displacements
+``collection.py``        what detectors weigh: annuli and segments
+``noise.py``             counting electrons
+``engine/``              multislice, imaging operator
+======================== ==================================================================================
+"""

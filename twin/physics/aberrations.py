@@ -1,0 +1,216 @@
+r"""Coherent axial aberrations to fifth order, in Krivanek's polar notation.
+
+.. math:: \chi(\alpha, \phi) = \frac{2\pi}{\lambda} \sum_{nm} C_{nm} \frac{\alpha^{n+1}}{n+1} \cos m(\phi - \phi_{nm})
+
+Source: Krivanek, Dellby, Lupini, Ultramicroscopy 78 (1999) 1; Haider's notation: Uhlemann and Haider, Ultramicroscopy 72 (1998) 109.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+
+from stemtwin.twin.errors import SettingsError
+
+ORDERS = tuple((n, m) for n in range(1, 6) for m in range(n + 2) if (n + m) % 2)
+"""Pairs (n, m) of every axial aberration C_nm to fifth order."""
+
+HAIDER = {
+    "C1": ("C10", 1), "A1": ("C12", 1), "B2": ("C21", 3), "A2": ("C23", 1), "C3": ("C30", 1), "S3": ("C32", 4), "A3": ("C34", 1),
+    "B4": ("C41", 5), "D4": ("C43", 5), "A4": ("C45", 1), "C5": ("C50", 1), "S5": ("C52", 6), "R5": ("C54", 6), "A5": ("C56", 1),
+}  # fmt: skip
+"""Haider's name -> (Krivanek's name, C_nm divided by Haider's coefficient)."""
+
+MIXED = ("B2", "S3", "B4", "D4", "S5", "R5")
+"""Haider's coefficients whose angle changes sign in the printed expansion."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aberrations:
+    """Coefficients C_nm in A and their azimuths phi_nm in rad, all zero by default.
+
+    C10 > 0 is overfocus (``defocus`` is -C10); C12 is twofold astigmatism, C21 coma, C23 threefold astigmatism, C30 spherical aberration.
+    A negative C_nm with m > 0 is the same aberration turned by pi/m.
+
+    Raises
+    ------
+    SettingsError
+        A coefficient or an angle is not a finite number.
+    """
+
+    C10: float = 0.0
+    C12: float = 0.0
+    phi12: float = 0.0
+    C21: float = 0.0
+    phi21: float = 0.0
+    C23: float = 0.0
+    phi23: float = 0.0
+    C30: float = 0.0
+    C32: float = 0.0
+    phi32: float = 0.0
+    C34: float = 0.0
+    phi34: float = 0.0
+    C41: float = 0.0
+    phi41: float = 0.0
+    C43: float = 0.0
+    phi43: float = 0.0
+    C45: float = 0.0
+    phi45: float = 0.0
+    C50: float = 0.0
+    C52: float = 0.0
+    phi52: float = 0.0
+    C54: float = 0.0
+    phi54: float = 0.0
+    C56: float = 0.0
+    phi56: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, (int, float, np.floating, np.integer)) or not math.isfinite(value):
+                unit = "rad" if field.name.startswith("phi") else "A"
+                message = f"{field.name}={value!r} is not a finite number of {unit}. Give a number."
+                raise SettingsError(message)
+            object.__setattr__(self, field.name, float(value))
+
+    @property
+    def defocus(self) -> float:
+        """Underfocus, A: -C10."""
+        return -self.C10
+
+    def cartesian(self) -> dict[str, float]:
+        """Return C10, C12a, C12b, ... in A, with C_nm,a = C_nm cos(m phi_nm) and C_nm,b = C_nm sin(m phi_nm)."""
+        out = {}
+        for n, m in ORDERS:
+            value = getattr(self, f"C{n}{m}")
+            if m == 0:
+                out[f"C{n}0"] = value
+            else:
+                angle = m * getattr(self, f"phi{n}{m}")
+                out[f"C{n}{m}a"], out[f"C{n}{m}b"] = value * math.cos(angle), value * math.sin(angle)
+        return out
+
+    @classmethod
+    def from_cartesian(cls, **coefficients: float) -> Self:
+        """Return the aberrations with given C10, C12a, C12b, C21a, ... in A; what is not given is zero.
+
+        Raises
+        ------
+        SettingsError
+            A name is no Cartesian coefficient.
+        """
+        polar = {}
+        for n, m in ORDERS:
+            if m == 0:
+                polar[f"C{n}0"] = coefficients.pop(f"C{n}0", 0.0)
+            else:
+                a, b = coefficients.pop(f"C{n}{m}a", 0.0), coefficients.pop(f"C{n}{m}b", 0.0)
+                polar[f"C{n}{m}"], polar[f"phi{n}{m}"] = math.hypot(a, b), math.atan2(b, a) / m
+        if coefficients:
+            message = f"{', '.join(coefficients)}: no Cartesian aberration coefficient has such a name. Use C10, C12a, C12b, C21a, ... C56b."
+            raise SettingsError(message)
+        return cls(**polar)
+
+    def to_haider(self, *, conjugate_mixed: bool = False) -> dict[str, complex]:
+        """Return the complex coefficients C1, A1, B2, A2, C3, S3, A3, B4, D4, A4, C5, S5, R5, A5 of Uhlemann and Haider, A.
+
+        Parameters
+        ----------
+        conjugate_mixed : bool
+            The angles of the mixed terms (B2, S3, B4, D4, S5, R5) are -m phi_nm in the printed expansion; with True they are +m phi_nm,
+            as clients write them that conjugate these terms.
+        """
+        out = {}
+        for name, (krivanek, factor) in HAIDER.items():
+            m = int(krivanek[2])
+            sign = -1 if name in MIXED and not conjugate_mixed else 1
+            angle = sign * m * (getattr(self, f"phi{krivanek[1:]}") if m else 0.0)
+            out[name] = getattr(self, krivanek) / factor * complex(math.cos(angle), math.sin(angle))
+        return out
+
+    @classmethod
+    def from_haider(cls, coefficients: Mapping[str, complex], *, conjugate_mixed: bool = False) -> Self:
+        """Return the aberrations of complex coefficients in A by Uhlemann and Haider's names; see :meth:`to_haider`.
+
+        Raises
+        ------
+        SettingsError
+            A name is none of Haider's, or C1, C3 or C5 is not real.
+        """
+        polar = {}
+        for name, value in coefficients.items():
+            if name not in HAIDER:
+                message = f"{name!r} is no aberration in Haider's notation. Use one of {', '.join(HAIDER)}."
+                raise SettingsError(message)
+            krivanek, factor = HAIDER[name]
+            value = complex(value)
+            m = int(krivanek[2])
+            if m == 0:
+                if value.imag:
+                    message = f"{name}={value} A has an imaginary part, but it is round. Give a real number."
+                    raise SettingsError(message)
+                polar[krivanek] = factor * value.real
+            else:
+                sign = -1 if name in MIXED and not conjugate_mixed else 1
+                polar[krivanek] = factor * abs(value)
+                polar[f"phi{krivanek[1:]}"] = sign * math.atan2(value.imag, value.real) / m
+        return cls(**polar)
+
+
+def _terms(aberrations: Aberrations) -> list[tuple[int, int, float, float]]:
+    terms = []
+    for n, m in ORDERS:
+        value = getattr(aberrations, f"C{n}{m}")
+        if value:
+            terms.append((n, m, value, getattr(aberrations, f"phi{n}{m}") if m else 0.0))
+    return terms
+
+
+def chi(aberrations: Aberrations, ky: np.ndarray, kx: np.ndarray, wavelength: float) -> np.ndarray:
+    """Return the aberration phase.
+
+    Parameters
+    ----------
+    aberrations : Aberrations
+        Coefficients, A and rad.
+    ky, kx : ndarray
+        Spatial frequencies that broadcast, 1/A.
+    wavelength : float
+        A.
+
+    Returns
+    -------
+    ndarray
+        chi, rad, float64; the probe's amplitude is A exp(-i chi).
+    """
+    alpha = wavelength * np.hypot(ky, kx)
+    phi = np.arctan2(ky, kx)
+    total = np.zeros(np.broadcast_shapes(np.shape(ky), np.shape(kx)))
+    for n, m, value, angle in _terms(aberrations):
+        term = value / (n + 1) * alpha ** (n + 1)
+        total = total + (term * np.cos(m * (phi - angle)) if m else term)
+    return 2 * np.pi / wavelength * total
+
+
+def blur_radius(aberrations: Aberrations, semiangle: float, *, samples: int = 24) -> float:
+    """Return how far the aberrations throw a ray inside the aperture, A: the largest abs(grad chi) lambda / (2 pi) on polar samples.
+
+    Parameters
+    ----------
+    aberrations : Aberrations
+        Coefficients, A and rad.
+    semiangle : float
+        Convergence semi-angle, rad.
+    samples : int
+        Radii sampled; four times as many azimuths.
+    """
+    alpha = semiangle * np.linspace(0, 1, samples + 1)[1:, None]
+    phi = 2 * np.pi * np.arange(4 * samples) / (4 * samples)
+    radial, azimuthal = np.zeros((samples, 4 * samples)), np.zeros((samples, 4 * samples))
+    for n, m, value, angle in _terms(aberrations):
+        radial = radial + value * alpha**n * np.cos(m * (phi - angle))
+        azimuthal = azimuthal - value * alpha**n * m / (n + 1) * np.sin(m * (phi - angle))
+    return float(np.hypot(radial, azimuthal).max())

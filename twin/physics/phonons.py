@@ -1,0 +1,56 @@
+"""Thermal motion: independent Gaussian displacements of each atom (Einstein), Debye's mean square displacement."""
+
+import math
+
+import numpy as np
+from scipy.integrate import quad
+
+BOLTZMANN = 8.617333262e-5
+"""eV/K."""
+HBAR2_PER_U = 41.8015929e-4
+"""hbar^2 / u, eV A^2."""
+
+
+def displacements(sigma: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw one frozen-phonon configuration.
+
+    Parameters
+    ----------
+    sigma : ndarray
+        Root mean square displacement of each atom along one axis, A, shape (n,).
+    rng : numpy.random.Generator
+        The only source of randomness.
+
+    Returns
+    -------
+    ndarray
+        Displacements (x, y, z), A, shape (n, 3).
+    """
+    return np.asarray(sigma, dtype=float)[:, None] * rng.standard_normal((len(sigma), 3))
+
+
+def debye_waller(sigma: float, g2: np.ndarray) -> np.ndarray:
+    """Return exp(-B g^2 / 4) = exp(-2 pi^2 sigma^2 g^2), the factor on f of an atom that moves by ``sigma`` (1-D rms, A); g2 in 1/A^2."""
+    return np.exp(-2 * (math.pi * sigma) ** 2 * np.asarray(g2))
+
+
+def debye_sigma(mass: float, debye_temperature: float, temperature: float) -> float:
+    """Return the 1-D root mean square displacement of Debye's model.
+
+    Parameters
+    ----------
+    mass : float
+        Atomic mass, u.
+    debye_temperature, temperature : float
+        K.
+
+    Returns
+    -------
+    float
+        sqrt of (3 hbar^2 / (M k theta)) [1/4 + (T/theta)^2 int_0^(theta/T) x / (e^x - 1) dx], A (Willis and Pryor, Thermal Vibrations in
+        Crystallography, eq. 4.43).
+    """
+    integral = 0.0
+    if temperature > 0:
+        integral = (temperature / debye_temperature) ** 2 * quad(lambda x: x / math.expm1(x) if x else 1.0, 0, debye_temperature / temperature)[0]
+    return math.sqrt(3 * HBAR2_PER_U / (mass * BOLTZMANN * debye_temperature) * (0.25 + integral))

@@ -1,0 +1,127 @@
+"""The incident wave: aperture, covered fractions of reciprocal pixels, Fourier amplitudes of the probe."""
+
+import math
+
+import numpy as np
+
+from stemtwin.twin.physics.aberrations import Aberrations, chi
+
+
+def _quadrant_area(x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:
+    """Area of a disc about 0 inside the rectangle from 0 to (x, y), signed by the signs of x and y."""
+    sign = np.sign(x) * np.sign(y)
+    x, y = np.minimum(np.abs(x), radius), np.minimum(np.abs(y), radius)
+    corner = np.sqrt(np.maximum(radius**2 - y**2, 0))  # the disc's edge leaves the rectangle's top here
+
+    def segment(u: np.ndarray) -> np.ndarray:
+        return 0.5 * (u * np.sqrt(np.maximum(radius**2 - u**2, 0)) + radius**2 * np.arcsin(np.clip(u / radius, -1, 1)))
+
+    cut = y * corner + segment(x) - segment(corner)
+    return sign * np.where(x <= corner, x * y, cut)
+
+
+def disc_coverage(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], radius: float) -> np.ndarray:
+    """Return which fraction of each pixel a disc about the origin covers, exactly.
+
+    Parameters
+    ----------
+    ky, kx : ndarray
+        Centres of the pixels, broadcastable, 1/A.
+    pixel : tuple of float
+        Sides of a pixel (dky, dkx), 1/A.
+    radius : float
+        Radius of the disc, 1/A.
+
+    Returns
+    -------
+    ndarray
+        Fractions in [0, 1], float64; their sum times the pixel's area is the disc's area.
+    """
+    ky, kx = np.broadcast_arrays(ky, kx)
+    if radius <= 0:
+        return np.zeros(ky.shape)
+    distance, half = np.hypot(ky, kx), 0.5 * math.hypot(*pixel)
+    out = (distance <= radius - half).astype(float)
+    edge = np.abs(distance - radius) < half if radius > half else distance < radius + half
+    y0, y1 = ky[edge] - pixel[0] / 2, ky[edge] + pixel[0] / 2
+    x0, x1 = kx[edge] - pixel[1] / 2, kx[edge] + pixel[1] / 2
+    area = (
+        _quadrant_area(x1, y1, radius) - _quadrant_area(x0, y1, radius) - _quadrant_area(x1, y0, radius) + _quadrant_area(x0, y0, radius)
+    )
+    out[edge] = np.clip(area / (pixel[0] * pixel[1]), 0, 1)
+    return out
+
+
+def aperture(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], radius: float, *, antialias: bool = True) -> np.ndarray:
+    """Return the aperture's amplitude on reciprocal pixels.
+
+    Parameters
+    ----------
+    ky, kx : ndarray
+        Centres of the pixels, broadcastable, 1/A.
+    pixel : tuple of float
+        Sides of a pixel (dky, dkx), 1/A.
+    radius : float
+        alpha / lambda, 1/A.
+    antialias : bool
+        The covered fraction of each pixel; with False a mask, k <= radius.
+
+    Returns
+    -------
+    ndarray
+        Amplitudes in [0, 1].
+    """
+    if antialias:
+        return disc_coverage(ky, kx, pixel, radius)
+    return (np.hypot(ky, kx) <= radius).astype(float)
+
+
+def amplitudes(
+    ky: np.ndarray,
+    kx: np.ndarray,
+    pixel: tuple[float, float],
+    wavelength: float,
+    semiangle: float,
+    aberrations: Aberrations,
+    *,
+    antialias: bool = True,
+) -> np.ndarray:
+    """Return the Fourier amplitudes of the probe at the origin, a_k = c_k exp(-i chi) / norm.
+
+    Parameters
+    ----------
+    ky, kx : ndarray
+        Spatial frequencies of the beams, 1/A.
+    pixel : tuple of float
+        Sides of the reciprocal pixel (dky, dkx), 1/A.
+    wavelength : float
+        A.
+    semiangle : float
+        Convergence semi-angle, rad.
+    aberrations : Aberrations
+        Coefficients, A and rad.
+    antialias : bool
+        With covered fractions the norm is sqrt(pi (alpha/lambda)^2 / (dky dkx)), the true area: sum abs(a)^2 is then a little below 1, and what is
+        missing are the probe's tails beyond the window. With pixel masks sum abs(a)^2 = 1.
+
+    Returns
+    -------
+    ndarray
+        complex128, the shape of ``ky`` and ``kx``.
+    """
+    radius = semiangle / wavelength
+    weight = aperture(ky, kx, pixel, radius, antialias=antialias)
+    norm = math.pi * radius**2 / (pixel[0] * pixel[1]) if antialias else max(float((weight**2).sum()), 1.0)
+    return weight * np.exp(-1j * chi(aberrations, ky, kx, wavelength)) / math.sqrt(norm)
+
+
+def strehl_ratio(wavelength: float, semiangle: float, aberrations: Aberrations, *, samples: int = 64) -> float:
+    """Return the Strehl ratio of a round aperture: abs(mean exp(-i chi))^2, 1 without aberrations.
+
+    The mean over the disc is taken by Gauss-Legendre nodes in alpha^2 and equidistant azimuths (Born and Wolf, Principles of Optics, section 9.1.3).
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(samples)
+    k = semiangle / wavelength * np.sqrt((nodes + 1) / 2)[:, None]
+    phi = 2 * np.pi * (np.arange(2 * samples) + 0.5) / (2 * samples)
+    field = np.exp(-1j * chi(aberrations, k * np.sin(phi), k * np.cos(phi), wavelength))
+    return float(abs((weights[:, None] / 2 * field).sum() / (2 * samples)) ** 2)

@@ -1,0 +1,85 @@
+"""Electron scattering factors of neutral atoms, by Kirkland's and by Lobato's parametrisation, for electrons at rest.
+
+The coefficients are read from the installed abTEM's tables (which is not imported).
+
+* kirkland: f = sum_3 a / (g^2 + b) + sum_3 c exp(-d g^2)  (Kirkland, Advanced Computing in Electron Microscopy, appendix C)
+* lobato: f = sum_5 a (2 + b g^2) / (1 + b g^2)^2  (Lobato and Van Dyck, Acta Cryst. A 70 (2014) 636)
+
+g = abs(k) in 1/A, f in A. The relativistic mass enters once, in the interaction constant.
+"""
+
+import functools
+import importlib.metadata
+import json
+from pathlib import Path
+
+import numpy as np
+
+from stemtwin.twin.errors import SettingsError, UnknownNameError
+
+PARAMETRIZATIONS = ("kirkland", "lobato")
+
+SYMBOLS = (
+    "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I "
+    "Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr"
+).split()
+"""Chemical symbol by atomic number; 0 is no element."""
+
+
+@functools.cache
+def coefficients(parametrization: str, number: int) -> np.ndarray:
+    """Return the coefficients of one element as abTEM's table lists them: 4 x 3 (kirkland, rows a b c d) or 2 x 5 (lobato, rows a b).
+
+    Raises
+    ------
+    UnknownNameError
+        No such parametrisation.
+    SettingsError
+        The table has no such element.
+    """
+    if parametrization not in PARAMETRIZATIONS:
+        message = f"There is no parametrization named {parametrization!r}. Use one of {', '.join(PARAMETRIZATIONS)}."
+        raise UnknownNameError(message)
+    table = _table(parametrization)
+    symbol = SYMBOLS[number] if 0 < number < len(SYMBOLS) else f"Z={number}"
+    if symbol not in table:
+        message = f"The {parametrization} parametrization has no scattering factor for {symbol}. It holds H (1) to Lr (103)."
+        raise SettingsError(message)
+    out = np.array(table[symbol], dtype=float)
+    out.flags.writeable = False
+    return out
+
+
+@functools.cache
+def _table(parametrization: str) -> dict[str, list[list[float]]]:
+    path = importlib.metadata.distribution("abtem").locate_file(f"abtem/parametrizations/data/{parametrization}.json")
+    return json.loads(Path(str(path)).read_text(encoding="utf-8"))
+
+
+def scattering_factor(parametrization: str, number: int, g2: np.ndarray) -> np.ndarray:
+    """Return the electron scattering factor of a neutral atom at rest.
+
+    Parameters
+    ----------
+    parametrization : str
+        ``"kirkland"`` or ``"lobato"``.
+    number : int
+        Atomic number.
+    g2 : ndarray
+        Squared spatial frequency g^2 = (2 sin(theta/2) / lambda)^2, 1/A^2, any shape.
+
+    Returns
+    -------
+    ndarray
+        f, A, float64.
+    """
+    p = coefficients(parametrization, int(number))
+    g2 = np.asarray(g2, dtype=float)
+    out = np.zeros(g2.shape)
+    if parametrization == "kirkland":
+        for a, b, c, d in p.T:
+            out += a / (g2 + b) + c * np.exp(-d * g2)
+    else:
+        for a, b in p.T:
+            out += a * (2 + b * g2) / (1 + b * g2) ** 2
+    return out

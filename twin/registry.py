@@ -1,0 +1,74 @@
+"""Names for things: one registry per kind of thing (samples, detectors, profiles, tasks, metrics, ...)."""
+
+import difflib
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from stemtwin.twin.errors import SettingsError, UnknownNameError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Things of one kind by name, each with tags, in the order in which they were added.
+
+    Parameters
+    ----------
+    kind : str
+        What the registry holds, in the singular, for its messages: ``"sample"``.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._things: dict[str, T] = {}
+        self._tags: dict[str, tuple[str, ...]] = {}
+
+    def add(self, name: str, thing: T, *tags: str) -> T:
+        """Add a thing under a new name and return it.
+
+        Raises
+        ------
+        SettingsError
+            The name is taken.
+        """
+        if name in self._things:
+            message = f"There is a {self.kind} named {name!r} already. Choose another name."
+            raise SettingsError(message)
+        self._things[name] = thing
+        self._tags[name] = tags
+        return thing
+
+    def register(self, name: str, *tags: str) -> Callable[[T], T]:
+        """Return a decorator that adds what it decorates under ``name``."""
+        return lambda thing: self.add(name, thing, *tags)
+
+    def names(self, tag: str | None = None) -> tuple[str, ...]:
+        """Return the names, in order, of all things or of those with one tag."""
+        return tuple(name for name in self._things if tag is None or tag in self._tags[name])
+
+    def tags(self, name: str) -> tuple[str, ...]:
+        """Return the tags of a name."""
+        self[name]
+        return self._tags[name]
+
+    def __getitem__(self, name: str) -> T:
+        """Return the thing of that name; raise UnknownNameError with the likeliest name otherwise."""
+        try:
+            return self._things[name]
+        except KeyError:
+            near = difflib.get_close_matches(str(name), self._things, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(self._things) or 'none'}."
+            message = f"There is no {self.kind} named {name!r}. {hint}"
+            raise UnknownNameError(message) from None
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether the name is known."""
+        return name in self._things
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        return iter(self._things)
+
+    def __len__(self) -> int:
+        """Return how many things there are."""
+        return len(self._things)
