@@ -1,0 +1,61 @@
+"""Checks of numbers that people type, each with one clear sentence."""
+
+import math
+from numbers import Real
+
+from stemtwin.twin.errors import SettingsError
+
+
+def number(
+    name: str, value: object, unit: str, *, low: float = -math.inf, high: float = math.inf, above: float | None = None, repair: str = ""
+) -> float:
+    """Return a finite number within limits as a float.
+
+    Parameters
+    ----------
+    name, unit : str
+        For the message.
+    value : object
+        What was given.
+    low, high : float
+        Smallest and largest value allowed.
+    above : float, optional
+        The value must be greater than this.
+    repair : str
+        What to do instead; by default the limits are named.
+
+    Raises
+    ------
+    SettingsError
+        It is not a number, not finite, or outside the limits.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        message = f"{name}={value!r} is not a finite number of {unit}. {repair or 'Give a number.'}"
+        raise SettingsError(message)
+    value = float(value)
+    if value < low or value > high or (above is not None and value <= above):
+        limits = [f"at least {low:g}"] if low > -math.inf else []
+        limits += [f"above {above:g}"] if above is not None else []
+        limits += [f"at most {high:g}"] if high < math.inf else []
+        message = f"{name}={value:g} {unit} is out of range: it must be {' and '.join(limits)} {unit}. {repair}".rstrip()
+        raise SettingsError(message)
+    return value
+
+
+def pair(name: str, value: object, unit: str, *, above: float | None = None) -> tuple[float, float]:
+    """Return two finite numbers as floats; see :func:`number`."""
+    try:
+        first, second = value  # type: ignore[misc]
+    except (TypeError, ValueError):
+        message = f"{name}={value!r} is not a pair of numbers of {unit}. Give two numbers."
+        raise SettingsError(message) from None
+    return number(f"{name}[0]", first, unit, above=above), number(f"{name}[1]", second, unit, above=above)
+
+
+def whole(name: str, value: object, *, low: int, high: int | None = None) -> int:
+    """Return a whole number within limits as an int; raise SettingsError otherwise."""
+    if isinstance(value, bool) or not isinstance(value, Real) or value != int(value) or value < low or (high is not None and value > high):
+        top = f" to {high}" if high is not None else " or more"
+        message = f"{name}={value!r} must be a whole number, {low}{top}."
+        raise SettingsError(message)
+    return int(value)

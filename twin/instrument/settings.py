@@ -1,0 +1,143 @@
+"""The beam, and potentials given as arrays: frozen settings in the units that people use."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument import checks
+from stemtwin.twin.physics import electrons
+from stemtwin.twin.physics.aberrations import Aberrations
+
+LOWEST_ENERGY_EV = 1e3
+
+
+def _energy(value: object) -> float:
+    return checks.number("energy_ev", value, "eV", low=LOWEST_ENERGY_EV, high=3e6, repair="Did you pass keV?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beam:
+    """A convergent electron beam.
+
+    Parameters
+    ----------
+    energy_ev : float
+        Beam energy, eV.
+    semiangle_mrad : float
+        Convergence semi-angle, mrad.
+    aberrations : Aberrations
+        Coefficients, A and rad.
+    source_size_angstrom : float
+        Standard deviation of the source's image on the specimen, A.
+    focal_spread_angstrom : float
+        Standard deviation of C10, A.
+
+    Raises
+    ------
+    SettingsError
+        A number is out of range.
+    """
+
+    energy_ev: float
+    semiangle_mrad: float
+    aberrations: Aberrations = field(default_factory=Aberrations)
+    source_size_angstrom: float = 0.0
+    focal_spread_angstrom: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        object.__setattr__(self, "energy_ev", _energy(self.energy_ev))
+        object.__setattr__(
+            self, "semiangle_mrad", checks.number("semiangle_mrad", self.semiangle_mrad, "mrad", above=0, high=150, repair="Did you pass rad?")
+        )
+        if not isinstance(self.aberrations, Aberrations):
+            message = f"aberrations={self.aberrations!r} is no Aberrations. Use st.Aberrations(C10=-50.0)."
+            raise SettingsError(message)
+        for name in ("source_size_angstrom", "focal_spread_angstrom"):
+            object.__setattr__(self, name, checks.number(name, getattr(self, name), "A", low=0, high=1e4))
+
+    @property
+    def wavelength_angstrom(self) -> float:
+        """Relativistic wavelength, A."""
+        return electrons.wavelength(self.energy_ev)
+
+    @property
+    def semiangle_rad(self) -> float:
+        """Convergence semi-angle, rad."""
+        return self.semiangle_mrad * 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaneWave:
+    """A parallel beam along +z of unit amplitude.
+
+    Parameters
+    ----------
+    energy_ev : float
+        Beam energy, eV.
+
+    Raises
+    ------
+    SettingsError
+        The energy is out of range.
+    """
+
+    energy_ev: float
+
+    def __post_init__(self) -> None:
+        """Check the number."""
+        object.__setattr__(self, "energy_ev", _energy(self.energy_ev))
+
+    @property
+    def wavelength_angstrom(self) -> float:
+        """Relativistic wavelength, A."""
+        return electrons.wavelength(self.energy_ev)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PotentialSlices:
+    """Projected potentials that stand for a sample; periodic in x and y.
+
+    Parameters
+    ----------
+    array : array_like
+        Projected potential of each slice, V A, shape (n, ny, nx).
+    sampling_angstrom : tuple of float
+        Distance between points (dy, dx), A.
+    z_angstrom : array_like
+        Depth of each slice from the entrance face, A, shape (n,), increasing, not negative.
+
+    Raises
+    ------
+    SettingsError
+        Shapes do not fit, numbers are not finite, or the depths do not increase.
+    """
+
+    array: np.ndarray
+    sampling_angstrom: tuple[float, float]
+    z_angstrom: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Check the numbers and freeze them."""
+        array, z = np.array(self.array, dtype=np.float32), np.array(self.z_angstrom, dtype=float)
+        if array.ndim != 3 or z.shape != array.shape[:1] or not len(z):
+            message = f"A potential of shape {array.shape} with {z.size} depths does not fit. Give (n, ny, nx) and n depths."
+            raise SettingsError(message)
+        if not (np.isfinite(array).all() and np.isfinite(z).all()) or (np.diff(z) <= 0).any() or z[0] < 0:
+            message = "The potential or its depths hold numbers that are not finite, or depths that do not increase from 0. Give V A and sorted z."
+            raise SettingsError(message)
+        array.flags.writeable = z.flags.writeable = False
+        object.__setattr__(self, "array", array)
+        object.__setattr__(self, "z_angstrom", z)
+        object.__setattr__(self, "sampling_angstrom", checks.pair("sampling_angstrom", self.sampling_angstrom, "A", above=0))
+
+    @property
+    def size_angstrom(self) -> tuple[float, float]:
+        """Extent (y, x), A."""
+        return self.array.shape[1] * self.sampling_angstrom[0], self.array.shape[2] * self.sampling_angstrom[1]
+
+    @property
+    def thickness_angstrom(self) -> float:
+        """Depth of the last slice: the exit face, A."""
+        return float(self.z_angstrom[-1])
