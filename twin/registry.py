@@ -56,8 +56,9 @@ class Registry(Generic[T]):
         try:
             return self._things[name]
         except KeyError:
-            near = difflib.get_close_matches(str(name), self._things, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(self._things) or 'none'}."
+            folded = {known.casefold(): known for known in self._things}
+            near = difflib.get_close_matches(str(name).casefold(), folded, n=1)
+            hint = f"Did you mean {folded[near[0]]!r}?" if near else f"Known: {', '.join(self._things) or 'none'}."
             message = f"There is no {self.kind} named {name!r}. {hint}"
             raise UnknownNameError(message) from None
 

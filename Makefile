@@ -1,0 +1,50 @@
+# Every target does its own set-up: a virtual environment in .venv with stemtwin installed in place.
+# Needs make and Python 3.11 or newer; on Debian: apt install make python3-venv. Another Python: make PYTHON=python3.12 test
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+WORKERS ?= 2
+BIN := .venv/bin
+READY := .venv/ready
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.PHONY: help demo test format check check-all speed
+
+help:
+	@echo "make demo       image a sample, run an agent, score the baselines, print the board"
+	@echo "make test       the default tests"
+	@echo "make format     rewrite the code in the house's format"
+	@echo "make check      ruff, pyright, codespell, cffconvert"
+	@echo "make check-all  check, then the slow tests and those against abTEM"
+	@echo "make speed      the speed benchmarks (on a quiet machine)"
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+demo: $(READY)
+	$(BIN)/stemtwin demo
+
+test: $(READY)
+	$(PYTEST)
+
+format: $(READY)
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/cffconvert --validate --infile CITATION.cff
+	rm -rf build/typing && mkdir -p build/typing/stemtwin
+	ln -s ../../../stemtwin/__init__.py ../../../twin ../../../datasets ../../../benchmarks ../../../leaderboard build/typing/stemtwin/
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+check-all: check
+	$(PYTEST) -m "(slow or reference) and not (speed or network or gpu)" --timeout 1200
+
+speed: $(READY)
+	$(BIN)/python -m pytest -m speed -s

@@ -1,0 +1,112 @@
+"""A digital twin of a scanning transmission electron microscope, and a benchmark suite built on it.
+
+The names below are the public ones; each is imported when it is first used, so that ``import stemtwin`` stays fast.
+"""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+# Load-bearing: run from a checkout (bare or installed in place), the folders twin, datasets, benchmarks and leaderboard lie beside this one.
+# The import hook of an editable install finds packages with an __init__.py only, and datasets must not have one (see datasets/README.md).
+_checkout = Path(__file__).resolve().parent.parent
+if (_checkout / "twin" / "registry.py").exists():
+    __path__.append(str(_checkout))
+
+if TYPE_CHECKING:
+    from stemtwin.datasets.catalog import list_datasets, load_dataset
+    from stemtwin.twin.errors import (
+        DatasetError,
+        InstrumentError,
+        SamplingError,
+        SettingsError,
+        StemtwinError,
+        StructureFileError,
+        SubmissionError,
+        UnknownNameError,
+    )
+    from stemtwin.twin.instrument.detectors import AnnularDetector, SegmentedDetector
+    from stemtwin.twin.instrument.microscope import Microscope
+    from stemtwin.twin.instrument.scan import PathScan, RasterScan
+    from stemtwin.twin.instrument.settings import Beam, PlaneWave, PotentialSlices
+    from stemtwin.twin.instrument.simulate import Request, exit_wave, explain, simulate
+    from stemtwin.twin.physics.aberrations import Aberrations
+    from stemtwin.twin.samples.columns import projected_columns
+    from stemtwin.twin.samples.library import list_samples, load_sample
+    from stemtwin.twin.samples.readers import read_sample
+    from stemtwin.twin.samples.sample import Sample
+
+__all__ = [
+    "Aberrations",
+    "AnnularDetector",
+    "Beam",
+    "DatasetError",
+    "InstrumentError",
+    "Microscope",
+    "PathScan",
+    "PlaneWave",
+    "PotentialSlices",
+    "RasterScan",
+    "Request",
+    "Sample",
+    "SamplingError",
+    "SegmentedDetector",
+    "SettingsError",
+    "StemtwinError",
+    "StructureFileError",
+    "SubmissionError",
+    "UnknownNameError",
+    "__version__",
+    "exit_wave",
+    "explain",
+    "list_datasets",
+    "list_samples",
+    "load_dataset",
+    "load_sample",
+    "projected_columns",
+    "read_sample",
+    "simulate",
+]
+
+_HOMES = {
+    "stemtwin.datasets.catalog": ("list_datasets", "load_dataset"),
+    "stemtwin.twin.errors": (
+        "DatasetError",
+        "InstrumentError",
+        "SamplingError",
+        "SettingsError",
+        "StemtwinError",
+        "StructureFileError",
+        "SubmissionError",
+        "UnknownNameError",
+    ),
+    "stemtwin.twin.instrument.detectors": ("AnnularDetector", "SegmentedDetector"),
+    "stemtwin.twin.instrument.microscope": ("Microscope",),
+    "stemtwin.twin.instrument.scan": ("PathScan", "RasterScan"),
+    "stemtwin.twin.instrument.settings": ("Beam", "PlaneWave", "PotentialSlices"),
+    "stemtwin.twin.instrument.simulate": ("Request", "exit_wave", "explain", "simulate"),
+    "stemtwin.twin.physics.aberrations": ("Aberrations",),
+    "stemtwin.twin.samples.columns": ("projected_columns",),
+    "stemtwin.twin.samples.library": ("list_samples", "load_sample"),
+    "stemtwin.twin.samples.readers": ("read_sample",),
+    "stemtwin.twin.samples.sample": ("Sample",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from its home at its first use (PEP 562)."""
+    if name not in _HOME_OF:
+        message = f"module 'stemtwin' has no attribute {name!r}"
+        raise AttributeError(message, name=name, obj=sys.modules[__name__])  # obj: Python adds 'Did you mean'
+    thing = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = thing
+    return thing
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,40 @@
+"""What all tests share: real structure files, a cache of their own, a display that is none."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+REAL_FILES = ROOT.parent / "shared" / "real"
+
+os.environ["MPLBACKEND"] = "Agg"
+
+# No deadline: a first call may compile. In CI the examples are the same at every run, so that a red run is the change's own.
+hypothesis.settings.register_profile("local", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def data_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give the run an empty data cache, never the user's; compiled kernels are cached elsewhere and stay."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("stemtwin-cache")
+        patch.setenv("STEMTWIN_CACHE_DIR", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def real_file() -> Callable[[str], Path]:
+    """Return the path of a structure file that nobody here wrote; skip the test where these files are not at hand."""
+
+    def find(name: str) -> Path:
+        path = REAL_FILES / name
+        if not path.exists():
+            pytest.skip(f"{name} is not at {REAL_FILES}")
+        return path
+
+    return find

@@ -1,0 +1,195 @@
+"""The floors of the house, and the sizes of its rooms.
+
+Imports point down only: physics < samples < instrument < control, envs < datasets < benchmarks < leaderboard.
+"""
+
+import ast
+import functools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PARTS = ("stemtwin", "twin", "datasets", "benchmarks", "leaderboard")
+FLOORS = {
+    "stemtwin.twin.errors": 0,
+    "stemtwin.twin.registry": 1,
+    "stemtwin.twin.physics": 2,
+    "stemtwin.twin.samples": 3,
+    "stemtwin.twin.instrument": 4,
+    "stemtwin.twin.control": 5,
+    "stemtwin.twin.envs": 5,
+    "stemtwin.datasets": 6,
+    "stemtwin.benchmarks": 7,
+    "stemtwin.leaderboard": 8,
+}
+LONGEST_MODULE, LONGEST_FUNCTION, DEEPEST_CLASS = 500, 90, 2
+TABLES: set[str] = set()  # modules that are tables of coefficients, and so may be longer
+UNITS = ("_ev", "_kev", "_mrad", "_angstrom", "_pa", "_us", "_nm", "_px")
+
+FILES = sorted(path for part in PARTS for path in (ROOT / part).rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    """Return the name under which a file of ours is imported."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = parts if parts[0] == "stemtwin" else ("stemtwin", *parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    """Return the syntax tree of a file."""
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Give every imported name, as far down as it is spelled out, and its line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((name.name, node.lineno) for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: a relative import"
+            yield from ((f"{node.module}.{name.name}", node.lineno) for name in node.names)
+
+
+def loaded(tree: ast.Module) -> Iterator[str]:
+    """Give every name that importing the module imports: not what its functions do, nor what stands under TYPE_CHECKING."""
+    queue: list[ast.AST] = list(tree.body)
+    while queue:
+        node = queue.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from (target for target, _ in imports(node))
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.expr) and not guarded(node):
+            queue.extend(ast.iter_child_nodes(node))
+
+
+def guarded(node: ast.AST) -> bool:
+    """Return whether a statement is an `if TYPE_CHECKING:`."""
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def floor_of(module: str) -> str | None:
+    """Return the floor that a module of ours lies on."""
+    return next((floor for floor in FLOORS if module == floor or module.startswith(f"{floor}.")), None)
+
+
+def misdirected(module: str, target: str) -> str | None:
+    """Return what is wrong with an import of ours from a module, or None."""
+    own, other = floor_of(module), floor_of(target)
+    if other is None:
+        return None if target == "stemtwin.__version__" else "imports from the front door or from a whole floor's parent"
+    if own is None:
+        return "has no floor"
+    if own == "stemtwin.twin.physics" and other == "stemtwin.twin.registry":
+        return "physics knows no registry"
+    return None if own == other or FLOORS[other] < FLOORS[own] else f"{own} is not above {other}"
+
+
+def dotted(node: ast.AST) -> str:
+    """Return a.b.c for an attribute or a name, else nothing."""
+    return ast.unparse(node) if isinstance(node, ast.Attribute | ast.Name) else ""
+
+
+def by_module(path: Path) -> str:
+    """Name a parametrised case by its module."""
+    return module_name(path)
+
+
+each_file = pytest.mark.parametrize("path", FILES, ids=by_module)
+each_physics_file = pytest.mark.parametrize("path", [path for path in FILES if module_name(path).startswith("stemtwin.twin.physics")], ids=by_module)
+
+
+@each_file
+def test_imports_point_down(path: Path) -> None:
+    """A module imports from its own floor and from those below, absolutely, and never from the front door (but for the version)."""
+    module = module_name(path)
+    if module == "stemtwin":
+        assert {target for target in loaded(tree_of(path)) if target.startswith("stemtwin")} <= {"stemtwin.twin.envs"}, (
+            "the front door opens floors lazily"
+        )
+        return
+    ours = [(target, line) for target, line in imports(tree_of(path)) if target.split(".")[0] == "stemtwin"]
+    assert [f"line {line}: {target}: {wrong}" for target, line in ours if (wrong := misdirected(module, target))] == []
+    assert [target for target, _ in imports(tree_of(path)) if target.split(".")[0] in {"twin", "benchmarks", "leaderboard", "tests"}] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "target", "right"),
+    [
+        ("stemtwin.twin.physics.probe", "stemtwin.twin.physics.grids", True),
+        ("stemtwin.twin.physics.probe", "stemtwin.twin.errors.SamplingError", True),
+        ("stemtwin.twin.physics.probe", "stemtwin.twin.registry.Registry", False),
+        ("stemtwin.twin.physics.probe", "stemtwin.twin.samples.sample.Sample", False),
+        ("stemtwin.twin.envs.task", "stemtwin.twin.control.dispatcher", False),
+        ("stemtwin.twin.instrument.scan", "stemtwin.RasterScan", False),
+        ("stemtwin.leaderboard.store", "stemtwin.__version__", True),
+        ("stemtwin.leaderboard.store", "stemtwin.benchmarks.runner", True),
+        ("stemtwin.benchmarks.runner", "stemtwin.leaderboard.store", False),
+        ("stemtwin.physicsx", "stemtwin.twin.errors", False),
+    ],
+)
+def test_the_judge_of_imports_judges_right(module: str, target: str, right: bool) -> None:
+    """An import down or sideways within a floor is right; up, across, or through the front door is wrong."""
+    assert (misdirected(module, target) is None) is right
+
+
+@each_physics_file
+def test_physics_stands_on_numpy_scipy_and_numba_alone(path: Path) -> None:
+    """The ground floor computes with the standard library, numpy, scipy and numba (in the engine also llvmlite), and nothing else."""
+    allowed = {"numpy", "scipy", "numba", "stemtwin", *sys.stdlib_module_names}
+    if ".engine." in module_name(path):
+        allowed |= {"llvmlite"}  # vector instructions that numba has no word for
+        allowed |= {"threadpoolctl"}  # holds BLAS to one thread, so that the bits do not depend on their number
+    assert {target.split(".")[0] for target, _ in imports(tree_of(path))} <= allowed
+
+
+@each_physics_file
+def test_physics_is_given_its_generators(path: Path) -> None:
+    """The ground floor makes no random generator and uses no global one: it is handed a Generator."""
+    assert not {target for target, _ in imports(tree_of(path)) if target.split(".")[0] in {"random", "secrets"} or target.startswith("numpy.random")}
+    calls = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
+    assert [f"line {call.lineno}" for call in calls if dotted(call.func).startswith(("np.random.", "numpy.random."))] == []
+
+
+@each_physics_file
+def test_physics_has_no_unit_suffixes(path: Path) -> None:
+    """On the ground floor everything is in A, eV and rad, so that no name carries a unit."""
+    names = {node.arg for node in ast.walk(tree_of(path)) if isinstance(node, ast.arg)}
+    names |= {node.target.id for node in ast.walk(tree_of(path)) if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)}
+    assert {name for name in names if name.endswith(UNITS)} == set()
+
+
+@each_file
+def test_plotting_and_abtem_are_imported_inside_functions(path: Path) -> None:
+    """Matplotlib and abTEM are loaded by the function that draws or simulates with them, never by an import of ours."""
+    assert {target.split(".")[0] for target in loaded(tree_of(path))} & {"matplotlib", "abtem"} == set()
+
+
+@each_file
+def test_rooms_are_small(path: Path) -> None:
+    """A module has at most 500 lines (tables of coefficients apart), a function at most 90."""
+    if module_name(path) not in TABLES:
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
+    functions = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    sizes = {f"line {node.lineno} {node.name}": (node.end_lineno or 0) - node.lineno + 1 for node in functions}
+    assert {name: size for name, size in sizes.items() if size > LONGEST_FUNCTION} == {}
+
+
+def test_inheritance_is_shallow() -> None:
+    """A class of ours has at most one other class of ours above it, and one class only is a gymnasium.Env (with one vector twin)."""
+    bases = {
+        node.name: [dotted(base).split(".")[-1] for base in node.bases]
+        for path in FILES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.ClassDef)
+    }
+
+    def depth(name: str) -> int:
+        return 1 + max((depth(base) for base in bases[name] if base in bases), default=0)
+
+    assert {name: depth(name) for name in bases if depth(name) > DEEPEST_CLASS} == {}
+    assert sum("Env" in above for above in bases.values()) <= 1
+    assert sum("VectorEnv" in above for above in bases.values()) <= 1
