@@ -67,7 +67,7 @@ def test_import_datasets_from_the_root_is_hugging_face(options: tuple[str, ...])
 
 def test_import_datasets_under_pytest_is_hugging_face() -> None:
     """Pytest, which puts the checkout on the path, gets Hugging Face's library too."""
-    import datasets  # noqa: PLC0415
+    import datasets
 
     assert callable(datasets.load_dataset)
     assert str(ROOT) in sys.path

@@ -92,9 +92,9 @@ def test_type_checkers_see_the_same_names_from_the_same_homes() -> None:
 
 def test_import_loads_nothing_heavy() -> None:
     """`import stemtwin` reads, compiles and loads none of the large packages; they come with the first use."""
-    code = f"import sys, stemtwin; print(*(name for name in {HEAVY!r} if name in sys.modules))"
+    code = "import sys, stemtwin; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.split() == []
+    assert HEAVY & set(result.stdout.split()) == set()
 
 
 def test_import_is_fast() -> None:
