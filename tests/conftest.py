@@ -19,11 +19,13 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def data_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Give the run an empty data cache, never the user's; compiled kernels are cached elsewhere and stay."""
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give the run an empty data folder and no mirror, never the user's; compiled kernels (STEMTWIN_CACHE_DIR) are kept by their hash and stay."""
     with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("stemtwin-cache")
-        patch.setenv("STEMTWIN_CACHE_DIR", str(folder))
+        folder = tmp_path_factory.mktemp("stemtwin-data")
+        patch.setenv("STEMTWIN_DATA_DIR", str(folder))
+        patch.delenv("STEMTWIN_DATA_URL", raising=False)
+        patch.delenv("STEMTWIN_DATA_REGISTRY", raising=False)
         yield folder
 
 

@@ -20,7 +20,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 MAPPED = {"stemtwin": "stemtwin", "twin": "stemtwin.twin", "datasets": "stemtwin.datasets"}
 MAPPED |= {"benchmarks": "stemtwin.benchmarks", "leaderboard": "stemtwin.leaderboard"}
 PACKAGES: list[str] = PROJECT["tool"]["setuptools"]["packages"]
-NOT_IMPORTED = {"dask"}  # needed without being imported by name
+NOT_IMPORTED = {"dask", "h5netcdf", "h5py"}  # xarray and abTEM import them for us
 BROUGHT = {"llvmlite"}  # numba pins the one version it works with
 
 

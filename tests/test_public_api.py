@@ -40,7 +40,7 @@ PUBLIC = {
     "read_sample",
     "simulate",
 }
-HEAVY = (
+HEAVY = {
     "abtem",
     "ase",
     "dask",
@@ -55,7 +55,7 @@ HEAVY = (
     "sqlalchemy",
     "xarray",
     "zarr",
-)
+}
 
 
 def test_the_public_names_are_these() -> None:

@@ -1,5 +1,7 @@
 """Registries: names for things."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,7 +41,7 @@ def test_tags_select() -> None:
 
 def test_the_decorator_returns_what_it_decorates() -> None:
     """Registering a function leaves the function as it was."""
-    registry: Registry[object] = Registry("sample")
+    registry: Registry[Callable[[], str]] = Registry("sample")
 
     @registry.register("graphene", "2d")
     def graphene() -> str:
