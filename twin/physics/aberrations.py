@@ -214,3 +214,9 @@ def blur_radius(aberrations: Aberrations, semiangle: float, *, samples: int = 24
         radial = radial + value * alpha**n * np.cos(m * (phi - angle))
         azimuthal = azimuthal - value * alpha**n * m / (n + 1) * np.sin(m * (phi - angle))
     return float(np.hypot(radial, azimuthal).max())
+
+
+def add(first: Aberrations, second: Aberrations) -> Aberrations:
+    """Return the sum of two sets of aberrations, coefficient by coefficient as vectors."""
+    a, b = first.cartesian(), second.cartesian()
+    return Aberrations.from_cartesian(**{name: a[name] + b[name] for name in a})

@@ -64,12 +64,11 @@ def assign_slices(z: np.ndarray, slice_thickness: float | None = None) -> Slices
     Raises
     ------
     SamplingError
-        There are no atoms, or the thickness is not positive.
+        The slice thickness is not positive.
     """
     z = np.asarray(z, dtype=float)
-    if z.size == 0:
-        message = "A specimen without atoms has no slices. Give a sample with at least one atom."
-        raise SamplingError(message)
+    if z.size == 0:  # vacuum
+        return Slices(index=np.empty(0, int), planes=np.zeros(1), edges=np.empty(0))
     if slice_thickness is not None:
         return _uniform(z, slice_thickness)
     order = np.sort(z)
@@ -168,27 +167,16 @@ def _potential_coefficients(positions: np.ndarray, numbers: np.ndarray, grid: Gr
     scale = POTENTIAL_CONSTANT * ny * nx / (grid.extent[0] * grid.extent[1])
     for i, (number, width) in enumerate(kinds):
         at = positions[kind.ravel() == i]
-        along_y = np.exp(-2j * np.pi * np.outer(ky, at[:, 1])).astype(np.complex64)
-        along_x = np.exp(-2j * np.pi * np.outer(at[:, 0], kx)).astype(np.complex64)
+        along_y, along_x = np.exp(-2j * np.pi * np.outer(ky, at[:, 1])), np.exp(-2j * np.pi * np.outer(at[:, 0], kx))
+        if ny % 2 == 0:  # half of a Nyquist coefficient belongs to the frequency of the other sign: the ramp's real part
+            along_y.imag[ny // 2] = 0
+        if nx % 2 == 0:
+            along_x.imag[:, -1] = 0
         factor = scattering_factor(parametrization, int(number), g2)
         if width:
             factor *= debye_waller(width, g2)
-        total += (scale * factor).astype(np.float32) * (along_y @ along_x)
-    _make_hermitian(total, grid.shape)
+        total += (scale * factor).astype(np.float32) * (along_y.astype(np.complex64) @ along_x.astype(np.complex64))
     return total
-
-
-def _make_hermitian(half: np.ndarray, shape: tuple[int, int]) -> None:
-    """Make Nyquist rows and columns those of the real part: on even grids a phase ramp between pixels is not Hermitian there."""
-    ny, nx = shape
-    columns = [0, nx // 2] if nx % 2 == 0 else [0]
-    for column in columns:
-        mirror = half[-np.arange(ny) % ny, column].conj()
-        half[:, column] = 0.5 * (half[:, column] + mirror)
-    if ny % 2 == 0:
-        row = half[ny // 2].copy()
-        row[1 : (nx + 1) // 2] *= 0.5  # the partner at (-ny/2, -kx) is the same coefficient, seen from the other side
-        half[ny // 2] = row
 
 
 def transmission(potential: np.ndarray, interaction: float, grid: Grid) -> np.ndarray:

@@ -1,0 +1,22 @@
+"""Gymnasium environments: tasks that an agent practises on the twin.
+
+=============== ==========================================================================
+File            What is in it
+=============== ==========================================================================
+``task.py``     the Task protocol, the registry of tasks, ``StemEnv``
+``rewards.py``  reward shapes in [0, 1]
+``autofocus.py`` ``stemtwin/Autofocus-v1``
+=============== ==========================================================================
+"""
+
+ENVIRONMENTS = {"stemtwin/Autofocus-v1": "stemtwin.twin.envs.autofocus:make"}
+"""Every environment: Gymnasium id -> entry point."""
+
+
+def register() -> None:
+    """Register every environment with Gymnasium; strings only, so that nothing is imported before it is made."""
+    import gymnasium
+
+    for name, entry_point in ENVIRONMENTS.items():
+        if name not in gymnasium.registry:
+            gymnasium.register(id=name, entry_point=entry_point)

@@ -1,0 +1,258 @@
+"""``stemtwin/Autofocus-v1``: bring a sample into focus and take the twofold astigmatism away, from images alone."""
+
+import functools
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from stemtwin.twin.envs import rewards
+from stemtwin.twin.envs.task import StemEnv
+from stemtwin.twin.instrument import checks, operators, simulate
+from stemtwin.twin.instrument.plan import LEAST_WINDOW, WINDOW_MARGIN, Plan, make_plan
+from stemtwin.twin.instrument.profiles import PROFILES
+from stemtwin.twin.instrument.request import Request
+from stemtwin.twin.instrument.scan import RasterScan
+from stemtwin.twin.instrument.settings import Beam
+from stemtwin.twin.physics import aberrations as optics
+from stemtwin.twin.physics import noise
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.samples.library import load_sample
+
+SHAPE = (128, 128)
+STEP = np.array([100.0, 50.0, 50.0])
+"""Largest change of C10, C12a and C12b in one action, A."""
+REACH = np.array([200.0, 120.0, 120.0])
+"""The knobs go so far from where they stand at the start, A."""
+START_C10 = (20.0, 150.0)
+START_C12 = (0.0, 100.0)
+GOAL = 20.0
+"""abs(C10) and abs(C12) below which a frame counts as focused, A."""
+FRAMES_IN_FOCUS = 2
+CELLS = {"mos2-1h": (11.0, 9.5), "graphene": (8.5, 7.4), "au-001": (8.2, 8.2), "srtio3-001": (7.81, 7.81), "si-110": (7.7, 10.9)}
+"""Cells (y, x), A, for perfect crystals: their mean image repeats with the lattice, and small cells are built faster."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Focus:
+    """State of the task: what is true, what the knobs read, what was seen and spent.
+
+    Parameters
+    ----------
+    start : ndarray
+        True C10, C12a, C12b when the knobs read 0, A.
+    knobs : ndarray
+        What was turned since, A.
+    origin : tuple of float
+        Where the field lies on the specimen (x, y), A.
+    image : ndarray
+        The last frame, uint16 electrons.
+    frames, moves, in_focus : int
+        Frames taken, actions taken, frames in focus in a row.
+    dose : float
+        e-/A^2 so far.
+    """
+
+    start: np.ndarray
+    knobs: np.ndarray
+    origin: tuple[float, float]
+    image: np.ndarray
+    frames: int
+    moves: int
+    in_focus: int
+    dose: float
+
+    @property
+    def true(self) -> np.ndarray:
+        """True C10, C12a, C12b, A."""
+        return self.start + self.knobs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Autofocus:
+    """Bring a sample into focus.
+
+    Description
+        A HAADF frame is taken after each action. The lens and the twofold stigmator start at an unknown distance from focus.
+    Action space
+        ``Box(-1, 1, (3,))``: changes of C10, C12a, C12b by at most 100, 50, 50 A. Knobs stop 200, 120, 120 A from where they started.
+    Observation space
+        ``image`` uint16 (128, 128): detected electrons. ``knobs`` float32 (3,): C10, C12a, C12b in A, relative to the start. ``budget`` float32 (2,): shares
+        of the frames and of the dose that are left.
+    Reward
+        Strehl ratio of (C10, C12) after the action, in [0, 1]. It knows the truth: for training, not for scoring.
+    Starting state
+        abs(C10) uniform in 20 to 150 A with either sign, abs(C12) uniform in 0 to 100 A at any azimuth, the field anywhere on the specimen.
+    Episode end
+        Terminated when abs(C10) and abs(C12) are below 20 A for two frames in a row; truncated after 20 frames or when the dose is spent.
+    Version history
+        v1: first version.
+
+    Parameters
+    ----------
+    sample : str
+        A sample of the library.
+    instrument : str
+        An instrument profile.
+    semiangle_mrad, current_pa, dwell_time_us : float
+        Convergence, mrad; current, pA; dwell time, us.
+    field_of_view_angstrom : float
+        Side of the square field, A.
+    max_frames : int
+        Frames in one episode, the first among them.
+    dose_budget_e_per_angstrom2 : float
+        Dose in one episode, e-/A^2.
+    phonons : int
+        Frozen-phonon configurations.
+
+    Raises
+    ------
+    StemtwinError
+        A name is unknown or a number out of range.
+    """
+
+    sample: str = "mos2-1h"
+    instrument: str = "corrected-200kv"
+    semiangle_mrad: float = 20.0
+    current_pa: float = 50.0
+    dwell_time_us: float = 4.0
+    field_of_view_angstrom: float = 16.0
+    max_frames: int = 20
+    dose_budget_e_per_angstrom2: float = 2e6
+    phonons: int = 4
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        profile = PROFILES[self.instrument]
+        checks.number("semiangle_mrad", self.semiangle_mrad, "mrad", above=0, high=40)
+        checks.number("current_pa", self.current_pa, "pA", above=0, high=profile.max_current_pa)
+        checks.number("dwell_time_us", self.dwell_time_us, "us", above=0, high=profile.max_dwell_time_us)
+        checks.number("field_of_view_angstrom", self.field_of_view_angstrom, "A", low=4, high=64)
+        checks.number("dose_budget_e_per_angstrom2", self.dose_budget_e_per_angstrom2, "e-/A^2", above=0)
+        checks.whole("max_frames", self.max_frames, low=2)
+
+    @property
+    def action_space(self) -> gym.spaces.Box:
+        """Changes of C10, C12a, C12b in units of the largest step."""
+        return gym.spaces.Box(-1.0, 1.0, (3,), np.float32)
+
+    @property
+    def observation_space(self) -> gym.spaces.Dict:
+        """Image, knobs, budget."""
+        reach = REACH.astype(np.float32)
+        return gym.spaces.Dict(
+            {
+                "image": gym.spaces.Box(0, 65535, SHAPE, np.uint16),
+                "knobs": gym.spaces.Box(-reach, reach, (3,), np.float32),
+                "budget": gym.spaces.Box(0.0, 1.0, (2,), np.float32),
+            }
+        )
+
+    @property
+    def incident(self) -> float:
+        """Electrons per point."""
+        return noise.electrons_per_point(self.current_pa, self.dwell_time_us * 1e-6)
+
+    @property
+    def dose_per_frame(self) -> float:
+        """e-/A^2."""
+        return self.incident * math.prod(SHAPE) / self.field_of_view_angstrom**2
+
+    def initial(self, rng: np.random.Generator) -> Focus:
+        """Draw where focus is and where the field lies, and take the first frame."""
+        c10 = rng.uniform(*START_C10) * rng.choice([-1.0, 1.0])
+        c12, azimuth = rng.uniform(*START_C12), rng.uniform(0, 2 * np.pi)
+        start = np.array([c10, c12 * np.cos(azimuth), c12 * np.sin(azimuth)])
+        origin = (float(rng.uniform(0, 100)), float(rng.uniform(0, 100)))
+        empty = Focus(
+            start=start, knobs=np.zeros(3), origin=origin, image=np.zeros(SHAPE, np.uint16), frames=0, moves=0, in_focus=0, dose=0.0
+        )
+        return self._frame(empty, rng)
+
+    def transition(self, state: Focus, action: np.ndarray, rng: np.random.Generator) -> Focus:
+        """Turn the knobs and take a frame."""
+        knobs = np.clip(state.knobs + STEP * np.asarray(action, float), -REACH, REACH)
+        return self._frame(replace(state, knobs=knobs, moves=state.moves + 1), rng)
+
+    def _frame(self, state: Focus, rng: np.random.Generator) -> Focus:
+        signal = self.expected_image(state.true, state.origin)
+        counts = np.minimum(noise.count_electrons(signal, self.incident, rng), 65535).astype(np.uint16)
+        c10, c12 = abs(state.true[0]), math.hypot(*state.true[1:])
+        focused = state.in_focus + 1 if c10 < GOAL and c12 < GOAL else 0
+        return replace(state, image=counts, frames=state.frames + 1, dose=state.dose + self.dose_per_frame, in_focus=focused)
+
+    def expected_image(self, true: np.ndarray, origin: tuple[float, float]) -> np.ndarray:
+        """Return the noiseless HAADF image, as a fraction of the beam, for true C10, C12a, C12b (A) and an origin (x, y), A."""
+        base, plan = _prepared(self)
+        state = optics.add(base.beam.aberrations, Aberrations.from_cartesian(C10=true[0], C12a=true[1], C12b=true[2]))
+        request = replace(base, beam=replace(base.beam, aberrations=state), scan=replace(base.scan, origin_angstrom=origin))
+        return simulate.operator_signals(operators.operator_for(base, plan), request)[0]
+
+    def observe(self, state: Focus) -> dict[str, np.ndarray]:
+        """Return image, knobs and budget."""
+        frames = max(0.0, 1 - state.frames / self.max_frames)
+        dose = max(0.0, 1 - state.dose / self.dose_budget_e_per_angstrom2)
+        return {"image": state.image.copy(), "knobs": state.knobs.astype(np.float32), "budget": np.array([frames, dose], np.float32)}
+
+    def reward(self, state: Focus) -> float:
+        """Return the Strehl ratio of (C10, C12)."""
+        beam = _prepared(self)[0].beam
+        return rewards.strehl(beam.wavelength_angstrom, beam.semiangle_rad, *state.true)
+
+    def terminated(self, state: Focus) -> bool:
+        """Return whether two frames in a row were in focus."""
+        return state.in_focus >= FRAMES_IN_FOCUS
+
+    def truncated(self, state: Focus) -> bool:
+        """Return whether frames or dose are spent."""
+        return state.frames >= self.max_frames or state.dose + self.dose_per_frame > self.dose_budget_e_per_angstrom2
+
+    def cost(self, state: Focus) -> dict[str, float]:
+        """Return dose (e-/A^2), time with the beam on the specimen (s) and moves."""
+        beam_s = state.frames * math.prod(SHAPE) * self.dwell_time_us * 1e-6
+        return {"dose_e_per_angstrom2": float(state.dose), "beam_s": float(beam_s), "moves": float(state.moves)}
+
+    def truth(self, state: Focus) -> dict[str, float]:
+        """Return C10, C12a, C12b, abs(C12) in A and the Strehl ratio."""
+        c10, c12a, c12b = (float(v) for v in state.true)
+        return {
+            "C10_angstrom": c10,
+            "C12a_angstrom": c12a,
+            "C12b_angstrom": c12b,
+            "C12_angstrom": math.hypot(c12a, c12b),
+            "strehl": self.reward(state),
+        }
+
+    def picture(self, state: Focus) -> np.ndarray:
+        """Return the frame beside gauges of knobs and budget, uint8, shape (height, width, 3)."""
+        from stemtwin.twin.envs import pictures
+
+        return pictures.focus_picture(self.observe(state), REACH, frame=state.frames, field_of_view=self.field_of_view_angstrom)
+
+
+@functools.lru_cache(maxsize=8)
+def _prepared(task: Autofocus) -> tuple[Request, Plan]:
+    """Return the request without misalignment and its plan, with a window for the widest probe that the knobs allow."""
+    profile = PROFILES[task.instrument]
+    specimen = load_sample(task.sample, size_angstrom=CELLS.get(task.sample), seed=0)
+    semiangle = task.semiangle_mrad * 1e-3
+    beam = Beam(
+        energy_ev=profile.energy_ev,
+        semiangle_mrad=task.semiangle_mrad,
+        aberrations=profile.residual,
+        source_size_angstrom=profile.source_size_angstrom(task.current_pa, task.semiangle_mrad),
+        focal_spread_angstrom=profile.focal_spread_angstrom,
+    )
+    scan = RasterScan(shape=SHAPE, field_of_view_angstrom=(task.field_of_view_angstrom, task.field_of_view_angstrom))
+    phonons: Any = task.phonons if specimen.thermal_sigma_angstrom is not None else "static"
+    request = Request(sample=specimen, beam=beam, scan=scan, detectors=("haadf",), engine="operator", phonons=phonons)
+    worst = START_C10[1] + REACH[0] + START_C12[1] + math.hypot(*REACH[1:]) + specimen.thickness_angstrom
+    window = max(LEAST_WINDOW, WINDOW_MARGIN + 2 * (worst * semiangle + optics.blur_radius(profile.residual, semiangle)))
+    return request, make_plan(request, window_angstrom=window)
+
+
+def make(render_mode: str | None = None, **settings: Any) -> StemEnv:
+    """Return the environment ``stemtwin/Autofocus-v1``; settings are those of :class:`Autofocus`."""
+    return StemEnv(Autofocus(**settings), render_mode=render_mode)

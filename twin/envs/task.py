@@ -1,0 +1,123 @@
+"""What a task is, and the one class that makes a Gymnasium environment of it."""
+
+from typing import Any, Generic, Protocol, TypeVar
+
+import gymnasium as gym
+import numpy as np
+
+from stemtwin.twin.errors import InstrumentError
+
+State = TypeVar("State")
+
+
+class Task(Protocol[State]):
+    """A task as pure functions of a frozen state: nothing is remembered but what the state holds, nothing is random but what ``rng`` draws."""
+
+    observation_space: gym.Space
+    action_space: gym.Space
+
+    def initial(self, rng: np.random.Generator) -> State:
+        """Draw the state at the start of an episode."""
+        ...
+
+    def transition(self, state: State, action: Any, rng: np.random.Generator) -> State:
+        """Return the state after an action; the noise of what is seen is drawn here."""
+        ...
+
+    def observe(self, state: State) -> Any:
+        """Return what the agent sees."""
+        ...
+
+    def reward(self, state: State) -> float:
+        """Return the reward for reaching a state."""
+        ...
+
+    def terminated(self, state: State) -> bool:
+        """Return whether the task is done."""
+        ...
+
+    def truncated(self, state: State) -> bool:
+        """Return whether the budget is spent."""
+        ...
+
+    def cost(self, state: State) -> dict[str, float]:
+        """Return what was spent since the start: ``dose_e_per_angstrom2``, ``beam_s``, ``moves``."""
+        ...
+
+    def truth(self, state: State) -> dict[str, float]:
+        """Return the hidden state, for scorers."""
+        ...
+
+    def picture(self, state: State) -> np.ndarray:
+        """Return a picture of the state for people, uint8, shape (height, width, 3)."""
+        ...
+
+
+class StemEnv(gym.Env, Generic[State]):
+    """A Gymnasium environment of a task.
+
+    Parameters
+    ----------
+    task : Task
+        The task.
+    render_mode : str, optional
+        ``"rgb_array"`` or None.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012 - Gymnasium's own form
+
+    def __init__(self, task: Task[State], render_mode: str | None = None) -> None:
+        self.task = task
+        self.observation_space = task.observation_space
+        self.action_space = task.action_space
+        self.render_mode = render_mode
+        self._state: State | None = None
+        self._rng: np.random.Generator | None = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start an episode; see ``gymnasium.Env.reset``. ``options`` are not used."""
+        super().reset(seed=seed, options=options)
+        stream = np.random.SeedSequence([int(word) for word in self.np_random.integers(2**32, size=4, dtype="u4")])
+        start, self._rng = (np.random.Generator(np.random.Philox(child)) for child in stream.spawn(2))
+        self._state = self.task.initial(start)
+        return self.task.observe(self._state), self._info()
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Act once; see ``gymnasium.Env.step``.
+
+        Raises
+        ------
+        InstrumentError
+            The action is outside the action space, or there was no reset; nothing has changed then.
+        """
+        if self._state is None or self._rng is None:
+            message = "step() came before reset(). Reset the environment first."
+            raise InstrumentError(message)
+        if not self.action_space.contains(action):
+            message = f"action={action!r} is outside {self.action_space}. Give a value that the action space contains."
+            raise InstrumentError(message)
+        self._state = self.task.transition(self._state, action, self._rng)
+        done, spent = bool(self.task.terminated(self._state)), bool(self.task.truncated(self._state))
+        return self.task.observe(self._state), float(self.task.reward(self._state)), done, spent and not done, self._info()
+
+    def render(self) -> np.ndarray | None:
+        """Return a picture of the state, uint8, shape (height, width, 3), or None without a render mode."""
+        if self.render_mode is None or self._state is None:
+            return None
+        return self.task.picture(self._state)
+
+    def truth(self) -> dict[str, float]:
+        """Return the hidden state, for scorers and training only; an agent that is scored never gets it.
+
+        Raises
+        ------
+        InstrumentError
+            There was no reset.
+        """
+        if self._state is None:
+            message = "truth() came before reset(). Reset the environment first."
+            raise InstrumentError(message)
+        return self.task.truth(self._state)
+
+    def _info(self) -> dict[str, Any]:
+        return {"cost": self.task.cost(self._state)}  # type: ignore[arg-type] - there is a state

@@ -1,0 +1,101 @@
+"""Instrument profiles: the numbers that make one microscope differ from another, each with its source.
+
+[V] read in the named source; [M] from the literature by memory; [A] an engineering assumption. All of them are settable: ``dataclasses.replace``.
+"""
+
+from dataclasses import dataclass, field
+
+from stemtwin.twin.instrument import checks
+from stemtwin.twin.physics import coherence
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.registry import Registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """One instrument as it stands after tuning.
+
+    Parameters
+    ----------
+    name : str
+        Registry name.
+    energy_ev, semiangle_mrad, current_pa, dwell_time_us : float
+        Usual settings.
+    residual : Aberrations
+        What the corrector leaves, A and rad; added to what is commanded.
+    brightness : float
+        A/(m^2 sr) at ``energy_ev``; infinite: a point source whatever the current.
+    chromatic_angstrom : float
+        Chromatic aberration Cc, A.
+    energy_width_ev : float
+        Full width at half maximum of the beam's energy, eV.
+    flyback_us : float
+        Time from the end of one scan line to the start of the next, during which the beam is on the specimen beside the field, us.
+    max_current_pa, max_dwell_time_us : float
+        Largest current, pA, and dwell time, us.
+    source : str
+        Where the numbers come from.
+
+    Raises
+    ------
+    SettingsError
+        A number is out of range.
+    """
+
+    name: str
+    energy_ev: float
+    semiangle_mrad: float
+    current_pa: float
+    dwell_time_us: float = 4.0
+    residual: Aberrations = field(default_factory=Aberrations)
+    brightness: float = float("inf")
+    chromatic_angstrom: float = 0.0
+    energy_width_ev: float = 0.0
+    flyback_us: float = 0.0
+    max_current_pa: float = 1000.0
+    max_dwell_time_us: float = 1e5
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        checks.number("energy_ev", self.energy_ev, "eV", low=1e3, high=3e6, repair="Did you pass keV?")
+        checks.number("semiangle_mrad", self.semiangle_mrad, "mrad", above=0, high=150)
+        checks.number("current_pa", self.current_pa, "pA", above=0, high=self.max_current_pa)
+
+    @property
+    def focal_spread_angstrom(self) -> float:
+        """Standard deviation of C10 by chromatic aberration, A."""
+        return coherence.focal_spread(self.energy_ev, self.chromatic_angstrom, self.energy_width_ev)
+
+    def source_size_angstrom(self, current_pa: float, semiangle_mrad: float) -> float:
+        """Return the standard deviation of the source's image at a current (pA) and convergence (mrad), A."""
+        if self.brightness == float("inf"):
+            return 0.0
+        return coherence.source_size(current_pa, self.brightness, semiangle_mrad * 1e-3)
+
+
+PROFILES: Registry[Profile] = Registry("instrument profile")
+"""Instrument profiles by name."""
+
+PROFILES.add("ideal", Profile(name="ideal", energy_ev=200e3, semiangle_mrad=20.0, current_pa=50.0, source="no aberration, point source, one energy"))
+
+PROFILES.add(
+    "corrected-200kv",
+    Profile(
+        name="corrected-200kv",
+        energy_ev=200e3,
+        semiangle_mrad=25.0,
+        current_pa=50.0,
+        residual=Aberrations.from_cartesian(
+            C21a=-680.0, C21b=650.0, C23a=120.0, C23b=-300.0, C30=1230.0, C32a=950.0, C32b=-1900.0, C34a=-470.0, C34b=-950.0, C50=5.5e6, C56a=-3.7e5, C56b=2.1e5
+        ),
+        brightness=6e12,
+        chromatic_angstrom=1.0e7,
+        energy_width_ev=0.7,
+        flyback_us=100.0,
+        source=(
+            "residual aberrations and Cc 1.0 mm: pyTEMlib probe_tools.get_target_aberrations, Spectra300 at 200 kV [V]; brightness of an X-FEG at 200 kV "
+            "5 to 8e12 A/(m^2 sr) and energy width 0.7 eV [M]; convergence 25 mrad, current 50 pA, flyback 100 us [A]"
+        ),
+    ),
+)

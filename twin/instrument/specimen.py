@@ -1,0 +1,72 @@
+"""From a request to what the engines take: transmission functions of each frozen-phonon configuration."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import scipy.fft
+
+from stemtwin.twin.instrument.plan import Plan
+from stemtwin.twin.instrument.request import Request
+from stemtwin.twin.instrument.settings import PotentialSlices
+from stemtwin.twin.physics import electrons, phonons, potential
+from stemtwin.twin.physics.engine.multislice import SliceStack
+
+SPECIMEN_STREAM = 0
+"""First part of the spawn key of the thermal displacements."""
+
+
+def positions(request: Request, configuration: int) -> np.ndarray:
+    """Return the atoms' places (x, y, z), A, shape (n, 3), in one frozen-phonon configuration: the same for every number of configurations."""
+    sample = request.sample
+    assert not isinstance(sample, PotentialSlices)  # noqa: S101 - callers ask samples only
+    if sample.thermal_sigma_angstrom is None or request.phonons in ("damped", "static"):
+        return sample.positions_angstrom
+    stream = np.random.SeedSequence(request.seed, spawn_key=(SPECIMEN_STREAM, configuration))
+    rng = np.random.Generator(np.random.Philox(stream))
+    return sample.positions_angstrom + phonons.displacements(sample.thermal_sigma_angstrom, rng)
+
+
+def stacks(request: Request, plan: Plan) -> Iterator[SliceStack]:
+    """Iterate over the specimen's slices, one stack per configuration."""
+    for configuration in range(plan.configurations):
+        yield SliceStack(
+            grid=plan.grid,
+            wavelength=request.beam.wavelength_angstrom,
+            transmission=_transmission(request, plan, configuration),
+            planes=plan.slices.planes,
+            thickness=plan.thickness,
+        )
+
+
+def _transmission(request: Request, plan: Plan, configuration: int) -> np.ndarray:
+    interaction = electrons.interaction_constant(request.beam.energy_ev)
+    sample = request.sample
+    if isinstance(sample, PotentialSlices):
+        fine = [_refine(v, request.oversampling) for v in sample.array]
+        return np.stack([potential.transmission(v, interaction, plan.grid) for v in fine])
+    return potential.transmissions(
+        positions(request, configuration),
+        sample.numbers,
+        plan.slices,
+        plan.grid,
+        interaction,
+        parametrization=request.parametrization,
+        oversampling=request.oversampling,
+        sigma=sample.thermal_sigma_angstrom if request.phonons == "damped" else None,
+    )
+
+
+def _refine(v: np.ndarray, times: int) -> np.ndarray:
+    """Interpolate a periodic array on a grid so many times finer, by its Fourier coefficients."""
+    if times == 1:
+        return v
+    ny, nx = v.shape
+    half = scipy.fft.rfft2(v)
+    out = np.zeros((times * ny, times * nx // 2 + 1), half.dtype)
+    top, bottom = (ny + 1) // 2, ny // 2
+    out[:top, : nx // 2 + 1], out[times * ny - bottom :, : nx // 2 + 1] = half[:top], half[top:]
+    if ny % 2 == 0:  # a Nyquist coefficient belongs to both frequencies
+        out[ny // 2, : nx // 2 + 1] = out[times * ny - ny // 2, : nx // 2 + 1] = 0.5 * half[ny // 2]
+    if nx % 2 == 0:
+        out[:, nx // 2] *= 0.5
+    return scipy.fft.irfft2(out * times**2, s=(times * ny, times * nx)).astype(np.float32)

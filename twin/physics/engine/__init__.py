@@ -1,0 +1,1 @@
+"""Solvers on arrays: multislice, the imaging operator, and what makes them fast."""
