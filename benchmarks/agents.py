@@ -1,0 +1,131 @@
+"""What an entry is: a detector for predictions, an agent for environments; the registry of baselines; entry points of foreign code."""
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from stemtwin.benchmarks.atoms import Detections
+from stemtwin.twin.errors import SettingsError, UnknownNameError
+from stemtwin.twin.registry import Registry
+
+MODULES = ("atoms", "focus")  # modules of stemtwin.benchmarks.baselines
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Brief:
+    """What an agent is told before an episode.
+
+    Parameters
+    ----------
+    task : str
+        Name of the task.
+    observation_space, action_space : gymnasium.Space
+        Spaces of the environment.
+    seed : int
+        For the agent's own draws; independent of the environment's seed.
+    truth : callable, optional
+        The training-only door to the true state; None for everybody but an oracle.
+    """
+
+    task: str
+    observation_space: Any
+    action_space: Any
+    seed: int
+    truth: Callable[[], dict[str, float]] | None = None
+
+
+class Agent(Protocol):
+    """A policy: made once without arguments, reset before every episode."""
+
+    def reset(self, brief: Brief) -> None:
+        """Prepare for an episode."""
+
+    def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
+        """Return the next action; ``cost`` is what the episode has spent so far."""
+
+
+class Detector(Protocol):
+    """A finder of atomic columns: made once without arguments, called for every image."""
+
+    def detect(self, given: Mapping[str, Any], rng: np.random.Generator) -> Detections:
+        """Return what it finds; ``given`` holds the inputs of the task by name (and ``truth``, for an oracle)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Baseline:
+    """An entry of this package.
+
+    Parameters
+    ----------
+    task, name : str
+        Its task and its name there.
+    text : str
+        One line for people.
+    factory : callable
+        Makes the agent or detector.
+    oracle : bool
+        It reads the truth: shown on boards, never ranked.
+    """
+
+    task: str
+    name: str
+    text: str
+    factory: Callable[[], Agent | Detector]
+    oracle: bool = False
+
+
+BASELINES: "Registry[Baseline]" = Registry("baseline")
+
+
+def add_baseline(baseline: Baseline) -> Baseline:
+    """Register a baseline as ``<task>/<name>``."""
+    return BASELINES.add(f"{baseline.task}/{baseline.name}", baseline, baseline.task)
+
+
+def load_baselines() -> "Registry[Baseline]":
+    """Import every module of baselines and return the registry."""
+    for module in MODULES:
+        importlib.import_module(f"stemtwin.benchmarks.baselines.{module}")
+    return BASELINES
+
+
+def find_baseline(task: str, name: str) -> Baseline:
+    """Return a baseline of a task by its short name.
+
+    Raises
+    ------
+    UnknownNameError
+        The task has no baseline of that name; lists those that it has.
+    """
+    names = [full.partition("/")[2] for full in load_baselines().names(task)]
+    if name not in names:
+        message = f"There is no baseline named {name!r} for task {task!r}. Known: {', '.join(names) or 'none'}."
+        raise UnknownNameError(message)
+    return BASELINES[f"{task}/{name}"]
+
+
+def load_entry_point(address: str) -> Callable[[], Agent | Detector]:
+    """Return the factory that ``pkg.mod:Name`` names.
+
+    Raises
+    ------
+    SettingsError
+        Not of that form, no such module, no such name, or nothing that can be called.
+    """
+    module_name, _, name = address.partition(":")
+    if not (module_name and name):
+        message = f"agent {address!r} is not of the form 'package.module:Name'."
+        raise SettingsError(message)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        message = f"agent {address!r}: {error}. Run from the folder that holds it with PYTHONPATH=. or install it."
+        raise SettingsError(message) from None
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        message = f"agent {address!r}: {module_name} has no class or function named {name!r}."
+        raise SettingsError(message)
+    return factory

@@ -1,0 +1,231 @@
+"""Task ``atoms-2d``: find the atomic columns of an annular dark-field image.
+
+A detection is a point in the frame's coordinates, A: pixel [0, 0] is centred on (0, 0), x runs along the last axis. Detections and columns are
+matched one to one, most pairs first and then least distance, within a gate of min(0.5 A, 0.4 d_nn) about each column, d_nn being the distance to its
+nearest visible neighbour. What no detector can be asked for is neither right nor wrong: columns too faint to see (``column_visible`` False) and the
+nearest visible neighbour. What no detector can be asked for is neither right nor wrong: columns too faint to see (``column_visible`` False), and the
+not counted.
+"""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+import xarray as xr
+
+from stemtwin.benchmarks.matching import match, nearest_distance
+from stemtwin.benchmarks.metrics import DETECTION, DOSE_EDGES
+from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
+from stemtwin.benchmarks.tasks import TASKS, Field, Task
+
+GATE = 0.5  # A
+GATE_OF_NEIGHBOUR = 0.4
+MARGIN = 0.5  # A
+
+GIVEN = (
+    Field(name="image", dtype="uint16", unit="e-", text="(128, 128) counts of the annular dark-field detector, [y, x]"),
+    Field(name="sampling_angstrom", dtype="float64", unit="A/px", text="step of the square pixels"),
+    Field(name="energy_ev", dtype="float64", unit="eV", text="beam energy"),
+    Field(name="semiangle_mrad", dtype="float64", unit="mrad", text="probe convergence semi-angle"),
+    Field(name="current_pa", dtype="float64", unit="pA", text="probe current"),
+    Field(name="dwell_time_us", dtype="float64", unit="us", text="dwell time"),
+    Field(name="dose_e_per_angstrom2", dtype="float64", unit="e-/A^2", text="dose"),
+)
+ASKED = (
+    Field(name="sample_id", dtype="string", text="which image"),
+    Field(name="x_angstrom", dtype="float", unit="A", text="x of the detection; NaN with y NaN: no detection in this image"),
+    Field(name="y_angstrom", dtype="float", unit="A", text="y of the detection"),
+    Field(name="heaviest", dtype="integer", text="atomic number of the heaviest element of the column; 0: unknown", low=0, high=118),
+    Field(name="score", dtype="float", text="confidence, any finite number"),
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Detections:
+    """Points found in one image.
+
+    Parameters
+    ----------
+    positions : ndarray
+        (n, 2) float64: x, y, A.
+    heaviest : ndarray
+        (n,) int64 atomic number of the heaviest element of the column; 0: unknown.
+    scores : ndarray
+        (n,) float64 confidence.
+    """
+
+    positions: np.ndarray
+    heaviest: np.ndarray
+    scores: np.ndarray
+
+    @staticmethod
+    def at(positions: np.ndarray, *, heaviest: np.ndarray | None = None, scores: np.ndarray | None = None) -> "Detections":
+        """Return detections at (n, 2) positions; unknown elements and confidence 1 where none are given."""
+        positions = np.asarray(positions, dtype=float).reshape(-1, 2)
+        n = len(positions)
+        return Detections(
+            positions=positions,
+            heaviest=np.zeros(n, dtype=np.int64) if heaviest is None else np.asarray(heaviest, dtype=np.int64),
+            scores=np.ones(n) if scores is None else np.asarray(scores, dtype=float),
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Columns:
+    """The true columns of one image.
+
+    Parameters
+    ----------
+    positions : ndarray
+        (m, 2) float64: x, y, A.
+    heaviest : ndarray
+        (m,) int64.
+    visible : ndarray
+        (m,) bool.
+    """
+
+    positions: np.ndarray
+    heaviest: np.ndarray
+    visible: np.ndarray
+
+
+def read_columns(data: xr.Dataset) -> list[Columns]:
+    """Return the true columns of every sample of a dataset (its ragged variables are padded behind ``n_columns``)."""
+    n = data["n_columns"].values.astype(int)
+    x, y = data["column_x_angstrom"].values, data["column_y_angstrom"].values
+    heaviest, visible = data["column_heaviest"].values, data["column_visible"].values
+    return [
+        Columns(
+            positions=np.stack([x[i, : n[i]], y[i, : n[i]]], axis=1).astype(float),
+            heaviest=heaviest[i, : n[i]].astype(np.int64),
+            visible=visible[i, : n[i]].astype(bool),
+        )
+        for i in range(len(n))
+    ]
+
+
+def frame_bounds(data: xr.Dataset) -> np.ndarray:
+    """Return the bounds of every frame, (n, 2, 2) A: [lower, upper] x [x, y]; the outer edges of the outer pixels."""
+    ny, nx = data["image"].shape[1:]
+    step = data["sampling_angstrom"].values.astype(float)
+    return np.stack([np.stack([-step / 2, -step / 2], axis=1), np.stack([(nx - 0.5) * step, (ny - 0.5) * step], axis=1)], axis=1)
+
+
+def in_margin(positions: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """Return whether each position lies within 0.5 A of the frame's edge or beyond it, (n,) bool."""
+    return np.minimum(positions - bounds[0], bounds[1] - positions).min(axis=1, initial=np.inf) < MARGIN
+
+
+def score_image(found: Detections, truth: Columns, bounds: np.ndarray, species: np.ndarray) -> dict[str, np.ndarray | float]:
+    """Return the additive statistics of one image.
+
+    Parameters
+    ----------
+    found : Detections
+        Points found.
+    truth : Columns
+        True columns.
+    bounds : ndarray
+        (2, 2) frame bounds, A.
+    species : ndarray
+        (k,) atomic numbers for the statistics by species.
+
+    Returns
+    -------
+    dict
+        ``tp``, ``fp``, ``fn``, ``square_distance`` (A^2, over TP), ``species_tp``, ``species_fp``, ``species_fn`` (k,).
+    """
+    gates = np.minimum(GATE, GATE_OF_NEIGHBOUR * nearest_distance(truth.positions, truth.positions[truth.visible]))
+    scored = truth.visible & ~in_margin(truth.positions, bounds)
+    points, columns, distance = match(found.positions, truth.positions[scored], gates[scored])
+    left = np.setdiff1d(np.arange(len(found.positions)), points)
+    excused, _, _ = match(found.positions[left], truth.positions[~scored], gates[~scored])
+    counted = ~in_margin(found.positions[left], bounds)
+    counted[excused] = False
+    wrong = left[counted]
+    true_species, said = truth.heaviest[scored], found.heaviest[points]
+    right = said == true_species[columns]
+    species_tp = _count(said[right], species)
+    return {
+        "tp": len(points),
+        "fp": len(wrong),
+        "fn": int(scored.sum()) - len(points),
+        "square_distance": float(np.sum(distance**2)),
+        "species_tp": species_tp,
+        "species_fp": _count(said[~right], species) + _count(found.heaviest[wrong], species),
+        "species_fn": _count(true_species, species) - species_tp,
+    }
+
+
+def _count(values: np.ndarray, species: np.ndarray) -> np.ndarray:
+    """Return how often each species stands among the values, (k,) int64."""
+    return (values[:, None] == species[None, :]).sum(axis=0)
+
+
+def score(data: xr.Dataset, found: dict[str, Detections]) -> SampleStatistics:
+    """Return the additive statistics of every image.
+
+    Parameters
+    ----------
+    data : Dataset
+        Samples of ``atoms-2d``.
+    found : dict
+        Detections by sample id; exactly the ids of the data.
+    """
+    ids = data["sample_id"].values.astype(str)
+    truths, bounds = read_columns(data), frame_bounds(data)
+    species = np.unique(np.concatenate([truth.heaviest[truth.visible] for truth in truths] or [np.empty(0, dtype=np.int64)]))
+    rows = [score_image(found[name], truth, frame, species) for name, truth, frame in zip(ids, truths, bounds, strict=True)]
+    statistics = {name: np.array([row[name] for row in rows]) for name in rows[0]} if rows else {}
+    dose = data["dose_e_per_angstrom2"].values.astype(float)
+    bins = np.eye(len(DOSE_EDGES) + 1, dtype=np.int64)[np.searchsorted(DOSE_EDGES, dose, side="right")]
+    for name in ("tp", "fp", "fn"):
+        statistics[f"dose_{name}"] = bins * statistics[name][:, None]
+    statistics |= {"samples": np.ones(len(ids), dtype=np.int64), "dose_samples": bins, "dose_log10": bins * np.log10(dose)[:, None]}
+    columns = {column.column: data[column.column].values for column in SLICES}
+    return SampleStatistics(ids=ids, clusters=data["specimen"].values.astype(str), statistics=statistics, columns=columns)
+
+
+def content_hash(data: xr.Dataset) -> str:
+    """Return the sha256 of what is scored: ids, images and true columns, whatever file they came from and in whatever order."""
+    digest = hashlib.sha256()
+    order = np.argsort(data["sample_id"].values.astype(str))
+    images, truths, steps = data["image"].values, read_columns(data), data["sampling_angstrom"].values
+    for i in order:
+        truth = truths[i]
+        digest.update(str(data["sample_id"].values[i]).encode())
+        for array, dtype in ((images[i], "<u2"), (steps[i], "<f8"), (truth.positions, "<f8"), (truth.heaviest, "<i8"), (truth.visible, "u1")):
+            digest.update(np.ascontiguousarray(array).astype(dtype).tobytes())
+    return digest.hexdigest()
+
+
+SLICES = (
+    SliceColumn(column="material"),
+    SliceColumn(column="dose_e_per_angstrom2", edges=(1e3, 1e4, 1e5), unit="e-/A^2"),
+    SliceColumn(column="C10_angstrom", edges=(25, 50), absolute=True, unit="A"),
+    SliceColumn(column="thickness_angstrom", edges=(6, 20), unit="A"),
+    SliceColumn(column="instrument"),
+)
+
+TASKS.add(
+    "atoms-2d",
+    Task(
+        name="atoms-2d",
+        major=1,
+        kind="predictions",
+        title="Find the atomic columns of a dark-field image",
+        text=(
+            "Given one annular dark-field image in electron counts, its pixel size and its nominal optics, give the positions of the atomic columns "
+            "and, where known, the heaviest element of each. Columns too faint to see and the outer 0.5 A of the frame are not scored."
+        ),
+        source="atoms-2d",
+        source_version="1.0.0",
+        splits=("test", "val", "train"),
+        inputs=GIVEN,
+        outputs=ASKED,
+        metrics=DETECTION,
+        slices=SLICES,
+        score=score,
+        citation="J. Wei et al., Microsc. Microanal. (2023), doi:10.1093/micmic/ozac043: benchmark of atomic-column detection by neural networks",
+    ),
+)

@@ -1,0 +1,1 @@
+"""Published, practised scoring methods that a submission is compared with."""

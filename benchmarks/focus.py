@@ -1,0 +1,117 @@
+"""Task ``autofocus``: bring defocus and two-fold astigmatism to zero within a budget of frames and dose.
+
+An episode starts at a defocus and an astigmatism that nobody tells; the agent sees frames, its own commanded increments, what is left of the budget
+and what it has spent, and answers increments of C10, C12a and C12b. It is scored on the true state in which it leaves the instrument.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from stemtwin.benchmarks.metrics import FOCUSING
+from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
+from stemtwin.benchmarks.tasks import TASKS, Field, Task
+
+LIMIT = 20.0  # A, of |C10| and of |C12|
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Episode:
+    """One episode, whole.
+
+    Parameters
+    ----------
+    number : int
+        Its number within the split.
+    seed : int
+        128-bit seed of the environment.
+    actions : tuple
+        (n, 3) increments, as fractions of the largest.
+    rewards : tuple of float
+        (n,) as the environment gave them; the agent never sees them.
+    start, end : dict
+        Truth after the reset and after the last action: ``C10_angstrom``, ``C12_angstrom``, ``strehl``.
+    cost : dict
+        What the episode spent: ``dose_e_per_angstrom2``, ``beam_s``, ``moves``.
+    terminated : bool
+        Whether the environment saw success.
+    wall_s : float
+        Time that the agent took to decide, s.
+    observations_sha256 : str
+        Hash of every frame that the agent saw, in order: a replay must give the same.
+    """
+
+    number: int
+    seed: int
+    actions: tuple[tuple[float, ...], ...]
+    rewards: tuple[float, ...]
+    start: dict[str, float]
+    end: dict[str, float]
+    cost: dict[str, float]
+    terminated: bool
+    wall_s: float
+    observations_sha256: str
+
+
+def succeeded(truth: dict[str, float]) -> bool:
+    """Return whether both aberrations are below 20 A."""
+    return abs(truth["C10_angstrom"]) < LIMIT and abs(truth["C12_angstrom"]) < LIMIT
+
+
+def score(episodes: list[Episode]) -> SampleStatistics:
+    """Return the additive statistics of every episode; every episode is a cluster of its own."""
+    success = np.array([succeeded(episode.end) for episode in episodes], dtype=np.int64)
+    images = np.array([len(episode.actions) + 1 for episode in episodes], dtype=np.int64)  # one frame comes with the reset
+    ids = np.array([f"autofocus/{episode.number:06d}" for episode in episodes])
+    return SampleStatistics(
+        ids=ids,
+        clusters=ids,
+        statistics={
+            "samples": np.ones(len(episodes), dtype=np.int64),
+            "strehl": np.array([episode.end["strehl"] for episode in episodes]),
+            "success": success,
+            "abs_c10": np.abs([episode.end["C10_angstrom"] for episode in episodes]),
+            "abs_c12": np.abs([episode.end["C12_angstrom"] for episode in episodes]),
+            "success_images": success * images,
+            "dose": np.array([episode.cost["dose_e_per_angstrom2"] for episode in episodes]),
+        },
+        columns={
+            "start_C10_angstrom": np.array([episode.start["C10_angstrom"] for episode in episodes]),
+            "start_C12_angstrom": np.array([episode.start["C12_angstrom"] for episode in episodes]),
+            "start_side": np.where([episode.start["C10_angstrom"] < 0 for episode in episodes], "C10 < 0", "C10 > 0"),
+        },
+    )
+
+
+TASKS.add(
+    "autofocus",
+    Task(
+        name="autofocus",
+        major=1,
+        kind="agent",
+        title="Focus the probe and correct two-fold astigmatism",
+        text=(
+            "A thin crystal is imaged at an unknown defocus (20 to 150 A, either sign) and an unknown two-fold astigmatism (0 to 100 A). Move C10, "
+            "C12a and C12b by increments until |C10| and |C12| are below 20 A, within 20 frames. The score is the Strehl ratio at the end."
+        ),
+        source="stemtwin/Autofocus-v1",
+        splits=("public",),
+        inputs=(
+            Field(name="image", dtype="uint16", unit="e-", text="(128, 128) counts of the latest frame, [y, x]"),
+            Field(name="knobs", dtype="float32", unit="A", text="(3,) C10, C12a, C12b relative to the start"),
+            Field(name="budget", dtype="float32", text="(2,) what is left of frames and dose"),
+        ),
+        outputs=(Field(name="increments", dtype="float32", text="(3,) fractions of 100, 50 and 50 A by which C10, C12a, C12b move", low=-1, high=1),),
+        metrics=FOCUSING,
+        slices=(
+            SliceColumn(column="start_C10_angstrom", edges=(50, 100), absolute=True, unit="A"),
+            SliceColumn(column="start_C12_angstrom", edges=(20, 50), unit="A"),
+            SliceColumn(column="start_side"),
+        ),
+        score=score,
+        episodes=100,
+        key="stemtwin/autofocus@1: the public seeds, for practice and for baselines",
+        citation="J. M. LeBeau et al., arXiv:2208.02865 (2022): beam alignment learnt in a virtual environment",
+        license="BSD-3-Clause",
+    ),
+)

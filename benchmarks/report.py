@@ -1,0 +1,330 @@
+"""The score report: every number of an evaluation, how sure it is, and what it was made with. Frozen, JSON, never rounded."""
+
+import dataclasses
+import datetime
+import functools
+import hashlib
+import importlib.metadata
+import json
+import math
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pydantic
+
+from stemtwin.benchmarks.slices import SampleStatistics, gluing_residual, parts
+from stemtwin.benchmarks.statistics import MIN_CLUSTERS, Interval, interval
+from stemtwin.benchmarks.tasks import Task
+from stemtwin.twin.errors import SubmissionError
+
+SCHEMA = "stemtwin/report@1"
+SUPPORT = 30  # samples below which a slice is marked "low"
+SLICE_RESAMPLES = 999  # a slice's interval guides the eye; the headline intervals use the full number
+
+Trust = Literal["scored", "baseline", "practice", "oracle", "reported"]
+TRUST = {
+    "scored": "predictions that this scorer scored",
+    "baseline": "code of this package, run by its own runner",
+    "practice": "foreign code in the scorer's process, which could have read the truth: not ranked",
+    "oracle": "reads the truth, to show what is possible: not ranked",
+    "reported": "numbers from a report file, which cannot be checked: not ranked",
+}
+RANKED = ("scored", "baseline")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class MetricValue:
+    """One metric of the whole evaluation; ``value`` is None where the data do not define it, ``interval`` where none can be given."""
+
+    name: str
+    version: str
+    title: str
+    unit: str
+    direction: Literal["max", "min"]
+    value: float | None
+    interval: Interval | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class SliceValue:
+    """The primary metric on one slice, with the sums from which any union of slices can be scored again."""
+
+    column: str
+    label: str
+    n: int
+    n_clusters: int
+    support: Literal["ok", "low"]
+    value: float | None
+    interval: Interval | None
+    sums: dict[str, float | list[float]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Provenance:
+    """What made a report: versions, seeds, commit of the checkout (None outside one), wall time, s, and when (UTC, ISO 8601)."""
+
+    version: str
+    python: str
+    numpy: str
+    git_commit: str | None
+    git_dirty: bool | None
+    seeds: dict[str, str | int]
+    wall_s: float
+    created: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """What was scored on: dataset or environment, its version and size, and the sha256 of its content (of an environment: of its seeds)."""
+
+    name: str
+    version: str
+    size: str
+    split: str
+    sha256: str
+    n: int
+    n_clusters: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """A score report.
+
+    Parameters
+    ----------
+    task, major : str, int
+        Task and its version.
+    source : Source
+        What was scored on.
+    entry, team : str
+        Name of the entry; its team.
+    trust : str
+        One of ``TRUST``.
+    artefact_sha256 : str
+        Hash of the answers: of predictions, or of the actions of all episodes.
+    metrics : tuple of MetricValue
+        The first is the primary one.
+    slices : tuple of SliceValue
+        Every slice of every column.
+    worst : SliceValue or None
+        The worst slice among those with full support, among all where none has it.
+    gluing_residual : float
+        Largest relative difference between the sums over all samples and those glued from slices.
+    cost : dict
+        What the entry spent, a mean over samples or episodes: seconds of wall time, dose, frames.
+    provenance : Provenance
+        What made the report.
+    """
+
+    task: str
+    major: int
+    source: Source
+    entry: str
+    trust: Trust
+    artefact_sha256: str
+    metrics: tuple[MetricValue, ...]
+    slices: tuple[SliceValue, ...]
+    worst: SliceValue | None
+    gluing_residual: float
+    cost: dict[str, float]
+    provenance: Provenance
+    team: str = ""
+    schema: Literal["stemtwin/report@1"] = SCHEMA
+
+    @property
+    def primary(self) -> MetricValue:
+        """The metric by which the board ranks."""
+        return self.metrics[0]
+
+    @property
+    def comparability_key(self) -> str:
+        """Sha256 of all that two reports must share to stand in one table: task, data, split, number of samples, version of the primary metric."""
+        source, metric = self.source, self.primary
+        parts_ = (self.task, self.major, source.name, source.version, source.size, source.split, source.sha256, source.n, metric.name, metric.version)
+        return hashlib.sha256(json.dumps(parts_).encode()).hexdigest()
+
+    def metric(self, name: str) -> MetricValue:
+        """Return the metric of that name."""
+        return next(metric for metric in self.metrics if metric.name == name)
+
+    def to_json(self) -> str:
+        """Return the report as JSON, with nothing rounded and None for what is undefined."""
+        content = {"comparability_key": self.comparability_key, **dataclasses.asdict(self)}
+        return json.dumps(content, indent=1, allow_nan=False)
+
+    def save(self, path: Path | str) -> Path:
+        """Write the report as JSON and return the path."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.to_json() + "\n", encoding="utf-8")
+        return path
+
+
+def read_report(path: Path | str) -> Report:
+    """Read a report file.
+
+    Raises
+    ------
+    SubmissionError
+        Not there, not JSON, or not a report: names the key that is wrong. Also where the key of comparability does not follow from the content.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except FileNotFoundError:
+        message = f"{path}: there is no such file. Give a report.json, or a folder with submission.yaml and predictions.parquet."
+        raise SubmissionError(message) from None
+    except (OSError, ValueError) as error:
+        message = f"{path}: not a JSON file ({error}). Give a report.json that 'stemtwin eval' wrote."
+        raise SubmissionError(message) from None
+    key = content.pop("comparability_key", None) if isinstance(content, dict) else None
+    try:
+        report = _adapter().validate_python(content, strict=False)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        message = f"{path}: key {'.'.join(map(str, first['loc']))!r}: {first['msg']}. Give a report.json that 'stemtwin eval' wrote."
+        raise SubmissionError(message) from None
+    if not report.metrics:
+        message = f"{path}: key 'metrics' is empty. A report holds at least its primary metric."
+        raise SubmissionError(message)
+    if key != report.comparability_key:
+        message = f"{path}: key 'comparability_key' does not follow from the content. Write the report again with 'stemtwin eval'."
+        raise SubmissionError(message)
+    return report
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse NaN and the infinities, which JSON does not have."""
+    message = f"{name} is not JSON"
+    raise ValueError(message)
+
+
+@functools.cache
+def _adapter() -> pydantic.TypeAdapter:
+    """Return the reader of reports."""
+    return pydantic.TypeAdapter(Report)
+
+
+def build_report(
+    task: Task,
+    samples: SampleStatistics,
+    *,
+    source: Source,
+    entry: str,
+    trust: Trust,
+    artefact_sha256: str,
+    cost: dict[str, float],
+    seeds: dict[str, str | int],
+    wall_s: float,
+    team: str = "",
+) -> Report:
+    """Score every metric on all samples and the primary one on every slice, each with its interval; the arguments are the report's fields."""
+    metrics = tuple(
+        MetricValue(
+            name=metric.name,
+            version=metric.version,
+            title=metric.title,
+            unit=metric.unit,
+            direction=metric.direction,
+            value=_number(metric.formula(samples.sums())),
+            interval=interval(metric.formula, samples, proportion=metric.proportion),
+        )
+        for metric in task.metrics
+    )
+    slices = tuple(_slice_value(task, column.column, label, part) for column in task.slices for label, part in parts(samples, column).items())
+    return Report(
+        task=task.name,
+        major=task.major,
+        source=source,
+        entry=entry,
+        team=team,
+        trust=trust,
+        artefact_sha256=artefact_sha256,
+        metrics=metrics,
+        slices=slices,
+        worst=_worst(slices, task.primary.direction),
+        gluing_residual=max((gluing_residual(samples, column) for column in task.slices), default=0.0),
+        cost=cost,
+        provenance=provenance(seeds=seeds, wall_s=wall_s),
+    )
+
+
+def _slice_value(task: Task, column: str, label: str, part: SampleStatistics) -> SliceValue:
+    """Return the primary metric on one slice."""
+    n_clusters = len(np.unique(part.clusters))
+    metric = task.primary
+    return SliceValue(
+        column=column,
+        label=label,
+        n=len(part),
+        n_clusters=n_clusters,
+        support="ok" if len(part) >= SUPPORT and n_clusters >= MIN_CLUSTERS else "low",
+        value=_number(metric.formula(part.sums())),
+        interval=interval(metric.formula, part, proportion=metric.proportion, resamples=SLICE_RESAMPLES),
+        sums={name: np.asarray(total).tolist() for name, total in part.sums().items()},
+    )
+
+
+def _worst(slices: tuple[SliceValue, ...], direction: str) -> SliceValue | None:
+    """Return the worst slice with a value: among those with full support, among all where none has it."""
+    valued = [one for one in slices if one.value is not None]
+    pool = [one for one in valued if one.support == "ok"] or valued
+    pick = min if direction == "max" else max
+    return pick(pool, key=lambda one: one.value) if pool else None
+
+
+def _number(value: np.ndarray | float) -> float | None:
+    """Return a finite float, or None."""
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def provenance(*, seeds: dict[str, str | int], wall_s: float) -> Provenance:
+    """Return what makes a report here and now."""
+    commit, dirty = git_state()
+    return Provenance(
+        version=version(),
+        python=platform.python_version(),
+        numpy=np.__version__,
+        git_commit=commit,
+        git_dirty=dirty,
+        seeds=seeds,
+        wall_s=wall_s,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def version() -> str:
+    """Return the version of the installed package."""
+    try:
+        return importlib.metadata.version("stemtwin")
+    except importlib.metadata.PackageNotFoundError:
+        return "uninstalled"
+
+
+@functools.cache
+def git_state() -> tuple[str | None, bool | None]:
+    """Return the commit of the checkout that this code runs from and whether it was changed since; (None, None) outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None, None
+    try:
+        commit = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
+        changed = subprocess.run(["git", "-C", str(root), "status", "--porcelain"], capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+    return commit.stdout.strip(), bool(changed.stdout.strip())
+
+
+def json_value(value: Any) -> Any:
+    """Return a value that JSON can hold: arrays as lists, NaN as None."""
+    if isinstance(value, np.ndarray):
+        return [json_value(one) for one in value.tolist()]
+    if isinstance(value, (float, np.floating)):
+        return _number(value)
+    if isinstance(value, dict):
+        return {str(name): json_value(one) for name, one in value.items()}
+    return [json_value(one) for one in value] if isinstance(value, (list, tuple)) else value

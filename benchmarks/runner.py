@@ -1,0 +1,354 @@
+"""Runs entries and scores them: predictions against a dataset, agents in an environment over an explicit list of seeds."""
+
+import dataclasses
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stemtwin.benchmarks.agents import Baseline, Brief, find_baseline, load_entry_point
+from stemtwin.benchmarks.atoms import Detections, read_columns
+from stemtwin.benchmarks.atoms import content_hash as data_hash
+from stemtwin.benchmarks.focus import Episode
+from stemtwin.benchmarks.report import Report, Source, Trust, build_report
+from stemtwin.benchmarks.slices import SampleStatistics
+from stemtwin.benchmarks.statistics import SEED
+from stemtwin.benchmarks.submission import Submission, content_hash, write_submission
+from stemtwin.benchmarks.tasks import Task
+from stemtwin.twin.errors import SettingsError, SubmissionError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Progress = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Evaluation:
+    """A report and all that it was made from.
+
+    Parameters
+    ----------
+    report : Report
+        The score report.
+    samples : SampleStatistics
+        Additive statistics of every sample or episode.
+    found : dict, optional
+        Detections by sample id, of a prediction task.
+    episodes : tuple of Episode
+        Every episode, of an agent task.
+    """
+
+    report: Report
+    samples: SampleStatistics
+    found: dict[str, Detections] | None = None
+    episodes: tuple[Episode, ...] = ()
+
+
+def derive_seed(task: Task, split: str, k: int, stream: str = "") -> int:
+    """Return the 128-bit seed of episode k: the first 16 bytes of HMAC-SHA256(key, ``<task>@<major>/<split>/<k>[/<stream>]``), big-endian.
+
+    Seeds of that width cannot be searched, and neighbours are unrelated; the key of a public split is published with the task.
+    """
+    text = f"{task.name}@{task.major}/{split}/{k}" + (f"/{stream}" if stream else "")
+    return int.from_bytes(hmac.digest(task.key.encode(), text.encode(), "sha256")[:16])
+
+
+def resolve(task: Task, *, baseline: str | None = None, agent: str | None = None) -> tuple[Baseline, Trust]:
+    """Return the entry that a name or a ``pkg.mod:Name`` means, and how far its score can be trusted."""
+    if (baseline is None) == (agent is None):
+        message = f"baseline={baseline!r} and agent={agent!r}: give exactly one of them."
+        raise SettingsError(message)
+    if baseline is not None:
+        found = find_baseline(task.name, baseline)
+        return found, "oracle" if found.oracle else "baseline"
+    return Baseline(task=task.name, name=agent, text="foreign code", factory=load_entry_point(agent)), "practice"
+
+
+def load_samples(task: Task, *, split: str, size: str) -> "xr.Dataset":
+    """Return the samples of a prediction task's split, truth included."""
+    from stemtwin.datasets.catalog import load_dataset
+
+    return load_dataset(task.source, version=task.source_version, size=size, split=task.check_split(split), format="xarray")
+
+
+def predict(task: Task, entry: Baseline, data: "xr.Dataset", *, seed: int = 0, progress: Progress | None = None) -> dict[str, Detections]:
+    """Return what a detector finds in every sample; it is given the inputs of the task alone, the truth only where it is an oracle."""
+    ids = data["sample_id"].values.astype(str)
+    inputs = {field.name: data[field.name].values for field in task.inputs}
+    truths = read_columns(data) if entry.oracle else None
+    detector = entry.factory()
+    streams = np.random.SeedSequence(seed).spawn(len(ids))
+    found = {}
+    for i, name in enumerate(ids.tolist()):
+        given = {key: values[i] for key, values in inputs.items()} | ({"truth": truths[i]} if truths else {})
+        found[name] = detector.detect(given, np.random.Generator(np.random.Philox(streams[i])))
+        if progress:
+            progress(i + 1, len(ids))
+    return found
+
+
+def score_predictions(
+    task: Task,
+    data: "xr.Dataset",
+    found: dict[str, Detections],
+    *,
+    split: str,
+    size: str,
+    entry: str,
+    trust: Trust,
+    team: str = "",
+    started: float | None = None,
+) -> Evaluation:
+    """Score detections against the truth of the dataset.
+
+    Parameters
+    ----------
+    task : Task
+        A prediction task.
+    data : Dataset
+        The samples of the split.
+    found : dict
+        Detections by sample id.
+    split, size : str
+        Which data these are.
+    entry, team : str
+        Whose answers these are.
+    trust : str
+        See ``report.TRUST``.
+    started : float, optional
+        ``time.perf_counter()`` at the beginning of the work that wall time shall count.
+
+    Raises
+    ------
+    SubmissionError
+        The ids are not exactly those of the data.
+    """
+    began = time.perf_counter() if started is None else started
+    ids = set(data["sample_id"].values.astype(str).tolist())
+    if ids != set(found):
+        odd = sorted(ids ^ set(found))
+        message = f"{len(odd)} sample ids differ between the answers and the {split} split, the first is {odd[0]!r}. Answer for exactly its samples."
+        raise SubmissionError(message)
+    samples = task.score(data, found)
+    clusters = len(np.unique(samples.clusters))
+    version = task.source_version
+    source = Source(name=task.source, version=version, size=size, split=split, sha256=data_hash(data), n=len(samples), n_clusters=clusters)
+    wall = time.perf_counter() - began
+    report = build_report(
+        task,
+        samples,
+        source=source,
+        entry=entry,
+        team=team,
+        trust=trust,
+        artefact_sha256=content_hash(found),
+        cost={"wall_s_per_sample": wall / max(len(samples), 1)},
+        seeds={"bootstrap": SEED, "detector": 0},
+        wall_s=wall,
+    )
+    return Evaluation(report=report, samples=samples, found=found)
+
+
+def score_submission(task: Task, data: "xr.Dataset", submission: Submission) -> Evaluation:
+    """Score a submission that was read and checked."""
+    header = submission.header
+    return score_predictions(task, data, submission.found, split=header.split, size=header.size, entry=header.name, team=header.team, trust="scored")
+
+
+def run_episode(task: Task, entry: Baseline, agent: Any, env: Any, *, split: str, number: int) -> Episode:
+    """Run one episode and return all of it; the agent gets observations, spaces and cost, and neither reward nor truth.
+
+    Raises
+    ------
+    SubmissionError
+        An action is not one of the action space: it is refused, not clipped.
+    """
+    seed = derive_seed(task, split, number)
+    door = env.unwrapped.truth
+    observation, info = env.reset(seed=seed)
+    start, digest = dict(door()), hashlib.sha256()
+    brief = Brief(
+        task=task.name,
+        observation_space=env.observation_space,
+        action_space=env.action_space,
+        seed=derive_seed(task, split, number, "agent"),
+        truth=door if entry.oracle else None,
+    )
+    agent.reset(brief)
+    actions, rewards, wall, terminated, truncated = [], [], 0.0, False, False
+    while not (terminated or truncated):
+        _digest(digest, observation)
+        began = time.perf_counter()
+        answer = agent.act({name: np.array(value) for name, value in observation.items()}, dict(info["cost"]))
+        wall += time.perf_counter() - began
+        action = np.asarray(answer, dtype=env.action_space.dtype)
+        if not env.action_space.contains(action):
+            message = f"{entry.name}: action {len(actions)} of episode {number} is {answer!r}, not in {env.action_space}. Return one that is."
+            raise SubmissionError(message)
+        observation, reward, terminated, truncated, info = env.step(action)
+        actions.append(tuple(float(part) for part in action.ravel()))
+        rewards.append(float(reward))
+    _digest(digest, observation)
+    return Episode(
+        number=number,
+        seed=seed,
+        actions=tuple(actions),
+        rewards=tuple(rewards),
+        start=start,
+        end=dict(door()),
+        cost={name: float(value) for name, value in info["cost"].items()},
+        terminated=bool(terminated),
+        wall_s=wall,
+        observations_sha256=digest.hexdigest(),
+    )
+
+
+def _digest(digest: Any, observation: dict[str, np.ndarray]) -> None:
+    """Add an observation to a hash."""
+    for name in sorted(observation):
+        digest.update(np.ascontiguousarray(observation[name]).tobytes())
+
+
+def make_environment(task: Task) -> Any:
+    """Return the environment of an agent task."""
+    import gymnasium
+
+    return gymnasium.make(f"stemtwin:{task.source}", disable_env_checker=True)
+
+
+def run_agent(
+    task: Task,
+    entry: Baseline,
+    trust: Trust,
+    *,
+    split: str | None = None,
+    episodes: int | None = None,
+    team: str = "",
+    progress: Progress | None = None,
+    make: Callable[[Task], Any] = make_environment,
+) -> Evaluation:
+    """Run an entry over the episodes 0, 1, ... of a split, in this process, and score it.
+
+    Parameters
+    ----------
+    task : Task
+        An agent task.
+    entry : Baseline
+        What to run.
+    trust : str
+        See ``report.TRUST``.
+    split : str, optional
+        Split of seeds; the task's first by default.
+    episodes : int, optional
+        How many; the task's number by default.
+    team : str
+        Team of the entry.
+    progress : callable, optional
+        Called with the number of episodes done and the number of all.
+    make : callable
+        Makes the environment of a task.
+    """
+    split = task.check_split(split or task.splits[0])
+    n = task.episodes if episodes is None else episodes
+    if n < 1:
+        message = f"episodes={n} must be at least 1."
+        raise SettingsError(message)
+    began = time.perf_counter()
+    env, agent, done = make(task), entry.factory(), []
+    try:
+        for number in range(n):
+            done.append(run_episode(task, entry, agent, env, split=split, number=number))
+            if progress:
+                progress(number + 1, n)
+    finally:
+        env.close()
+    return score_episodes(task, tuple(done), split=split, entry=entry.name, trust=trust, team=team, wall_s=time.perf_counter() - began)
+
+
+def score_episodes(task: Task, episodes: tuple[Episode, ...], *, split: str, entry: str, trust: Trust, team: str, wall_s: float) -> Evaluation:
+    """Score finished episodes."""
+    samples = task.score(list(episodes))
+    seeds = {
+        "scheme": "hmac-sha256",
+        "key": task.key,
+        "message": f"{task.name}@{task.major}/{split}/<k>",
+        "episodes": len(episodes),
+        "bootstrap": SEED,
+    }
+    derivation = json.dumps([task.source, [f"{episode.seed:032x}" for episode in episodes]])
+    source = Source(
+        name=task.source,
+        version=task.source.rpartition("-")[2],
+        size=f"{len(episodes)} episodes",
+        split=split,
+        sha256=hashlib.sha256(derivation.encode()).hexdigest(),
+        n=len(samples),
+        n_clusters=len(np.unique(samples.clusters)),
+    )
+    played = json.dumps([[f"{episode.seed:032x}", episode.actions] for episode in episodes])
+    cost = {name: float(np.mean([episode.cost[name] for episode in episodes])) for name in episodes[0].cost}
+    cost["agent_wall_s"] = float(np.mean([episode.wall_s for episode in episodes]))
+    report = build_report(
+        task,
+        samples,
+        source=source,
+        entry=entry,
+        team=team,
+        trust=trust,
+        artefact_sha256=hashlib.sha256(played.encode()).hexdigest(),
+        cost=cost,
+        seeds=seeds,
+        wall_s=wall_s,
+    )
+    return Evaluation(report=report, samples=samples, episodes=episodes)
+
+
+def evaluate(
+    task: Task,
+    *,
+    baseline: str | None = None,
+    agent: str | None = None,
+    split: str | None = None,
+    size: str = "std",
+    episodes: int | None = None,
+    team: str = "",
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Run a baseline (by name) or foreign code (``pkg.mod:Name``) on a task and score it."""
+    entry, trust = resolve(task, baseline=baseline, agent=agent)
+    split = task.check_split(split or task.splits[0])
+    if task.kind == "agent":
+        return run_agent(task, entry, trust, split=split, episodes=episodes, team=team, progress=progress)
+    if episodes is not None:
+        message = f"episodes={episodes}: task {task.name!r} is scored on a dataset. Choose size= instead."
+        raise SettingsError(message)
+    data = load_samples(task, split=split, size=size)
+    began = time.perf_counter()
+    found = predict(task, entry, data, progress=progress)
+    return score_predictions(task, data, found, split=split, size=size, entry=entry.name, trust=trust, team=team, started=began)
+
+
+def save_run(folder: Path | str, task: Task, evaluation: Evaluation) -> Path:
+    """Write ``report.json``, ``samples.parquet`` (statistics of every sample), and the answers: a submission folder, or ``episodes.json``."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = Path(folder)
+    report, samples = evaluation.report, evaluation.samples
+    report.save(folder / "report.json")
+    arrays = {"id": samples.ids, "cluster": samples.clusters, **samples.columns, **samples.statistics}
+    pq.write_table(pa.table({name: pa.array(array.tolist()) for name, array in arrays.items()}), folder / "samples.parquet")
+    if evaluation.found is not None:
+        write_submission(
+            folder / "submission", task, evaluation.found, split=report.source.split, size=report.source.size, name=report.entry, team=report.team
+        )
+    if evaluation.episodes:
+        rows = [dataclasses.asdict(episode) | {"seed": f"{episode.seed:032x}"} for episode in evaluation.episodes]
+        (folder / "episodes.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    return folder

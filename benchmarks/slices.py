@@ -1,0 +1,143 @@
+"""Per-slice values from additive per-sample statistics.
+
+A metric is a formula of sums (true positives, summed squared errors, ...), so its value on any slice is the formula of the slice's sums, and the sums
+of a slice are the sums over any partition of it: ratios such as F1 glue through their counts [1]_. Nothing is ever averaged over slices.
+
+References
+----------
+.. [1] H. Kvinge et al., Sheaves as a framework for understanding and interpreting model fit, arXiv:2105.10414 (2021); arXiv:2107.04714 (2021).
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping
+
+import numpy as np
+
+from stemtwin.twin.errors import SettingsError
+
+Sums = Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class SliceColumn:
+    """A column that cuts the samples into disjoint slices.
+
+    Parameters
+    ----------
+    column : str
+        Name of the column.
+    edges : tuple of float, optional
+        Inner edges: n edges make n + 1 slices, the first and last open ended, each closed on its left. None: one slice for each value.
+    absolute : bool
+        Cut by the magnitude of the values.
+    unit : str
+        Unit of the edges, for labels.
+    """
+
+    column: str
+    edges: tuple[float, ...] | None = None
+    absolute: bool = False
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the edges."""
+        if self.edges is not None and (len(self.edges) == 0 or any(a >= b for a, b in itertools.pairwise(self.edges))):
+            message = f"edges={self.edges} of slice column {self.column!r} must increase and be at least one. Sort them."
+            raise SettingsError(message)
+
+    def labels(self, values: np.ndarray) -> np.ndarray:
+        """Return the label of the slice of each value, (n,) str."""
+        if self.edges is None:
+            return np.asarray(values).astype(str)
+        numbers = np.asarray(values, dtype=float)
+        return np.array(self.names())[np.searchsorted(self.edges, np.abs(numbers) if self.absolute else numbers, side="right")]
+
+    def names(self) -> tuple[str, ...]:
+        """Return the labels of a column with edges, in order; () for one without."""
+        if self.edges is None:
+            return ()
+        inner = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(self.edges)]
+        names = (f"< {self.edges[0]:g}", *inner, f">= {self.edges[-1]:g}")
+        return tuple(f"{name} {self.unit}".strip() for name in names)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SampleStatistics:
+    """Additive statistics of every sample of one evaluation.
+
+    Parameters
+    ----------
+    ids : ndarray
+        (n,) str: sample ids, each once.
+    clusters : ndarray
+        (n,) str: what samples of one cluster share (the specimen); the bootstrap draws whole clusters.
+    statistics : dict of ndarray
+        Name to (n,) or (n, k): what sums over samples.
+    columns : dict of ndarray
+        Name to (n,): what slices are cut by.
+    """
+
+    ids: np.ndarray
+    clusters: np.ndarray
+    statistics: dict[str, np.ndarray]
+    columns: dict[str, np.ndarray]
+
+    def __post_init__(self) -> None:
+        """Check that every array has one row for each sample."""
+        n = len(self.ids)
+        for name, array in {"clusters": self.clusters, **self.statistics, **self.columns}.items():
+            if len(array) != n:
+                message = f"{name!r} has {len(array)} rows for {n} samples. Give one row for each sample."
+                raise SettingsError(message)
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.ids)
+
+    def take(self, which: np.ndarray) -> "SampleStatistics":
+        """Return the samples that a mask or an index array selects."""
+        return SampleStatistics(
+            ids=self.ids[which],
+            clusters=self.clusters[which],
+            statistics={name: array[which] for name, array in self.statistics.items()},
+            columns={name: array[which] for name, array in self.columns.items()},
+        )
+
+    def sums(self) -> dict[str, np.ndarray]:
+        """Return the sum of every statistic over the samples: scalars () or (k,)."""
+        return {name: array.sum(axis=0) for name, array in self.statistics.items()}
+
+    def cluster_sums(self) -> dict[str, np.ndarray]:
+        """Return the sums of every statistic over the samples of each cluster: (n_clusters,) or (n_clusters, k)."""
+        _, index = np.unique(self.clusters, return_inverse=True)
+        out = {}
+        for name, array in self.statistics.items():
+            total = np.zeros((index.max() + 1 if len(index) else 0, *array.shape[1:]), dtype=array.dtype)
+            np.add.at(total, index, array)
+            out[name] = total
+        return out
+
+
+def parts(samples: SampleStatistics, column: SliceColumn) -> dict[str, SampleStatistics]:
+    """Cut the samples by a column; the parts are disjoint, cover all samples, and come in the order of the edges or of the labels."""
+    labels = column.labels(samples.columns[column.column])
+    present = set(labels.tolist())
+    order = [name for name in column.names() if name in present] or sorted(present)
+    return {name: samples.take(labels == name) for name in order}
+
+
+def glue(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return the sums over a union of disjoint pieces from the sums of the pieces."""
+    return {name: sum(piece[name] for piece in pieces[1:]) + pieces[0][name] for name in pieces[0]}
+
+
+def gluing_residual(samples: SampleStatistics, column: SliceColumn) -> float:
+    """Return the largest relative difference between the sums of all samples and those glued from the slices of a column (0 for counts)."""
+    whole = samples.sums()
+    glued = glue([part.sums() for part in parts(samples, column).values()])
+    worst = 0.0
+    for name, value in whole.items():
+        scale = np.maximum(np.abs(value), 1.0)
+        worst = max(worst, float(np.max(np.abs(value - glued[name]) / scale, initial=0.0)))
+    return worst

@@ -1,0 +1,155 @@
+"""Bootstrap intervals that draw whole clusters.
+
+Samples of one specimen are alike, so intervals that resample samples are too narrow; these resample clusters (specimens). A metric is a formula of
+sums, hence a resample costs one matrix product: how often each cluster was drawn times the sums of the clusters.
+"""
+
+import dataclasses
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+from scipy import stats
+from threadpoolctl import threadpool_limits
+
+from stemtwin.benchmarks.slices import SampleStatistics, Sums
+
+MIN_CLUSTERS = 5
+RESAMPLES = 9999
+LEVEL = 0.95
+SEED = 20260101
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Interval:
+    """A confidence interval and how it was made.
+
+    Parameters
+    ----------
+    method : str
+        ``"cluster-bca"``, ``"cluster-percentile"`` (where BCa is undefined) or ``"wilson"`` (a proportion of independent trials).
+    level, low, high : float
+        Nominal coverage and the ends, in the metric's unit.
+    n_clusters, resamples, seed : int
+        Clusters resampled, resamples drawn (0: closed form), seed of the resampling.
+    """
+
+    method: str
+    level: float
+    low: float
+    high: float
+    n_clusters: int
+    resamples: int
+    seed: int
+
+
+def interval(
+    formula: Callable[[Sums], np.ndarray],
+    samples: SampleStatistics,
+    *,
+    proportion: bool = False,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> Interval | None:
+    """Return the interval of a metric, or None where none can be given.
+
+    Parameters
+    ----------
+    formula : callable
+        The metric: sums by name, each (...,) or (..., k), to values (...,).
+    samples : SampleStatistics
+        Additive statistics of the samples and their clusters.
+    proportion : bool
+        The metric is the share of samples that succeed: where every cluster is one sample, Wilson's interval is used, which a bootstrap cannot
+        match when all trials end alike.
+    level : float
+        Nominal coverage.
+    resamples, seed : int
+        Number of resamples; seed of the Philox generator that draws them.
+
+    Returns
+    -------
+    Interval or None
+        None below five clusters, and where the metric is undefined in some resamples.
+    """
+    sums = samples.cluster_sums()
+    n = len(np.unique(samples.clusters))
+    if n < MIN_CLUSTERS:
+        return None
+    if proportion and n == len(samples):
+        share = float(formula(samples.sums()))
+        found = stats.binomtest(round(share * n), n).proportion_ci(level, method="wilson")
+        return Interval(method="wilson", level=level, low=float(found.low), high=float(found.high), n_clusters=n, resamples=0, seed=seed)
+    statistic = _resampled(formula, sums, n)
+    with warnings.catch_warnings(), np.errstate(all="ignore"), threadpool_limits(1):
+        warnings.simplefilter("ignore")  # degenerate data are handled below
+        result = stats.bootstrap(
+            (np.arange(n),),
+            statistic,
+            n_resamples=resamples,
+            batch=1000,
+            vectorized=True,
+            axis=-1,
+            confidence_level=level,
+            method="BCa",
+            rng=np.random.Generator(np.random.Philox(seed)),
+        )
+    drawn = result.bootstrap_distribution
+    if not np.isfinite(drawn).all():
+        return None
+    low, high = float(result.confidence_interval.low), float(result.confidence_interval.high)
+    method = "cluster-bca"
+    if not (np.isfinite(low) and np.isfinite(high)) or np.ptp(drawn) == 0:
+        low, high = (float(end) for end in np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]))
+        method = "cluster-percentile"
+    return Interval(method=method, level=level, low=low, high=high, n_clusters=n, resamples=resamples, seed=seed)
+
+
+def _resampled(formula: Callable[[Sums], np.ndarray], sums: Sums, n: int) -> Callable[..., np.ndarray]:
+    """Return a vectorised statistic of cluster indices: the formula of the sums over the clusters drawn."""
+    table = np.concatenate([np.asarray(array, dtype=float).reshape(n, -1) for array in sums.values()], axis=1)
+    widths = np.cumsum([0] + [array[0].size for array in sums.values()])
+
+    def statistic(index: np.ndarray, axis: int = -1) -> np.ndarray:
+        index = np.moveaxis(np.asarray(index), axis, -1)
+        rows = index.reshape(-1, index.shape[-1])
+        flat = (np.arange(len(rows))[:, None] * n + rows).ravel()
+        times = np.bincount(flat, minlength=len(rows) * n).reshape(len(rows), n)
+        total = times @ table
+        drawn = {
+            name: total[:, low:high].reshape(len(rows), *array.shape[1:])
+            for (name, array), low, high in zip(sums.items(), widths[:-1], widths[1:], strict=True)
+        }
+        return formula(drawn).reshape(index.shape[:-1])
+
+    return statistic
+
+
+def rank_intervals(values: list[float], intervals: list[tuple[float, float] | None], *, direction: str) -> list[tuple[int, int]]:
+    """Return the first and last rank that each entry may hold, given the intervals of all.
+
+    An entry comes behind those whose whole interval is better and ahead of those whose whole interval is worse; all others may stand either side.
+
+    Parameters
+    ----------
+    values : list of float
+        Scores.
+    intervals : list of (low, high) or None
+        Intervals of the scores; None: the score itself.
+    direction : str
+        ``"max"``: larger is better; ``"min"``: smaller is.
+
+    Returns
+    -------
+    list of (int, int)
+        Best and worst rank, from 1.
+    """
+    sign = 1.0 if direction == "max" else -1.0
+    ends = [sorted((sign * low, sign * high)) for low, high in (found or (value, value) for value, found in zip(values, intervals, strict=True))]
+    out = []
+    for low, high in ends:
+        better = sum(other_low > high for other_low, _ in ends)
+        worse = sum(other_high < low for _, other_high in ends)
+        out.append((1 + better, len(ends) - worse))
+    return out

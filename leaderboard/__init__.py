@@ -1,0 +1,1 @@
+"""The board: storage of results and the command line."""

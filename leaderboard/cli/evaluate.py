@@ -1,0 +1,91 @@
+"""``stemtwin eval``: run and score."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stemtwin.leaderboard.cli.output import JsonFlag, number, progress
+
+if TYPE_CHECKING:
+    from stemtwin.benchmarks.report import Report
+    from stemtwin.benchmarks.runner import Evaluation
+    from stemtwin.benchmarks.tasks import Task
+
+
+def evaluate(
+    task: Annotated[str, typer.Argument(help="Name of the task: see 'stemtwin list tasks'.")],
+    baseline: Annotated[str | None, typer.Option(help="Run this baseline: see 'stemtwin task NAME'.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Run this code, pkg.mod:Name, in this process: for practice, not ranked.")] = None,
+    predictions: Annotated[Path | None, typer.Option(help="Score this folder: submission.yaml and predictions.parquet.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split; the task's own where none is named.")] = None,
+    size: Annotated[str, typer.Option(help="Size of the dataset: tiny, std or full.")] = "std",
+    episodes: Annotated[int | None, typer.Option(help="Number of episodes of an agent task.")] = None,
+    team: Annotated[str, typer.Option(help="Team, for the board.")] = "",
+    output: Annotated[Path | None, typer.Option(help="Folder for report, statistics of every sample, and answers.")] = None,
+    submit: Annotated[bool, typer.Option("--submit", help="Enter the result on the board.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Run a baseline, an agent or predictions on a task and print its scores with their 95 % intervals."""
+    from stemtwin.benchmarks.runner import save_run
+    from stemtwin.benchmarks.tasks import find_task
+
+    found = find_task(task)
+    result = _run(found, baseline, agent, predictions, split, size, episodes, team)
+    report = result.report
+    lines = []
+    if output is not None:
+        lines.append(f"written: {save_run(output, found, result)}")
+    if submit:
+        from stemtwin.leaderboard.cli.submit import enter
+
+        lines.append(enter(report))
+    if json:
+        typer.echo(report.to_json())
+        return
+    show(report)
+    for line in lines:
+        typer.echo(line)
+
+
+def _run(
+    task: "Task", baseline: str | None, agent: str | None, predictions: Path | None, split: str | None, size: str, episodes: int | None, team: str
+) -> "Evaluation":
+    """Return the evaluation of whatever one of the three was named."""
+    from stemtwin.benchmarks import runner
+
+    named = [f"--{name}" for name, value in (("baseline", baseline), ("agent", agent), ("predictions", predictions)) if value is not None]
+    if len(named) != 1:
+        message = (
+            f"{' and '.join(named) or 'nothing'} was given to run on {task.name!r}, exactly one of --baseline, --agent and --predictions is needed"
+        )
+        raise typer.BadParameter(message)
+    if predictions is not None:
+        from stemtwin.leaderboard.cli.submit import score_folder
+
+        return score_folder(predictions, task)
+    with progress(f"{task.name}: {baseline or agent}") as tick:
+        return runner.evaluate(task, baseline=baseline, agent=agent, split=split, size=size, episodes=episodes, team=team, progress=tick)
+
+
+def show(report: "Report") -> None:
+    """Print the scores of a report for people."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    source = report.source
+    n = f"{source.n} samples of {source.n_clusters} specimens" if not source.size.endswith("episodes") else source.size
+    console.print(f"{report.task}@{report.major} {source.split}, {source.name} {source.version} {source.size}: {n}", style="bold", markup=False)
+    console.print(f"entry {report.entry} ({report.trust})", markup=False)
+    table = Table(box=None, header_style="dim")
+    for column in ("metric", "value", "95 % interval", "unit", "how"):
+        table.add_column(column)
+    for one in report.metrics:
+        ends = f"{one.interval.low:.4g} to {one.interval.high:.4g}" if one.interval else "-"
+        table.add_row(one.name, number(one.value), ends, one.unit, one.interval.method if one.interval else "")
+    console.print(table)
+    if report.worst is not None:
+        worst = report.worst
+        support = ", low support" if worst.support == "low" else ""
+        console.print(f"worst slice: {worst.column} {worst.label}: {number(worst.value)} (n = {worst.n}{support})", markup=False)

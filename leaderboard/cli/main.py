@@ -1,0 +1,106 @@
+"""The command ``stemtwin``: finds the command that was asked for, runs it, and turns what goes wrong into one sentence and an exit code.
+
+Exit codes: 0 right, 1 wrong input (a ``StemtwinError``), 2 misuse (an unknown command or flag), 130 interrupted.
+
+A command lives in a module of its own, which is imported only when that command is asked for: ``stemtwin --help`` imports none of them.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from stemtwin.twin.errors import StemtwinError
+
+COMMANDS = {  # name: (module, function or Typer in it, one line for the help)
+    "demo": ("stemtwin.leaderboard.cli.demo", "demo", "From a structure to a board: image, focus, build data, score, submit."),
+    "image": ("stemtwin.leaderboard.cli.image", "image", "Make a picture of any structure file."),
+    "list": ("stemtwin.leaderboard.cli.listing", "listing", "What there is: samples, detectors, profiles, tasks, datasets, environments, baselines."),
+    "data": ("stemtwin.leaderboard.cli.data", "app", "Build, fetch and verify datasets."),
+    "task": ("stemtwin.leaderboard.cli.task", "task", "Show the card of a task."),
+    "eval": ("stemtwin.leaderboard.cli.evaluate", "evaluate", "Run a baseline, an agent or predictions on a task and score it."),
+    "submit": ("stemtwin.leaderboard.cli.submit", "submit", "Enter a submission folder or a report on the board."),
+    "board": ("stemtwin.leaderboard.cli.board", "board", "Show the board."),
+}
+
+
+def build(wanted: str | None = None) -> typer.Typer:
+    """Return the application with one command loaded and the others by name and help line only.
+
+    Parameters
+    ----------
+    wanted : str, optional
+        The command to load.
+    """
+    app = typer.Typer(
+        name="stemtwin",
+        help="A digital twin of a scanning transmission electron microscope, and a benchmark suite.",
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_options)
+    for name, (module, attribute, text) in COMMANDS.items():
+        thing = getattr(importlib.import_module(module), attribute) if name == wanted else _placeholder
+        if isinstance(thing, typer.Typer):
+            app.add_typer(thing, name=name, help=text)
+        else:
+            app.command(name, help=text if name != wanted else None)(thing)
+    return app
+
+
+def _placeholder() -> None:
+    """Stand for a command that this call did not ask for."""
+
+
+def _version(shown: bool) -> None:
+    """Print the version and stop."""
+    if shown:
+        from stemtwin.benchmarks.report import version
+
+        typer.echo(f"stemtwin {version()}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")] = False,
+) -> None:
+    """Take the options that come before a command."""
+    del version
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; every error that is the user's is one sentence on stderr.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        The words after ``stemtwin``.
+    """
+    words = list(arguments) or ["--help"]
+    wanted = next((word for word in words if not word.startswith("-")), None)
+    try:
+        code = build(wanted)(words, standalone_mode=False, prog_name="stemtwin")
+    except StemtwinError as error:
+        return _say(str(error), 1)
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("Interrupted.", 130)
+    except Exception as error:
+        format_message = getattr(error, "format_message", None)
+        if format_message is None:  # no misuse of the command line: a fault of ours, which needs its traceback
+            raise
+        return _say(f"{format_message().rstrip('.')}. See 'stemtwin {wanted + ' ' if wanted in COMMANDS else ''}--help'.", 2)
+    return code if isinstance(code, int) else 0
+
+
+def _say(text: str, code: int) -> int:
+    """Print one line on stderr and return the exit code."""
+    typer.echo(f"stemtwin: {' '.join(text.split())}", err=True)
+    return code
+
+
+def run() -> None:
+    """Run the command line of this process and exit with its code."""
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,64 @@
+"""``stemtwin submit``: enter a submission folder or a report on the board."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from stemtwin.leaderboard.cli.output import JsonFlag, print_json
+
+if TYPE_CHECKING:
+    from stemtwin.benchmarks.report import Report
+    from stemtwin.benchmarks.runner import Evaluation
+    from stemtwin.benchmarks.tasks import Task
+    from stemtwin.leaderboard.store import Receipt
+
+
+def submit(
+    path: Annotated[Path, typer.Argument(help="Folder with submission.yaml and predictions.parquet, or a report.json.")],
+    database: Annotated[Path | None, typer.Option(help="File of the board; STEMTWIN_DATABASE or the user's data folder where none is named.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Check and score a submission folder and enter it; enter a report file unranked, because its numbers cannot be checked."""
+    from stemtwin.benchmarks.report import read_report
+
+    report = score_folder(path).report if path.is_dir() else dataclasses.replace(read_report(path), trust="reported")
+    receipt, line = _enter(report, database)
+    if json:
+        print_json(dataclasses.asdict(receipt) | {"created": receipt.created.isoformat() + "Z"})
+    else:
+        typer.echo(line)
+
+
+def score_folder(folder: Path, task: "Task | None" = None) -> "Evaluation":
+    """Read, check and score a submission folder, on the task that it names or on the one given."""
+    from stemtwin.benchmarks.runner import load_samples, score_submission
+    from stemtwin.benchmarks.submission import read_header, read_submission
+    from stemtwin.benchmarks.tasks import find_task
+
+    header = read_header(folder, task)
+    if task is None:
+        task = find_task(header.task.partition("/")[0])
+        header = read_header(folder, task)
+    data = load_samples(task, split=header.split, size=header.size)
+    return score_submission(task, data, read_submission(folder, task, data))
+
+
+def enter(report: "Report", database: Path | None = None) -> str:
+    """Enter a report on the board and return a line that says so."""
+    return _enter(report, database)[1]
+
+
+def _enter(report: "Report", database: Path | None) -> "tuple[Receipt, str]":
+    """Enter a report; return the receipt and a line for people."""
+    from stemtwin.benchmarks.report import RANKED, TRUST
+    from stemtwin.leaderboard.store import Store
+
+    with Store(database) as store:
+        receipt = store.submit(report)
+        where = store.path
+    if receipt.new:
+        rank = "ranked" if receipt.trust in RANKED else "shown, not ranked"
+        return receipt, f"entered as row {receipt.entry_id} of {where}: {receipt.trust} ({TRUST[report.trust]}), {rank}"
+    return receipt, f"already there: row {receipt.entry_id}, {receipt.name!r}, entered {receipt.created:%Y-%m-%d %H:%M} UTC holds the same answers"

@@ -1,0 +1,45 @@
+"""``stemtwin task``: the card of a task."""
+
+from typing import Annotated
+
+import typer
+
+from stemtwin.leaderboard.cli.output import JsonFlag, print_json
+
+
+def task(
+    name: Annotated[str, typer.Argument(help="Name of the task: see 'stemtwin list tasks'.")],
+    json: JsonFlag = False,
+) -> None:
+    """Show the card of a task: what is given, what is asked, how it is scored, which baselines there are."""
+    from stemtwin.benchmarks.agents import load_baselines
+    from stemtwin.benchmarks.tasks import find_task
+
+    found = find_task(name)
+    baselines = load_baselines()
+    mine = [baselines[full] for full in baselines.names(name)]
+    if json:
+        print_json(found.card() | {"baselines": [{"name": one.name, "text": one.text, "oracle": one.oracle} for one in mine]})
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    console.print(f"[bold]{found.name}@{found.major}[/]  {found.title}\n\n{found.text}\n")
+    where = f"dataset {found.source} {found.source_version}" if found.kind == "predictions" else f"environment {found.source}"
+    console.print(f"Scored on {where}, split {', '.join(found.splits)}. Licence {found.license}. {found.citation}.\n")
+    for title, fields in (("Given", found.inputs), ("Asked", found.outputs)):
+        table = Table(title=title, title_justify="left", box=None, header_style="dim")
+        for column in ("name", "type", "unit", "what"):
+            table.add_column(column)
+        for field in fields:
+            table.add_row(field.name, field.dtype, field.unit, field.text, style=None)
+        console.print(table, markup=False)
+    table = Table(title="Metrics: 95 % intervals by bootstrap over clusters; the first ranks", title_justify="left", box=None, header_style="dim")
+    for column in ("name", "unit", "better", "what"):
+        table.add_column(column)
+    for metric in found.metrics:
+        table.add_row(metric.name, metric.unit, "larger" if metric.direction == "max" else "smaller", metric.title)
+    console.print(table)
+    console.print("Slices: " + ", ".join(column.column for column in found.slices))
+    console.print("Baselines: " + "; ".join(f"{one.name} ({one.text})" for one in mine))
