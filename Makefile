@@ -8,7 +8,7 @@ READY := .venv/ready
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test format check check-all speed
+.PHONY: help demo test format check check-all lowest speed
 
 help:
 	@echo "make demo       image a sample, run an agent, score the baselines, print the board"
@@ -16,6 +16,7 @@ help:
 	@echo "make format     rewrite the code in the house's format"
 	@echo "make check      ruff, pyright, codespell, cffconvert"
 	@echo "make check-all  check, then the slow tests and those against abTEM"
+	@echo "make lowest     the default tests with the oldest versions that pyproject.toml allows"
 	@echo "make speed      the speed benchmarks (on a quiet machine)"
 
 $(READY): pyproject.toml
@@ -45,6 +46,12 @@ check: $(READY)
 
 check-all: check
 	$(PYTEST) -m "(slow or reference) and not (speed or network or gpu)" --timeout 1200
+
+lowest:
+	$(PYTHON) -m venv --clear build/lowest
+	build/lowest/bin/python -m pip install --quiet uv
+	build/lowest/bin/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct --editable '.[test]'
+	build/lowest/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile -W default
 
 speed: $(READY)
 	$(BIN)/python -m pytest -m speed -s

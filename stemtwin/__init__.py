@@ -110,3 +110,6 @@ def __getattr__(name: str) -> object:
 def __dir__() -> list[str]:
     """List the public names, imported or not."""
     return sorted({*globals(), *__all__})
+
+
+importlib.import_module("stemtwin.twin.envs").register()  # gym.make("stemtwin/Autofocus-v1") works after `import stemtwin`
