@@ -1,0 +1,222 @@
+"""The near-orthogonal cell of a crystal along a zone axis, and the strain that it needs.
+
+A STEM image of a crystal needs a box that repeats in x and y. Its edges are three lattice vectors: the zone axis itself along z, and two that are
+nearly perpendicular to it and to each other, x and y. Few crystals have exact ones; the small rest is taken up by a shear that keeps the volume, so
+that the density stays exact. The frame is right-handed, so a crystal is turned but never mirrored.
+"""
+
+from dataclasses import dataclass
+from math import gcd
+
+import numpy as np
+
+GOOD_STRAIN = 1e-3  # as good as none: below it, the shape of the cell decides
+OVERSIZE = 1.15  # a cell up to this factor above the asked size counts as fitting
+WIDE_SEARCH = 40.0  # A; how long edges may become to bring the strain down to what is allowed
+MOST_VECTORS = 900  # candidates for an edge
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class OrientedCell:
+    """A nearly orthogonal cell of a crystal, turned so that its zone axis is +z.
+
+    Parameters
+    ----------
+    edges : (3, 3) int
+        The edges x, y, z as rows, in units of the crystal's lattice vectors.
+    lengths : (3,) float
+        Of the orthogonal box that the cell is strained to, in A.
+    rotation : (3, 3) float
+        Rows: the directions x, y, z in the crystal's frame; ``positions @ rotation.T`` turns the crystal.
+    strain : float
+        Largest principal strain that makes the cell orthogonal.
+    """
+
+    edges: np.ndarray
+    lengths: np.ndarray
+    rotation: np.ndarray
+    strain: float
+
+
+def extended_gcd(a: int, b: int) -> tuple[int, int, int]:
+    """Return (g, x, y) with a x + b y = g, the greatest common divisor, not negative."""
+    x, next_x, y, next_y = 1, 0, 0, 1
+    while b:
+        quotient = a // b
+        a, b = b, a - quotient * b
+        x, next_x = next_x, x - quotient * next_x
+        y, next_y = next_y, y - quotient * next_y
+    return (a, x, y) if a >= 0 else (-a, -x, -y)
+
+
+def complete_basis(axis: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return two integer vectors that make a lattice basis (determinant +-1) together with a vector whose components share no divisor."""
+    u, v, w = axis
+    g, x, y = extended_gcd(u, v)
+    if g == 0:
+        return np.array([1, 0, 0]), np.array([0, 1, 0])
+    _, s, r = extended_gcd(g, w)
+    return np.array([-v // g, u // g, 0]), np.array([-r * x, -r * y, s])
+
+
+def lattice_direction(cell: np.ndarray, lattice: np.ndarray, zone_axis: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return the shortest lattice vector along a zone axis.
+
+    Parameters
+    ----------
+    cell : (3, 3) float
+        The cell in whose indices the zone axis is given, rows, A.
+    lattice : (3, 3) float
+        Basis of the lattice, rows, A; every vector of ``cell`` is an integer combination of it.
+    zone_axis : (int, int, int)
+        [uvw].
+
+    Returns
+    -------
+    (int, int, int) in units of ``lattice``, without a common divisor.
+    """
+    whole = [int(value) for value in np.rint(np.asarray(zone_axis) @ cell @ np.linalg.inv(lattice))]
+    divisor = gcd(*whole)
+    return whole[0] // divisor, whole[1] // divisor, whole[2] // divisor
+
+
+def _reduce(plane: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the two shortest vectors that span the lattice of two integer vectors, measured by ``plane`` (3, 2), the projection of the lattice."""
+    while True:
+        if np.linalg.norm(first @ plane) > np.linalg.norm(second @ plane):
+            first, second = second, first
+        short, long = first @ plane, second @ plane
+        steps = round(float(long @ short / (short @ short)))
+        if steps == 0:
+            return first, second
+        second = second - steps * first
+
+
+def _candidates(lattice: np.ndarray, axis: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return integer lattice vectors (k, 3) and their places (k, 3) in a frame with z along ``axis``, shifted along it to be as level as can be."""
+    along = axis @ lattice
+    length = np.linalg.norm(along)
+    z = along / length
+    x = np.eye(3)[np.argmin(np.abs(z))]
+    x = x - (x @ z) * z
+    x /= np.linalg.norm(x)
+    frame = np.array([x, np.cross(z, x), z])
+    placed = lattice @ frame.T
+    first, second = _reduce(placed[:, :2], *complete_basis((int(axis[0]), int(axis[1]), int(axis[2]))))
+    shortest, longest = (float(np.linalg.norm(vector @ placed[:, :2])) for vector in (first, second))
+    reach = max(reach, 2.01 * longest)
+    i_max, j_max = int(1.2 * reach / shortest) + 1, int(1.2 * reach / longest) + 1
+    i, j = np.meshgrid(np.arange(-i_max, i_max + 1), np.arange(-j_max, j_max + 1), indexing="ij")
+    vectors = i.reshape(-1, 1) * first + j.reshape(-1, 1) * second
+    vectors = vectors - np.rint(vectors @ placed[:, 2] / length).astype(np.int64)[:, None] * axis
+    places = vectors @ placed
+    across = np.linalg.norm(places[:, :2], axis=1)
+    keep = np.flatnonzero((across > 1e-6) & (across <= reach * (1 + 1e-9)))
+    keep = keep[np.argsort(np.round(across[keep], 6), kind="stable")][:MOST_VECTORS]
+    return vectors[keep], places[keep]
+
+
+def _strains(p: np.ndarray, q: np.ndarray, height: float) -> np.ndarray:
+    """Return the largest principal strain (k,) of making right angles of the edges p, q (k, 3) and (0, 0, height), volume kept."""
+    width = np.hypot(p[:, 0], p[:, 1])
+    edges = np.zeros((len(p), 3, 3))
+    edges[:, 0, 0], edges[:, 0, 2] = width, p[:, 2]
+    edges[:, 1, 0] = (p[:, 0] * q[:, 0] + p[:, 1] * q[:, 1]) / width
+    edges[:, 1, 1] = (p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]) / width
+    edges[:, 1, 2], edges[:, 2, 2] = q[:, 2], height
+    box = np.diagonal(edges, axis1=1, axis2=2)
+    return np.abs(np.linalg.svd(np.linalg.inv(edges) * box[:, None, :], compute_uv=False) - 1).max(axis=1)
+
+
+def _rank(vectors: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    """Return 0, 1, 2 for vectors (k, 3; A) along the cell's a, b, c, a half more for the opposite direction, 3 for all others."""
+    units = vectors / np.linalg.norm(vectors, axis=1)[:, None]
+    cosine = units @ (cell / np.linalg.norm(cell, axis=1)[:, None]).T
+    rank = np.full(len(vectors), 3.0)
+    for axis in (2, 1, 0):
+        rank[cosine[:, axis] < -0.999] = axis + 0.5
+        rank[cosine[:, axis] > 0.999] = axis
+    return rank
+
+
+def _search(
+    lattice: np.ndarray, cell: np.ndarray, axis: np.ndarray, size: tuple[float, float], max_strain: float, reach: float
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return the best edges x and y (integer vectors) and their strain."""
+    vectors, places = _candidates(lattice, axis, reach)
+    height = float(np.linalg.norm(axis @ lattice))
+    width = np.hypot(places[:, 0], places[:, 1])
+    cross = places[:, 0, None] * places[None, :, 1] - places[:, 1, None] * places[None, :, 0]
+    cosine = np.abs(places[:, :2] @ places[:, :2].T) / (width[:, None] * width[None, :])
+    tilt = np.abs(places[:, 2]) / width
+    skew = np.maximum(cosine, np.maximum(tilt[:, None], tilt[None, :]))
+    right_handed = cross > 1e-6
+    limit = max(0.2, float(skew[right_handed].min()) * 1.001)
+    i, j = np.nonzero(right_handed & (skew <= limit))
+    strain = _strains(places[i], places[j], height)
+    area, tall = cross[i, j], cross[i, j] / width[i]
+    oversize = np.maximum(width[i] / size[1], tall / size[0])
+    keys = (
+        *(-vectors[i].T[::-1]),
+        np.round(width[i], 4),
+        np.round(area, 4),
+        _rank(vectors @ lattice, cell)[i],
+        np.ceil(np.maximum(0, strain - GOOD_STRAIN) / GOOD_STRAIN),
+        np.where(oversize > OVERSIZE, np.ceil(10 * oversize), 0),
+        strain > max_strain,
+    )
+    best = np.lexsort(keys)[0]
+    return vectors[i[best]], vectors[j[best]], float(strain[best])
+
+
+def orient(lattice: np.ndarray, cell: np.ndarray, zone_axis: tuple[int, int, int], size: tuple[float, float], max_strain: float) -> OrientedCell:
+    """Return the nearly orthogonal cell along a zone axis whose repeats fit a size best.
+
+    The choice, most important first: a strain within ``max_strain``, edges no longer than the size, a small strain, x along the crystal's a, b or c
+    (in that order), a small area, a short x. Longer edges, up to 40 A, are tried where short ones need too much strain.
+
+    Parameters
+    ----------
+    lattice : (3, 3) float
+        Basis of the lattice, rows, A: the primitive cell finds every repeat.
+    cell : (3, 3) float
+        The cell that the zone axis refers to, rows, A.
+    zone_axis : (int, int, int)
+        [uvw], direction of the beam's travel.
+    size : (float, float)
+        Wanted height (y) and width (x) in A.
+    max_strain : float
+        What may be strained without asking; the result can exceed it, the caller decides.
+
+    Returns
+    -------
+    OrientedCell
+    """
+    axis = np.array(lattice_direction(cell, lattice, zone_axis))
+    x_edge, y_edge, strain = _search(lattice, cell, axis, size, max_strain, min(OVERSIZE * max(size), WIDE_SEARCH))
+    if strain > max_strain:
+        x_edge, y_edge, strain = _search(lattice, cell, axis, size, max_strain, WIDE_SEARCH)
+    z = axis @ lattice
+    height = np.linalg.norm(z)
+    z = z / height
+    x = x_edge @ lattice
+    x = x - (x @ z) * z
+    width = np.linalg.norm(x)
+    x = x / width
+    y = np.cross(z, x)
+    lengths = np.array([width, y_edge @ lattice @ y, height])
+    return OrientedCell(
+        edges=np.array([x_edge, y_edge, axis]), lengths=lengths, rotation=np.array([x, y, z]), strain=strain if strain > 1e-9 else 0.0
+    )
+
+
+def points_inside(edges: np.ndarray) -> np.ndarray:
+    """Return the lattice points (n, 3) inside a cell of integer edges (3, 3): exactly as many as its determinant says, by integer arithmetic."""
+    count = round(float(np.linalg.det(edges)))
+    sign = 1 if count > 0 else -1
+    adjugate = np.rint(np.linalg.inv(edges) * count).astype(np.int64) * sign
+    corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) @ edges
+    ranges = [np.arange(low, high + 1) for low, high in zip(corners.min(axis=0), corners.max(axis=0), strict=True)]
+    points = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)
+    scaled = points @ adjugate
+    return points[np.all((scaled >= 0) & (scaled < abs(count)), axis=1)]

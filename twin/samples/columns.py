@@ -1,0 +1,107 @@
+"""The atomic columns that the beam sees: atoms that lie above each other, in projection."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.samples.sample import Sample, symbols_of
+
+WEIGHT_EXPONENT = 1.7  # how high-angle scattering grows with Z, roughly
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Columns:
+    """Projected columns of a sample, sorted by y, then x.
+
+    Parameters
+    ----------
+    x, y : (n,) float64
+        Place in A: mean over the column's atoms, weighted by Z**1.7.
+    occupancy : (n,) float64
+        Atoms in the column.
+    species : tuple of str
+        Elements in the column, the heaviest first, joined by "-": ``"Ti-O"``.
+    heaviest : (n,) int64
+        Largest atomic number in the column.
+    weight : (n,) float64
+        Sum of Z**1.7 over the column's atoms.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    occupancy: np.ndarray
+    species: tuple[str, ...]
+    heaviest: np.ndarray
+    weight: np.ndarray
+
+    def __len__(self) -> int:
+        """Return the number of columns."""
+        return len(self.x)
+
+
+def projected_columns(sample: Sample, tolerance_angstrom: float = 0.3) -> Columns:
+    """Return the atomic columns of a sample.
+
+    Parameters
+    ----------
+    sample : Sample
+        Static positions are used.
+    tolerance_angstrom : float
+        Atoms whose projections are nearer than this, one to the next, belong to one column; around the edges where the sample repeats.
+
+    Returns
+    -------
+    Columns
+        Places lie in the box.
+
+    Raises
+    ------
+    SettingsError
+        The tolerance is not above 0, or not below half the box.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
+    box = np.array([sample.size_angstrom[1], sample.size_angstrom[0]])
+    if not 0 < tolerance_angstrom < box.min() / 2:
+        message = f"tolerance_angstrom={tolerance_angstrom:g} must lie between 0 and half the box ({box.min() / 2:.3g} A)."
+        raise SettingsError(message)
+    if len(sample) == 0:
+        none = np.empty(0)
+        return Columns(x=none, y=none, occupancy=none, species=(), heaviest=np.empty(0, dtype=np.int64), weight=none)
+    places = sample.positions_angstrom[:, :2]
+    spots, spot = np.unique(np.round(places, 4), axis=0, return_inverse=True)  # a perfect column is one spot: few pairs
+    tree = cKDTree(spots % box if sample.periodic else spots, boxsize=box if sample.periodic else None)
+    pairs = tree.query_pairs(tolerance_angstrom, output_type="ndarray")
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(spots), len(spots)))
+    count, labels = connected_components(graph, directed=False)
+    column = labels[spot.reshape(-1)]
+    first = np.full(count, -1)
+    first[column[::-1]] = np.arange(len(column))[::-1]
+    step = places - places[first[column]]
+    if sample.periodic:
+        step -= box * np.round(step / box)
+    weights = sample.numbers.astype(float) ** WEIGHT_EXPONENT
+    weight = np.bincount(column, weights, count)
+    mean = places[first] + np.column_stack([np.bincount(column, weights * step[:, axis], count) for axis in (0, 1)]) / weight[:, None]
+    if sample.periodic:
+        mean = np.where(np.abs(mean % box - box) < 1e-9, 0.0, mean % box)
+    kinds: list[set[int]] = [set() for _ in range(count)]
+    for at, number in zip(column.tolist(), sample.numbers.tolist(), strict=True):
+        kinds[at].add(number)
+    order = np.lexsort((np.round(mean[:, 0], 6), np.round(mean[:, 1], 6)))
+    heaviest = np.array([max(kind) for kind in kinds], dtype=np.int64)
+    species = tuple("-".join(symbols_of(np.array(sorted(kinds[at], reverse=True)))) for at in order)
+    columns = Columns(
+        x=mean[order, 0],
+        y=mean[order, 1],
+        occupancy=np.bincount(column, minlength=count)[order].astype(float),
+        species=species,
+        heaviest=heaviest[order],
+        weight=weight[order],
+    )
+    for array in (columns.x, columns.y, columns.occupancy, columns.heaviest, columns.weight):
+        array.setflags(write=False)
+    return columns
