@@ -1,0 +1,120 @@
+"""Batches of work on a few threads: made again after a fork, safe under several callers, without influence on any result.
+
+The calling thread always works too, so a caller never waits for the work of another one, and a piece of work may itself spread work.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+from stemtwin.twin.errors import SettingsError
+
+T = TypeVar("T")
+
+
+def thread_count() -> int:
+    """Return how many threads to use: ``$STEMTWIN_THREADS``, or else the number of CPUs that this process may run on.
+
+    Raises
+    ------
+    SettingsError
+        ``STEMTWIN_THREADS`` is not a whole number >= 1.
+    """
+    asked = os.environ.get("STEMTWIN_THREADS", "").strip()
+    if not asked:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not asked.isdecimal() or int(asked) < 1:
+        message = f"STEMTWIN_THREADS={asked!r} is not a number of threads. Use a whole number >= 1, or unset it to use all {os.cpu_count()} CPUs."
+        raise SettingsError(message)
+    return int(asked)
+
+
+class _Pool:
+    """The helpers of this process, started when first needed."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop the helpers without a word to them: after a fork they do not exist."""
+        self.lock = threading.Lock()
+        self.executor: ThreadPoolExecutor | None = None
+        self.size = 0
+
+    def submit(self, count: int, work: Callable[[], None]) -> list:
+        """Ask ``count`` helpers to do the work; return the futures."""
+        with self.lock:
+            if self.executor is None or self.size < count:
+                if self.executor is not None:
+                    self.executor.shutdown(wait=False)
+                self.executor, self.size = ThreadPoolExecutor(count, thread_name_prefix="stemtwin"), count
+            return [self.executor.submit(work) for _ in range(count)]
+
+
+_pool = _Pool()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.forget)
+
+
+class _Shared(Generic[T]):
+    """An iterator that several threads may draw from, and that one may close."""
+
+    def __init__(self, items: Iterable[T]) -> None:
+        self._items = iter(items)
+        self._lock = threading.Lock()
+        self._open = True
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        with self._lock:
+            if not self._open:
+                raise StopIteration
+            return next(self._items)
+
+    def close(self) -> None:
+        with self._lock:
+            self._open = False
+
+
+def spread(work: Callable[[Iterator[T]], None], items: Iterable[T], *, threads: int | None = None) -> None:
+    """Run ``work(queue)`` on several threads at once, all drawing from one queue of ``items``, and wait for the end.
+
+    Parameters
+    ----------
+    work : callable
+        Takes an iterator and treats each item that it draws; what it needs for itself (buffers) it makes before it draws. It must give each item
+        the same result whichever thread draws it.
+    items : iterable
+        What there is to do.
+    threads : int, optional
+        How many threads at most, the caller's among them; ``thread_count()`` if not given.
+
+    Raises
+    ------
+    Exception
+        The first error that ``work`` raised; the items not yet drawn stay undone.
+    """
+    threads = thread_count() if threads is None else threads
+    queue = _Shared(items)
+
+    def guarded() -> None:
+        try:
+            work(queue)
+        except BaseException:
+            queue.close()
+            raise
+
+    helpers = _pool.submit(threads - 1, guarded) if threads > 1 else []
+    try:
+        guarded()
+    finally:
+        queue.close()
+        running = [helper for helper in helpers if not helper.cancel()]
+        errors = [helper.exception() for helper in running]
+    for error in errors:
+        if error is not None:
+            raise error
