@@ -1,0 +1,283 @@
+"""Fetching a published dataset: pooch, with hashes that come from elsewhere than the data.
+
+A publisher writes a mirror (:func:`publish`): a folder ``<name>/<version>/<size>/...`` for any static web server, and a registry,
+``<name>-<version>.registry.txt``, one line ``<size>/<path> sha256:<digest>`` per file. The registry is what a user trusts: it stands beside
+the card in this package, or is a file that the user names in ``STEMTWIN_DATA_REGISTRY``; it is never read from the mirror.
+
+Environment
+-----------
+STEMTWIN_DATA_DIR
+    Where datasets lie, ``<name>/<version>/<size>``; by default the user's cache folder. A mirror on a disk may be named here as it is.
+STEMTWIN_DATA_URL
+    The web address of a mirror.
+STEMTWIN_DATA_REGISTRY
+    A registry file for a mirror whose registry the package does not hold.
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from stemtwin.datasets import storage
+from stemtwin.datasets.cards import CARDS, Card
+from stemtwin.datasets.manifest import MANIFEST, Manifest, check_card, check_file, read_manifest
+from stemtwin.twin.errors import DatasetError
+
+ATTEMPTS = 4
+FIRST_PAUSE_S = 0.3
+TIMEOUT_S = 30.0
+RETRIED = frozenset({429, 500, 502, 503, 504})
+
+
+def data_root() -> Path:
+    """Return the folder of all datasets: ``STEMTWIN_DATA_DIR``, or the user's cache folder."""
+    import pooch
+
+    return Path(os.environ.get("STEMTWIN_DATA_DIR") or pooch.os_cache("stemtwin")).expanduser().absolute()
+
+
+def folder_of(card: Card, size: str) -> Path:
+    """Return where a dataset lies once it is built or fetched."""
+    return data_root() / card.name / card.version / size
+
+
+def registry_path(card: Card) -> Path | None:
+    """Return the registry of a card: the one that the user names, else the one beside the card, else None.
+
+    Raises
+    ------
+    DatasetError
+        ``STEMTWIN_DATA_REGISTRY`` names no file.
+    """
+    named = os.environ.get("STEMTWIN_DATA_REGISTRY")
+    if named and not Path(named).is_file():
+        message = f"STEMTWIN_DATA_REGISTRY={named} is no file. Give the registry that 'stemtwin data publish' wrote for the mirror."
+        raise DatasetError(message)
+    path = Path(named) if named else CARDS / f"{card.id}.registry.txt"
+    return path if path.is_file() else None
+
+
+def mirror(card: Card, size: str) -> Any:
+    """Return the pooch of a dataset: what it has, with which hashes, and where.
+
+    Raises
+    ------
+    DatasetError
+        There is no mirror, no registry, or the registry does not have this size.
+    """
+    import pooch
+
+    url, registry = os.environ.get("STEMTWIN_DATA_URL", ""), registry_path(card)
+    build = f"stemtwin data build {card.name} --version {card.version} --size {size}"
+    if not url:
+        message = f"{card.name} {card.version} {size} is not on this machine. Make it with '{build}', or set STEMTWIN_DATA_URL to a mirror."
+        raise DatasetError(message)
+    if not url.startswith(("http://", "https://")):
+        message = f"STEMTWIN_DATA_URL={url} is no web address. Use http:// or https://; for a mirror on a disk, set STEMTWIN_DATA_DIR to its folder."
+        raise DatasetError(message)
+    if registry is None:
+        message = f"No hashes of {card.id} are known: no registry is shipped with it. Set STEMTWIN_DATA_REGISTRY to the mirror's, or run '{build}'."
+        raise DatasetError(message)
+    made = pooch.create(path=data_root() / card.name / card.version, base_url=f"{url.rstrip('/')}/{card.name}/{card.version}/")
+    try:
+        made.load_registry(registry)
+    except (OSError, ValueError) as error:
+        message = f"The registry {registry} cannot be read: {error}. Get it again from the mirror's publisher."
+        raise DatasetError(message) from None
+    if f"{size}/{MANIFEST}" not in made.registry:
+        sizes = sorted({name.split("/")[0] for name in made.registry})
+        message = f"The registry {registry} has no size {size!r} of {card.id}, only {', '.join(sizes) or 'nothing'}. Use one of these, or run '{build}'."
+        raise DatasetError(message)
+    return made
+
+
+def fetch_file(source: Any, name: str, progress: Any = None) -> Path:
+    """Return a file of a mirror on this machine, downloaded if it is not there with the right hash.
+
+    Parameters
+    ----------
+    source : pooch.Pooch
+        From :func:`mirror`.
+    name : str
+        ``<size>/<path>``.
+    progress : callable, optional
+        Called with the name and the bytes of each piece that arrives.
+
+    Raises
+    ------
+    DatasetError
+        The server cannot be reached, refuses, ends too early, or sends something else than the registry says.
+    """
+
+    def download(url: str, output: str | IO[bytes], _: Any) -> None:
+        _download(url, Path(str(output)), lambda count: progress(name, count) if progress else None)
+
+    try:
+        return Path(source.fetch(name, downloader=download))
+    except DatasetError:
+        raise
+    except ValueError as error:
+        message = f"{source.get_url(name)} is not the published file: its sha256 differs from the registry's. Tell whoever runs the mirror; nothing was kept."
+        raise DatasetError(message) from error
+    except OSError as error:
+        message = f"{name} cannot be kept in {source.abspath}: {error.strerror or error}. Free space there, or set STEMTWIN_DATA_DIR to another folder."
+        raise DatasetError(message) from error
+
+
+def _download(url: str, output: Path, tell: Any) -> None:
+    """Load a file, trying again when the server is busy or the line breaks."""
+    import requests
+
+    problem = ""
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
+        try:
+            with requests.get(url, stream=True, timeout=TIMEOUT_S) as answer:
+                if answer.status_code >= 400:
+                    problem = f"answers {answer.status_code} {answer.reason}"
+                    if answer.status_code in RETRIED:
+                        continue
+                    break
+                problem = _keep(answer, output, tell)
+        except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
+            problem = "ends before the file is complete"
+        except requests.exceptions.Timeout:
+            problem = f"does not answer within {TIMEOUT_S:g} s"
+        except requests.exceptions.ConnectionError:
+            problem = "cannot be reached"
+        except requests.exceptions.RequestException as error:
+            problem = f"is not usable: {error}"
+            break
+        if not problem:
+            return
+    message = f"{url} {problem} ({attempt + 1} attempt(s)). Check the network and STEMTWIN_DATA_URL, or build the dataset with 'stemtwin data build'."
+    raise DatasetError(message)
+
+
+def _keep(answer: Any, output: Path, tell: Any) -> str:
+    """Write an answer's body to a file; return what is wrong with it, or nothing."""
+    got = 0
+    with output.open("wb") as stream:
+        for piece in answer.iter_content(1 << 18):
+            stream.write(piece)
+            got += len(piece)
+            tell(len(piece))
+    wanted = answer.headers.get("Content-Length")
+    if wanted is not None and "Content-Encoding" not in answer.headers and got < int(wanted):
+        return f"ends before the file is complete ({got} of {wanted} bytes)"
+    return ""
+
+
+def ensure(card: Card, size: str, split: str | None = None, carrier: str | None = None, progress: Any = None) -> tuple[Path, Manifest]:
+    """Return a dataset's folder and manifest, with its files on this machine and their hashes checked.
+
+    Files that are missing are fetched; files that are there but wrong raise: nobody's data are replaced behind their back.
+
+    Parameters
+    ----------
+    card : Card
+        Which dataset.
+    size : str
+        Which size.
+    split, carrier : str, optional
+        Only the files of this split and of this carrier (``"parquet"`` or ``"netcdf"``).
+    progress : callable, optional
+        See :func:`fetch_file`.
+
+    Raises
+    ------
+    DatasetError
+        It cannot be had, or is corrupted.
+    """
+    folder, source = folder_of(card, size), None
+    if not (folder / MANIFEST).is_file():
+        source = mirror(card, size)
+        fetch_file(source, f"{size}/{MANIFEST}", progress)
+    manifest = read_manifest(folder)
+    check_card(manifest, card, folder)
+    for entry in manifest.files:
+        if (split is not None and entry.split != split) or (carrier is not None and entry.carrier != carrier):
+            continue
+        if not (folder / entry.path).is_file() and os.environ.get("STEMTWIN_DATA_URL"):
+            source = source or mirror(card, size)
+            if source.registry.get(f"{size}/{entry.path}") in (entry.sha256, f"sha256:{entry.sha256}"):
+                fetch_file(source, f"{size}/{entry.path}", progress)
+        check_file(folder, entry)
+    return folder, manifest
+
+
+def fetch(card: Card, size: str, progress: Any = None) -> tuple[Path, Manifest]:
+    """Fetch all files of a dataset from the mirror, and again those that are not as published.
+
+    Raises
+    ------
+    DatasetError
+        See :func:`mirror` and :func:`fetch_file`.
+    """
+    source, folder = mirror(card, size), folder_of(card, size)
+    for name in sorted(source.registry):
+        if name.startswith(f"{size}/"):
+            fetch_file(source, name, progress)
+    manifest = read_manifest(folder)
+    check_card(manifest, card, folder)
+    for entry in manifest.files:
+        check_file(folder, entry)
+    return folder, manifest
+
+
+def publish(card: Card, folder: str | Path, target: str | Path) -> Path:
+    """Copy a dataset into a mirror and write the mirror's registry.
+
+    Parameters
+    ----------
+    card : Card
+        Which dataset.
+    folder : str or Path
+        A finished build of it.
+    target : str or Path
+        The folder that a web server will serve; other sizes and datasets in it stay.
+
+    Returns
+    -------
+    Path
+        The registry, ``<target>/<name>-<version>.registry.txt``, to be given to users by another way than the mirror.
+
+    Raises
+    ------
+    DatasetError
+        The build is corrupted or of another card, or cannot be copied.
+    """
+    import shutil
+
+    folder, target = Path(folder), Path(target)
+    manifest = read_manifest(folder)
+    check_card(manifest, card, folder)
+    for entry in manifest.files:
+        check_file(folder, entry)
+        with storage.atomic(target / card.name / card.version / manifest.size / entry.path) as temporary:
+            shutil.copyfile(folder / entry.path, temporary)
+    with storage.atomic(target / card.name / card.version / manifest.size / MANIFEST) as temporary:
+        shutil.copyfile(folder / MANIFEST, temporary)
+    registry = target / f"{card.id}.registry.txt"
+    kept = _other_sections(registry, manifest.size)
+    with storage.atomic(registry) as temporary:
+        temporary.write_text("".join([*kept, registry_section(folder, manifest)]), encoding="utf-8")
+    return registry
+
+
+def registry_section(folder: Path, manifest: Manifest) -> str:
+    """Return a size's section of a registry."""
+    lines = [f"# size {manifest.size}, content {manifest.content_sha256}"]
+    lines.append(f"{manifest.size}/{MANIFEST} sha256:{storage.file_sha256(folder / MANIFEST)}")
+    lines += [f"{manifest.size}/{entry.path} sha256:{entry.sha256}" for entry in manifest.files]
+    return "\n".join(lines) + "\n"
+
+
+def _other_sections(registry: Path, size: str) -> list[str]:
+    """Return the lines of a registry that are not of this size."""
+    if not registry.is_file():
+        return []
+    lines = registry.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [line for line in lines if not line.startswith((f"{size}/", f"# size {size},"))]

@@ -1,0 +1,120 @@
+"""The manifest of a built dataset: which files it has, their hashes, and what they say."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stemtwin.datasets.cards import Card
+from stemtwin.datasets.storage import atomic, file_sha256
+from stemtwin.twin.errors import DatasetError
+
+MANIFEST = "manifest.json"
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FileEntry(_Model):
+    """One file: its path in the dataset's folder, its hash and its size in bytes."""
+
+    path: Annotated[str, Field(pattern=r"^\w[\w.-]*(/\w[\w.-]*)*$")]
+    sha256: Digest
+    bytes: int
+    split: str | None = None
+    carrier: Literal["parquet", "netcdf", "card"]
+
+
+class SplitEntry(_Model):
+    """What a split holds."""
+
+    rows: int
+    specimens: int
+    content_sha256: Digest
+
+
+class Manifest(_Model):
+    """``manifest.json``. ``content_sha256`` is that of all rows, independent of their order and of the files they are stored in."""
+
+    schema_: Literal["stemtwin/dataset@1"] = Field(alias="schema")
+    name: str
+    version: str
+    size: str
+    title: str
+    licence: str
+    content_sha256: Digest
+    card_sha256: Digest
+    splits: dict[str, SplitEntry]
+    slices: dict[str, dict[str, object]]
+    units: dict[str, str]
+    generator: dict[str, str]
+    files: tuple[FileEntry, ...]
+
+    def paths(self, split: str, carrier: str) -> tuple[str, ...]:
+        """Return the paths of a split's files in one carrier, in order."""
+        return tuple(file.path for file in self.files if file.split == split and file.carrier == carrier)
+
+    def entry(self, path: str) -> FileEntry:
+        """Return the entry of a file."""
+        return next(file for file in self.files if file.path == path)
+
+
+def parse_manifest(text: str | bytes, source: str) -> Manifest:
+    """Read a manifest from JSON text; raise DatasetError if it is not one."""
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        message = f"{source} is not a dataset manifest: {error.errors()[0]['msg']}. Fetch or build the dataset again."
+        raise DatasetError(message) from None
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a dataset's folder.
+
+    Raises
+    ------
+    DatasetError
+        There is none, or it is not valid.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        message = f"{folder} holds no dataset: it has no {MANIFEST}. Give the folder of a finished build."
+        raise DatasetError(message)
+    return parse_manifest(path.read_bytes(), str(path))
+
+
+def write_manifest(manifest: Manifest, folder: Path) -> None:
+    """Write a manifest, whole or not at all."""
+    with atomic(folder / MANIFEST) as temporary:
+        temporary.write_text(manifest.model_dump_json(by_alias=True, indent=1) + "\n", encoding="utf-8")
+
+
+def check_card(manifest: Manifest, card: Card, folder: Path) -> None:
+    """Raise DatasetError unless the manifest was made from this card."""
+    if manifest.card_sha256 != card.digest:
+        message = f"{folder} was made from another card than {card.id} of this installation. Build it again into an empty folder."
+        raise DatasetError(message)
+
+
+def check_file(folder: Path, entry: FileEntry) -> None:
+    """Check one file of a dataset against its manifest.
+
+    Raises
+    ------
+    DatasetError
+        It is missing, has the wrong length, or another hash.
+    """
+    path = folder / entry.path
+    if not path.is_file():
+        message = f"{path} is missing, but the manifest lists it. Run 'stemtwin data fetch', or delete {folder} and build the dataset again."
+        raise DatasetError(message)
+    repair = f"Delete {folder} and run 'stemtwin data build' or 'stemtwin data fetch' again."
+    if path.stat().st_size != entry.bytes:
+        message = f"{path} is corrupted: it has {path.stat().st_size} bytes, the manifest says {entry.bytes}. {repair}"
+        raise DatasetError(message)
+    found = file_sha256(path)
+    if found != entry.sha256:
+        message = f"{path} is corrupted: its sha256 is {found[:12]}..., the manifest says {entry.sha256[:12]}.... {repair}"
+        raise DatasetError(message)

@@ -1,0 +1,210 @@
+"""How rows are stored: Parquet shards with Hugging Face features, netCDF, arrays; and the hash of what they say.
+
+Rows are dictionaries with the card's columns as keys. All carriers come from them, and :func:`content_sha256` gives the same digest for the same
+rows in any order and any carrier.
+"""
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stemtwin.datasets.cards import Card, Column
+from stemtwin.twin.errors import DatasetError
+
+if TYPE_CHECKING:
+    import datasets as hf
+    import pyarrow as pa
+    import xarray as xr
+
+PADDING: dict[str, Any] = {"float64": np.nan, "int64": -1, "string": "", "bool": False}
+"""What fills the end of a ragged column in arrays; ``n_columns`` says how many entries count."""
+RAGGED_DIM = "column"
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` that takes its place when the block ends well, and goes away otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        if isinstance(error, DatasetError):
+            raise
+        message = f"{path} cannot be written: {error.strerror or error}. Free space there, or choose another folder."
+        raise DatasetError(message) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def features(card: Card) -> "hf.Features":
+    """Return the Hugging Face features of a card's columns."""
+    import datasets as hf
+
+    def feature(column: Column) -> Any:
+        if column.shape:
+            return hf.Array2D(column.shape, column.dtype)
+        return hf.List(hf.Value(column.dtype)) if column.ragged else hf.Value(column.dtype)
+
+    return hf.Features({column.name: feature(column) for column in card.columns})
+
+
+def table_of(rows: Sequence[dict[str, Any]], card: Card) -> "pa.Table":
+    """Return rows as an Arrow table whose schema carries the Hugging Face features.
+
+    Raises
+    ------
+    DatasetError
+        A row does not have exactly the card's columns.
+    """
+    import datasets as hf
+
+    names = card.column_names()
+    for row in rows:
+        if set(row) != set(names):
+            message = f"A row of {card.id} has the wrong columns: {sorted(set(row) ^ set(names))}. Give exactly the card's columns."
+            raise DatasetError(message)
+    return hf.Dataset.from_dict({name: [row[name] for row in rows] for name in names}, features=features(card)).data.table
+
+
+def write_parquet(table: "pa.Table", path: Path) -> None:
+    """Write a table as one Parquet file, whole or not at all."""
+    import pyarrow.parquet as pq
+
+    with atomic(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", row_group_size=256)
+
+
+def read_parquet(paths: Iterable[Path]) -> "pa.Table":
+    """Return Parquet files as one table.
+
+    Raises
+    ------
+    DatasetError
+        A file is not readable as Parquet.
+    """
+    import datasets  # noqa: F401 - registers the extension type of images with Arrow
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    tables = []
+    for path in paths:
+        try:
+            tables.append(pq.read_table(path))
+        except (OSError, pa.ArrowException) as error:
+            message = f"{path} cannot be read as Parquet: {str(error).splitlines()[0]} Fetch or build the dataset again."
+            raise DatasetError(message) from error
+    return pa.concat_tables(tables)
+
+
+def to_numpy(table: "pa.Table", card: Card) -> dict[str, np.ndarray]:
+    """Return a table as arrays by column name.
+
+    Images are (rows, y, x); ragged columns are padded to (rows, longest) with :data:`PADDING`; text is a fixed-width string array.
+    """
+    return {column.name: _array(table[column.name].combine_chunks(), column) for column in card.columns}
+
+
+def _array(values: Any, column: Column) -> np.ndarray:
+    """Return one Arrow column as an array."""
+    import pyarrow.compute as pc
+
+    if column.shape:
+        flat = values.storage
+        for _ in column.shape:
+            flat = flat.flatten()
+        return flat.to_numpy(zero_copy_only=False).reshape(len(values), *column.shape)
+    if not column.ragged:
+        return np.asarray(values.to_pylist(), dtype=_dtype(column)).reshape(len(values))
+    lengths = np.asarray(pc.list_value_length(values).to_pylist(), dtype=int)
+    flat = np.asarray(values.flatten().to_pylist(), dtype=_dtype(column))
+    padded = np.full((len(lengths), lengths.max(initial=0)), PADDING[column.dtype], dtype=flat.dtype)
+    padded[np.arange(padded.shape[1]) < lengths[:, None]] = flat
+    return padded
+
+
+def _dtype(column: Column) -> type | str:
+    return str if column.dtype == "string" else column.dtype
+
+
+def to_xarray(arrays: dict[str, np.ndarray], card: Card, split: str) -> "xr.Dataset":
+    """Return arrays as a labelled dataset with dimension ``sample`` and the unit and meaning of every variable."""
+    import xarray as xr
+
+    variables = {}
+    for column in card.columns:
+        dims = ("sample", "y", "x") if column.shape else ("sample", RAGGED_DIM) if column.ragged else ("sample",)
+        variables[column.name] = (dims, arrays[column.name], {"units": column.unit, "long_name": column.meaning})
+    attrs = {"title": card.title, "dataset": card.name, "version": card.version, "split": split, "license": card.licence, "citation": card.citation}
+    return xr.Dataset(variables, attrs=attrs)
+
+
+def write_netcdf(data: "xr.Dataset", path: Path) -> None:
+    """Write a dataset as one netCDF4 file, whole or not at all; images are compressed without loss."""
+    encoding = {name: {"zlib": True, "complevel": 4} for name, variable in data.variables.items() if variable.ndim == 3}
+    with atomic(path) as temporary:
+        data.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
+
+
+def read_netcdf(path: Path, card: Card) -> "xr.Dataset":
+    """Return what :func:`write_netcdf` wrote, in memory, with the dtypes of the card.
+
+    Raises
+    ------
+    DatasetError
+        The file is not readable as netCDF.
+    """
+    import xarray as xr
+
+    try:
+        data = xr.load_dataset(path, engine="h5netcdf")
+    except (OSError, ValueError, KeyError) as error:
+        message = f"{path} cannot be read as netCDF: {error}. Fetch or build the dataset again."
+        raise DatasetError(message) from error
+    for column in card.columns:
+        data[column.name] = data[column.name].astype(_dtype(column), keep_attrs=True)
+        data[column.name].encoding.clear()
+    return data
+
+
+def content_digests(arrays: dict[str, np.ndarray], card: Card) -> list[bytes]:
+    """Return the SHA-256 digest of each row's content: names, types, shapes and values, padding left out."""
+    counts = arrays["n_columns"]
+    digests = []
+    for row in range(len(counts)):
+        digest = hashlib.sha256()
+        for column in sorted(card.columns, key=lambda column: column.name):
+            value = arrays[column.name][row]
+            digest.update(f"{column.name}\0{column.dtype}\0".encode())
+            digest.update(_canonical(value[: counts[row]] if column.ragged else value, column))
+        digests.append(digest.digest())
+    return digests
+
+
+def _canonical(value: Any, column: Column) -> bytes:
+    """Return a value as bytes: its shape, then little-endian numbers (with one zero and one NaN) or length-prefixed UTF-8."""
+    if column.dtype == "string":
+        texts = [str(text).encode() for text in np.atleast_1d(value)]
+        return len(texts).to_bytes(8, "little") + b"".join(len(text).to_bytes(8, "little") + text for text in texts)
+    array = np.asarray(value, dtype=np.dtype(column.dtype).newbyteorder("<"))
+    if column.dtype == "float64":
+        array = np.where(np.isnan(array), np.nan, array + 0.0)
+    return np.asarray(array.shape, dtype="<i8").tobytes() + np.ascontiguousarray(array).tobytes()
+
+
+def content_sha256(digests: Iterable[bytes]) -> str:
+    """Return the digest of a set of rows, in whatever order."""
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,63 @@
+"""The truth of a frame: which projected columns lie in it, and where."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from stemtwin.twin.instrument.scan import RasterScan
+    from stemtwin.twin.samples.columns import Columns
+
+
+def frame_columns(columns: "Columns", size_angstrom: tuple[float, float], scan: "RasterScan", visible_fraction: float) -> dict[str, Any]:
+    """Return the projected columns that lie in a frame.
+
+    The columns of the periodic cell are repeated over the plane and taken into the frame's own coordinates, whatever its origin and rotation.
+
+    Parameters
+    ----------
+    columns : Columns
+        Projected columns of one cell, n of them, in specimen coordinates, A.
+    size_angstrom : tuple of float
+        Size (y, x) of the periodic cell, A.
+    scan : RasterScan
+        The frame.
+    visible_fraction : float
+        A column is visible from this fraction of the frame's largest weight on.
+
+    Returns
+    -------
+    dict
+        ``n_columns`` and lists of that length: ``column_x_angstrom`` and ``column_y_angstrom`` (A; pixel [0, 0] is centred on (0, 0), x along the
+        last axis), ``column_species``, ``column_heaviest``, ``column_occupancy`` (atoms), ``column_visible``; sorted by y, then x. A column
+        is in the frame if it is in one of its pixels, each a square of the pitch around its centre.
+    """
+    points, which = _repeat(columns, size_angstrom, scan)
+    x, y = np.asarray(scan.frame_coordinates(points)).T
+    (dy, dx), (ny, nx) = scan.pitch_angstrom, scan.shape
+    inside = (x >= -dx / 2) & (x < (nx - 0.5) * dx) & (y >= -dy / 2) & (y < (ny - 0.5) * dy)
+    x, y, which = x[inside], y[inside], which[inside]
+    order = np.lexsort((x, y))
+    x, y, which = x[order], y[order], which[order]
+    weight = np.asarray(columns.weight)[which]
+    return {
+        "n_columns": len(which),
+        "column_x_angstrom": x.tolist(),
+        "column_y_angstrom": y.tolist(),
+        "column_species": [str(columns.species[i]) for i in which],
+        "column_heaviest": np.asarray(columns.heaviest)[which].astype(int).tolist(),
+        "column_occupancy": np.asarray(columns.occupancy)[which].astype(float).tolist(),
+        "column_visible": (weight >= visible_fraction * weight.max(initial=0.0)).tolist(),
+    }
+
+
+def _repeat(columns: "Columns", size_angstrom: tuple[float, float], scan: "RasterScan") -> tuple[np.ndarray, np.ndarray]:
+    """Return every column of the plane around the frame, (m, 2) x and y in A, and which of the cell's columns it repeats, (m,)."""
+    corners = scan.positions()[[0, 0, -1, -1], [0, -1, 0, -1]]
+    margin = max(scan.pitch_angstrom)
+    cell = np.array([size_angstrom[1], size_angstrom[0]])
+    low = np.floor((corners.min(axis=0) - margin) / cell).astype(int) - 1
+    high = np.ceil((corners.max(axis=0) + margin) / cell).astype(int)
+    shifts = np.stack(np.meshgrid(*(np.arange(a, b + 1) for a, b in zip(low, high, strict=True))), axis=-1).reshape(-1, 2) * cell
+    points = np.column_stack([columns.x, columns.y])
+    return (points + shifts[:, None]).reshape(-1, 2), np.tile(np.arange(len(points)), len(shifts))

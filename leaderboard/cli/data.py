@@ -1,0 +1,142 @@
+"""``stemtwin data``: build, list, fetch, verify and publish datasets."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from stemtwin.datasets.cards import find_card, list_cards
+from stemtwin.twin.errors import SettingsError
+
+app = typer.Typer(name="data", help="Build, fetch and check datasets.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="Name of the dataset, for example atoms-2d.")]
+Version = Annotated[str | None, typer.Option(help="Version; by default the newest of this installation.")]
+SizeName = Annotated[str, typer.Option(help="Size: tiny, std or full.")]
+Folder = Annotated[Path | None, typer.Option(help="Folder of the dataset; by default its place in the data folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+
+def _card(name: str, version: str | None) -> Any:
+    """Return the card of a version, or of the newest one."""
+    return find_card(name, version or list_cards().get(name, ("",))[-1])
+
+
+def _say(values: dict[str, Any], as_json: bool, text: str) -> None:
+    """Print a result for a machine or for a person."""
+    if as_json:
+        typer.echo(json.dumps(values))
+    else:
+        Console().print(text, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _specimen_bar(quiet: bool) -> Iterator[Any]:
+    """Show a bar that counts specimens, on the error stream; give the function that moves it."""
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TextColumn("specimens"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """List the datasets, their sizes, and which of them are on this machine."""
+    from stemtwin.datasets.fetch import folder_of
+    from stemtwin.datasets.manifest import MANIFEST
+
+    found = []
+    for name, versions in list_cards().items():
+        for version in versions:
+            card = find_card(name, version)
+            for size in card.sizes:
+                images = sum(n * card.sizes[size].images_per_specimen[split] for split, n in card.sizes[size].specimens.items())
+                folder = folder_of(card, size)
+                here = str(folder) if (folder / MANIFEST).is_file() else None
+                found.append({"name": name, "version": version, "size": size, "images": images, "title": card.title, "folder": here})
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    table = Table("dataset", "version", "size", "images", "on this machine")
+    for row in found:
+        table.add_row(row["name"], row["version"], row["size"], str(row["images"]), row["folder"] or "no")
+    Console().print(table)
+
+
+@app.command()
+def build(name: Name, version: Version = None, size: SizeName = "std", folder: Folder = None, as_json: Json = False) -> None:
+    """Build a dataset from its card; a build that was stopped goes on where it was."""
+    from stemtwin.datasets import fetch, generate
+
+    card = _card(name, version)
+    where = folder or fetch.folder_of(card, size)
+    with _specimen_bar(as_json) as progress:
+        manifest = generate.build(card, size, where, progress=progress)
+    rows = {split: piece.rows for split, piece in manifest.splits.items()}
+    values = {"name": name, "version": card.version, "size": size, "folder": str(where), "rows": rows, "content_sha256": manifest.content_sha256}
+    counts = ", ".join(f"{n} {split}" for split, n in rows.items())
+    _say(values, as_json, f"{name} {card.version} {size}: {counts} images in {where}, content {manifest.content_sha256[:12]}")
+
+
+@app.command()
+def fetch(name: Name, version: Version = None, size: SizeName = "std", as_json: Json = False) -> None:
+    """Fetch a published dataset from STEMTWIN_DATA_URL and check its hashes; files that are wrong here are fetched again."""
+    from stemtwin.datasets.fetch import fetch as fetch_all
+
+    card = _card(name, version)
+    columns = (TextColumn("{task.description:<40}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=as_json, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        folder, manifest = fetch_all(card, size, lambda file, count: bar.update(task, advance=count, description=file))
+    values = {"name": name, "version": card.version, "size": size, "folder": str(folder), "content_sha256": manifest.content_sha256}
+    _say(values, as_json, f"{name} {card.version} {size} is in {folder}, content {manifest.content_sha256[:12]}")
+
+
+@app.command()
+def verify(
+    name: Name,
+    version: Version = None,
+    size: SizeName = "std",
+    folder: Folder = None,
+    regenerate: Annotated[int, typer.Option(min=0, help="Also make this many specimens again and compare their images and truth.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Which specimens those are.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Check a dataset's hashes and content, and on request that this machine makes the same rows."""
+    from stemtwin.datasets import fetch
+    from stemtwin.datasets.verify import verify as check
+
+    card = _card(name, version)
+    with _specimen_bar(as_json or not regenerate) as progress:
+        report = check(card, folder or fetch.folder_of(card, size), regenerate=regenerate, seed=seed, progress=progress)
+    again = f"; {report.rows_made_again} rows made again, worst image {report.worst_pixel_fraction:.3%} of its pixels off by one" if regenerate else ""
+    text = f"{report.folder} is right: {report.files} files, {report.rows} rows, content {report.content_sha256[:12]}{again}"
+    _say(dataclasses.asdict(report), as_json, text)
+
+
+@app.command()
+def publish(
+    name: Name,
+    target: Annotated[Path, typer.Argument(help="Folder that a web server will serve.")],
+    version: Version = None,
+    size: SizeName = "std",
+    folder: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """Copy a built dataset into a mirror and write the registry of its hashes."""
+    from stemtwin.datasets import fetch
+
+    card = _card(name, version)
+    if target.exists() and not target.is_dir():
+        message = f"{target} is a file, not a folder. Give the folder that a web server will serve."
+        raise SettingsError(message)
+    registry = fetch.publish(card, folder or fetch.folder_of(card, size), target)
+    text = f"{name} {card.version} {size} is in {target}. Serve that folder as STEMTWIN_DATA_URL and give its users {registry} as STEMTWIN_DATA_REGISTRY."
+    _say({"target": str(target), "registry": str(registry)}, as_json, text)

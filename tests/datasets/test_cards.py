@@ -1,0 +1,85 @@
+"""Dataset cards."""
+
+import re
+
+import pytest
+
+from stemtwin.datasets import cards, catalog
+from stemtwin.datasets.cards import parse_card, read_card
+from stemtwin.twin.errors import DatasetError, UnknownNameError
+
+RELEASED = cards.CARDS / "atoms-2d-1.0.0.toml"
+
+
+@pytest.mark.parametrize("path", sorted(cards.CARDS.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_released_card_is_valid_and_named_after_itself(path):
+    """A card reads, its file is <name>-<version>.toml, and every column has a unit and a meaning."""
+    card = read_card(path)
+    assert path.stem == card.id
+    assert all(column.unit and column.meaning for column in card.columns)
+    assert set(card.sizes) == {"tiny", "std", "full"}
+
+
+@pytest.mark.parametrize("path", sorted(cards.CARDS.glob("*.toml")), ids=lambda path: path.stem)
+def test_splits_share_no_structure_seed(path):
+    """In every size, no structure seed is in two splits."""
+    card = read_card(path)
+    for size in card.sizes:
+        seeds = [seed for split in card.splits for seed in card.structure_seeds(size, split)]
+        assert len(seeds) == len(set(seeds))
+
+
+def test_the_card_states_its_limits_in_numbers():
+    """Field, thickness and phonon configurations that the operator engine can do are limits of the card, and its ranges keep to them."""
+    card = read_card(RELEASED)
+    text = " ".join(card.limits)
+    assert all(number in text for number in ("16 A", "40 A", "4 frozen-phonon"))
+    assert card.generator.field_of_view_angstrom[1] <= 16
+    assert max(m.thickness_angstrom[1] for m in card.generator.materials if m.thickness_angstrom) <= 40
+    assert card.generator.phonon_configurations == 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('name = "atoms-2d"', 'nam = "atoms-2d"', "name: Field required"),
+        ('version = "1.0.0"', 'version = "1.0"', "version: String should match pattern"),
+        ("C10_angstrom = [-50.0, 50.0]", "C10_angstrom = [50.0, -50.0]", "starts above its end"),
+        ('unit = "eV"\n', "", r"columns\.7\.unit: Field required"),
+        ("val = 1_000_000", "val = 3", "common structure seeds"),
+        ("dwell_time_us = [0.5, 50.0] ", "dwell_time_us = [0.5, 0.6] ", "needs a dwell time or current outside"),
+        ('setups = ["corrected-200kv", "ideal-80kv"]', 'setups = ["corrected-20kv"]', "names the setup 'corrected-20kv'"),
+        ('column = "material"', 'column = "matter"', "which the card does not have"),
+        ('name = "split"', 'name = "image"', "two columns have the same name"),
+        ("[seeds]", "[seeds", "not valid TOML"),
+    ],
+)
+def test_a_wrong_card_is_refused_with_the_key_and_the_reason(old, new, reason):
+    """Each mistake in a card ends in one DatasetError that names it."""
+    text = RELEASED.read_text(encoding="utf-8")
+    assert old in text
+    with pytest.raises(DatasetError, match=reason):
+        parse_card(text.replace(old, new, 1))
+
+
+def test_an_unknown_name_or_version_names_the_nearest():
+    """A misspelt dataset is an UnknownNameError and a misspelt version a DatasetError, each with a did-you-mean."""
+    with pytest.raises(UnknownNameError, match=re.escape("Did you mean 'atoms-2d'?")):
+        catalog.load_dataset("atom-2d", version="1.0.0")
+    with pytest.raises(DatasetError, match=re.escape("Did you mean '1.0.0'?")):
+        catalog.load_dataset("atoms-2d", version="1.0")
+    assert "1.0.0" in catalog.list_datasets()["atoms-2d"]
+
+
+def test_a_missing_card_says_so(tmp_path):
+    """No such file is a DatasetError with the path."""
+    with pytest.raises(DatasetError, match="nothing.toml"):
+        read_card(tmp_path / "nothing.toml")
+
+
+def test_the_digest_sees_values_and_not_comments():
+    """A comment does not change a card's digest, a number does."""
+    text = RELEASED.read_text(encoding="utf-8")
+    card = parse_card(text)
+    assert parse_card(text + "\n# remark\n").digest == card.digest
+    assert parse_card(text.replace("[-50.0, 50.0]", "[-50.0, 51.0]")).digest != card.digest

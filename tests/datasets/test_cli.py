@@ -1,0 +1,63 @@
+"""``stemtwin data``, in process."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from stemtwin.datasets import generate
+from stemtwin.leaderboard.cli.data import app
+from stemtwin.twin.errors import DatasetError, UnknownNameError
+
+
+@pytest.fixture
+def run(monkeypatch, image_source):
+    """Run a command with the analytic image source in the microscope's place; raise what it raises."""
+    monkeypatch.setattr(generate, "microscope_shots", image_source)
+
+    def call(*words):
+        result = CliRunner().invoke(app, list(words))
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return call
+
+
+def test_build_list_verify_publish_fetch(run, card, tmp_path, monkeypatch):
+    """The groups' commands work one after the other, and with --json print one JSON value and nothing else."""
+    built = json.loads(run("build", "atoms-small", "--size", "tiny", "--json").stdout)
+    assert built["rows"] == {"train": 30, "val": 30, "test": 30}
+    listed = {row["size"]: row for row in json.loads(run("list", "--json").stdout)}
+    assert listed["tiny"]["folder"] == built["folder"]
+    assert listed["std"]["folder"] is None
+    checked = json.loads(run("verify", "atoms-small", "--size", "tiny", "--regenerate", "2", "--json").stdout)
+    assert (checked["rows"], checked["rows_made_again"]) == (90, 10)
+    published = json.loads(run("publish", "atoms-small", str(tmp_path / "m"), "--size", "tiny", "--json").stdout)
+    assert "tiny/manifest.json sha256:" in Path(published["registry"]).read_text()
+
+
+def test_fetch_command(run, mirror):
+    """``fetch`` brings every file and says where it is."""
+    fetched = json.loads(run("fetch", "atoms-small", "--size", "tiny", "--json").stdout)
+    assert len(fetched["content_sha256"]) == 64
+    assert json.loads(run("verify", "atoms-small", "--size", "tiny", "--json").stdout)["rows"] == 90
+
+
+def test_people_get_a_sentence(run, card):
+    """Without --json the result is a sentence with the folder, and the list is a table."""
+    assert "30 train, 30 val, 30 test images in" in run("build", "atoms-small", "--size", "tiny").stdout
+    assert "is right: " in run("verify", "atoms-small", "--size", "tiny", "--regenerate", "1").stdout
+    assert "atoms-small" in run("list").stdout
+
+
+def test_wrong_input_is_an_error_of_ours_and_a_wrong_flag_is_misuse(run, card):
+    """A wrong name or size raises a StemtwinError, which the main program turns into one sentence and exit code 1; a wrong flag exits with 2."""
+    with pytest.raises(UnknownNameError, match="Did you mean 'atoms-small'"):
+        run("build", "atom-small")
+    with pytest.raises(DatasetError, match="Did you mean 'tiny'"):
+        run("build", "atoms-small", "--size", "tinny")
+    with pytest.raises(DatasetError, match="holds no dataset"):
+        run("verify", "atoms-small", "--size", "tiny")
+    assert run("build", "atoms-small", "--wrong").exit_code == 2
