@@ -116,7 +116,7 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
     grid, notes = choose_grid(request)
     slices, thickness = cut(request)
     if slices.shifted:
-        notes.append("slice edges moved by half a slice, because atoms lay on them")
+        notes.append("slice edges moved, because atoms lay on them")
     largest = grid.max_angle(wavelength) * 1e3
     fine = wavelength * (1 / 3) * (1 - 1e-6) / (max([detector_floor.wanted_angle(request.detectors, beam.semiangle_mrad), 1.0]) * 1e-3)
     hint = f"at {beam.energy_ev / 1e3:g} keV, {max(grid.sampling):.4g} A, 2/3 band limit). Use sampling_angstrom <= {fine:.3g} or lower outer_mrad."

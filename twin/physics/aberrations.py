@@ -141,12 +141,12 @@ class Aberrations:
             A name is none of Haider's, or C1, C3 or C5 is not real.
         """
         polar = {}
-        for name, value in coefficients.items():
+        for name, given in coefficients.items():
             if name not in HAIDER:
                 message = f"{name!r} is no aberration in Haider's notation. Use one of {', '.join(HAIDER)}."
                 raise SettingsError(message)
             krivanek, factor = HAIDER[name]
-            value = complex(value)
+            value = complex(given)
             m = int(krivanek[2])
             if m == 0:
                 if value.imag:

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from stemtwin.twin.physics.electrons import REST_ENERGY
+
 FWHM = math.sqrt(8 * math.log(2))
 """Full width at half maximum of a Gaussian, in standard deviations."""
 
@@ -46,9 +48,7 @@ def focal_factor(focal_spread: float, wavelength: float, difference: np.ndarray)
     return np.exp(-0.5 * (math.pi * wavelength * focal_spread) ** 2 * np.square(difference))
 
 
-def focal_spread(
-    energy: float, chromatic: float, energy_width: float, *, voltage_ripple: float = 0.0, current_ripple: float = 0.0, rest_energy: float = 510998.95069
-) -> float:
+def focal_spread(energy: float, chromatic: float, energy_width: float, *, voltage_ripple: float = 0.0, current_ripple: float = 0.0) -> float:
     """Return the standard deviation of C10 that energy width and instabilities make.
 
     Parameters
@@ -61,15 +61,13 @@ def focal_spread(
         Full width at half maximum of the beam's energy, eV.
     voltage_ripple, current_ripple : float
         Relative standard deviations of high voltage and objective current.
-    rest_energy : float
-        m c^2, eV.
 
     Returns
     -------
     float
         Cc sqrt(f^2 [(dE / (2.3548 E))^2 + (dV/V)^2] + (2 dI/I)^2), f = (1 + E/mc2) / (1 + E/2mc2), A (Reimer and Kohl, section 6.5.2).
     """
-    f = (1 + energy / rest_energy) / (1 + energy / (2 * rest_energy))
+    f = (1 + energy / REST_ENERGY) / (1 + energy / (2 * REST_ENERGY))
     return chromatic * math.sqrt(f**2 * ((energy_width / (FWHM * energy)) ** 2 + voltage_ripple**2) + (2 * current_ripple) ** 2)
 
 

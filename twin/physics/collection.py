@@ -5,7 +5,7 @@ import numpy as np
 from stemtwin.twin.physics.probe import disc_coverage
 
 SUBPIXELS = 8
-"""A pixel that a segment's edge crosses is divided into so many parts along each side."""
+"""A pixel is divided into so many parts along each side to find its share of a segment."""
 
 
 def annulus(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], inner: float, outer: float, *, antialias: bool = True) -> np.ndarray:
@@ -33,8 +33,8 @@ def annulus(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], inner: f
     return ((k >= inner) & (k < outer)).astype(np.float32)
 
 
-def sector(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], start: float, stop: float, *, antialias: bool = True) -> np.ndarray:
-    """Return which fraction of each reciprocal pixel lies between two azimuths.
+def sector_shares(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], count: int, rotation: float, *, antialias: bool = True) -> np.ndarray:
+    """Return which fraction of each reciprocal pixel lies in each of ``count`` equal sectors.
 
     Parameters
     ----------
@@ -42,30 +42,28 @@ def sector(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], start: fl
         Centres of the pixels, broadcastable, 1/A.
     pixel : tuple of float
         Sides of a pixel (dky, dkx), 1/A.
-    start, stop : float
-        Azimuths atan2(ky, kx), rad; the sector runs from start up to stop, counter-clockwise from +x to +y.
+    count : int
+        Number of sectors, counted from +x to +y.
+    rotation : float
+        Azimuth atan2(ky, kx) of the first sector's centre, rad.
     antialias : bool
-        By subdivision of pixels near an edge into 8 x 8; with False a mask on the pixels' centres.
+        By subdivision of each pixel into 8 x 8; with False by the pixel's centre.
 
     Returns
     -------
     ndarray
-        Fractions in [0, 1], float32; those of sectors that divide the circle add up to 1.
+        Fractions in [0, 1], float32, shape (count, ...); over the sectors they add up to 1 exactly.
     """
     ky, kx = np.broadcast_arrays(ky, kx)
-    width = stop - start
-
-    def inside(y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        return (np.arctan2(y, x) - start) % (2 * np.pi) < width
-
-    if not antialias:
-        return inside(ky, kx).astype(np.float32)
-    parts = (np.arange(SUBPIXELS) + 0.5) / SUBPIXELS - 0.5
-    total = np.zeros(ky.shape)
+    parts = (np.arange(SUBPIXELS) + 0.5) / SUBPIXELS - 0.5 if antialias else np.zeros(1)
+    total = np.zeros((count, *ky.shape), np.float32)
     for v in parts * pixel[0]:
         for u in parts * pixel[1]:
-            total += inside(ky + v, kx + u)
-    return (total / SUBPIXELS**2).astype(np.float32)
+            turns = (np.arctan2(ky + v, kx + u) - rotation) / (2 * np.pi)
+            number = np.floor(turns * count + 0.5).astype(int) % count
+            for i in range(count):
+                total[i] += number == i
+    return total / np.float32(parts.size**2)
 
 
 def segments(
@@ -76,7 +74,8 @@ def segments(
     The first segment's centre is at azimuth ``rotation`` (rad, from +x to +y); see :func:`annulus` for the rest.
     """
     ring = annulus(ky, kx, pixel, inner, outer, antialias=antialias)
-    half = np.pi / count
-    return np.stack(
-        [ring * sector(ky, kx, pixel, rotation + (2 * i - 1) * half, rotation + (2 * i + 1) * half, antialias=antialias) for i in range(count)]
-    )
+    ky, kx = np.broadcast_arrays(ky, kx)
+    on = np.nonzero(ring)
+    out = np.zeros((count, *ring.shape), np.float32)
+    out[:, *on] = ring[on] * sector_shares(ky[on], kx[on], pixel, count, rotation, antialias=antialias)
+    return out

@@ -65,7 +65,7 @@ class Grid:
 
     @property
     def band_limit(self) -> float:
-        """Largest spatial frequency that a transmitted wave may have, 1/A: 2/3 of the lower Nyquist frequency, just inside (Kirkland, section 6.8)."""
+        """Bound of the spatial frequencies that a wave may have, 1/A: 2/3 of the lower Nyquist frequency, just inside (Kirkland, section 6.8)."""
         return (1 - 1e-6) * (2 / 3) / (2 * max(self.sampling))
 
     @property

@@ -52,5 +52,6 @@ def debye_sigma(mass: float, debye_temperature: float, temperature: float) -> fl
     """
     integral = 0.0
     if temperature > 0:
-        integral = (temperature / debye_temperature) ** 2 * quad(lambda x: x / math.expm1(x) if x else 1.0, 0, debye_temperature / temperature)[0]
+        top = min(debye_temperature / temperature, 100.0)  # beyond, the integrand is below 1e-41
+        integral = (temperature / debye_temperature) ** 2 * quad(lambda x: x / math.expm1(x) if x else 1.0, 0, top)[0]
     return math.sqrt(3 * HBAR2_PER_U / (mass * BOLTZMANN * debye_temperature) * (0.25 + integral))

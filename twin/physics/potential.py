@@ -4,6 +4,7 @@ Atoms sit at their exact positions (a phase ramp per atom in Fourier space). V i
 grid ``oversampling`` times finer, is.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ USUAL_THICKNESS = 1.5
 """Slice thickness where there are no planes, A."""
 EDGE_TOLERANCE = 1e-3
 """An atom nearer to a slice edge than this lies on it, A."""
+LEAST_GAP = 1e-6
+"""Atoms nearer to each other along z than this have the same depth, A: no edge comes between them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +42,7 @@ class Slices:
     edges : ndarray
         Depths between slices, A, shape (n - 1,).
     shifted : bool
-        Whether asked edges were moved by half a slice because atoms lay on them.
+        Whether asked edges were moved because atoms lay on them.
     """
 
     index: np.ndarray
@@ -59,7 +62,7 @@ def assign_slices(z: np.ndarray, slice_thickness: float | None = None) -> Slices
     z : ndarray
         Depths of the atoms on their ideal sites, A, shape (n_atoms,).
     slice_thickness : float, optional
-        A. Edges at its multiples, or half a slice further where atoms would lie on them.
+        A. Edges at its multiples; where atoms would lie on them, half a slice further; where they would lie there too, in the widest gap.
 
     Raises
     ------
@@ -82,7 +85,7 @@ def assign_slices(z: np.ndarray, slice_thickness: float | None = None) -> Slices
             merged[-1] = np.concatenate([merged[-1], group])
         else:
             merged.append(group)
-    edges = np.array([(a[-1] + b[0]) / 2 for a, b in zip(merged[:-1], merged[1:], strict=True)])
+    edges = np.array([(a[-1] + b[0]) / 2 for a, b in itertools.pairwise(merged)])
     return _cut(z, edges, shifted=False)
 
 
@@ -99,6 +102,7 @@ def _between_atoms(z: np.ndarray, order: np.ndarray) -> Slices:
     count = max(1, round((order[-1] - order[0]) / USUAL_THICKNESS))
     nominal = order[0] + (order[-1] - order[0]) * np.arange(1, count) / count
     gaps, middles = np.diff(order), (order[1:] + order[:-1]) / 2
+    gaps, middles = gaps[gaps > LEAST_GAP], middles[gaps > LEAST_GAP]
     edges = []
     for depth in nominal:
         near = np.abs(middles - depth) < 0.25 * USUAL_THICKNESS
@@ -117,10 +121,12 @@ def _uniform(z: np.ndarray, thickness: float) -> Slices:
         return bool((distance < EDGE_TOLERANCE).any())
 
     offset = 0.0
-    if on_edge(0.0):
+    if on_edge(offset):
         offset = thickness / 2
-        candidates = thickness * np.array([0.5, 0.25, 0.75, 0.375, 0.625, 0.125, 0.875])
-        offset = next((float(c) for c in candidates if not on_edge(float(c))), offset)
+        if on_edge(offset):
+            inside = np.sort(z % thickness)
+            gaps = np.diff(inside, append=inside[0] + thickness)
+            offset = float((inside + gaps / 2)[np.argmax(gaps)]) % thickness
     first, last = math.floor((z.min() - offset) / thickness), math.ceil((z.max() - offset) / thickness)
     return _cut(z, offset + thickness * np.arange(first, last + 1), shifted=offset > 0)
 
@@ -252,8 +258,7 @@ def transmissions(
     out = np.empty((len(slices.planes), *grid.shape), np.complex64)
     for i in range(len(slices.planes)):
         inside = slices.index == i
-        v = projected_potential(
-            positions[inside], numbers[inside], fine, parametrization=parametrization, sigma=None if sigma is None else sigma[inside]
-        )
+        damping = None if sigma is None else sigma[inside]
+        v = projected_potential(positions[inside], numbers[inside], fine, parametrization=parametrization, sigma=damping)
         out[i] = transmission(v, interaction, grid)
     return out

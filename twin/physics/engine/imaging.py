@@ -5,12 +5,12 @@ r"""The imaging operator: one Hermitian matrix per detector, built once per spec
     a_k(r) = c_k e^{-i\chi_k} e^{-2\pi i k r} / \mathrm{norm}, \qquad
     I(r) = \sum_q D_q \Big|\sum_k a_k(r) S_{kq}\Big|^2 = \sum_{k k'} \bar a_k(r) a_{k'}(r) M_{k k'}, \qquad M = \bar S_D S_D^T
 
-S_kq is the exit amplitude at q for an incident plane wave k. Thermal scattering: M is averaged over frozen-phonon configurations. The pairs (k, k') are
-stored by their difference h = k' - k, so that each Fourier coefficient of the image is one contiguous sum. Focal spread multiplies M, a finite source the
-image's coefficients; both are exact.
+S_kq is the exit amplitude at q for an incident plane wave k. Thermal scattering: M is averaged over frozen-phonon configurations. The pairs
+(k, k') are stored by their difference h = k' - k, so that each Fourier coefficient of the image is one contiguous sum. Focal spread multiplies M,
+a finite source the image's coefficients; both are exact.
 
-A probe wider than the periodic cell needs no larger cell: the aperture is sampled n times finer, k = G / L + j / (n L); plane waves of different offset j never
-interfere on the detector, so there are n^2 independent blocks, each from multislice on the same small grid.
+A probe wider than the periodic cell needs no larger cell: the aperture is sampled n times finer, k = G / L + j / (n L); plane waves of different
+offset j never interfere on the detector, so there are n^2 independent blocks, each from multislice on the same small grid.
 """
 
 import itertools
@@ -43,11 +43,12 @@ Weights = Callable[[np.ndarray, np.ndarray, tuple[float, float]], np.ndarray]
 class Block:
     """The plane waves of one offset.
 
-    ``hy, hx`` are their integer indices (k = (h + offset) / L), shape (B,); ``first, second, starts`` list the pairs by difference;
-    ``differences`` are the integer differences, shape (n, 2) as (hy, hx), on the half plane hy > 0 or hy = 0, hx >= 0.
+    ``beams`` are their flat indices on the grid, ``hy, hx`` their integer indices (k = (h + offset) / L), shape (B,); ``first, second, starts``
+    list the pairs by difference; ``differences`` are the integer differences, shape (n, 2) as (hy, hx), on the half plane hy > 0 or hy = 0, hx >= 0.
     """
 
     offset: tuple[float, float]
+    beams: np.ndarray
     hy: np.ndarray
     hx: np.ndarray
     first: np.ndarray
@@ -116,7 +117,7 @@ def make_block(grid: Grid, beams: np.ndarray, offset: tuple[float, float]) -> Bl
     hy, hx = beams // nx, beams % nx
     hy, hx = np.where(hy >= (ny + 1) // 2, hy - ny, hy), np.where(hx >= (nx + 1) // 2, hx - nx, hx)
     first, second, starts, differences = _pairs(hy, hx)
-    return Block(offset=offset, hy=hy, hx=hx, first=first, second=second, starts=starts, differences=differences)
+    return Block(offset=offset, beams=beams, hy=hy, hx=hx, first=first, second=second, starts=starts, differences=differences)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -180,7 +181,7 @@ class ImagingOperator:
     parts : tuple of Block
         One per offset.
     matrices : tuple of ndarray
-        M in the order of each block's pairs, float32, shape (channels, 2, pairs) for its real and imaginary part; differences other than 0 count twice.
+        Real and imaginary part of M in the order of each block's pairs, float32, shape (channels, 2, pairs); differences other than 0 count twice.
     diagonals : tuple of ndarray
         M_kk, float64, shape (channels, B).
     standard_error : ndarray
@@ -206,8 +207,8 @@ class ImagingOperator:
     @property
     def nbytes(self) -> int:
         """Memory held, bytes."""
-        arrays = [m.nbytes for m in self.matrices] + [p.first.nbytes + p.second.nbytes for p in self.parts]
-        return sum(arrays)
+        matrices = [*self.matrices, *itertools.chain.from_iterable(list(self._damped.values()))]
+        return sum(m.nbytes for m in matrices) + sum(p.first.nbytes + p.second.nbytes for p in self.parts)
 
     def image(
         self, aberrations: Aberrations, *, semiangle: float | None = None, source_size: float = 0.0, focal_spread: float = 0.0
@@ -264,16 +265,18 @@ class ImagingOperator:
     def _with_focal_spread(self, focal_spread: float) -> tuple[np.ndarray, ...]:
         if not focal_spread:
             return self.matrices
-        if focal_spread not in self._damped:
+        found = self._damped.get(focal_spread)
+        if found is None:
             damped = []
             for part, matrix in zip(self.parts, self.matrices, strict=True):
                 k2 = ((part.hy + part.offset[0]) / self.grid.extent[0]) ** 2 + ((part.hx + part.offset[1]) / self.grid.extent[1]) ** 2
                 factor = coherence.focal_factor(focal_spread, self.wavelength, k2[part.first] - k2[part.second])
                 damped.append(matrix * factor.astype(np.float32))
-            while len(self._damped) >= 2:  # the last two states are kept; a new tuple is put in whole, so readers on other threads are safe
-                self._damped.pop(next(iter(self._damped)), None)
-            self._damped[focal_spread] = tuple(damped)
-        return self._damped.get(focal_spread) or self._with_focal_spread(focal_spread)
+            found = tuple(damped)
+            for old in list(self._damped)[:-1]:  # the last two states are kept
+                self._damped.pop(old, None)
+            self._damped[focal_spread] = found
+        return found
 
 
 def build(
@@ -313,22 +316,18 @@ def build(
     reference: list[np.ndarray] = []
     grid, wavelength = None, 0.0
     for stack in stacks:
-        grid, wavelength = stack.grid, stack.wavelength
-        pixel = block_pixel(grid.extent, blocks)
+        if grid is None:
+            grid, wavelength = stack.grid, stack.wavelength
+            parts = _make_blocks(grid, wavelength, semiangle, blocks, antialias)
         singles, single_diagonals = [], []
-        for number, offset in enumerate(block_offsets(blocks)):
-            beams = aperture_beams(grid, wavelength, semiangle, offset, blocks, antialias=antialias)
-            if not beams.size:
-                continue
-            ky, kx = grid.ky + offset[0] / grid.extent[0], grid.kx + offset[1] / grid.extent[1]
-            detector = weights(ky[:, None], kx, pixel)
-            if len(parts) <= number:
-                parts.append(make_block(grid, beams, offset))
-            pairs, diagonal = _gram(stack, beams, detector, offset, parts[number])
+        for part in parts:
+            ky, kx = grid.ky + part.offset[0] / grid.extent[0], grid.kx + part.offset[1] / grid.extent[1]
+            detector = weights(ky[:, None], kx, block_pixel(grid.extent, blocks))
+            pairs, diagonal = _gram(stack, detector, part)
             singles.append(pairs)
             single_diagonals.append(diagonal)
             if progress is not None:
-                progress(beams.size)
+                progress(part.beams.size)
         sums = singles if not sums else [a + b for a, b in zip(sums, singles, strict=True)]
         diagonals = single_diagonals if not diagonals else [a + b for a, b in zip(diagonals, single_diagonals, strict=True)]
         one = _operator(grid, wavelength, semiangle, blocks, antialias, parts, singles, single_diagonals, 1, np.zeros(len(detector)))
@@ -344,12 +343,18 @@ def build(
     return _operator(grid, wavelength, semiangle, blocks, antialias, parts, sums, diagonals, count, error)
 
 
+def _make_blocks(grid: Grid, wavelength: float, semiangle: float, blocks: tuple[int, int], antialias: bool) -> list[Block]:
+    """Return the blocks that have beams: where the aperture is small, not all offsets fall into it."""
+    pairs = ((offset, aperture_beams(grid, wavelength, semiangle, offset, blocks, antialias=antialias)) for offset in block_offsets(blocks))
+    return [make_block(grid, beams, offset) for offset, beams in pairs if beams.size]
+
+
 def _operator(
     grid: Grid,
     wavelength: float,
     semiangle: float,
     blocks: tuple[int, int],
-    antialias: bool,  # noqa: FBT001 - internal
+    antialias: bool,
     parts: Sequence[Block],
     sums: Sequence[np.ndarray],
     diagonals: Sequence[np.ndarray],
@@ -375,13 +380,11 @@ def _probe_image(operator: ImagingOperator, points: int = 24) -> np.ndarray:
     return image.raster(y, x).reshape(len(image.coefficients), -1)
 
 
-def _gram(
-    stack: SliceStack, beams: np.ndarray, detector: np.ndarray, offset: tuple[float, float], part: Block
-) -> tuple[np.ndarray, np.ndarray]:
+def _gram(stack: SliceStack, detector: np.ndarray, part: Block) -> tuple[np.ndarray, np.ndarray]:
     """Return M of every channel in the order of the block's pairs (doubled off the difference 0), and its diagonal."""
-    flat = detector.reshape(len(detector), -1)
+    flat, beams = detector.reshape(len(detector), -1), part.beams
     seen = np.flatnonzero(flat.any(axis=0))
-    waves = exit_coefficients(stack, beams, np.eye(beams.size, dtype=np.complex64), seen, offset=offset)
+    waves = exit_coefficients(stack, beams, np.eye(beams.size, dtype=np.complex64), seen, offset=part.offset)
     pairs = np.empty((len(detector), 2, part.first.size), np.float32)
     diagonal = np.empty((len(detector), beams.size))
     double = np.where(np.arange(part.first.size) < part.starts[1], 1, 2).astype(np.float32)
