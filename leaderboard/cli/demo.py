@@ -1,0 +1,68 @@
+"""``stemtwin demo``: from a structure to a board."""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stemtwin.leaderboard.cli.output import JsonFlag, print_json
+
+FIELD_ANGSTROM = 16.0
+
+
+def demo(
+    structure: Annotated[str, typer.Option(help="A structure file, or the name of a sample of the library.", metavar="FILE")] = "srtio3-001",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for what the demo makes.")] = Path("stemtwin-demo"),
+    as_json: JsonFlag = False,
+) -> None:
+    """Image a structure, focus the microscope, build a dataset, score the baselines, and show the board. About two minutes, without network."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    from stemtwin.leaderboard import demo as steps
+    from stemtwin.leaderboard.cli.image import load
+
+    began = time.perf_counter()
+    sample, origin, notes = load(structure, size=FIELD_ANGSTROM, thickness=None, zone_axis=(0, 0, 1), seed=0)
+    output.mkdir(parents=True, exist_ok=True)
+    columns = (TextColumn("{task.description:<22}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=as_json) as bar:
+        lines = [bar.add_task(step, total=1.0, start=False) for step in steps.STEPS]
+
+        def tick(index: int) -> Any:
+            bar.start_task(lines[index])
+            return lambda share: bar.update(lines[index], completed=share)
+
+        made = steps.image_step(sample, origin, FIELD_ANGSTROM, output, tick(0))
+        bar.update(lines[0], completed=1.0)
+        made += steps.focus_step(output, tick(1))
+        bar.update(lines[1], completed=1.0)
+        made.append(steps.data_step(tick(2)))
+        bar.update(lines[2], completed=1.0)
+        reports = steps.score_step(output, tick(3))
+        bar.update(lines[3], completed=1.0)
+    path, boards = steps.board_step(output, reports)
+    made += [output / "runs", path]
+    seconds = time.perf_counter() - began
+    if as_json:
+        print_json({"made": [str(m) for m in made], "seconds": seconds, "boards": [dataclasses.asdict(b) for b in boards]})
+        return
+    _tell(notes, boards, made, seconds)
+
+
+def _tell(notes: tuple[str, ...], boards: list[Any], made: list[Path], seconds: float) -> None:
+    from rich.console import Console
+
+    from stemtwin.leaderboard.cli.board import show
+
+    console = Console(highlight=False)
+    for note in notes:
+        console.print(f"note: {note}", style="dim", markup=False)
+    console.print()
+    for board in boards:
+        show(board, console)
+    console.print(f"made in {seconds:.0f} s:")
+    for path in made:
+        console.print(f"  {path}", markup=False, soft_wrap=True)

@@ -1,0 +1,152 @@
+"""The main job in five steps: image a structure, focus the microscope, build a dataset, score the baselines, show the board.
+
+Each step is a function that does its work, writes its files into one folder and returns their paths; ``stemtwin demo`` calls them in turn.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from stemtwin.benchmarks.report import Report
+    from stemtwin.leaderboard.store import Board
+    from stemtwin.twin.samples.sample import Sample
+
+Tick = Callable[[float], None]
+"""Called with the share of a step that is done, 0 to 1."""
+
+DOSE = 2e4
+"""Of the recorded frames, e-/A^2."""
+EPISODES = 4
+"""Episodes of each autofocus baseline."""
+
+
+def image_step(sample: "Sample", origin: tuple[float, float], size: float, folder: Path, tick: Tick) -> list[Path]:
+    """Image a sample with the corrected instrument: HAADF and ABF, as PNG and netCDF.
+
+    Parameters
+    ----------
+    sample : Sample
+        The specimen.
+    origin : tuple of float
+        Where the field starts (x, y), A.
+    size : float
+        Side of the field, A.
+    folder : Path
+        Where the files go.
+    tick : callable
+        Progress.
+    """
+    from stemtwin.leaderboard.cli.image import add_noise, save_netcdf
+    from stemtwin.twin.instrument import pictures
+    from stemtwin.twin.instrument.microscope import Microscope
+    from stemtwin.twin.instrument.request import Request
+    from stemtwin.twin.instrument.scan import RasterScan
+    from stemtwin.twin.instrument.simulate import explain, simulate
+
+    scan = RasterScan(shape=(128, 128), field_of_view_angstrom=(size, size), origin_angstrom=origin)
+    scope = Microscope(sample, "corrected-200kv", seed=1)
+    scope.set(semiangle_mrad=20.0)
+    phonons: Any = 4 if sample.thermal_sigma_angstrom is not None else "static"
+    request = Request(sample=sample, beam=scope.beam(), scan=scan, detectors=_detectors(), phonons=phonons)
+    waves, done = explain(request).waves, 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        tick(done / waves)
+
+    expected = simulate(request, progress=advance)
+    counted = add_noise(expected, scan, DOSE, seed=1)
+    frames = [("HAADF, expected", expected["haadf"]), ("ABF, expected", expected["abf"])]
+    frames += [(f"HAADF, {DOSE:.0e} e⁻/Å²".replace("e+0", "·10^"), counted["haadf"])]
+    caption = f"{sample.name}, {sample.thickness_angstrom:.0f} Å thick, 200 kV, 20 mrad"
+    png = pictures.save_png(pictures.micrographs(frames, caption=caption), folder / "image.png")
+    return [png, save_netcdf(expected, folder / "image-expected.nc"), save_netcdf(counted, folder / "image-counted.nc")]
+
+
+def _detectors() -> tuple[Any, ...]:
+    from stemtwin.twin.instrument.detectors import AnnularDetector
+
+    return (AnnularDetector(inner_mrad=60, outer_mrad=120, name="haadf"), "abf")
+
+
+def focus_step(folder: Path, tick: Tick) -> list[Path]:
+    """Let the focal-series baseline focus the microscope once, and draw what it saw."""
+    import gymnasium
+
+    from stemtwin.benchmarks.agents import Brief, find_baseline
+    from stemtwin.twin.instrument import pictures
+
+    env = gymnasium.make("stemtwin:stemtwin/Autofocus-v1", disable_env_checker=True)
+    agent = find_baseline("autofocus", "focal-series").factory()
+    observation, info = env.reset(seed=7)
+    agent.reset(Brief(task="autofocus", observation_space=env.observation_space, action_space=env.action_space, seed=7, truth=None))
+    frames = [_seen(env, observation)]
+    done = False
+    while not done:
+        observation, _, terminated, truncated, info = env.step(agent.act(observation, info["cost"]))
+        frames.append(_seen(env, observation))
+        tick(len(frames) / 20)
+        done = terminated or truncated
+    env.close()
+    caption = f"stemtwin/Autofocus-v1, focal-series baseline: {len(frames)} frames, {info['cost']['dose_e_per_angstrom2']:.2g} e⁻/Å²"
+    return [pictures.save_png(pictures.micrographs(frames, columns=5, caption=caption), folder / "focal-series.png")]
+
+
+def _seen(env: Any, observation: dict[str, np.ndarray]) -> tuple[str, Any]:
+    import xarray as xr
+
+    truth = env.unwrapped.truth()
+    side = 16.0 / observation["image"].shape[0] * np.arange(observation["image"].shape[0])
+    frame = xr.DataArray(observation["image"], dims=("y", "x"), coords={"y": side, "x": side})
+    return f"C10 {truth['C10_angstrom']:+.0f} Å, C12 {truth['C12_angstrom']:.0f} Å, Strehl {truth['strehl']:.2f}", frame
+
+
+def data_step(tick: Tick) -> Path:
+    """Build ``atoms-2d`` 1.0.0 tiny into the data folder, unless it is there, and return its folder."""
+    from stemtwin.datasets import fetch, generate
+    from stemtwin.datasets.cards import find_card
+
+    card = find_card("atoms-2d", "1.0.0")
+    folder = fetch.folder_of(card, "tiny")
+    generate.build(card, "tiny", folder, progress=lambda done, total, _: tick(done / total))
+    return folder
+
+
+def score_step(folder: Path, tick: Tick) -> list["Report"]:
+    """Score the baselines of both tasks and write each run's report."""
+    from stemtwin.benchmarks import runner
+    from stemtwin.benchmarks.agents import load_baselines
+    from stemtwin.benchmarks.tasks import find_task
+
+    entries = [b for b in (load_baselines()[name] for name in load_baselines()) if b.task in ("atoms-2d", "autofocus")]
+    reports = []
+    for number, entry in enumerate(entries):
+        task = find_task(entry.task)
+
+        def advance(done: int, total: int, number: int = number) -> None:
+            tick((number + done / total) / len(entries))
+
+        settings: dict[str, Any] = {"episodes": EPISODES} if task.kind == "agent" else {"split": "test", "size": "tiny"}
+        result = runner.evaluate(task, baseline=entry.name, progress=advance, **settings)
+        runner.save_run(folder / "runs" / task.name / entry.name, task, result)
+        reports.append(result.report)
+    return reports
+
+
+def board_step(folder: Path, reports: list["Report"]) -> tuple[Path, list["Board"]]:
+    """Enter reports on the folder's own board and return its file and its tables."""
+    from stemtwin.leaderboard.store import Store
+
+    path = folder / "board.db"
+    with Store(path) as store:
+        for report in reports:
+            store.submit(report)
+        return path, store.boards()
+
+
+STEPS = ("image the sample", "focus the microscope", "build atoms-2d tiny", "score the baselines")
+"""What the progress bar calls the steps."""
