@@ -18,7 +18,7 @@ DEFAULT_SIZE = 16.0  # A
 DEFAULT_THICKNESS = 40.0  # A
 MIN_THICKNESS = 0.5  # A, about one slice
 SHEET_GAP = 6.0  # A of empty space along the beam make a cell a sheet; van der Waals gaps of layered crystals stay below 4 A between atomic planes
-WINDOW_FACTOR = 1.5  # a periodic cell this much larger than the asked size is cut
+WINDOW_FACTOR = 1.5  # a periodic cell this much larger than the asked size, and than 16 A, is cut
 ISOLATED_MARGIN = 5.0  # A of vacuum beside an isolated group of atoms
 BYTES_PER_ATOM = 600  # measured peak while building, rounded up
 
@@ -182,9 +182,9 @@ def build_sample(crystal: Crystal, cut: Cut, *, name: str, recipe: str = "") -> 
     Returns
     -------
     Sample
-        With the whole repeats nearest to the asked size (at least one), of the strained cell; or a window around the middle of the cell, where that is
-        more than 1.5 times as large as the size asked for or ``cut.periodic`` is False. The first atom of a crystal lies at z = 0; a sheet, and an
-        isolated group, has 2 A of vacuum on either side, or is centred in (or cut by) the thickness asked for.
+        With the whole repeats nearest to the asked size (at least one), of the strained cell; or a window around the middle of the cell, where that
+        is more than 1.5 times as large as the size asked for (and as 16 A) or ``cut.periodic`` is False. The first atom of a crystal lies at z = 0; a
+        sheet or an isolated group has 2 A of vacuum on either side, or is centred in (or cut by) the thickness asked for.
 
     Raises
     ------
@@ -228,11 +228,10 @@ def _crystalline(base: Crystal, cell: np.ndarray, cut: Cut) -> _Sites:
     """Return the sites of a crystal: whole repeats, or a window."""
     size = cut.size_angstrom or (DEFAULT_SIZE, DEFAULT_SIZE)
     thickness = cut.thickness_angstrom or DEFAULT_THICKNESS
-    oriented = orient(base.cell, cell, cut.zone_axis, size, cut.max_strain)
+    oriented = orient(base.cell, cell, cut.zone_axis, max(*size, DEFAULT_SIZE), cut.max_strain)
     lengths = oriented.lengths
-    window = not cut.periodic or (
-        cut.size_angstrom is not None and bool(lengths[0] > WINDOW_FACTOR * size[1] or lengths[1] > WINDOW_FACTOR * size[0])
-    )
+    wide = bool(lengths[0] > WINDOW_FACTOR * max(size[1], DEFAULT_SIZE) or lengths[1] > WINDOW_FACTOR * max(size[0], DEFAULT_SIZE))
+    window = not cut.periodic or (wide and cut.size_angstrom is not None)
     if oriented.strain > cut.max_strain and not window:
         u, v, w = cut.zone_axis
         message = (

@@ -56,7 +56,7 @@ def complete_basis(axis: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
     if g == 0:
         return np.array([1, 0, 0]), np.array([0, 1, 0])
     _, s, r = extended_gcd(g, w)
-    return np.array([-v // g, u // g, 0]), np.array([-r * x, -r * y, s])
+    return np.array([-y, x, 0]), np.array([-r * u // g, -r * v // g, s])
 
 
 def lattice_direction(cell: np.ndarray, lattice: np.ndarray, zone_axis: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -140,7 +140,7 @@ def _rank(vectors: np.ndarray, cell: np.ndarray) -> np.ndarray:
 
 
 def _search(
-    lattice: np.ndarray, cell: np.ndarray, axis: np.ndarray, size: tuple[float, float], max_strain: float, reach: float
+    lattice: np.ndarray, cell: np.ndarray, axis: np.ndarray, size: float, max_strain: float, reach: float
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Return the best edges x and y (integer vectors) and their strain."""
     vectors, places = _candidates(lattice, axis, reach)
@@ -155,7 +155,7 @@ def _search(
     i, j = np.nonzero(right_handed & (skew <= limit))
     strain = _strains(places[i], places[j], height)
     area, tall = cross[i, j], cross[i, j] / width[i]
-    oversize = np.maximum(width[i] / size[1], tall / size[0])
+    oversize = np.maximum(width[i], tall) / size
     keys = (
         *(-vectors[i].T[::-1]),
         np.round(width[i], 4),
@@ -169,7 +169,7 @@ def _search(
     return vectors[i[best]], vectors[j[best]], float(strain[best])
 
 
-def orient(lattice: np.ndarray, cell: np.ndarray, zone_axis: tuple[int, int, int], size: tuple[float, float], max_strain: float) -> OrientedCell:
+def orient(lattice: np.ndarray, cell: np.ndarray, zone_axis: tuple[int, int, int], size: float, max_strain: float) -> OrientedCell:
     """Return the nearly orthogonal cell along a zone axis whose repeats fit a size best.
 
     The choice, most important first: a strain within ``max_strain``, edges no longer than the size, a small strain, x along the crystal's a, b or c
@@ -183,8 +183,8 @@ def orient(lattice: np.ndarray, cell: np.ndarray, zone_axis: tuple[int, int, int
         The cell that the zone axis refers to, rows, A.
     zone_axis : (int, int, int)
         [uvw], direction of the beam's travel.
-    size : (float, float)
-        Wanted height (y) and width (x) in A.
+    size : float
+        How long an edge may be without being too long, in A.
     max_strain : float
         What may be strained without asking; the result can exceed it, the caller decides.
 
@@ -193,7 +193,7 @@ def orient(lattice: np.ndarray, cell: np.ndarray, zone_axis: tuple[int, int, int
     OrientedCell
     """
     axis = np.array(lattice_direction(cell, lattice, zone_axis))
-    x_edge, y_edge, strain = _search(lattice, cell, axis, size, max_strain, min(OVERSIZE * max(size), WIDE_SEARCH))
+    x_edge, y_edge, strain = _search(lattice, cell, axis, size, max_strain, min(OVERSIZE * size, WIDE_SEARCH))
     if strain > max_strain:
         x_edge, y_edge, strain = _search(lattice, cell, axis, size, max_strain, WIDE_SEARCH)
     z = axis @ lattice

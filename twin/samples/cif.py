@@ -100,24 +100,12 @@ class _Loop:
 
 def _crystal(name: str, block: "gemmi.cif.Block", sites: _Loop) -> Crystal:
     """Return all sites of the cell of one data block."""
-    import gemmi
-
-    lengths = [_cell_number(name, block, f"_cell_length_{axis}") for axis in "abc"]
-    angles = [_cell_number(name, block, f"_cell_angle_{angle}", 90.0) for angle in ("alpha", "beta", "gamma")]
-    if min(lengths) <= 0 or not all(0 < angle < 180 for angle in angles):
-        numbers = ", ".join(f"{value:g}" for value in (*lengths, *angles))
-        message = (
-            f"{name} has a zero cell: a, b, c, alpha, beta, gamma = {numbers}; lengths must be above 0 A and angles between 0 and 180 degrees. "
-            f"Repair the cell."
-        )
-        raise StructureFileError(message)
-    cell = np.array(gemmi.UnitCell(*lengths, *angles).orth.mat.tolist()).T
+    cell = _lattice(name, block)
     numbers = _elements(name, sites)
     if "_atom_site_fract_x" in sites:
         places = np.column_stack([sites.number(f"_atom_site_fract_{axis}") for axis in "xyz"])
     else:
         cartesian = np.column_stack([sites.number(f"_atom_site_Cartn_{axis}") for axis in "xyz"])
-        Crystal(name=name, cell=cell, fractional=cartesian, numbers=numbers)  # raises where the cell is flat, which cannot be inverted
         places = cartesian @ np.linalg.inv(cell)
     occupancy = sites.number("_atom_site_occupancy", 1.0) if "_atom_site_occupancy" in sites else np.ones(sites.rows)
     sigma, notes = _sigmas(name, block, sites, cell, numbers)
@@ -132,6 +120,24 @@ def _crystal(name: str, block: "gemmi.cif.Block", sites: _Loop) -> Crystal:
         sigma=None if sigma is None else sigma[which],
         notes=(*notes, *note),
     )
+
+
+def _lattice(name: str, block: "gemmi.cif.Block") -> np.ndarray:
+    """Return the lattice vectors (3, 3) as rows, A: a along x, b in the xy plane."""
+    import gemmi
+
+    lengths = [_cell_number(name, block, f"_cell_length_{axis}") for axis in "abc"]
+    angles = [_cell_number(name, block, f"_cell_angle_{angle}", 90.0) for angle in ("alpha", "beta", "gamma")]
+    cosines = np.cos(np.radians(angles))
+    shape = 1 - np.sum(cosines**2) + 2 * np.prod(cosines)  # (volume / (a b c))^2
+    if min(lengths) <= 0 or not all(0 < angle < 180 for angle in angles) or shape < 1e-6:
+        numbers = ", ".join(f"{value:g}" for value in (*lengths, *angles))
+        message = (
+            f"{name} has a zero cell: a, b, c, alpha, beta, gamma = {numbers}; lengths must be above 0 A, and angles "
+            "between 0 and 180 degrees and such that they enclose a volume. Repair the cell."
+        )
+        raise StructureFileError(message)
+    return np.array(gemmi.UnitCell(*lengths, *angles).orth.mat.tolist()).T
 
 
 def _cell_number(name: str, block: "gemmi.cif.Block", tag: str, default: float | None = None) -> float:

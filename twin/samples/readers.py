@@ -48,7 +48,7 @@ def read_sample(
         file without a cell, a direction in space.
     size_angstrom : (float, float), optional
         Wanted height (y) and width (x): the whole repeats nearest to it, at least one. None: 16 A, or one cell where the cell is larger. A cell more
-        than 1.5 times as large as a size that is given is cut: the sample is then a window that does not repeat.
+        than 1.5 times as large as a size that is given, and above 24 A, is cut: the sample is then a window that does not repeat.
     thickness_angstrom : float, optional
         The whole repeats nearest to it; None: 40 A. A cell with more than 6 A of vacuum along the beam is a sheet: it is never repeated, None gives
         it 2 A of vacuum on either side, a number centres it in (or cuts it to) that thickness.
@@ -81,20 +81,25 @@ def read_sample(
         zone_axis=zone_axis, size_angstrom=size_angstrom, thickness_angstrom=thickness_angstrom, seed=seed, max_strain=max_strain, periodic=periodic
     )
     file = _existing(path)
-    crystal = read_crystal(file)
-    if thermal_sigma_angstrom is not None:
-        crystal = replace(crystal, sigma=resolve_sigma(crystal.numbers, thermal_sigma_angstrom))
-    elif crystal.sigma is None:
+    sample = _build(file, cut, thermal_sigma_angstrom)
+    if thermal_sigma_angstrom is None and sample.thermal_sigma_angstrom is None:
         message = (
-            f"{file.name} gives no thermal displacements: the sample is static. Pass thermal_sigma_angstrom (1-D rms in A; 0 for static) to say "
-            f"otherwise."
+            f"{file.name} gives no thermal displacements: the sample is static. "
+            "Pass thermal_sigma_angstrom (1-D rms in A; 0 for static) to say otherwise."
         )
         warnings.warn(message, UserWarning, stacklevel=2)
-    sigma = dict(thermal_sigma_angstrom) if isinstance(thermal_sigma_angstrom, Mapping) else thermal_sigma_angstrom
-    recipe = {"kind": "file", "path": str(file.resolve()), "sha256": _sha256(file), **asdict(cut), "thermal_sigma_angstrom": sigma}
-    sample = build_sample(crystal, cut, name=file.stem if file.suffix else file.name, recipe=json.dumps(recipe, sort_keys=True))
     _warn_if_crowded(sample, file.name)
     return sample
+
+
+def _build(file: Path, cut: Cut, thermal_sigma: float | Mapping[str, float] | None) -> Sample:
+    """Return the sample of a file, without warnings."""
+    crystal = read_crystal(file)
+    if thermal_sigma is not None:
+        crystal = replace(crystal, sigma=resolve_sigma(crystal.numbers, thermal_sigma))
+        thermal_sigma = {k: float(v) for k, v in thermal_sigma.items()} if isinstance(thermal_sigma, Mapping) else float(thermal_sigma)
+    recipe = {"kind": "file", "path": str(file.resolve()), "sha256": _sha256(file), **asdict(cut), "thermal_sigma_angstrom": thermal_sigma}
+    return build_sample(crystal, cut, name=file.stem if file.suffix else file.name, recipe=json.dumps(recipe, sort_keys=True))
 
 
 def sample_from_recipe(recipe: str) -> Sample:
@@ -130,7 +135,8 @@ def sample_from_recipe(recipe: str) -> Sample:
             f"read it again."
         )
         raise StructureFileError(message)
-    return read_sample(file, **settings)
+    thermal_sigma = settings.pop("thermal_sigma_angstrom")
+    return _build(file, Cut(**settings), thermal_sigma)
 
 
 def read_crystal(path: Path) -> Crystal:
