@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import itertools
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -67,28 +68,29 @@ class Material(_Model):
 
     name: str
     setups: Annotated[tuple[str, ...], Field(min_length=1)]
+    dose_e_per_angstrom2: Range
     thickness_angstrom: Range | None = None
     size_angstrom: Annotated[float, Field(gt=0, le=18)] | None = None
 
 
 class Setup(_Model):
-    """An instrument at one energy and one convergence semi-angle."""
+    """An instrument at one energy and one convergence semi-angle, with the angles of its HAADF detector."""
 
     instrument: str
     energy_ev: Annotated[float, Field(ge=1e3)]
     semiangle_mrad: Annotated[float, Field(gt=0)]
+    inner_mrad: Annotated[float, Field(gt=0)]
+    outer_mrad: Annotated[float, Field(gt=0)]
 
 
 class AtomsGenerator(_Model):
     """The ranges from which ``atoms-2d`` draws."""
 
-    detector: str
     image_shape: tuple[Count, Count]
     phonon_configurations: Count
     field_of_view_angstrom: Range
     C10_angstrom: Range
     C12_angstrom: Range
-    dose_e_per_angstrom2: Range
     current_pa: Range
     dwell_time_us: Range
     visible_fraction: Fraction
@@ -103,13 +105,16 @@ class AtomsGenerator(_Model):
                 if setup not in self.setups:
                     message = f"material {material.name!r} names the setup {setup!r}, which is not among {sorted(self.setups)}"
                     raise ValueError(message)
-        for dose in self.dose_e_per_angstrom2:
-            for field in self.field_of_view_angstrom:
+            for dose, field in itertools.product(material.dose_e_per_angstrom2, self.field_of_view_angstrom):
                 low, high = self.dwell_times(dose, field)
                 if low > high:
                     message = f"a dose of {dose:g} e-/A^2 on a field of {field:g} A needs a dwell time or current outside the card's ranges"
                     raise ValueError(message)
         return self
+
+    def material_of(self, structure_seed: int) -> Material:
+        """Return the material of a structure seed: they take turns."""
+        return self.materials[structure_seed % len(self.materials)]
 
     def dwell_times(self, dose_e_per_angstrom2: float, field_of_view_angstrom: float) -> tuple[float, float]:
         """Return the shortest and longest dwell time [us] that give a dose [e-/A^2] on a square field [A] with a current in range."""
@@ -168,7 +173,7 @@ class Card(_Model):
             message = f"size {key!r} must give specimens and images_per_specimen of exactly the splits {sorted(self.splits)}"
             raise ValueError(message)
         ends = sorted((first, first + size.specimens[split], split) for split, first in self.splits.items())
-        for (_, end, left), (start, _, right) in zip(ends, ends[1:], strict=False):
+        for (_, end, left), (start, _, right) in itertools.pairwise(ends):
             if end > start:
                 message = f"size {key!r} gives {left!r} and {right!r} common structure seeds from {start} to {end - 1}"
                 raise ValueError(message)

@@ -20,7 +20,7 @@ def list_datasets() -> dict[str, tuple[str, ...]]:
     return list_cards()
 
 
-def load_dataset(name: str, *, version: str, size: str = "std", split: str = "train", format: str = "xarray") -> Any:  # noqa: A002 - public name
+def load_dataset(name: str, *, version: str, size: str = "std", split: str = "train", format: str = "xarray") -> Any:
     """Load one split of a dataset, after checking its files against their hashes.
 
     The dataset is taken from the data folder (``STEMTWIN_DATA_DIR``, or the user's cache) if it was built or fetched before, else fetched from

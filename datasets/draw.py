@@ -118,7 +118,7 @@ class Condition:
 def draw_specimen(card: Card, size: str, split: str, structure_seed: int) -> Specimen:
     """Return the specimen of a structure seed."""
     rng = generator(stream_seed(card, structure_seed, Stream.STRUCTURE))
-    material = card.generator.materials[structure_seed % len(card.generator.materials)]
+    material = card.generator.material_of(structure_seed)
     setup = material.setups[rng.integers(len(material.setups))]
     thickness = None
     if material.thickness_angstrom is not None:
@@ -142,7 +142,7 @@ def draw_condition(card: Card, structure_seed: int, image: int) -> Condition:
     seed = stream_seed(card, structure_seed, Stream.CONDITIONS, image)
     rng = generator(seed)
     field = float(rng.uniform(*settings.field_of_view_angstrom))
-    dose = _dose(settings.dose_e_per_angstrom2, structure_seed + image, float(rng.random()))
+    dose = _dose(settings.material_of(structure_seed).dose_e_per_angstrom2, structure_seed + image, float(rng.random()))
     dwell = math.exp(rng.uniform(*np.log(settings.dwell_times(dose, field))))
     return Condition(
         seed=seed,

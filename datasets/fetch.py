@@ -87,7 +87,8 @@ def mirror(card: Card, size: str) -> Any:
         raise DatasetError(message) from None
     if f"{size}/{MANIFEST}" not in made.registry:
         sizes = sorted({name.split("/")[0] for name in made.registry})
-        message = f"The registry {registry} has no size {size!r} of {card.id}, only {', '.join(sizes) or 'nothing'}. Use one of these, or run '{build}'."
+        held = ", ".join(sizes) or "nothing"
+        message = f"The registry {registry} has no size {size!r} of {card.id}, only {held}. Use one of these, or run '{build}'."
         raise DatasetError(message)
     return made
 
@@ -118,10 +119,12 @@ def fetch_file(source: Any, name: str, progress: Any = None) -> Path:
     except DatasetError:
         raise
     except ValueError as error:
-        message = f"{source.get_url(name)} is not the published file: its sha256 differs from the registry's. Tell whoever runs the mirror; nothing was kept."
+        url = source.get_url(name)
+        message = f"{url} is not the published file: its sha256 differs from the registry's. Nothing was kept; tell whoever runs the mirror."
         raise DatasetError(message) from error
     except OSError as error:
-        message = f"{name} cannot be kept in {source.abspath}: {error.strerror or error}. Free space there, or set STEMTWIN_DATA_DIR to another folder."
+        reason = error.strerror or error
+        message = f"{name} cannot be kept in {source.abspath}: {reason}. Free space there, or set STEMTWIN_DATA_DIR to another folder."
         raise DatasetError(message) from error
 
 

@@ -80,9 +80,7 @@ def specimen_rows(card: Card, size: str, specimen: Specimen, acquire: ImageSourc
     from stemtwin.twin.samples.library import load_sample
 
     wanted = None if specimen.size_angstrom is None else (specimen.size_angstrom, specimen.size_angstrom)
-    sample = load_sample(
-        specimen.material, size_angstrom=wanted, thickness_angstrom=specimen.thickness_angstrom, seed=specimen.structure_seed
-    )
+    sample = load_sample(specimen.material, size_angstrom=wanted, thickness_angstrom=specimen.thickness_angstrom, seed=specimen.structure_seed)
     columns = projected_columns(sample)
     conditions = [draw_condition(card, specimen.structure_seed, i) for i in range(card.sizes[size].images_per_specimen[specimen.split])]
     first = (specimen.structure_seed - card.splits[specimen.split]) * len(conditions)
@@ -131,6 +129,7 @@ def _facts(specimen: Specimen, condition: Condition, sample: "Sample", shot: Sho
 
 def microscope_shots(sample: "Sample", specimen: Specimen, conditions: Sequence[Condition], card: Card) -> Iterator[Shot]:
     """Record images with the twin's microscope: one per specimen, so that its imaging operator is built once and serves all images."""
+    from stemtwin.twin.instrument.detectors import AnnularDetector
     from stemtwin.twin.instrument.microscope import Microscope
 
     setup, settings = specimen.setup, card.generator
@@ -141,12 +140,13 @@ def microscope_shots(sample: "Sample", specimen: Specimen, conditions: Sequence[
         phonons=settings.phonon_configurations,
         window_angstrom=_window(sample, setup, conditions),
     )
+    haadf = AnnularDetector(inner_mrad=setup.inner_mrad, outer_mrad=setup.outer_mrad, name="haadf")
     scope.set(energy_ev=setup.energy_ev, semiangle_mrad=setup.semiangle_mrad)
     for condition in conditions:
         scope.set(C10=condition.C10_angstrom, C12=condition.C12_angstrom, phi12=condition.phi12_rad, current_pa=condition.current_pa)
         scan = condition.scan(settings.image_shape, sample.size_angstrom)
-        frame = scope.acquire(scan, dwell_time_us=condition.dwell_time_us, detectors=(settings.detector,))
-        yield Shot(counts=frame[settings.detector].to_numpy(), source_size_angstrom=scope.settings.source_size_angstrom)
+        frame = scope.acquire(scan, dwell_time_us=condition.dwell_time_us, detectors=(haadf,))
+        yield Shot(counts=frame[haadf.name].to_numpy(), source_size_angstrom=scope.settings.source_size_angstrom)
 
 
 def _window(sample: "Sample", setup: Setup, conditions: Sequence[Condition]) -> float:
@@ -267,7 +267,8 @@ def _assemble(card: Card, size: str, partial: Path, folder: Path) -> Manifest:
     for split in card.splits:
         parts = [_part(partial, specimen) for specimen in specimens(card, size) if specimen.split == split]
         files += _write_split(card, size, split, parts, target)
-        arrays = storage.to_numpy(storage.read_parquet([target / file.path for file in files if file.split == split and file.carrier == "parquet"]), card)
+        shards = [target / file.path for file in files if file.split == split]
+        arrays = storage.to_numpy(storage.read_parquet(shards), card)
         storage.write_netcdf(storage.to_xarray(arrays, card, split), target / f"netcdf/{split}.nc")
         files.append(_entry(target, f"netcdf/{split}.nc", "netcdf", split))
         splits[split] = storage.content_digests(arrays, card)

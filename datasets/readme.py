@@ -7,7 +7,8 @@ from stemtwin.datasets.cards import Card
 
 def dataset_readme(card: Card, size: str) -> str:
     """Return the text of ``README.md``, with which ``datasets.load_dataset(folder)`` finds the splits."""
-    head = ["---", f"license: {card.licence.lower()}", f"pretty_name: {json.dumps(card.title)}", "configs:", "- config_name: default", "  data_files:"]
+    head = ["---", f"license: {card.licence.lower()}", f"pretty_name: {json.dumps(card.title)}"]
+    head += ["configs:", "- config_name: default", "  data_files:"]
     head += [f"  - split: {split}\n    path: data/{split}-*.parquet" for split in card.splits]
     body = ["---", f"# {card.title}", f"{card.name} {card.version}, size {size}.", card.description.strip(), "## Limits"]
     body.append("\n".join(f"- {limit}" for limit in card.limits))

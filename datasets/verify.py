@@ -1,4 +1,4 @@
-"""Checking a dataset: are the files what the manifest says, and does this machine make the same rows?"""
+"""Checking a dataset: the files are what the manifest says, and this machine makes the same rows."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +93,7 @@ def _check_content(card: Card, manifest: Manifest, folder: Path, split: str) -> 
     for carrier, values in (("Parquet", arrays), ("netCDF", {name: labelled[name].to_numpy() for name in arrays})):
         found = storage.content_sha256(storage.content_digests(values, card))
         if found != manifest.splits[split].content_sha256:
-            message = f"The {carrier} files of {split} in {folder} do not say what the manifest says (content {found[:12]}...). Build the dataset again."
+            message = f"The {carrier} files of {split} in {folder} do not say what the manifest says. Build the dataset again."
             raise DatasetError(message)
     return arrays
 
@@ -119,8 +119,9 @@ def _compare(card: Card, arrays: dict[str, np.ndarray], row: dict[str, Any]) -> 
         raise DatasetError(message)
     stored = {column.name: _stored(arrays[column.name][where[0]], column, row["n_columns"]) for column in card.columns}
     for column in card.columns:
-        if not column.shape and not _same(stored[column.name], row[column.name], column):
-            message = f"{row['sample_id']}: {column.name} is {stored[column.name]} in the dataset and {row[column.name]} made again. Build the dataset again."
+        here, made = stored[column.name], row[column.name]
+        if not column.shape and not _same(here, made, column):
+            message = f"{row['sample_id']}: {column.name} is {here} in the dataset and {made} made again. Build the dataset again."
             raise DatasetError(message)
     difference = np.abs(stored["image"].astype(np.int64) - row["image"])
     fraction = float((difference > 0).mean())

@@ -116,7 +116,8 @@ def verify(
     card = _card(name, version)
     with _specimen_bar(as_json or not regenerate) as progress:
         report = check(card, folder or fetch.folder_of(card, size), regenerate=regenerate, seed=seed, progress=progress)
-    again = f"; {report.rows_made_again} rows made again, worst image {report.worst_pixel_fraction:.3%} of its pixels off by one" if regenerate else ""
+    worst = f"{report.worst_pixel_fraction:.3%} of the worst image's pixels off by one"
+    again = f"; {report.rows_made_again} rows made again, {worst}" if regenerate else ""
     text = f"{report.folder} is right: {report.files} files, {report.rows} rows, content {report.content_sha256[:12]}{again}"
     _say(dataclasses.asdict(report), as_json, text)
 
@@ -138,5 +139,7 @@ def publish(
         message = f"{target} is a file, not a folder. Give the folder that a web server will serve."
         raise SettingsError(message)
     registry = fetch.publish(card, folder or fetch.folder_of(card, size), target)
-    text = f"{name} {card.version} {size} is in {target}. Serve that folder as STEMTWIN_DATA_URL and give its users {registry} as STEMTWIN_DATA_REGISTRY."
+    text = (
+        f"{name} {card.version} {size} is in {target}. Serve that folder as STEMTWIN_DATA_URL; its users need {registry} as STEMTWIN_DATA_REGISTRY."
+    )
     _say({"target": str(target), "registry": str(registry)}, as_json, text)

@@ -69,7 +69,7 @@ class Mirror:
     folder: Path
     url: str = ""
     asked: list[str] = field(default_factory=list)
-    meddle: Callable[[SimpleHTTPRequestHandler], bool] = lambda handler: False
+    meddle: Callable[[SimpleHTTPRequestHandler], bool] = lambda _: False
     stop: Callable[[], None] = lambda: None
 
 

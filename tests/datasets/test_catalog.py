@@ -69,7 +69,7 @@ def test_the_version_is_required(local):
 
 def test_without_data_and_mirror_the_build_command_is_named(card):
     """No local build and no STEMTWIN_DATA_URL: the message says how to build it and how to name a mirror."""
-    with pytest.raises(DatasetError, match="'stemtwin data build atoms-small --version 1.0.0 --size tiny', or set STEMTWIN_DATA_URL"):
+    with pytest.raises(DatasetError, match=r"'stemtwin data build atoms-small --version 1.0.0 --size tiny', or set STEMTWIN_DATA_URL"):
         load()
 
 

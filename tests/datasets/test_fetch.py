@@ -151,7 +151,7 @@ def test_a_wrong_environment_is_one_sentence(mirror, monkeypatch, name, value, m
 
 def test_a_size_that_was_not_published_is_one_sentence(mirror):
     """The registry has tiny only: asking for std names what there is."""
-    with pytest.raises(DatasetError, match="has no size 'std' of atoms-small-1.0.0, only tiny"):
+    with pytest.raises(DatasetError, match=r"has no size 'std' of atoms-small-1\.0\.0, only tiny"):
         load(size="std")
 
 

@@ -89,10 +89,15 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     """An error in the midst of writing keeps what was there and leaves no temporary file."""
     path = tmp_path / "x.txt"
     path.write_text("old")
-    message = "stop"
-    with pytest.raises(KeyError), storage.atomic(path) as temporary:
-        temporary.write_text("half")
-        raise KeyError(message)
+
+    def write_half():
+        with storage.atomic(path) as temporary:
+            temporary.write_text("half")
+            message = "stop"
+            raise KeyError(message)
+
+    with pytest.raises(KeyError, match="stop"):
+        write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

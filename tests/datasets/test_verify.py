@@ -31,7 +31,7 @@ def test_forged_rows_with_fitting_file_hashes_are_found_by_their_content(card, l
 
     rewrite(local, card, "test", change)
     refresh(local)
-    with pytest.raises(DatasetError, match="The Parquet files of test .* do not say what the manifest says"):
+    with pytest.raises(DatasetError, match=r"The Parquet files of test .* do not say what the manifest says"):
         verify.verify(card, local)
 
 
@@ -99,7 +99,7 @@ def test_counts_may_differ_by_one_in_a_ten_thousandth_of_the_pixels(large, pixel
     if right:
         assert verify._compare(card, stored, row) == pixels / 40000
     else:
-        with pytest.raises(DatasetError, match="allowed are 0.01%, by 1 e-"):
+        with pytest.raises(DatasetError, match=r"allowed are 0\.01%, by 1 e-"):
             verify._compare(card, stored, row)
 
 
