@@ -174,14 +174,18 @@ def _potential_coefficients(positions: np.ndarray, numbers: np.ndarray, grid: Gr
     for i, (number, width) in enumerate(kinds):
         at = positions[kind.ravel() == i]
         along_y, along_x = np.exp(-2j * np.pi * np.outer(ky, at[:, 1])), np.exp(-2j * np.pi * np.outer(at[:, 0], kx))
-        if ny % 2 == 0:  # half of a Nyquist coefficient belongs to the frequency of the other sign: the ramp's real part
+        corner = (along_y[ny // 2] * along_x[:, nx // 2].conj()).sum().real  # both frequencies are -1/2 per point in FFT order
+        if ny % 2 == 0:  # the real part of V: half of a Nyquist coefficient belongs to the frequency of the other sign
             along_y.imag[ny // 2] = 0
         if nx % 2 == 0:
             along_x.imag[:, -1] = 0
+        structure = along_y.astype(np.complex64) @ along_x.astype(np.complex64)
+        if ny % 2 == 0 and nx % 2 == 0:
+            structure[ny // 2, -1] = corner
         factor = scattering_factor(parametrization, int(number), g2)
         if width:
             factor *= debye_waller(width, g2)
-        total += (scale * factor).astype(np.float32) * (along_y.astype(np.complex64) @ along_x.astype(np.complex64))
+        total += (scale * factor).astype(np.float32) * structure
     return total
 
 
