@@ -5,7 +5,7 @@ Symmetry, occupancies, standard uncertainties and thermal displacements come fro
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,7 +46,7 @@ def read_cif(path: Path) -> Crystal:
     import gemmi  # the C++ library loads in 30 ms
 
     try:
-        document = gemmi.cif.read_string(path.read_text(encoding="utf-8", errors="replace"))
+        document = gemmi.cif.read_string(path.read_text(encoding="utf-8-sig", errors="replace"))
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         message = f"{path} is not a readable CIF ({reason}). Repair the file."
@@ -63,7 +63,7 @@ class _Loop:
     """The columns of the loop that holds one of some tags, read by the tag's name after ``_atom_site`` and its separator."""
 
     def __init__(self, name: str, block: "gemmi.cif.Block", tags: tuple[str, ...]) -> None:
-        column = next((found for tag in tags if (found := block.find_values(tag))), None)
+        column: Any = next((found for tag in tags if (found := block.find_values(tag))), None)
         loop = column.get_loop() if column else None
         self.name = name
         self.columns: dict[str, list[str]] = {}
@@ -71,7 +71,8 @@ class _Loop:
             labels = [tag.lower().replace(".", "_") for tag in loop.tags]
             self.columns = {label: [loop[row, at] for row in range(loop.length())] for at, label in enumerate(labels)}
         elif column:  # a single site may stand without a loop
-            pairs = [item.pair for item in block if item.pair is not None and item.pair[0].lower().startswith("_atom_site")]
+            items: Any = block
+            pairs = [item.pair for item in items if item.pair is not None and item.pair[0].lower().startswith("_atom_site")]
             self.columns = {tag.lower().replace(".", "_"): [value] for tag, value in pairs}
         self.rows = len(next(iter(self.columns.values()), []))
 

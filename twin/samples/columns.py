@@ -40,6 +40,20 @@ class Columns:
         return len(self.x)
 
 
+def _clusters(places: np.ndarray, box: np.ndarray, tolerance: float, *, periodic: bool) -> tuple[int, np.ndarray]:
+    """Return how many clusters of places (n, 2) there are, and the cluster of each place (n,)."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
+    spots, spot = np.unique(np.round(places, 4), axis=0, return_inverse=True)  # a perfect column is one spot: few pairs
+    tree = cKDTree(spots % box if periodic else spots, boxsize=box if periodic else None)
+    pairs = tree.query_pairs(tolerance, output_type="ndarray")
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(spots), len(spots)))
+    count, labels = connected_components(graph, directed=False)
+    return count, labels[spot.reshape(-1)]
+
+
 def projected_columns(sample: Sample, tolerance_angstrom: float = 0.3) -> Columns:
     """Return the atomic columns of a sample.
 
@@ -60,10 +74,6 @@ def projected_columns(sample: Sample, tolerance_angstrom: float = 0.3) -> Column
     SettingsError
         The tolerance is not above 0, or not below half the box.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-    from scipy.spatial import cKDTree
-
     box = np.array([sample.size_angstrom[1], sample.size_angstrom[0]])
     if not 0 < tolerance_angstrom < box.min() / 2:
         message = f"tolerance_angstrom={tolerance_angstrom:g} must lie between 0 and half the box ({box.min() / 2:.3g} A)."
@@ -72,12 +82,7 @@ def projected_columns(sample: Sample, tolerance_angstrom: float = 0.3) -> Column
         none = np.empty(0)
         return Columns(x=none, y=none, occupancy=none, species=(), heaviest=np.empty(0, dtype=np.int64), weight=none)
     places = sample.positions_angstrom[:, :2]
-    spots, spot = np.unique(np.round(places, 4), axis=0, return_inverse=True)  # a perfect column is one spot: few pairs
-    tree = cKDTree(spots % box if sample.periodic else spots, boxsize=box if sample.periodic else None)
-    pairs = tree.query_pairs(tolerance_angstrom, output_type="ndarray")
-    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(spots), len(spots)))
-    count, labels = connected_components(graph, directed=False)
-    column = labels[spot.reshape(-1)]
+    count, column = _clusters(places, box, tolerance_angstrom, periodic=sample.periodic)
     first = np.full(count, -1)
     first[column[::-1]] = np.arange(len(column))[::-1]
     step = places - places[first[column]]

@@ -170,6 +170,28 @@ def primitive(crystal: Crystal) -> Crystal:
     return replace(crystal, cell=cell, fractional=sites[pick], numbers=crystal.numbers[pick], occupancy=occupancy, sigma=sigma)
 
 
+def _exclusive_groups(
+    positions: np.ndarray, partial: np.ndarray, lengths: np.ndarray, *, periodic: bool
+) -> tuple[list[np.ndarray], dict[int, set[int]]]:
+    """Return the groups of sites that exclude each other, each with a partly filled one, and the sites near each of theirs."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
+    tree = cKDTree(positions, boxsize=(lengths[0], lengths[1], 0.0) if periodic else None)
+    pairs = tree.query_pairs(EXCLUSIVE_DISTANCE, output_type="ndarray")
+    pairs = pairs[partial[pairs].any(axis=1)]
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(positions),) * 2)
+    labels = connected_components(graph, directed=False)[1]
+    order = np.argsort(labels, kind="stable")
+    groups = [group for group in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1) if partial[group].any()]
+    near = {int(i): set() for group in groups for i in group}
+    for i, j in pairs.tolist():
+        near[i].add(j)
+        near[j].add(i)
+    return groups, near
+
+
 def draw_sites(
     positions: np.ndarray, occupancy: np.ndarray, lengths: np.ndarray, rng: np.random.Generator, *, periodic: bool, name: str
 ) -> tuple[np.ndarray, int]:
@@ -202,25 +224,11 @@ def draw_sites(
     StructureFileError
         The occupancies of one place sum to more than 1.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-    from scipy.spatial import cKDTree
-
     partial = occupancy < 1 - 1e-6
     filled = ~partial
     if not partial.any():
         return filled, 0
-    tree = cKDTree(positions, boxsize=(lengths[0], lengths[1], 0.0) if periodic else None)
-    pairs = tree.query_pairs(EXCLUSIVE_DISTANCE, output_type="ndarray")
-    pairs = pairs[partial[pairs].any(axis=1)]
-    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(positions),) * 2)
-    labels = connected_components(graph, directed=False)[1]
-    order = np.argsort(labels, kind="stable")
-    groups = [group for group in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1) if partial[group].any()]
-    near = {int(i): set() for group in groups for i in group}
-    for i, j in pairs.tolist():
-        near[i].add(j)
-        near[j].add(i)
+    groups, near = _exclusive_groups(positions, partial, lengths, periodic=periodic)
     for group, chance in zip(groups, rng.random(len(groups)), strict=True):
         total = occupancy[group].sum()
         if total <= 1.02:

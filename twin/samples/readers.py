@@ -75,7 +75,7 @@ def read_sample(
     Warns
     -----
     UserWarning
-        The file gives no thermal displacements, so that the sample is static; atoms nearer to each other than any bond.
+        The file gives no thermal displacements: a static sample; atoms nearer to each other than any bond.
     """
     cut = Cut(
         zone_axis=zone_axis, size_angstrom=size_angstrom, thickness_angstrom=thickness_angstrom, seed=seed, max_strain=max_strain, periodic=periodic
@@ -238,7 +238,7 @@ def _bounded(cell: np.ndarray, pbc: np.ndarray, positions: np.ndarray) -> np.nda
     """Return a cell (3, 3) with vacuum along the directions that do not repeat, there perpendicular to the others."""
     from ase.geometry import complete_cell
 
-    cell = complete_cell(np.where(pbc[:, None] | cell.any(axis=1)[:, None], cell, 0.0))
+    cell = complete_cell(cell)
     for axis in np.flatnonzero(~pbc):
         normal = np.cross(cell[axis - 2], cell[axis - 1])
         if (length := np.linalg.norm(normal)) > 0:
