@@ -2,9 +2,9 @@
 
 A detection is a point in the frame's coordinates, A: pixel [0, 0] is centred on (0, 0), x runs along the last axis. Detections and columns are
 matched one to one, most pairs first and then least distance, within a gate of min(0.5 A, 0.4 d_nn) about each column, d_nn being the distance to its
-nearest visible neighbour. What no detector can be asked for is neither right nor wrong: columns too faint to see (``column_visible`` False) and the
 nearest visible neighbour. What no detector can be asked for is neither right nor wrong: columns too faint to see (``column_visible`` False), and the
-not counted.
+margin of 0.5 A along the frame's edge. A detection left over by the matching that lies within the gate of such a column (one each), or in the margin,
+is not counted.
 """
 
 import dataclasses

@@ -199,7 +199,9 @@ def _check_ids(named: np.ndarray, empty: tuple[str, ...], ids: np.ndarray, path:
     unknown = ~np.isin(named, ids)
     if unknown.any():
         row = int(np.argmax(unknown))
-        message = f"{path}, row {row}, column 'sample_id': {named[row]!r} is not a sample of this split ({len(ids)} samples, such as {ids[0]!r})."
+        message = (
+            f"{path}, row {row}, column 'sample_id': {str(named[row])!r} is not a sample of this split ({len(ids)} samples, such as {str(ids[0])!r})."
+        )
         raise SubmissionError(message)
     where = path.with_name(HEADER)
     known, answered, seen = set(ids.tolist()), set(named.tolist()), set()

@@ -1,5 +1,7 @@
 """Baselines of ``autofocus``: focal series with parabola fits, random moves, and the truth itself."""
 
+import functools
+import itertools
 from collections.abc import Generator, Mapping
 
 import numpy as np
@@ -10,81 +12,135 @@ from stemtwin.twin.errors import SettingsError
 LARGEST = np.array([100.0, 50.0, 50.0])  # A: increments of C10, C12a, C12b at action 1
 
 
-def sharpness(image: np.ndarray) -> float:
-    """Return the normalised variance of a frame of counts, without what counting noise adds to it: (var - mean) / mean^2."""
-    counts = np.asarray(image, dtype=float)
-    mean = counts.mean()
-    return float((counts.var() - mean) / mean**2) if mean > 0 else 0.0
+SECTORS = 12  # azimuths over half a turn
+SWEEP = (75.0, 150.0, 50.0, -50.0, -150.0)  # A: where C10 goes first, from where it stands at the start
+PROBES = ((35.0, 0.0, 0.0), (-35.0, 0.0, 0.0), (0.0, 25.0, 0.0), (0.0, 0.0, 25.0), (0.0, -25.0, 0.0), (0.0, 0.0, -25.0))
+NOISE_SIGMAS = 4.0
+TRUST = 160.0  # A: a fitted focus further than this from the sharpest frame is an extrapolation
 
 
-def parabola_peak(positions: np.ndarray, values: np.ndarray) -> float:
-    """Return where a parabola through the logarithm of the sharpness peaks, within the range of the positions.
+def sector_powers(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the normalised variance of a frame by azimuth of the spatial frequency, and its noise.
 
-    Points count by their sharpness, so that the noisy tail far from focus does not steer the fit. Where the points hold no maximum, the best of them.
+    The variance of the windowed frame over the square of its mean, without what counting noise adds, is the sum over the sectors.
 
     Parameters
     ----------
-    positions : ndarray
-        (n,) A, n >= 3.
-    values : ndarray
-        (n,) sharpness.
+    image : ndarray
+        (ny, nx) counts.
+
+    Returns
+    -------
+    tuple of ndarray
+        Powers (SECTORS,) and their standard deviations from counting noise (SECTORS,).
     """
-    values = np.maximum(values, 1e-3 * max(values.max(), 1e-12))
-    best = float(positions[np.argmax(values)])
-    centre, scale = positions.mean(), max(np.ptp(positions), 1e-9)
-    curvature, slope, _ = np.polyfit((positions - centre) / scale, np.log(values), 2, w=values / values.max())
-    if curvature >= 0:
-        return best
-    return float(np.clip(centre - scale * slope / (2 * curvature), positions.min(), positions.max()))
+    counts = np.asarray(image, dtype=float)
+    mean = max(counts.mean(), 1e-9)
+    sector, inside = _sectors(counts.shape)
+    window = np.outer(np.hanning(counts.shape[0]), np.hanning(counts.shape[1]))
+    power = np.abs(np.fft.fft2((counts - mean) * window)) ** 2 / (np.sum(window**2) * counts.size * mean**2)
+    floor = 1.0 / (counts.size * mean)  # of Poisson counts, in every frequency alike
+    found = np.bincount(sector[inside], weights=power[inside] - floor, minlength=SECTORS)
+    return found, floor * np.sqrt(np.bincount(sector[inside], minlength=SECTORS))
+
+
+@functools.lru_cache(maxsize=4)
+def _sectors(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sector of every Fourier coefficient, and which of them count: all but the lowest, which hold the window, and the highest."""
+    ky, kx = np.meshgrid(np.fft.fftfreq(shape[0]), np.fft.fftfreq(shape[1]), indexing="ij")
+    k = np.hypot(ky, kx)
+    azimuth = np.arctan2(ky, kx) % np.pi
+    return np.floor(azimuth / np.pi * SECTORS + 0.5).astype(int) % SECTORS, (k > 4.5 / min(shape)) & (k < 0.25)
+
+
+def fit_focus(knobs: np.ndarray, powers: np.ndarray, noise: np.ndarray) -> np.ndarray | None:
+    """Return the knobs (3,) of best focus from a series of frames, by parabolas through the logarithm of the power in every azimuth.
+
+    Aberrations c = C10, a = C12a, b = C12b take from the power at a spatial frequency of azimuth phi, to lowest order, the factor
+    exp(-kappa |M g|^2), where M = [[c + a, b], [b, c - a]] is the curvature of the wave front, which is
+
+        exp(-kappa (c^2 + a^2 + b^2 + 2 c (a cos 2 phi + b sin 2 phi))).
+
+    Each azimuth thus has its own best defocus, -(a cos 2 phi + b sin 2 phi): one focal series tells both aberrations. With c, a, b = knobs +
+    offsets, the logarithm is linear in kappa, kappa times the three offsets, and one constant for each azimuth: one weighted linear least-squares
+    problem.
+
+    Parameters
+    ----------
+    knobs : ndarray
+        (n, 3) C10, C12a, C12b of the frames, A.
+    powers, noise : ndarray
+        (n, SECTORS) from :func:`sector_powers`.
+
+    Returns
+    -------
+    ndarray or None
+        None where the frames hold no maximum.
+    """
+    frame, sector = np.nonzero(powers > NOISE_SIGMAS * noise)
+    if len(frame) < SECTORS:
+        return None
+    value = powers[frame, sector]
+    double = 2 * np.pi * sector / SECTORS
+    cos, sin = np.cos(double), np.sin(double)
+    scaled = knobs[frame] / LARGEST[0]
+    c, a, b = scaled.T
+    constants = np.eye(SECTORS)[sector]
+    terms = np.stack(
+        [
+            -(c**2 + a**2 + b**2 + 2 * c * (a * cos + b * sin)),
+            -2 * (c + a * cos + b * sin),
+            -2 * (a + c * cos),
+            -2 * (b + c * sin),
+        ],
+        axis=1,
+    )
+    weight = value / powers.max()
+    design = np.hstack([terms, constants]) * weight[:, None]
+    kappa, *offsets = np.linalg.lstsq(design, np.log(value) * weight, rcond=1e-8)[0][:4]
+    return -LARGEST[0] * np.array(offsets) / kappa if kappa > 0 else None
 
 
 class FocalSeries:
-    """What an operator does: a focal series, then the same for both directions of astigmatism, then defocus again.
+    """What an operator does: a focal series, parabolas through its sharpness, and to their peak; then smaller ones about it.
 
-    Each line is sampled with the other knobs held, a parabola is fitted to the logarithm of the normalised variance, and the knob goes to its peak.
+    Sharpness is the normalised variance, taken apart by azimuth, because twofold astigmatism gives every azimuth a focus of its own
+    (:func:`fit_focus`). Every frame of the episode enters every fit.
     """
 
     def reset(self, brief: Brief) -> None:
         """Begin anew."""
-        del brief
-        self.knobs = np.zeros(3)
-        self.value = 0.0
+        self.low, self.high = brief.observation_space["knobs"].low.astype(float), brief.observation_space["knobs"].high.astype(float)
+        self.knobs: list[np.ndarray] = []
+        self.powers: list[tuple[np.ndarray, np.ndarray]] = []
         self.plan = self.course()
-        self.begun = False
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
         """Return the next increment."""
         del cost
-        self.knobs = np.asarray(observation["knobs"], dtype=float)
-        self.value = sharpness(observation["image"])
-        return next(self.plan)
+        self.knobs.append(np.asarray(observation["knobs"], dtype=float))
+        self.powers.append(sector_powers(observation["image"]))
+        target = np.clip(next(self.plan), self.low, self.high)
+        return np.clip((target - self.knobs[-1]) / LARGEST, -1, 1).astype(np.float32)
 
     def course(self) -> Generator[np.ndarray, None, None]:
-        """Yield one action for each frame."""
-        yield from self.line(0, (75.0, 150.0, 50.0, -50.0, -150.0))
-        yield from self.line(1, (50.0, -50.0))
-        yield from self.line(2, (50.0, -50.0))
-        while True:
-            yield from self.line(0, (25.0, -25.0))
-            yield from self.line(1, (20.0, -20.0))
-            yield from self.line(2, (20.0, -20.0))
+        """Yield for each frame where the knobs shall go, which may take more than one action."""
+        for defocus in SWEEP:
+            yield np.array([defocus, 0.0, 0.0])
+        for probe in itertools.cycle(PROBES):
+            while np.abs(self.best() - self.knobs[-1]).max() > 3.0:
+                yield self.best()
+            yield self.best()
+            yield self.best() + probe
 
-    def line(self, axis: int, offsets: tuple[float, ...]) -> Generator[np.ndarray, None, None]:
-        """Sample one knob about where it stands and leave it at the peak of the parabola."""
-        start = self.knobs[axis]
-        seen = {float(start): self.value}
-        for offset in offsets:
-            yield from self.go(axis, start + offset, seen)
-        peak = parabola_peak(np.array(list(seen)), np.array(list(seen.values())))
-        yield from self.go(axis, peak, seen)
-
-    def go(self, axis: int, target: float, seen: dict[float, float]) -> Generator[np.ndarray, None, None]:
-        """Move one knob to a target, in as many increments as it needs, and note the sharpness at every stop."""
-        while abs(target - self.knobs[axis]) > 1e-3:
-            action = np.zeros(3, dtype=np.float32)
-            action[axis] = np.clip((target - self.knobs[axis]) / LARGEST[axis], -1, 1)
-            yield action
-            seen[float(self.knobs[axis])] = self.value
+    def best(self) -> np.ndarray:
+        """Return the knobs of best focus, as far as the frames tell: of the fit, or of the sharpest frame."""
+        knobs, powers, noise = np.array(self.knobs), np.array([p for p, _ in self.powers]), np.array([n for _, n in self.powers])
+        sharpest = knobs[np.argmax(powers.sum(axis=1))]
+        fitted = fit_focus(knobs, powers, noise)
+        if fitted is None or np.linalg.norm(fitted - sharpest) > TRUST:
+            return sharpest
+        return np.clip(fitted, self.low, self.high)
 
 
 class RandomMoves:

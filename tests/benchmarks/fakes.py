@@ -65,6 +65,7 @@ class FakeAutofocus(gym.Env):
 
     def reset(self, *, seed=None, options=None):
         """Draw a start."""
+        del options
         super().reset(seed=seed)
         c10 = self.np_random.uniform(20, 150) * self.np_random.choice([-1, 1])
         size, angle = self.np_random.uniform(0, 100), self.np_random.uniform(0, 2 * np.pi)

@@ -1,0 +1,123 @@
+"""The report: what is written is read back, nothing is rounded, slices re-aggregate from the file alone."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from stemtwin.benchmarks.agents import find_baseline
+from stemtwin.benchmarks.metrics import f1
+from stemtwin.benchmarks.report import SUPPORT, read_report
+from stemtwin.benchmarks.runner import predict, score_predictions, score_submission
+from stemtwin.benchmarks.slices import glue
+from stemtwin.benchmarks.submission import read_submission, write_submission
+from stemtwin.benchmarks.tasks import find_task
+from stemtwin.twin.errors import SettingsError, SubmissionError, UnknownNameError
+from tests.benchmarks.frames import make
+
+TASK, DATA = find_task("atoms-2d"), make(n=12, dose=np.geomspace(2e2, 5e5, 12))
+
+
+@pytest.fixture(scope="module")
+def evaluation():
+    """Return the evaluation of random points."""
+    entry = find_baseline("atoms-2d", "random")
+    return score_predictions(TASK, DATA, predict(TASK, entry, DATA), split="test", size="tiny", entry="random", trust="baseline")
+
+
+def test_written_is_read(evaluation, tmp_path):
+    """Reading a written report gives it back to the last bit."""
+    assert read_report(evaluation.report.save(tmp_path / "report.json")) == evaluation.report
+
+
+def test_slices_glue_in_the_file(evaluation, tmp_path):
+    """The sums in the file of the slices of any column, added up, score as the whole does: nothing but the JSON is needed."""
+    content = json.loads(evaluation.report.save(tmp_path / "report.json").read_text())
+    for column in {one["column"] for one in content["slices"]}:
+        pieces = [{name: np.array(value) for name, value in one["sums"].items()} for one in content["slices"] if one["column"] == column]
+        assert float(f1(glue(pieces))) == content["metrics"][0]["value"]
+    assert content["gluing_residual"] < 1e-12
+
+
+def test_everything_is_said(evaluation):
+    """A report names data, versions, seeds, commit, time; every metric has an interval from six specimens or says that it has none."""
+    report = evaluation.report
+    assert (report.source.n, report.source.n_clusters) == (12, 6)
+    assert report.primary.interval.method == "cluster-bca"
+    assert report.primary.interval.low < report.primary.value < report.primary.interval.high
+    assert report.metric("d90").value is None
+    assert report.worst.support == "low"
+    assert report.worst.value == min(one.value for one in report.slices)
+    assert all(one.support == "low" for one in report.slices if one.n < SUPPORT)
+    assert report.provenance.wall_s > 0
+    assert len(report.provenance.git_commit or "0" * 40) == 40
+
+
+def test_comparable_only_on_the_same_data(evaluation):
+    """The key of comparability follows from task, data, split and metric version, and not from the entry."""
+    report = evaluation.report
+    assert dataclasses.replace(report, entry="other", trust="scored").comparability_key == report.comparability_key
+    for changed in (
+        dataclasses.replace(report, major=2),
+        dataclasses.replace(report, source=dataclasses.replace(report.source, sha256="0" * 64)),
+        dataclasses.replace(report, source=dataclasses.replace(report.source, split="val")),
+        dataclasses.replace(report, metrics=(dataclasses.replace(report.primary, version="2.0"),)),
+    ):
+        assert changed.comparability_key != report.comparability_key
+
+
+def test_broken_reports_are_refused(evaluation, tmp_path):
+    """No file, not JSON, NaN, a list, a missing key, an edited source: each is one sentence that names the file."""
+    good = json.loads(evaluation.report.to_json())
+    edited = good | {"source": good["source"] | {"sha256": "0" * 64}}
+    path = tmp_path / "report.json"
+    with pytest.raises(SubmissionError, match="there is no such file"):
+        read_report(path)
+    for text, message in (
+        ("{", "not a JSON file"),
+        (json.dumps(good).replace(str(good["metrics"][0]["value"]), "NaN"), "NaN is not JSON"),
+        ("[]", "key ''"),
+        (json.dumps({name: value for name, value in good.items() if name != "task"}), "key 'task'"),
+        (json.dumps(good | {"trust": "golden"}), "key 'trust'"),
+        (json.dumps(edited), "does not follow from the content"),
+        (json.dumps(good | {"metrics": []}), "key 'metrics' is empty"),
+    ):
+        path.write_text(text)
+        with pytest.raises(SubmissionError, match=message):
+            read_report(path)
+
+
+def test_a_submission_scores_as_its_predictions(evaluation, tmp_path):
+    """Predictions that went through a submission folder score to the bit as those that did not, and have the same hash."""
+    folder = write_submission(tmp_path / "entry", TASK, evaluation.found, split="test", size="tiny", name="points")
+    report = score_submission(TASK, DATA, read_submission(folder, TASK, DATA)).report
+    assert report.metrics == evaluation.report.metrics
+    assert report.artefact_sha256 == evaluation.report.artefact_sha256
+    assert (report.entry, report.trust) == ("points", "scored")
+
+
+def test_answers_for_other_samples_are_refused(evaluation):
+    """Answers that miss a sample are refused, not scored on the rest."""
+    short = dict(list(evaluation.found.items())[1:])
+    with pytest.raises(SubmissionError, match="1 sample ids differ"):
+        score_predictions(TASK, DATA, short, split="test", size="tiny", entry="short", trust="scored")
+
+
+@pytest.mark.parametrize("name", ["atoms-2d", "autofocus"])
+def test_cards_are_whole(name):
+    """Every task's card is JSON, ranks by its first metric, and says what is given, asked, sliced and cited."""
+    card = json.loads(json.dumps(find_task(name).card()))
+    assert card["schema"] == "stemtwin/task@1"
+    assert [metric["primary"] for metric in card["metrics"]].count(True) == 1
+    assert all(card[key] for key in ("title", "text", "source", "splits", "inputs", "outputs", "slices", "citation", "license"))
+
+
+def test_wrong_tasks_are_named():
+    """An unknown task is answered with the likeliest one; a task of no kind, or without metrics, cannot be made."""
+    with pytest.raises(UnknownNameError, match="Did you mean 'atoms-2d'"):
+        find_task("atoms2d")
+    with pytest.raises(SettingsError, match="must be 'predictions' or 'agent'"):
+        dataclasses.replace(TASK, kind="game")
+    with pytest.raises(SettingsError, match="0 metrics"):
+        dataclasses.replace(TASK, metrics=())

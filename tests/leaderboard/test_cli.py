@@ -1,0 +1,169 @@
+"""The command line: what it prints, and how it ends: 0 right, 1 wrong input, 2 misuse; one sentence, no traceback."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from stemtwin.benchmarks import runner as benchmarks
+from stemtwin.benchmarks.submission import write_submission
+from stemtwin.benchmarks.tasks import find_task
+from stemtwin.leaderboard.cli.main import COMMANDS, build, main
+from tests.benchmarks.fakes import FakeAutofocus
+from tests.benchmarks.frames import make
+from tests.conftest import ROOT
+
+
+@pytest.fixture(autouse=True)
+def small_world(tmp_path, monkeypatch):
+    """Give every test an empty board, a small dataset in place of atoms-2d and a small microscope in place of the environment."""
+    monkeypatch.setenv("STEMTWIN_DATABASE", str(tmp_path / "board.db"))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(benchmarks, "load_samples", lambda *_, **__: make(n=12))
+    monkeypatch.setattr(benchmarks.run_agent, "__kwdefaults__", benchmarks.run_agent.__kwdefaults__ | {"make": lambda _: FakeAutofocus()})
+
+
+def call(*words):
+    """Run a command in typer's own runner and return its output."""
+    result = CliRunner().invoke(build(words[0]), list(words), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_the_path_from_eval_to_board():
+    """Baselines of both tasks are scored, entered and ranked: the board shows every row once, the oracle unranked."""
+    for task, names in (("atoms-2d", ("log", "random", "oracle")), ("autofocus", ("focal-series", "random", "oracle"))):
+        for name in names:
+            extra = ["--episodes", "6"] if task == "autofocus" else ["--size", "tiny"]
+            out = call("eval", task, "--baseline", name, "--submit", *extra)
+            assert "entered as row" in out
+            assert "95 % interval" in out
+    boards = json.loads(call("board", "--json"))
+    assert [board["task"] for board in boards] == ["atoms-2d", "autofocus"]
+    for board in boards:
+        assert [row["rank"] is None for row in board["rows"]] == [row["name"] == "oracle" for row in board["rows"]]
+    table = call("board", "atoms-2d")
+    assert "log" in table
+    assert "autofocus" not in table
+    assert "already there: row 1" in call("eval", "atoms-2d", "--baseline", "log", "--submit", "--size", "tiny")
+
+
+def test_predictions_and_reports_are_submitted(tmp_path):
+    """The answers that eval wrote are accepted as a submission and ranked; the report file is entered too, unranked."""
+    call("eval", "atoms-2d", "--baseline", "log", "--size", "tiny", "--output", str(tmp_path / "run"))
+    scored = json.loads(call("submit", str(tmp_path / "run" / "submission"), "--json"))
+    told = json.loads(call("submit", str(tmp_path / "run" / "report.json"), "--json"))
+    again = call("submit", str(tmp_path / "run" / "submission"))
+    assert (scored["trust"], scored["new"], told["trust"], told["new"]) == ("scored", True, "reported", True)
+    assert f"already there: row {scored['entry_id']}" in again
+    ranks = {row["trust"]: row["rank"] for row in json.loads(call("board", "--json"))[0]["rows"]}
+    assert ranks == {"scored": [1, 1], "reported": None}
+    report = json.loads(call("eval", "atoms-2d", "--predictions", str(tmp_path / "run" / "submission"), "--json"))
+    assert report["trust"] == "scored"
+
+
+def test_foreign_code_is_practice():
+    """An agent by address is run and scored; its row is not ranked."""
+    report = json.loads(call("eval", "autofocus", "--agent", "tests.benchmarks.test_focus:Still", "--episodes", "5", "--json"))
+    assert report["trust"] == "practice"
+    assert report["metrics"][1]["value"] == 0.0
+
+
+def test_lists_and_cards():
+    """Tasks and baselines are listed, the card of a task shows what is given and asked; JSON holds the same."""
+    assert json.loads(call("list", "tasks", "--json"))["tasks"] == ["atoms-2d", "autofocus"]
+    assert "atoms-2d/log" in call("list", "baselines")
+    assert "stemtwin/Autofocus-v1" in call("list", "environments")
+    for name in ("atoms-2d", "autofocus"):
+        assert json.loads(call("task", name, "--json"))["name"] == name
+        card = call("task", name)
+        assert "Given" in card
+        assert "oracle" in card
+
+
+def test_an_empty_board_says_what_to_do(capsys):
+    """An empty board names its file and the next command."""
+    assert main(["board"]) == 0
+    assert "is empty. Enter something with 'stemtwin eval" in capsys.readouterr().out
+
+
+ENDINGS = [
+    (["--version"], 0, ""),
+    (["--help"], 0, ""),
+    ([], 0, ""),
+    (["board", "--help"], 0, ""),
+    (["task", "atoms"], 1, "There is no task named 'atoms'. Did you mean 'atoms-2d'?"),
+    (["board", "atoms"], 1, "There is no task named 'atoms'"),
+    (["eval", "atoms-2d", "--baseline", "logg"], 1, "There is no baseline named 'logg' for task 'atoms-2d'. Known: log, random, oracle."),
+    (["eval", "atoms-2d", "--baseline", "log", "--split", "hidden"], 1, "split='hidden' is none of task 'atoms-2d'"),
+    (["eval", "atoms-2d", "--baseline", "log", "--episodes", "3"], 1, "episodes=3: task 'atoms-2d' is scored on a dataset"),
+    (["eval", "autofocus", "--agent", "nowhere"], 1, "agent 'nowhere' is not of the form 'package.module:Name'"),
+    (["submit", "/no/such/place"], 1, "/no/such/place: there is no such file"),
+    (["submit", "."], 1, "submission.yaml: there is no such file"),
+    (["bord"], 2, "No such command 'bord'"),
+    (["board", "--jsn"], 2, "No such option"),
+    (["eval"], 2, "Missing argument"),
+    (["eval", "atoms-2d"], 2, "exactly one of --baseline, --agent and --predictions is needed"),
+    (["eval", "autofocus", "--baseline", "random", "--episodes", "few"], 2, "--episodes"),
+    (["list", "cats"], 2, "'cats' is not one of"),
+    (["--nope"], 2, "No such option"),
+]
+
+
+@pytest.mark.parametrize(("words", "code", "message"), ENDINGS, ids=[" ".join(words) or "nothing" for words, _, _ in ENDINGS])
+def test_endings(words, code, message, capsys):
+    """Each command line ends with its exit code; a wrong one leaves one line on stderr that says why, and nothing on stdout."""
+    assert main(words) == code
+    out, err = capsys.readouterr()
+    if code == 0:
+        assert out
+        assert not err
+    else:
+        assert message in err
+        assert err.count("\n") == 1
+        assert not out
+        assert "Traceback" not in err
+
+
+def test_a_wrong_submission_is_one_sentence(tmp_path, capsys):
+    """A submission with a detection outside the frame ends with code 1, the row, and nothing on the board."""
+    task, data = find_task("atoms-2d"), make(n=12)
+    entry = benchmarks.find_baseline("atoms-2d", "random")
+    found = benchmarks.predict(task, entry, data)
+    found["atoms-2d/test/000000"].positions[0, 0] = 99.0
+    folder = write_submission(tmp_path / "wrong", task, found, split="test", size="tiny", name="wrong")
+    assert main(["submit", str(folder)]) == 1
+    assert "predictions.parquet, row 0, column 'x_angstrom': 99.0 lies outside the frame" in capsys.readouterr().err
+    assert json.loads(call("board", "--json")) == []
+
+
+def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
+    """An error that is not the user's is not dressed up as one."""
+    monkeypatch.setattr(benchmarks, "load_samples", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["eval", "atoms-2d", "--baseline", "log"])
+
+
+def test_exit_codes_of_the_process():
+    """The installed entry point ends with 0, 1 and 2."""
+    run = "from stemtwin.leaderboard.cli.main import run; run()"
+    for words, code in ((["--version"], 0), (["task", "nope"], 1), (["board", "--nope"], 2)):
+        done = subprocess.run([sys.executable, "-c", run, *words], capture_output=True, text=True, cwd=ROOT, check=False)
+        assert (done.returncode, done.stderr.count("\n")) == (code, int(code > 0)), done.stderr
+
+
+def test_help_imports_no_command():
+    """The help needs neither the modules of the commands nor what they import."""
+    heavy = "{'scipy', 'sqlalchemy', 'pydantic', 'xarray', 'stemtwin.leaderboard.cli.board'}"
+    check = f"import sys; from stemtwin.leaderboard.cli.main import main; main(['--help']); assert not {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", check], capture_output=True, cwd=ROOT, check=True)
+
+
+def test_every_command_has_a_line():
+    """The help names every command with its line."""
+    text = " ".join(call("--help").split())
+    for name, (_, _, line) in COMMANDS.items():
+        assert f"{name} " in text
+        assert line in text
