@@ -6,10 +6,10 @@ from stemtwin.twin.physics.engine.jit import kernel
 
 
 @kernel
-def _form(ar, ai, mr, mi, first, second, starts, out_r, out_i):  # noqa: ANN
+def _form(ar, ai, mr, mi, first, second, starts, out_r, out_i):
     for d in range(starts.size - 1):
-        sr = np.float32(0)
-        si = np.float32(0)
+        sr = 0.0
+        si = 0.0
         for p in range(starts[d], starts[d + 1]):
             i = first[p]
             j = second[p]
@@ -27,7 +27,7 @@ def quadratic_form(a: np.ndarray, matrix: np.ndarray, first: np.ndarray, second:
     Parameters
     ----------
     a : ndarray
-        Amplitudes, complex64, shape (B,).
+        Amplitudes, complex128, shape (B,).
     matrix : ndarray
         Real and imaginary part of M by pairs, float32, shape (channels, 2, pairs).
     first, second : ndarray
@@ -38,25 +38,25 @@ def quadratic_form(a: np.ndarray, matrix: np.ndarray, first: np.ndarray, second:
     Returns
     -------
     ndarray
-        complex64, shape (channels, n).
+        complex128, shape (channels, n): sums over many pairs cancel where the image is dark, so they are kept in float64.
     """
     ar, ai = np.ascontiguousarray(a.real), np.ascontiguousarray(a.imag)
-    out = np.empty((len(matrix), starts.size - 1), np.complex64)
+    out = np.empty((len(matrix), starts.size - 1), np.complex128)
     for channel, m in enumerate(matrix):
-        real, imag = np.empty(starts.size - 1, np.float32), np.empty(starts.size - 1, np.float32)
+        real, imag = np.empty(starts.size - 1), np.empty(starts.size - 1)
         _form(ar, ai, m[0], m[1], first, second, starts, real, imag)
         out[channel].real, out[channel].imag = real, imag
     return out
 
 
 @kernel
-def _raster(cr, ci, yr, yi, xr, xi, tr, ti, out):  # noqa: ANN
+def _raster(cr, ci, yr, yi, xr, xi, tr, ti, line, out):
     ny, rows = yr.shape
     columns, nx = xr.shape
     for iy in range(ny):
         for c in range(columns):
-            tr[c] = np.float32(0)
-            ti[c] = np.float32(0)
+            tr[c] = 0.0
+            ti[c] = 0.0
         for h in range(rows):
             pr = yr[iy, h]
             pi = yi[iy, h]
@@ -64,12 +64,14 @@ def _raster(cr, ci, yr, yi, xr, xi, tr, ti, out):  # noqa: ANN
                 tr[c] += cr[h, c] * pr - ci[h, c] * pi
                 ti[c] += cr[h, c] * pi + ci[h, c] * pr
         for ix in range(nx):
-            out[iy, ix] = np.float32(0)
+            line[ix] = 0.0
         for c in range(columns):
             pr = tr[c]
             pi = ti[c]
             for ix in range(nx):
-                out[iy, ix] += pr * xr[c, ix] - pi * xi[c, ix]
+                line[ix] += pr * xr[c, ix] - pi * xi[c, ix]
+        for ix in range(nx):
+            out[iy, ix] = np.float32(line[ix])
 
 
 def raster(coefficients: np.ndarray, phase_y: np.ndarray, phase_x: np.ndarray) -> np.ndarray:
@@ -78,9 +80,9 @@ def raster(coefficients: np.ndarray, phase_y: np.ndarray, phase_x: np.ndarray) -
     Parameters
     ----------
     coefficients : ndarray
-        complex64, shape (channels, rows, columns).
+        complex128, shape (channels, rows, columns).
     phase_y, phase_x : ndarray
-        complex64, shapes (ny, rows) and (columns, nx).
+        complex128, shapes (ny, rows) and (columns, nx).
 
     Returns
     -------
@@ -92,7 +94,8 @@ def raster(coefficients: np.ndarray, phase_y: np.ndarray, phase_x: np.ndarray) -
         return np.ascontiguousarray(a.real), np.ascontiguousarray(a.imag)
 
     out = np.empty((len(coefficients), phase_y.shape[0], phase_x.shape[1]), np.float32)
-    scratch = np.empty((2, phase_x.shape[0]), np.float32)
+    sums, line = np.empty((2, phase_x.shape[0])), np.empty(phase_x.shape[1])
+    phases = (*split(phase_y), *split(phase_x))
     for channel, c in enumerate(coefficients):
-        _raster(*split(c), *split(phase_y), *split(phase_x), scratch[0], scratch[1], out[channel])
+        _raster(*split(c), *phases, *sums, line, out[channel])
     return out

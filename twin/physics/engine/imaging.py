@@ -127,7 +127,7 @@ class ImageCoefficients:
     Parameters
     ----------
     coefficients : ndarray
-        complex64, shape (channels, my + 1, 2 mx + 1): hy = 0..my, hx = -mx..mx; the half plane's coefficients are doubled already.
+        complex128, shape (channels, my + 1, 2 mx + 1): hy = 0..my, hx = -mx..mx; the half plane's coefficients are doubled already.
     extent : tuple of float
         Period (Ly, Lx), A.
     """
@@ -139,17 +139,17 @@ class ImageCoefficients:
         """Return the image on a rectangular raster of positions y (ny,) and x (nx,), A, float32, shape (channels, ny, nx)."""
         _, rows, columns = self.coefficients.shape
         mx = columns // 2
-        phase_y = np.exp(-2j * np.pi / self.extent[0] * np.outer(np.asarray(y, float), np.arange(rows))).astype(np.complex64)
-        phase_x = np.exp(-2j * np.pi / self.extent[1] * np.outer(np.arange(-mx, mx + 1), np.asarray(x, float))).astype(np.complex64)
+        phase_y = np.exp(-2j * np.pi / self.extent[0] * np.outer(np.asarray(y, float), np.arange(rows)))
+        phase_x = np.exp(-2j * np.pi / self.extent[1] * np.outer(np.arange(-mx, mx + 1), np.asarray(x, float)))
         return forms.raster(self.coefficients, phase_y, phase_x)
 
     def fine(self) -> np.ndarray:
-        """Return the image sampled finely over one period, float32, shape (channels, ny, nx)."""
+        """Return the image sampled finely over one period, float64, shape (channels, ny, nx)."""
         channels, rows, columns = self.coefficients.shape
         mx = columns // 2
         ny = scipy.fft.next_fast_len(SPLINE_OVERSAMPLING * (2 * rows - 1), real=True)
         nx = scipy.fft.next_fast_len(SPLINE_OVERSAMPLING * columns, real=True)
-        full = np.zeros((channels, ny, nx), np.complex64)
+        full = np.zeros((channels, ny, nx), np.complex128)
         hx = np.arange(-mx, mx + 1) % nx
         full[:, :rows, hx] = self.coefficients
         return scipy.fft.fft2(full).real  # exp(-2 pi i h.r / L) is the forward transform
@@ -236,22 +236,22 @@ class ImagingOperator:
         channels = len(self.standard_error)
         my = max(int(part.differences[:, 0].max()) for part in self.parts)
         mx = max(int(np.abs(part.differences[:, 1]).max()) for part in self.parts)
-        total = np.zeros((channels, my + 1, 2 * mx + 1), np.complex64)
+        total = np.zeros((channels, my + 1, 2 * mx + 1), np.complex128)
         norm, tails = 0.0, np.zeros(channels)
         for part, matrix, diagonal in zip(self.parts, self._with_focal_spread(focal_spread), self.diagonals, strict=True):
             a = self._amplitudes(part, aberrations, semiangle)
             weight = np.abs(a) ** 2
             norm += float(weight.sum())
             tails += diagonal @ weight
-            values = forms.quadratic_form(a.astype(np.complex64), matrix, part.first, part.second, part.starts)
+            values = forms.quadratic_form(a, matrix, part.first, part.second, part.starts)
             total[:, part.differences[:, 0], part.differences[:, 1] + mx] += values
         if self.antialias:  # the probe's tails beyond the window see the specimen's mean
-            total[:, 0, mx] += ((1 - norm) * tails / norm).astype(np.float32)
+            total[:, 0, mx] += (1 - norm) * tails / norm
         else:
-            total /= np.float32(norm)
+            total /= norm
         if source_size:
             qy, qx = np.arange(my + 1)[:, None] / self.grid.extent[0], np.arange(-mx, mx + 1) / self.grid.extent[1]
-            total *= coherence.source_factor(source_size, qy, qx).astype(np.float32)
+            total *= coherence.source_factor(source_size, qy, qx)
         return ImageCoefficients(coefficients=total, extent=self.grid.extent)
 
     def _amplitudes(self, part: Block, aberrations: Aberrations, semiangle: float) -> np.ndarray:
