@@ -69,7 +69,7 @@ def test_patterns_sum_to_what_stays_inside_the_band():
 
 
 def test_f_2_has_the_known_window_error():
-    """f = 2 leaves a window of 1/2 the cell: columns within a few percent, the rms error stated by ``window_error``, and not zero."""
+    """F = 2 leaves a window of 1/2 the cell: columns within a few percent, the rms error stated by ``window_error``, and not zero."""
     stack = crystal(6, 50)
     exact = probes.probe_signals(stack, POINTS, Aberrations(), SEMIANGLE, weights)
     matrix = prism.build(stack, SEMIANGLE, interpolation=(2, 2))
