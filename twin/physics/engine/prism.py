@@ -1,9 +1,9 @@
 """The scattering matrix S, and PRISM: probes from plane waves that went through the specimen once.
 
-PRISM takes every f-th plane wave, and a window of 1/f of the cell about each probe (Ophus, Advanced Structural and Chemical Imaging 3 (2017) 13). With
-f = 1 the window is the cell and S is exact: the same as multislice of each probe. With f > 1 the probe repeats with the period L / f, and is cut to the
-window: what it scatters beyond is missing, what the aperture's finer structure would tell is lost. The error is a property of probe, specimen and
-detector; ``window_error`` measures it against multislice.
+PRISM takes every f-th plane wave, and a window of 1/f of the cell about each probe (Ophus, Advanced Structural and Chemical Imaging 3 (2017) 13).
+With f = 1 the window is the cell and S is exact: the same as multislice of each probe. With f > 1 the probe repeats with the period L / f, and is cut
+to the window: what it scatters beyond is missing, what the aperture's finer structure would tell is lost. The error is a property of probe, specimen
+and detector; ``window_error`` measures it against multislice.
 """
 
 import math
