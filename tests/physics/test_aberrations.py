@@ -99,7 +99,7 @@ def test_from_haider_keeps_chi(data, conjugate, alpha, phi):
 
 def test_haider_factors_and_signs():
     """C21 = 3 B2, C32 = 4 S3, C41 = 5 B4, C43 = 5 D4, C52 = 6 S5, C54 = 6 R5; their angles change sign, those of A1 to A5 do not."""
-    state = Aberrations(**{name: 60.0 for name in NAMES}, **{f"phi{n}{m}": 0.1 for n, m in ORDERS if m})
+    state = Aberrations(**dict.fromkeys(NAMES, 60.0), **{f"phi{n}{m}": 0.1 for n, m in ORDERS if m})
     printed, conjugated = state.to_haider(), state.to_haider(conjugate_mixed=True)
     expected = {"B2": (3, -1), "S3": (4, -2), "B4": (5, -1), "D4": (5, -3), "S5": (6, -2), "R5": (6, -4)}
     expected |= {f"A{i}": (1, i + 1) for i in range(1, 6)} | {"C1": (1, 0), "C3": (1, 0), "C5": (1, 0)}

@@ -55,11 +55,17 @@ def test_max_transfer_is_a_head_on_collision(energy, mass):
     assert electrons.max_transfer(energy, mass) == pytest.approx(recoil, rel=1e-5)
 
 
-def test_constants_follow_from_si():
-    """The constants in A, eV and u are those of CODATA."""
-    assert electrons.REST_ENERGY == pytest.approx(REST, rel=1e-8)
-    assert electrons.PLANCK_C == pytest.approx(constants.h * constants.c / constants.e * 1e10, rel=1e-12)
-    assert electrons.POTENTIAL_CONSTANT == pytest.approx(constants.h**2 / (2 * math.pi * constants.m_e * constants.e) * 1e20, rel=1e-7)
-    assert electrons.COULOMB_CONSTANT == pytest.approx(constants.e / (4 * math.pi * constants.epsilon_0) * 1e10, rel=1e-7)
-    assert electrons.UNIFIED_MASS_ENERGY == pytest.approx(constants.u * constants.c**2 / constants.e, rel=1e-7)
-    assert pytest.approx(1e-12 / constants.e, rel=1e-12) == electrons.ELECTRONS_PER_PICOAMPERE_SECOND
+@pytest.mark.parametrize(
+    ("ours", "si"),
+    [
+        (electrons.REST_ENERGY, REST),
+        (electrons.PLANCK_C, constants.h * constants.c / constants.e * 1e10),
+        (electrons.POTENTIAL_CONSTANT, constants.h**2 / (2 * math.pi * constants.m_e * constants.e) * 1e20),
+        (electrons.COULOMB_CONSTANT, constants.e / (4 * math.pi * constants.epsilon_0) * 1e10),
+        (electrons.UNIFIED_MASS_ENERGY, constants.u * constants.c**2 / constants.e),
+        (electrons.ELECTRONS_PER_PICOAMPERE_SECOND, 1e-12 / constants.e),
+    ],
+)
+def test_constants_follow_from_si(ours, si):
+    """The constants in A, eV, u and pA are those of CODATA."""
+    assert ours == pytest.approx(si, rel=1e-7)

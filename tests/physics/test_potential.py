@@ -52,7 +52,7 @@ def test_sub_pixel_translation(x, y, seed):
     grid = Grid(shape=(25, 27), extent=(3.0, 4.0))
     at, numbers = twins.atoms(rng, 3, grid.extent, 5.0)
     here = np.fft.fft2(pot.projected_potential(at, numbers, grid).astype(float))
-    there = np.fft.fft2(pot.projected_potential(at + [x, y, 0], numbers, grid).astype(float))
+    there = np.fft.fft2(pot.projected_potential(at + np.array([x, y, 0]), numbers, grid).astype(float))
     ramp = np.exp(-2j * np.pi * (grid.ky[:, None] * y + grid.kx * x))
     assert np.abs(there - here * ramp).max() < 2e-6 * np.abs(here).sum() / math.sqrt(here.size)
 

@@ -16,7 +16,7 @@ BOHR = constants.physical_constants["Bohr radius"][0] * 1e10
 
 
 def xray_factors():
-    """Return Z -> f_x on G: Waasmaier and Kirfel, Acta Cryst. A 51 (1995) 416; their coefficients a_i, c, b_i of f_x = c + sum a exp(-b s^2), s = g / 2."""
+    """Return Z -> f_x on G by Waasmaier and Kirfel, Acta Cryst. A 51 (1995) 416: f_x = c + sum a exp(-b s^2), s = g / 2, listed a, c, b."""
     path = importlib.metadata.distribution("abtem").locate_file("abtem/parametrizations/data/waasmaier_kirfel.json")
     with open(path, encoding="utf-8") as file:  # noqa: PTH123 - what locate_file gives is no Path everywhere
         table = json.load(file)

@@ -42,16 +42,14 @@ def atoms(rng, count, extent, thickness, elements=(6, 14, 38, 79)):
     return at, rng.choice(elements, count)
 
 
-def stack(positions, numbers, grid, energy, thickness, *, slice_thickness=None, oversampling=1, sigma=None, tilt=(0.0, 0.0), parametrization="kirkland"):
+def stack(
+    positions, numbers, grid, energy, thickness, *, slice_thickness=None, oversampling=1, sigma=None, tilt=(0.0, 0.0), parametrization="kirkland"
+):
     """Return the slices of atoms as the engine takes them."""
     slices = pot.assign_slices(positions[:, 2], slice_thickness)
     interaction = electrons.interaction_constant(energy)
-    t = pot.transmissions(
-        positions, numbers, slices, grid, interaction, oversampling=oversampling, sigma=sigma, parametrization=parametrization
-    )
-    return SliceStack(
-        grid=grid, wavelength=electrons.wavelength(energy), transmission=t, planes=slices.planes, thickness=thickness, tilt=tilt
-    )
+    t = pot.transmissions(positions, numbers, slices, grid, interaction, oversampling=oversampling, sigma=sigma, parametrization=parametrization)
+    return SliceStack(grid=grid, wavelength=electrons.wavelength(energy), transmission=t, planes=slices.planes, thickness=thickness, tilt=tilt)
 
 
 def vacuum(grid, energy, thickness):

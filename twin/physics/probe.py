@@ -45,9 +45,7 @@ def disc_coverage(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], ra
     edge = np.abs(distance - radius) < half if radius > half else distance < radius + half
     y0, y1 = ky[edge] - pixel[0] / 2, ky[edge] + pixel[0] / 2
     x0, x1 = kx[edge] - pixel[1] / 2, kx[edge] + pixel[1] / 2
-    area = (
-        _quadrant_area(x1, y1, radius) - _quadrant_area(x0, y1, radius) - _quadrant_area(x1, y0, radius) + _quadrant_area(x0, y0, radius)
-    )
+    area = _quadrant_area(x1, y1, radius) - _quadrant_area(x0, y1, radius) - _quadrant_area(x1, y0, radius) + _quadrant_area(x0, y0, radius)
     out[edge] = np.clip(area / (pixel[0] * pixel[1]), 0, 1)
     return out
 

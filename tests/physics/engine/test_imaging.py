@@ -1,0 +1,241 @@
+"""The imaging operator: row 12 of the acceptance table. The same image as multislice of each probe, for any optics, and its slow twin."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
+
+from stemtwin.twin.errors import SamplingError
+from stemtwin.twin.physics import collection, probe
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.engine import imaging, probes
+from stemtwin.twin.physics.grids import Grid
+from tests.physics import twins
+from tests.physics.engine import reference
+
+ENERGY, ALPHA = 200e3, 0.02
+WAVELENGTH = 0.0250793
+STATE = Aberrations(C10=-30, C12=15, phi12=0.7, C21=400, phi21=-1.0, C23=300, phi23=0.4, C30=2e4)
+RINGS = ((0, 10), (21, 40), (40, 62))
+
+
+def weights(*, antialias=True, rings=RINGS, segments=0):
+    """Return the weights of annuli (mrad) and of one annulus cut into segments."""
+
+    def weigh(ky, kx, pixel):
+        out = [collection.annulus(ky, kx, pixel, a * 1e-3 / WAVELENGTH, b * 1e-3 / WAVELENGTH, antialias=antialias)[None] for a, b in rings]
+        if segments:
+            inner, outer = 5e-3 / WAVELENGTH, 30e-3 / WAVELENGTH
+            out.append(collection.segments(ky, kx, pixel, inner, outer, segments, 0.3, antialias=antialias))
+        return np.concatenate(out)
+
+    return weigh
+
+
+def specimen(seed, *, shape=(48, 60), extent=(6.2, 7.4), count=12, thickness=8.0, copies=(1, 1)):
+    """Return a small random specimen; with copies, the same repeated along y and x on a grid repeated as well."""
+    at, numbers = twins.atoms(np.random.default_rng(seed), count, extent, thickness)
+    shifts = [(i * extent[1], j * extent[0], 0.0) for j in range(copies[0]) for i in range(copies[1])]
+    at, numbers = np.concatenate([at + shift for shift in shifts]), np.tile(numbers, len(shifts))
+    grid = Grid(shape=(shape[0] * copies[0], shape[1] * copies[1]), extent=(extent[0] * copies[0], extent[1] * copies[1]))
+    return twins.stack(at, numbers, grid, ENERGY, thickness)
+
+
+def somewhere(rng, extent, count=20):
+    """Return random points (x, y), some beyond the cell."""
+    return rng.uniform(-0.5, 1.5, (count, 2)) * np.array([extent[1], extent[0]])
+
+
+def agree(ours, theirs, tolerance=1e-5):
+    """Whether all signals above 1e-5 agree within a relative tolerance (the limits of row 12); something must be above."""
+    seen = theirs > 1e-5
+    return seen.mean() > 0.5 and np.abs(ours / theirs - 1)[seen].max() < tolerance
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)])
+def test_equals_multislice(antialias, seed):
+    """For annuli and segments, any aberrations and a smaller convergence than built, the image is multislice's, probe by probe, within 1e-5."""
+    stack, rng = specimen(seed), np.random.default_rng(seed)
+    weigh = weights(antialias=antialias, segments=3)
+    operator = imaging.build(iter([stack]), ALPHA, weigh, antialias=antialias)
+    at = somewhere(rng, stack.grid.extent)
+    for state, semiangle in ((Aberrations(), ALPHA), (STATE, ALPHA), (STATE, 0.7 * ALPHA)):
+        theirs = probes.probe_signals(stack, at, state, semiangle, weigh, antialias=antialias)
+        assert agree(operator.image(state, semiangle=semiangle).at(at), theirs)
+
+
+def exact_signals(stacks, at, state, semiangle, weigh, *, antialias):
+    """Return the quadratic form in numpy and complex128, one point at a time: signal = a^H M a, and the tails' share. (channels, P)."""
+    grid = stacks[0].grid
+    radius = semiangle / stacks[0].wavelength
+    c = probe.aperture(grid.ky[:, None], grid.kx, grid.reciprocal_sampling, radius, antialias=antialias).ravel()
+    beams = np.flatnonzero(c)
+    c = c[beams]
+    ky, kx = grid.ky[beams // grid.shape[1]], grid.kx[beams % grid.shape[1]]
+    area = math.pi * radius**2 * np.prod(grid.extent) if antialias else (c**2).sum()
+    a = c * np.exp(-1j * probe.chi(state, ky, kx, stacks[0].wavelength)) / math.sqrt(area)
+    detectors = weigh(grid.ky[:, None], grid.kx, grid.reciprocal_sampling).astype(float).reshape(-1, grid.band.size)
+    out = np.zeros((len(detectors), len(at)))
+    for stack in stacks:
+        s = reference.multislice(stack, beams, np.eye(beams.size)).reshape(beams.size, -1)
+        for channel, weight in enumerate(detectors):
+            m = (s.conj() * weight) @ s.T
+            for p, (x, y) in enumerate(at):
+                b = a * np.exp(-2j * np.pi * (kx * x + ky * y))
+                out[channel, p] += (b.conj() @ m @ b).real / len(stacks)
+            if antialias:
+                norm = (np.abs(a) ** 2).sum()
+                out[channel] += (1 - norm) * (np.abs(a) ** 2 @ m.diagonal().real) / norm / len(stacks)
+    return out
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    shape=st.tuples(st.sampled_from([20, 25, 30, 32]), st.sampled_from([18, 24, 27, 32])),
+    antialias=st.booleans(),
+    c10=st.floats(-80, 80),
+    c12=st.floats(0, 60),
+    phi12=st.floats(-3, 3),
+    smaller=st.floats(0.5, 1.0),
+    configurations=st.integers(1, 2),
+)
+@settings(max_examples=12)
+def test_twin(seed, shape, antialias, c10, c12, phi12, smaller, configurations):
+    """The operator equals its slow twin in complex128 on random specimens, grids, optics and points, within 1e-5."""
+    rng = np.random.default_rng(seed)
+    extent = (shape[0] * 0.14, shape[1] * 0.15)
+    stacks = [specimen(int(rng.integers(2**32)), shape=shape, extent=extent, count=6, thickness=4.0) for _ in range(configurations)]
+    state, at, weigh = Aberrations(C10=c10, C12=c12, phi12=phi12), somewhere(rng, extent, 5), weights(antialias=antialias, rings=RINGS[:2])
+    operator = imaging.build(iter(stacks), ALPHA, weigh, antialias=antialias)
+    ours = operator.image(state, semiangle=smaller * ALPHA).at(at)
+    theirs = exact_signals(stacks, at, state, smaller * ALPHA, weigh, antialias=antialias)
+    assert np.abs(ours - theirs).max() < 1e-5 * theirs.max()
+    seen = theirs > 1e-5
+    assert np.abs(ours / theirs - 1)[seen].max(initial=0.0) < 1e-5
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+def test_blocks_are_a_larger_cell(antialias):
+    """2 x 2 offset blocks on a cell are the same as a cell repeated 2 x 2: for wide probes, in the operator and in single probes."""
+    small, large = specimen(5, count=6, thickness=4.0), specimen(5, count=6, thickness=4.0, copies=(2, 2))
+    at, wide = somewhere(np.random.default_rng(5), small.grid.extent, 8), replace(STATE, C10=-150.0)
+    weigh = weights(antialias=antialias, rings=RINGS[1:])
+    theirs = probes.probe_signals(large, at, wide, ALPHA, weigh, antialias=antialias)
+    assert agree(probes.probe_signals(small, at, wide, ALPHA, weigh, blocks=(2, 2), antialias=antialias), theirs, 2e-5)
+    operator = imaging.build(iter([small]), ALPHA, weigh, blocks=(2, 2), antialias=antialias)
+    assert agree(operator.image(wide).at(at), theirs, 2e-5)
+    wrapped = imaging.build(iter([small]), ALPHA, weigh, antialias=antialias).image(wide).at(at)
+    assert np.abs(wrapped / theirs - 1).max() > 0.01  # without blocks this probe meets itself
+
+
+def test_blocks_without_beams():
+    """A small aperture falls between some offsets; what is left is the same as a larger cell."""
+    extent, shape = (3.1, 3.3), (24, 24)
+    small, large = (specimen(6, shape=shape, extent=extent, count=3, thickness=4.0, copies=c) for c in ((1, 1), (4, 4)))
+    weigh, alpha = weights(rings=((21, 40),)), 0.003
+    operator = imaging.build(iter([small]), alpha, weigh, blocks=(4, 4))
+    assert len(operator.parts) < 16
+    at = somewhere(np.random.default_rng(6), extent, 4)
+    assert agree(operator.image(Aberrations(C10=50)).at(at), probes.probe_signals(large, at, Aberrations(C10=50), alpha, weigh), 2e-5)
+
+
+def test_source_and_focal_spread():
+    """A finite source is the mean over shifted probes, focal spread the mean over C10: both by Gauss-Hermite multislice, within 1e-5."""
+    stack, weigh = specimen(7, count=8, thickness=4.0), weights(rings=RINGS[1:])
+    at, source, spread = somewhere(np.random.default_rng(7), stack.grid.extent, 3), 0.35, 40.0
+    ours = imaging.build(iter([stack]), ALPHA, weigh).image(STATE, source_size=source, focal_spread=spread).at(at)
+    nodes, factors = np.polynomial.hermite_e.hermegauss(17)
+    factors = factors / factors.sum()
+    shifts = source * np.stack(np.meshgrid(nodes, nodes), axis=-1).reshape(-1, 1, 2)
+    theirs = 0.0
+    for node, factor in zip(nodes, factors, strict=True):
+        state = replace(STATE, C10=STATE.C10 + spread * node)
+        values = probes.probe_signals(stack, (at + shifts).reshape(-1, 2), state, ALPHA, weigh).reshape(len(ours), nodes.size**2, len(at))
+        theirs = theirs + factor * np.einsum("csp,s->cp", values, np.outer(factors, factors).ravel())
+    assert agree(ours, theirs)
+
+
+def test_reading_an_image():
+    """Raster, scattered points and the Fourier sum itself agree within 1e-5 of the signal, on rotated paths and beyond the cell."""
+    stack = specimen(8, count=8, thickness=4.0)
+    image = imaging.build(iter([stack]), ALPHA, weights()).image(STATE)
+    (height, width), (_, rows, columns) = stack.grid.extent, image.coefficients.shape
+    y, x = np.linspace(-3, 9, 17), np.linspace(-2, 20, 23)
+    raster = image.raster(y, x)
+    hy, hx = np.arange(rows), np.arange(columns) - columns // 2
+    direct = np.einsum(
+        "chg,yh,xg->cyx", image.coefficients, np.exp(-2j * np.pi * np.outer(y, hy) / height), np.exp(-2j * np.pi * np.outer(x, hx) / width)
+    ).real
+    assert np.abs(raster - direct).max() < 1e-6 * direct.max()
+    assert agree(raster, direct, 2e-6)
+    grid = np.stack(np.meshgrid(x, y), axis=-1)
+    assert image.at(grid).shape == raster.shape
+    assert agree(image.at(grid), direct)
+    turned = grid @ np.array([[math.cos(0.4), math.sin(0.4)], [-math.sin(0.4), math.cos(0.4)]])
+    single = np.array([[image.raster(np.array([q]), np.array([p]))[:, 0, 0] for p, q in row] for row in turned]).transpose(2, 0, 1)
+    assert agree(image.at(turned), single)
+
+
+def test_parseval():
+    """Without a detector's limits every electron is counted: the signal of the whole band is 1 for a thin specimen, and 0 of it is lost in vacuum."""
+    grid = Grid(shape=(48, 60), extent=(6.2, 7.4))
+    stack = twins.vacuum(grid, ENERGY, 10.0)
+    whole = imaging.build(iter([stack]), ALPHA, lambda ky, kx, _: (np.hypot(ky, kx) < grid.band_limit).astype(np.float32)[None])
+    at = somewhere(np.random.default_rng(9), grid.extent)
+    assert np.allclose(whole.image(STATE).at(at), 1.0, atol=1e-5)
+    assert np.allclose(whole.image(STATE, semiangle=0.6 * ALPHA).at(at), 1.0, atol=1e-5)
+
+
+def test_mean_over_configurations_and_its_error():
+    """M is the mean over configurations; the standard error stated is that of the images in focus; one configuration has none."""
+    stacks, weigh = [specimen(seed, count=6, thickness=4.0) for seed in (11, 12, 13)], weights(rings=RINGS[1:])
+    single = [imaging.build(iter([stack]), ALPHA, weigh) for stack in stacks]
+    mean = imaging.build(iter(stacks), ALPHA, weigh)
+    y, x = np.arange(24) / 24 * 6.2, np.arange(24) / 24 * 7.4
+    images = np.array([one.image(STATE).raster(y, x) for one in single])
+    assert agree(mean.image(STATE).raster(y, x), images.mean(axis=0))
+    focused = np.array([one.image(Aberrations()).raster(y, x) for one in single])
+    expected = np.sqrt((focused.var(axis=0, ddof=1) / 3).mean(axis=(1, 2))) / focused.mean(axis=(0, 2, 3))
+    assert np.allclose(mean.standard_error, expected, rtol=1e-4)
+    assert np.isnan(single[0].standard_error).all()
+
+
+def test_focal_spread_states_are_kept_apart():
+    """Images at many focal spreads, in turn and again, are the same as from a fresh operator; memory stays bounded."""
+    stack, weigh = specimen(14, count=4, thickness=2.0), weights(rings=RINGS[1:2])
+    operator, fresh = (imaging.build(iter([stack]), ALPHA, weigh) for _ in range(2))
+    bare = operator.nbytes
+    for spread in (10.0, 20.0, 30.0, 10.0, 0.0, 20.0):
+        one = operator.image(STATE, focal_spread=spread).coefficients
+        assert (one == fresh.image(STATE, focal_spread=spread).coefficients).all()
+        fresh._damped.clear()
+    assert operator.nbytes <= 3 * bare
+
+
+def test_limits():
+    """A convergence beyond the one built, an aperture beyond the band limit and no configuration are refused."""
+    stack, weigh = specimen(15, count=2, thickness=1.0), weights()
+    operator = imaging.build(iter([stack]), ALPHA, weigh)
+    with pytest.raises(SamplingError, match="built for 20 mrad, not for 25"):
+        operator.image(STATE, semiangle=0.025)
+    with pytest.raises(SamplingError, match=r"70 mrad reaches beyond.*64\.7"):
+        imaging.build(iter([stack]), 0.070, weigh)
+    with pytest.raises(SamplingError, match="at least one configuration"):
+        imaging.build(iter([]), ALPHA, weigh)
+
+
+def test_bits_do_not_depend_on_threads(monkeypatch):
+    """The image has the same bits with 1, 2 and 5 threads, of the engine and of BLAS."""
+    bits = set()
+    for threads in (1, 2, 5):
+        monkeypatch.setenv("STEMTWIN_THREADS", str(threads))
+        with threadpool_limits(threads, user_api="blas"):
+            image = imaging.build(iter([specimen(16, thickness=4.0)]), ALPHA, weights(segments=2)).image(STATE, source_size=0.2, focal_spread=20.0)
+            points = image.at(somewhere(np.random.default_rng(0), (6.2, 7.4)))
+        bits.add(image.coefficients.tobytes() + points.tobytes())
+    assert len(bits) == 1
