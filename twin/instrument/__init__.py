@@ -1,0 +1,20 @@
+"""The instrument: what people set, what is computed of it, and the microscope that counts electrons.
+
+================== ==============================================================================
+File               What is in it
+================== ==============================================================================
+``settings.py``    Beam, PlaneWave, PotentialSlices
+``scan.py``        scan paths as pure geometry
+``detectors.py``   detectors by name, and their angles
+``request.py``     a simulation as one frozen value; ``plain.py``: all of it as plain values
+``plan.py``        engine, grid, slices, blocks, memory, time; ``memory.py``: the estimate
+``specimen.py``    transmission functions of each frozen-phonon configuration
+``operators.py``   imaging operators, each built once in a process
+``quadrature.py``  partial coherence for engines that know coherent probes only
+``simulate.py``    simulate, explain, exit_wave; ``results.py``: their Datasets
+``abtem_engine.py`` the same request through abTEM
+``profiles.py``    the numbers that make one microscope differ from another
+``microscope.py``  knobs, frames, dose, clock
+``pictures.py``    frames for people
+================== ==============================================================================
+"""

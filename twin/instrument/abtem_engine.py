@@ -1,28 +1,28 @@
 """The same request through abTEM: the other solver, on the same grid and with the same planes.
 
-abTEM transmits at the entrance of a slice and has arrays [x, y]. Its slices are therefore laid from each of our planes to the next, with every atom at the middle
-of its slice; C10 grows by the depth of our first plane. A sample's potential is abTEM's own (its bilinear placement is inexact between grid points); a
-potential given as slices is handed over as it is.
+abTEM transmits at the entrance of a slice and has arrays [x, y]. Its slices are therefore laid from each of our planes to the next, with every atom
+at the middle of its slice; C10 grows by the depth of our first plane. A sample's potential is abTEM's own (its bilinear placement is inexact between
+grid points); a potential given as slices is handed over as it is.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument import specimen
+from stemtwin.twin.instrument.memory import ABTEM_BATCH
 from stemtwin.twin.instrument.operators import detector_weights
 from stemtwin.twin.instrument.plan import Plan
 from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.settings import PotentialSlices
 from stemtwin.twin.physics.aberrations import ORDERS, Aberrations
 
-BATCH = 32
-"""Diffraction patterns held at once."""
 
-
-def signals(request: Request, plan: Plan, configuration: int, points: np.ndarray, aberrations: Aberrations) -> np.ndarray:
+def signals(
+    request: Request, plan: Plan, configuration: int, points: np.ndarray, aberrations: Aberrations, progress: Callable[[int], None] | None = None
+) -> np.ndarray:
     """Return what detectors collect of coherent probes in one configuration, float64, shape (channels, P).
 
     Parameters
@@ -35,13 +35,15 @@ def signals(request: Request, plan: Plan, configuration: int, points: np.ndarray
         Probes (x, y), A, shape (P, 2).
     aberrations : Aberrations
         Coefficients, A and rad.
+    progress : callable, optional
+        Called with the number of waves that were just done.
 
     Raises
     ------
     SettingsError
         Something that abTEM cannot do in the same way.
     """
-    import abtem  # noqa: PLC0415 - slow to import and seldom asked for
+    import abtem  # slow to import and seldom asked for
 
     if plan.blocks != (1, 1):
         message = "engine='abtem' needs the whole probe inside the cell. Use a larger cell (size_angstrom) or smaller aberrations."
@@ -62,19 +64,21 @@ def signals(request: Request, plan: Plan, configuration: int, points: np.ndarray
         weights = detector_weights(request, plan)(grid.ky[:, None], grid.kx, grid.reciprocal_sampling).astype(float)
         out = []
         points = points % np.array([grid.extent[1], grid.extent[0]])
-        for start in range(0, len(points), BATCH):
-            scan = abtem.CustomScan(points[start : start + BATCH])
+        for start in range(0, len(points), ABTEM_BATCH):
+            scan = abtem.CustomScan(points[start : start + ABTEM_BATCH])
             waves = probe.multislice(potential, scan=scan, lazy=False).array
             patterns = np.abs(np.fft.fft2(waves)) ** 2
             vacuum = np.abs(np.fft.fft2(probe.build(scan=scan, lazy=False).array)) ** 2
             fraction = patterns / vacuum.sum(axis=(-2, -1), keepdims=True)
             out.append(np.einsum("cyx,pxy->cp", weights, fraction, optimize=True))
+            if progress is not None:
+                progress(len(waves))
     return np.concatenate(out, axis=1)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    import abtem  # noqa: PLC0415
+    import abtem
 
     with abtem.config.set({"device": "cpu", "precision": "float32", "local_diagnostics.progress_bar": False, "antialias.taper": 0.0}):
         yield
@@ -90,9 +94,9 @@ def _abtem_aberrations(aberrations: Aberrations, first_plane: float) -> dict[str
     return out
 
 
-def _potential(request: Request, plan: Plan, configuration: int):  # noqa: ANN202 - abTEM's types are not imported here
-    import abtem  # noqa: PLC0415
-    import ase  # noqa: PLC0415
+def _potential(request: Request, plan: Plan, configuration: int):
+    import abtem
+    import ase
 
     planes = plan.slices.planes
     steps = np.diff(np.append(planes, max(plan.thickness, planes[-1] + 0.1)))
@@ -108,8 +112,6 @@ def _potential(request: Request, plan: Plan, configuration: int):  # noqa: ANN20
     at[:, 2] = (starts[plan.slices.index] + starts[plan.slices.index + 1]) / 2
     atoms = ase.Atoms(sample.numbers, at, cell=[width, height, starts[-1]], pbc=True)
     atoms.wrap(pbc=(True, True, False))
-    return abtem.Potential(
-        atoms, gpts=(nx, ny), slice_thickness=tuple(steps), parametrization=request.parametrization, projection="infinite"
-    ).build(lazy=False)
-
-
+    return abtem.Potential(atoms, gpts=(nx, ny), slice_thickness=tuple(steps), parametrization=request.parametrization, projection="infinite").build(
+        lazy=False
+    )

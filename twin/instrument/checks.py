@@ -42,20 +42,32 @@ def number(
     return value
 
 
-def pair(name: str, value: object, unit: str, *, above: float | None = None) -> tuple[float, float]:
-    """Return two finite numbers as floats; see :func:`number`."""
-    try:
-        first, second = value  # type: ignore[misc]
-    except (TypeError, ValueError):
-        message = f"{name}={value!r} is not a pair of numbers of {unit}. Give two numbers."
-        raise SettingsError(message) from None
-    return number(f"{name}[0]", first, unit, above=above), number(f"{name}[1]", second, unit, above=above)
-
-
 def whole(name: str, value: object, *, low: int, high: int | None = None) -> int:
     """Return a whole number within limits as an int; raise SettingsError otherwise."""
-    if isinstance(value, bool) or not isinstance(value, Real) or value != int(value) or value < low or (high is not None and value > high):
+    fits = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and value == int(value)
+    if not fits or int(value) < low or (high is not None and int(value) > high):  # type: ignore[call-overload]
         top = f" to {high}" if high is not None else " or more"
         message = f"{name}={value!r} must be a whole number, {low}{top}."
         raise SettingsError(message)
-    return int(value)
+    return int(value)  # type: ignore[call-overload]
+
+
+def pair(name: str, value: object, unit: str, *, above: float | None = None) -> tuple[float, float]:
+    """Return two finite numbers as floats; see :func:`number`."""
+    first, second = _two(name, value, f"numbers of {unit}")
+    return number(f"{name}[0]", first, unit, above=above), number(f"{name}[1]", second, unit, above=above)
+
+
+def whole_pair(name: str, value: object, *, low: int, high: int) -> tuple[int, int]:
+    """Return two whole numbers within limits as ints; see :func:`whole`."""
+    first, second = _two(name, value, "whole numbers")
+    return whole(f"{name}[0]", first, low=low, high=high), whole(f"{name}[1]", second, low=low, high=high)
+
+
+def _two(name: str, value: object, what: str) -> tuple[object, object]:
+    try:
+        first, second = value  # type: ignore[misc]
+    except (TypeError, ValueError):
+        message = f"{name}={value!r} is not a pair of {what}. Give two numbers."
+        raise SettingsError(message) from None
+    return first, second

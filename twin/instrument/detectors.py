@@ -1,7 +1,7 @@
 """Detectors: what a person asks for, and the angles that come of it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,8 @@ from stemtwin.twin.registry import Registry
 
 USUAL_OUTER_MRAD = 200.0
 """Outer angle of a HAADF detector where the grid holds it."""
+TAKEN_NAMES = ("x", "y", "point", "frame", "segment")
+"""Names of dimensions in results."""
 
 
 def _check_angles(inner: object, outer: object) -> tuple[float, float]:
@@ -22,6 +24,14 @@ def _check_angles(inner: object, outer: object) -> tuple[float, float]:
         message = f"outer_mrad={high:g} is not above inner_mrad={low:g}. Give the smaller angle as inner_mrad."
         raise SettingsError(message)
     return low, high
+
+
+def _name(given: str, usual: str) -> str:
+    name = given or usual.replace(".", "p")
+    if not isinstance(name, str) or not name.isidentifier() or name in TAKEN_NAMES:
+        message = f"A detector cannot be named {name!r}. Use a word of letters, digits and underscores that is none of {', '.join(TAKEN_NAMES)}."
+        raise SettingsError(message)
+    return name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +60,12 @@ class AnnularDetector:
         inner, outer = _check_angles(self.inner_mrad, self.outer_mrad)
         object.__setattr__(self, "inner_mrad", inner)
         object.__setattr__(self, "outer_mrad", outer)
-        object.__setattr__(self, "name", self.name or f"annular_{inner:g}_{outer:g}".replace(".", "p"))
+        object.__setattr__(self, "name", _name(self.name, f"annular_{inner:g}_{outer:g}"))
 
+    @property
+    def channels(self) -> int:
+        """Number of signals."""
+        return 1
 
     def weights(self, ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], wavelength: float, *, antialias: bool) -> np.ndarray:
         """Return the weights on reciprocal pixels (1/A), float32, shape (1, ...)."""
@@ -93,7 +107,12 @@ class SegmentedDetector:
         object.__setattr__(self, "outer_mrad", outer)
         object.__setattr__(self, "segments", checks.whole("segments", self.segments, low=2, high=64))
         object.__setattr__(self, "rotation_rad", checks.number("rotation_rad", self.rotation_rad, "rad"))
-        object.__setattr__(self, "name", self.name or f"segmented_{inner:g}_{outer:g}".replace(".", "p"))
+        object.__setattr__(self, "name", _name(self.name, f"segmented_{inner:g}_{outer:g}"))
+
+    @property
+    def channels(self) -> int:
+        """Number of signals: one per segment."""
+        return self.segments
 
     def weights(self, ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], wavelength: float, *, antialias: bool) -> np.ndarray:
         """Return the weights on reciprocal pixels (1/A), float32, shape (segments, ...)."""
@@ -109,27 +128,34 @@ DETECTORS: Registry[Callable[[float, float], Detector]] = Registry("detector")
 
 @DETECTORS.register("haadf", "annular")
 def _haadf(alpha: float, largest: float) -> AnnularDetector:
-    return _ring("haadf", 3 * alpha, min(USUAL_OUTER_MRAD, largest))
+    inner, outer = 3 * alpha, min(USUAL_OUTER_MRAD, largest)
+    if outer <= inner:
+        message = (
+            f"haadf starts at 3 x {alpha:g} mrad and ends at {outer:.4g} mrad, the smaller of {USUAL_OUTER_MRAD:g} mrad and what the grid holds: "
+            "nothing is left of it. Use a smaller sampling_angstrom or semiangle_mrad, or an AnnularDetector."
+        )
+        raise SamplingError(message)
+    return AnnularDetector(inner_mrad=inner, outer_mrad=outer, name="haadf")
 
 
 @DETECTORS.register("maadf", "annular")
 def _maadf(alpha: float, largest: float) -> AnnularDetector:  # noqa: ARG001 - one signature for all detectors
-    return _ring("maadf", 2 * alpha, 3 * alpha)
+    return AnnularDetector(inner_mrad=2 * alpha, outer_mrad=3 * alpha, name="maadf")
 
 
 @DETECTORS.register("laadf", "annular")
 def _laadf(alpha: float, largest: float) -> AnnularDetector:  # noqa: ARG001 - one signature for all detectors
-    return _ring("laadf", 1.05 * alpha, 2 * alpha)
+    return AnnularDetector(inner_mrad=1.05 * alpha, outer_mrad=2 * alpha, name="laadf")
 
 
 @DETECTORS.register("abf", "annular")
 def _abf(alpha: float, largest: float) -> AnnularDetector:  # noqa: ARG001 - one signature for all detectors
-    return _ring("abf", 0.5 * alpha, 0.95 * alpha)
+    return AnnularDetector(inner_mrad=0.5 * alpha, outer_mrad=0.95 * alpha, name="abf")
 
 
 @DETECTORS.register("bf", "annular")
 def _bf(alpha: float, largest: float) -> AnnularDetector:  # noqa: ARG001 - one signature for all detectors
-    return _ring("bf", 0.0, 0.5 * alpha)
+    return AnnularDetector(inner_mrad=0.0, outer_mrad=0.5 * alpha, name="bf")
 
 
 @DETECTORS.register("dpc4", "segmented")
@@ -137,23 +163,39 @@ def _dpc4(alpha: float, largest: float) -> SegmentedDetector:  # noqa: ARG001 - 
     return SegmentedDetector(inner_mrad=0.0, outer_mrad=1.2 * alpha, name="dpc4")
 
 
-def _ring(name: str, inner: float, outer: float) -> AnnularDetector:
-    if outer <= inner:
-        message = (
-            f"The {name} detector starts at {inner:.4g} mrad, but the grid holds angles up to {outer:.4g} mrad only. "
-            "Use a smaller sampling_angstrom, or an AnnularDetector with angles that fit."
-        )
-        raise SamplingError(message)
-    return AnnularDetector(inner_mrad=inner, outer_mrad=outer, name=name)
+def checked(detectors: object) -> tuple[str | Detector, ...]:
+    """Return what was asked for as a tuple of registry names and detectors.
+
+    Raises
+    ------
+    UnknownNameError
+        No detector has that name.
+    SettingsError
+        Something else is among them, two have one name, or there are none.
+    """
+    given = (detectors,) if isinstance(detectors, (str, AnnularDetector, SegmentedDetector)) else detectors
+    if not isinstance(given, Sequence) or not given:
+        message = f"detectors={detectors!r} asks for no signal. Name at least one detector, for example ('haadf',)."
+        raise SettingsError(message)
+    for detector in given:
+        if isinstance(detector, str):
+            DETECTORS[detector]
+        elif not isinstance(detector, (AnnularDetector, SegmentedDetector)):
+            message = f"{detector!r} is no detector. Use a name ({', '.join(DETECTORS)}), an AnnularDetector or a SegmentedDetector."
+            raise SettingsError(message)
+    names = [d if isinstance(d, str) else d.name for d in given]
+    if len(set(names)) < len(names):
+        message = f"Two detectors have the same name: {', '.join(names)}. Leave one out, or give it another name=."
+        raise SettingsError(message)
+    return tuple(given)
 
 
 def wanted_angle(detectors: tuple[str | Detector, ...], semiangle_mrad: float) -> float:
     """Return the largest angle, mrad, that a grid chosen for these detectors should hold."""
-    resolved = [DETECTORS[d](semiangle_mrad, USUAL_OUTER_MRAD) if isinstance(d, str) else d for d in detectors]
-    return max([d.outer_mrad for d in resolved], default=0.0)
+    return max(d.outer_mrad for d in _with_angles(detectors, semiangle_mrad, USUAL_OUTER_MRAD))
 
 
-def resolve(detectors: tuple[str | Detector, ...], semiangle_mrad: float, largest_mrad: float, hint: str) -> tuple[Detector, ...]:
+def resolve(detectors: tuple[str | Detector, ...], semiangle_mrad: float, largest_mrad: float, why: str, repair: str) -> tuple[Detector, ...]:
     """Return detectors with their angles.
 
     Parameters
@@ -164,31 +206,24 @@ def resolve(detectors: tuple[str | Detector, ...], semiangle_mrad: float, larges
         Convergence semi-angle, mrad.
     largest_mrad : float
         The largest angle that the grid holds, mrad.
-    hint : str
-        How that limit came about, for the message.
+    why, repair : str
+        How that limit came about, and what to do about it, for the message.
 
     Raises
     ------
-    UnknownNameError
-        No detector has that name.
     SamplingError
         A detector reaches beyond the grid's band limit.
-    SettingsError
-        Two detectors have one name, or there are none.
     """
-    if not detectors:
-        message = "detectors=() asks for no signal. Name at least one detector, for example 'haadf'."
-        raise SettingsError(message)
-    out = tuple(DETECTORS[d](semiangle_mrad, largest_mrad) if isinstance(d, str) else d for d in detectors)
+    out = _with_angles(detectors, semiangle_mrad, largest_mrad)
     for detector in out:
-        if not isinstance(detector, (AnnularDetector, SegmentedDetector)):
-            message = f"{detector!r} is no detector. Use a name ({', '.join(DETECTORS)}), an AnnularDetector or a SegmentedDetector."
-            raise SettingsError(message)
         if detector.outer_mrad > largest_mrad:
-            message = f"outer_mrad={detector.outer_mrad:g} of {detector.name} exceeds the largest angle this grid holds ({largest_mrad:.1f} mrad {hint}"
+            message = (
+                f"outer_mrad={detector.outer_mrad:g} of {detector.name} exceeds the largest angle this grid holds ({largest_mrad:.1f} mrad {why}). "
+                f"{repair} or lower outer_mrad."
+            )
             raise SamplingError(message)
-    names = [d.name for d in out]
-    if len(set(names)) < len(names):
-        message = f"Two detectors have the same name: {', '.join(names)}. Give one of them another name=."
-        raise SettingsError(message)
     return out
+
+
+def _with_angles(detectors: tuple[str | Detector, ...], semiangle_mrad: float, largest_mrad: float) -> tuple[Detector, ...]:
+    return tuple(DETECTORS[d](semiangle_mrad, largest_mrad) if isinstance(d, str) else d for d in detectors)

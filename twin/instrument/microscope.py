@@ -1,18 +1,19 @@
-"""The microscope: the one stateful object of the instrument. It turns knobs, scans, counts electrons, and keeps its clock; the physics is elsewhere."""
+"""The microscope, the one stateful object of the instrument: it turns knobs, scans, counts electrons and keeps its clock. Physics lies below."""
 
+import difflib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from stemtwin.twin.errors import InstrumentError, SettingsError, UnknownNameError
-from stemtwin.twin.instrument import checks, simulate
+from stemtwin.twin.instrument import checks, results, simulate
 from stemtwin.twin.instrument.detectors import Detector
-from stemtwin.twin.instrument.plan import make_plan
+from stemtwin.twin.instrument.plan import Plan, make_plan
 from stemtwin.twin.instrument.profiles import PROFILES, Profile
 from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.scan import RasterScan, Scan
@@ -22,9 +23,19 @@ from stemtwin.twin.physics import noise, probe
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.samples.sample import Sample
 
-STREAMS = {"specimen": 0, "instrument": 1, "drift": 2, "noise": 3}
+STREAMS = {"specimen": 0, "noise": 1}
 """Spawn keys of the independent random streams of one microscope."""
 ABERRATION_NAMES = tuple(item.name for item in fields(Aberrations))
+LIMITS = {
+    "energy_ev": {"unit": "eV", "low": 1e3, "high": 3e6, "repair": "Did you pass keV?"},
+    "semiangle_mrad": {"unit": "mrad", "above": 0, "high": 150, "repair": "Did you pass rad?"},
+    "current_pa": {"unit": "pA", "above": 0},
+    "source_size_angstrom": {"unit": "A", "low": 0, "high": 1e4},
+    "focal_spread_angstrom": {"unit": "A", "low": 0, "high": 1e4},
+}
+"""Knobs that are numbers, and their limits; the largest current is the profile's."""
+MOST_ELECTRONS = 1e9
+"""Electrons at one point that the counters hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +50,10 @@ class Knobs:
         Probe current, pA. The source size follows from it and the brightness.
     aberrations : Aberrations
         What the knobs add to the instrument's own state, A and rad.
-    source_size_angstrom : float, optional
-        Standard deviation of the source, A, instead of the one that follows from the current.
+    source_size_angstrom : float
+        Standard deviation of the source's image, A: what follows from current, convergence and energy, until it is set.
     focal_spread_angstrom : float
-        Standard deviation of C10, A.
+        Standard deviation of C10, A: what follows from the energy, until it is set.
     """
 
     energy_ev: float
@@ -77,6 +88,10 @@ class Microscope:
         There is no such profile.
     SettingsError
         A setting makes no sense.
+
+    Notes
+    -----
+    The specimen's thermal motion is the same in all frames: a frame is the mean over its frozen-phonon configurations.
     """
 
     def __init__(
@@ -89,22 +104,29 @@ class Microscope:
         misalignment: Aberrations | None = None,
         window_angstrom: float = 0.0,
     ) -> None:
+        profile = PROFILES[instrument] if isinstance(instrument, str) else instrument
+        if not isinstance(profile, Profile):
+            message = f"instrument={instrument!r} is no instrument profile. Use one of {', '.join(PROFILES)}, or a Profile."
+            raise SettingsError(message)
+        if misalignment is not None and not isinstance(misalignment, Aberrations):
+            message = f"misalignment={misalignment!r} is no Aberrations. Use st.Aberrations(C10=-50.0)."
+            raise SettingsError(message)
         self._sample = sample
-        self._profile = PROFILES[instrument] if isinstance(instrument, str) else instrument
+        self._profile = profile
         self._seed = checks.whole("seed", seed, low=0)
         self._phonons = phonons
         self._misalignment = misalignment or Aberrations()
         self._window = checks.number("window_angstrom", window_angstrom, "A", low=0, high=1e4)
         self._frames = 0
         self._time_s = 0.0
-        profile = self._profile
         self._settings = Knobs(
             energy_ev=profile.energy_ev,
             semiangle_mrad=profile.semiangle_mrad,
             current_pa=profile.current_pa,
-            source_size_angstrom=profile.source_size_angstrom(profile.current_pa, profile.semiangle_mrad),
-            focal_spread_angstrom=profile.focal_spread_angstrom,
+            source_size_angstrom=profile.source_size_angstrom(profile.current_pa, profile.semiangle_mrad, profile.energy_ev),
+            focal_spread_angstrom=profile.focal_spread_angstrom(profile.energy_ev),
         )
+        self._request(RasterScan(shape=(1, 1), field_of_view_angstrom=(1, 1)), ("haadf",))  # refuses what cannot be imaged, before any work
 
     @property
     def settings(self) -> Knobs:
@@ -124,6 +146,9 @@ class Microscope:
     def set(self, **knobs: Any) -> Knobs:
         """Turn knobs: energy_ev, semiangle_mrad, current_pa, source_size_angstrom, focal_spread_angstrom, or any aberration (C10, C12, phi12, ...).
 
+        The source size follows from current, convergence and energy through the brightness, the focal spread from the energy: turning one of these
+        sets them anew. Where the brightness is infinite (``ideal``), the source size stays as it was set.
+
         Returns
         -------
         Knobs
@@ -131,43 +156,42 @@ class Microscope:
 
         Raises
         ------
-        InstrumentError, SettingsError
-            A knob does not exist or a value is out of range; nothing has changed then.
+        UnknownNameError
+            There is no such knob; nothing has changed.
+        SettingsError
+            A value is out of range, or the source size is given beside the current that it follows from; nothing has changed.
         """
-        if {"current_pa", "source_size_angstrom"} <= set(knobs) and self._profile.brightness < math.inf:
-            message = "current_pa and source_size_angstrom are both given, but the source size follows from the current. Set one of them."
+        profile, turned = self._profile, {name: value for name, value in knobs.items() if name in ABERRATION_NAMES}
+        changed: dict[str, Any] = {name: self._checked(name, value) for name, value in knobs.items() if name not in turned}
+        if {"current_pa", "source_size_angstrom"} <= set(changed) and profile.brightness < math.inf:
+            message = (
+                f"current_pa={changed['current_pa']:g} and source_size_angstrom={changed['source_size_angstrom']:g} are both given, but the source "
+                "size follows from the current and the brightness. Set one of them."
+            )
             raise SettingsError(message)
-        changed: dict[str, Any] = {}
-        turned: dict[str, Any] = {}
-        for name, value in knobs.items():
-            if name in ABERRATION_NAMES:
-                turned[name] = value
-            else:
-                changed[name] = self._checked(name, value)
         if turned:
             changed["aberrations"] = replace(self._settings.aberrations, **turned)
         new = replace(self._settings, **changed)
-        if "source_size_angstrom" not in changed and {"current_pa", "semiangle_mrad"} & set(changed):
-            new = replace(new, source_size_angstrom=self._profile.source_size_angstrom(new.current_pa, new.semiangle_mrad))
+        if profile.brightness < math.inf and "source_size_angstrom" not in changed and {"current_pa", "semiangle_mrad", "energy_ev"} & set(changed):
+            new = replace(new, source_size_angstrom=profile.source_size_angstrom(new.current_pa, new.semiangle_mrad, new.energy_ev))
+        if "energy_ev" in changed and "focal_spread_angstrom" not in changed:
+            new = replace(new, focal_spread_angstrom=profile.focal_spread_angstrom(new.energy_ev))
         self._settings = new
         return new
 
     def _checked(self, name: str, value: Any) -> float:
-        match name:
-            case "energy_ev":
-                return checks.number(name, value, "eV", low=1e3, high=3e6, repair="Did you pass keV?")
-            case "semiangle_mrad":
-                return checks.number(name, value, "mrad", above=0, high=150, repair="Did you pass rad?")
-            case "current_pa":
-                return checks.number(name, value, "pA", above=0, high=self._profile.max_current_pa, repair=f"That is what {self._profile.name} gives.")
-            case "source_size_angstrom" | "focal_spread_angstrom":
-                return checks.number(name, value, "A", low=0, high=1e4)
-        known = ["energy_ev", "semiangle_mrad", "current_pa", "source_size_angstrom", "focal_spread_angstrom", *ABERRATION_NAMES]
-        message = f"There is no knob named {name!r}. Knobs are {', '.join(known)}."
-        raise UnknownNameError(message)
+        if name not in LIMITS:
+            known = [*LIMITS, *ABERRATION_NAMES]
+            near = difflib.get_close_matches(name, known, n=1)
+            message = f"There is no knob named {name!r}. " + (f"Did you mean {near[0]!r}?" if near else f"Knobs are {', '.join(known)}.")
+            raise UnknownNameError(message)
+        limits: dict[str, Any] = LIMITS[name]
+        if name == "current_pa":
+            limits = limits | {"high": self._profile.max_current_pa, "repair": f"That is what {self._profile.name} gives."}
+        return checks.number(name, value, **limits)
 
     def beam(self) -> Beam:
-        """Return the beam as it truly is: commanded aberrations, the profile's residual and the hidden misalignment together."""
+        """Return the beam as it truly is, a part of the truth: commanded aberrations, the profile's residual and the hidden misalignment together."""
         s = self._settings
         return Beam(
             energy_ev=s.energy_ev,
@@ -202,13 +226,13 @@ class Microscope:
         detectors : sequence
             Registry names and detectors, read at once.
         progress : callable, optional
-            Called with the number of waves done while an imaging operator is built.
+            Called with the number of waves that were just done while an imaging operator is built.
 
         Returns
         -------
         xarray.Dataset
-            Detected electrons, uint32, one variable per detector, dims (y, x) or (point,), with a dimension frame first if there are several. Attributes
-            have the dose (e-/A^2), the time (s) and the settings.
+            Detected electrons, uint32, one variable per detector, dims (y, x) or (point,), with a dimension frame first if there are several.
+            Attributes have the dose of all frames together (e-/A^2, of raster scans), the time at the start (s) and the settings.
 
         Raises
         ------
@@ -218,83 +242,74 @@ class Microscope:
         dwell = self._profile.dwell_time_us if dwell_time_us is None else dwell_time_us
         dwell = checks.number("dwell_time_us", dwell, "us", above=0, high=self._profile.max_dwell_time_us)
         frames = checks.whole("frames", frames, low=1, high=10_000)
-        request = Request(
+        incident = noise.electrons_per_point(self._settings.current_pa, dwell * 1e-6)
+        if incident > MOST_ELECTRONS:
+            message = (
+                f"{incident:.3g} electrons at each point overflow the counters ({MOST_ELECTRONS:g}). Use a shorter dwell_time_us or less current_pa."
+            )
+            raise InstrumentError(message)
+        request = self._request(scan, detectors)
+        plan = make_plan(request, window_angstrom=self._window)
+        values, error = simulate.expected(request, plan, progress=progress)
+        counts = np.stack([noise.count_electrons(values, incident, self._noise(self._frames + i)) for i in range(frames)])
+        duration = frames * (math.prod(scan.shape) * dwell + self._lines(scan) * self._profile.flyback_us) * 1e-6
+        known = {"dwell_time_us": dwell, "electrons_per_point": incident, "frames": frames, "duration_s": duration}
+        out = self._dataset(request, plan, counts, error, known)
+        self._frames += frames
+        self._time_s += duration
+        return out
+
+    def _request(self, scan: Scan, detectors: Sequence[str | Detector] | str | Detector) -> Request:
+        return Request(
             sample=self._sample,
             beam=self.beam(),
             scan=scan,
-            detectors=(detectors,) if isinstance(detectors, str) else tuple(detectors),
+            detectors=detectors,  # type: ignore[arg-type] - Request makes a tuple of it
             phonons=self._phonons,
             seed=self._stream_seed("specimen"),
             engine="operator",
         )
-        plan = make_plan(request, window_angstrom=self._window)
-        values, error = simulate.expected(request, plan, progress=progress)
-        incident = noise.electrons_per_point(self._settings.current_pa, dwell * 1e-6)
-        if incident > 1e9:
-            message = f"{incident:.3g} electrons at each point overflow the counters (1e9). Use a shorter dwell_time_us or a lower current_pa."
-            raise InstrumentError(message)
-        counts = np.stack([noise.count_electrons(values, incident, self._noise(self._frames + i)) for i in range(frames)])
-        out = self._dataset(request, plan, counts, error, frames)
-        points = math.prod(scan.shape)
-        duration = frames * (points * dwell + self._lines(scan) * self._profile.flyback_us) * 1e-6
-        out.attrs |= self._bookkeeping(scan, incident, dwell, frames, duration)
-        self._frames += frames
-        self._time_s += duration
-        return out
 
     @staticmethod
     def _lines(scan: Scan) -> int:
         return scan.shape[0] if isinstance(scan, RasterScan) else 0
 
-    def _bookkeeping(self, scan: Scan, incident: float, dwell: float, frames: int, duration: float) -> dict[str, Any]:
-        out: dict[str, Any] = {
+    def _dataset(self, request: Request, plan: Plan, counts: np.ndarray, error: np.ndarray, known: dict[str, Any]) -> xr.Dataset:
+        """Return counts, shape (frames, channels, ...), with what the operator may know: nothing of the truth."""
+        knobs = asdict(self._settings)
+        attrs = {
             "title": "acquired STEM frames",
+            **results.visible(request, plan),
             "instrument": self._profile.name,
             "time_s": self._time_s,
-            "duration_s": duration,
-            "dwell_time_us": dwell,
-            "frames": frames,
             "current_pa": self._settings.current_pa,
-            "electrons_per_point": incident,
+            **known,
+            "stemtwin_settings": json.dumps({**results.visible_settings(request, plan), "knobs": knobs}),
         }
-        if isinstance(scan, RasterScan):
-            dy, dx = scan.pitch_angstrom
-            out["dose_e_per_angstrom2"] = frames * incident / (dy * dx)
-        return out
-
-    def _dataset(self, request: Request, plan: Any, counts: np.ndarray, error: np.ndarray, frames: int) -> xr.Dataset:
-        single = simulate.to_dataset(request, plan, counts[0], error)
-        out = single.copy()
-        channel = 0
-        for detector in plan.detectors:
-            number = getattr(detector, "segments", 1)
-            part = counts[:, channel : channel + number] if number > 1 else counts[:, channel]
-            channel += number
-            dims = single[detector.name].dims
-            attrs = {**single[detector.name].attrs, "units": "electrons", "long_name": "detected electrons"}
-            out[detector.name] = (dims, part[0], attrs) if frames == 1 else (("frame", *dims), part, attrs)
-        knobs = {item.name: getattr(self._settings, item.name) for item in fields(self._settings) if item.name != "aberrations"}
-        knobs["aberrations"] = {name: getattr(self._settings.aberrations, name) for name in ABERRATION_NAMES}
-        hidden = json.loads(single.attrs["stemtwin_settings"])
-        hidden.pop("beam")  # the true aberrations are hidden
-        hidden.pop("seed")
-        out.attrs["stemtwin_settings"] = json.dumps({**hidden, "knobs": knobs})
-        return out
+        if isinstance(request.scan, RasterScan):
+            dy, dx = request.scan.pitch_angstrom
+            attrs["dose_e_per_angstrom2"] = known["frames"] * known["electrons_per_point"] / (dy * dx)
+        signal = {"units": "electrons", "long_name": "detected electrons"}
+        values = counts if known["frames"] > 1 else counts[0]
+        return xr.Dataset(results.variables(request, plan, values, error, signal), results.coordinates(request.scan), attrs)
 
     def truth(self) -> dict[str, Any]:
-        """Return the hidden state, for scoring and training only: true aberrations, source, Strehl ratio of the aberrations, and the sample.
+        """Return the hidden state, for scoring and training only.
 
-        The Strehl ratio is that of the first-order misalignment (C10, C12) alone, 1 when both are 0.
+        Returns
+        -------
+        dict
+            ``aberrations``, their first order in A as ``C10_angstrom``, ``C12_angstrom``, ``C12a_angstrom``, ``C12b_angstrom``, the Strehl ratio
+            ``strehl`` that this first order alone would leave (1 when C10 and C12 are 0), ``beam``, ``sample`` and ``seed``.
         """
-        true = self._true_aberrations()
-        beam = self.beam()
-        a, b = true.C12 * math.cos(2 * true.phi12), true.C12 * math.sin(2 * true.phi12)
+        beam, true = self.beam(), self._true_aberrations()
+        cartesian = true.cartesian()
         return {
             "aberrations": true,
             "C10_angstrom": true.C10,
             "C12_angstrom": true.C12,
-            "C12a_angstrom": a,
-            "C12b_angstrom": b,
+            "C12a_angstrom": cartesian["C12a"],
+            "C12b_angstrom": cartesian["C12b"],
             "strehl": probe.strehl_ratio(beam.wavelength_angstrom, beam.semiangle_rad, Aberrations(C10=true.C10, C12=true.C12, phi12=true.phi12)),
             "beam": beam,
             "sample": self._sample,

@@ -1,17 +1,17 @@
 """What a request will cost and how it will be computed, decided before any work."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import psutil
 
 from stemtwin.twin.errors import SamplingError, SettingsError
 from stemtwin.twin.instrument import detectors as detector_floor
+from stemtwin.twin.instrument import memory, quadrature
 from stemtwin.twin.instrument.detectors import Detector
 from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.settings import PotentialSlices
-
 from stemtwin.twin.physics.aberrations import Aberrations, blur_radius
 from stemtwin.twin.physics.engine import imaging
 from stemtwin.twin.physics.grids import Grid, fast_length
@@ -21,12 +21,12 @@ LEAST_WINDOW = 14.0
 """Smallest side of the window that holds a probe, A: below, the probe's tails cost several percent on columns."""
 WINDOW_MARGIN = 10.0
 """What the window adds to the diameter of the aberrated probe, A."""
+FIRST_SECONDS = 0.5
+"""Usual time to load compiled kernels, s."""
 SECONDS_PER_POINT = 1.3e-9
 """Usual time of one multislice step per grid point and wave on two cores, s."""
-MEMORY_SHARE = 0.8
-"""Share of the machine's free memory that a simulation may take."""
-SHORTEST_OPERATOR_SCAN = 16
-"""Fewer points than this are scanned by multislice when apertures are pixel masks."""
+SECONDS_PER_PRODUCT = 8e-11
+"""Usual time per pair of plane waves and reciprocal pixel of a detector, s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -94,7 +94,7 @@ class Plan:
         return "\n".join([*lines, *(f"note            {note}" for note in self.notes)])
 
 
-def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
+def make_plan(request: Request, *, window_angstrom: float = 0.0, blocks: tuple[int, int] | None = None) -> Plan:
     """Decide how to compute a request.
 
     Parameters
@@ -103,6 +103,8 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
         The request.
     window_angstrom : float
         Hold probes at least this wide, A, whatever the beam's aberrations are now.
+    blocks : tuple of int, optional
+        Use so many offset blocks, whatever the probe needs.
 
     Raises
     ------
@@ -111,29 +113,20 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
     SettingsError
         An engine cannot do what is asked, or the memory does not suffice.
     """
-    beam, sample = request.beam, request.sample
-    wavelength = beam.wavelength_angstrom
+    beam, wavelength = request.beam, request.beam.wavelength_angstrom
     grid, notes = choose_grid(request)
     slices, thickness = cut(request)
     if slices.shifted:
         notes.append("slice edges moved, because atoms lay on them")
-    largest = grid.max_angle(wavelength) * 1e3
-    fine = wavelength * (1 / 3) * (1 - 1e-6) / (max([detector_floor.wanted_angle(request.detectors, beam.semiangle_mrad), 1.0]) * 1e-3)
-    hint = f"at {beam.energy_ev / 1e3:g} keV, {max(grid.sampling):.4g} A, 2/3 band limit). Use sampling_angstrom <= {fine:.3g} or lower outer_mrad."
-    detectors = detector_floor.resolve(request.detectors, beam.semiangle_mrad, largest, hint)
-    blocks = _blocks(request, grid, thickness, window_angstrom)
-    beams = sum(
+    detectors = _detectors(request, grid)
+    if blocks is None:
+        blocks = _blocks(request, grid, thickness, window_angstrom, notes)
+    beams = [
         imaging.aperture_beams(grid, wavelength, beam.semiangle_rad, offset, blocks, antialias=request.antialias).size
         for offset in imaging.block_offsets(blocks)
-    )
-    points = math.prod(request.scan.shape)
-    engine, reason = _engine(request, points, beams)
-    nodes = int(np.prod([len(n) for n, _ in quadrature_nodes(request)])) if engine != "operator" else 1
-    per_configuration = beams if engine == "operator" else points * nodes * math.prod(blocks) + (beams if request.antialias else 0)
-    waves = request.configurations * per_configuration
-    memory = _memory(engine, grid, len(slices.planes), beams, blocks, detectors, points, request, wavelength)
-    _check_memory(memory)
-    seconds = waves * len(slices.planes) * math.prod(grid.shape) * SECONDS_PER_POINT
+    ]
+    engine, reason, needed = _engine(request, grid, len(slices.planes), detectors, beams)
+    waves = request.configurations * (sum(beams) if engine == "operator" else _waves(request, beams))
     return Plan(
         engine=engine,
         reason=reason,
@@ -143,10 +136,10 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
         detectors=detectors,
         configurations=request.configurations,
         blocks=blocks,
-        beams=beams,
+        beams=sum(beams),
         waves=waves,
-        memory_bytes=memory,
-        seconds=seconds,
+        memory_bytes=needed,
+        seconds=_seconds(request, grid, detectors, waves * len(slices.planes), beams if engine == "operator" else ()),
         notes=tuple(notes),
     )
 
@@ -170,9 +163,9 @@ def choose_grid(request: Request) -> tuple[Grid, list[str]]:
         return Grid(shape=shape, extent=size), notes
     step = request.sampling_angstrom
     if step is None:
-        angle = max(detector_floor.wanted_angle(request.detectors, request.beam.semiangle_mrad), 1.5 * request.beam.semiangle_mrad) * 1e-3
-        step = (request.beam.wavelength_angstrom * (1 - 1e-6) / (3 * angle),) * 2
-    assert isinstance(step, tuple)  # noqa: S101 - Request made it one
+        angle = max(detector_floor.wanted_angle(request.detectors, request.beam.semiangle_mrad), 1.5 * request.beam.semiangle_mrad)
+        step = (_step(request.beam.wavelength_angstrom, angle),) * 2
+    assert isinstance(step, tuple)  # Request made it one
     ny, nx = (fast_length(max(16, math.ceil(side / s - 1e-9))) for side, s in zip(size, step, strict=True))
     return Grid(shape=(ny, nx), extent=size), notes
 
@@ -188,31 +181,9 @@ def cut(request: Request) -> tuple[Slices, float]:
         return Slices(index=empty, planes=sample.z_angstrom, edges=empty), sample.thickness_angstrom
     thick = request.slice_thickness_angstrom
     if thick is not None and thick > sample.thickness_angstrom + 1e-9:
-        message = f"slice_thickness_angstrom={thick:g} is thicker than the sample ({sample.thickness_angstrom:g} A). Use at most that, or leave it out."
+        message = f"slice_thickness_angstrom={thick:g} is thicker than the sample ({sample.thickness_angstrom:g} A). Use less, or leave it out."
         raise SettingsError(message)
     return assign_slices(sample.positions_angstrom[:, 2], thick), sample.thickness_angstrom
-
-
-def quadrature_nodes(request: Request) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Return Gauss-Hermite nodes (A) and weights over C10 and over one axis of the source, exact to 1e-6 for this aperture.
-
-    A Gaussian mean of exp(i w x) is what focal spread and source size do to an interference term; the nodes are as many as its fastest term needs.
-    """
-    beam = request.beam
-    k = beam.semiangle_rad / beam.wavelength_angstrom
-    fastest = (math.pi * beam.wavelength_angstrom * k**2 * beam.focal_spread_angstrom, 2 * math.pi * 2 * k * beam.source_size_angstrom)
-    out = []
-    for width, phase in zip((beam.focal_spread_angstrom, beam.source_size_angstrom), fastest, strict=True):
-        if not width:
-            out.append((np.zeros(1), np.ones(1)))
-            continue
-        for count in range(3, 65):
-            nodes, weights = np.polynomial.hermite_e.hermegauss(count)
-            weights = weights / weights.sum()
-            if abs((weights * np.cos(phase * nodes)).sum() - math.exp(-(phase**2) / 2)) < 1e-6:
-                break
-        out.append((width * nodes, weights))
-    return out[0], out[1]
 
 
 def _is_fast(n: int) -> bool:
@@ -230,7 +201,7 @@ def _up(shape: tuple[int, int]) -> str:
     return f"{_fast(shape[0])} x {_fast(shape[1])}"
 
 
-def _blocks(request: Request, grid: Grid, thickness: float, least: float) -> tuple[int, int]:
+def _blocks(request: Request, grid: Grid, thickness: float, least: float, notes: list[str]) -> tuple[int, int]:
     beam = request.beam
     through = Aberrations.from_cartesian(**{**beam.aberrations.cartesian(), "C10": beam.aberrations.C10 + thickness})
     radius = max(blur_radius(beam.aberrations, beam.semiangle_rad), blur_radius(through, beam.semiangle_rad))
@@ -241,7 +212,7 @@ def _blocks(request: Request, grid: Grid, thickness: float, least: float) -> tup
         return blocks
     if blocks != (1, 1):
         message = (
-            f"The probe needs a window of {window:.1f} A, but this specimen is not periodic and its cell is {grid.extent[0]:.1f} x {grid.extent[1]:.1f} A. "
+            f"The probe needs {window:.1f} A, but the specimen does not repeat: its cell is {grid.extent[0]:.1f} x {grid.extent[1]:.1f} A. "
             "Use a larger cell (size_angstrom) or smaller aberrations."
         )
         raise SamplingError(message)
@@ -252,58 +223,75 @@ def _blocks(request: Request, grid: Grid, thickness: float, least: float) -> tup
             f"outside the cell of {grid.extent[1]:.1f} x {grid.extent[0]:.1f} A of a specimen that is not periodic. Scan inside the cell."
         )
         raise SettingsError(message)
+    notes.append(f"the specimen does not repeat: points nearer than {window / 2:.1f} A to its edge see the opposite edge")
     return blocks
 
 
-def _engine(request: Request, points: int, beams: int) -> tuple[str, str]:
+def _detectors(request: Request, grid: Grid) -> tuple[Detector, ...]:
+    beam = request.beam
+    wanted = detector_floor.wanted_angle(request.detectors, beam.semiangle_mrad)
+    why = f"at {beam.energy_ev / 1e3:g} keV, {max(grid.sampling):.4g} A, 2/3 band limit"
+    repair = f"Use sampling_angstrom <= {_step(beam.wavelength_angstrom, wanted):.3g}"
+    if isinstance(request.sample, PotentialSlices):
+        repair = "Give a potential on a finer grid"
+    largest = grid.max_angle(beam.wavelength_angstrom) * 1e3
+    return detector_floor.resolve(request.detectors, beam.semiangle_mrad, largest, why, repair)
+
+
+def _step(wavelength: float, angle: float) -> float:
+    """Return the distance between points, A, whose band limit holds an angle, mrad."""
+    return wavelength * (1 - 1e-6) / (3e-3 * angle)
+
+
+def _waves(request: Request, beams: Sequence[int]) -> int:
+    """Return how many waves multislice sends through one configuration."""
+    focal, source = quadrature.counts(request.beam)
+    used = [n for n in beams if n]
+    probes = math.prod(request.scan.shape) * source
+    if request.engine == "abtem":
+        return focal * probes
+    return focal * (probes * len(used) + (sum(used) if request.antialias else 0))
+
+
+def _engine(request: Request, grid: Grid, slices: int, detectors: tuple[Detector, ...], beams: Sequence[int]) -> tuple[str, str, int]:
+    """Return the engine, why it, and the memory that it needs, bytes."""
     if request.engine == "abtem" and (request.antialias or request.oversampling != 1):
-        message = "engine='abtem' has pixel masks and no finer transmission grid. Pass antialias=False and oversampling=1 for the same physics on both sides."
-        raise SettingsError(message)
-    if request.engine != "auto":
-        return request.engine, "asked for"
-    if request.antialias or points >= min(beams, SHORTEST_OPERATOR_SCAN):
-        return "operator", f"{beams} plane waves give every image"
-    return "multislice", f"{points} points are fewer than {beams} plane waves"
-
-
-def _memory(
-    engine: str,
-    grid: Grid,
-    slices: int,
-    beams: int,
-    blocks: tuple[int, int],
-    detectors: tuple[Detector, ...],
-    points: int,
-    request: Request,
-    wavelength: float,
-) -> int:
-    area = math.prod(grid.shape)
-    channels = sum(getattr(d, "segments", 1) for d in detectors)
-    total = slices * area * 8 + 3 * 8 * area * request.oversampling**2 + channels * area * 4 + 4 * 16 * 2 * 4 * area
-    per_block = math.ceil(beams / math.prod(blocks))
-    if engine == "operator":
-        outer = max(d.outer_mrad for d in detectors) * 1e-3 / wavelength
-        inner = min(d.inner_mrad for d in detectors) * 1e-3 / wavelength
-        seen = math.pi * (outer**2 - inner**2) * math.prod(grid.extent)
-        total += int(per_block * seen * 8 * 3 + per_block**2 * (8 + 16 + 16) + beams * per_block * (8 + 4 * 3 * channels) / 2)
-    else:
-        total += min(points, 1024) * per_block * 24
-    image = points * channels * 8
-    return int(total + image + program_memory())
-
-
-def program_memory() -> int:
-    """Return the memory of the running program itself, bytes."""
-    return int(psutil.Process().memory_info().rss)
-
-
-def _check_memory(needed: int) -> None:
-    free = psutil.virtual_memory().available + program_memory()
-    if needed > MEMORY_SHARE * free:
         message = (
-            f"This needs about {needed / 2**30:.1f} GiB of memory; {MEMORY_SHARE:.0%} of what is free are {MEMORY_SHARE * free / 2**30:.1f} GiB. "
-            "Use a smaller cell, a coarser grid or fewer points."
+            "engine='abtem' has pixel masks and no finer transmission grid. Pass antialias=False and oversampling=1, so that both sides do the same."
         )
         raise SettingsError(message)
+    needs = {name: _memory(name, request, grid, slices, detectors, beams) for name in ("operator", "multislice", "abtem")}
+    if request.engine != "auto":
+        engine, reason = request.engine, "asked for"
+    elif _waves(request, beams) < sum(beams):
+        engine, reason = "multislice", f"{_waves(request, beams)} probes are fewer than {sum(beams)} plane waves"
+    elif memory.fits(needs["operator"]) or not memory.fits(needs["multislice"]):
+        engine, reason = "operator", f"{sum(beams)} plane waves give every image"
+    else:
+        engine, reason = "multislice", f"{sum(beams)} plane waves at once would need {needs['operator'] / 2**30:.1f} GiB"
+    memory.check(needs[engine])
+    return engine, reason, needs[engine]
 
 
+def _seconds(request: Request, grid: Grid, detectors: tuple[Detector, ...], steps: int, beams: Sequence[int]) -> float:
+    """Return the usual time on two cores, s, for steps of waves from plane to plane, and for the products of an operator of these beams."""
+    scale = math.pi * (1e-3 / request.beam.wavelength_angstrom) ** 2 * math.prod(grid.extent)
+    seen = scale * sum(d.outer_mrad**2 - d.inner_mrad**2 for d in detectors)
+    products = request.configurations * sum(n**2 for n in beams) * seen
+    return FIRST_SECONDS + steps * math.prod(grid.shape) * SECONDS_PER_POINT + products * SECONDS_PER_PRODUCT
+
+
+def _memory(engine: str, request: Request, grid: Grid, slices: int, detectors: tuple[Detector, ...], beams: Sequence[int]) -> int:
+    """Return the estimated peak of an engine, bytes, with the program as it is now."""
+    channels = sum(d.channels for d in detectors)
+    points = math.prod(request.scan.shape)
+    shifted = points * quadrature.counts(request.beam)[1]
+    total = (
+        memory.program() + memory.KERNELS + memory.of_specimen(grid, slices, request.oversampling, request.configurations) + points * channels * 12
+    )
+    if engine == "operator":
+        seen = memory.seen_pixels(detectors, grid, request.beam.wavelength_angstrom)
+        return total + memory.of_operator(grid, beams, channels, seen, request.configurations)
+    if engine == "abtem":
+        return total + memory.of_abtem(grid, channels, shifted)
+    return total + memory.of_probes(grid, beams, channels, shifted, antialias=request.antialias)

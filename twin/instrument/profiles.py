@@ -3,10 +3,11 @@
 [V] read in the named source; [M] from the literature by memory; [A] an engineering assumption. All of them are settable: ``dataclasses.replace``.
 """
 
+import math
 from dataclasses import dataclass, field
 
 from stemtwin.twin.instrument import checks
-from stemtwin.twin.physics import coherence
+from stemtwin.twin.physics import coherence, electrons
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.registry import Registry
 
@@ -48,7 +49,7 @@ class Profile:
     current_pa: float
     dwell_time_us: float = 4.0
     residual: Aberrations = field(default_factory=Aberrations)
-    brightness: float = float("inf")
+    brightness: float = math.inf
     chromatic_angstrom: float = 0.0
     energy_width_ev: float = 0.0
     flyback_us: float = 0.0
@@ -62,16 +63,19 @@ class Profile:
         checks.number("semiangle_mrad", self.semiangle_mrad, "mrad", above=0, high=150)
         checks.number("current_pa", self.current_pa, "pA", above=0, high=self.max_current_pa)
 
-    @property
-    def focal_spread_angstrom(self) -> float:
-        """Standard deviation of C10 by chromatic aberration, A."""
-        return coherence.focal_spread(self.energy_ev, self.chromatic_angstrom, self.energy_width_ev)
+    def focal_spread_angstrom(self, energy_ev: float) -> float:
+        """Return the standard deviation of C10 that the energy width and the chromatic aberration make at a beam energy (eV), A."""
+        return coherence.focal_spread(energy_ev, self.chromatic_angstrom, self.energy_width_ev)
 
-    def source_size_angstrom(self, current_pa: float, semiangle_mrad: float) -> float:
-        """Return the standard deviation of the source's image at a current (pA) and convergence (mrad), A."""
-        if self.brightness == float("inf"):
+    def source_size_angstrom(self, current_pa: float, semiangle_mrad: float, energy_ev: float) -> float:
+        """Return the standard deviation of the source's image at a current (pA), convergence (mrad) and beam energy (eV), A.
+
+        The brightness grows with the energy as 1 / wavelength^2 (Reimer and Kohl, section 4.2.2).
+        """
+        if math.isinf(self.brightness):
             return 0.0
-        return coherence.source_size(current_pa, self.brightness, semiangle_mrad * 1e-3)
+        brightness = self.brightness * (electrons.wavelength(self.energy_ev) / electrons.wavelength(energy_ev)) ** 2
+        return coherence.source_size(current_pa, brightness, semiangle_mrad * 1e-3)
 
 
 PROFILES: Registry[Profile] = Registry("instrument profile")
@@ -87,14 +91,25 @@ PROFILES.add(
         semiangle_mrad=25.0,
         current_pa=50.0,
         residual=Aberrations.from_cartesian(
-            C21a=-680.0, C21b=650.0, C23a=120.0, C23b=-300.0, C30=1230.0, C32a=950.0, C32b=-1900.0, C34a=-470.0, C34b=-950.0, C50=5.5e6, C56a=-3.7e5, C56b=2.1e5
+            C21a=-680.0,
+            C21b=650.0,
+            C23a=120.0,
+            C23b=-300.0,
+            C30=1230.0,
+            C32a=950.0,
+            C32b=-1900.0,
+            C34a=-470.0,
+            C34b=-950.0,
+            C50=5.5e6,
+            C56a=-3.7e5,
+            C56b=2.1e5,
         ),
         brightness=6e12,
         chromatic_angstrom=1.0e7,
         energy_width_ev=0.7,
         flyback_us=100.0,
         source=(
-            "residual aberrations and Cc 1.0 mm: pyTEMlib probe_tools.get_target_aberrations, Spectra300 at 200 kV [V]; brightness of an X-FEG at 200 kV "
+            "residual aberrations and Cc 1.0 mm: pyTEMlib probe_tools.get_target_aberrations, Spectra300 at 200 kV [V]; brightness of an X-FEG "
             "5 to 8e12 A/(m^2 sr) and energy width 0.7 eV [M]; convergence 25 mrad, current 50 pA, flyback 100 us [A]"
         ),
     ),

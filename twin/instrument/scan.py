@@ -37,12 +37,7 @@ class RasterScan:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        try:
-            ny, nx = self.shape
-        except (TypeError, ValueError):
-            message = f"shape={self.shape!r} is not a pair of whole numbers. Give (ny, nx)."
-            raise SettingsError(message) from None
-        object.__setattr__(self, "shape", (checks.whole("shape[0]", ny, low=1, high=16384), checks.whole("shape[1]", nx, low=1, high=16384)))
+        object.__setattr__(self, "shape", checks.whole_pair("shape", self.shape, low=1, high=16384))
         object.__setattr__(self, "field_of_view_angstrom", checks.pair("field_of_view_angstrom", self.field_of_view_angstrom, "A", above=0))
         object.__setattr__(self, "origin_angstrom", checks.pair("origin_angstrom", self.origin_angstrom, "A"))
         object.__setattr__(self, "rotation_rad", checks.number("rotation_rad", self.rotation_rad, "rad"))
@@ -67,7 +62,7 @@ class RasterScan:
         return np.stack(np.broadcast_arrays(cx + x * cos - y * sin, cy + x * sin + y * cos), axis=-1)
 
     def frame_coordinates(self, points: np.ndarray) -> np.ndarray:
-        """Return where specimen points (x, y), A, shape (n, 2), lie in the frame: A from pixel [0, 0] along the frame's own x and y."""
+        """Return where specimen points (x, y), A, shape (n, 2), lie in the frame: x and y along its own axes from pixel [0, 0], A, shape (n, 2)."""
         (cx, cy), (ox, oy) = self.centre_angstrom, self.origin_angstrom
         x, y = np.asarray(points)[:, 0] - cx, np.asarray(points)[:, 1] - cy
         cos, sin = math.cos(self.rotation_rad), math.sin(self.rotation_rad)

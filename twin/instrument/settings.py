@@ -120,7 +120,10 @@ class PotentialSlices:
 
     def __post_init__(self) -> None:
         """Check the numbers and freeze them."""
-        array, z = np.array(self.array, dtype=np.float32), np.array(self.z_angstrom, dtype=float)
+        try:
+            array, z = np.array(self.array, dtype=np.float32), np.array(self.z_angstrom, dtype=float)
+        except (TypeError, ValueError):
+            array, z = np.empty(0), np.empty(0)
         if array.ndim != 3 or z.shape != array.shape[:1] or not len(z):
             message = f"A potential of shape {array.shape} with {z.size} depths does not fit. Give (n, ny, nx) and n depths."
             raise SettingsError(message)

@@ -19,8 +19,8 @@ SPECIMEN_STREAM = 0
 def positions(request: Request, configuration: int) -> np.ndarray:
     """Return the atoms' places (x, y, z), A, shape (n, 3), in one frozen-phonon configuration: the same for every number of configurations."""
     sample = request.sample
-    assert not isinstance(sample, PotentialSlices)  # noqa: S101 - callers ask samples only
-    if sample.thermal_sigma_angstrom is None or request.phonons in ("damped", "static"):
+    assert not isinstance(sample, PotentialSlices)  # callers ask samples only
+    if sample.thermal_sigma_angstrom is None or request.thermal_motion != "frozen":
         return sample.positions_angstrom
     stream = np.random.SeedSequence(request.seed, spawn_key=(SPECIMEN_STREAM, configuration))
     rng = np.random.Generator(np.random.Philox(stream))

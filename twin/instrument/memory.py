@@ -1,0 +1,96 @@
+"""How much memory a simulation takes at its peak, and whether the machine has it."""
+
+import math
+from collections.abc import Sequence
+
+import psutil
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument.detectors import Detector
+from stemtwin.twin.physics.engine import probes
+from stemtwin.twin.physics.engine.multislice import working_memory
+from stemtwin.twin.physics.grids import Grid
+
+SHARE = 0.8
+"""Share of the machine's free memory that a simulation may take."""
+KERNELS = 60 * 2**20
+"""Compiled kernels and the libraries that they bring, bytes."""
+ABTEM_BATCH = 32
+"""Diffraction patterns that the abTEM engine holds at once."""
+ABTEM = 150 * 2**20
+"""abTEM and what it imports, bytes."""
+
+
+def of_specimen(grid: Grid, slices: int, oversampling: int, configurations: int) -> int:
+    """Return the peak of making transmission functions, bytes, while those of the configuration before are still there."""
+    area = math.prod(grid.shape)
+    return min(configurations, 2) * slices * area * 8 + 24 * area * oversampling**2 + working_memory(grid)
+
+
+def of_operator(grid: Grid, beams: Sequence[int], channels: int, seen: tuple[float, float], configurations: int) -> int:
+    """Return the peak of building an imaging operator, bytes, without the specimen.
+
+    Parameters
+    ----------
+    grid : Grid
+        The wave's grid.
+    beams : sequence of int
+        Plane waves of each block.
+    channels : int
+        Detector channels.
+    seen : tuple of float
+        Reciprocal pixels that all detectors together see, and those that one sees at most.
+    configurations : int
+        Frozen-phonon configurations.
+    """
+    area, most = math.prod(grid.shape), max(beams)
+    pairs = [n * (n + 1) // 2 for n in beams]
+    waves = most * (seen[0] + 2 * seen[1]) * 8  # exit amplitudes of one block, and weighted ones with their conjugates
+    kept = sum(pairs) * (8 + 8 * channels * (1 if configurations == 1 else 2))
+    listing = max(pairs) * 90  # pairs are sorted as 64-bit integers
+    gram = waves + most**2 * 16 + max(pairs) * (8 * channels + 40) + area * (4 * channels + 60)
+    return int(kept + max(listing, gram, sum(pairs) * 8 * channels))
+
+
+def of_probes(grid: Grid, beams: Sequence[int], channels: int, points: int, *, antialias: bool) -> int:
+    """Return the peak of multislice with single probes, bytes, without the specimen; ``points`` counts shifted ones too."""
+    most, batch = max(beams), min(points, probes.BATCH)
+    return most * (64 * batch + (40 * most if antialias else 0)) + math.prod(grid.shape) * (8 * channels + 60) + points * (channels * 24 + 32)
+
+
+def seen_pixels(detectors: Sequence[Detector], grid: Grid, wavelength: float) -> tuple[float, float]:
+    """Return how many reciprocal pixels all detectors together see, and how many one channel sees at most."""
+    scale = math.pi * (1e-3 / wavelength) ** 2 * math.prod(grid.extent)
+    rings = sorted((d.inner_mrad, d.outer_mrad) for d in detectors)
+    together, edge = 0.0, 0.0
+    for inner, outer in rings:
+        together += max(outer**2 - max(inner, edge) ** 2, 0)
+        edge = max(edge, outer)
+    most = max((d.outer_mrad**2 - d.inner_mrad**2) / d.channels for d in detectors)
+    return scale * together, scale * most
+
+
+def of_abtem(grid: Grid, channels: int, points: int) -> int:
+    """Return the peak of the abTEM engine, bytes, without the specimen."""
+    return ABTEM + math.prod(grid.shape) * (40 * min(points, ABTEM_BATCH) + 8 * channels + 60) + points * (channels * 16 + 32)
+
+
+def program() -> int:
+    """Return the memory of the running program itself, bytes."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def fits(needed: int) -> bool:
+    """Return whether a peak, bytes, the program itself included, fits the machine."""
+    return needed <= SHARE * (psutil.virtual_memory().available + program())
+
+
+def check(needed: int) -> None:
+    """Raise SettingsError where a peak, bytes, the program itself included, does not fit the machine."""
+    if not fits(needed):
+        free = psutil.virtual_memory().available + program()
+        message = (
+            f"This needs about {needed / 2**30:.1f} GiB of memory; {SHARE:.0%} of what is free are {SHARE * free / 2**30:.1f} GiB. "
+            "Use a smaller cell, a coarser grid, a smaller convergence or fewer points."
+        )
+        raise SettingsError(message)

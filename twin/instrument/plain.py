@@ -1,0 +1,140 @@
+"""Settings as plain values (dicts, lists, numbers, strings), for files and attributes, and back."""
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from stemtwin.twin.errors import SettingsError, StemtwinError
+from stemtwin.twin.instrument.detectors import AnnularDetector, Detector, SegmentedDetector
+from stemtwin.twin.instrument.scan import PathScan, RasterScan, Scan
+from stemtwin.twin.instrument.settings import Beam, PotentialSlices
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.samples.sample import Sample
+
+ARRAYS = ("numbers", "positions_angstrom", "size_angstrom", "thermal_sigma_angstrom", "notes")
+"""Fields of a sample that are arrays or tuples."""
+
+
+def beam_to_dict(beam: Beam) -> dict[str, Any]:
+    """Return a beam as plain values; aberrations that are zero are left out."""
+    out = {item.name: getattr(beam, item.name) for item in fields(beam) if item.name != "aberrations"}
+    return out | {"aberrations": {name: value for name, value in asdict(beam.aberrations).items() if value}}
+
+
+def beam_from_dict(data: object) -> Beam:
+    """Return the beam that :func:`beam_to_dict` wrote."""
+    given = _mapping("beam", data)
+    return _make(Beam, {**given, "aberrations": _make(Aberrations, _mapping("aberrations", given.get("aberrations", {})))})
+
+
+def detector_to_dict(detector: Detector) -> dict[str, Any]:
+    """Return a detector as plain values."""
+    return {"kind": "annular" if isinstance(detector, AnnularDetector) else "segmented", **asdict(detector)}
+
+
+def detector_from_dict(data: object) -> Detector:
+    """Return the detector that :func:`detector_to_dict` wrote."""
+    return _by_kind("detector", data, {"annular": AnnularDetector, "segmented": SegmentedDetector})
+
+
+def scan_to_dict(scan: Scan) -> dict[str, Any]:
+    """Return a scan as plain values."""
+    if isinstance(scan, PathScan):
+        return {"kind": "path", "positions_angstrom": scan.positions_angstrom.tolist()}
+    return {"kind": "raster", **{name: list(value) if isinstance(value, tuple) else value for name, value in asdict(scan).items()}}
+
+
+def scan_from_dict(data: object) -> Scan:
+    """Return the scan that :func:`scan_to_dict` wrote."""
+    return _by_kind("scan", data, {"raster": RasterScan, "path": PathScan})
+
+
+def sample_to_dict(sample: Sample | PotentialSlices) -> dict[str, Any]:
+    """Return a sample by its recipe, or by its arrays where the recipe does not make this very sample (it was changed, or its file is gone)."""
+    if isinstance(sample, PotentialSlices):
+        return {
+            "kind": "potential",
+            "array": sample.array.tolist(),
+            "sampling_angstrom": list(sample.sampling_angstrom),
+            "z_angstrom": sample.z_angstrom.tolist(),
+        }
+    if _made_by_recipe(sample):
+        recipe = {name: value for name, value in json.loads(sample.recipe).items() if value is not None}
+        return {**recipe, "digest": sample.digest}
+    out: dict[str, Any] = {"kind": "arrays"}
+    for item in fields(sample):
+        value = getattr(sample, item.name)
+        if item.name != "recipe" and value is not None:
+            out[item.name] = [v.tolist() if hasattr(v, "tolist") else v for v in value] if item.name in ARRAYS else value
+    return out
+
+
+def sample_from_dict(data: object) -> Sample | PotentialSlices:
+    """Return the sample that :func:`sample_to_dict` wrote; files are read and library samples built again.
+
+    Raises
+    ------
+    SettingsError
+        The values make no sample, or another one than at the time of writing.
+    StructureFileError
+        The file that it came from is gone or has changed.
+    """
+    given = dict(_mapping("sample", data))
+    if given.get("kind") in ("potential", "arrays"):
+        return _by_kind("sample", given, {"potential": PotentialSlices, "arrays": Sample})
+    digest = given.pop("digest", None)
+    try:
+        sample = _from_recipe(json.dumps(given))
+    except TypeError as error:
+        message = f"This sample cannot be made of {', '.join(given)}: {error}."
+        raise SettingsError(message) from None
+    if digest is not None and sample.digest != digest:
+        message = (
+            f"The sample {sample.name!r} is not what it was when this was written (digest {sample.digest[:12]}, written {str(digest)[:12]}). "
+            "Use the version of stemtwin that wrote it, or remove the digest to take the sample as it is now."
+        )
+        raise SettingsError(message)
+    return sample
+
+
+def _made_by_recipe(sample: Sample) -> bool:
+    if not sample.recipe:
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # whatever there is to say was said when the sample was made
+            return _from_recipe(sample.recipe).digest == sample.digest
+    except StemtwinError:
+        return False
+
+
+def _from_recipe(recipe: str) -> Sample:
+    from stemtwin.twin.samples.readers import sample_from_recipe  # readers are slow to import
+
+    return sample_from_recipe(recipe)
+
+
+def _mapping(name: str, data: object) -> Mapping[str, Any]:
+    if not isinstance(data, Mapping):
+        message = f"{name}={data!r} is not a table of settings. Give names and values."
+        raise SettingsError(message)
+    return data
+
+
+def _by_kind(name: str, data: object, kinds: Mapping[str, type]) -> Any:
+    given = dict(_mapping(name, data))
+    kind = given.pop("kind", next(iter(kinds)))
+    if kind not in kinds:
+        message = f"kind={kind!r} of a {name} is not known. Use one of {', '.join(kinds)}."
+        raise SettingsError(message)
+    return _make(kinds[kind], given)
+
+
+def _make(kind: type, data: Mapping[str, Any]) -> Any:
+    try:
+        return kind(**data)
+    except TypeError as error:
+        message = f"{kind.__name__} cannot be made of {', '.join(data)}: {error}."
+        raise SettingsError(message) from None

@@ -1,0 +1,107 @@
+"""Signals as xarray Datasets: coordinates in A, and everything that made them in attributes that files can hold."""
+
+import json
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stemtwin.twin.instrument import plain
+from stemtwin.twin.instrument.plan import Plan
+from stemtwin.twin.instrument.request import Request
+from stemtwin.twin.instrument.scan import PathScan, Scan
+from stemtwin.twin.instrument.settings import PotentialSlices
+
+ENGINE_ERRORS = {
+    "operator": "the same as multislice but for rounding (1e-5)",
+    "multislice": "reference",
+    "abtem": "the other solver; places atoms by bilinear interpolation",
+}
+LENGTH = {"units": "angstrom"}
+
+
+def to_dataset(request: Request, plan: Plan, values: np.ndarray, error: np.ndarray) -> xr.Dataset:
+    """Return signals of all channels, shape (channels, ...) like the scan, with their relative standard errors, (channels,), as a Dataset."""
+    signal = {"units": "1", "long_name": "fraction of the incident beam"}
+    return xr.Dataset(variables(request, plan, values.astype(np.float32), error, signal), coordinates(request.scan), describe(request, plan))
+
+
+def variables(request: Request, plan: Plan, values: np.ndarray, error: np.ndarray, attrs: dict[str, Any]) -> dict[str, Any]:
+    """Return a variable per detector of values, shape (channels, ...) or (frames, channels, ...) where they have one dimension more than the scan."""
+    frame = ("frame",) if values.ndim > 1 + len(request.scan.shape) else ()
+    values = values if frame else values[None]
+    out, channel = {}, 0
+    for detector in plan.detectors:
+        part = values[:, channel : channel + detector.channels]
+        here = {**attrs, "inner_mrad": detector.inner_mrad, "outer_mrad": detector.outer_mrad}
+        worst = error[channel : channel + detector.channels].max()
+        if np.isfinite(worst):
+            here["relative_standard_error"] = float(worst)
+        segment = ("segment",) if detector.channels > 1 else ()
+        part = part if segment else part[:, 0]
+        out[detector.name] = ((*frame, *segment, *dimensions(request.scan)), part if frame else part[0], here)
+        channel += detector.channels
+    return out
+
+
+def dimensions(scan: Scan) -> tuple[str, ...]:
+    """Return the names of a scan's dimensions."""
+    return ("point",) if isinstance(scan, PathScan) else ("y", "x")
+
+
+def coordinates(scan: Scan) -> dict[str, Any]:
+    """Return the coordinates (A) of a scan: the frame's own y and x, or x and y of each point."""
+    if isinstance(scan, PathScan):
+        at = scan.positions()
+        return {"x": ("point", at[:, 0], LENGTH), "y": ("point", at[:, 1], LENGTH)}
+    (dy, dx), (ox, oy) = scan.pitch_angstrom, scan.origin_angstrom
+    return {"y": ("y", oy + dy * np.arange(scan.shape[0]), LENGTH), "x": ("x", ox + dx * np.arange(scan.shape[1]), LENGTH)}
+
+
+def describe(request: Request, plan: Plan) -> dict[str, Any]:
+    """Return the attributes of a result: strings and numbers only."""
+    settings = {
+        "beam": plain.beam_to_dict(request.beam),
+        **visible_settings(request, plan),
+        "seed": request.seed,
+        "grid": plan.grid.shape,
+        "sampling_angstrom": plan.grid.sampling,
+        "planes_angstrom": [round(float(z), 6) for z in plan.slices.planes],
+        "blocks": plan.blocks,
+    }
+    return {
+        "title": "simulated STEM signals",
+        **visible(request, plan),
+        "engine_error": ENGINE_ERRORS[plan.engine],
+        "thickness_angstrom": float(plan.thickness),
+        "notes": "; ".join(plan.notes),
+        "stemtwin_settings": json.dumps(settings),
+    }
+
+
+def visible(request: Request, plan: Plan) -> dict[str, Any]:
+    """Return the attributes that an operator of the instrument may see: nothing of the specimen's structure or the true state of the optics."""
+    from stemtwin import __version__  # the front door knows the version
+
+    return {
+        "stemtwin_version": __version__,
+        "engine": plan.engine,
+        "sample": "potential" if isinstance(request.sample, PotentialSlices) else request.sample.name,
+        "energy_ev": request.beam.energy_ev,
+        "semiangle_mrad": request.beam.semiangle_mrad,
+    }
+
+
+def visible_settings(request: Request, plan: Plan) -> dict[str, Any]:
+    """Return the settings that an operator of the instrument may see."""
+    scan = {"kind": "path", "points": request.scan.shape[0]} if isinstance(request.scan, PathScan) else plain.scan_to_dict(request.scan)
+    return {
+        "scan": scan,
+        "detectors": [plain.detector_to_dict(d) for d in plan.detectors],
+        "engine": plan.engine,
+        "phonons": request.phonons,
+        "configurations": plan.configurations,
+        "parametrization": request.parametrization,
+        "antialias": request.antialias,
+        "oversampling": request.oversampling,
+    }
