@@ -7,6 +7,7 @@ the natural order in the middle, so:
 - no data is ever permuted: the factor of the middle is looked up where it belongs;
 - the last stage down, the product and the first stage up run on a handful of points in registers (`_middle`);
 - everything between the first and the last stage runs on one sub-block after the other, which stays in the nearest cache;
+- the first radix is small and eights come second: the widely spread points of a first stage of eight fight for the same places of the cache;
 - the first stage reads from where the wave lies and the last one writes there, through tables of places: columns, rows, gaps.
 
 Only the forward direction exists. The inverse transform of a line is the forward one of the line with real and imaginary parts exchanged, exchanged
@@ -60,7 +61,6 @@ class Plan(NamedTuple):
     twiddles: np.ndarray
 
 
-_RADICES: tuple[int, ...] = (5, 3, 4, 2, 8)
 _HALF = np.float32(0.5)
 _ROOT_HALF = np.float32(math.sqrt(0.5))
 _SIN3 = np.float32(math.sqrt(0.75))
@@ -71,13 +71,15 @@ _SIN5, _SIN5B = np.float32(math.sin(2 * math.pi / 5)), np.float32(math.sin(4 * m
 def factors(n: int) -> tuple[int, ...]:
     """Return the radices in which a line of ``n`` points is transformed, first stage first (1 stands for a stage that only copies).
 
+    The order is the fastest of all that were measured for 25 lengths from 64 to 1024, or within 3 % of it.
+
     Raises
     ------
     SamplingError
         ``n`` has a prime factor other than 2, 3 and 5.
     """
-    rest, radices = n, []
-    for radix in (5, 3):
+    rest, radices = max(n, 1), []
+    for radix in (3, 5):
         while rest % radix == 0:
             rest //= radix
             radices.append(radix)
@@ -85,10 +87,13 @@ def factors(n: int) -> tuple[int, ...]:
     if n < 2 or rest != 1 << twos:
         message = f"A grid side of {n} points cannot be transformed: only factors 2, 3 and 5 can. Use {fast_length(n)} points."
         raise SamplingError(message)
-    eights = max(e for e in range(twos // 3 + 1) if twos - 3 * e != 1 or e == 0)
+    eights = {0: twos, 1: max(0, twos - 4), 2: twos - 2}[twos % 3] // 3
+    if eights > 2 and 3 * eights == twos and not radices:
+        eights -= 2  # a line of nothing but eights would begin with one: 512 = 4 8 4 4
     fours, two = divmod(twos - 3 * eights, 2)
-    radices += [2] * two + [4] * fours + [8] * eights
-    return tuple(radices) if len(radices) > 1 else (1, *radices)
+    first, *others = sorted([2] * two + radices + [4] * fours) or [8]
+    eights -= first == 8
+    return (first, *[8] * eights, *others) if eights or others else (1, first)
 
 
 @functools.lru_cache(maxsize=64)
@@ -166,14 +171,14 @@ def _make_stages(radix, dft):
     """Return the five loops of one radix: enter, down, middle, up, leave."""
     twiddles = radix - 1
 
-    @part
+    @inlined
     def enter(wave, base, reads, line, m, factors):
         """First stage down, from the wave to the line."""
         for p in range(m):
             points = dft(gather_points(wave, base, reads, p, m, radix))
             store_points(line, p * POINT, m * POINT, twiddled(points, factors, p * twiddles))
 
-    @part
+    @inlined
     def down(line, start, m, blocks, factors, first):
         """Inner stage down, on ``blocks`` neighbouring blocks of ``radix m`` points."""
         for block in range(blocks):
@@ -182,14 +187,14 @@ def _make_stages(radix, dft):
                 points = dft(load_points(line, at + p * POINT, m * POINT, radix))
                 store_points(line, at + p * POINT, m * POINT, twiddled(points, factors, first + p * twiddles))
 
-    @part
+    @inlined
     def middle(line, place, blocks, order, table, offset, step):
         """Last stage down, times the factors, first stage up, on ``blocks`` neighbouring blocks of ``radix`` points."""
         for block in range(place, place + blocks * radix, radix):
             points = dft(load_points(line, block * POINT, POINT, radix))
             store_points(line, block * POINT, POINT, dft(swapped_times(points, table, offset + order[block], step)))
 
-    @part
+    @inlined
     def up(line, start, m, blocks, factors, first):
         """Inner stage up, on ``blocks`` neighbouring blocks of ``radix m`` points."""
         for block in range(blocks):
@@ -198,7 +203,7 @@ def _make_stages(radix, dft):
                 points = twiddled(load_points(line, at + p * POINT, m * POINT, radix), factors, first + p * twiddles)
                 store_points(line, at + p * POINT, m * POINT, dft(points))
 
-    @part
+    @inlined
     def leave(line, m, factors, wave, base, writes):
         """Last stage up, from the line to the wave."""
         for p in range(m):
@@ -216,7 +221,7 @@ _enter5, _down5, _middle5, _up5, _leave5 = _make_stages(5, _dft5)
 _enter8, _down8, _middle8, _up8, _leave8 = _make_stages(8, _dft8)
 
 
-@part
+@inlined
 def _enter(wave, base, reads, line, stages, twiddles):
     radix, m = stages[0, 0], stages[0, 1] // stages[0, 0]
     if radix == 8:
@@ -233,7 +238,7 @@ def _enter(wave, base, reads, line, stages, twiddles):
         _enter1(wave, base, reads, line, m, twiddles)
 
 
-@part
+@inlined
 def _leave(line, stages, twiddles, wave, base, writes):
     radix, m = stages[0, 0], stages[0, 1] // stages[0, 0]
     if radix == 8:
@@ -250,7 +255,7 @@ def _leave(line, stages, twiddles, wave, base, writes):
         _leave1(line, m, twiddles, wave, base, writes)
 
 
-@part
+@inlined
 def _down(line, start, stages, s, twiddles):
     radix, m, blocks, first = stages[s, 0], stages[s, 1] // stages[s, 0], stages[s, 2], stages[s, 3]
     if radix == 8:
@@ -265,7 +270,7 @@ def _down(line, start, stages, s, twiddles):
         _down2(line, start, m, blocks, twiddles, first)
 
 
-@part
+@inlined
 def _up(line, start, stages, s, twiddles):
     radix, m, blocks, first = stages[s, 0], stages[s, 1] // stages[s, 0], stages[s, 2], stages[s, 3]
     if radix == 8:
@@ -280,7 +285,7 @@ def _up(line, start, stages, s, twiddles):
         _up2(line, start, m, blocks, twiddles, first)
 
 
-@part
+@inlined
 def _middle(line, place, stages, order, table, offset):
     radix, blocks = stages[-1, 0], stages[-1, 2]
     step = stages[0, 1] // radix

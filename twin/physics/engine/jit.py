@@ -32,6 +32,10 @@ def cache_folder() -> Path:
     return Path(os.environ.get("STEMTWIN_CACHE_DIR") or user_cache_dir("stemtwin", appauthor=False))
 
 
+_DAMAGE = (OSError, EOFError, pickle.UnpicklingError, ValueError, TypeError, AttributeError, KeyError, IndexError, ImportError)
+"""What reading a file raises that was cut short or that something else wrote."""
+
+
 @functools.cache
 def sources_digest() -> str:
     """Return the hash of the engine's sources, the compiler's version and this CPU, 16 hex digits."""
@@ -54,7 +58,7 @@ class _Locator(caching._CacheLocator):
         return str(cache_folder() / "kernels" / sources_digest())
 
     def get_source_stamp(self) -> str:
-        return sources_digest()
+        return sources_digest() + hashlib.sha256(Path(self._py_file).read_bytes()).hexdigest()
 
     def get_disambiguator(self) -> str:
         return str(self._line)
@@ -89,13 +93,13 @@ class _KernelCache(caching._Cache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             return self._files.load_overload(sig, target_context)
-        except (OSError, EOFError, pickle.UnpicklingError, ValueError, TypeError, AttributeError, KeyError, IndexError, ImportError):
+        except _DAMAGE:
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
             self._files.save_overload(sig, data)
-        except (OSError, EOFError, pickle.UnpicklingError, ValueError, TypeError, AttributeError, KeyError, IndexError):
+        except _DAMAGE:
             self._start_again(sig, data)
 
     def _start_again(self, sig: Any, data: Any) -> None:
