@@ -13,7 +13,7 @@ from stemtwin.benchmarks.atoms import Detections
 
 FWHM_ANGSTROM = (0.6, 0.75, 0.95, 1.2)  # width of a column in the image: probe, source and thermal motion together
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
-NOISE_SIGMAS = 5.0  # a peak stands this far above the noise of the filtered background
+NOISE_SIGMAS = 3.0  # a peak stands this far above the noise of the filtered background
 RELATIVE = 0.2  # and at least this high against the strong peaks
 SAME_ANGSTROM = 0.35  # two refined peaks nearer than this are one
 
@@ -22,7 +22,7 @@ class LaplacianOfGaussian:
     """Peaks of the scale-normalised Laplacian of Gaussian, each refined by a two-dimensional Gaussian fit.
 
     The scale is that of 0.6 to 1.2 A (the width of a column in a corrected instrument) whose strongest peaks stand highest above the counting
-    noise. The threshold is five standard deviations of that noise, which Poisson statistics give from the mean count, or a fifth of the height of the
+    noise. The threshold is three standard deviations of that noise, which Poisson statistics give from the mean count, or a fifth of the height of the
     strong peaks, whichever is higher.
     """
 
