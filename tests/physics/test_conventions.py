@@ -290,7 +290,7 @@ def test_tilt_is_minus_abtems():
     """AbTEM's beam tilt is minus our specimen tilt, in mrad."""
     import abtem
 
-    grid, tilt = Grid(shape=(64, 80), extent=(8.0, 10.0)), (0.006, -0.009)
+    grid, tilt = Grid(shape=(64, 80), extent=(8.0, 10.0)), (0.012, -0.018)
     at, numbers = twins.atoms(np.random.default_rng(4), 6, grid.extent, 30.0)
     z = np.array([1.0, 9.0, 20.0])
     v = np.array([pot.projected_potential(at[i::3], numbers[i::3], grid) for i in range(3)])
