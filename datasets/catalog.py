@@ -74,8 +74,9 @@ def _read(paths: "list[Path]", form: str, card: Card) -> Any:
     if form == "numpy":
         return storage.to_numpy(table, card)
     import datasets as hf
+    from datasets.table import InMemoryTable
 
-    return hf.Dataset(hf.table.InMemoryTable(table))
+    return hf.Dataset(InMemoryTable(table))
 
 
 def inputs(data: Any, name: str, *, version: str) -> Any:

@@ -80,7 +80,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        message = f"{folder} holds no dataset: it has no {MANIFEST}. Give the folder of a finished build."
+        message = f"{folder} holds no dataset: it has no {MANIFEST}. Give the folder of a finished build, or make one with 'stemtwin data build'."
         raise DatasetError(message)
     return parse_manifest(path.read_bytes(), str(path))
 

@@ -114,8 +114,6 @@ def to_numpy(table: "pa.Table", card: Card) -> dict[str, np.ndarray]:
 
 def _array(values: Any, column: Column) -> np.ndarray:
     """Return one Arrow column as an array."""
-    import pyarrow.compute as pc
-
     if column.shape:
         flat = values.storage
         for _ in column.shape:
@@ -123,7 +121,7 @@ def _array(values: Any, column: Column) -> np.ndarray:
         return flat.to_numpy(zero_copy_only=False).reshape(len(values), *column.shape)
     if not column.ragged:
         return np.asarray(values.to_pylist(), dtype=_dtype(column)).reshape(len(values))
-    lengths = np.asarray(pc.list_value_length(values).to_pylist(), dtype=int)
+    lengths = np.diff(values.offsets.to_numpy())
     flat = np.asarray(values.flatten().to_pylist(), dtype=_dtype(column))
     padded = np.full((len(lengths), lengths.max(initial=0)), PADDING[column.dtype], dtype=flat.dtype)
     padded[np.arange(padded.shape[1]) < lengths[:, None]] = flat
