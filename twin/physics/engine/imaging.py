@@ -388,25 +388,28 @@ def _gram(stack: SliceStack, detector: np.ndarray, part: Block) -> tuple[np.ndar
     pairs = np.empty((len(detector), 2, part.first.size), np.float32)
     diagonal = np.empty((len(detector), beams.size))
     double = np.where(np.arange(part.first.size) < part.starts[1], 1, 2).astype(np.float32)
+    low, high = np.minimum(part.first, part.second), np.maximum(part.first, part.second)
+    sign = np.where(part.first > part.second, -1, 1).astype(np.float32)  # M is Hermitian: only its upper triangle is multiplied out
     for channel, weight in enumerate(flat):
         inside = np.flatnonzero(weight[seen])
-        right = waves[:, inside]
-        right *= np.sqrt(weight[seen][inside])
-        left = right.conj()
-        matrix = np.empty((beams.size, beams.size), np.complex64)
-        _multiply(left, right.T, matrix)
-        chosen = matrix[part.first, part.second] * double
-        pairs[channel] = chosen.real, chosen.imag
+        scattered = waves if len(flat) == 1 else waves[:, inside]
+        scattered *= np.sqrt(weight[seen][inside])
+        matrix = _upper_gram(scattered)
+        chosen = matrix[low, high] * double
+        pairs[channel] = chosen.real, sign * chosen.imag
         diagonal[channel] = matrix.diagonal().real
     return pairs, diagonal
 
 
-def _multiply(left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
-    """Multiply two matrices in panels of rows, each by BLAS on one thread: the same bits for any number of threads."""
+def _upper_gram(scattered: np.ndarray) -> np.ndarray:
+    """Return conj(S) S^T of rows S_k, its upper triangle at least; panels of rows, each by BLAS on one thread: the same bits for any number of threads."""
+    matrix = np.zeros((len(scattered), len(scattered)), np.complex64)
 
     def work(starts: Iterator[int]) -> None:
         for start in starts:
-            np.matmul(left[start : start + PANEL], right, out=out[start : start + PANEL])
+            panel = slice(start, start + PANEL)
+            np.matmul(scattered[panel].conj(), scattered[start:].T, out=matrix[panel, start:])
 
     with threadpool_limits(1, user_api="blas"):
-        threads.spread(work, range(0, len(left), PANEL))
+        threads.spread(work, range(0, len(scattered), PANEL))
+    return matrix
