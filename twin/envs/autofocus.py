@@ -10,6 +10,7 @@ import numpy as np
 
 from stemtwin.twin.envs import rewards
 from stemtwin.twin.envs.task import StemEnv
+from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument import checks, operators, simulate
 from stemtwin.twin.instrument.plan import LEAST_WINDOW, WINDOW_MARGIN, Plan, make_plan
 from stemtwin.twin.instrument.profiles import PROFILES
@@ -31,8 +32,10 @@ START_C12 = (0.0, 100.0)
 GOAL = 20.0
 """abs(C10) and abs(C12) below which a frame counts as focused, A."""
 FRAMES_IN_FOCUS = 2
-CELLS = {"mos2-1h": (11.0, 9.5), "graphene": (8.5, 7.4), "au-001": (8.2, 8.2), "srtio3-001": (7.81, 7.81), "si-110": (7.7, 10.9)}
+CELLS = {"mos2-1h": (5.47, 9.48), "graphene": (8.52, 7.38), "au-001": (8.16, 8.16), "srtio3-001": (7.81, 7.81), "si-110": (7.68, 5.43)}
 """Cells (y, x), A, for perfect crystals: their mean image repeats with the lattice, and small cells are built faster."""
+MOST_ELECTRONS = 60_000
+"""Electrons at one point, so that a frame of uint16 cannot overflow: not even Poisson noise lifts a whole beam of these above 65535."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,8 +82,8 @@ class Autofocus:
     Action space
         ``Box(-1, 1, (3,))``: changes of C10, C12a, C12b by at most 100, 50, 50 A. Knobs stop 200, 120, 120 A from where they started.
     Observation space
-        ``image`` uint16 (128, 128): detected electrons. ``knobs`` float32 (3,): C10, C12a, C12b in A, relative to the start. ``budget`` float32 (2,): shares
-        of the frames and of the dose that are left.
+        ``image`` uint16 (128, 128): detected electrons. ``knobs`` float32 (3,): C10, C12a, C12b in A, relative to the start. ``budget`` float32 (2,):
+        shares of the frames and of the dose that are left.
     Reward
         Strehl ratio of (C10, C12) after the action, in [0, 1]. It knows the truth: for training, not for scoring.
     Starting state
@@ -130,8 +133,16 @@ class Autofocus:
         checks.number("current_pa", self.current_pa, "pA", above=0, high=profile.max_current_pa)
         checks.number("dwell_time_us", self.dwell_time_us, "us", above=0, high=profile.max_dwell_time_us)
         checks.number("field_of_view_angstrom", self.field_of_view_angstrom, "A", low=4, high=64)
-        checks.number("dose_budget_e_per_angstrom2", self.dose_budget_e_per_angstrom2, "e-/A^2", above=0)
         checks.whole("max_frames", self.max_frames, low=2)
+        if self.incident > MOST_ELECTRONS:
+            message = (
+                f"current_pa={self.current_pa:g} for dwell_time_us={self.dwell_time_us:g} are {self.incident:.0f} electrons at each point, but "
+                f"frames of uint16 hold {MOST_ELECTRONS}. Use less of one of them."
+            )
+            raise SettingsError(message)
+        least = 2 * self.dose_per_frame
+        repair = f"Two frames of {self.dose_per_frame:.3g} e-/A^2 are the least."
+        checks.number("dose_budget_e_per_angstrom2", self.dose_budget_e_per_angstrom2, "e-/A^2", low=least, repair=repair)
 
     @property
     def action_space(self) -> gym.spaces.Box:
@@ -160,15 +171,17 @@ class Autofocus:
         """e-/A^2."""
         return self.incident * math.prod(SHAPE) / self.field_of_view_angstrom**2
 
+    def prepare(self) -> None:
+        """Build the imaging operator (seconds), unless the process holds it: processes forked from this one share it."""
+        operators.operator_for(*_prepared(self))
+
     def initial(self, rng: np.random.Generator) -> Focus:
         """Draw where focus is and where the field lies, and take the first frame."""
         c10 = rng.uniform(*START_C10) * rng.choice([-1.0, 1.0])
         c12, azimuth = rng.uniform(*START_C12), rng.uniform(0, 2 * np.pi)
         start = np.array([c10, c12 * np.cos(azimuth), c12 * np.sin(azimuth)])
         origin = (float(rng.uniform(0, 100)), float(rng.uniform(0, 100)))
-        empty = Focus(
-            start=start, knobs=np.zeros(3), origin=origin, image=np.zeros(SHAPE, np.uint16), frames=0, moves=0, in_focus=0, dose=0.0
-        )
+        empty = Focus(start=start, knobs=np.zeros(3), origin=origin, image=np.zeros(SHAPE, np.uint16), frames=0, moves=0, in_focus=0, dose=0.0)
         return self._frame(empty, rng)
 
     def transition(self, state: Focus, action: np.ndarray, rng: np.random.Generator) -> Focus:
@@ -178,7 +191,7 @@ class Autofocus:
 
     def _frame(self, state: Focus, rng: np.random.Generator) -> Focus:
         signal = self.expected_image(state.true, state.origin)
-        counts = np.minimum(noise.count_electrons(signal, self.incident, rng), 65535).astype(np.uint16)
+        counts = noise.count_electrons(signal, self.incident, rng).astype(np.uint16)
         c10, c12 = abs(state.true[0]), math.hypot(*state.true[1:])
         focused = state.in_focus + 1 if c10 < GOAL and c12 < GOAL else 0
         return replace(state, image=counts, frames=state.frames + 1, dose=state.dose + self.dose_per_frame, in_focus=focused)
@@ -186,9 +199,10 @@ class Autofocus:
     def expected_image(self, true: np.ndarray, origin: tuple[float, float]) -> np.ndarray:
         """Return the noiseless HAADF image, as a fraction of the beam, for true C10, C12a, C12b (A) and an origin (x, y), A."""
         base, plan = _prepared(self)
+        operator = operators.operator_for(base, plan)
         state = optics.add(base.beam.aberrations, Aberrations.from_cartesian(C10=true[0], C12a=true[1], C12b=true[2]))
         request = replace(base, beam=replace(base.beam, aberrations=state), scan=replace(base.scan, origin_angstrom=origin))
-        return simulate.operator_signals(operators.operator_for(base, plan), request)[0]
+        return simulate.operator_signals(operator, request)[0]
 
     def observe(self, state: Focus) -> dict[str, np.ndarray]:
         """Return image, knobs and budget."""
@@ -242,8 +256,8 @@ def _prepared(task: Autofocus) -> tuple[Request, Plan]:
         energy_ev=profile.energy_ev,
         semiangle_mrad=task.semiangle_mrad,
         aberrations=profile.residual,
-        source_size_angstrom=profile.source_size_angstrom(task.current_pa, task.semiangle_mrad),
-        focal_spread_angstrom=profile.focal_spread_angstrom,
+        source_size_angstrom=profile.source_size_angstrom(task.current_pa, task.semiangle_mrad, profile.energy_ev),
+        focal_spread_angstrom=profile.focal_spread_angstrom(profile.energy_ev),
     )
     scan = RasterScan(shape=SHAPE, field_of_view_angstrom=(task.field_of_view_angstrom, task.field_of_view_angstrom))
     phonons: Any = task.phonons if specimen.thermal_sigma_angstrom is not None else "static"
@@ -255,4 +269,10 @@ def _prepared(task: Autofocus) -> tuple[Request, Plan]:
 
 def make(render_mode: str | None = None, **settings: Any) -> StemEnv:
     """Return the environment ``stemtwin/Autofocus-v1``; settings are those of :class:`Autofocus`."""
-    return StemEnv(Autofocus(**settings), render_mode=render_mode)
+    try:
+        task = Autofocus(**settings)
+    except TypeError as error:
+        message = f"{str(error).removeprefix('Autofocus.__init__() ')}: no setting of this environment. See stemtwin.twin.envs.autofocus.Autofocus."
+        raise SettingsError(message) from None
+    task.prepare()
+    return StemEnv(task, render_mode=render_mode)

@@ -5,7 +5,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import gymnasium as gym
 import numpy as np
 
-from stemtwin.twin.errors import InstrumentError
+from stemtwin.twin.errors import InstrumentError, SettingsError
 
 State = TypeVar("State")
 
@@ -13,8 +13,15 @@ State = TypeVar("State")
 class Task(Protocol[State]):
     """A task as pure functions of a frozen state: nothing is remembered but what the state holds, nothing is random but what ``rng`` draws."""
 
-    observation_space: gym.Space
-    action_space: gym.Space
+    @property
+    def observation_space(self) -> gym.Space:
+        """What the agent may see."""
+        ...
+
+    @property
+    def action_space(self) -> gym.Space:
+        """What the agent may do."""
+        ...
 
     def initial(self, rng: np.random.Generator) -> State:
         """Draw the state at the start of an episode."""
@@ -73,13 +80,23 @@ class StemEnv(gym.Env, Generic[State]):
         self.render_mode = render_mode
         self._state: State | None = None
         self._rng: np.random.Generator | None = None
+        self._over = False
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Start an episode; see ``gymnasium.Env.reset``. ``options`` are not used."""
-        super().reset(seed=seed, options=options)
+        """Start an episode; see ``gymnasium.Env.reset``.
+
+        Raises
+        ------
+        SettingsError
+            There are ``options``: these environments have none. Nothing has changed then.
+        """
+        if options:
+            message = f"options={options!r} of reset() are not known. Pass settings to gymnasium.make, and reset with a seed alone."
+            raise SettingsError(message)
+        super().reset(seed=seed)
         stream = np.random.SeedSequence([int(word) for word in self.np_random.integers(2**32, size=4, dtype="u4")])
         start, self._rng = (np.random.Generator(np.random.Philox(child)) for child in stream.spawn(2))
-        self._state = self.task.initial(start)
+        self._state, self._over = self.task.initial(start), False
         return self.task.observe(self._state), self._info()
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -88,17 +105,29 @@ class StemEnv(gym.Env, Generic[State]):
         Raises
         ------
         InstrumentError
-            The action is outside the action space, or there was no reset; nothing has changed then.
+            The action is outside the action space, the episode is over, or there was no reset; nothing has changed then.
         """
-        if self._state is None or self._rng is None:
-            message = "step() came before reset(). Reset the environment first."
+        if self._state is None or self._rng is None or self._over:
+            message = "step() came after the end of the episode. Call reset()." if self._over else "step() came before reset(). Call reset() first."
             raise InstrumentError(message)
-        if not self.action_space.contains(action):
-            message = f"action={action!r} is outside {self.action_space}. Give a value that the action space contains."
-            raise InstrumentError(message)
-        self._state = self.task.transition(self._state, action, self._rng)
+        self._state = self.task.transition(self._state, self._checked(action), self._rng)
         done, spent = bool(self.task.terminated(self._state)), bool(self.task.truncated(self._state))
+        self._over = done or spent
         return self.task.observe(self._state), float(self.task.reward(self._state)), done, spent and not done, self._info()
+
+    def _checked(self, action: Any) -> Any:
+        """Return the action in the action space's own type; numbers of another type are converted, nothing is clipped."""
+        space = self.action_space
+        given = action
+        if isinstance(space, gym.spaces.Box):
+            try:
+                given = np.asarray(action, dtype=space.dtype)
+            except (TypeError, ValueError):
+                given = None
+        if given is None or not space.contains(given):
+            message = f"action={action!r} is not in the action space {space}. Give one that is; nothing is clipped."
+            raise InstrumentError(message)
+        return given
 
     def render(self) -> np.ndarray | None:
         """Return a picture of the state, uint8, shape (height, width, 3), or None without a render mode."""
@@ -120,4 +149,5 @@ class StemEnv(gym.Env, Generic[State]):
         return self.task.truth(self._state)
 
     def _info(self) -> dict[str, Any]:
-        return {"cost": self.task.cost(self._state)}  # type: ignore[arg-type] - there is a state
+        assert self._state is not None
+        return {"cost": self.task.cost(self._state)}

@@ -39,6 +39,22 @@ def stacks(request: Request, plan: Plan) -> Iterator[SliceStack]:
         )
 
 
+def as_slices(request: Request, plan: Plan) -> PotentialSlices:
+    """Return the projected potentials of the first configuration, on the wave's grid, so that another solver can take the same ones."""
+    sample = request.sample
+    if isinstance(sample, PotentialSlices):
+        return sample
+    at, index = positions(request, 0), plan.slices.index
+    sigma = sample.thermal_sigma_angstrom if request.thermal_motion == "damped" else None
+    arrays = [
+        potential.projected_potential(
+            at[inside], sample.numbers[inside], plan.grid, parametrization=request.parametrization, sigma=None if sigma is None else sigma[inside]
+        )
+        for inside in (index == i for i in range(len(plan.slices.planes)))
+    ]
+    return PotentialSlices(array=np.stack(arrays), sampling_angstrom=plan.grid.sampling, z_angstrom=plan.slices.planes)
+
+
 def _transmission(request: Request, plan: Plan, configuration: int) -> np.ndarray:
     interaction = electrons.interaction_constant(request.beam.energy_ev)
     sample = request.sample
@@ -54,7 +70,7 @@ def _transmission(request: Request, plan: Plan, configuration: int) -> np.ndarra
             interaction,
             parametrization=request.parametrization,
             oversampling=request.oversampling,
-            sigma=sample.thermal_sigma_angstrom if request.phonons == "damped" else None,
+            sigma=sample.thermal_sigma_angstrom if request.thermal_motion == "damped" else None,
         )
 
 
