@@ -7,6 +7,7 @@ grid points); a potential given as slices is handed over as it is.
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -66,13 +67,13 @@ def signals(
         points = points % np.array([grid.extent[1], grid.extent[0]])
         for start in range(0, len(points), ABTEM_BATCH):
             scan = abtem.CustomScan(points[start : start + ABTEM_BATCH])
-            waves = probe.multislice(potential, scan=scan, lazy=False).array
-            patterns = np.abs(np.fft.fft2(waves)) ** 2
+            waves: Any = probe.multislice(potential, scan=scan, lazy=False)
+            patterns = np.abs(np.fft.fft2(waves.array)) ** 2
             vacuum = np.abs(np.fft.fft2(probe.build(scan=scan, lazy=False).array)) ** 2
             fraction = patterns / vacuum.sum(axis=(-2, -1), keepdims=True)
             out.append(np.einsum("cyx,pxy->cp", weights, fraction, optimize=True))
             if progress is not None:
-                progress(len(waves))
+                progress(len(patterns))
     return np.concatenate(out, axis=1)
 
 
@@ -94,7 +95,7 @@ def _abtem_aberrations(aberrations: Aberrations, first_plane: float) -> dict[str
     return out
 
 
-def _potential(request: Request, plan: Plan, configuration: int):
+def _potential(request: Request, plan: Plan, configuration: int) -> Any:
     import abtem
     import ase
 

@@ -1,7 +1,7 @@
 """Checks of numbers that people type, each with one clear sentence."""
 
 import math
-from numbers import Real
+from numbers import Integral, Real
 
 from stemtwin.twin.errors import SettingsError
 
@@ -44,12 +44,16 @@ def number(
 
 def whole(name: str, value: object, *, low: int, high: int | None = None) -> int:
     """Return a whole number within limits as an int; raise SettingsError otherwise."""
-    fits = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and value == int(value)
-    if not fits or int(value) < low or (high is not None and int(value) > high):  # type: ignore[call-overload]
+    asked = None
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        asked = int(value)
+    elif isinstance(value, Real) and not isinstance(value, bool) and float(value).is_integer():
+        asked = int(float(value))
+    if asked is None or asked < low or (high is not None and asked > high):
         top = f" to {high}" if high is not None else " or more"
         message = f"{name}={value!r} must be a whole number, {low}{top}."
         raise SettingsError(message)
-    return int(value)  # type: ignore[call-overload]
+    return asked
 
 
 def pair(name: str, value: object, unit: str, *, above: float | None = None) -> tuple[float, float]:

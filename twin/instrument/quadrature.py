@@ -68,9 +68,11 @@ def averaged(request: Request, coherent: Callable[[np.ndarray, Aberrations], np.
 def _gaussian(width: float, frequency: float) -> Nodes:
     if not width:
         return np.zeros(1), np.ones(1)
-    for count in range(3, MOST_NODES + 1):
+    count = 3
+    while True:
         x, weights = np.polynomial.hermite_e.hermegauss(count)
         weights = weights / weights.sum()
-        if abs((weights * np.cos(frequency * width * x)).sum() - math.exp(-((frequency * width) ** 2) / 2)) < TOLERANCE:
-            break
-    return width * x, weights
+        error = abs((weights * np.cos(frequency * width * x)).sum() - math.exp(-((frequency * width) ** 2) / 2))
+        if error < TOLERANCE or count == MOST_NODES:
+            return width * x, weights
+        count += 1

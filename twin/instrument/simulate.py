@@ -245,7 +245,7 @@ def _wave_dataset(request: Request, plan: Plan, beam: Beam | PlaneWave, waves: n
     (dy, dx), (ny, nx) = plan.grid.sampling, plan.grid.shape
     dims, here = ("configuration", "y", "x"), {"units": "1" if isinstance(beam, PlaneWave) else "1/angstrom"}
     return xr.Dataset(
-        {"wave_real": (dims, waves.real.copy(), here), "wave_imag": (dims, waves.imag.copy(), here)},
+        {"wave_real": (dims, np.real(waves), here), "wave_imag": (dims, np.imag(waves), here)},
         {"y": ("y", dy * np.arange(ny), results.LENGTH), "x": ("x", dx * np.arange(nx), results.LENGTH)},
         attrs,
     )
