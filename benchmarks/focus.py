@@ -104,9 +104,9 @@ TASKS.add(
         outputs=(Field(name="increments", dtype="float32", text="(3,) fractions of 100, 50 and 50 A by which C10, C12a, C12b move", low=-1, high=1),),
         metrics=FOCUSING,
         slices=(
-            SliceColumn(column="start_C10_angstrom", edges=(50, 100), absolute=True, unit="A"),
-            SliceColumn(column="start_C12_angstrom", edges=(20, 50), unit="A"),
-            SliceColumn(column="start_side"),
+            SliceColumn(column="start_C10_angstrom", edges=(50, 100), absolute=True, unit="A", title="start |C10|"),
+            SliceColumn(column="start_C12_angstrom", edges=(20, 50), unit="A", title="start |C12|"),
+            SliceColumn(column="start_side", title="start"),
         ),
         score=score,
         episodes=100,

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import pydantic
 
-from stemtwin.benchmarks.slices import SampleStatistics, gluing_residual, parts
+from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn, gluing_residual, parts
 from stemtwin.benchmarks.statistics import MIN_CLUSTERS, Interval, interval
 from stemtwin.benchmarks.tasks import Task
 from stemtwin.twin.errors import SubmissionError
@@ -50,10 +50,11 @@ class MetricValue:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class SliceValue:
-    """The primary metric on one slice, with the sums from which any union of slices can be scored again."""
+    """The primary metric on one slice, with the sums from which any union of slices can be scored again; ``title`` is for people."""
 
     column: str
     label: str
+    title: str
     n: int
     n_clusters: int
     support: Literal["ok", "low"]
@@ -234,7 +235,7 @@ def build_report(
         )
         for metric in task.metrics
     )
-    slices = tuple(_slice_value(task, column.column, label, part) for column in task.slices for label, part in parts(samples, column).items())
+    slices = tuple(_slice_value(task, column, label, part) for column in task.slices for label, part in parts(samples, column).items())
     return Report(
         task=task.name,
         major=task.major,
@@ -252,13 +253,14 @@ def build_report(
     )
 
 
-def _slice_value(task: Task, column: str, label: str, part: SampleStatistics) -> SliceValue:
+def _slice_value(task: Task, column: SliceColumn, label: str, part: SampleStatistics) -> SliceValue:
     """Return the primary metric on one slice."""
     n_clusters = len(np.unique(part.clusters))
     metric = task.primary
     return SliceValue(
-        column=column,
+        column=column.column,
         label=label,
+        title=f"{column.title or column.column} {label}",
         n=len(part),
         n_clusters=n_clusters,
         support="ok" if len(part) >= SUPPORT and n_clusters >= MIN_CLUSTERS else "low",

@@ -33,12 +33,15 @@ class SliceColumn:
         Cut by the magnitude of the values.
     unit : str
         Unit of the edges, for labels.
+    title : str
+        Short name for people; the column's own where none is given.
     """
 
     column: str
     edges: tuple[float, ...] | None = None
     absolute: bool = False
     unit: str = ""
+    title: str = ""
 
     def __post_init__(self) -> None:
         """Check the edges."""

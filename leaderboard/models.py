@@ -15,7 +15,7 @@ class Entry(Base):
 
     __tablename__ = "entries"
     __table_args__ = (
-        UniqueConstraint("comparability_key", "artefact_sha256", "trust", name="one_row_for_one_artefact"),
+        UniqueConstraint("comparability_key", "artefact_sha256", "ranked", name="one_row_for_one_artefact"),
         Index("by_table", "task", "comparability_key"),
     )
 
@@ -33,6 +33,7 @@ class Entry(Base):
     name: Mapped[str]
     team: Mapped[str]
     trust: Mapped[str]
+    ranked: Mapped[bool]
     version: Mapped[str]
     seeds: Mapped[str]
     git_commit: Mapped[str | None]

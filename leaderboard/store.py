@@ -134,14 +134,18 @@ class Store:
     def submit(self, report: Report) -> Receipt:
         """Enter a report and return its row; the row that holds the same answers to the same task, where there is one.
 
+        Answers that stand there unranked and can now be ranked are a new row; ranked answers that come again unranked are not.
+
         Parameters
         ----------
         report : Report
             The score report.
         """
-        key = (Entry.comparability_key == report.comparability_key, Entry.artefact_sha256 == report.artefact_sha256, Entry.trust == report.trust)
+        ranked = report.trust in RANKED
+        same = sa.select(Entry).where(Entry.comparability_key == report.comparability_key, Entry.artefact_sha256 == report.artefact_sha256)
+        same = same.where(Entry.ranked) if ranked else same.order_by(Entry.ranked.desc())
         with self.writing() as connection, Session(bind=connection, expire_on_commit=False) as session:
-            found = session.scalar(sa.select(Entry).where(*key))
+            found = session.scalar(same.limit(1))
             new = found is None
             if found is None:
                 found = _entry(report)
@@ -232,6 +236,7 @@ def _entry(report: Report) -> Entry:
         name=report.entry,
         team=report.team,
         trust=report.trust,
+        ranked=report.trust in RANKED,
         version=made.version,
         seeds=json.dumps(made.seeds),
         git_commit=made.git_commit,
@@ -246,7 +251,7 @@ def _board(entries: list[Entry]) -> Board:
     """Return the board of comparable entries."""
     scored = [(entry, next(score for score in entry.scores if not score.column)) for entry in entries]
     direction = scored[0][1].direction
-    ranked = [(entry, score) for entry, score in scored if entry.trust in RANKED and score.value is not None]
+    ranked = [(entry, score) for entry, score in scored if entry.ranked and score.value is not None]
     ends = [(score.low, score.high) if score.low is not None else None for _, score in ranked]
     ranks = rank_intervals([score.value for _, score in ranked], ends, direction=direction)
     places = {entry.id: rank for (entry, _), rank in zip(ranked, ranks, strict=True)}
@@ -280,7 +285,7 @@ def _row(entry: Entry, score: Score, rank: tuple[int, int] | None) -> BoardRow:
         value=score.value,
         low=score.low,
         high=score.high,
-        worst=f"{worst['column']}: {worst['label']}" if worst else "",
+        worst=worst["title"] if worst else "",
         worst_value=worst["value"] if worst else None,
         cost=report["cost"],
         trust=entry.trust,

@@ -22,8 +22,8 @@ class LaplacianOfGaussian:
     """Peaks of the scale-normalised Laplacian of Gaussian, each refined by a two-dimensional Gaussian fit.
 
     The scale is that of 0.6 to 1.2 A (the width of a column in a corrected instrument) whose strongest peaks stand highest above the counting
-    noise. The threshold is three standard deviations of that noise, which Poisson statistics give from the mean count, or a fifth of the height of the
-    strong peaks, whichever is higher.
+    noise. The threshold is three standard deviations of that noise, which Poisson statistics give from the mean count, or a fifth of the height
+    of the strong peaks, whichever is higher.
     """
 
     def detect(self, given: Mapping[str, Any], rng: np.random.Generator) -> Detections:

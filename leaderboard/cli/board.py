@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stemtwin.leaderboard.cli.output import JsonFlag, number, print_json
+from stemtwin.leaderboard.cli.output import WIDE, JsonFlag, make_console, number, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,9 +31,7 @@ def board(
     if json:
         print_json([dataclasses.asdict(one) for one in boards])
         return
-    from rich.console import Console
-
-    console = Console(highlight=False)
+    console = make_console()
     if not boards:
         console.print(f"The board {where} is empty. Enter something with 'stemtwin eval TASK --baseline NAME --submit'.", soft_wrap=True)
     for one in boards:
@@ -41,23 +39,30 @@ def board(
 
 
 def show(found: "Board", console: "Console") -> None:
-    """Print one table."""
+    """Print one table; a narrow terminal does without cost, date and version."""
     from rich.table import Table
     from rich.text import Text
 
     first = found.rows[0]
-    better = "larger is better" if first.direction == "max" else "smaller is better"
-    title = f"{found.task}@{found.major}  {found.source} {found.source_version}, {found.size}, {found.split}"
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, header_style="dim", caption_justify="left")
     unit = f", {first.unit}" if first.unit else ""
-    table.add_column("rank", justify="right")
-    for column in ("name", f"{first.metric}{unit} [95 %]", "worst slice", "cost", "trust", "date", "version"):
-        table.add_column(column)
+    columns = [
+        "rank",
+        "name",
+        f"{first.metric}{unit} [95 %]",
+        "worst slice",
+        "trust",
+        *(["cost", "date", "version"] if console.width >= WIDE else []),
+    ]
+    title = f"{found.task}@{found.major}  {found.source} {found.source_version}, {found.size}, {found.split}"
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, header_style="dim")
+    for column in columns:
+        table.add_column(column, justify="right" if column == "rank" else "left", no_wrap=column not in ("name", "worst slice"))
     for row in found.rows:
-        worst = f"{number(row.worst_value)}  {row.worst}" if row.worst else "-"
-        cells = (_rank(row), _name(row), number(row.value, row.low, row.high), worst, _cost(row.cost), row.trust, row.created[:10], _version(row))
-        table.add_row(*map(Text, cells), style=None if row.rank else "dim")
+        worst = f"{number(row.worst_value)} {row.worst}" if row.worst else "-"
+        cells = (_rank(row), _name(row), number(row.value, row.low, row.high), worst, row.trust, _cost(row.cost), row.created[:10], row.version)
+        table.add_row(*(Text(cell) for cell in cells[: len(columns)]), style=None if row.rank else "dim")
     console.print(table)
+    better = "larger is better" if first.direction == "max" else "smaller is better"
     console.print(Text(f"{better}; one rank for scores whose intervals overlap; '-': not ranked\n", style="dim"))
 
 
@@ -74,12 +79,8 @@ def _name(row: "BoardRow") -> str:
     return f"{row.name} ({row.team})" if row.team else row.name
 
 
-def _version(row: "BoardRow") -> str:
-    """Return the version and the first letters of the commit."""
-    return f"{row.version}+{row.git_commit[:7]}" if row.git_commit else row.version
-
-
 def _cost(cost: dict[str, float]) -> str:
-    """Return what an entry spent, in a few words."""
-    units = {"dose_e_per_angstrom2": "e-/A^2", "beam_s": "s beam", "moves": "moves", "wall_s_per_sample": "s/image", "agent_wall_s": "s thinking"}
-    return ", ".join(f"{cost[name]:.3g} {unit}" for name, unit in units.items() if name in cost and unit != "s thinking")
+    """Return what an entry spent on a sample or an episode: dose where it costs dose, else time."""
+    if "dose_e_per_angstrom2" in cost:
+        return f"{cost['dose_e_per_angstrom2']:.2g} e-/A^2"
+    return f"{cost['wall_s_per_sample']:.2g} s/image"

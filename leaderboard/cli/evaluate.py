@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stemtwin.leaderboard.cli.output import JsonFlag, number, progress
+from stemtwin.leaderboard.cli.output import JsonFlag, make_console, number, progress
 
 if TYPE_CHECKING:
     from stemtwin.benchmarks.report import Report
@@ -70,10 +70,9 @@ def _run(
 
 def show(report: "Report") -> None:
     """Print the scores of a report for people."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = make_console()
     source = report.source
     n = f"{source.n} samples of {source.n_clusters} specimens" if not source.size.endswith("episodes") else source.size
     console.print(f"{report.task}@{report.major} {source.split}, {source.name} {source.version} {source.size}: {n}", style="bold", markup=False)
@@ -82,10 +81,10 @@ def show(report: "Report") -> None:
     for column in ("metric", "value", "95 % interval", "unit", "how"):
         table.add_column(column)
     for one in report.metrics:
-        ends = f"{one.interval.low:.4g} to {one.interval.high:.4g}" if one.interval else "-"
+        ends = f"{number(one.interval.low)} to {number(one.interval.high)}" if one.interval else "-"
         table.add_row(one.name, number(one.value), ends, one.unit, one.interval.method if one.interval else "")
     console.print(table)
     if report.worst is not None:
         worst = report.worst
         support = ", low support" if worst.support == "low" else ""
-        console.print(f"worst slice: {worst.column} {worst.label}: {number(worst.value)} (n = {worst.n}{support})", markup=False)
+        console.print(f"worst slice: {worst.title}: {number(worst.value)} (n = {worst.n}{support})", markup=False)

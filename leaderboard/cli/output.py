@@ -3,9 +3,14 @@
 import contextlib
 import json
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDE = 110  # characters that a whole table needs
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
@@ -15,13 +20,22 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=1, allow_nan=False))
 
 
+def make_console() -> "Console":
+    """Return a console as wide as the terminal, or, into a pipe or a file, wide enough for a whole table."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, WIDE)
+    return console
+
+
 def number(value: float | None, low: float | None = None, high: float | None = None) -> str:
-    """Return a value with its interval, as ``0.912 [0.88, 0.94]``; a dash where there is no value."""
+    """Return a value to three digits with its interval, as ``0.912 [0.88, 0.943]``; a dash where there is no value."""
     if value is None:
         return "-"
-    if low is None or high is None:
-        return f"{value:.4g}"
-    return f"{value:.4g} [{low:.4g}, {high:.4g}]"
+    ends = "" if low is None or high is None else f" [{low:.3g}, {high:.3g}]"
+    return f"{value:.3g}{ends}"
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from stemtwin.leaderboard.cli.output import JsonFlag, print_json
+from stemtwin.leaderboard.cli.output import JsonFlag, make_console, print_json
 
 
 def task(
@@ -21,10 +21,9 @@ def task(
     if json:
         print_json(found.card() | {"baselines": [{"name": one.name, "text": one.text, "oracle": one.oracle} for one in mine]})
         return
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = make_console()
     console.print(f"[bold]{found.name}@{found.major}[/]  {found.title}\n\n{found.text}\n")
     where = f"dataset {found.source} {found.source_version}" if found.kind == "predictions" else f"environment {found.source}"
     console.print(f"Scored on {where}, split {', '.join(found.splits)}. Licence {found.license}. {found.citation}.\n")

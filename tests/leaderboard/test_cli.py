@@ -1,16 +1,21 @@
 """The command line: what it prints, and how it ends: 0 right, 1 wrong input, 2 misuse; one sentence, no traceback."""
 
+import io
 import json
 import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from stemtwin.benchmarks import runner as benchmarks
 from stemtwin.benchmarks.submission import write_submission
 from stemtwin.benchmarks.tasks import find_task
+from stemtwin.leaderboard.cli.board import show
 from stemtwin.leaderboard.cli.main import COMMANDS, build, main
+from stemtwin.leaderboard.cli.output import number
+from stemtwin.leaderboard.store import Store
 from tests.benchmarks.fakes import FakeAutofocus
 from tests.benchmarks.frames import make
 from tests.conftest import ROOT
@@ -51,13 +56,13 @@ def test_the_path_from_eval_to_board():
 
 
 def test_predictions_and_reports_are_submitted(tmp_path):
-    """The answers that eval wrote are accepted as a submission and ranked; the report file is entered too, unranked."""
+    """A report file is entered unranked; the answers that eval wrote beside it are scored again and ranked; a second time they are there already."""
     call("eval", "atoms-2d", "--baseline", "log", "--size", "tiny", "--output", str(tmp_path / "run"))
-    scored = json.loads(call("submit", str(tmp_path / "run" / "submission"), "--json"))
     told = json.loads(call("submit", str(tmp_path / "run" / "report.json"), "--json"))
-    again = call("submit", str(tmp_path / "run" / "submission"))
-    assert (scored["trust"], scored["new"], told["trust"], told["new"]) == ("scored", True, "reported", True)
-    assert f"already there: row {scored['entry_id']}" in again
+    scored = json.loads(call("submit", str(tmp_path / "run" / "submission"), "--json"))
+    assert (told["trust"], told["new"], scored["trust"], scored["new"]) == ("reported", True, "scored", True)
+    for again in ("submission", "report.json"):
+        assert f"already there: row {scored['entry_id']}" in call("submit", str(tmp_path / "run" / again))
     ranks = {row["trust"]: row["rank"] for row in json.loads(call("board", "--json"))[0]["rows"]}
     assert ranks == {"scored": [1, 1], "reported": None}
     report = json.loads(call("eval", "atoms-2d", "--predictions", str(tmp_path / "run" / "submission"), "--json"))
@@ -81,6 +86,22 @@ def test_lists_and_cards():
         card = call("task", name)
         assert "Given" in card
         assert "oracle" in card
+
+
+@pytest.mark.parametrize(("width", "whole"), [(80, False), (110, True)])
+def test_the_board_fits_its_terminal(width, whole):
+    """No line is wider than the terminal and no name or score is cut; a wide terminal gets every column, and so does a pipe."""
+    call("eval", "autofocus", "--baseline", "focal-series", "--episodes", "6", "--submit")
+    with Store() as store:
+        (board,) = store.boards()
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    show(board, console)
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert ("version" in lines[1]) == whole
+    row = board.rows[0]
+    assert any(number(row.value, row.low, row.high) in line and "focal-series" in line for line in lines)
+    assert "version" in call("board")
 
 
 def test_an_empty_board_says_what_to_do(capsys):

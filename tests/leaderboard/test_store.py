@@ -24,7 +24,9 @@ def report_of(value, width=0.05, *, entry="entry", trust="scored", artefact=None
     """Return a report with one metric, one slice, and an interval of a half width (None: no interval)."""
     ends = None if width is None or value is None else dataclasses.replace(ENDS, low=value - width, high=value + width)
     metric = MetricValue(name="f1", version="1.0", title="F1", unit="", direction=direction, value=value, interval=ends)
-    part = SliceValue(column="material", label="au-001", n=9, n_clusters=3, support="low", value=value, interval=None, sums={"tp": 3.0})
+    part = SliceValue(
+        column="material", label="au-001", title="material au-001", n=9, n_clusters=3, support="low", value=value, interval=None, sums={"tp": 3.0}
+    )
     source = Source(name="atoms-2d", version="1.0.0", size="tiny", split="test", sha256=sha, n=30, n_clusters=6)
     made = Provenance(
         version="0.1.0",
@@ -50,15 +52,23 @@ def store(tmp_path):
 
 
 def test_the_same_answers_are_one_row(store):
-    """The same artefact on the same task comes back as the row that is there, with its time; another artefact, data or trust is another row."""
+    """The same artefact on the same task comes back as the row that is there, with its time; another artefact or other data is another row."""
     first = store.submit(report_of(0.9))
     again = store.submit(dataclasses.replace(report_of(0.9), provenance=dataclasses.replace(report_of(0.9).provenance, wall_s=9.0)))
     assert first.new
     assert not again.new
     assert (again.entry_id, again.created) == (first.entry_id, first.created)
-    for other in (report_of(0.8), report_of(0.9, sha="b" * 64), report_of(0.9, trust="reported")):
+    for other in (report_of(0.8), report_of(0.9, sha="b" * 64)):
         assert store.submit(other).new
-    assert len(store.entries()) == 4
+    assert len(store.entries()) == 3
+
+
+def test_the_same_answers_are_ranked_once(store):
+    """Answers that were only reported can still be scored, once; ranked answers that come again, however trusted, are the ranked row."""
+    trusts = ("reported", "practice", "scored", "baseline", "reported")
+    receipts = [store.submit(report_of(0.9, trust=trust)) for trust in trusts]
+    assert [receipt.new for receipt in receipts] == [True, False, True, False, False]
+    assert [receipt.trust for receipt in receipts] == ["reported", "reported", "scored", "scored", "scored"]
 
 
 def test_rows_say_everything(store):
