@@ -138,8 +138,8 @@ def test_abtem_with_its_own_potential(parametrization):
 def spread_over_shifts(number, sampling, oversampling, energy, shifts, points):
     """Return how much the HAADF signal of one atom under the probe varies when both move by fractions of a pixel.
 
-    With oversampling 2: (max - min) / mean. With oversampling 1, where exp(i sigma V) itself is aliased on the wave's grid (the twin in complex128 varies
-    just as much), the largest deviation from the mean: tin at 0.04 A and 200 kV reaches 2.9 %, its whole range 5.5 %.
+    With oversampling 2: (max - min) / mean. With oversampling 1, where exp(i sigma V) itself is aliased on the wave's grid (the twin in complex128
+    varies just as much), the largest deviation from the mean: tin at 0.04 A and 200 kV reaches 2.9 %, its whole range 5.5 %.
     """
     wavelength = electrons.wavelength(energy)
     grid = Grid(shape=(points, points), extent=(points * sampling, points * sampling))
