@@ -27,7 +27,7 @@ def _check_angles(inner: object, outer: object) -> tuple[float, float]:
 
 
 def _name(given: str, usual: str) -> str:
-    name = given or usual.replace(".", "p")
+    name = given or usual.replace(".", "p").replace("-", "m")
     if not isinstance(name, str) or not name.isidentifier() or name in TAKEN_NAMES:
         message = f"A detector cannot be named {name!r}. Use a word of letters, digits and underscores that is none of {', '.join(TAKEN_NAMES)}."
         raise SettingsError(message)
