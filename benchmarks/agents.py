@@ -45,6 +45,7 @@ class Agent(Protocol):
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
         """Return the next action; ``cost`` is what the episode has spent so far."""
+        ...
 
 
 class Detector(Protocol):
@@ -52,6 +53,7 @@ class Detector(Protocol):
 
     def detect(self, given: Mapping[str, Any], rng: np.random.Generator) -> Detections:
         """Return what it finds; ``given`` holds the inputs of the task by name (and ``truth``, for an oracle)."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +67,7 @@ class Baseline:
     text : str
         One line for people.
     factory : callable
-        Makes the agent or detector.
+        Makes an :class:`Agent` or a :class:`Detector`.
     oracle : bool
         It reads the truth: shown on boards, never ranked.
     """
@@ -73,7 +75,7 @@ class Baseline:
     task: str
     name: str
     text: str
-    factory: Callable[[], Agent | Detector]
+    factory: Callable[[], Any]
     oracle: bool = False
 
 
@@ -107,7 +109,7 @@ def find_baseline(task: str, name: str) -> Baseline:
     return BASELINES[f"{task}/{name}"]
 
 
-def load_entry_point(address: str) -> Callable[[], Agent | Detector]:
+def load_entry_point(address: str) -> Callable[[], Any]:
     """Return the factory that ``pkg.mod:Name`` names.
 
     Raises

@@ -6,6 +6,7 @@ slice and a thousand bootstrap resamples at once. A value that the sums do not d
 
 import dataclasses
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
@@ -41,7 +42,7 @@ class Metric:
     formula: Callable[[Sums], np.ndarray]
     version: str = "1.0"
     unit: str = ""
-    direction: str = "max"
+    direction: Literal["max", "min"] = "max"
     proportion: bool = False
 
     def __post_init__(self) -> None:

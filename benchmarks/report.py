@@ -10,7 +10,7 @@ import math
 import platform
 import subprocess
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pydantic
@@ -272,10 +272,10 @@ def _slice_value(task: Task, column: SliceColumn, label: str, part: SampleStatis
 
 def _worst(slices: tuple[SliceValue, ...], direction: str) -> SliceValue | None:
     """Return the worst slice with a value: among those with full support, among all where none has it."""
-    valued = [one for one in slices if one.value is not None]
-    pool = [one for one in valued if one.support == "ok"] or valued
-    pick = min if direction == "max" else max
-    return pick(pool, key=lambda one: one.value) if pool else None
+    sign = 1.0 if direction == "max" else -1.0
+    valued = [(sign * one.value, one) for one in slices if one.value is not None]
+    pool = [pair for pair in valued if pair[1].support == "ok"] or valued
+    return min(pool, key=lambda pair: pair[0])[1] if pool else None
 
 
 def _number(value: np.ndarray | float) -> float | None:
@@ -319,14 +319,3 @@ def git_state() -> tuple[str | None, bool | None]:
     except (OSError, subprocess.SubprocessError):
         return None, None
     return commit.stdout.strip(), bool(changed.stdout.strip())
-
-
-def json_value(value: Any) -> Any:
-    """Return a value that JSON can hold: arrays as lists, NaN as None."""
-    if isinstance(value, np.ndarray):
-        return [json_value(one) for one in value.tolist()]
-    if isinstance(value, (float, np.floating)):
-        return _number(value)
-    if isinstance(value, dict):
-        return {str(name): json_value(one) for name, one in value.items()}
-    return [json_value(one) for one in value] if isinstance(value, (list, tuple)) else value

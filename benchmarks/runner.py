@@ -61,12 +61,12 @@ def derive_seed(task: Task, split: str, k: int, stream: str = "") -> int:
 
 def resolve(task: Task, *, baseline: str | None = None, agent: str | None = None) -> tuple[Baseline, Trust]:
     """Return the entry that a name or a ``pkg.mod:Name`` means, and how far its score can be trusted."""
-    if (baseline is None) == (agent is None):
-        message = f"baseline={baseline!r} and agent={agent!r}: give exactly one of them."
-        raise SettingsError(message)
-    if baseline is not None:
+    if baseline is not None and agent is None:
         found = find_baseline(task.name, baseline)
         return found, "oracle" if found.oracle else "baseline"
+    if agent is None or baseline is not None:
+        message = f"baseline={baseline!r} and agent={agent!r}: give exactly one of them."
+        raise SettingsError(message)
     return Baseline(task=task.name, name=agent, text="foreign code", factory=load_entry_point(agent)), "practice"
 
 

@@ -114,7 +114,7 @@ def _keys() -> list[str]:
 
 def _check_header(header: Header, path: Path, task: Task | None) -> Header:
     """Return the header, or say which of its values this task cannot take."""
-    wanted = {"schema": (header.schema_name, (SCHEMA,))}
+    wanted: dict[str, tuple[str, tuple[str, ...]]] = {"schema": (header.schema_name, (SCHEMA,))}
     if task is not None:
         wanted["task"] = (header.task, tuple(task.address(split) for split in task.splits))
         wanted["dataset"] = (header.dataset, (f"{task.source}@{task.source_version}",))

@@ -63,7 +63,7 @@ class Score(Base):
     entry: Mapped[Entry] = relationship(back_populates="scores")
 
 
-for _table in (Entry.__table__, Score.__table__):
+for _table in Base.metadata.sorted_tables:
     for _verb in ("UPDATE", "DELETE"):
         _text = (
             f"CREATE TRIGGER IF NOT EXISTS {_table.name}_refuse_{_verb.lower()} BEFORE {_verb} ON {_table.name} "

@@ -4,6 +4,7 @@ Every write is one immediate transaction, so that processes that submit at once 
 however often they come.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -15,6 +16,7 @@ from typing import Any
 
 import platformdirs
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
@@ -106,8 +108,8 @@ class Store:
         except OSError as error:
             raise _unusable(self.path, error) from None
         self.engine = sa.create_engine(sa.URL.create("sqlite", database=str(self.path)), connect_args={"timeout": BUSY_S})
-        sa.event.listen(self.engine, "connect", _configure)
-        sa.event.listen(self.engine, "begin", _begin)
+        event.listen(self.engine, "connect", _configure)
+        event.listen(self.engine, "begin", _begin)
         try:
             with self.writing() as connection:
                 Base.metadata.create_all(connection)
@@ -127,7 +129,7 @@ class Store:
         """Close it."""
         self.close()
 
-    def writing(self) -> sa.Connection:
+    def writing(self) -> contextlib.AbstractContextManager[sa.Connection]:
         """Return a connection in an immediate transaction, as a context that commits."""
         return self.engine.execution_options(immediate=True).begin()
 
@@ -251,10 +253,10 @@ def _board(entries: list[Entry]) -> Board:
     """Return the board of comparable entries."""
     scored = [(entry, next(score for score in entry.scores if not score.column)) for entry in entries]
     direction = scored[0][1].direction
-    ranked = [(entry, score) for entry, score in scored if entry.ranked and score.value is not None]
-    ends = [(score.low, score.high) if score.low is not None else None for _, score in ranked]
-    ranks = rank_intervals([score.value for _, score in ranked], ends, direction=direction)
-    places = {entry.id: rank for (entry, _), rank in zip(ranked, ranks, strict=True)}
+    ranked = [(entry.id, score.value, score.low, score.high) for entry, score in scored if entry.ranked and score.value is not None]
+    ends = [(low, high) if low is not None and high is not None else None for _, _, low, high in ranked]
+    ranks = rank_intervals([value for _, value, _, _ in ranked], ends, direction=direction)
+    places = {number: rank for (number, _, _, _), rank in zip(ranked, ranks, strict=True)}
     sign = -1.0 if direction == "max" else 1.0
     scored.sort(key=lambda pair: (pair[1].value is None, sign * (pair[1].value or 0.0), pair[0].id))
     first = entries[0]

@@ -111,7 +111,7 @@ def merge(points: np.ndarray, scores: np.ndarray, distance: float) -> np.ndarray
 
 def inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return which points (y, x), px, lie in the frame, (n,) bool."""
-    return ((points >= -0.5) & (points <= np.array(shape) - 0.5)).all(axis=1)
+    return np.all((points >= -0.5) & (points <= np.array(shape) - 0.5), axis=1)
 
 
 class RandomPoints:

@@ -2,7 +2,8 @@
 
 import enum
 import importlib
-from typing import Annotated
+import inspect
+from typing import Annotated, Any
 
 import typer
 
@@ -39,8 +40,8 @@ def names(kind: Kind) -> list[str]:
         importlib.import_module("stemtwin")  # registers them
         return sorted(name for name in gymnasium.registry if name.startswith("stemtwin/"))
     module, attribute = REGISTRIES[kind]
-    thing = getattr(importlib.import_module(module), attribute)
-    return [str(name) for name in (thing() if callable(thing) else thing)]
+    thing: Any = getattr(importlib.import_module(module), attribute)
+    return [str(name) for name in (thing() if inspect.isfunction(thing) else thing)]
 
 
 def listing(

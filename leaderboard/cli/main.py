@@ -17,6 +17,7 @@ from stemtwin.twin.errors import StemtwinError
 COMMANDS = {  # name: (module, function or Typer in it, one line for the help)
     "demo": ("stemtwin.leaderboard.cli.demo", "demo", "From a structure to a board: image, focus, build data, score, submit."),
     "image": ("stemtwin.leaderboard.cli.image", "image", "Make a picture of any structure file."),
+    "certify": ("stemtwin.leaderboard.cli.certify", "certify", "Compare a request with abTEM on the same grid, and check its convergence."),
     "list": ("stemtwin.leaderboard.cli.listing", "listing", "What there is: samples, detectors, profiles, tasks, datasets, environments, baselines."),
     "data": ("stemtwin.leaderboard.cli.data", "app", "Build, fetch and verify datasets."),
     "task": ("stemtwin.leaderboard.cli.task", "task", "Show the card of a task."),
