@@ -92,7 +92,9 @@ def main(arguments: Sequence[str]) -> int:
         format_message = getattr(error, "format_message", None)
         if format_message is None:  # no misuse of the command line: a fault of ours, which needs its traceback
             raise
-        return _say(f"{format_message().rstrip('.')}. See 'stemtwin {wanted + ' ' if wanted in COMMANDS else ''}--help'.", 2)
+        text = format_message()
+        stop = "" if text.endswith((".", "?")) else "."
+        return _say(f"{text}{stop} See 'stemtwin {wanted + ' ' if wanted in COMMANDS else ''}--help'.", 2)
     return code if isinstance(code, int) else 0
 
 
