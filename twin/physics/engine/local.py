@@ -1,0 +1,583 @@
+r"""The local operator: dark-field images of large thin fields, and of specimens whose atoms move.
+
+The probe is a sum of localised functions on a lattice (`local_basis`), each propagated in a small window of its own (`local_waves`). Then
+
+.. math::  I(R) = \sum_{j, \delta} \overline{c_j(R)} c_{j + \delta}(R) K_\delta[j], \qquad K_\delta[j] = \langle U\phi_j | D | U\phi_{j + \delta}\rangle
+
+K falls off with the distance delta, because a dark-field detector sees short distances only: a band of it is enough, and work and memory grow with
+the area. Images for any state of the optics are lane FFTs (`local_image`). What is left out (distance, window, detector's coherence) is measured
+against multislice of single probes through the whole field (`check`); every operator that `build` returns carries the result.
+
+K is built in pieces of 32 x 32 lattice points, in any order and with the same bits in any order; when atoms move, only what sees them is built again.
+"""
+
+import itertools
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stemtwin.twin.errors import SamplingError, SettingsError
+from stemtwin.twin.physics import probe
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.engine import imaging
+from stemtwin.twin.physics.engine.imaging import Weights
+from stemtwin.twin.physics.engine.lanes import LANES, aligned
+from stemtwin.twin.physics.engine.local_basis import PIECE, SIDE, Basis, Localisation, localisation, smooth_length
+from stemtwin.twin.physics.engine.local_image import Canvas, LocalImage
+from stemtwin.twin.physics.engine.local_waves import Patch, Windows
+from stemtwin.twin.physics.engine.multislice import SliceStack, collect
+from stemtwin.twin.physics.grids import Grid, fast_length
+
+Region = tuple[tuple[float, float], tuple[float, float]]
+"""A rectangle ((y0, y1), (x0, x1)), A."""
+Piece = tuple[int, int]
+"""Number of a piece along y and x."""
+
+MARGIN = 12.0
+"""Around a region, what the tails of a probe in focus see, A; the geometric blur of its aberrations comes on top."""
+POINTS = 64
+"""Random points of a check, half of them in focus."""
+BOX = 64.0
+"""Random points of a check lie sixteen by sixteen in boxes of at most this side, A, so that multislice runs on windows that fit the memory."""
+GROWTHS = 2
+"""So often windows and band grow before a tolerance is given up."""
+CANVASES = 4
+"""Canvases kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """How far an operator is from multislice of single probes at random points.
+
+    Parameters
+    ----------
+    points : int
+        Number of points, half of them in focus, half with C10 = 2 / (lambda k_max^2).
+    rms, largest : float
+        rms error and largest single error, divided by the mean signal; the worst channel.
+    mean : tuple of float
+        Mean signal of each channel.
+    standard_error : float
+        rms over the points of the signal's standard error over phonon configurations, divided by the mean; nan for one configuration.
+    """
+
+    points: int
+    rms: float
+    largest: float
+    mean: tuple[float, ...]
+    standard_error: float
+
+
+class LocalOperator:
+    """Overlaps of localised functions for a specimen, energy and set of dark-field detectors; see the module's text.
+
+    Parameters
+    ----------
+    stacks : sequence of SliceStack
+        One per frozen-phonon configuration, all on one grid with the same planes; K is their mean. Asked for one after the other whenever something
+        is built, so a sequence may make them on demand.
+    semiangle : float
+        Largest convergence semi-angle that images will have, rad.
+    weights : callable
+        Detector weights, all channels, of reciprocal pixels, as for the dense operator.
+    local : Localisation
+        How far things reach; `build` finds it from a tolerance.
+    periodic : bool
+        Whether the field repeats; if not, there is vacuum around it.
+    antialias : bool
+        Covered fractions at the aperture's edge.
+
+    Raises
+    ------
+    SamplingError
+        The aperture or a detector exceeds the band limit, or a detector sees the bright field.
+    """
+
+    def __init__(
+        self,
+        stacks: Sequence[SliceStack],
+        semiangle: float,
+        weights: Weights,
+        local: Localisation,
+        *,
+        periodic: bool = True,
+        antialias: bool = True,
+    ) -> None:
+        if not len(stacks):
+            message = "An operator needs at least one configuration of the specimen. Give one stack of slices or more."
+            raise SamplingError(message)
+        first = stacks[0]
+        self.grid, self.wavelength, self.semiangle = first.grid, first.wavelength, semiangle
+        self.weights, self.periodic, self.antialias = weights, periodic, antialias
+        self._stacks = stacks
+        self.basis = Basis(grid=first.grid, radius=semiangle / first.wavelength, periodic=periodic, local=local)
+        if self.basis.cutoff >= first.grid.band_limit:
+            message = (
+                f"The probe's functions for {semiangle * 1e3:g} mrad reach {self.basis.cutoff * self.wavelength * 1e3:.1f} mrad, beyond the grid's "
+                f"band limit ({first.grid.max_angle(self.wavelength) * 1e3:.1f} mrad). Use a finer sampling or a smaller convergence."
+            )
+            raise SamplingError(message)
+        self.windows = Windows(self.basis, first, weights)
+        shape = (len(self.windows.channels), self.basis.batches, *self.basis.counts, 2, LANES)
+        self._overlaps = aligned(math.prod(shape)).reshape(shape)
+        self._built = np.zeros(self.basis.pieces, bool)
+        self._canvases: OrderedDict[tuple[int, ...], Canvas] = OrderedDict()
+        self.accuracy: Accuracy | None = None
+
+    # ---- what it is ----
+
+    @property
+    def functions(self) -> int:
+        """Number of basis functions."""
+        return math.prod(self.basis.counts)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, bytes, without the specimen."""
+        return self._overlaps.nbytes + sum(canvas.points.nbytes for canvas in self._canvases.values())
+
+    @property
+    def working_bytes(self) -> int:
+        """Memory that building takes at its peak beside what is held: the exit waves of two or three rows of patches."""
+        rows = 2 + int(self.basis.steps[:, 0].max()) // SIDE
+        return rows * self.basis.patches[1] * self.windows.wave_bytes
+
+    def describe(self) -> dict[str, object]:
+        """Return everything but specimen and detectors that a piece's bits depend on, JSON-able: half of a piece's content key."""
+        basis, local = self.basis, self.basis.local
+        return {
+            "grid": [*self.grid.shape, *self.grid.extent],
+            "wavelength": self.wavelength,
+            "semiangle": self.semiangle,
+            "periodic": self.periodic,
+            "lattice": list(basis.counts),
+            "window": list(self.windows.grid.shape),
+            "local": [local.shape, local.reach, local.band, local.correlation],
+            "steps": len(basis.steps),
+        }
+
+    # ---- building ----
+
+    def pieces(self, region: Region | None = None, margin: float = MARGIN) -> list[Piece]:
+        """Return the pieces that images of a region need; all of them without a region."""
+        chosen = []
+        for axis, count in enumerate(self.basis.pieces):
+            if region is None:
+                chosen.append(list(range(count)))
+                continue
+            h, origin, lattice = self.basis.spacing[axis], self.basis.origin[axis], self.basis.counts[axis]
+            low = math.floor((region[axis][0] - margin - origin) / h)
+            high = math.ceil((region[axis][1] + margin - origin) / h)
+            points = np.arange(low, min(high, low + lattice - 1) + 1)
+            points = points % lattice if self.periodic else points[(points >= 0) & (points < lattice)]
+            chosen.append(np.unique(points // (SIDE * PIECE)).tolist())
+        return list(itertools.product(*chosen))
+
+    def build(self, region: Region | None = None, *, margin: float = MARGIN, progress: Callable[[int], None] | None = None) -> None:
+        """Build what images of a region need and is not there yet; the whole field without a region.
+
+        Parameters
+        ----------
+        region : tuple, optional
+            ((y0, y1), (x0, x1)), A.
+        margin : float
+            Width around it that a probe's tails see, A.
+        progress : callable, optional
+            Called with 16 for each sixteen functions propagated.
+        """
+        missing = [piece for piece in self.pieces(region, margin) if not self._built[piece]]
+        patches = sorted(patch for piece in missing for patch in self._patches(piece))
+        self._correlate(patches, None, progress)
+        for piece in missing:
+            self._built[piece] = True
+
+    def update(self, stacks: Sequence[SliceStack], region: Region | None = None, progress: Callable[[int], None] | None = None) -> int:
+        """Put in a specimen that differs from the one before in a region only, and build again what sees that region.
+
+        Parameters
+        ----------
+        stacks : sequence of SliceStack
+            The specimen as it is now, on the same grid and planes, as many configurations.
+        region : tuple, optional
+            ((y0, y1), (x0, x1)), A: transmissions are the same bits outside. Found by comparing all of them if not given. On a periodic field it may
+            reach beyond the edges.
+        progress : callable, optional
+            As in `build`.
+
+        Returns
+        -------
+        int
+            Number of patches (sixteen functions) whose waves have changed.
+
+        Raises
+        ------
+        SettingsError
+            Another grid, other planes or another number of configurations.
+        """
+        self._check_alike(stacks)
+        changed = self._changed_pixels(stacks, region)
+        self._stacks = stacks
+        touched = self._touched(changed)
+        if touched:
+            patches = [patch for piece in self._built_pieces() for patch in self._patches(piece)]
+            self._correlate(sorted(patches), touched, progress)
+            self._canvases.clear()
+        return len(touched)
+
+    def piece_arrays(self, piece: Piece) -> dict[str, np.ndarray]:
+        """Return what a built piece consists of, by name, to be stored.
+
+        Raises
+        ------
+        SettingsError
+            The piece has not been built.
+        """
+        if not self._built[piece]:
+            message = f"Piece {piece} has not been built. Build its region first."
+            raise SettingsError(message)
+        return {"overlaps": self._overlaps[self._slices(piece)].copy()}
+
+    def load_piece(self, piece: Piece, arrays: dict[str, np.ndarray]) -> None:
+        """Put in a piece that was stored.
+
+        Raises
+        ------
+        SettingsError
+            The arrays are not those of such a piece.
+        """
+        target = self._overlaps[self._slices(piece)]
+        given = arrays.get("overlaps")
+        if given is None or given.shape != target.shape or given.dtype != np.float32:
+            found = "nothing" if given is None else f"{given.dtype} {given.shape}"
+            message = f"Piece {piece} needs overlaps of float32 {target.shape}, not {found}. Build it again."
+            raise SettingsError(message)
+        target[...] = given
+        self._built[piece] = True
+        self._canvases.clear()
+
+    def _built_pieces(self) -> list[Piece]:
+        return [(int(y), int(x)) for y, x in zip(*np.nonzero(self._built), strict=True)]
+
+    def _slices(self, piece: Piece) -> tuple[slice, ...]:
+        side = SIDE * PIECE
+        return (slice(None), slice(None), *(slice(p * side, min((p + 1) * side, n)) for p, n in zip(piece, self.basis.counts, strict=True)))
+
+    def _patches(self, piece: Piece) -> list[Patch]:
+        ranges = (range(p * PIECE, min((p + 1) * PIECE, n)) for p, n in zip(piece, self.basis.patches, strict=True))
+        return list(itertools.product(*ranges))
+
+    def _correlate(self, patches: list[Patch], touched: set[Patch] | None, progress: Callable[[int], None] | None) -> None:
+        """Compute the overlaps of patches with their partners, row by row; with ``touched``, of pairs in which one is among them."""
+        wanted = []
+        for patch in patches:
+            pairs = [(patch, partner) for partner in self.windows.partners(patch) if touched is None or patch in touched or partner.patch in touched]
+            if pairs:
+                wanted.append((patch[0], pairs))
+        rows = [[pair for _, pairs in group for pair in pairs] for _, group in itertools.groupby(wanted, key=lambda item: item[0])]
+        needs = [{patch for pair in row for patch in (pair[0], pair[1].patch)} for row in rows]
+        for number in range(len(self._stacks) if rows else 0):
+            stack, waves = self._stacks[number], {}
+            for i, row in enumerate(rows):
+                waves |= self.windows.propagate(stack, sorted(needs[i] - waves.keys()), progress)
+                self.windows.correlate(row, waves, self._overlaps, 1 / len(self._stacks), add=number > 0)
+                later = needs[i + 1] if i + 1 < len(rows) else set()
+                waves = {patch: wave for patch, wave in waves.items() if patch in later}
+
+    # ---- when atoms move ----
+
+    def _check_alike(self, stacks: Sequence[SliceStack]) -> None:
+        new, old = stacks[0], self._stacks[0]
+        alike = len(stacks) == len(self._stacks) and new.grid == old.grid and new.tilt == old.tilt and new.thickness == old.thickness
+        if not alike or new.wavelength != old.wavelength or not np.array_equal(new.planes, old.planes):
+            message = (
+                f"The changed specimen ({len(stacks)} configurations, {len(new.planes)} planes, grid {new.grid.shape}) is not cut as the one before "
+                f"({len(self._stacks)}, {len(old.planes)}, {old.grid.shape}). Keep grid, planes, thickness and tilt, or build anew."
+            )
+            raise SettingsError(message)
+
+    def _changed_pixels(self, stacks: Sequence[SliceStack], region: Region | None) -> np.ndarray:
+        """Return which pixels of the field differ, bool, shape of the grid."""
+        changed = np.zeros(self.grid.shape, bool)
+        if region is None:
+            for new, old in zip(stacks, self._stacks, strict=True):
+                changed |= (new.transmission != old.transmission).any(axis=0)
+            return changed
+        spans = []
+        for (low, high), step, count in zip(region, self.grid.sampling, self.grid.shape, strict=True):
+            pixels = np.arange(math.floor(low / step), min(math.ceil(high / step), math.floor(low / step) + count - 1) + 1)
+            spans.append(pixels % count if self.periodic else pixels[(pixels >= 0) & (pixels < count)])
+        changed[np.ix_(*spans)] = True
+        return changed
+
+    def _touched(self, changed: np.ndarray) -> set[Patch]:
+        """Return the patches that see changed pixels."""
+        ny, nx = self.basis.patches
+        touched = set()
+        for py in range(ny):
+            rows, share = self.windows.sight((py, 0))[0]
+            line = changed[rows[(share > 0) & (rows >= 0)]].any(axis=0)
+            if not line.any():
+                continue
+            for px in range(nx):
+                columns, share = self.windows.sight((py, px))[1]
+                if line[columns[(share > 0) & (columns >= 0)]].any():
+                    touched.add((py, px))
+        return touched
+
+    # ---- images ----
+
+    def image(
+        self,
+        aberrations: Aberrations,
+        *,
+        semiangle: float | None = None,
+        source_size: float = 0.0,
+        focal_spread: float = 0.0,
+        region: Region | None = None,
+    ) -> LocalImage:
+        """Return the image for one state of the optics.
+
+        Parameters
+        ----------
+        aberrations : Aberrations
+            Coefficients, A and rad.
+        semiangle : float, optional
+            Convergence, rad, at most the one built for (the default).
+        source_size, focal_spread : float
+            Standard deviations, A.
+        region : tuple, optional
+            ((y0, y1), (x0, x1)), A, in which the image will be read; the whole field if not given.
+
+        Returns
+        -------
+        LocalImage
+            All channels; read it by ``raster`` or ``at``.
+
+        Raises
+        ------
+        SamplingError
+            The convergence is larger than the one built for.
+        SettingsError
+            The region, or what a probe in it sees, has not been built.
+        """
+        semiangle = self.semiangle if semiangle is None else semiangle
+        if semiangle > self.semiangle * (1 + 1e-12):
+            message = f"This operator was built for {self.semiangle * 1e3:g} mrad, not for {semiangle * 1e3:g}. Build one for the larger convergence."
+            raise SamplingError(message)
+        margin = MARGIN + blur(aberrations, semiangle)
+        missing = [piece for piece in self.pieces(region, margin) if not self._built[piece]]
+        if missing:
+            where = "the field" if region is None else f"y from {region[0][0]:g} to {region[0][1]:g} A, x from {region[1][0]:g} to {region[1][1]:g} A"
+            message = f"{len(missing)} pieces of {where} with a margin of {margin:.0f} A are not built. Call build(region, margin={math.ceil(margin)})."
+            raise SettingsError(message)
+        return self._canvas(region, margin).image(
+            aberrations, semiangle, self.wavelength, source_size=source_size, focal_spread=focal_spread, antialias=self.antialias
+        )
+
+    def _canvas(self, region: Region | None, margin: float) -> Canvas:
+        spans = [self._span(axis, None if region is None else region[axis], margin) for axis in (0, 1)]
+        key = tuple(itertools.chain(*spans))
+        canvas = self._canvases.get(key)
+        if canvas is None:
+            indices, origin = [], []
+            for (start, count), lattice, zero, h in zip(spans, self.basis.counts, self.basis.origin, self.basis.spacing, strict=True):
+                index = start + np.arange(count)
+                indices.append(index % lattice if self.periodic else np.where((index >= 0) & (index < lattice), index, -1))
+                origin.append(zero + start * h)
+            canvas = Canvas(self.basis, indices[0], indices[1], (origin[0], origin[1]), self._overlaps)
+            while len(self._canvases) >= CANVASES:
+                self._canvases.popitem(last=False)
+            self._canvases[key] = canvas
+        self._canvases.move_to_end(key)
+        return canvas
+
+    def _span(self, axis: int, side: tuple[float, float] | None, margin: float) -> tuple[int, int]:
+        """Return first lattice point and number of points of a canvas along one axis."""
+        h, origin, lattice = self.basis.spacing[axis], self.basis.origin[axis], self.basis.counts[axis]
+        if side is None:
+            if self.periodic:
+                return 0, lattice
+            around = math.ceil(margin / h)
+            return -around, smooth_length(lattice + 2 * around)
+        first, last = math.floor((side[0] - margin - origin) / h), math.ceil((side[1] + margin - origin) / h)
+        count = smooth_length(max(last - first + 1, math.ceil(2 * margin / h)))
+        return (0, lattice) if self.periodic and count >= lattice else (first, count)
+
+    # ---- what it is worth ----
+
+    def check(self, rng: np.random.Generator, region: Region | None = None, points: int = POINTS) -> Accuracy:
+        """Compare with multislice of single probes at random points, in focus and with C10 = 2 / (lambda k_max^2).
+
+        Probes go through the whole field, or through a window of it with 24 A around them where the field is larger than 88 A: what an
+        aberrated probe has beyond that is below 1 % of it, and what the window's seams do to it far less.
+
+        Parameters
+        ----------
+        rng : Generator
+            Draws the points.
+        region : tuple, optional
+            Where they lie, ((y0, y1), (x0, x1)), A; anywhere in the field if not given.
+        points : int
+            Number of points, rounded up to a multiple of 32.
+
+        Returns
+        -------
+        Accuracy
+            The comparison, which is kept as ``accuracy``, too.
+        """
+        whole: Region = ((0.0, self.grid.extent[0]), (0.0, self.grid.extent[1])) if region is None else region
+        states = (Aberrations(), Aberrations(C10=2 * self.wavelength / self.semiangle**2))
+        ours, theirs, spread = [], [], []
+        for _ in range(-(-points // (2 * LANES))):
+            box = _box(whole, rng)
+            for state in states:
+                at = np.column_stack([rng.uniform(*box[1], LANES), rng.uniform(*box[0], LANES)])
+                image = self.image(state, region=region)
+                signals = self._reference(at, box, state, image.mean)
+                ours.append(image.at(at))
+                theirs.append(signals.mean(axis=0))
+                spread.append(signals.var(axis=0, ddof=1) / len(signals) if len(signals) > 1 else np.full(signals.shape[1:], np.nan))
+        found, true, variance = (np.concatenate(part, axis=1) for part in (ours, theirs, spread))
+        mean, error = true.mean(axis=1), found - true
+        self.accuracy = Accuracy(
+            points=true.shape[1],
+            rms=float((np.sqrt((error**2).mean(axis=1)) / mean).max()),
+            largest=float((np.abs(error).max(axis=1) / mean).max()),
+            mean=tuple(mean.tolist()),
+            standard_error=float((np.sqrt(variance.mean(axis=1)) / mean).max()),
+        )
+        return self.accuracy
+
+    def _reference(self, at: np.ndarray, box: Region, state: Aberrations, mean: np.ndarray) -> np.ndarray:
+        """Return multislice signals of probes at points in a box, shape (configurations, channels, points)."""
+        starts, counts = [], []
+        for (low, high), step, count in zip(box, self.grid.sampling, self.grid.shape, strict=True):
+            needed = fast_length(math.ceil((high - low + 4 * MARGIN) / step))
+            whole = needed >= count and self.periodic
+            starts.append(0 if whole else round((low + high) / 2 / step) - needed // 2)
+            counts.append(count if whole else needed)
+        extent = tuple(n * step for n, step in zip(counts, self.grid.sampling, strict=True))
+        grid = Grid(shape=(counts[0], counts[1]), extent=(extent[0], extent[1]))
+        beams = imaging.aperture_beams(grid, self.wavelength, self.semiangle, (0.0, 0.0), (1, 1), antialias=self.antialias)
+        ky, kx = grid.ky[beams // grid.shape[1]], grid.kx[beams % grid.shape[1]]
+        a = probe.amplitudes(ky, kx, grid.reciprocal_sampling, self.wavelength, self.semiangle, state, antialias=self.antialias)
+        origin = [start * step for start, step in zip(starts, self.grid.sampling, strict=True)]
+        phase = -2 * np.pi * (np.outer(at[:, 0] - origin[1], kx) + np.outer(at[:, 1] - origin[0], ky))
+        waves = (a * np.exp(1j * phase)).astype(np.complex64)
+        detector = self.weights(grid.ky[:, None], grid.kx, grid.reciprocal_sampling)
+        tails = (1 - float((np.abs(a) ** 2).sum())) * mean if self.antialias else np.zeros(len(mean))
+        stacks = (self._cut(self._stacks[i], grid, starts) for i in range(len(self._stacks)))
+        return np.array([collect(stack, beams, waves, detector) + tails[:, None] for stack in stacks])
+
+    def _cut(self, stack: SliceStack, grid: Grid, starts: list[int]) -> SliceStack:
+        """Return a window of a specimen, with vacuum beyond the edges of one that does not repeat."""
+        if grid == stack.grid:
+            return stack
+        pixels = [start + np.arange(n) for start, n in zip(starts, grid.shape, strict=True)]
+        wrapped = [p % n for p, n in zip(pixels, stack.grid.shape, strict=True)]
+        transmission = stack.transmission[:, wrapped[0][:, None], wrapped[1]]
+        if not self.periodic:
+            outside = [(p < 0) | (p >= n) for p, n in zip(pixels, stack.grid.shape, strict=True)]
+            transmission[:, outside[0][:, None] | outside[1]] = 1
+        return SliceStack(
+            grid=grid, wavelength=stack.wavelength, transmission=transmission, planes=stack.planes, thickness=stack.thickness, tilt=stack.tilt
+        )
+
+
+def blur(aberrations: Aberrations, semiangle: float) -> float:
+    """Return an upper bound of the geometric radius of a probe, A: sum |C_nm| alpha^n."""
+    orders: Iterable[tuple[str, float]] = ((name, getattr(aberrations, name)) for name in aberrations.__dataclass_fields__ if name.startswith("C"))
+    return sum(abs(value) * semiangle ** int(name[1]) for name, value in orders)
+
+
+def _box(region: Region, rng: np.random.Generator) -> Region:
+    """Return a random part of a region, at most BOX wide."""
+    sides = []
+    for low, high in region:
+        side = min(BOX, high - low)
+        start = low + rng.uniform(0, high - low - side) if high - low > side else low
+        sides.append((start, start + side))
+    return (sides[0], sides[1])
+
+
+def build(
+    stacks: Sequence[SliceStack],
+    semiangle: float,
+    weights: Weights,
+    *,
+    rng: np.random.Generator,
+    tolerance: float = 0.01,
+    region: Region | None = None,
+    periodic: bool = True,
+    antialias: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> LocalOperator:
+    """Build the operator of a specimen, or of a region of it, to a tolerance.
+
+    Parameters
+    ----------
+    stacks : sequence of SliceStack
+        One per frozen-phonon configuration, all on one grid with the same planes.
+    semiangle : float
+        Largest convergence semi-angle that images will have, rad.
+    weights : callable
+        Detector weights, all channels, of reciprocal pixels.
+    rng : Generator
+        Draws the points of the check.
+    tolerance : float
+        rms error over random points of full multislice, divided by the mean signal.
+    region : tuple, optional
+        ((y0, y1), (x0, x1)), A, to build and to check; the whole field if not given. The rest can be built later.
+    periodic : bool
+        Whether the field repeats.
+    antialias : bool
+        Covered fractions at the aperture's edge.
+    progress : callable, optional
+        Called with 16 for each sixteen functions propagated.
+
+    Returns
+    -------
+    LocalOperator
+        The operator, its ``accuracy`` measured.
+
+    Raises
+    ------
+    SamplingError
+        A detector sees the bright field or exceeds the band limit, or the tolerance is missed with larger windows too.
+    SettingsError
+        The tolerance is not positive.
+    """
+    if not 0 < tolerance < 1:
+        message = f"tolerance={tolerance:g} is not between 0 and 1. It is the rms error divided by the mean signal, 0.01 for 1 %."
+        raise SettingsError(message)
+    first = stacks[0]
+    inner, outer = _seen(first, weights)
+    local = localisation(
+        radius=semiangle / first.wavelength,
+        inner=inner,
+        outer=outer,
+        wavelength=first.wavelength,
+        thickness=first.thickness - float(first.planes[0]),
+        tolerance=tolerance,
+    )
+    tried = []
+    for _ in range(GROWTHS + 1):
+        operator = LocalOperator(stacks, semiangle, weights, local, periodic=periodic, antialias=antialias)
+        operator.build(region, margin=MARGIN + 2 * first.wavelength / semiangle, progress=progress)
+        accuracy = operator.check(rng, region)
+        if accuracy.rms <= tolerance:
+            return operator
+        tried.append(f"{accuracy.rms:.2%} with windows of {max(operator.windows.grid.extent):.0f} A and a band of {local.band:.1f} A")
+        local = local.grown()
+    message = f"The local operator misses tolerance={tolerance:g}: {', '.join(tried)}. Allow a larger tolerance, or use the dense imaging operator."
+    raise SamplingError(message)
+
+
+def _seen(stack: SliceStack, weights: Weights) -> tuple[float, float]:
+    """Return the smallest and largest spatial frequency that detectors see, 1/A."""
+    k = np.linspace(0, stack.grid.band_limit, 512)
+    seen = k[(np.abs(weights(np.zeros(1), k, (1e-3, 1e-3))) > 0).reshape(-1, k.size).any(axis=0)]
+    return (float(seen.min()), float(seen.max())) if seen.size else (0.0, stack.grid.band_limit)

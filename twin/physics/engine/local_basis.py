@@ -1,0 +1,211 @@
+r"""The basis of the local operator: one smooth, localised, band-limited function on every point of a lattice.
+
+A probe f of spatial frequencies |k| <= k_top is a sum of copies of one function phi, whose Fourier transform is any shape that does not vanish up to
+k_top and vanishes where the lattice's alias begins, at 1/h - k_top:
+
+.. math::
+
+    \psi(r) = h^2 \sum_j f(r_j) \phi(r - r_j), \qquad \hat f(k) = a_k / \hat\phi(k)
+
+The shape is Kaiser and Bessel's window, I_0(beta sqrt(1 - (k / k_c)^2)) / I_0(beta) (Jackson et al., IEEE Trans. Med. Imaging 10 (1991) 473, use
+it to the same end): phi then has a core of about 1.2 A and weak tails where a flat shape with a soft edge needs 5 A, so windows stay small.
+Patches of 4 x 4 neighbouring functions share a window and ride in the SIMD lanes.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from stemtwin.twin.physics.engine.lanes import LANES
+from stemtwin.twin.physics.grids import Grid
+
+OVERSAMPLING = 2.5
+"""Lattice points per 1/k_top."""
+SIDE = 4
+"""Functions along each side of a patch."""
+PIECE = 8
+"""Patches along each side of a piece, the unit of building and of storing."""
+LEAST_CANVAS = 24.0
+"""Images are computed on canvases at least so wide, A: a probe's reciprocal pixels are at most 1/24 wide."""
+EDGE = 1.0
+"""Width of the soft edge of what a patch sees of the specimen, A."""
+
+
+def smooth_length(n: int) -> int:
+    """Return the smallest number >= ``n`` without prime factors but 2, 3 and 5."""
+    n = max(n, 2)
+    while True:
+        rest = n
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return n
+        n += 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Localisation:
+    """How far things reach; what is beyond is left out.
+
+    Parameters
+    ----------
+    shape : float
+        beta of the functions' shape: larger is more compact, and less evenly sensitive.
+    reach : float
+        A patch's waves see the specimen up to this distance from its lattice points, A.
+    band : float
+        Largest distance between two functions whose overlap counts, A.
+    correlation : float
+        The detector's coherence between two points of the exit wave counts up to this distance, A.
+    """
+
+    shape: float
+    reach: float
+    band: float
+    correlation: float
+
+    def grown(self, factor: float = 1.3) -> "Localisation":
+        """Return one that leaves out less."""
+        return Localisation(shape=self.shape, reach=self.reach * factor, band=self.band * factor, correlation=self.correlation * factor)
+
+
+def localisation(*, radius: float, inner: float, outer: float, wavelength: float, thickness: float, tolerance: float) -> Localisation:
+    """Return where to start: what thin specimens were found to need, and how far waves go sideways in thicker ones.
+
+    Parameters
+    ----------
+    radius : float
+        alpha / lambda, 1/A.
+    inner, outer : float
+        Radii of the part of reciprocal space that detectors see, 1/A.
+    wavelength, thickness : float
+        A.
+    tolerance : float
+        rms error / mean signal that is asked for.
+    """
+    stricter = max(1.0, (0.01 / tolerance) ** 0.25)
+    spread = 0.5 * thickness * wavelength * (outer + radius)
+    band = (1.6 / radius + 0.6 / max(inner - radius, 0.25 * radius)) * stricter
+    return Localisation(shape=6.0, reach=(1.2 / radius + 0.5) * stricter + spread, band=band + 0.5 * spread, correlation=4.5 * stricter)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """A lattice of functions over a field, in patches.
+
+    Parameters
+    ----------
+    grid : Grid
+        The multislice grid of the field.
+    radius : float
+        alpha / lambda of the largest aperture, 1/A.
+    periodic : bool
+        Whether the field repeats. If not, the lattice extends beyond it as far as functions see atoms in it.
+    local : Localisation
+        How far things reach.
+    """
+
+    grid: Grid
+    radius: float
+    periodic: bool
+    local: Localisation
+
+    @property
+    def top(self) -> float:
+        """Largest spatial frequency of a probe, with the half reciprocal pixel by which an antialiased aperture exceeds its radius, 1/A."""
+        return self.radius + 0.5 * math.hypot(*(1 / min(side, LEAST_CANVAS) for side in self.grid.extent))
+
+    @property
+    def field_counts(self) -> tuple[int, int]:
+        """Lattice points over the field (ny, nx)."""
+        return tuple(smooth_length(math.ceil(OVERSAMPLING * self.top * side)) for side in self.grid.extent)  # type: ignore[return-value]
+
+    @property
+    def spacing(self) -> tuple[float, float]:
+        """Distance between lattice points (hy, hx), A."""
+        return tuple(side / n for side, n in zip(self.grid.extent, self.field_counts, strict=True))  # type: ignore[return-value]
+
+    @property
+    def margin(self) -> tuple[int, int]:
+        """Lattice points beyond each edge of the field."""
+        return (0, 0) if self.periodic else tuple(math.ceil(self.local.reach / h) for h in self.spacing)  # type: ignore[return-value]
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Lattice points in all (ny, nx)."""
+        return tuple(n + 2 * m for n, m in zip(self.field_counts, self.margin, strict=True))  # type: ignore[return-value]
+
+    @property
+    def origin(self) -> tuple[float, float]:
+        """Place (y, x) of the first lattice point, A."""
+        return tuple(-m * h for m, h in zip(self.margin, self.spacing, strict=True))  # type: ignore[return-value]
+
+    @property
+    def patches(self) -> tuple[int, int]:
+        """Patches along y and x."""
+        return tuple(-(-n // SIDE) for n in self.counts)  # type: ignore[return-value]
+
+    @property
+    def pieces(self) -> tuple[int, int]:
+        """Pieces along y and x."""
+        return tuple(-(-n // PIECE) for n in self.patches)  # type: ignore[return-value]
+
+    @property
+    def cutoff(self) -> float:
+        """Where the functions' shape ends and the lattice's alias may begin, 1/A."""
+        return 1 / max(self.spacing) - self.top
+
+    def shape(self, k: np.ndarray) -> np.ndarray:
+        """Return the Fourier transform of a function at spatial frequencies k, 1/A; 1 at k = 0."""
+        inside = np.clip(1 - np.square(np.asarray(k, float) / self.cutoff), 0, None)
+        return np.where(np.abs(k) < self.cutoff, np.i0(self.local.shape * np.sqrt(inside)), 0) / np.i0(self.local.shape)
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Differences (p, q) between lattice points whose overlap counts, on the half plane p > 0 or p = 0, q >= 0, int64, shape (n, 2)."""
+        hy, hx = self.spacing
+        most_y, most_x = int(self.local.band / hy), int(self.local.band / hx)
+        p, q = np.mgrid[0 : most_y + 1, -most_x : most_x + 1].reshape(2, -1)
+        kept = (np.hypot(p * hy, q * hx) <= self.local.band) & ((p > 0) | (q >= 0))
+        return np.column_stack([p[kept], q[kept]]).astype(np.int64)
+
+    @property
+    def batches(self) -> int:
+        """Groups of sixteen steps."""
+        return -(-len(self.steps) // LANES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Partner:
+    """A patch whose functions overlap with those of another: its index, in which period of the field it lies, and the lanes that meet.
+
+    ``entries`` (n, 3), int64: lane of the first patch, lane of this one, number of the step.
+    """
+
+    patch: tuple[int, int]
+    cell: tuple[int, int]
+    entries: np.ndarray
+
+
+def partners(basis: Basis, patch: tuple[int, int]) -> list[Partner]:
+    """Return the patches whose functions stand at a step of the half plane from the functions of a given patch, itself among them."""
+    steps, counts = basis.steps, basis.counts
+    lane = np.arange(LANES)
+    y, x = patch[0] * SIDE + lane // SIDE, patch[1] * SIDE + lane % SIDE
+    first = lane[(y < counts[0]) & (x < counts[1])]
+    a, slot = (part.ravel() for part in np.meshgrid(first, np.arange(len(steps)), indexing="ij"))
+    ty, tx = y[a] + steps[slot, 0], x[a] + steps[slot, 1]
+    cy, cx = ty // counts[0], tx // counts[1]
+    if not basis.periodic:
+        inside = (cy == 0) & (cx == 0)
+        a, slot, ty, tx, cy, cx = (part[inside] for part in (a, slot, ty, tx, cy, cx))
+    ty, tx = ty % counts[0], tx % counts[1]
+    b = ty % SIDE * SIDE + tx % SIDE
+    keys, number = np.unique(np.column_stack([cy, cx, ty // SIDE, tx // SIDE]), axis=0, return_inverse=True)
+    entries = np.column_stack([a, b, slot]).astype(np.int64)
+    return [
+        Partner(patch=(int(key[2]), int(key[3])), cell=(int(key[0]), int(key[1])), entries=entries[number.ravel() == i])
+        for i, key in enumerate(keys)
+    ]
