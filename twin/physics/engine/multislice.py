@@ -128,11 +128,14 @@ def exit_coefficients(
     places = setup.place_y[select[picked] // stack.grid.shape[1]]
     factors = (setup.propagator(select[picked], stack.thickness - stack.planes[-1]) / np.prod(stack.grid.shape)).astype(np.complex64)
 
+    longest = int(np.diff(starts).max(initial=0))
+
     def record(buffers: _Buffers, _stop: int, waves: slice) -> None:
-        points = aligned(picked.size * POINT)
-        passes.pick_coefficients(buffers.wave, columns, starts, places, points, buffers.line, setup.plan_y, setup.places_y)
-        parts = points.reshape(-1, 2, LANES)[:, :, : waves.stop - waves.start]
-        result[waves, picked] = ((parts[:, 0] + 1j * parts[:, 1]) * factors[:, None]).T
+        scratch = aligned(longest * POINT)
+        passes.pick_coefficients(
+            buffers.wave, columns, starts, places, factors, picked, result, waves.start, waves.stop - waves.start,
+            scratch, buffers.line, setup.plan_y, setup.places_y,
+        )  # fmt: skip
 
     _run(setup, incident, (len(stack.planes),), record, progress)
     return result

@@ -60,12 +60,21 @@ def advance(
 
 
 @kernel
-def pick_coefficients(wave, columns, starts, picked_places, picked, line, plan, places):
-    """Transform columns and copy out coefficients: number q, of column c, from place ``picked_places[q]``, to point q of ``picked``."""
+def pick_coefficients(wave, columns, starts, picked_places, factors, numbers, result, first, waves, picked, line, plan, places):
+    """Transform columns and copy out coefficients, into rows ``first`` to ``first + waves - 1`` of ``result``.
+
+    Coefficients ``starts[c] : starts[c + 1]`` are of column c: number q is at ``picked_places[q]`` of the transformed line, is multiplied by
+    ``factors[q]`` and goes to ``result[:, numbers[q]]``. ``picked`` is scratch of as many points as the longest column has coefficients.
+    """
     for c in range(columns.size):
+        begin, end = starts[c], starts[c + 1]
         descend_line(wave, columns[c] * POINT, places, line, plan)
-        for q in range(starts[c], starts[c + 1]):
-            store(picked, q * POINT, load(line, picked_places[q] * POINT))
+        for q in range(begin, end):
+            store(picked, (q - begin) * POINT, factors[q] * load(line, picked_places[q] * POINT))
+        for j in range(waves):
+            for q in range(begin, end):
+                at = (q - begin) * POINT + j
+                result[first + j, numbers[q]] = complex(picked[at], picked[at + LANES])
 
 
 @kernel

@@ -1,0 +1,137 @@
+"""Measure what the engine must reach, beside its peers, in one run: ``python -m tests.speed.run [--only WORDS] [--pairs N]``.
+
+Every row runs ours and its peer in turn, at least five times each, and takes the median over pairs of the ratio. Nothing is measured again because it
+missed. Writes RESULTS.md beside this file and exits 1 if a bar was missed, or if a peer that a row needs is not installed (the row then says which).
+Rows stand in ``bench_*.py``, in a list ``ROWS``. Run it on a quiet machine.
+"""
+
+import argparse
+import importlib
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+HERE = Path(__file__).parent
+console = Console()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One thing to measure.
+
+    Attributes
+    ----------
+    work : str
+        What is measured, and against what.
+    bar : float
+        What the value must reach.
+    prepare : callable
+        Returns (ours, peer): two functions without arguments that do the work once; ``peer`` is None for a row of times. Each may return the number
+        by which its seconds are divided (work done, in a unit that both share); None stands for 1.
+    value : callable
+        Takes the seconds (per unit) of ours and of the peer (nan without one), returns the value.
+    unit : str
+        Unit of the value; empty for a ratio.
+    at_most : bool
+        Whether the value must not exceed the bar, rather than not fall below it.
+    """
+
+    work: str
+    bar: float
+    prepare: Callable[[], tuple[Callable[[], float | None], Callable[[], float | None] | None]]
+    value: Callable[[float, float], float]
+    unit: str = ""
+    at_most: bool = False
+
+    def met(self, value: float) -> bool:
+        """Whether a value reaches the bar."""
+        return value <= self.bar if self.at_most else value >= self.bar
+
+
+def seconds(function: Callable[[], float | None] | None) -> float:
+    """Return the wall time of one call, per unit of the work that it says it did."""
+    if function is None:
+        return float("nan")
+    start = time.perf_counter()
+    units = function()
+    return (time.perf_counter() - start) / (units or 1)
+
+
+def measure(row: Row, pairs: int) -> tuple[str, bool]:
+    """Measure a row; return its line of the table and whether the bar was met."""
+    sign = "<=" if row.at_most else ">="
+    try:
+        ours, peer = row.prepare()
+    except ModuleNotFoundError as error:
+        return f"| {row.work} | {sign} {row.bar:g} {row.unit} | not measured: {error.name} is not installed | | | no |", False
+    for function in (ours, peer):
+        seconds(function)
+    times = [(seconds(ours), seconds(peer)) for _ in track(range(pairs), description=row.work[:60], console=console)]
+    values = [row.value(*pair) for pair in times]
+    value = statistics.median(values)
+    mine, theirs = (f"{statistics.median(column) * 1e3:.4g} ms" if column[0] == column[0] else "" for column in zip(*times, strict=True))
+    met = row.met(value)
+    spread = f"{value:.3g} {row.unit} ({min(values):.3g} to {max(values):.3g})".replace("  ", " ")
+    return f"| {row.work} | {sign} {row.bar:g} {row.unit} | {spread} | {mine} | {theirs} | {'yes' if met else '**no**'} |", met
+
+
+def machine() -> str:
+    """Return the machine and the versions that matter, in one line."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        cpu = next((line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")), cpu)
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    versions = []
+    for name in ("numpy", "scipy", "numba", "abtem", "pyfftw"):
+        try:
+            versions.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            versions.append(f"{name} not installed")
+    load = f"; load before the run {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    return f"{count} CPUs ({cpu}), Python {platform.python_version()}, {', '.join(versions)}{load}"
+
+
+def main() -> int:
+    """Measure every row and write RESULTS.md."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="rows whose description holds these words; RESULTS.md is then left as it is")
+    parser.add_argument("--pairs", type=int, default=5, help="interleaved pairs per row, at least 5 (default: 5)")
+    arguments = parser.parse_args()
+    if arguments.pairs < 5:
+        parser.error(f"--pairs {arguments.pairs}: a median of fewer than 5 pairs says little")
+    head = [
+        "# Speed",
+        "",
+        "Written by `make speed`; ratios are peer / ours, medians over interleaved pairs (smallest to largest).",
+        "",
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {machine()}; {arguments.pairs} pairs.",
+        "",
+        "| work | bar | value | ours | peer | met |",
+        "|---|---|---|---|---|---|",
+    ]
+    rows = [row for path in sorted(HERE.glob("bench_*.py")) for row in importlib.import_module(f"tests.speed.{path.stem}").ROWS]
+    lines, all_met = [], True
+    for row in rows:
+        if arguments.only.lower() in row.work.lower():
+            line, met = measure(row, arguments.pairs)
+            console.print(line, markup=False, soft_wrap=True)
+            lines.append(line)
+            all_met &= met
+    if not arguments.only:
+        (HERE / "RESULTS.md").write_text("\n".join([*head, *lines, ""]))
+    return 0 if all_met and lines else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
