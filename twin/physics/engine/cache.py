@@ -24,8 +24,9 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -301,9 +302,9 @@ def piece_key(key: str, *indices: int) -> str:
     return "-".join([key, *map(str, indices)])
 
 
-def _raw(array: np.ndarray) -> np.ndarray:
+def _raw(array: np.ndarray) -> memoryview:
     """Return the bytes of a contiguous array, without a copy."""
-    return array.reshape(-1).view(np.uint8)
+    return array.reshape(-1).view(np.uint8).data
 
 
 def _plain(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -323,7 +324,7 @@ def _head(key: str, arrays: Mapping[str, np.ndarray]) -> bytes:
     return _MAGIC % FORMAT + hashlib.sha256(header).digest() + len(header).to_bytes(8, "little") + header
 
 
-def _read(file: BinaryIO, key: str) -> dict[str, np.ndarray] | None:
+def _read(file: BufferedReader, key: str) -> dict[str, np.ndarray] | None:
     """Return the arrays of a file, or None if it is anything but the whole entry of a key as it was written."""
     size, magic = os.fstat(file.fileno()).st_size, _MAGIC % FORMAT
     if file.read(len(magic)) != magic:
@@ -340,7 +341,7 @@ def _read(file: BinaryIO, key: str) -> dict[str, np.ndarray] | None:
         if np.dtype(dtype).kind not in NUMBERS or file.tell() + np.dtype(dtype).itemsize * math.prod(shape) > size:
             return None
         array = np.empty(shape, dtype)
-        file.readinto(_raw(array))  # type: ignore[attr-defined]
+        file.readinto(_raw(array))
         if hashlib.sha256(_raw(array)).hexdigest() != sha256:
             return None
         arrays[name] = array
