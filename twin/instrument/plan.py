@@ -23,6 +23,8 @@ WINDOW_MARGIN = 10.0
 """What the window adds to the diameter of the aberrated probe, A."""
 FIRST_SECONDS = 0.5
 """Usual time to load compiled kernels, s."""
+LEAST_GRID_ANGLE = 120.0
+"""A grid chosen here holds at least this angle, mrad, also where only bright-field detectors are asked for."""
 SECONDS_PER_POINT = 1.3e-9
 """Usual time of one multislice step per grid point and wave on two cores, s."""
 SECONDS_PER_PRODUCT = 8e-11
@@ -119,6 +121,7 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0, blocks: tuple[i
     if slices.shifted:
         notes.append("slice edges moved, because atoms lay on them")
     detectors = _detectors(request, grid)
+    memory.check(memory.program() + memory.of_specimen(grid, len(slices.planes), request.oversampling, request.configurations))
     if blocks is None:
         blocks = _blocks(request, grid, thickness, window_angstrom, notes)
     beams = [
@@ -163,11 +166,19 @@ def choose_grid(request: Request) -> tuple[Grid, list[str]]:
         return Grid(shape=shape, extent=size), notes
     step = request.sampling_angstrom
     if step is None:
-        angle = max(detector_floor.wanted_angle(request.detectors, request.beam.semiangle_mrad), 1.5 * request.beam.semiangle_mrad)
+        angle = _grid_angle(detector_floor.wanted_angle(request.detectors, request.beam.semiangle_mrad), request.beam.semiangle_mrad)
         step = (_step(request.beam.wavelength_angstrom, angle),) * 2
     assert isinstance(step, tuple)  # Request made it one
     ny, nx = (fast_length(max(16, math.ceil(side / s - 1e-9))) for side, s in zip(size, step, strict=True))
     return Grid(shape=(ny, nx), extent=size), notes
+
+
+def _grid_angle(outer: float, semiangle: float) -> float:
+    """Return the angle, mrad, up to which a grid chosen here holds the wave: beyond the detector, because what scatters there scatters back.
+
+    SrTiO3, 200 kV, thermal, 60-120 mrad: with a band limit of 128 mrad the titanium columns are 7 % low, with 160 mrad all columns are within 1 %.
+    """
+    return max(outer, min(1.25 * outer, detector_floor.USUAL_OUTER_MRAD), 2 * semiangle, LEAST_GRID_ANGLE)
 
 
 def cut(request: Request) -> tuple[Slices, float]:
