@@ -222,8 +222,7 @@ class LocalOperator:
         self._stacks = stacks
         touched = self._touched(changed)
         if touched:
-            patches = [patch for piece in self._built_pieces() for patch in self._patches(piece)]
-            self._correlate(sorted(patches), touched, progress)
+            self._correlate(self._near(touched), touched, progress)
             self._canvases.clear()
         return len(touched)
 
@@ -257,9 +256,6 @@ class LocalOperator:
         target[...] = given
         self._built[piece] = True
         self._canvases.clear()
-
-    def _built_pieces(self) -> list[Piece]:
-        return [(int(y), int(x)) for y, x in zip(*np.nonzero(self._built), strict=True)]
 
     def _slices(self, piece: Piece) -> tuple[slice, ...]:
         side = SIDE * PIECE
@@ -326,6 +322,13 @@ class LocalOperator:
                 if line[columns[(share > 0) & (columns >= 0)]].any():
                     touched.add((py, px))
         return touched
+
+    def _near(self, touched: set[Patch]) -> list[Patch]:
+        """Return the patches of built pieces that may have partners among given ones, sorted."""
+        counts, far = self.basis.patches, self.windows.far
+        moves = list(itertools.product(range(-far[0], far[0] + 1), range(-far[1], far[1] + 1)))
+        near = {((patch[0] + y) % counts[0], (patch[1] + x) % counts[1]) for patch in touched for y, x in moves}
+        return sorted(patch for patch in near if self._built[patch[0] // PIECE, patch[1] // PIECE])
 
     # ---- images ----
 

@@ -13,7 +13,7 @@ Patches of 4 x 4 neighbouring functions share a window and ride in the SIMD lane
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,6 +26,9 @@ SIDE = 4
 """Functions along each side of a patch."""
 PIECE = 8
 """Patches along each side of a piece, the unit of building and of storing."""
+Sides = tuple[float, float]
+Counts = tuple[int, int]
+
 LEAST_CANVAS = 24.0
 """Images are computed on canvases at least so wide, A: a probe's reciprocal pixels are at most 1/24 wide."""
 EDGE = 1.0
@@ -91,7 +94,7 @@ def localisation(*, radius: float, inner: float, outer: float, wavelength: float
     return Localisation(shape=6.0, reach=(1.2 / radius + 0.5) * stricter + spread, band=band + 0.5 * spread, correlation=4.5 * stricter)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Basis:
     """A lattice of functions over a field, in patches.
 
@@ -105,76 +108,75 @@ class Basis:
         Whether the field repeats. If not, the lattice extends beyond it as far as functions see atoms in it.
     local : Localisation
         How far things reach.
+
+    Attributes
+    ----------
+    top : float
+        Largest spatial frequency of a probe, with the half reciprocal pixel by which an antialiased aperture exceeds its radius, 1/A.
+    spacing : tuple of float
+        Distance between lattice points (hy, hx), A.
+    counts : tuple of int
+        Lattice points (ny, nx).
+    origin : tuple of float
+        Place (y, x) of the first one, A.
+    patches, pieces : tuple of int
+        Patches and pieces along y and x.
+    cutoff : float
+        Where the functions' shape ends and the lattice's alias may begin, 1/A.
+    steps : ndarray
+        Differences (p, q) between lattice points whose overlap counts, on the half plane p > 0 or p = 0, q >= 0, int64, shape (n, 2).
     """
 
     grid: Grid
     radius: float
     periodic: bool
     local: Localisation
+    top: float = field(init=False)
+    spacing: Sides = field(init=False)
+    counts: Counts = field(init=False)
+    origin: Sides = field(init=False)
+    patches: Counts = field(init=False)
+    pieces: Counts = field(init=False)
+    cutoff: float = field(init=False)
+    steps: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Lay out the lattice."""
+        top = self.radius + 0.5 * math.hypot(*(1 / min(side, LEAST_CANVAS) for side in self.grid.extent))
+        counts = [smooth_length(math.ceil(OVERSAMPLING * top * side)) for side in self.grid.extent]
+        spacing = [side / n for side, n in zip(self.grid.extent, counts, strict=True)]
+        margin = [0 if self.periodic else math.ceil(self.local.reach / h) for h in spacing]
+        counts = [n + 2 * m for n, m in zip(counts, margin, strict=True)]
+        patches = [-(-n // SIDE) for n in counts]
+        derived = {
+            "top": top,
+            "spacing": tuple(spacing),
+            "counts": tuple(counts),
+            "origin": tuple(-m * h for m, h in zip(margin, spacing, strict=True)),
+            "patches": tuple(patches),
+            "pieces": tuple(-(-n // PIECE) for n in patches),
+            "cutoff": 1 / max(spacing) - top,
+            "steps": _steps(self.local.band, *spacing),
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
     @property
-    def top(self) -> float:
-        """Largest spatial frequency of a probe, with the half reciprocal pixel by which an antialiased aperture exceeds its radius, 1/A."""
-        return self.radius + 0.5 * math.hypot(*(1 / min(side, LEAST_CANVAS) for side in self.grid.extent))
-
-    @property
-    def field_counts(self) -> tuple[int, int]:
-        """Lattice points over the field (ny, nx)."""
-        return tuple(smooth_length(math.ceil(OVERSAMPLING * self.top * side)) for side in self.grid.extent)  # type: ignore[return-value]
-
-    @property
-    def spacing(self) -> tuple[float, float]:
-        """Distance between lattice points (hy, hx), A."""
-        return tuple(side / n for side, n in zip(self.grid.extent, self.field_counts, strict=True))  # type: ignore[return-value]
-
-    @property
-    def margin(self) -> tuple[int, int]:
-        """Lattice points beyond each edge of the field."""
-        return (0, 0) if self.periodic else tuple(math.ceil(self.local.reach / h) for h in self.spacing)  # type: ignore[return-value]
-
-    @property
-    def counts(self) -> tuple[int, int]:
-        """Lattice points in all (ny, nx)."""
-        return tuple(n + 2 * m for n, m in zip(self.field_counts, self.margin, strict=True))  # type: ignore[return-value]
-
-    @property
-    def origin(self) -> tuple[float, float]:
-        """Place (y, x) of the first lattice point, A."""
-        return tuple(-m * h for m, h in zip(self.margin, self.spacing, strict=True))  # type: ignore[return-value]
-
-    @property
-    def patches(self) -> tuple[int, int]:
-        """Patches along y and x."""
-        return tuple(-(-n // SIDE) for n in self.counts)  # type: ignore[return-value]
-
-    @property
-    def pieces(self) -> tuple[int, int]:
-        """Pieces along y and x."""
-        return tuple(-(-n // PIECE) for n in self.patches)  # type: ignore[return-value]
-
-    @property
-    def cutoff(self) -> float:
-        """Where the functions' shape ends and the lattice's alias may begin, 1/A."""
-        return 1 / max(self.spacing) - self.top
+    def batches(self) -> int:
+        """Groups of sixteen steps."""
+        return -(-len(self.steps) // LANES)
 
     def shape(self, k: np.ndarray) -> np.ndarray:
         """Return the Fourier transform of a function at spatial frequencies k, 1/A; 1 at k = 0."""
         inside = np.clip(1 - np.square(np.asarray(k, float) / self.cutoff), 0, None)
         return np.where(np.abs(k) < self.cutoff, np.i0(self.local.shape * np.sqrt(inside)), 0) / np.i0(self.local.shape)
 
-    @property
-    def steps(self) -> np.ndarray:
-        """Differences (p, q) between lattice points whose overlap counts, on the half plane p > 0 or p = 0, q >= 0, int64, shape (n, 2)."""
-        hy, hx = self.spacing
-        most_y, most_x = int(self.local.band / hy), int(self.local.band / hx)
-        p, q = np.mgrid[0 : most_y + 1, -most_x : most_x + 1].reshape(2, -1)
-        kept = (np.hypot(p * hy, q * hx) <= self.local.band) & ((p > 0) | (q >= 0))
-        return np.column_stack([p[kept], q[kept]]).astype(np.int64)
 
-    @property
-    def batches(self) -> int:
-        """Groups of sixteen steps."""
-        return -(-len(self.steps) // LANES)
+def _steps(band: float, hy: float, hx: float) -> np.ndarray:
+    most_y, most_x = int(band / hy), int(band / hx)
+    p, q = np.mgrid[0 : most_y + 1, -most_x : most_x + 1].reshape(2, -1)
+    kept = (np.hypot(p * hy, q * hx) <= band) & ((p > 0) | (q >= 0))
+    return np.column_stack([p[kept], q[kept]]).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

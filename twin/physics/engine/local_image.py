@@ -20,7 +20,7 @@ import scipy.fft
 
 from stemtwin.twin.physics import coherence, probe
 from stemtwin.twin.physics.aberrations import Aberrations, chi
-from stemtwin.twin.physics.engine import forms, local_kernels, threads
+from stemtwin.twin.physics.engine import local_kernels, threads
 from stemtwin.twin.physics.engine.fft import make_plan
 from stemtwin.twin.physics.engine.lanes import LANES, POINT, aligned
 from stemtwin.twin.physics.engine.local_basis import Basis, smooth_length
@@ -74,15 +74,16 @@ class LocalImage:
         channels, rows, columns = self.coefficients.shape
         mx = columns // 2
         y, x = np.asarray(y, float) - self.origin[0], np.asarray(x, float) - self.origin[1]
-        phase_y = np.exp(-2j * np.pi / self.extent[0] * np.outer(y, np.arange(rows))).astype(np.complex64)
-        phase_x = np.exp(-2j * np.pi / self.extent[1] * np.outer(np.arange(-mx, mx + 1), x)).astype(np.complex64)
+        angle_y = 2 * np.pi / self.extent[0] * np.outer(y, np.arange(rows))
+        angle_x = 2 * np.pi / self.extent[1] * np.outer(np.arange(mx + 1), x)
+        waves_y = np.concatenate([np.cos(angle_y), np.sin(angle_y)], axis=1).astype(np.float32)
+        waves_x = np.concatenate([np.cos(angle_x), np.sin(angle_x)]).astype(np.float32)
         out = np.empty((channels, y.size, x.size), np.float32)
-
-        def work(queue: Iterator[np.ndarray]) -> None:
-            for part in queue:
-                out[:, part] = forms.raster(self.coefficients, phase_y[part], phase_x)
-
-        threads.spread(work, np.array_split(np.arange(y.size), max(1, min(CHUNKS, y.size))))
+        for channel, c in enumerate(self.coefficients):
+            left = np.concatenate([np.zeros((rows, 1), c.dtype), c[:, mx - 1 :: -1]], axis=1)  # hx and -hx meet the same cosine, the opposite sine
+            plus, minus = c[:, mx:] + left, c[:, mx:] - left
+            folded = np.block([[plus.real, minus.imag], [plus.imag, -minus.real]])
+            _product(waves_y, _product(folded, waves_x), out[channel])
         return out
 
     def at(self, points: np.ndarray) -> np.ndarray:
@@ -111,6 +112,19 @@ class LocalImage:
 
             threads.spread(work, np.array_split(np.arange(y.size), max(1, min(CHUNKS, y.size // 256))))
         return out.reshape(channels, *points.shape[:-1])
+
+
+def _product(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Return the product of two float32 matrices: the same bits for any number of threads."""
+    result = np.empty((len(a), b.shape[1]), np.float32) if out is None else out
+    a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
+
+    def work(queue: Iterator[tuple[int, int]]) -> None:
+        for begin, end in queue:
+            local_kernels.multiply(a, b, begin, end, result)
+
+    threads.spread(work, _parts(len(a)))
+    return result
 
 
 def _kernel_transform(h: np.ndarray, points: int) -> np.ndarray:

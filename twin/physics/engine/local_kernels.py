@@ -253,3 +253,19 @@ def interpolate(fine, y, x, width, shape, out):
                 line += weights[1, j] * fine[row, (ix + j) % nx]
             total += weights[0, i] * line
         out[p] = total
+
+
+@kernel
+def multiply(a, b, begin, end, out):
+    """Write rows ``begin`` to ``end - 1`` of the product of two float32 matrices."""
+    inner, columns = b.shape
+    for i in range(begin, end):
+        for j in range(columns):
+            out[i, j] = np.float32(0)
+        for k in range(0, inner - 3, 4):
+            a0, a1, a2, a3 = a[i, k], a[i, k + 1], a[i, k + 2], a[i, k + 3]
+            for j in range(columns):
+                out[i, j] += a0 * b[k, j] + a1 * b[k + 1, j] + a2 * b[k + 2, j] + a3 * b[k + 3, j]
+        for k in range(inner - inner % 4, inner):
+            for j in range(columns):
+                out[i, j] += a[i, k] * b[k, j]

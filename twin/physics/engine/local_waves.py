@@ -85,6 +85,7 @@ class Windows:
         self._make_incident()
         self._make_channels(weights)
         self._partners: dict[tuple[int, int], list[Partner]] = {}
+        self.far = tuple(max(2, -(-int(np.abs(basis.steps[:, axis]).max()) // SIDE) + 1) for axis in (0, 1))
 
     # ---- tables ----
 
@@ -152,9 +153,8 @@ class Windows:
 
     def partners(self, patch: Patch) -> list[Partner]:
         """Return the patches whose functions overlap with a patch's; see :func:`local_basis.partners`."""
-        far = [max(2, -(-int(self.basis.steps[:, axis].max()) // SIDE) + 1) for axis in (0, 1)]
         like: list[int] = []
-        for p, n, edge in zip(patch, self.basis.patches, far, strict=True):
+        for p, n, edge in zip(patch, self.basis.patches, self.far, strict=True):
             like.append(edge if edge <= p < n - edge - 1 else p)
         key = (like[0], like[1])
         found = self._partners.get(key)
