@@ -53,11 +53,10 @@ def demo(
 
 
 def _tell(notes: tuple[str, ...], boards: list[Any], made: list[Path], seconds: float) -> None:
-    from rich.console import Console
-
     from stemtwin.leaderboard.cli.board import show
+    from stemtwin.leaderboard.cli.output import make_console
 
-    console = Console(highlight=False)
+    console = make_console()
     for note in notes:
         console.print(f"note: {note}", style="dim", markup=False)
     console.print()

@@ -16,7 +16,9 @@ MARGIN_ANGSTROM = 8.0
 def image(
     file: Annotated[str, typer.Argument(help="A structure file (CIF, POSCAR, xyz, ...) or the name of a sample of the library.", metavar="FILE")],
     size: Annotated[float, typer.Option(help="Side of the field, A.")] = 16.0,
-    thickness: Annotated[float | None, typer.Option(help="Thickness along the beam, A; by default about 40 A, or one layer of a 2D material.")] = None,
+    thickness: Annotated[
+        float | None, typer.Option(help="Thickness along the beam, A; by default about 40 A, or one layer of a 2D material.")
+    ] = None,
     zone_axis: Annotated[str, typer.Option(help="Lattice direction along the beam, for example 1,1,0.")] = "0,0,1",
     phonons: Annotated[int, typer.Option(help="Frozen-phonon configurations; 0: static.")] = 4,
     detectors: Annotated[str, typer.Option(help="Detectors, separated by commas.")] = "haadf,abf",
@@ -36,9 +38,7 @@ def image(
         message = f"--output {output} does not end in .png. Give the picture's name; the netCDF file gets the same name."
         raise SettingsError(message)
     sample, origin, notes = load(file, size=size, thickness=thickness, zone_axis=parse_zone_axis(zone_axis), seed=seed)
-    request = _request(
-        sample, origin, size, points, instrument=instrument, defocus=defocus, detectors=detectors, phonons=phonons, seed=seed
-    )
+    request = _request(sample, origin, size, points, instrument=instrument, defocus=defocus, detectors=detectors, phonons=phonons, seed=seed)
     plan = explain(request)
     with progress(f"{plan.engine}, {plan.waves} waves") as step:
         done = 0

@@ -1,9 +1,10 @@
 """Two solvers on one request, and how far the result is from convergence.
 
-On the same grid, with the same planes and pixel masks: our multislice, abTEM's multislice fed with our slices (the solvers alone differ), and abTEM with its own
-potential (the placement of atoms differs too). Then our result with a finer grid, with half slices, and over the phonon configurations.
+On the same grid, with the same planes and pixel masks: our multislice, abTEM's multislice fed with our slices (the solvers alone differ), and abTEM
+with its own potential (the placement of atoms differs too). Then our result with a finer grid, with half slices, and over the phonon configurations.
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -92,10 +93,11 @@ def certify(request: Request, *, progress: Callable[[str], None] | None = None) 
     full = replace(request, beam=coherent, scan=_few(request), engine="multislice")
     plan = make_plan(full)
     names = [d.name for d in plan.detectors]
-    say("multislice as requested")
-    values, error = simulate.expected(full, plan)
+    error = np.full(_channels(plan)[-1].stop, np.nan)
+    if plan.configurations > 1:
+        say(f"multislice of {plan.configurations} configurations")
+        error = simulate.expected(full, plan)[1]
     lines: list[Line] = []
-
     bare = replace(_one(full), antialias=False, oversampling=1, grid=plan.grid.shape, sampling_angstrom=None)
     say("multislice with pixel masks")
     masks = simulate.expected(bare, make_plan(bare))[0]
@@ -154,7 +156,7 @@ def _convergence(full: Request, plan: Plan, names: list[str], say: Callable[[str
 
 def _channels(plan: Plan) -> list[slice]:
     ends = np.cumsum([0, *(getattr(d, "segments", 1) for d in plan.detectors)])
-    return [slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return [slice(int(a), int(b)) for a, b in itertools.pairwise(ends)]
 
 
 def _lines(names: list[str], plan: Plan, what: str, ours: np.ndarray, other: np.ndarray) -> list[Line]:

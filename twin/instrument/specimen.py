@@ -88,19 +88,3 @@ def _refine(v: np.ndarray, times: int) -> np.ndarray:
     if nx % 2 == 0:
         out[:, nx // 2] *= 0.5
     return scipy.fft.irfft2(out * times**2, s=(times * ny, times * nx)).astype(np.float32)
-
-
-def as_slices(request: Request, plan: Plan, configuration: int = 0) -> PotentialSlices:
-    """Return the projected potentials of a sample in one configuration, on the wave's own grid: what another solver can be fed with."""
-    sample = request.sample
-    assert not isinstance(sample, PotentialSlices)  # callers ask samples only
-    at = positions(request, configuration)
-    sigma = sample.thermal_sigma_angstrom if request.phonons == "damped" else None
-    slices = []
-    for i in range(len(plan.slices.planes)):
-        inside = plan.slices.index == i
-        here = None if sigma is None else sigma[inside]
-        slices.append(
-            potential.projected_potential(at[inside], sample.numbers[inside], plan.grid, parametrization=request.parametrization, sigma=here)
-        )
-    return PotentialSlices(array=np.stack(slices), sampling_angstrom=plan.grid.sampling, z_angstrom=plan.slices.planes)
