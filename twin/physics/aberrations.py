@@ -195,6 +195,33 @@ def chi(aberrations: Aberrations, ky: np.ndarray, kx: np.ndarray, wavelength: fl
     return 2 * np.pi / wavelength * total
 
 
+def vector(aberrations: Aberrations) -> np.ndarray:
+    """Return the Cartesian coefficients C10, C12a, C12b, C21a, ... C56b as one array, A, shape (25,): what :func:`basis` is multiplied by."""
+    return np.array(list(aberrations.cartesian().values()))
+
+
+def basis(ky: np.ndarray, kx: np.ndarray, wavelength: float) -> np.ndarray:
+    """Return the phase that each Cartesian coefficient makes per A: ``chi = vector(aberrations) @ basis``.
+
+    Parameters
+    ----------
+    ky, kx : ndarray
+        Spatial frequencies, shape (B,), 1/A.
+    wavelength : float
+        A.
+
+    Returns
+    -------
+    ndarray
+        rad/A, float64, shape (25, B).
+    """
+    alpha, phi, out = wavelength * np.hypot(ky, kx), np.arctan2(ky, kx), []
+    for n, m in ORDERS:
+        radial = 2 * np.pi / wavelength / (n + 1) * alpha ** (n + 1)
+        out += [radial * np.cos(m * phi), radial * np.sin(m * phi)] if m else [radial]
+    return np.stack(out)
+
+
 def blur_radius(aberrations: Aberrations, semiangle: float, *, samples: int = 24) -> float:
     """Return how far the aberrations throw a ray inside the aperture, A: the largest abs(grad chi) lambda / (2 pi) on polar samples.
 

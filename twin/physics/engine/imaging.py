@@ -6,24 +6,24 @@ r"""The imaging operator: one Hermitian matrix per detector, built once per spec
     I(r) = \sum_q D_q \Big|\sum_k a_k(r) S_{kq}\Big|^2 = \sum_{k k'} \bar a_k(r) a_{k'}(r) M_{k k'}, \qquad M = \bar S_D S_D^T
 
 S_kq is the exit amplitude at q for an incident plane wave k. Thermal scattering: M is averaged over frozen-phonon configurations. The pairs
-(k, k') are stored by their difference h = k' - k, so that each Fourier coefficient of the image is one contiguous sum. Focal spread multiplies M,
-a finite source the image's coefficients; both are exact.
+(k, k') are stored by their difference h = k' - k, eight neighbouring differences side by side, so that the image's Fourier coefficients are sums over
+contiguous memory. Focal spread multiplies M, a finite source the image's coefficients; both are exact.
 
 A probe wider than the periodic cell needs no larger cell: the aperture is sampled n times finer, k = G / L + j / (n L); plane waves of different
 offset j never interfere on the detector, so there are n^2 independent blocks, each from multislice on the same small grid.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import scipy.fft
-from scipy.ndimage import map_coordinates
 from threadpoolctl import threadpool_limits
 
 from stemtwin.twin.errors import SamplingError
+from stemtwin.twin.physics import aberrations as aberration_floor
 from stemtwin.twin.physics import coherence, probe
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine import forms, threads
@@ -32,8 +32,15 @@ from stemtwin.twin.physics.grids import Grid
 
 PANEL = 128
 """Rows of M that one task multiplies; fixed, so that the bits do not depend on the number of threads."""
-SPLINE_OVERSAMPLING = 6
-"""Points read off a path come from the image sampled so many times finer than needed, by a quintic spline (error below 1e-6)."""
+PIXELS = 8192
+"""Exit coefficients that are multiplied at a time; fixed for the same reason."""
+WAVES_BYTES = 1 << 30
+"""Exit amplitudes held at a time: detectors that need more are done in parts, each with a multislice of its own."""
+APERTURES = 1024
+"""Sets of beams remembered, one per grid, convergence and offset."""
+
+COVERED = 1e-12
+"""A smaller covered fraction is rounding."""
 
 Weights = Callable[[np.ndarray, np.ndarray, tuple[float, float]], np.ndarray]
 """Detector weights (channels, ...) of reciprocal pixels: a function of ky, kx (1/A) and the pixel's sides."""
@@ -43,18 +50,23 @@ Weights = Callable[[np.ndarray, np.ndarray, tuple[float, float]], np.ndarray]
 class Block:
     """The plane waves of one offset.
 
-    ``beams`` are their flat indices on the grid, ``hy, hx`` their integer indices (k = (h + offset) / L), shape (B,); ``first, second, starts``
-    list the pairs by difference; ``differences`` are the integer differences, shape (n, 2) as (hy, hx), on the half plane hy > 0 or hy = 0, hx >= 0.
+    ``beams`` are their flat indices on the grid, ``hy, hx`` their integer indices (k = (h + offset) / L), sorted by (hy, hx), shape (B,); ``ky, kx``
+    are in 1/A; ``basis`` (25, B) gives chi from Cartesian aberrations; ``pairs`` lists the pairs of beams as :mod:`forms` needs them.
     """
 
     offset: tuple[float, float]
     beams: np.ndarray
     hy: np.ndarray
     hx: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
-    starts: np.ndarray
-    differences: np.ndarray
+    ky: np.ndarray
+    kx: np.ndarray
+    basis: np.ndarray
+    pairs: forms.Pairs
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, bytes."""
+        return sum(a.nbytes for a in (self.beams, self.hy, self.hx, self.ky, self.kx, self.basis, self.pairs))
 
 
 def window_blocks(extent: tuple[float, float], window: float) -> tuple[int, int]:
@@ -73,10 +85,11 @@ def block_pixel(extent: tuple[float, float], blocks: tuple[int, int]) -> tuple[f
     return 1 / (extent[0] * blocks[0]), 1 / (extent[1] * blocks[1])
 
 
+@functools.lru_cache(maxsize=APERTURES)
 def aperture_beams(
     grid: Grid, wavelength: float, semiangle: float, offset: tuple[float, float], blocks: tuple[int, int], *, antialias: bool
 ) -> np.ndarray:
-    """Return the flat indices of the Fourier coefficients that the aperture touches, for one offset block.
+    """Return the flat indices of the Fourier coefficients that the aperture touches, for one offset block; read-only, remembered.
 
     Raises
     ------
@@ -86,38 +99,30 @@ def aperture_beams(
     pixel = block_pixel(grid.extent, blocks)
     radius = semiangle / wavelength
     ky, kx = grid.ky + offset[0] / grid.extent[0], grid.kx + offset[1] / grid.extent[1]
-    touched = probe.aperture(ky[:, None], kx, pixel, radius, antialias=antialias) > 0
-    beyond = touched & (np.hypot(ky[:, None], kx) >= grid.band_limit)
-    if beyond.any():
+    near_y, near_x = np.flatnonzero(np.abs(ky) < radius + pixel[0]), np.flatnonzero(np.abs(kx) < radius + pixel[1])
+    ky, kx = ky[near_y][:, None], kx[near_x]
+    touched = probe.aperture(ky, kx, pixel, radius, antialias=antialias) > COVERED
+    if (touched & (np.hypot(ky, kx) >= grid.band_limit)).any():
         message = (
             f"A convergence of {semiangle * 1e3:g} mrad reaches beyond the grid's band limit ({grid.max_angle(wavelength) * 1e3:.1f} mrad). "
             "Use a finer sampling or a smaller convergence."
         )
         raise SamplingError(message)
-    return np.flatnonzero(touched)
+    beams = (near_y[:, None] * grid.shape[1] + near_x)[touched]
+    beams.flags.writeable = False
+    return beams
 
 
-def _pairs(hy: np.ndarray, hx: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """List all pairs (i, j) with h_j - h_i on the half plane, sorted by that difference."""
-    dy, dx = hy[None, :] - hy[:, None], hx[None, :] - hx[:, None]
-    first, second = np.nonzero((dy > 0) | ((dy == 0) & (dx >= 0)))
-    dy, dx = dy[first, second], dx[first, second]
-    width = 2 * int(np.abs(dx).max(initial=0)) + 1
-    key = dy.astype(np.int64) * width + dx
-    order = np.argsort(key, kind="stable")
-    first, second, key = first[order], second[order], key[order]
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(key)) + 1, [key.size]])
-    differences = np.column_stack([dy[order][starts[:-1]], dx[order][starts[:-1]]])
-    return first.astype(np.int32), second.astype(np.int32), starts.astype(np.int64), differences
-
-
-def make_block(grid: Grid, beams: np.ndarray, offset: tuple[float, float]) -> Block:
-    """Return the block of given beams (flat indices)."""
+def make_block(grid: Grid, wavelength: float, beams: np.ndarray, offset: tuple[float, float]) -> Block:
+    """Return the block of given beams (flat indices), sorted by (hy, hx)."""
     ny, nx = grid.shape
     hy, hx = beams // nx, beams % nx
     hy, hx = np.where(hy >= (ny + 1) // 2, hy - ny, hy), np.where(hx >= (nx + 1) // 2, hx - nx, hx)
-    first, second, starts, differences = _pairs(hy, hx)
-    return Block(offset=offset, beams=beams, hy=hy, hx=hx, first=first, second=second, starts=starts, differences=differences)
+    order = np.lexsort([hx, hy])
+    hy, hx = hy[order], hx[order]
+    ky, kx = (hy + offset[0]) / grid.extent[0], (hx + offset[1]) / grid.extent[1]
+    basis = aberration_floor.basis(ky, kx, wavelength)
+    return Block(offset=offset, beams=beams[order], hy=hy, hx=hx, ky=ky, kx=kx, basis=basis, pairs=forms.pairs(hy, hx))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -127,7 +132,8 @@ class ImageCoefficients:
     Parameters
     ----------
     coefficients : ndarray
-        complex128, shape (channels, my + 1, 2 mx + 1): hy = 0..my, hx = -mx..mx; the half plane's coefficients are doubled already.
+        complex128, shape (..., channels, my + 1, 2 mx + 1): hy = 0..my, hx = -mx..mx; the half plane's coefficients are doubled already. A leading
+        axis counts states of the optics.
     extent : tuple of float
         Period (Ly, Lx), A.
     """
@@ -136,32 +142,28 @@ class ImageCoefficients:
     extent: tuple[float, float]
 
     def raster(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Return the image on a rectangular raster of positions y (ny,) and x (nx,), A, float32, shape (channels, ny, nx)."""
-        _, rows, columns = self.coefficients.shape
-        mx = columns // 2
-        phase_y = np.exp(-2j * np.pi / self.extent[0] * np.outer(np.asarray(y, float), np.arange(rows)))
-        phase_x = np.exp(-2j * np.pi / self.extent[1] * np.outer(np.arange(-mx, mx + 1), np.asarray(x, float)))
-        return forms.raster(self.coefficients, phase_y, phase_x)
-
-    def fine(self) -> np.ndarray:
-        """Return the image sampled finely over one period, float64, shape (channels, ny, nx)."""
-        channels, rows, columns = self.coefficients.shape
-        mx = columns // 2
-        ny = scipy.fft.next_fast_len(SPLINE_OVERSAMPLING * (2 * rows - 1), real=True)
-        nx = scipy.fft.next_fast_len(SPLINE_OVERSAMPLING * columns, real=True)
-        full = np.zeros((channels, ny, nx), np.complex128)
-        hx = np.arange(-mx, mx + 1) % nx
-        full[:, :rows, hx] = self.coefficients
-        return scipy.fft.fft2(full).real  # exp(-2 pi i h.r / L) is the forward transform
+        """Return the image on a rectangular raster of positions y (ny,) and x (nx,), A, float32, shape (..., channels, ny, nx)."""
+        angles = [2 * np.pi / side * np.asarray(at, float) for side, at in zip(self.extent, (y, x), strict=True)]
+        out = forms.raster(self._images, *angles)
+        return out.reshape(*self.coefficients.shape[:-2], *out.shape[1:])
 
     def at(self, points: np.ndarray) -> np.ndarray:
-        """Return the image at points (x, y), A, shape (..., 2), as float32, shape (channels, ...)."""
+        """Return the image at points (x, y), A, shape (..., 2), as float32, shape (channels, ...); for many states (states, channels, ...)."""
         points = np.asarray(points, float)
-        fine = self.fine()
-        ny, nx = fine.shape[1:]
-        where = np.stack([points[..., 1].ravel() / self.extent[0] % 1 * ny, points[..., 0].ravel() / self.extent[1] % 1 * nx])
-        out = [map_coordinates(channel, where, order=5, mode="grid-wrap") for channel in fine]
-        return np.stack(out).astype(np.float32).reshape(len(fine), *points.shape[:-1])
+        out = forms.at_points(self._images, points.reshape(-1, 2), self.extent)
+        return out.reshape(*self.coefficients.shape[:-2], *points.shape[:-1])
+
+    @property
+    def _images(self) -> np.ndarray:
+        return self.coefficients.reshape(-1, *self.coefficients.shape[-2:])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Aperture:
+    """What an operator needs of one convergence: amplitudes before aberrations (B,) of each block, and the share of the probe's tails (channels,)."""
+
+    amplitudes: tuple[np.ndarray, ...]
+    tails: np.ndarray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -181,7 +183,7 @@ class ImagingOperator:
     parts : tuple of Block
         One per offset.
     matrices : tuple of ndarray
-        Real and imaginary part of M in the order of each block's pairs, float32, shape (channels, 2, pairs); differences other than 0 count twice.
+        M in the order of each block's pairs (:func:`forms.pick`), float32, shape (channels, steps 16); differences other than 0 count twice.
     diagonals : tuple of ndarray
         M_kk, float64, shape (channels, B).
     standard_error : ndarray
@@ -198,6 +200,7 @@ class ImagingOperator:
     diagonals: tuple[np.ndarray, ...]
     standard_error: np.ndarray
     _damped: dict[float, tuple[np.ndarray, ...]] = field(default_factory=dict)
+    _apertures: dict[float, _Aperture] = field(default_factory=dict)
 
     @property
     def beams(self) -> int:
@@ -206,9 +209,10 @@ class ImagingOperator:
 
     @property
     def nbytes(self) -> int:
-        """Memory held, bytes."""
-        matrices = [*self.matrices, *itertools.chain.from_iterable(list(self._damped.values()))]
-        return sum(m.nbytes for m in matrices) + sum(p.first.nbytes + p.second.nbytes for p in self.parts)
+        """Memory held, bytes, with what focal spreads and convergences left behind."""
+        apertures = [a for aperture in list(self._apertures.values()) for a in aperture.amplitudes]
+        damped = itertools.chain.from_iterable(list(self._damped.values()))
+        return sum(a.nbytes for a in (*self.matrices, *self.diagonals, *self.parts, *damped, *apertures))
 
     def image(
         self, aberrations: Aberrations, *, semiangle: float | None = None, source_size: float = 0.0, focal_spread: float = 0.0
@@ -224,43 +228,93 @@ class ImagingOperator:
         source_size, focal_spread : float
             Standard deviations, A.
 
+        Returns
+        -------
+        ImageCoefficients
+            Coefficients (channels, ...).
+
         Raises
         ------
         SamplingError
             The convergence is larger than the one built for.
         """
+        many = self.images([aberrations], semiangle=semiangle, source_size=source_size, focal_spread=focal_spread)
+        return ImageCoefficients(coefficients=many.coefficients[0], extent=many.extent)
+
+    def images(
+        self,
+        states: Sequence[Aberrations],
+        *,
+        semiangle: float | None = None,
+        source_size: float | Sequence[float] = 0.0,
+        focal_spread: float = 0.0,
+    ) -> ImageCoefficients:
+        """Return the images for many states of the aberrations: the same bits as one by one, in less time.
+
+        Parameters
+        ----------
+        states : sequence of Aberrations
+            Coefficients, A and rad; at least one.
+        semiangle : float, optional
+            Convergence, rad, at most the one built for (the default).
+        source_size : float or sequence of float
+            Standard deviation, A; one for all states, or one for each.
+        focal_spread : float
+            Standard deviation, A.
+
+        Returns
+        -------
+        ImageCoefficients
+            Coefficients (states, channels, ...).
+
+        Raises
+        ------
+        SamplingError
+            The convergence is larger than the one built for, or there is no state.
+        """
         semiangle = self.semiangle if semiangle is None else semiangle
         if semiangle > self.semiangle * (1 + 1e-12):
             message = f"This operator was built for {self.semiangle * 1e3:g} mrad, not for {semiangle * 1e3:g}. Build one for the larger convergence."
             raise SamplingError(message)
-        channels = len(self.standard_error)
-        my = max(int(part.differences[:, 0].max()) for part in self.parts)
-        mx = max(int(np.abs(part.differences[:, 1]).max()) for part in self.parts)
-        total = np.zeros((channels, my + 1, 2 * mx + 1), np.complex128)
-        norm, tails = 0.0, np.zeros(channels)
-        for part, matrix, diagonal in zip(self.parts, self._with_focal_spread(focal_spread), self.diagonals, strict=True):
-            a = self._amplitudes(part, aberrations, semiangle)
-            weight = np.abs(a) ** 2
-            norm += float(weight.sum())
-            tails += diagonal @ weight
-            values = forms.quadratic_form(a, matrix, part.first, part.second, part.starts)
-            total[:, part.differences[:, 0], part.differences[:, 1] + mx] += values
-        if self.antialias:  # the probe's tails beyond the window see the specimen's mean
-            total[:, 0, mx] += (1 - norm) * tails / norm
-        else:
-            total /= norm
-        if source_size:
+        if not states:
+            message = "There is no state of the aberrations to image. Give one or more."
+            raise SamplingError(message)
+        my = max(int(part.hy[-1] - part.hy[0]) for part in self.parts)
+        mx = max(int(np.ptp(part.hx)) for part in self.parts)
+        aperture, matrices = self._aperture(semiangle), self._with_focal_spread(focal_spread)
+        real, imag = self._amplitudes(states, aperture)
+        total = forms.quadratic_form(real, imag, matrices, [part.pairs for part in self.parts], my, mx)
+        total[:, :, 0, mx] += aperture.tails
+        if np.any(source_size):
             qy, qx = np.arange(my + 1)[:, None] / self.grid.extent[0], np.arange(-mx, mx + 1) / self.grid.extent[1]
-            total *= coherence.source_factor(source_size, qy, qx)
+            sizes = np.broadcast_to(np.asarray(source_size, float), len(states)).tolist()
+            for state, size in enumerate(sizes):
+                total[state] *= coherence.source_factor(size, qy, qx)
         return ImageCoefficients(coefficients=total, extent=self.grid.extent)
 
-    def _amplitudes(self, part: Block, aberrations: Aberrations, semiangle: float) -> np.ndarray:
-        ky, kx = (part.hy + part.offset[0]) / self.grid.extent[0], (part.hx + part.offset[1]) / self.grid.extent[1]
-        pixel = block_pixel(self.grid.extent, self.blocks)
-        if self.antialias:
-            return probe.amplitudes(ky, kx, pixel, self.wavelength, semiangle, aberrations)
-        weight = probe.aperture(ky, kx, pixel, semiangle / self.wavelength, antialias=False)
-        return weight * np.exp(-1j * probe.chi(aberrations, ky, kx, self.wavelength))
+    def _amplitudes(self, states: Sequence[Aberrations], aperture: _Aperture) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return real and imaginary parts of a_k = c_k exp(-i chi_k) / norm, each block's padded: (states, B + 16)."""
+        coefficients = np.stack([aberration_floor.vector(state) for state in states])
+        real, imag = [], []
+        for part, c in zip(self.parts, aperture.amplitudes, strict=True):
+            chi = forms.phases(coefficients, part.basis)
+            real.append(forms.padded(c * np.cos(chi)))
+            imag.append(forms.padded(-c * np.sin(chi)))
+        return real, imag
+
+    def _aperture(self, semiangle: float) -> _Aperture:
+        found = self._apertures.get(semiangle)
+        if found is None:
+            pixel, radius = block_pixel(self.grid.extent, self.blocks), semiangle / self.wavelength
+            cover = [probe.aperture(part.ky, part.kx, pixel, radius, antialias=self.antialias) for part in self.parts]
+            inside = sum(float((c**2).sum()) for c in cover)
+            norm = math.pi * radius**2 / (pixel[0] * pixel[1]) if self.antialias else max(inside, 1.0)
+            seen = sum(diagonal @ c**2 for diagonal, c in zip(self.diagonals, cover, strict=True))
+            # with covered fractions, the probe's tails beyond the window see the specimen's mean
+            tails = (1 - inside / norm) * seen / max(inside, 1e-300)
+            found = _Aperture(amplitudes=tuple(c / math.sqrt(norm) for c in cover), tails=np.asarray(tails, float))
+            _remember(self._apertures, semiangle, found)
+        return found
 
     def _with_focal_spread(self, focal_spread: float) -> tuple[np.ndarray, ...]:
         if not focal_spread:
@@ -269,14 +323,19 @@ class ImagingOperator:
         if found is None:
             damped = []
             for part, matrix in zip(self.parts, self.matrices, strict=True):
-                k2 = ((part.hy + part.offset[0]) / self.grid.extent[0]) ** 2 + ((part.hx + part.offset[1]) / self.grid.extent[1]) ** 2
-                factor = coherence.focal_factor(focal_spread, self.wavelength, k2[part.first] - k2[part.second])
-                damped.append(matrix * factor.astype(np.float32))
+                difference = forms.differences(part.ky**2 + part.kx**2, part.pairs)
+                factor = coherence.focal_factor(focal_spread, self.wavelength, difference).astype(np.float32)
+                damped.append((matrix.reshape(len(matrix), -1, 2, forms.EIGHT) * factor[:, None]).reshape(matrix.shape))
             found = tuple(damped)
-            for old in list(self._damped)[:-1]:  # the last two states are kept
-                self._damped.pop(old, None)
-            self._damped[focal_spread] = found
+            _remember(self._damped, focal_spread, found)
         return found
+
+
+def _remember(known: dict, key: float, value: object) -> None:
+    """Keep a value and the one before it."""
+    for old in list(known)[:-1]:
+        known.pop(old, None)
+    known[key] = value
 
 
 def build(
@@ -303,7 +362,7 @@ def build(
     antialias : bool
         Covered fractions at the aperture's edge.
     progress : callable, optional
-        Called with the number of plane waves done.
+        Called with the number of plane waves done since the last call, from any thread.
 
     Returns
     -------
@@ -323,11 +382,9 @@ def build(
         for part in parts:
             ky, kx = grid.ky + part.offset[0] / grid.extent[0], grid.kx + part.offset[1] / grid.extent[1]
             detector = weights(ky[:, None], kx, block_pixel(grid.extent, blocks))
-            pairs, diagonal = _gram(stack, detector, part)
-            singles.append(pairs)
+            elements, diagonal = _gram(stack, detector, part, progress)
+            singles.append(elements)
             single_diagonals.append(diagonal)
-            if progress is not None:
-                progress(part.beams.size)
         sums = singles if not sums else [a + b for a, b in zip(sums, singles, strict=True)]
         diagonals = single_diagonals if not diagonals else [a + b for a, b in zip(diagonals, single_diagonals, strict=True)]
         one = _operator(grid, wavelength, semiangle, blocks, antialias, parts, singles, single_diagonals, 1, np.zeros(len(detector)))
@@ -346,7 +403,7 @@ def build(
 def _make_blocks(grid: Grid, wavelength: float, semiangle: float, blocks: tuple[int, int], antialias: bool) -> list[Block]:
     """Return the blocks that have beams: where the aperture is small, not all offsets fall into it."""
     pairs = ((offset, aperture_beams(grid, wavelength, semiangle, offset, blocks, antialias=antialias)) for offset in block_offsets(blocks))
-    return [make_block(grid, beams, offset) for offset, beams in pairs if beams.size]
+    return [make_block(grid, wavelength, beams, offset) for offset, beams in pairs if beams.size]
 
 
 def _operator(
@@ -380,36 +437,41 @@ def _probe_image(operator: ImagingOperator, points: int = 24) -> np.ndarray:
     return image.raster(y, x).reshape(len(image.coefficients), -1)
 
 
-def _gram(stack: SliceStack, detector: np.ndarray, part: Block) -> tuple[np.ndarray, np.ndarray]:
-    """Return M of every channel in the order of the block's pairs (doubled off the difference 0), and its diagonal."""
-    flat, beams = detector.reshape(len(detector), -1), part.beams
+def _gram(stack: SliceStack, detector: np.ndarray, part: Block, progress: Callable[[int], None] | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return M of every channel in the order of the block's pairs (doubled off the diagonal), and its diagonal."""
+    flat, count = detector.reshape(len(detector), -1), part.beams.size
     seen = np.flatnonzero(flat.any(axis=0))
-    waves = exit_coefficients(stack, beams, np.eye(beams.size, dtype=np.complex64), seen, offset=part.offset)
-    pairs = np.empty((len(detector), 2, part.first.size), np.float32)
-    diagonal = np.empty((len(detector), beams.size))
-    double = np.where(np.arange(part.first.size) < part.starts[1], 1, 2).astype(np.float32)
-    low, high = np.minimum(part.first, part.second), np.maximum(part.first, part.second)
-    sign = np.where(part.first > part.second, -1, 1).astype(np.float32)  # M is Hermitian: only its upper triangle is multiplied out
-    for channel, weight in enumerate(flat):
-        inside = np.flatnonzero(weight[seen])
-        scattered = waves if len(flat) == 1 else waves[:, inside]
-        scattered *= np.sqrt(weight[seen][inside])
-        matrix = _upper_gram(scattered)
-        chosen = matrix[low, high] * double
-        pairs[channel] = chosen.real, sign * chosen.imag
-        diagonal[channel] = matrix.diagonal().real
-    return pairs, diagonal
+    matrices = np.zeros((len(flat), count, count), np.complex64)
+    most = max(PIXELS, WAVES_BYTES // (8 * count) // PIXELS * PIXELS)
+    portions = [seen[start : start + most] for start in range(0, seen.size, most)]
+    unit = np.eye(count, dtype=np.complex64)
+    reported = 0
+
+    for number, select in enumerate(portions):
+
+        def report(done: int, number: int = number) -> None:
+            nonlocal reported
+            if progress is not None and (new := (number * count + done) // len(portions) - reported):
+                reported += new
+                progress(new)
+
+        waves = exit_coefficients(stack, part.beams, unit, select, offset=part.offset, progress=report)
+        with threadpool_limits(1, user_api="blas"):
+            for weight, matrix in zip(flat[:, select], matrices, strict=True):
+                inside = np.flatnonzero(weight)
+                for start in range(0, inside.size, PIXELS):
+                    pixels = inside[start : start + PIXELS]
+                    _add_upper_gram(waves[:, pixels], weight[pixels], matrix)
+    elements = np.stack([forms.pick(matrix, part.pairs) for matrix in matrices])
+    return elements, np.stack([matrix.diagonal().real.astype(float) for matrix in matrices])
 
 
-def _upper_gram(scattered: np.ndarray) -> np.ndarray:
-    """Return conj(S) S^T of rows S_k, its upper triangle at least; panels of rows, each by BLAS on one thread: the same bits for any number of threads."""
-    matrix = np.zeros((len(scattered), len(scattered)), np.complex64)
+def _add_upper_gram(waves: np.ndarray, weight: np.ndarray, matrix: np.ndarray) -> None:
+    """Add conj(S) D S^T of rows S_k to a matrix, its upper triangle at least; panels of rows, each by BLAS on one thread: always the same bits."""
 
     def work(starts: Iterator[int]) -> None:
         for start in starts:
             panel = slice(start, start + PANEL)
-            np.matmul(scattered[panel].conj(), scattered[start:].T, out=matrix[panel, start:])
+            matrix[panel, start:] += (waves[panel].conj() * weight) @ waves[start:].T
 
-    with threadpool_limits(1, user_api="blas"):
-        threads.spread(work, range(0, len(scattered), PANEL))
-    return matrix
+    threads.spread(work, range(0, len(waves), PANEL))
