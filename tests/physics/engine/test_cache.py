@@ -121,10 +121,10 @@ def test_another_format(kept, monkeypatch):
     monkeypatch.setattr(module, "FORMAT", module.FORMAT + 1)
     assert cache.get(one) is None
     assert not path.exists()
-    computed = []
-    assert same(cache.resumable(one, lambda: computed.append(1) or ARRAYS), ARRAYS)
-    assert same(cache.resumable(one, lambda: computed.append(1) or ARRAYS), ARRAYS)
-    assert computed == [1]
+    done = []
+    for _ in range(3):
+        assert same(cache.resumable(one, lambda: done.append("computed") or ARRAYS, skipped=lambda: done.append("skipped")), ARRAYS)
+    assert done == ["computed", "skipped", "skipped"]
 
 
 def test_foreign_files(kept, tmp_path):
@@ -194,6 +194,7 @@ def test_capacity_zero(kept):
     assert nothing.get(one) is None
     assert one not in nothing
     assert not nothing.put(key("two"), ARRAYS)
+    assert "0 bytes" in nothing.problem
     assert names(path.parent) == [path.name]
     elsewhere = ArrayCache(path.parent / "new", 0)
     assert same(elsewhere.resumable(one, lambda: ARRAYS), ARRAYS)

@@ -197,6 +197,9 @@ class ArrayCache:
             The key is not one of :func:`content_key` or :func:`piece_key`, or an array does not hold numbers.
         """
         path, arrays = self._path(key), _plain(arrays)
+        if not self.capacity_bytes:
+            self._problem = "nothing is kept, because the limit is 0 bytes (STEMTWIN_CACHE_BYTES)"
+            return False
         head = _head(key, arrays)
         size = len(head) + sum(array.nbytes for array in arrays.values())
         if size > self.capacity_bytes:
@@ -216,12 +219,16 @@ class ArrayCache:
         with contextlib.suppress(OSError):
             self._path(key).unlink()
 
-    def resumable(self, key: str, compute: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """Return the arrays of a key, from disk or else computed now and kept: the same bits in the same layout either way."""
+    def resumable(
+        self, key: str, compute: Callable[[], Mapping[str, np.ndarray]], *, skipped: Callable[[], None] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Return the arrays of a key, computed now and kept, or from disk (then ``skipped`` is called): the same bits in the same layout."""
         found = self.get(key)
         if found is None:
             found = _plain(compute())
             self.put(key, found)
+        elif skipped is not None:
+            skipped()
         return found
 
     def finish(self, key: str, arrays: Mapping[str, np.ndarray]) -> bool:
