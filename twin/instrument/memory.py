@@ -24,7 +24,7 @@ ABTEM = 150 * 2**20
 def of_specimen(grid: Grid, slices: int, oversampling: int, configurations: int) -> int:
     """Return the peak of making transmission functions, bytes, while those of the configuration before are still there."""
     area = math.prod(grid.shape)
-    return min(configurations, 2) * slices * area * 8 + 24 * area * oversampling**2 + working_memory(grid)
+    return int(min(configurations, 2) * slices * area * 8 + 24 * area * oversampling**2 + working_memory(grid))
 
 
 def of_operator(grid: Grid, beams: Sequence[int], channels: int, seen: tuple[float, float], configurations: int) -> int:

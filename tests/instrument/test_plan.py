@@ -1,0 +1,206 @@
+"""What a request will cost and how it will be computed: before any work, and as it then is."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from stemtwin.twin.errors import SamplingError, SettingsError
+from stemtwin.twin.instrument import memory, simulate
+from stemtwin.twin.instrument.detectors import AnnularDetector
+from stemtwin.twin.instrument.plan import make_plan
+from stemtwin.twin.instrument.request import Request
+from stemtwin.twin.instrument.scan import PathScan, RasterScan
+from stemtwin.twin.instrument.settings import Beam, PotentialSlices
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.samples.sample import Sample
+
+
+@pytest.fixture
+def request_(static: Sample, beam: Beam, raster: RasterScan) -> Request:
+    """Return a request with nothing but what is needed."""
+    return Request(sample=static, beam=beam, scan=raster)
+
+
+def test_the_grid_holds_what_the_detectors_need(request_: Request) -> None:
+    """Without grid or sampling, the band limit reaches the largest detector angle, and beyond where that is small: sides of factors 2, 3 and 5."""
+    for names, angle in ((("haadf",), 0.2), (("bf",), 0.12), ((AnnularDetector(inner_mrad=20, outer_mrad=140),), 0.175)):
+        plan = make_plan(replace(request_, detectors=names))
+        assert angle <= plan.grid.max_angle(request_.beam.wavelength_angstrom) < 1.15 * angle
+        assert plan.grid.extent == request_.sample.size_angstrom
+
+
+def test_grid_and_sampling_are_kept_or_refined_and_said(request_: Request) -> None:
+    """A grid with other prime factors is rounded up and the plan says so; a sampling is a largest distance."""
+    plan = make_plan(replace(request_, grid=(97, 100)))
+    assert plan.grid.shape == (100, 100)
+    assert any("97 x 100 rounded up to 100 x 100" in note for note in plan.notes)
+    fine = make_plan(replace(request_, sampling_angstrom=(0.04, 0.03)))
+    assert 0.035 < fine.grid.sampling[0] <= 0.04
+    assert 0.027 < fine.grid.sampling[1] <= 0.03
+
+
+def test_a_detector_beyond_the_grid_is_refused_with_the_repair_that_works(request_: Request) -> None:
+    """The sampling that the message asks for holds the detector."""
+    wide = replace(request_, detectors=(AnnularDetector(inner_mrad=60, outer_mrad=200, name="wide"),))
+    with pytest.raises(SamplingError, match=r"outer_mrad=200 of wide .* keV, 0\.1\d* A, 2/3 band limit\)\. Use sampling_angstrom <= ") as caught:
+        make_plan(replace(wide, sampling_angstrom=0.12))
+    asked = float(str(caught.value).split("<= ")[1].split(" ")[0])
+    assert make_plan(replace(wide, sampling_angstrom=asked)).grid.max_angle(wide.beam.wavelength_angstrom) >= 0.2
+
+
+def test_an_aperture_beyond_the_grid_is_refused(request_: Request) -> None:
+    """A grid too coarse for the convergence is an error, not a cut aperture."""
+    open_ = replace(request_, beam=replace(request_.beam, semiangle_mrad=40), detectors=(AnnularDetector(inner_mrad=0, outer_mrad=5),))
+    with pytest.raises(SamplingError, match="convergence of 40 mrad"):
+        make_plan(replace(open_, sampling_angstrom=0.25))
+
+
+def test_slices(request_: Request, make_perovskite: Callable[..., Sample]) -> None:
+    """By default slices are atomic planes; a thickness that lays edges on atoms moves them and says so; one thicker than the sample is refused."""
+    sample = make_perovskite(1, 3, sigma=None)
+    plan = make_plan(replace(request_, sample=sample))
+    np.testing.assert_allclose(plan.slices.planes, 3.905 / 2 * np.arange(6), atol=1e-9)
+    assert plan.thickness == pytest.approx(3 * 3.905)
+    assert plan.notes == ()
+    moved = make_plan(replace(request_, sample=sample, slice_thickness_angstrom=3.905))
+    assert any("edges moved" in note for note in moved.notes)
+    with pytest.raises(SettingsError, match=r"slice_thickness_angstrom=12 is thicker than the sample \(11\.715 A\)"):
+        make_plan(replace(request_, sample=sample, slice_thickness_angstrom=12))
+
+
+def test_a_probe_wider_than_the_cell_gets_more_blocks(request_: Request) -> None:
+    """The window grows with defocus, thickness and aberrations, never below 14 A; a demanded window counts too."""
+    assert make_plan(request_).blocks == (4, 4)
+    far = replace(request_, beam=replace(request_.beam, aberrations=Aberrations(C10=-500)))
+    assert make_plan(far).blocks == (8, 8)
+    assert make_plan(request_, window_angstrom=30).blocks == (8, 8)
+    assert make_plan(far, blocks=(1, 1)).blocks == (1, 1)
+
+
+def test_specimens_that_do_not_repeat_hold_the_probe_and_the_scan(request_: Request, make_perovskite: Callable[..., Sample]) -> None:
+    """A cell too small for the probe, or a scan beside it, is refused; where all fits, the plan says how far the edges reach."""
+    with pytest.raises(SamplingError, match=r"does not repeat.*size_angstrom"):
+        make_plan(replace(request_, sample=make_perovskite(1, sigma=None, periodic=False)))
+    wide = replace(request_, sample=make_perovskite(4, sigma=None, periodic=False))
+    with pytest.raises(SettingsError, match=r"scan reaches from \(0\.3, -0\.2\)"):
+        make_plan(wide)
+    inside = replace(wide, scan=RasterScan(shape=(4, 4), field_of_view_angstrom=(4, 4), origin_angstrom=(5, 5)))
+    assert any("opposite edge" in note for note in make_plan(inside).notes)
+
+
+def test_a_potential_brings_its_grid(request_: Request, nothing: PotentialSlices) -> None:
+    """Its points are the wave's: another grid, another cut, or a side with other prime factors is refused."""
+    assert make_plan(replace(request_, sample=nothing)).grid.shape == (96, 96)
+    assert make_plan(replace(request_, sample=nothing, grid=(96, 96))).grid.shape == (96, 96)
+    for wrong in ({"grid": (64, 64)}, {"sampling_angstrom": 0.02}, {"slice_thickness_angstrom": 1.0}):
+        with pytest.raises(SettingsError, match="Leave"):
+            make_plan(replace(request_, sample=nothing, **wrong))
+    odd = PotentialSlices(array=np.zeros((1, 97, 96)), sampling_angstrom=(0.04, 0.04), z_angstrom=[0.0])
+    with pytest.raises(SamplingError, match="Give a potential of 100 x 96 points"):
+        make_plan(replace(request_, sample=odd))
+
+
+def test_auto_takes_the_cheaper_engine(request_: Request) -> None:
+    """Plane waves give every image, so many points take the operator; fewer points than plane waves, with pixel masks, take multislice."""
+    assert make_plan(request_).engine == "operator"
+    few = replace(request_, antialias=False, scan=PathScan(positions_angstrom=[[0, 0]]))
+    assert make_plan(few).engine == "multislice"
+    many = replace(request_, antialias=False, scan=RasterScan(shape=(64, 64), field_of_view_angstrom=(4, 4)))
+    assert make_plan(many).engine == "operator"
+    assert make_plan(replace(many, engine="multislice")).engine == "multislice"
+
+
+def test_auto_leaves_an_operator_that_does_not_fit(
+    request_: Request, make_perovskite: Callable[..., Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the machine cannot hold all plane waves at once, the points go one by one; asked for by name, the operator is refused."""
+    large = replace(request_, sample=make_perovskite(6, sigma=None))
+    needs = {name: make_plan(replace(large, engine=name)).memory_bytes for name in ("operator", "multislice")}
+    assert needs["multislice"] < needs["operator"]
+    monkeypatch.setattr(memory, "fits", lambda needed: needed <= needs["multislice"] * 1.1)
+    plan = make_plan(large)
+    assert plan.engine == "multislice"
+    assert "GiB" in plan.reason
+    with pytest.raises(SettingsError, match=r"needs about .* GiB of memory; 80% of what is free are"):
+        make_plan(replace(large, engine="operator"))
+
+
+def test_what_does_not_fit_the_machine_is_refused_before_any_work(request_: Request, make_perovskite: Callable[..., Sample]) -> None:
+    """A wave of 8192 x 8192 points through a thousand planes needs more memory than there is, and `explain` says so at once."""
+    thick = replace(request_, sample=make_perovskite(1, 500, sigma=None), grid=(8192, 8192), oversampling=4)
+    with pytest.raises(SettingsError, match=r"needs about \d+\.\d GiB of memory.*Use a smaller cell"):
+        simulate.explain(thick)
+
+
+def test_abtem_is_asked_for_the_same_physics_only(request_: Request) -> None:
+    """The other solver has pixel masks and no finer grid: a request for anything else is refused, nothing is ignored."""
+    with pytest.raises(SettingsError, match="Pass antialias=False and oversampling=1"):
+        make_plan(replace(request_, engine="abtem"))
+
+
+def test_the_plan_reads_well(request_: Request) -> None:
+    """str(explain(...)) is a table with one line for each thing that people ask about."""
+    lines = str(simulate.explain(replace(request_, grid=(97, 97)))).splitlines()
+    first = [line.split()[0] for line in lines]
+    assert first == ["engine", "grid", "sampling", "slices", "detectors", "configurations", "beams", "waves", "memory", "time", "note"]
+
+
+@pytest.mark.parametrize("engine", ["operator", "multislice"])
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("coherence", [{}, {"source_size_angstrom": 0.3, "focal_spread_angstrom": 20}])
+def test_progress_counts_the_waves_of_the_plan(thermal: Sample, engine: str, antialias: bool, coherence: dict) -> None:
+    """The steps that `progress` gets add up to `explain(...).waves`, whatever engine, edges and coherence; also if nothing is left to do."""
+    asked = Request(
+        sample=thermal,
+        beam=Beam(energy_ev=200e3, semiangle_mrad=20, **coherence),
+        scan=PathScan(positions_angstrom=[[0, 0], [1, 2], [0.3, 0.4]]),
+        detectors=("bf",),
+        phonons=2,
+        seed=77 + antialias,
+        antialias=antialias,
+        engine=engine,
+    )
+    for _ in range(2):
+        steps: list[int] = []
+        simulate.simulate(asked, progress=steps.append)
+        assert sum(steps) == simulate.explain(asked).waves
+
+
+MEASURE = """
+import json, resource, sys
+from stemtwin.twin.instrument import simulate
+from stemtwin.twin.instrument.request import Request
+request = Request.load(sys.argv[1])
+plan = simulate.explain(request)
+simulate.simulate(request)
+print(json.dumps([plan.memory_bytes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
+"""
+
+
+@pytest.mark.parametrize("case", ["channels", "blocks", "probes"])
+def test_the_estimate_of_memory_is_within_a_fifth(case: str, make_perovskite: Callable[..., Sample], tmp_path) -> None:
+    """The peak that `explain` foretells differs from the one that the process then has by less than 20 %."""
+    near = Beam(energy_ev=200e3, semiangle_mrad=20)
+    raster = RasterScan(shape=(128, 128), field_of_view_angstrom=(16, 16))
+    asked = {
+        "channels": Request(sample=make_perovskite(3, 2), beam=near, scan=raster, detectors=("haadf", "bf", "dpc4"), phonons=2),
+        "blocks": Request(sample=make_perovskite(2), beam=replace(near, aberrations=Aberrations(C10=-700)), scan=raster, phonons=2),
+        "probes": Request(
+            sample=make_perovskite(5, 6),
+            beam=near,
+            scan=PathScan(positions_angstrom=np.linspace(0, 9, 20).reshape(-1, 2)),
+            phonons=2,
+            antialias=False,
+            engine="multislice",
+        ),
+    }[case]
+    asked.save(tmp_path / "request.toml")
+    simulate.simulate(replace(asked, sample=make_perovskite(1)))  # compiles what is not compiled yet
+    done = subprocess.run([sys.executable, "-c", MEASURE, str(tmp_path / "request.toml")], check=True, capture_output=True, text=True)
+    foretold, peak = json.loads(done.stdout)
+    assert foretold == pytest.approx(peak, rel=0.2)
