@@ -1,8 +1,8 @@
 """Row 5 of the acceptance table: Bloch waves as the second solver of a perfect crystal.
 
-For a potential without structure along z (only the zero-order Laue zone), the beams' amplitudes obey an eigenvalue problem (Humphreys, Rep. Prog. Phys. 42
-(1979) 1825): 2 K s_g C_g + sum_h U_(g-h) C_h = 2 K gamma C_g, with U_g = gamma_rel / (pi Omega) sum_j f_j(g) exp(-B_j g^2 / 4) exp(-2 pi i g.r_j). No
-interaction constant, no grid, no slices, no Fourier transform, nothing in common with multislice but the scattering factors.
+For a potential without structure along z (only the zero-order Laue zone), the beams' amplitudes obey an eigenvalue problem (Humphreys,
+Rep. Prog. Phys. 42 (1979) 1825): 2 K s_g C_g + sum_h U_(g-h) C_h = 2 K gamma C_g, with U_g = gamma_rel / (pi Omega) sum_j f_j(g) exp(-B_j g^2 / 4)
+exp(-2 pi i g.r_j). No interaction constant, no grid, no slices, no Fourier transform, nothing in common with multislice but the scattering factors.
 """
 
 import math
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 from stemtwin.twin.physics import electrons
 from stemtwin.twin.physics import potential as pot
@@ -37,17 +38,18 @@ def bloch_intensities(positions, numbers, b, cell, depth, energy, thickness, rea
     matrix = u[difference[..., 0] + 4 * my, difference[..., 1] + 4 * mx]
     excitation = -(g**2).sum(axis=1) / (2 * k) + g @ np.tan(tilt)  # s_g; by this specimen tilt the Ewald sphere is met at g.tan(t) = g^2 / 2K
     matrix[np.diag_indices(len(h))] += 2 * k * excitation
-    values, vectors = np.linalg.eigh(matrix)
+    with threadpool_limits(1, user_api="blas"):  # two threads are no faster here, and much slower on a busy machine
+        values, vectors = np.linalg.eigh(matrix)
     start = vectors[np.flatnonzero((h == 0).all(axis=1))[0]].conj()
     amplitudes = vectors @ (np.exp(2j * np.pi * values / (2 * k) * thickness) * start)
     return h, np.abs(amplitudes) ** 2
 
 
 def multislice_intensities(positions, numbers, sigma, cell, depth, energy, thickness, reach, tilt, h):
-    """Return the same by multislice of the potential averaged along z, in slices of at most 0.25 A."""
+    """Return the same by multislice of the potential averaged along z, in slices of at most 0.125 A: halving them divides the difference by four."""
     shape = tuple(side_for(side, reach) for side in cell)
     grid = Grid(shape=shape, extent=cell)
-    count = math.ceil(thickness / 0.25)
+    count = math.ceil(thickness / 0.125)
     step = thickness / count
     v = pot.projected_potential(positions, numbers, grid, sigma=sigma) * (step / depth)
     t = pot.transmission(v, electrons.interaction_constant(energy), grid)
@@ -74,12 +76,13 @@ def crystals(draw, side, deepest):
     count = draw(st.integers(1, 4))
     cell = (draw(st.floats(2.2, side)), draw(st.floats(2.2, side)))
     fractions = np.array([[draw(st.floats(0, 1)), draw(st.floats(0, 1))] for _ in range(count)])
+    least = 10 * count / (cell[0] * cell[1])  # solids have at least 10 A^3 per atom
     return {
         "positions": fractions * np.array([cell[1], cell[0]]),
         "numbers": np.array([draw(st.sampled_from([6, 8, 14, 22, 29, 38, 42, 79])) for _ in range(count)]),
         "sigma": np.array([draw(st.floats(0.07, 0.11)) for _ in range(count)]),
         "cell": cell,
-        "depth": draw(st.floats(2.2, 5.5)),
+        "depth": least * draw(st.floats(1.0, 2.0)),
         "energy": draw(st.floats(60e3, 300e3)),
         "thickness": draw(st.floats(10.0, deepest)),
         "tilt": (draw(st.floats(-0.008, 0.008)), draw(st.floats(-0.008, 0.008))),
@@ -97,11 +100,11 @@ def check(crystal, reach):
     return bloch[np.flatnonzero((h == 0).all(axis=1))[0]]
 
 
-@given(crystal=crystals(side=3.0, deepest=150.0))
-@settings(max_examples=6)
+@given(crystal=crystals(side=2.8, deepest=150.0))
+@settings(max_examples=8)
 def test_small_crystals(crystal):
     """Every beam's intensity agrees with the Bloch waves' within 1e-3 of the incident beam: any crystal, voltage, thickness and tilt."""
-    check(crystal, reach=4.0)
+    check(crystal, reach=5.0)
 
 
 def test_silicon_110_is_dynamical():
@@ -118,13 +121,14 @@ def test_silicon_110_is_dynamical():
         "energy": 200e3,
         "tilt": (0.0, 0.0),
     }
-    central = [check({**crystal, "thickness": thickness}, reach=2.5) for thickness in (20.0, 140.0, 275.0)]
-    assert central[1] < 0.1 < 0.7 < min(central[0], central[2])
+    central = [check({**crystal, "thickness": thickness}, reach=3.0) for thickness in (20.0, 140.0, 275.0)]
+    assert central[1] < 0.1
+    assert min(central[0], central[2]) > 0.7
 
 
 @pytest.mark.slow
-@given(crystal=crystals(side=4.2, deepest=600.0))
+@given(crystal=crystals(side=3.8, deepest=600.0))
 @settings(max_examples=25)
 def test_crystals(crystal):
-    """The same for larger cells, up to 600 A and beams up to 5 /A."""
-    check(crystal, reach=5.0)
+    """The same for larger cells, up to 600 A and beams up to 6 /A."""
+    check(crystal, reach=6.0)
