@@ -174,3 +174,12 @@ def test_nonsense(make, words):
     """What is no aberration is refused by name."""
     with pytest.raises(SettingsError, match=words):
         make()
+
+
+@given(states())
+def test_chi_is_a_product(state):
+    """Chi is linear in the Cartesian coefficients: their vector times the basis, to the last digits."""
+    rng = np.random.default_rng(3)
+    ky, kx = rng.uniform(-1, 1, (2, 40)) * SEMIANGLE / WAVELENGTH
+    ky[0] = kx[0] = 0.0
+    assert np.allclose(optics.vector(state) @ optics.basis(ky, kx, WAVELENGTH), chi(state, ky, kx, WAVELENGTH), rtol=1e-12, atol=1e-10)

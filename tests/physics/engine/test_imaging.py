@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from stemtwin.twin.errors import SamplingError
 from stemtwin.twin.physics import collection, probe
 from stemtwin.twin.physics.aberrations import Aberrations
-from stemtwin.twin.physics.engine import imaging, probes
+from stemtwin.twin.physics.engine import forms, imaging, probes
 from stemtwin.twin.physics.grids import Grid
 from tests.physics import twins
 from tests.physics.engine import reference
@@ -181,6 +181,142 @@ def test_reading_an_image():
     assert agree(image.at(turned), single)
 
 
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    radius=st.floats(0.1, 9.0),
+    gaps=st.floats(0.0, 0.4),
+    channels=st.integers(1, 5),
+    states=st.integers(1, 3),
+)
+@settings(max_examples=40)
+def test_quadratic_form_twin(seed, radius, gaps, channels, states):
+    """The form equals a sum over all pairs in complex128, for any set of beams, also with holes, many channels and states, within 1e-13."""
+    rng = np.random.default_rng(seed)
+    hy, hx = (h.ravel() for h in np.mgrid[-9:10, -9:10])
+    kept = (np.hypot(hy, hx - 0.3) <= radius) & (rng.random(hy.size) >= gaps)
+    kept[180] |= not kept.any()
+    hy, hx = hy[kept], hx[kept]
+    waves = rng.standard_normal((channels, hy.size, 30)) + 1j * rng.standard_normal((channels, hy.size, 30))
+    m = (waves.conj() @ waves.swapaxes(1, 2)).astype(np.complex64)
+    a = rng.standard_normal((states, hy.size)) + 1j * rng.standard_normal((states, hy.size))
+    listed, my, mx = forms.pairs(hy, hx), int(np.ptp(hy)), int(np.ptp(hx))
+    elements = np.stack([forms.pick(one, listed) for one in m])
+    real, imag = forms.padded(a.real), forms.padded(a.imag)
+    ours = forms.quadratic_form([real], [imag], [elements], [listed], my, mx)
+    twin, size = np.zeros_like(ours), np.zeros(ours.shape[-2:])
+    for i, j in np.ndindex(hy.size, hy.size):
+        dy, dx = hy[j] - hy[i], hx[j] - hx[i]
+        if dy > 0 or (dy == 0 and dx >= 0):
+            element = m[:, i, j] if i <= j else m[:, j, i].conj()
+            twin[:, :, dy, dx + mx] += (1 + (i != j)) * (a[:, i].conj() * a[:, j])[:, None] * element
+            size[dy, dx + mx] += 1
+    assert np.abs(ours - twin).max() < 1e-13 * np.abs(m).max() * (np.abs(a) ** 2).max() * max(size.max(), 1)
+    assert (ours[:, :, size == 0] == 0).all()
+    two = forms.quadratic_form([real, 2 * real], [imag, 2 * imag], [elements, elements], [listed, listed], my, mx)
+    assert np.allclose(two, 5 * ours, rtol=1e-12, atol=1e-12 * np.abs(twin).max())  # blocks add up
+    values = rng.standard_normal(hy.size)
+    factor = 1 + forms.differences(values, listed) ** 2
+    damped = (elements.reshape(channels, -1, 2, forms.EIGHT) * factor[:, None]).reshape(elements.shape).astype(np.float32)
+    expected = np.stack([forms.pick((one * (1 + (values[:, None] - values) ** 2)).astype(np.complex64), listed) for one in m])
+    assert np.allclose(damped, expected, rtol=1e-6)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    rows=st.integers(1, 14),
+    half=st.integers(0, 13),
+    images=st.integers(1, 3),
+    raster=st.tuples(st.integers(1, 35), st.integers(1, 35)),
+)
+@settings(max_examples=40)
+def test_reading_twin(seed, rows, half, images, raster):
+    """A raster is the Fourier sum to the last digit of float32, points are within 1e-6 of the largest value, whatever the spectrum and the points."""
+    rng = np.random.default_rng(seed)
+    c = rng.standard_normal((images, rows, 2 * half + 1)) + 1j * rng.standard_normal((images, rows, 2 * half + 1))
+    c[:, 0, :half] = 0
+    y, x = (rng.uniform(-20, 20, n) for n in raster)
+    hx = np.arange(-half, half + 1)
+    twin = np.einsum("chg,yh,xg->cyx", c, np.exp(-1j * np.outer(y, np.arange(rows))), np.exp(-1j * np.outer(x, hx))).real
+    scale = np.abs(c).sum(axis=(1, 2)).max()
+    ours = forms.raster(c, y, x)
+    assert ours.shape == twin.shape
+    assert np.abs(ours - twin).max() < 1e-7 * scale
+    points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2) / (2 * np.pi) * np.array([3.0, 2.0])
+    assert np.abs(forms.at_points(c, points, (2.0, 3.0)).reshape(twin.shape) - twin).max() < 1e-6 * scale
+
+
+def test_finest_waves_at_points():
+    """One wave as fine as a spectrum allows, the spline's worst case, is read within 1e-6; points beyond numbers are not a number."""
+    points = np.random.default_rng(2).uniform(-40, 40, (500, 2))
+    for row, column in ((26, 0), (26, 52), (0, 52), (26, 26)):
+        c = np.zeros((1, 27, 53), np.complex128)
+        c[0, row, column] = 0.8 - 0.6j
+        expected = (c[0, row, column] * np.exp(-2j * np.pi * (points[:, 1] * row / 5 + points[:, 0] * (column - 26) / 7))).real
+        assert np.abs(forms.at_points(c, points, (5.0, 7.0))[0] - expected).max() < 1e-6
+    bad = np.array([[np.nan, 0.0], [0.0, np.inf], [1e300, -1e300], [-1e-30, 7.0]])
+    assert np.isfinite(forms.at_points(c, bad, (5.0, 7.0))[0]).tolist() == [False, False, True, True]
+
+
+def test_many_states_are_the_same_bits():
+    """Images of many states in one call are bit by bit those of one state after the other, each with its own source size."""
+    stack, rng = specimen(17, count=6, thickness=4.0), np.random.default_rng(17)
+    operator = imaging.build(iter([stack]), ALPHA, weights(), blocks=(1, 2))
+    states = [Aberrations(), *(replace(STATE, C10=c10) for c10 in rng.uniform(-100, 100, 4))]
+    sizes, points, axis = (0.0, 0.1, 0.2, 0.3, 0.4), somewhere(rng, stack.grid.extent, 7).reshape(7, 1, 2), np.arange(5.0)
+    many = operator.images(states, semiangle=0.9 * ALPHA, source_size=sizes, focal_spread=20.0)
+    single = [operator.image(s, semiangle=0.9 * ALPHA, source_size=size, focal_spread=20.0) for s, size in zip(states, sizes, strict=True)]
+    assert (many.coefficients == np.stack([one.coefficients for one in single])).all()
+    assert many.raster(axis, axis[:3]).shape == (5, 3, 5, 3)
+    assert (many.raster(axis, axis[:3]) == np.stack([one.raster(axis, axis[:3]) for one in single])).all()
+    assert many.at(points).shape == (5, 3, 7, 1)
+    assert (many.at(points) == np.stack([one.at(points) for one in single])).all()
+    same = operator.images(states, source_size=0.2).coefficients
+    assert (same[1] == operator.image(states[1], source_size=0.2).coefficients).all()
+    with pytest.raises(SamplingError, match="no state"):
+        operator.images([])
+
+
+def test_building_in_portions(monkeypatch):
+    """Exit waves that exceed their memory are made in portions, products in pieces: the same operator, and every plane wave is reported once."""
+    stacks = [specimen(seed, count=6, thickness=4.0) for seed in (18, 19)]
+    whole = imaging.build(iter(stacks), ALPHA, weights())
+    monkeypatch.setattr(imaging, "PIXELS", 32)
+    monkeypatch.setattr(imaging, "WAVES_BYTES", 8 * whole.beams * 100)
+    calls, done = [], []
+    exit_coefficients = imaging.exit_coefficients
+    monkeypatch.setattr(imaging, "exit_coefficients", lambda *a, **k: calls.append(a[3].size) or exit_coefficients(*a, **k))
+    parts = imaging.build(iter(stacks), ALPHA, weights(), progress=done.append)
+    assert max(calls) <= 100
+    assert len(calls) > 4
+    assert min(done) > 0
+    assert sum(done) == 2 * whole.beams
+    assert all(np.allclose(a, b, atol=1e-6 * np.abs(a).max()) for a, b in zip(whole.matrices, parts.matrices, strict=True))
+
+
+def test_beams_are_remembered_and_cannot_be_changed():
+    """The beams of an aperture are found once, read-only, and are those whose reciprocal pixels the aperture covers."""
+    grid = Grid(shape=(48, 60), extent=(6.2, 7.4))
+    for offset in ((0.0, 0.0), (-0.5, 0.25)):
+        arguments = (grid, WAVELENGTH, ALPHA, offset, (2, 4))
+        beams = imaging.aperture_beams(*arguments, antialias=True)
+        assert imaging.aperture_beams(*arguments, antialias=True) is beams
+        with pytest.raises(ValueError, match="read-only"):
+            beams[0] = 0
+        ky, kx = grid.ky[:, None] + offset[0] / 6.2, grid.kx + offset[1] / 7.4
+        cover = probe.disc_coverage(ky, kx, (1 / 12.4, 1 / 29.6), ALPHA / WAVELENGTH)
+        assert (beams == np.flatnonzero(cover > 1e-9)).all()
+
+
+def test_memory_is_counted():
+    """What nbytes says is the memory of all arrays that an operator holds, also of what focal spreads leave behind."""
+    operator = imaging.build(iter([specimen(20, count=4, thickness=2.0)]), ALPHA, weights())
+    operator.image(STATE, focal_spread=10.0)
+    (part,), (matrix,), (damped,) = operator.parts, operator.matrices, operator._damped[10.0]
+    listed = (part.beams, part.hy, part.hx, part.ky, part.kx, part.basis, part.pairs.runs, part.pairs.groups, part.pairs.differences)
+    held = (*listed, matrix, damped, operator.diagonals[0], operator._apertures[ALPHA].amplitudes[0])
+    assert operator.nbytes == sum(a.nbytes for a in held)
+
+
 def test_parseval():
     """Without a detector's limits every electron is counted: the signal of the whole band is 1 for a thin specimen, and 0 of it is lost in vacuum."""
     grid = Grid(shape=(48, 60), extent=(6.2, 7.4))
@@ -238,4 +374,18 @@ def test_bits_do_not_depend_on_threads(monkeypatch):
             image = imaging.build(iter([specimen(16, thickness=4.0)]), ALPHA, weights(segments=2)).image(STATE, source_size=0.2, focal_spread=20.0)
             points = image.at(somewhere(np.random.default_rng(0), (6.2, 7.4)))
         bits.add(image.coefficients.tobytes() + points.tobytes())
+    assert len(bits) == 1
+
+
+def test_bits_do_not_depend_on_where_work_is_cut(monkeypatch):
+    """Cut into pieces for threads or not, one state or many: a form, a raster and points have the same bits."""
+    operator = imaging.build(iter([specimen(21, count=4, thickness=2.0)]), ALPHA, weights(), blocks=(2, 1))
+    states, axis, points = [STATE, Aberrations(C10=40)], np.linspace(0, 9, 21), somewhere(np.random.default_rng(1), (6.2, 7.4), 50)
+    bits = set()
+    for worth, chunk, threads in ((0, 7, 1), (0, 7, 3), (10**9, 4096, 3)):
+        monkeypatch.setenv("STEMTWIN_THREADS", str(threads))
+        monkeypatch.setattr(forms, "WORTH_A_THREAD", worth)
+        monkeypatch.setattr(forms, "CHUNK", chunk)
+        images = operator.images(states)
+        bits.add(images.coefficients.tobytes() + images.raster(axis, axis).tobytes() + images.at(points).tobytes())
     assert len(bits) == 1
