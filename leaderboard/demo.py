@@ -61,7 +61,7 @@ def image_step(sample: "Sample", origin: tuple[float, float], size: float, folde
     expected = simulate(request, progress=advance)
     counted = add_noise(expected, scan, DOSE, seed=1)
     frames = [("HAADF, expected", expected["haadf"]), ("ABF, expected", expected["abf"])]
-    frames += [(f"HAADF, {DOSE:.0e} e⁻/Å²".replace("e+0", "·10^"), counted["haadf"])]
+    frames += [(f"HAADF, {DOSE:,.0f} e⁻/Å²", counted["haadf"])]
     caption = f"{sample.name}, {sample.thickness_angstrom:.0f} Å thick, 200 kV, 20 mrad"
     png = pictures.save_png(pictures.micrographs(frames, caption=caption), folder / "image.png")
     return [png, save_netcdf(expected, folder / "image-expected.nc"), save_netcdf(counted, folder / "image-counted.nc")]
