@@ -30,7 +30,7 @@ def perovskite(cells: int = 1, layers: int = 1, *, sigma: float | None = 0.08, p
     )
 
 
-def one_atom(x: float, y: float, *, number: int = 79, size: float = 12.0) -> Sample:
+def one_atom(x: float, y: float, *, number: int = 79, size: float = 7.0) -> Sample:
     """Return one atom in a periodic box."""
     return Sample(
         name="atom",

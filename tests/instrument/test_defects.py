@@ -1,0 +1,165 @@
+"""Defects that other simulated microscopes were measured to have; each test states the defect that ours must not have."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from stemtwin.twin.instrument import simulate
+from stemtwin.twin.instrument.detectors import DETECTORS
+from stemtwin.twin.instrument.microscope import Microscope
+from stemtwin.twin.instrument.profiles import PROFILES
+from stemtwin.twin.instrument.request import Request
+from stemtwin.twin.instrument.scan import PathScan, RasterScan
+from stemtwin.twin.instrument.settings import Beam
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.samples.sample import Sample
+
+SHARP = Beam(energy_ev=200e3, semiangle_mrad=25)
+ATOM_SCAN = RasterScan(shape=(41, 41), field_of_view_angstrom=(2.05, 2.05), origin_angstrom=(4.0, 4.0))
+
+
+def centroid(sample: Sample, beam: Beam = SHARP) -> np.ndarray:
+    """Return where an atom appears (x, y), A: the centre of mass of its HAADF image above the background."""
+    frame = simulate.simulate(sample, beam, ATOM_SCAN, grid=(180, 180)).haadf
+    weight = np.clip(frame.to_numpy() - 0.05 * float(frame.max()), 0, None)
+    y, x = np.meshgrid(frame.y, frame.x, indexing="ij")
+    return np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.02, 0.05, 0.1, 0.3, 0.45])
+def test_atoms_appear_where_they_are(make_atom: Callable[..., Sample], shift: float) -> None:
+    """Sub-pixel placement: an atom at 5.00, 5.02, 5.05, ... A appears there, to 2 pm; pixels are 5 pm (defect: errors of 7 to 25 pm)."""
+    at = np.array([4.8 + shift, 5.1 - shift / 3])
+    np.testing.assert_allclose(centroid(make_atom(*at)), at, atol=0.02)
+
+
+def test_steps_smaller_than_a_pixel_are_seen(make_atom: Callable[..., Sample]) -> None:
+    """Two atoms 20 pm apart do not give the same picture (defect), and the difference of their centroids is 20 pm to 1 pm."""
+    first, second = centroid(make_atom(5.0, 5.0)), centroid(make_atom(5.02, 5.0))
+    np.testing.assert_allclose(second - first, [0.02, 0], atol=0.001)
+
+
+@pytest.mark.parametrize("turn", ["C10", "C12", "C21", "C23", "C30", "C34", "C45", "C50", "C56"])
+def test_every_aberration_reaches_the_image(make_perovskite: Callable[..., Sample], turn: str) -> None:
+    """Each knob changes the HAADF image (defects: defocus stored but never used, constants in place of the corrector's state)."""
+    amount = {1: 60.0, 2: 4e3, 3: 4e5, 4: 3e7, 5: 2e9}[int(turn[1])]
+    scope = Microscope(make_perovskite(sigma=None), instrument="ideal", seed=1, window_angstrom=30)
+    scan = RasterScan(shape=(12, 12), field_of_view_angstrom=(3.905, 3.905))
+    sharp = scope.acquire(scan, dwell_time_us=1e5).haadf.to_numpy().astype(float)
+    scope.set(**{turn: amount})
+    blurred = scope.acquire(scan, dwell_time_us=1e5).haadf.to_numpy().astype(float)
+    assert np.abs(blurred - sharp).max() > 0.1 * sharp.max()
+
+
+def test_blur_lowers_the_contrast(make_perovskite: Callable[..., Sample]) -> None:
+    """Out of focus either way, and with a larger source, the image has less contrast than in focus."""
+    sample, scan = make_perovskite(sigma=None), RasterScan(shape=(16, 16), field_of_view_angstrom=(3.905, 3.905))
+
+    def contrast(beam: Beam) -> float:
+        frame = simulate.simulate(sample, beam, scan).haadf.to_numpy()
+        return float(frame.std() / frame.mean())
+
+    focused = contrast(Beam(energy_ev=200e3, semiangle_mrad=20))
+    for beam in (
+        Beam(energy_ev=200e3, semiangle_mrad=20, aberrations=Aberrations(C10=-80)),
+        Beam(energy_ev=200e3, semiangle_mrad=20, aberrations=Aberrations(C10=80)),
+        Beam(energy_ev=200e3, semiangle_mrad=20, source_size_angstrom=0.5),
+    ):
+        assert contrast(beam) < 0.8 * focused
+
+
+def test_energy_and_convergence_reach_the_image(make_perovskite: Callable[..., Sample]) -> None:
+    """Signals at 60, 100 and 200 kV and at 15 and 25 mrad all differ (defects: 60 or 200 kV and 30 mrad hard-coded)."""
+    points = PathScan(positions_angstrom=[[0, 0], [1, 1]])
+    values = []
+    for beam in (Beam(energy_ev=energy, semiangle_mrad=angle) for energy in (60e3, 100e3, 200e3) for angle in (15, 25)):
+        signals = simulate.simulate(make_perovskite(sigma=None), beam, points, detectors=("maadf", "bf"))
+        values.append(np.concatenate([signals.maadf, signals.bf]))
+    assert min(np.abs(a / b - 1).max() for i, a in enumerate(values) for b in values[:i]) > 0.05
+
+
+def test_detectors_are_not_one_channel(make_perovskite: Callable[..., Sample]) -> None:
+    """Every registered detector gives its own signal (defect: one image for all channels); bright field is dark where dark field is bright."""
+    names = tuple(name for name in DETECTORS if "annular" in DETECTORS.tags(name))
+    scan = RasterScan(shape=(10, 10), field_of_view_angstrom=(3.905, 3.905))
+    frame = simulate.simulate(make_perovskite(1, 4, sigma=None), Beam(energy_ev=200e3, semiangle_mrad=20), scan, detectors=names)
+    images = [frame[name].to_numpy().ravel() for name in names]
+    assert max(np.corrcoef(a, b)[0, 1] for i, a in enumerate(images) for b in images[:i]) < 0.999
+    assert np.corrcoef(frame.haadf.to_numpy().ravel(), frame.bf.to_numpy().ravel())[0, 1] < -0.5
+
+
+def test_the_scan_turns_with_its_rotation(make_perovskite: Callable[..., Sample]) -> None:
+    """A field turned by a quarter about a fourfold axis is the same, by 30 degrees another one: each pixel is the signal at its true place."""
+    sample = make_perovskite(sigma=None)
+    side = 3.905
+    field = {"shape": (10, 10), "field_of_view_angstrom": (side, side), "origin_angstrom": (-side * 0.45, -side * 0.45)}
+    straight, quarter, turned = (
+        simulate.simulate(sample, SHARP, RasterScan(**field, rotation_rad=t)).haadf.to_numpy() for t in (0, math.pi / 2, math.pi / 6)
+    )
+    np.testing.assert_allclose(quarter, straight, rtol=2e-3, atol=1e-5)
+    assert np.abs(turned - straight).max() > 0.1 * straight.max()
+    at = RasterScan(**field, rotation_rad=math.pi / 6).positions()[2, 7]
+    np.testing.assert_allclose(simulate.simulate(sample, SHARP, PathScan(positions_angstrom=[at])).haadf[0], turned[2, 7], rtol=1e-4)
+
+
+def test_the_point_measured_is_the_point_asked_for(make_atom: Callable[..., Sample]) -> None:
+    """Of two points, one on the atom and one beside it, each gives its own signal (defect: that of another one); x and y keep their places."""
+    atom = make_atom(2.0, 4.5)
+    frame = simulate.simulate(atom, SHARP, PathScan(positions_angstrom=[[4.5, 2.0], [2.0, 4.5]])).haadf
+    assert float(frame[1]) > 50 * float(frame[0])
+    assert (float(frame.x[1]), float(frame.y[1])) == (2.0, 4.5)
+
+
+@pytest.mark.parametrize("field", [1.0, 16.0, 299.0, 300.0, 640.0, 1000.0, 5000.0])
+@pytest.mark.parametrize("shape", [(7, 16), (33, 20)])
+def test_any_field_and_any_shape(make_perovskite: Callable[..., Sample], field: float, shape: tuple[int, int]) -> None:
+    """Any field of view and any number of points: the shape is the one asked for, the pitch is field over shape, and no size is refused or forced."""
+    scan = RasterScan(shape=shape, field_of_view_angstrom=(field, 2 * field))
+    frame = Microscope(make_perovskite(), instrument="ideal", phonons=1).acquire(scan).haadf
+    assert frame.shape == shape
+    if shape[0] > 1:
+        assert float(frame.y[1] - frame.y[0]) == pytest.approx(field / shape[0])
+        assert float(frame.x[1] - frame.x[0]) == pytest.approx(2 * field / shape[1])
+
+
+def test_a_part_of_the_scan_is_that_part(make_perovskite: Callable[..., Sample]) -> None:
+    """A smaller field somewhere in a larger one shows the same specimen there (defect: the region is ignored)."""
+    sample = make_perovskite(sigma=None)
+    whole = simulate.simulate(sample, SHARP, RasterScan(shape=(20, 20), field_of_view_angstrom=(4, 4))).haadf
+    part = RasterScan(shape=(5, 8), field_of_view_angstrom=(1.0, 1.6), origin_angstrom=(2.0, 1.2))
+    np.testing.assert_allclose(simulate.simulate(sample, SHARP, part).haadf, whole[6:11, 10:18], rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", list(PROFILES))
+def test_a_new_microscope_images_at_once(make_perovskite: Callable[..., Sample], name: str) -> None:
+    """Every profile has a current, a dwell time and a convergence from the start (defect: set_current had to be called first)."""
+    scan = RasterScan(shape=(4, 4), field_of_view_angstrom=(3.905, 3.905))
+    assert int(Microscope(make_perovskite(), instrument=name, phonons=1).acquire(scan).haadf.sum()) > 0
+
+
+def test_moving_the_atoms_moves_the_picture(make_perovskite: Callable[..., Sample]) -> None:
+    """The whole crystal moved by (0.31, -0.17) A under a scan moved as much gives the same picture."""
+    sample = make_perovskite(sigma=None)
+    moved = (sample.positions_angstrom + np.array([0.31, -0.17, 0])) % [3.905, 3.905, 99]
+    scan = RasterScan(shape=(9, 9), field_of_view_angstrom=(3.905, 3.905))
+    there = replace(scan, origin_angstrom=(0.31, -0.17))
+    one = simulate.simulate(sample, SHARP, scan, detectors=("haadf", "bf"))
+    other = simulate.simulate(replace(sample, positions_angstrom=moved), SHARP, there, detectors=("haadf", "bf"))
+    for name in one:
+        np.testing.assert_allclose(other[name], one[name], rtol=0.01, atol=1e-5)  # static atoms are sharper than the grid: 0.7 % on the columns
+
+
+def test_requests_for_the_same_thing_give_the_same_thing(make_perovskite: Callable[..., Sample]) -> None:
+    """A signal does not depend on what was computed before it: kept operators give the bits of fresh ones."""
+    from stemtwin.twin.instrument import operators
+
+    scan = RasterScan(shape=(9, 9), field_of_view_angstrom=(3.905, 3.905))
+    asked = Request(sample=make_perovskite(), beam=replace(SHARP, focal_spread_angstrom=12), scan=scan, phonons=2)
+    for spread in (5, 7, 9):
+        simulate.simulate(replace(asked, beam=replace(SHARP, focal_spread_angstrom=spread)))
+    kept = simulate.simulate(asked)
+    operators.clear()
+    np.testing.assert_array_equal(simulate.simulate(asked).haadf, kept.haadf)
