@@ -6,7 +6,6 @@ elements of M; where a partner lies outside the aperture, M is 0. A group's beam
 """
 
 import functools
-import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -416,21 +415,15 @@ def _spline_factors(rows: int, columns: int) -> tuple[int, int, np.ndarray]:
     return ny, nx, factors
 
 
-def _splines(coefficients: np.ndarray) -> tuple[np.ndarray, int, int]:
-    """Return the spline coefficients of images over one period, (images, ny, nx + 7), shifted so that a point's taps begin in its own cell."""
-    images, rows, columns = coefficients.shape
+def _spline(coefficients: np.ndarray) -> tuple[np.ndarray, int, int]:
+    """Return the spline coefficients of an image over one period, ny (nx + 7) of them, shifted so that a point's taps begin in its own cell."""
+    rows, columns = coefficients.shape
     ny, nx, factors = _spline_factors(rows, columns)
-    fine = np.empty((images, ny, nx + DEGREE))
-
-    def work(queue: Iterator[int]) -> None:
-        lines = np.zeros((rows, nx), np.complex128)
-        for image in queue:
-            lines[:, np.arange(columns) - columns // 2] = coefficients[image].conj() * factors
-            short = scipy.fft.ifft(lines, axis=1, norm="forward")
-            fine[image] = scipy.fft.irfft(np.concatenate([short, short[:, :DEGREE]], axis=1), ny, axis=0, norm="forward")
-
-    threads.spread(work, range(images), threads=None if images > 2 else 1)
-    return fine, ny, nx
+    lines = np.zeros((rows, nx), np.complex128)
+    lines[:, np.arange(columns) - columns // 2] = coefficients.conj() * factors
+    short = scipy.fft.ifft(lines, axis=1, norm="forward")
+    fine = scipy.fft.irfft(np.concatenate([short, short[:, :DEGREE]], axis=1), ny, axis=0, norm="forward")
+    return np.ascontiguousarray(fine).reshape(-1), ny, nx
 
 
 def at_points(coefficients: np.ndarray, points: np.ndarray, extent: tuple[float, float]) -> np.ndarray:
@@ -451,15 +444,22 @@ def at_points(coefficients: np.ndarray, points: np.ndarray, extent: tuple[float,
         float32, shape (images, P); the error is below 1e-6 of the largest value. Not a number where a point is none.
     """
     points = np.ascontiguousarray(points)
-    fine, ny, nx = _splines(coefficients)
-    fine = fine.reshape(len(fine), -1)
-    out = np.empty((len(fine), len(points)), np.float32)
+    out = np.empty((len(coefficients), len(points)), np.float32)
+    scale, weights = (1 / extent[0], 1 / extent[1]), _spline_weights()
+    worth = None if out.size >= 16 * CHUNK else 1
 
-    def work(queue: Iterator[tuple[int, int]]) -> None:
-        for image, begin in queue:
-            end = min(begin + CHUNK, len(points))
-            _read_points(fine[image], ny, nx, points, 1 / extent[0], 1 / extent[1], _spline_weights(), begin, end, out[image])
+    def whole(queue: Iterator[int]) -> None:
+        for image in queue:
+            _read_points(*_spline(coefficients[image]), points, *scale, weights, 0, len(points), out[image])
 
-    chunks = itertools.product(range(len(fine)), range(0, len(points), CHUNK))
-    threads.spread(work, chunks, threads=None if out.size > 3 * CHUNK else 1)
+    if len(coefficients) > 1:
+        threads.spread(whole, range(len(coefficients)), threads=worth)
+        return out
+    spline = _spline(coefficients[0])
+
+    def some(queue: Iterator[int]) -> None:
+        for begin in queue:
+            _read_points(*spline, points, *scale, weights, begin, min(begin + CHUNK, len(points)), out[0])
+
+    threads.spread(some, range(0, len(points), CHUNK), threads=worth)
     return out
