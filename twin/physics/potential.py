@@ -313,7 +313,7 @@ def update_transmissions(
 
 
 def _present(atoms: fast.Atoms) -> fast.Atoms:
-    return atoms.only(~np.isnan(atoms.positions[:, :2]).any(axis=1))
+    return atoms.only(np.flatnonzero(~np.isnan(atoms.positions[:, :2]).any(axis=1)))
 
 
 def _check_update(transmission: np.ndarray, old: fast.Atoms, new: fast.Atoms, slices: Slices, grid: Grid, reach: float | None) -> None:

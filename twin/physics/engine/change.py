@@ -11,9 +11,20 @@ of each atom. Where other atoms stand on that row or column, the ringing mixes w
 from typing import NamedTuple
 
 import numpy as np
-import scipy.fft
 
-from stemtwin.twin.physics.engine.transmission import Atoms, Recipe, band_of, coefficients, cropped, each, exponential, finish, refined, values
+from stemtwin.twin.physics.engine.transmission import (
+    Atoms,
+    Recipe,
+    band_of,
+    coefficients,
+    cropped,
+    each,
+    exponential,
+    finish,
+    forward,
+    refined,
+    values,
+)
 from stemtwin.twin.physics.grids import Grid, fast_length
 
 
@@ -93,7 +104,7 @@ def add_change(before: Atoms, after: Atoms, window: Window, grid: Grid, recipe: 
     def along_x(block: slice) -> None:
         lines = np.zeros((block.stop - block.start, fine.shape[1]), np.complex64)
         lines[:, columns] = change[block]
-        part[block] = cropped(scipy.fft.fft(lines, axis=1, overwrite_x=True), band.columns, 1)
+        part[block] = cropped(forward(lines, 1), band.columns, 1)
 
     def read(block: slice) -> np.ndarray:
         lines = np.zeros((fine.shape[0], block.stop - block.start), np.complex64)
@@ -111,7 +122,7 @@ def _exponential_in(atoms: Atoms, window: Window, grid: Grid, local: Grid, recip
     """Return exp(i sigma V) of the atoms in a window, on its finer grid."""
     origin = np.array([window.first[1] * grid.sampling[1], window.first[0] * grid.sampling[0]])
     inside = (atoms.positions[:, :2] - origin) % np.array(grid.extent[::-1])
-    near = atoms._replace(positions=inside).only((inside < np.array(window.grid.extent[::-1])).all(axis=1))
+    near = atoms._replace(positions=inside).only(np.flatnonzero((inside < np.array(window.grid.extent[::-1])).all(axis=1)))
     half = coefficients(near, local, recipe.parametrization, recipe.interaction, threads)
     return exponential(values(half, local.shape, threads))
 

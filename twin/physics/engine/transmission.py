@@ -22,8 +22,8 @@ import scipy.fft
 
 from stemtwin.twin.physics.electrons import POTENTIAL_CONSTANT
 from stemtwin.twin.physics.engine import threads as engine_threads
-from stemtwin.twin.physics.engine.jit import kernel
-from stemtwin.twin.physics.engine.lanes import LANES, POINT, aligned, load, store, turned, zeros
+from stemtwin.twin.physics.engine.lanes import LANES, POINT, aligned
+from stemtwin.twin.physics.engine.structure import add_structure
 from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.physics.scattering_factors import scattering_factor
 
@@ -64,39 +64,6 @@ class Recipe(NamedTuple):
 
 
 # ---- structure factors ---------------------------------------------------------------------------------------------------------------
-
-
-@kernel
-def _add_structure(total, begin, end, cos_y, sin_y, along_x, factor, scratch):
-    """Add factor(ky, kx) sum_j exp(-2 pi i k.r_j) to the rows +ky and -ky of a half plane.
-
-    ``total`` is (ny, columns) complex64 with whole points of 16 columns; ``begin`` is even, rows ``begin`` to ``end - 1`` are of ``cos_y``, ``sin_y``
-    (rows, atoms), padded to an even number; ``along_x`` holds the points (columns / 16, atoms) of exp(-2 pi i kx x_j); ``scratch`` four points.
-    """
-    ny = total.shape[0]
-    atoms = cos_y.shape[1]
-    for p in range(total.shape[1] // LANES):
-        first = p * atoms * POINT
-        for h in range(begin, end, 2):
-            even, odd, other_even, other_odd = zeros(), zeros(), zeros(), zeros()
-            for j in range(atoms):
-                x = load(along_x, first + j * POINT)
-                even = even + cos_y[h, j] * x
-                odd = odd + sin_y[h, j] * x
-                other_even = other_even + cos_y[h + 1, j] * x
-                other_odd = other_odd + sin_y[h + 1, j] * x
-            store(scratch, 0, even + turned(odd))
-            store(scratch, POINT, even - turned(odd))
-            store(scratch, 2 * POINT, other_even + turned(other_odd))
-            store(scratch, 3 * POINT, other_even - turned(other_odd))
-            for row in range(h, min(h + 2, end)):
-                at = 2 * (row - h) * POINT
-                for i in range(LANES):
-                    total[row, p * LANES + i] += factor[row, p * LANES + i] * complex(scratch[at + i], scratch[at + LANES + i])
-                if 0 < row < ny - row:
-                    at += POINT
-                    for i in range(LANES):
-                        total[ny - row, p * LANES + i] += factor[row, p * LANES + i] * complex(scratch[at + i], scratch[at + LANES + i])
 
 
 def _factors(parametrization: str, number: int, shape: tuple[int, int], extent: tuple[float, float]) -> np.ndarray:
@@ -154,7 +121,7 @@ def coefficients(atoms: Atoms, grid: Grid, parametrization: str, scale: float = 
     constant = np.float32(scale * POTENTIAL_CONSTANT / (period_y * period_x))
     for number in np.unique(atoms.numbers).tolist():
         at, _, damping = atoms.only(atoms.numbers == number)
-        factor = _factors(parametrization, int(number), tuple(grid.shape), tuple(grid.extent))
+        factor = _factors(parametrization, int(number), (ny, nx), (period_y, period_x))
         cos_y, sin_y = _ramps(at[:, 1], period_y, rows + rows % 2, damping)
         cos_x, sin_x = _ramps(at[:, 0], period_x, total.shape[1], damping)
         corner = constant * factor[-1, columns - 1] * (sin_y[rows - 1] * sin_x[columns - 1]).sum()
@@ -168,7 +135,7 @@ def coefficients(atoms: Atoms, grid: Grid, parametrization: str, scale: float = 
         parts[:, :, 1] = (-constant * sin_x).reshape(-1, LANES, len(at)).transpose(0, 2, 1)
 
         def add(block: slice, cos_y=cos_y, sin_y=sin_y, points=points, factor=factor) -> None:
-            _add_structure(total, block.start, block.stop, cos_y, sin_y, points, factor, aligned(4 * POINT))
+            add_structure(total, block.start, block.stop, cos_y, sin_y, points, factor, aligned(4 * POINT))
 
         each(add, rows, threads)
         if ny % 2 == 0 and nx % 2 == 0:
@@ -182,7 +149,7 @@ def values(half: np.ndarray, shape: tuple[int, int], threads: int = 1) -> np.nda
     out = np.empty(shape, np.float32)
 
     def rows(block: slice) -> None:
-        out[block] = scipy.fft.irfft(half[block], n=shape[1], axis=1, norm="forward")
+        out[block] = _real_rows(half[block], shape[1])
 
     each(rows, shape[0], threads)
     return out
@@ -212,7 +179,7 @@ def band_of(grid: Grid, fine: tuple[int, int]) -> Band:
     """Return the band of a wave's grid for functions given on ``fine`` points (my, mx)."""
     ky, kx = (k[np.abs(k) < grid.band_limit] for k in (grid.ky, grid.kx))
     inside = np.sqrt(ky[:, None] ** 2 + kx**2) < grid.band_limit
-    rows, columns = ((np.count_nonzero(k >= 0), np.count_nonzero(k < 0)) for k in (ky, kx))
+    rows, columns = ((int((k >= 0).sum()), int((k < 0).sum())) for k in (ky, kx))
     return Band(rows, columns, inside * np.float32(1 / (fine[0] * fine[1])))
 
 
@@ -261,7 +228,7 @@ def band_limited(read: Callable[[slice], np.ndarray], fine: tuple[int, int], gri
     part = np.empty((fine[0], sum(band.columns)), np.complex64)
 
     def along_x(block: slice) -> None:
-        line = scipy.fft.fft(read(block), axis=1, overwrite_x=True)
+        line = forward(read(block), 1)
         part[block] = cropped(line, band.columns, 1)
 
     def write(rows: slice, lines: np.ndarray) -> None:
@@ -277,12 +244,12 @@ def finish(read: Callable[[slice], np.ndarray], band: Band, grid: Grid, write: C
     coarse = np.empty((ny, sum(band.columns)), np.complex64)
 
     def along_y(block: slice) -> None:
-        column = cropped(scipy.fft.fft(read(block), axis=0), band.rows, 0)
+        column = cropped(forward(read(block), 0), band.rows, 0)
         column *= band.weights[:, block]
-        coarse[:, block] = scipy.fft.ifft(_padded(column, band.rows, ny, 0), axis=0, norm="forward", overwrite_x=True)
+        coarse[:, block] = _backward(_padded(column, band.rows, ny, 0), 0)
 
     def along_x(block: slice) -> None:
-        write(block, scipy.fft.ifft(_padded(coarse[block], band.columns, nx, 1), axis=1, norm="forward", overwrite_x=True))
+        write(block, _backward(_padded(coarse[block], band.columns, nx, 1), 1))
 
     each(along_y, coarse.shape[1], threads)
     each(along_x, ny, threads)
@@ -290,7 +257,7 @@ def finish(read: Callable[[slice], np.ndarray], band: Band, grid: Grid, write: C
 
 def _columns_to_space(half: np.ndarray, threads: int) -> None:
     def columns(block: slice) -> None:
-        half[:, block] = scipy.fft.ifft(half[:, block], axis=0, norm="forward")
+        half[:, block] = _backward(half[:, block], 0)
 
     each(columns, half.shape[1], threads)
 
@@ -305,7 +272,7 @@ def slice_transmission(atoms: Atoms, grid: Grid, recipe: Recipe, out: np.ndarray
     _columns_to_space(half, threads)
 
     def read(block: slice) -> np.ndarray:
-        return exponential(scipy.fft.irfft(half[block], n=fine.shape[1], axis=1, norm="forward"))
+        return exponential(_real_rows(half[block], fine.shape[1]))
 
     band_limited(read, fine.shape, grid, out, threads)
 
@@ -315,7 +282,22 @@ def refined(grid: Grid, oversampling: int) -> Grid:
     return Grid(shape=(oversampling * grid.shape[0], oversampling * grid.shape[1]), extent=grid.extent)
 
 
-# ---- lines on threads ----------------------------------------------------------------------------------------------------------------
+# ---- lines, and lines on threads -----------------------------------------------------------------------------------------------------
+
+
+def forward(lines: np.ndarray, axis: int) -> np.ndarray:
+    """Return the Fourier transforms of lines along an axis; the lines are used up."""
+    return np.asarray(scipy.fft.fft(lines, axis=axis, overwrite_x=True))
+
+
+def _backward(lines: np.ndarray, axis: int) -> np.ndarray:
+    """Return the sums of Fourier series along an axis; the lines are used up."""
+    return np.asarray(scipy.fft.ifft(lines, axis=axis, norm="forward", overwrite_x=True))
+
+
+def _real_rows(half: np.ndarray, count: int) -> np.ndarray:
+    """Return the sums of real Fourier series along rows, ``count`` points each, from coefficients of the frequencies >= 0."""
+    return np.asarray(scipy.fft.irfft(half, n=count, axis=1, norm="forward"))
 
 
 def _blocks(count: int) -> list[slice]:
