@@ -54,4 +54,4 @@ lowest:
 	build/lowest/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile -W default
 
 speed: $(READY)
-	$(BIN)/python -m pytest -m speed -s
+	$(BIN)/python -m tests.speed.run

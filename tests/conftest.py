@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REAL_FILES = ROOT.parent / "shared" / "real"
 
 os.environ["MPLBACKEND"] = "Agg"
+os.environ["STEMTWIN_CACHE_BYTES"] = "0"  # tests build what they image: a test that patches the physics must not leave its results to others
 
 # No deadline: a first call may compile. In CI the examples are the same at every run, so that a red run is the change's own.
 hypothesis.settings.register_profile("local", deadline=None)

@@ -81,7 +81,7 @@ def signals(
 def _quiet() -> Iterator[None]:
     import abtem
 
-    with abtem.config.set({"device": "cpu", "precision": "float32", "local_diagnostics.progress_bar": False, "antialias.taper": 0.0}):
+    with abtem.config.set({"device": "cpu", "precision": "float32", "diagnostics.progress_bar": False, "antialias.taper": 0.0}):
         yield
 
 

@@ -7,7 +7,7 @@ import psutil
 
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.detectors import Detector
-from stemtwin.twin.physics.engine import probes
+from stemtwin.twin.physics.engine import imaging, probes, threads
 from stemtwin.twin.physics.engine.multislice import working_memory
 from stemtwin.twin.physics.grids import Grid
 
@@ -24,7 +24,7 @@ ABTEM = 150 * 2**20
 def of_specimen(grid: Grid, slices: int, oversampling: int, configurations: int) -> int:
     """Return the peak of making transmission functions, bytes, while those of the configuration before are still there."""
     area = math.prod(grid.shape)
-    return int(min(configurations, 2) * slices * area * 8 + 24 * area * oversampling**2 + working_memory(grid))
+    return int(min(configurations, 2) * slices * area * 8 + 8 * area * oversampling**2 * threads.thread_count() + working_memory(grid))
 
 
 def of_operator(grid: Grid, beams: Sequence[int], channels: int, seen: tuple[float, float], configurations: int) -> int:
@@ -44,12 +44,10 @@ def of_operator(grid: Grid, beams: Sequence[int], channels: int, seen: tuple[flo
         Frozen-phonon configurations.
     """
     area, most = math.prod(grid.shape), max(beams)
-    pairs = [n * (n + 1) // 2 for n in beams]
-    waves = most * (seen[0] + 2 * seen[1]) * 8  # exit amplitudes of one block, and weighted ones with their conjugates
-    kept = sum(pairs) * (8 + 8 * channels * (1 if configurations == 1 else 2))
-    listing = max(pairs) * 90  # pairs are sorted as 64-bit integers
-    gram = waves + most**2 * 16 + max(pairs) * (8 * channels + 40) + area * (4 * channels + 60)
-    return int(kept + max(listing, gram, sum(pairs) * 8 * channels))
+    kept = sum(n * (n + 1) // 2 for n in beams) * 10.7 * channels  # 8 bytes a pair, and what fills the lanes
+    waves = min(most * seen[0] * 8, imaging.WAVES_BYTES)
+    gram = waves + most**2 * 8 * channels + 2 * 8 * imaging.PIXELS * most + area * (4 * channels + 60)
+    return int(kept * (1 if configurations == 1 else 2) + gram)
 
 
 def of_probes(grid: Grid, beams: Sequence[int], channels: int, points: int, *, antialias: bool) -> int:

@@ -1,19 +1,21 @@
-"""Imaging operators kept in the process: each built once for the same physics."""
+"""Imaging operators kept in the process and on disk: each built once for the same physics."""
 
 import hashlib
-import json
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
+from stemtwin.twin import physics
 from stemtwin.twin.instrument import plain, specimen
 from stemtwin.twin.instrument.plan import Plan
 from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.settings import PotentialSlices
-from stemtwin.twin.physics.engine import imaging
+from stemtwin.twin.physics.engine import cache as disk
+from stemtwin.twin.physics.engine import imaging, kept
 from stemtwin.twin.physics.engine.imaging import ImagingOperator
 
 CAPACITY_BYTES = 2 * 2**30
@@ -85,22 +87,34 @@ if hasattr(os, "register_at_fork"):
 
 
 def operator_for(request: Request, plan: Plan, *, progress: Callable[[int], None] | None = None) -> ImagingOperator:
-    """Return the operator of a request, built now if the process does not hold it; ``progress`` gets the waves just done, out of ``plan.waves``."""
-    key = physics_key(request, plan)
-    if progress is not None and key in CACHE:
-        progress(plan.waves)
+    """Return the operator of a request, built now if neither the process nor the disk holds it.
+
+    ``progress`` gets the waves just done, out of ``plan.waves``. Where a build was killed, the next one goes on, to the same bits.
+    """
+    key, done = physics_key(request, plan), 0
+
+    def report(waves: int) -> None:
+        nonlocal done
+        done += waves
+        if progress is not None:
+            progress(waves)
 
     def build() -> ImagingOperator:
-        return imaging.build(
+        return kept.build(
+            disk.default_cache(),
+            key,
             specimen.stacks(request, plan),
             request.beam.semiangle_rad,
             detector_weights(request, plan),
             blocks=plan.blocks,
             antialias=request.antialias,
-            progress=progress,
+            progress=report,
         )
 
-    return CACHE.get(key, build)
+    operator = CACHE.get(key, build)
+    if progress is not None and not done:
+        progress(plan.waves)
+    return operator
 
 
 def detector_weights(request: Request, plan: Plan) -> imaging.Weights:
@@ -114,7 +128,7 @@ def detector_weights(request: Request, plan: Plan) -> imaging.Weights:
 
 
 def physics_key(request: Request, plan: Plan) -> str:
-    """Return a hash of everything that an operator depends on: not the optics, the scan or the detectors' names."""
+    """Return a hash of everything that an operator depends on, the code included: not the optics, the scan or the detectors' names."""
     sample = request.sample
     if isinstance(sample, PotentialSlices):
         content = hashlib.sha256(sample.array.tobytes() + sample.z_angstrom.tobytes()).hexdigest()
@@ -122,12 +136,13 @@ def physics_key(request: Request, plan: Plan) -> str:
         content = sample.digest
     frozen = request.thermal_motion == "frozen"
     described = {
+        "code": disk.code_digest(Path(physics.__file__).parent, Path(__file__).parent),
         "sample": content,
         "extent": plan.grid.extent,
         "shape": plan.grid.shape,
         "thickness": plan.thickness,
-        "planes": plan.slices.planes.tolist(),
-        "slices": hashlib.sha256(np.ascontiguousarray(plan.slices.index, dtype="<i8").tobytes()).hexdigest(),
+        "planes": plan.slices.planes,
+        "slices": plan.slices.index,
         "energy": request.beam.energy_ev,
         "semiangle": request.beam.semiangle_mrad,
         "detectors": [{**plain.detector_to_dict(d), "name": ""} for d in plan.detectors],
@@ -139,7 +154,7 @@ def physics_key(request: Request, plan: Plan) -> str:
         "oversampling": request.oversampling,
         "blocks": plan.blocks,
     }
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+    return disk.content_key(described)
 
 
 def clear() -> None:

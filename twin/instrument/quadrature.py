@@ -1,5 +1,6 @@
 """Partial coherence by averaging: coherent signals at Gauss-Hermite nodes of focal spread and source size."""
 
+import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -65,14 +66,20 @@ def averaged(request: Request, coherent: Callable[[np.ndarray, Aberrations], np.
     return total.reshape(len(total), *points.shape[:-1])
 
 
+@functools.lru_cache(maxsize=64)
 def _gaussian(width: float, frequency: float) -> Nodes:
     if not width:
-        return np.zeros(1), np.ones(1)
+        return _frozen(np.zeros(1), np.ones(1))
     count = 3
     while True:
         x, weights = np.polynomial.hermite_e.hermegauss(count)
         weights = weights / weights.sum()
         error = abs((weights * np.cos(frequency * width * x)).sum() - math.exp(-((frequency * width) ** 2) / 2))
         if error < TOLERANCE or count == MOST_NODES:
-            return width * x, weights
+            return _frozen(width * x, weights)
         count += 1
+
+
+def _frozen(at: np.ndarray, weights: np.ndarray) -> Nodes:
+    at.flags.writeable = weights.flags.writeable = False  # they are shared by all who ask
+    return at, weights

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import scipy.fft
-from threadpoolctl import threadpool_limits
 
 from stemtwin.twin.instrument.plan import Plan
 from stemtwin.twin.instrument.request import Request
@@ -61,17 +60,16 @@ def _transmission(request: Request, plan: Plan, configuration: int) -> np.ndarra
     if isinstance(sample, PotentialSlices):
         fine = [_refine(v, request.oversampling) for v in sample.array]
         return np.stack([potential.transmission(v, interaction, plan.grid) for v in fine])
-    with threadpool_limits(1, user_api="blas"):  # the same bits for any number of threads
-        return potential.transmissions(
-            positions(request, configuration),
-            sample.numbers,
-            plan.slices,
-            plan.grid,
-            interaction,
-            parametrization=request.parametrization,
-            oversampling=request.oversampling,
-            sigma=sample.thermal_sigma_angstrom if request.thermal_motion == "damped" else None,
-        )
+    return potential.transmissions(
+        positions(request, configuration),
+        sample.numbers,
+        plan.slices,
+        plan.grid,
+        interaction,
+        parametrization=request.parametrization,
+        oversampling=request.oversampling,
+        sigma=sample.thermal_sigma_angstrom if request.phonons == "damped" else None,
+    )
 
 
 def _refine(v: np.ndarray, times: int) -> np.ndarray:

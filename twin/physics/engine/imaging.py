@@ -27,6 +27,7 @@ from stemtwin.twin.physics import aberrations as aberration_floor
 from stemtwin.twin.physics import coherence, probe
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine import forms, threads
+from stemtwin.twin.physics.engine.cache import ArrayCache, piece_key
 from stemtwin.twin.physics.engine.multislice import SliceStack, exit_coefficients
 from stemtwin.twin.physics.grids import Grid
 
@@ -346,6 +347,8 @@ def build(
     blocks: tuple[int, int] = (1, 1),
     antialias: bool = True,
     progress: Callable[[int], None] | None = None,
+    cache: ArrayCache | None = None,
+    key: str = "",
 ) -> ImagingOperator:
     """Build the operator of a specimen.
 
@@ -363,6 +366,10 @@ def build(
         Covered fractions at the aperture's edge.
     progress : callable, optional
         Called with the number of plane waves done since the last call, from any thread.
+    cache : ArrayCache, optional
+        Keeps each piece, one block of one configuration, so that a build that was killed goes on from there, to the same bits.
+    key : str
+        The operator's key there; :func:`kept.build` keeps the whole and drops the pieces.
 
     Returns
     -------
@@ -374,20 +381,20 @@ def build(
     diagonals: list[np.ndarray] = []
     reference: list[np.ndarray] = []
     grid, wavelength = None, 0.0
-    for stack in stacks:
+    for configuration, stack in enumerate(stacks):
         if grid is None:
             grid, wavelength = stack.grid, stack.wavelength
             parts = _make_blocks(grid, wavelength, semiangle, blocks, antialias)
         singles, single_diagonals = [], []
-        for part in parts:
-            ky, kx = grid.ky + part.offset[0] / grid.extent[0], grid.kx + part.offset[1] / grid.extent[1]
-            detector = weights(ky[:, None], kx, block_pixel(grid.extent, blocks))
-            elements, diagonal = _gram(stack, detector, part, progress)
-            singles.append(elements)
-            single_diagonals.append(diagonal)
+        for number, part in enumerate(parts):
+            compute = functools.partial(_piece, stack, weights, blocks, part, progress)
+            skipped = None if progress is None else functools.partial(progress, part.beams.size)
+            piece = compute() if cache is None else cache.resumable(piece_key(key, configuration, number), compute, skipped=skipped)
+            singles.append(piece["elements"])
+            single_diagonals.append(piece["diagonal"])
         sums = singles if not sums else [a + b for a, b in zip(sums, singles, strict=True)]
         diagonals = single_diagonals if not diagonals else [a + b for a, b in zip(diagonals, single_diagonals, strict=True)]
-        one = _operator(grid, wavelength, semiangle, blocks, antialias, parts, singles, single_diagonals, 1, np.zeros(len(detector)))
+        one = _operator(grid, wavelength, semiangle, blocks, antialias, parts, singles, single_diagonals, 1, np.zeros(len(singles[0])))
         reference.append(_probe_image(one))
     if grid is None:
         message = "An operator needs at least one configuration of the specimen. Give one stack of slices or more."
@@ -398,6 +405,16 @@ def build(
     if count > 1:
         error = np.sqrt((images.var(axis=0, ddof=1) / count).mean(-1)) / np.maximum(images.mean(axis=(0, 2)), 1e-30)
     return _operator(grid, wavelength, semiangle, blocks, antialias, parts, sums, diagonals, count, error)
+
+
+def _piece(
+    stack: SliceStack, weights: Weights, blocks: tuple[int, int], part: Block, progress: Callable[[int], None] | None
+) -> dict[str, np.ndarray]:
+    """Return what one configuration adds to one block."""
+    grid = stack.grid
+    ky, kx = grid.ky + part.offset[0] / grid.extent[0], grid.kx + part.offset[1] / grid.extent[1]
+    elements, diagonal = _gram(stack, weights(ky[:, None], kx, block_pixel(grid.extent, blocks)), part, progress)
+    return {"elements": elements, "diagonal": diagonal}
 
 
 def _make_blocks(grid: Grid, wavelength: float, semiangle: float, blocks: tuple[int, int], antialias: bool) -> list[Block]:
