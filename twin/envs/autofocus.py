@@ -20,6 +20,7 @@ from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics import noise
 from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.engine.imaging import ImagingOperator
 from stemtwin.twin.samples.library import load_sample
 
 SHAPE = (128, 128)
@@ -173,7 +174,7 @@ class Autofocus:
 
     def prepare(self) -> None:
         """Build the imaging operator (seconds), unless the process holds it: processes forked from this one share it."""
-        operators.operator_for(*_prepared(self))
+        _operator(self)
 
     def initial(self, rng: np.random.Generator) -> Focus:
         """Draw where focus is and where the field lies, and take the first frame."""
@@ -198,11 +199,10 @@ class Autofocus:
 
     def expected_image(self, true: np.ndarray, origin: tuple[float, float]) -> np.ndarray:
         """Return the noiseless HAADF image, as a fraction of the beam, for true C10, C12a, C12b (A) and an origin (x, y), A."""
-        base, plan = _prepared(self)
-        operator = operators.operator_for(base, plan)
+        base, _ = _prepared(self)
         state = optics.add(base.beam.aberrations, Aberrations.from_cartesian(C10=true[0], C12a=true[1], C12b=true[2]))
         request = replace(base, beam=replace(base.beam, aberrations=state), scan=replace(base.scan, origin_angstrom=origin))
-        return simulate.operator_signals(operator, request)[0]
+        return simulate.operator_signals(_operator(self), request)[0]
 
     def observe(self, state: Focus) -> dict[str, np.ndarray]:
         """Return image, knobs and budget."""
@@ -265,6 +265,12 @@ def _prepared(task: Autofocus) -> tuple[Request, Plan]:
     worst = START_C10[1] + REACH[0] + START_C12[1] + math.hypot(*REACH[1:]) + specimen.thickness_angstrom
     window = max(LEAST_WINDOW, WINDOW_MARGIN + 2 * (worst * semiangle + optics.blur_radius(profile.residual, semiangle)))
     return request, make_plan(request, window_angstrom=window)
+
+
+@functools.lru_cache(maxsize=4)
+def _operator(task: Autofocus) -> ImagingOperator:
+    """Return the imaging operator, so that no step need ask whose it is."""
+    return operators.operator_for(*_prepared(task))
 
 
 def make(render_mode: str | None = None, **settings: Any) -> StemEnv:

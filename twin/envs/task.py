@@ -117,13 +117,13 @@ class StemEnv(gym.Env, Generic[State]):
 
     def _checked(self, action: Any) -> Any:
         """Return the action in the action space's own type; numbers of another type are converted, nothing is clipped."""
-        space = self.action_space
-        given = action
+        space, given = self.action_space, action
         if isinstance(space, gym.spaces.Box):
             try:
-                given = np.asarray(action, dtype=space.dtype)
-            except (TypeError, ValueError):
-                given = None
+                numbers = np.asarray(action)
+            except ValueError:
+                numbers = np.empty(0)
+            given = numbers.astype(space.dtype) if np.can_cast(numbers.dtype, space.dtype, "same_kind") else None
         if given is None or not space.contains(given):
             message = f"action={action!r} is not in the action space {space}. Give one that is; nothing is clipped."
             raise InstrumentError(message)

@@ -1,0 +1,34 @@
+"""Settings that make environments small enough for tests."""
+
+from typing import Any
+
+import gymnasium as gym
+import pytest
+
+from stemtwin.twin.envs import ENVIRONMENTS
+
+SMALL: dict[str, dict[str, Any]] = {"stemtwin/Autofocus-v1": {"semiangle_mrad": 10.0, "phonons": 1, "max_frames": 6}}
+"""Constructor arguments by id; an environment without an entry is tested with its defaults."""
+
+
+def make(name: str, **settings: Any) -> gym.Env:
+    """Return an environment with small settings."""
+    return gym.make(name, **{**SMALL.get(name, {}), **settings})
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every test that asks for ``env_id`` over all registered environments."""
+    if "env_id" in metafunc.fixturenames:
+        metafunc.parametrize("env_id", list(ENVIRONMENTS), scope="session")
+
+
+@pytest.fixture
+def small() -> Any:
+    """Return the maker of small environments."""
+    return make
+
+
+@pytest.fixture
+def small_settings() -> dict[str, dict[str, Any]]:
+    """Return the settings of small environments by id."""
+    return SMALL
