@@ -2,7 +2,9 @@ r"""The local operator: dark-field images of large thin fields, and of specimens
 
 The probe is a sum of localised functions on a lattice (`local_basis`), each propagated in a small window of its own (`local_waves`). Then
 
-.. math::  I(R) = \sum_{j, \delta} \overline{c_j(R)} c_{j + \delta}(R) K_\delta[j], \qquad K_\delta[j] = \langle U\phi_j | D | U\phi_{j + \delta}\rangle
+.. math::
+
+    I(R) = \sum_{j, \delta} \overline{c_j(R)} c_{j + \delta}(R) K_\delta[j], \qquad K_\delta[j] = \langle U\phi_j | D | U\phi_{j + \delta}\rangle
 
 K falls off with the distance delta, because a dark-field detector sees short distances only: a band of it is enough, and work and memory grow with
 the area. Images for any state of the optics are lane FFTs (`local_image`). What is left out (distance, window, detector's coherence) is measured
@@ -13,62 +15,28 @@ K is built in pieces of 32 x 32 lattice points, in any order and with the same b
 
 import itertools
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from stemtwin.twin.errors import SamplingError, SettingsError
-from stemtwin.twin.physics import probe
 from stemtwin.twin.physics.aberrations import Aberrations
-from stemtwin.twin.physics.engine import imaging
+from stemtwin.twin.physics.engine import local_check
 from stemtwin.twin.physics.engine.imaging import Weights
 from stemtwin.twin.physics.engine.lanes import LANES, aligned
 from stemtwin.twin.physics.engine.local_basis import PIECE, SIDE, Basis, Localisation, localisation, smooth_length
+from stemtwin.twin.physics.engine.local_check import MARGIN, Accuracy, Region
 from stemtwin.twin.physics.engine.local_image import Canvas, LocalImage
 from stemtwin.twin.physics.engine.local_waves import Patch, Windows
-from stemtwin.twin.physics.engine.multislice import SliceStack, collect
-from stemtwin.twin.physics.grids import Grid, fast_length
+from stemtwin.twin.physics.engine.multislice import SliceStack
 
-Region = tuple[tuple[float, float], tuple[float, float]]
-"""A rectangle ((y0, y1), (x0, x1)), A."""
 Piece = tuple[int, int]
 """Number of a piece along y and x."""
 
-MARGIN = 12.0
-"""Around a region, what the tails of a probe in focus see, A; the geometric blur of its aberrations comes on top."""
-POINTS = 64
-"""Random points of a check, half of them in focus."""
-BOX = 64.0
-"""Random points of a check lie sixteen by sixteen in boxes of at most this side, A, so that multislice runs on windows that fit the memory."""
 GROWTHS = 2
 """So often windows and band grow before a tolerance is given up."""
 CANVASES = 4
 """Canvases kept."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accuracy:
-    """How far an operator is from multislice of single probes at random points.
-
-    Parameters
-    ----------
-    points : int
-        Number of points, half of them in focus, half with C10 = 2 / (lambda k_max^2).
-    rms, largest : float
-        rms error and largest single error, divided by the mean signal; the worst channel.
-    mean : tuple of float
-        Mean signal of each channel.
-    standard_error : float
-        rms over the points of the signal's standard error over phonon configurations, divided by the mean; nan for one configuration.
-    """
-
-    points: int
-    rms: float
-    largest: float
-    mean: tuple[float, ...]
-    standard_error: float
 
 
 class LocalOperator:
@@ -112,7 +80,7 @@ class LocalOperator:
         first = stacks[0]
         self.grid, self.wavelength, self.semiangle = first.grid, first.wavelength, semiangle
         self.weights, self.periodic, self.antialias = weights, periodic, antialias
-        self._stacks = stacks
+        self.stacks = stacks
         self.basis = Basis(grid=first.grid, radius=semiangle / first.wavelength, periodic=periodic, local=local)
         if self.basis.cutoff >= first.grid.band_limit:
             message = (
@@ -124,7 +92,7 @@ class LocalOperator:
         shape = (len(self.windows.channels), self.basis.batches, *self.basis.counts, 2, LANES)
         self._overlaps = aligned(math.prod(shape)).reshape(shape)
         self._built = np.zeros(self.basis.pieces, bool)
-        self._canvases: OrderedDict[tuple[int, ...], Canvas] = OrderedDict()
+        self._canvases: dict[tuple[int, ...], Canvas] = {}
         self.accuracy: Accuracy | None = None
 
     # ---- what it is ----
@@ -219,7 +187,7 @@ class LocalOperator:
         """
         self._check_alike(stacks)
         changed = self._changed_pixels(stacks, region)
-        self._stacks = stacks
+        self.stacks = stacks
         touched = self._touched(changed)
         if touched:
             self._correlate(self._near(touched), touched, progress)
@@ -274,23 +242,23 @@ class LocalOperator:
                 wanted.append((patch[0], pairs))
         rows = [[pair for _, pairs in group for pair in pairs] for _, group in itertools.groupby(wanted, key=lambda item: item[0])]
         needs = [{patch for pair in row for patch in (pair[0], pair[1].patch)} for row in rows]
-        for number in range(len(self._stacks) if rows else 0):
-            stack, waves = self._stacks[number], {}
+        for number in range(len(self.stacks) if rows else 0):
+            stack, waves = self.stacks[number], {}
             for i, row in enumerate(rows):
                 waves |= self.windows.propagate(stack, sorted(needs[i] - waves.keys()), progress)
-                self.windows.correlate(row, waves, self._overlaps, 1 / len(self._stacks), add=number > 0)
+                self.windows.correlate(row, waves, self._overlaps, 1 / len(self.stacks), add=number > 0)
                 later = needs[i + 1] if i + 1 < len(rows) else set()
                 waves = {patch: wave for patch, wave in waves.items() if patch in later}
 
     # ---- when atoms move ----
 
     def _check_alike(self, stacks: Sequence[SliceStack]) -> None:
-        new, old = stacks[0], self._stacks[0]
-        alike = len(stacks) == len(self._stacks) and new.grid == old.grid and new.tilt == old.tilt and new.thickness == old.thickness
+        new, old = stacks[0], self.stacks[0]
+        alike = len(stacks) == len(self.stacks) and new.grid == old.grid and new.tilt == old.tilt and new.thickness == old.thickness
         if not alike or new.wavelength != old.wavelength or not np.array_equal(new.planes, old.planes):
             message = (
                 f"The changed specimen ({len(stacks)} configurations, {len(new.planes)} planes, grid {new.grid.shape}) is not cut as the one before "
-                f"({len(self._stacks)}, {len(old.planes)}, {old.grid.shape}). Keep grid, planes, thickness and tilt, or build anew."
+                f"({len(self.stacks)}, {len(old.planes)}, {old.grid.shape}). Keep grid, planes, thickness and tilt, or build anew."
             )
             raise SettingsError(message)
 
@@ -298,7 +266,7 @@ class LocalOperator:
         """Return which pixels of the field differ, bool, shape of the grid."""
         changed = np.zeros(self.grid.shape, bool)
         if region is None:
-            for new, old in zip(stacks, self._stacks, strict=True):
+            for new, old in zip(stacks, self.stacks, strict=True):
                 changed |= (new.transmission != old.transmission).any(axis=0)
             return changed
         spans = []
@@ -374,7 +342,9 @@ class LocalOperator:
         missing = [piece for piece in self.pieces(region, margin) if not self._built[piece]]
         if missing:
             where = "the field" if region is None else f"y from {region[0][0]:g} to {region[0][1]:g} A, x from {region[1][0]:g} to {region[1][1]:g} A"
-            message = f"{len(missing)} pieces of {where} with a margin of {margin:.0f} A are not built. Call build(region, margin={math.ceil(margin)})."
+            message = (
+                f"{len(missing)} pieces of {where} with a margin of {margin:.0f} A are not built. Call build(region, margin={math.ceil(margin)})."
+            )
             raise SettingsError(message)
         return self._canvas(region, margin).image(
             aberrations, semiangle, self.wavelength, source_size=source_size, focal_spread=focal_spread, antialias=self.antialias
@@ -392,9 +362,8 @@ class LocalOperator:
                 origin.append(zero + start * h)
             canvas = Canvas(self.basis, indices[0], indices[1], (origin[0], origin[1]), self._overlaps)
             while len(self._canvases) >= CANVASES:
-                self._canvases.popitem(last=False)
+                self._canvases.pop(next(iter(self._canvases)), None)
             self._canvases[key] = canvas
-        self._canvases.move_to_end(key)
         return canvas
 
     def _span(self, axis: int, side: tuple[float, float] | None, margin: float) -> tuple[int, int]:
@@ -409,101 +378,16 @@ class LocalOperator:
         count = smooth_length(max(last - first + 1, math.ceil(2 * margin / h)))
         return (0, lattice) if self.periodic and count >= lattice else (first, count)
 
-    # ---- what it is worth ----
-
-    def check(self, rng: np.random.Generator, region: Region | None = None, points: int = POINTS) -> Accuracy:
-        """Compare with multislice of single probes at random points, in focus and with C10 = 2 / (lambda k_max^2).
-
-        Probes go through the whole field, or through a window of it with 24 A around them where the field is larger than 88 A: what an
-        aberrated probe has beyond that is below 1 % of it, and what the window's seams do to it far less.
-
-        Parameters
-        ----------
-        rng : Generator
-            Draws the points.
-        region : tuple, optional
-            Where they lie, ((y0, y1), (x0, x1)), A; anywhere in the field if not given.
-        points : int
-            Number of points, rounded up to a multiple of 32.
-
-        Returns
-        -------
-        Accuracy
-            The comparison, which is kept as ``accuracy``, too.
-        """
-        whole: Region = ((0.0, self.grid.extent[0]), (0.0, self.grid.extent[1])) if region is None else region
-        states = (Aberrations(), Aberrations(C10=2 * self.wavelength / self.semiangle**2))
-        ours, theirs, spread = [], [], []
-        for _ in range(-(-points // (2 * LANES))):
-            box = _box(whole, rng)
-            for state in states:
-                at = np.column_stack([rng.uniform(*box[1], LANES), rng.uniform(*box[0], LANES)])
-                image = self.image(state, region=region)
-                signals = self._reference(at, box, state, image.mean)
-                ours.append(image.at(at))
-                theirs.append(signals.mean(axis=0))
-                spread.append(signals.var(axis=0, ddof=1) / len(signals) if len(signals) > 1 else np.full(signals.shape[1:], np.nan))
-        found, true, variance = (np.concatenate(part, axis=1) for part in (ours, theirs, spread))
-        mean, error = true.mean(axis=1), found - true
-        self.accuracy = Accuracy(
-            points=true.shape[1],
-            rms=float((np.sqrt((error**2).mean(axis=1)) / mean).max()),
-            largest=float((np.abs(error).max(axis=1) / mean).max()),
-            mean=tuple(mean.tolist()),
-            standard_error=float((np.sqrt(variance.mean(axis=1)) / mean).max()),
-        )
+    def check(self, rng: np.random.Generator, region: Region | None = None, points: int = local_check.POINTS) -> Accuracy:
+        """Compare with multislice of single probes at random points and keep the result as ``accuracy``; see :func:`local_check.check`."""
+        self.accuracy = local_check.check(self, rng, region, points)
         return self.accuracy
-
-    def _reference(self, at: np.ndarray, box: Region, state: Aberrations, mean: np.ndarray) -> np.ndarray:
-        """Return multislice signals of probes at points in a box, shape (configurations, channels, points)."""
-        starts, counts = [], []
-        for (low, high), step, count in zip(box, self.grid.sampling, self.grid.shape, strict=True):
-            needed = fast_length(math.ceil((high - low + 4 * MARGIN) / step))
-            whole = needed >= count and self.periodic
-            starts.append(0 if whole else round((low + high) / 2 / step) - needed // 2)
-            counts.append(count if whole else needed)
-        extent = tuple(n * step for n, step in zip(counts, self.grid.sampling, strict=True))
-        grid = Grid(shape=(counts[0], counts[1]), extent=(extent[0], extent[1]))
-        beams = imaging.aperture_beams(grid, self.wavelength, self.semiangle, (0.0, 0.0), (1, 1), antialias=self.antialias)
-        ky, kx = grid.ky[beams // grid.shape[1]], grid.kx[beams % grid.shape[1]]
-        a = probe.amplitudes(ky, kx, grid.reciprocal_sampling, self.wavelength, self.semiangle, state, antialias=self.antialias)
-        origin = [start * step for start, step in zip(starts, self.grid.sampling, strict=True)]
-        phase = -2 * np.pi * (np.outer(at[:, 0] - origin[1], kx) + np.outer(at[:, 1] - origin[0], ky))
-        waves = (a * np.exp(1j * phase)).astype(np.complex64)
-        detector = self.weights(grid.ky[:, None], grid.kx, grid.reciprocal_sampling)
-        tails = (1 - float((np.abs(a) ** 2).sum())) * mean if self.antialias else np.zeros(len(mean))
-        stacks = (self._cut(self._stacks[i], grid, starts) for i in range(len(self._stacks)))
-        return np.array([collect(stack, beams, waves, detector) + tails[:, None] for stack in stacks])
-
-    def _cut(self, stack: SliceStack, grid: Grid, starts: list[int]) -> SliceStack:
-        """Return a window of a specimen, with vacuum beyond the edges of one that does not repeat."""
-        if grid == stack.grid:
-            return stack
-        pixels = [start + np.arange(n) for start, n in zip(starts, grid.shape, strict=True)]
-        wrapped = [p % n for p, n in zip(pixels, stack.grid.shape, strict=True)]
-        transmission = stack.transmission[:, wrapped[0][:, None], wrapped[1]]
-        if not self.periodic:
-            outside = [(p < 0) | (p >= n) for p, n in zip(pixels, stack.grid.shape, strict=True)]
-            transmission[:, outside[0][:, None] | outside[1]] = 1
-        return SliceStack(
-            grid=grid, wavelength=stack.wavelength, transmission=transmission, planes=stack.planes, thickness=stack.thickness, tilt=stack.tilt
-        )
 
 
 def blur(aberrations: Aberrations, semiangle: float) -> float:
     """Return an upper bound of the geometric radius of a probe, A: sum |C_nm| alpha^n."""
     orders: Iterable[tuple[str, float]] = ((name, getattr(aberrations, name)) for name in aberrations.__dataclass_fields__ if name.startswith("C"))
     return sum(abs(value) * semiangle ** int(name[1]) for name, value in orders)
-
-
-def _box(region: Region, rng: np.random.Generator) -> Region:
-    """Return a random part of a region, at most BOX wide."""
-    sides = []
-    for low, high in region:
-        side = min(BOX, high - low)
-        start = low + rng.uniform(0, high - low - side) if high - low > side else low
-        sides.append((start, start + side))
-    return (sides[0], sides[1])
 
 
 def build(
@@ -563,7 +447,7 @@ def build(
         inner=inner,
         outer=outer,
         wavelength=first.wavelength,
-        thickness=first.thickness - float(first.planes[0]),
+        thickness=float(first.planes[-1] - first.planes[0]),  # behind the last plane detectors see no difference
         tolerance=tolerance,
     )
     tried = []

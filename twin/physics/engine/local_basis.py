@@ -31,6 +31,8 @@ Counts = tuple[int, int]
 
 LEAST_CANVAS = 24.0
 """Images are computed on canvases at least so wide, A: a probe's reciprocal pixels are at most 1/24 wide."""
+MOST_STRICT = 1.6
+"""Largest factor by which a strict tolerance widens the start; more comes only if a check asks for it."""
 EDGE = 1.0
 """Width of the soft edge of what a patch sees of the specimen, A."""
 
@@ -88,10 +90,13 @@ def localisation(*, radius: float, inner: float, outer: float, wavelength: float
     tolerance : float
         rms error / mean signal that is asked for.
     """
-    stricter = max(1.0, (0.01 / tolerance) ** 0.25)
+    stricter = float(np.clip((0.01 / tolerance) ** 0.25, 1.0, MOST_STRICT))
     spread = 0.5 * thickness * wavelength * (outer + radius)
+    inner = max(inner, radius)
     band = (1.6 / radius + 0.6 / max(inner - radius, 0.25 * radius)) * stricter
-    return Localisation(shape=6.0, reach=(1.2 / radius + 0.5) * stricter + spread, band=band + 0.5 * spread, correlation=4.5 * stricter)
+    return Localisation(
+        shape=6.0, reach=(1.2 / radius + 0.5) * stricter + spread, band=band + 0.5 * spread, correlation=(3.0 + 2.2 / inner) * stricter
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -208,6 +213,5 @@ def partners(basis: Basis, patch: tuple[int, int]) -> list[Partner]:
     keys, number = np.unique(np.column_stack([cy, cx, ty // SIDE, tx // SIDE]), axis=0, return_inverse=True)
     entries = np.column_stack([a, b, slot]).astype(np.int64)
     return [
-        Partner(patch=(int(key[2]), int(key[3])), cell=(int(key[0]), int(key[1])), entries=entries[number.ravel() == i])
-        for i, key in enumerate(keys)
+        Partner(patch=(int(key[2]), int(key[3])), cell=(int(key[0]), int(key[1])), entries=entries[number.ravel() == i]) for i, key in enumerate(keys)
     ]

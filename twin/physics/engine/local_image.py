@@ -11,6 +11,7 @@ spread is a Gauss-Hermite mean of P over C10; a finite source multiplies the ima
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -231,9 +232,13 @@ class Canvas:
     ) -> LocalImage:
         """Return the image for one state of the optics; see `local.LocalOperator.image`."""
         aperture = self._aperture(semiangle, wavelength, antialias=antialias)
-        nodes, shares = focal_nodes(round(math.pi * wavelength * focal_spread * (semiangle / wavelength) ** 2, 6)) if focal_spread else (
-            np.zeros(1),
-            np.ones(1),
+        nodes, shares = (
+            focal_nodes(round(math.pi * wavelength * focal_spread * (semiangle / wavelength) ** 2, 6))
+            if focal_spread
+            else (
+                np.zeros(1),
+                np.ones(1),
+            )
         )
         states = [replace(aberrations, C10=aberrations.C10 + focal_spread * float(node)) for node in nodes]
         margin = tuple(2 * int(np.abs(self.basis.steps[:, axis]).max()) for axis in (0, 1))
@@ -294,4 +299,4 @@ class Canvas:
 
 def _parts(count: int) -> list[tuple[int, int]]:
     edges = np.linspace(0, count, CHUNKS + 1).astype(int)
-    return [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True) if b > a]
+    return [(int(a), int(b)) for a, b in itertools.pairwise(edges) if b > a]

@@ -19,16 +19,16 @@ _FLAGS = ("contract", "nsz")
 
 
 @intrinsic
-def _accumulate(typingctx, total, factors, index, value):  # noqa: ANN001, ANN202, ARG001 - numba's signature
+def _accumulate(typingctx, total, factors, index, value):  # noqa: ARG001 - numba's signature
     """Return total + conj(f) value, with the complex f whose parts stand at ``index`` and ``index + LANES`` of a flat float32 array."""
 
-    def codegen(context, builder, sig, args):  # noqa: ANN001, ANN202
+    def codegen(context, builder, sig, args):
         data = context.make_array(sig.args[1])(context, builder, args[1]).data
         at = context.cast(builder, args[2], sig.args[2], types.intp)
         vector = ir.VectorType(ir.FloatType(), LANES)
         index = ir.IntType(32)
 
-        def splat(scalar):  # noqa: ANN001, ANN202
+        def splat(scalar):
             one = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(index, 0))
             return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(index, LANES), [0] * LANES))
 
@@ -46,19 +46,19 @@ def _accumulate(typingctx, total, factors, index, value):  # noqa: ANN001, ANN20
 
 
 @intrinsic
-def _dot(typingctx, array, index, value):  # noqa: ANN001, ANN202, ARG001 - numba's signature
+def _dot(typingctx, array, index, value):  # noqa: ARG001 - numba's signature
     """Return the sum over the lanes of conj(point at ``index`` of the array) times the value, complex64."""
 
-    def codegen(context, builder, sig, args):  # noqa: ANN001, ANN202
+    def codegen(context, builder, sig, args):
         data = context.make_array(sig.args[0])(context, builder, args[0]).data
         at = context.cast(builder, args[1], sig.args[1], types.intp)
         vector = ir.VectorType(ir.FloatType(), LANES)
 
-        def part(half):  # noqa: ANN001, ANN202
+        def part(half):
             pointer = builder.gep(data, [builder.add(at, ir.Constant(at.type, half * LANES))])
             return builder.load(builder.bitcast(pointer, vector.as_pointer()), align=ALIGNMENT)
 
-        def total(terms):  # noqa: ANN001, ANN202
+        def total(terms):
             width = LANES
             while width > 1:
                 width //= 2
@@ -113,6 +113,18 @@ def pick_points(wave, columns, starts, picked_places, picked, line, plan, places
         descend_line(wave, columns[c] * POINT, places, line, plan)
         for q in range(starts[c], starts[c + 1]):
             store(picked, q * POINT, load(line, picked_places[q] * POINT))
+
+
+@kernel
+def subtract_incident(chosen, values, qy, qx, phase_y, phase_x, points):
+    """Take ``values[i] phase_y[qy[i], lane // 4] phase_x[qx[i], lane % 4]`` away from point ``chosen[i]``."""
+    side = phase_x.shape[1]
+    for i in range(chosen.size):
+        at = chosen[i] * POINT
+        for j in range(LANES):
+            value = values[i] * phase_y[qy[i], j // side] * phase_x[qx[i], j % side]
+            points[at + j] -= value.real
+            points[at + LANES + j] -= value.imag
 
 
 @inlined

@@ -49,7 +49,8 @@ class Windows:
     The detectors correlate two points of an exit wave by the Fourier transform d(r - r') of their weights. It is read from the weights on a finer
     reciprocal grid (antialiased there), cut off softly at ``correlation``, and brought back to the window's reciprocal pixels: a ring with edges as
     soft as the window needs, exact for distances at which it was not cut. An annulus antialiased on the window's own pixels would instead multiply d
-    by sinc(y / window) sinc(x / window), which is wrong by a quarter at 4 A in a window of 10 A.
+    by sinc(y / window) sinc(x / window), which is wrong by a quarter at 4 A in a window of 10 A. A soft edge would let a little of the bright field
+    in, so the unscattered wave is taken away before.
 
     Parameters
     ----------
@@ -70,7 +71,8 @@ class Windows:
         self.basis = basis
         local, sampling = basis.local, basis.grid.sampling
         core = 1.0 / basis.radius
-        least = [max((SIDE - 1) * h + 2 * local.reach + EDGE + 1.0, local.band + core + local.correlation) for h in basis.spacing]
+        wide = max(local.band + core, local.correlation) + local.correlation
+        least = [max((SIDE - 1) * h + 2 * local.reach + EDGE + 1.0, wide) for h in basis.spacing]
         shape: tuple[int, int] = tuple(fast_length(int(np.ceil(side / step))) for side, step in zip(least, sampling, strict=True))  # type: ignore[assignment]
         self.grid = Grid(shape=shape, extent=(shape[0] * sampling[0], shape[1] * sampling[1]))
         empty = SliceStack(
@@ -106,13 +108,18 @@ class Windows:
         """List the exit coefficients that detectors see, by column, and each channel's weights."""
         setup, grid = self.setup, self.grid
         smooth = _smooth_weights(self.basis, grid, weights, setup.stack.wavelength)
-        smooth *= setup.inside
+        smooth *= setup.inside & (grid.k > self.basis.top)  # where an undisturbed probe would be there is no detector
         seen = np.abs(smooth) > NEGLIGIBLE * np.abs(smooth).max(axis=(1, 2), keepdims=True)
         flat = np.flatnonzero(seen.any(axis=0))
         columns, starts, order = setup.columns_of(flat)
         flat = flat[order]
         self.pick_columns, self.pick_starts = columns, starts
         self.pick_places = setup.place_y[flat // grid.shape[1]]
+        # of the waves only what was scattered counts: the rest reaches no detector, but its functions have frequencies beyond the probe's
+        self.direct = np.flatnonzero(self.basis.shape(grid.k.flat[flat]) > 0)
+        self.direct_y, self.direct_x = np.divmod(flat[self.direct], grid.shape[1])
+        unscattered = self.basis.shape(grid.k.flat[flat[self.direct]]) * setup.propagator(flat[self.direct], setup.stack.planes[-1])
+        self.unscattered = (unscattered * (np.prod(grid.shape) / np.prod(grid.extent))).astype(np.complex64)
         scale = np.prod(grid.extent) * np.prod(self.basis.spacing) ** 2 / np.prod(grid.shape, dtype=float) ** 2
         self.channels: list[Channel] = []
         for weight, mask in zip(smooth, seen, strict=True):
@@ -204,14 +211,11 @@ class Windows:
         )
         setup.advance(waves, 0, len(setup.stack.planes), self.first_reads)
         out = aligned(self.points * POINT)
-        local_kernels.pick_points(
-            waves.wave, self.pick_columns, self.pick_starts, self.pick_places, out, waves.line, setup.plan_y, setup.places_y
-        )
+        local_kernels.pick_points(waves.wave, self.pick_columns, self.pick_starts, self.pick_places, out, waves.line, setup.plan_y, setup.places_y)
+        local_kernels.subtract_incident(self.direct, self.unscattered, self.direct_y, self.direct_x, phases[0], phases[1], out)
         return out
 
-    def correlate(
-        self, pairs: list[tuple[Patch, Partner]], waves: dict[Patch, np.ndarray], overlaps: np.ndarray, share: float, *, add: bool
-    ) -> None:
+    def correlate(self, pairs: list[tuple[Patch, Partner]], waves: dict[Patch, np.ndarray], overlaps: np.ndarray, share: float, *, add: bool) -> None:
         """Write the overlaps of pairs of patches, conjugated, where they belong; ``overlaps`` is (channels, batches, ny, nx, 2, 16)."""
         turns = [np.exp(2j * np.pi * np.arange(n) / n).astype(np.complex64) for n in self.grid.shape]
         size = max(channel.chosen.size for channel in self.channels)

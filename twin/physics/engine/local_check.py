@@ -1,0 +1,141 @@
+"""What the local operator is worth: a comparison with multislice of single probes at random points."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stemtwin.twin.physics import probe
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.engine import imaging
+from stemtwin.twin.physics.engine.lanes import LANES
+from stemtwin.twin.physics.engine.multislice import SliceStack, collect
+from stemtwin.twin.physics.grids import Grid, fast_length
+
+if TYPE_CHECKING:
+    from stemtwin.twin.physics.engine.local import LocalOperator
+
+Region = tuple[tuple[float, float], tuple[float, float]]
+"""A rectangle ((y0, y1), (x0, x1)), A."""
+MARGIN = 12.0
+"""Around a region, what the tails of a probe in focus see, A; the geometric blur of its aberrations comes on top."""
+POINTS = 64
+"""Random points of a check, half of them in focus."""
+BOX = 64.0
+"""In larger fields random points lie sixteen by sixteen in random boxes of this side, A: multislice runs on windows of limited size."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """How far an operator is from multislice of single probes at random points.
+
+    Parameters
+    ----------
+    points : int
+        Number of points, half of them in focus, half with C10 = 2 / (lambda k_max^2).
+    rms, largest : float
+        rms error and largest single error, divided by the mean signal; the worst channel.
+    mean : tuple of float
+        Mean signal of each channel.
+    standard_error : float
+        rms over the points of the signal's standard error over phonon configurations, divided by the mean; nan for one configuration.
+    """
+
+    points: int
+    rms: float
+    largest: float
+    mean: tuple[float, ...]
+    standard_error: float
+
+
+def check(operator: "LocalOperator", rng: np.random.Generator, region: Region | None = None, points: int = POINTS) -> Accuracy:
+    """Compare with multislice of single probes at random points, in focus and with C10 = 2 / (lambda k_max^2).
+
+    Probes go through the whole field, or where it is larger than 112 A through a window of it with at least 24 A around them: less than 1 % of a
+    probe is beyond that, and what the window's seams do to this part is far less again. In windows, as in images, it counts with the mean signal.
+
+    Parameters
+    ----------
+    operator : LocalOperator
+        Built where the points may lie.
+    rng : Generator
+        Draws the points.
+    region : tuple, optional
+        Where they lie, ((y0, y1), (x0, x1)), A; anywhere in the field if not given.
+    points : int
+        Number of points, rounded up to a multiple of 32.
+
+    Returns
+    -------
+    Accuracy
+        The comparison.
+    """
+    whole: Region = ((0.0, operator.grid.extent[0]), (0.0, operator.grid.extent[1])) if region is None else region
+    states = (Aberrations(), Aberrations(C10=2 * operator.wavelength / operator.semiangle**2))
+    ours, theirs, spread = [], [], []
+    for _ in range(-(-points // (2 * LANES))):
+        for state in states:
+            box = _box(whole, rng)
+            at = np.column_stack([rng.uniform(*box[1], LANES), rng.uniform(*box[0], LANES)])
+            image = operator.image(state, region=region)
+            signals = _reference(operator, at, box, state, image.mean)
+            ours.append(image.at(at))
+            theirs.append(signals.mean(axis=0))
+            spread.append(signals.var(axis=0, ddof=1) / len(signals) if len(signals) > 1 else np.full(signals.shape[1:], np.nan))
+    found, true, variance = (np.concatenate(part, axis=1) for part in (ours, theirs, spread))
+    mean, error = true.mean(axis=1), found - true
+    return Accuracy(
+        points=true.shape[1],
+        rms=float((np.sqrt((error**2).mean(axis=1)) / mean).max()),
+        largest=float((np.abs(error).max(axis=1) / mean).max()),
+        mean=tuple(mean.tolist()),
+        standard_error=float((np.sqrt(variance.mean(axis=1)) / mean).max()),
+    )
+
+
+def _reference(operator: "LocalOperator", at: np.ndarray, box: Region, state: Aberrations, mean: np.ndarray) -> np.ndarray:
+    """Return multislice signals of probes at points in a box, shape (configurations, channels, points)."""
+    starts, counts = [], []
+    for (low, high), step, count in zip(box, operator.grid.sampling, operator.grid.shape, strict=True):
+        needed = fast_length(math.ceil((high - low + 4 * MARGIN) / step))
+        whole = needed >= count and operator.periodic
+        starts.append(0 if whole else round((low + high) / 2 / step) - needed // 2)
+        counts.append(count if whole else needed)
+    extent = tuple(n * step for n, step in zip(counts, operator.grid.sampling, strict=True))
+    grid = Grid(shape=(counts[0], counts[1]), extent=(extent[0], extent[1]))
+    beams = imaging.aperture_beams(grid, operator.wavelength, operator.semiangle, (0.0, 0.0), (1, 1), antialias=operator.antialias)
+    ky, kx = grid.ky[beams // grid.shape[1]], grid.kx[beams % grid.shape[1]]
+    a = probe.amplitudes(ky, kx, grid.reciprocal_sampling, operator.wavelength, operator.semiangle, state, antialias=operator.antialias)
+    origin = [start * step for start, step in zip(starts, operator.grid.sampling, strict=True)]
+    phase = -2 * np.pi * (np.outer(at[:, 0] - origin[1], kx) + np.outer(at[:, 1] - origin[0], ky))
+    waves = (a * np.exp(1j * phase)).astype(np.complex64)
+    detector = operator.weights(grid.ky[:, None], grid.kx, grid.reciprocal_sampling)
+    tails = (1 - float((np.abs(a) ** 2).sum())) * mean if operator.antialias else np.zeros(len(mean))
+    stacks = (_cut(operator.stacks[i], grid, starts, periodic=operator.periodic) for i in range(len(operator.stacks)))
+    return np.array([collect(stack, beams, waves, detector) + tails[:, None] for stack in stacks])
+
+
+def _cut(stack: SliceStack, grid: Grid, starts: list[int], *, periodic: bool) -> SliceStack:
+    """Return a window of a specimen, with vacuum beyond the edges of one that does not repeat."""
+    if grid == stack.grid:
+        return stack
+    pixels = [start + np.arange(n) for start, n in zip(starts, grid.shape, strict=True)]
+    wrapped = [p % n for p, n in zip(pixels, stack.grid.shape, strict=True)]
+    transmission = stack.transmission[:, wrapped[0][:, None], wrapped[1]]
+    if not periodic:
+        outside = [(p < 0) | (p >= n) for p, n in zip(pixels, stack.grid.shape, strict=True)]
+        transmission[:, outside[0][:, None] | outside[1]] = 1
+    return SliceStack(
+        grid=grid, wavelength=stack.wavelength, transmission=transmission, planes=stack.planes, thickness=stack.thickness, tilt=stack.tilt
+    )
+
+
+def _box(region: Region, rng: np.random.Generator) -> Region:
+    """Return a random part of a region, BOX wide where it pays."""
+    sides = []
+    for low, high in region:
+        side = BOX if high - low > BOX + 4 * MARGIN else high - low
+        start = low + rng.uniform(0, high - low - side) if high - low > side else low
+        sides.append((start, start + side))
+    return (sides[0], sides[1])
