@@ -188,7 +188,8 @@ def test_settings_that_make_no_sense_are_refused(wrong: dict, said: str) -> None
 
 def test_unknown_samples_are_refused_when_the_environment_is_made() -> None:
     """gym.make builds what the frames come from, so that a wrong sample or number of configurations is refused there."""
-    for wrong in ({"sample": "mos2"}, {"phonons": 0}):
+    wrongs: tuple[dict[str, Any], ...] = ({"sample": "mos2"}, {"phonons": 0})
+    for wrong in wrongs:
         with pytest.raises(StemtwinError):
             gym.make(ID, **wrong)
 

@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
@@ -51,6 +52,12 @@ def episode(env: gym.Env, seed: int | None, actions: list) -> list:
         if seen[-1][2] or seen[-1][3]:
             break
     return seen
+
+
+def unwrapped(env: gym.Env) -> StemEnv:
+    """Return what is inside the wrappers."""
+    assert isinstance(env.unwrapped, StemEnv)
+    return env.unwrapped
 
 
 def draw(env: gym.Env, count: int) -> list:
@@ -173,7 +180,7 @@ def test_nobody_can_see_the_truth(env_id: str, small: Make) -> None:
     env = small(env_id)
     env.reset(seed=21)
     observation, *_, info = env.step(draw(env, 1)[0])
-    truth = {float(np.float32(value)) for value in env.unwrapped.truth().values() if value}
+    truth = {float(np.float32(value)) for value in unwrapped(env).truth().values() if value}
     told = {float(np.float32(x)) for _, value in (*leaves(observation), *leaves(info)) for x in np.asarray(value).ravel()}
     assert not truth & told
 
@@ -230,7 +237,7 @@ def test_a_spec_travels_as_json(env_id: str, small: Make) -> None:
     """The spec survives JSON and pickle, with its settings, and makes the same environment."""
     env = small(env_id)
     assert env.spec is not None
-    for spec in (gym.envs.registration.EnvSpec.from_json(env.spec.to_json()), pickle.loads(pickle.dumps(env.spec))):
+    for spec in (EnvSpec.from_json(env.spec.to_json()), pickle.loads(pickle.dumps(env.spec))):
         again = gym.make(spec)
         assert same(again.reset(seed=4), env.reset(seed=4))
 
@@ -266,7 +273,7 @@ def test_numbers_of_another_type_are_the_same_action(env_id: str, small: Make) -
 
 def test_steps_have_their_place(env_id: str, small: Make) -> None:
     """step() before reset() or after the end, truth() before reset() and options of reset() are refused; close() may come twice."""
-    env = small(env_id).unwrapped
+    env = unwrapped(small(env_id))
     action = draw(env, 1)[0]
     with pytest.raises(InstrumentError, match="before reset"):
         env.step(action)
@@ -286,9 +293,9 @@ def test_pictures(env_id: str, small: Make) -> None:
     """rgb_array is a picture for people, uint8, that changes with the state; without a render mode there is none."""
     env = small(env_id, render_mode="rgb_array")
     env.reset(seed=1)
-    first = env.render()
+    first: Any = env.render()
     env.step(draw(env, 1)[0])
-    second = env.render()
+    second: Any = env.render()
     for picture in (first, second):
         assert picture.dtype == np.uint8
         assert picture.ndim == 3
@@ -319,7 +326,7 @@ STEPS = 14  # beyond the end of the first episodes
 
 def vector_run(env_id: str, kind: str, mode: AutoresetMode, settings: dict) -> list:
     """Return what two environments show over two episodes and more, with the resets that the mode asks for."""
-    envs = gym.make_vec(env_id, num_envs=2, vectorization_mode=kind, vector_kwargs={"autoreset_mode": mode}, **settings)
+    envs: Any = gym.make_vec(env_id, num_envs=2, vectorization_mode=kind, vector_kwargs={"autoreset_mode": mode}, **settings)
     try:
         assert envs.metadata["autoreset_mode"] == mode
         envs.single_action_space.seed(3)

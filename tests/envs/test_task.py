@@ -72,7 +72,9 @@ def test_the_glue_calls_the_task_and_keeps_types() -> None:
             assert (type(reward), *map(type, ended)) == (float, bool, bool)
             assert env.truth() == {"place": observation[0]}
         found.add((start, steps, tuple(ended)))
-        assert env.render().shape == (4, 4, 3)
+        picture = env.render()
+        assert picture is not None
+        assert picture.shape == (4, 4, 3)
     assert {(start, steps) for start, steps, ended in found if start and ended == (True, False)} == {(s, abs(s)) for s in (-3, -2, -1, 1, 2, 3)}
     assert {(steps, ended) for start, steps, ended in found if not start} == {(5, (False, True))}
 

@@ -22,7 +22,7 @@ BEAM = Beam(
     semiangle_mrad=20,
     aberrations=Aberrations(C10=-40, C12=20, phi12=0.4, C21=500, phi21=-1, C23=700, phi23=0.2, C30=2e4, C34=1e4, phi34=0.5, C50=1e6),
 )
-POINTS = PathScan(positions_angstrom=[[0.2, 0.4], [3.3, 5.7], [-2.1, 30.3]])
+POINTS = PathScan(positions_angstrom=np.array([[0.2, 0.4], [3.3, 5.7], [-2.1, 30.3]]))
 NAMES = ("haadf", "maadf", "abf", "bf", "dpc4")
 
 
@@ -55,7 +55,7 @@ def test_both_solvers_agree_on_a_sample(make_perovskite: Callable[..., Sample]) 
 
 def test_partial_coherence_is_averaged_for_the_other_solver_too(make_perovskite: Callable[..., Sample]) -> None:
     """Focal spread reaches abTEM's signals by the same nodes."""
-    request = request_for(make_perovskite(4), beam=replace(BEAM, focal_spread_angstrom=30), scan=PathScan(positions_angstrom=[[0.2, 0.4]]))
+    request = request_for(make_perovskite(4), beam=replace(BEAM, focal_spread_angstrom=30), scan=PathScan(positions_angstrom=np.array([[0.2, 0.4]])))
     ours, theirs = (signals(replace(request, engine=engine)) for engine in ("multislice", "abtem"))
     np.testing.assert_allclose(theirs, ours, rtol=0.02, atol=2e-4)
 

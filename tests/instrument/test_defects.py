@@ -73,7 +73,7 @@ def test_blur_lowers_the_contrast(make_perovskite: Callable[..., Sample]) -> Non
 
 def test_energy_and_convergence_reach_the_image(make_perovskite: Callable[..., Sample]) -> None:
     """Signals at 60, 100 and 200 kV and at 15 and 25 mrad all differ (defects: 60 or 200 kV and 30 mrad hard-coded)."""
-    points = PathScan(positions_angstrom=[[0, 0], [1, 1]])
+    points = PathScan(positions_angstrom=np.array([[0, 0], [1, 1]]))
     values = []
     for beam in (Beam(energy_ev=energy, semiangle_mrad=angle) for energy in (60e3, 100e3, 200e3) for angle in (15, 25)):
         signals = simulate.simulate(make_perovskite(sigma=None), beam, points, detectors=("maadf", "bf"))
@@ -102,13 +102,13 @@ def test_the_scan_turns_with_its_rotation(make_perovskite: Callable[..., Sample]
     np.testing.assert_allclose(quarter, straight, rtol=2e-3, atol=1e-5)
     assert np.abs(turned - straight).max() > 0.1 * straight.max()
     at = RasterScan(**field, rotation_rad=math.pi / 6).positions()[2, 7]
-    np.testing.assert_allclose(simulate.simulate(sample, SHARP, PathScan(positions_angstrom=[at])).haadf[0], turned[2, 7], rtol=1e-4)
+    np.testing.assert_allclose(simulate.simulate(sample, SHARP, PathScan(positions_angstrom=np.array([at]))).haadf[0], turned[2, 7], rtol=1e-4)
 
 
 def test_the_point_measured_is_the_point_asked_for(make_atom: Callable[..., Sample]) -> None:
     """Of two points, one on the atom and one beside it, each gives its own signal (defect: that of another one); x and y keep their places."""
     atom = make_atom(2.0, 4.5)
-    frame = simulate.simulate(atom, SHARP, PathScan(positions_angstrom=[[4.5, 2.0], [2.0, 4.5]])).haadf
+    frame = simulate.simulate(atom, SHARP, PathScan(positions_angstrom=np.array([[4.5, 2.0], [2.0, 4.5]]))).haadf
     assert float(frame[1]) > 50 * float(frame[0])
     assert (float(frame.x[1]), float(frame.y[1])) == (2.0, 4.5)
 

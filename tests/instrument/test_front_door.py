@@ -11,7 +11,7 @@ import stemtwin as st
     ("thickness", "side", "shape", "phonons"),
     [(8, 4, 16, 2), pytest.param(100, 16, 128, "auto", marks=[pytest.mark.slow, pytest.mark.timeout(1200)])],
 )
-def test_the_design_runs_as_written(thickness: float, side: float, shape: int, phonons: object) -> None:
+def test_the_design_runs_as_written(thickness: float, side: float, shape: int, phonons: int | str) -> None:
     """Every line of the design's front door runs: small here, with the design's own sizes among the slow tests."""
     size = (side, side)
     sample = st.load_sample("srtio3-001", thickness_angstrom=thickness, seed=0, size_angstrom=size)

@@ -129,7 +129,7 @@ def test_what_cannot_be_imaged_is_refused_at_the_door(static: Sample) -> None:
 def test_counts_are_poisson_about_the_expected_signal(empty: Microscope) -> None:
     """Mean and variance are current x dwell / e x signal, and the whole distribution is Poisson's (chi-squared test at 1e-4)."""
     scan = RasterScan(shape=(100, 100), field_of_view_angstrom=(10, 10))
-    frame = empty.acquire(scan, dwell_time_us=0.04, detectors=DISC)
+    frame = empty.acquire(scan, dwell_time_us=0.04, detectors=(DISC,))
     expected = 50e-12 * 0.04e-6 / ELECTRON
     counts = frame.disc.to_numpy().ravel()
     assert frame.disc.dtype == np.uint32
@@ -159,7 +159,7 @@ def test_counts_follow_the_signal(scope: Microscope, thermal: Sample) -> None:
 def test_dose_times_area_is_current_times_time(empty: Microscope, shape: tuple[int, int], frames: int) -> None:
     """The integral of the dose over the field is every electron that the gun sent during the dwell times (defect: dose wrong by a factor of 28)."""
     scan = RasterScan(shape=shape, field_of_view_angstrom=(3.0, 7.0))
-    out = empty.acquire(scan, dwell_time_us=5, frames=frames, detectors=DISC)
+    out = empty.acquire(scan, dwell_time_us=5, frames=frames, detectors=(DISC,))
     electrons = 50e-12 * frames * math.prod(shape) * 5e-6 / ELECTRON
     assert out.attrs["dose_e_per_angstrom2"] * 3.0 * 7.0 == pytest.approx(electrons, rel=1e-9)
     assert int(out.disc.sum()) == pytest.approx(electrons, abs=5 * math.sqrt(electrons)), "and in vacuum the detector counts them all"
@@ -171,7 +171,7 @@ def test_the_clock_counts_dwell_and_flyback(thermal: Sample) -> None:
     first = scope.acquire(SCAN, dwell_time_us=10, frames=2)
     assert first.attrs["time_s"] == 0
     assert scope.time_s == pytest.approx(2 * (48 * 10e-6 + 6 * 100e-6))
-    second = scope.acquire(PathScan(positions_angstrom=[[0, 0], [1, 1]]), dwell_time_us=10)
+    second = scope.acquire(PathScan(positions_angstrom=np.array([[0, 0], [1, 1]])), dwell_time_us=10)
     assert second.attrs["time_s"] == pytest.approx(first.attrs["duration_s"])
     assert second.attrs["duration_s"] == pytest.approx(20e-6)
     assert "dose_e_per_angstrom2" not in second.attrs, "points without an area have no dose"
@@ -183,7 +183,7 @@ def test_current_and_dwell_time_multiply_counts(empty: Microscope) -> None:
 
     def ratio(current: float, dwell: float) -> tuple[float, float]:
         empty.set(current_pa=current)
-        counts = empty.acquire(scan, dwell_time_us=dwell, detectors=DISC).disc.to_numpy()
+        counts = empty.acquire(scan, dwell_time_us=dwell, detectors=(DISC,)).disc.to_numpy()
         return counts.mean(), counts.mean() / counts.std()
 
     (few, low), (many, high), (brighter, higher) = ratio(10, 1), ratio(10, 10), ratio(100, 1)
@@ -248,7 +248,7 @@ COMMANDS = st.one_of(
     st.fixed_dictionaries({"semiangle_mrad": st.sampled_from([20.0, 20.0, 300.0])}).map(lambda k: ("set", k)),
     st.fixed_dictionaries(
         {
-            "scan": st.sampled_from([SCAN, "raster", PathScan(positions_angstrom=[[0, 1]])]),
+            "scan": st.sampled_from([SCAN, "raster", PathScan(positions_angstrom=np.array([[0, 1]]))]),
             "dwell_time_us": st.sampled_from([4.0, 0.0, 1e7]),
             "frames": st.sampled_from([1, 2, 0, 1.5]),
             "detectors": st.sampled_from([("haadf",), ("hadf",), (), (AnnularDetector(inner_mrad=900, outer_mrad=1000),)]),

@@ -64,7 +64,7 @@ def test_new_optics_and_scans_take_the_same_operator(asked: Request, builds: lis
         for request in (
             asked,
             replace(asked, beam=optics),
-            replace(asked, scan=PathScan(positions_angstrom=[[1, 2]])),
+            replace(asked, scan=PathScan(positions_angstrom=np.array([[1, 2]]))),
             replace(asked, detectors=rings),
         )
     ]

@@ -101,7 +101,7 @@ def test_a_potential_brings_its_grid(request_: Request, nothing: PotentialSlices
     for wrong in ({"grid": (64, 64)}, {"sampling_angstrom": 0.02}, {"slice_thickness_angstrom": 1.0}):
         with pytest.raises(SettingsError, match="Leave"):
             make_plan(replace(request_, sample=nothing, **wrong))
-    odd = PotentialSlices(array=np.zeros((1, 97, 96)), sampling_angstrom=(0.04, 0.04), z_angstrom=[0.0])
+    odd = PotentialSlices(array=np.zeros((1, 97, 96)), sampling_angstrom=(0.04, 0.04), z_angstrom=np.array([0.0]))
     with pytest.raises(SamplingError, match="Give a potential of 100 x 96 points"):
         make_plan(replace(request_, sample=odd))
 
@@ -109,7 +109,7 @@ def test_a_potential_brings_its_grid(request_: Request, nothing: PotentialSlices
 def test_auto_takes_the_cheaper_engine(request_: Request) -> None:
     """Plane waves give every image, so many points take the operator; fewer points than plane waves, with pixel masks, take multislice."""
     assert make_plan(request_).engine == "operator"
-    few = replace(request_, antialias=False, scan=PathScan(positions_angstrom=[[0, 0]]))
+    few = replace(request_, antialias=False, scan=PathScan(positions_angstrom=np.array([[0, 0]])))
     assert make_plan(few).engine == "multislice"
     many = replace(request_, antialias=False, scan=RasterScan(shape=(64, 64), field_of_view_angstrom=(4, 4)))
     assert make_plan(many).engine == "operator"
@@ -159,7 +159,7 @@ def test_progress_counts_the_waves_of_the_plan(thermal: Sample, engine: str, ant
     asked = Request(
         sample=thermal,
         beam=Beam(energy_ev=200e3, semiangle_mrad=20, **coherence),
-        scan=PathScan(positions_angstrom=[[0, 0], [1, 2], [0.3, 0.4]]),
+        scan=PathScan(positions_angstrom=np.array([[0, 0], [1, 2], [0.3, 0.4]])),
         detectors=("bf",),
         phonons=2,
         seed=77 + antialias,

@@ -11,9 +11,9 @@ from stemtwin.twin.instrument.settings import Beam, PlaneWave, PotentialSlices
 
 def test_energies_in_kev_are_recognised() -> None:
     """A beam of 200 eV was meant to be 200 keV: the message asks."""
-    for kind, others in ((Beam, {"semiangle_mrad": 20}), (PlaneWave, {})):
+    for make in (lambda: Beam(energy_ev=200, semiangle_mrad=20), lambda: PlaneWave(energy_ev=200)):
         with pytest.raises(SettingsError, match=r"energy_ev=200 eV .* at least 1000 .*Did you pass keV\?"):
-            kind(energy_ev=200, **others)
+            make()
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_potentials_that_make_no_sense_are_refused(wrong: dict) -> None:
 def test_potentials_are_values() -> None:
     """The arrays are copies that nobody can change; extent and exit face follow from them."""
     array = np.ones((2, 4, 6))
-    potential = PotentialSlices(array=array, sampling_angstrom=(0.1, 0.2), z_angstrom=[0.5, 2.5])
+    potential = PotentialSlices(array=array, sampling_angstrom=(0.1, 0.2), z_angstrom=np.array([0.5, 2.5]))
     array[:] = 0
     assert potential.array.min() == 1
     assert potential.size_angstrom == pytest.approx((0.4, 1.2))
