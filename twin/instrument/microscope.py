@@ -250,7 +250,7 @@ class Microscope:
             raise InstrumentError(message)
         request = self._request(scan, detectors)
         plan = make_plan(request, window_angstrom=self._window)
-        values, error = simulate.expected(request, plan, progress=progress)
+        values, error, _ = simulate.expected(request, plan, progress=progress)
         counts = np.stack([noise.count_electrons(values, incident, self._noise(self._frames + i)) for i in range(frames)])
         duration = frames * (math.prod(scan.shape) * dwell + self._lines(scan) * self._profile.flyback_us) * 1e-6
         known = {"dwell_time_us": dwell, "electrons_per_point": incident, "frames": frames, "duration_s": duration}

@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from stemtwin.twin.instrument.settings import PotentialSlices
 from stemtwin.twin.physics.engine import cache as disk
 from stemtwin.twin.physics.engine import imaging, kept
 from stemtwin.twin.physics.engine.imaging import ImagingOperator
+from stemtwin.twin.physics.engine.local import LocalOperator
 
 CAPACITY_BYTES = 2 * 2**30
 """Operators held in the process take at most this; the one used longest ago goes first. The newest stays whatever its size."""
@@ -24,11 +26,14 @@ FOCAL_STATES = 3
 """An operator for two focal spreads holds its matrices this many times."""
 
 
-class OperatorCache:
+Held = TypeVar("Held", ImagingOperator, LocalOperator)
+
+
+class OperatorCache(Generic[Held]):
     """Operators by the hash of their physics; safe under several threads, and in a child after a fork."""
 
     def __init__(self) -> None:
-        self._held: OrderedDict[str, ImagingOperator] = OrderedDict()
+        self._held: OrderedDict[str, Held] = OrderedDict()
         self.renew_locks()
 
     def renew_locks(self) -> None:
@@ -36,7 +41,7 @@ class OperatorCache:
         self._lock = threading.Lock()
         self._building: dict[str, threading.Lock] = {}
 
-    def get(self, key: str, build: Callable[[], ImagingOperator]) -> ImagingOperator:
+    def get(self, key: str, build: Callable[[], Held]) -> Held:
         """Return the operator of a key, built now if it is not held; who asks for it meanwhile waits for the same one."""
         with self._lock:
             found = self._take(key)
@@ -69,21 +74,24 @@ class OperatorCache:
         with self._lock:
             self._held.clear()
 
-    def _take(self, key: str) -> ImagingOperator | None:
+    def _take(self, key: str) -> Held | None:
         if key in self._held:
             self._held.move_to_end(key)
         return self._held.get(key)
 
-    def _keep(self, key: str, operator: ImagingOperator) -> None:
+    def _keep(self, key: str, operator: Held) -> None:
         self._held[key] = operator
         while len(self._held) > 1 and FOCAL_STATES * sum(o.nbytes for o in self._held.values()) > CAPACITY_BYTES:
             self._held.popitem(last=False)
 
 
-CACHE = OperatorCache()
-"""The operators of this process."""
+CACHE: OperatorCache[ImagingOperator] = OperatorCache()
+"""The dense operators of this process."""
+LOCAL: OperatorCache[LocalOperator] = OperatorCache()
+"""The local operators of this process."""
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=CACHE.renew_locks)
+    os.register_at_fork(after_in_child=LOCAL.renew_locks)
 
 
 def operator_for(request: Request, plan: Plan, *, progress: Callable[[int], None] | None = None) -> ImagingOperator:
@@ -160,3 +168,4 @@ def physics_key(request: Request, plan: Plan) -> str:
 def clear() -> None:
     """Forget all operators held in the process."""
     CACHE.clear()
+    LOCAL.clear()

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from stemtwin.twin.errors import SamplingError, SettingsError
+from stemtwin.twin.instrument import costs, memory
 from stemtwin.twin.instrument import detectors as detector_floor
-from stemtwin.twin.instrument import memory, quadrature
+from stemtwin.twin.instrument.costs import Cost
 from stemtwin.twin.instrument.detectors import Detector
 from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.settings import PotentialSlices
@@ -21,14 +22,12 @@ LEAST_WINDOW = 14.0
 """Smallest side of the window that holds a probe, A: below, the probe's tails cost several percent on columns."""
 WINDOW_MARGIN = 10.0
 """What the window adds to the diameter of the aberrated probe, A."""
-FIRST_SECONDS = 0.5
-"""Usual time to load compiled kernels, s."""
 LEAST_GRID_ANGLE = 120.0
 """A grid chosen here holds at least this angle, mrad, also where only bright-field detectors are asked for."""
-SECONDS_PER_POINT = 1.3e-9
-"""Usual time of one multislice step per grid point and wave on two cores, s."""
-SECONDS_PER_PRODUCT = 8e-11
-"""Usual time per pair of plane waves and reciprocal pixel of a detector, s."""
+PATIENCE = 20.0
+"""Work that takes less, s, is done by the exact engine that gives every further image in milliseconds."""
+LOCAL_GAIN = 0.2
+"""The local operator is taken where it needs at most this share of the time of the exact engines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -122,14 +121,15 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0, blocks: tuple[i
         notes.append("slice edges moved, because atoms lay on them")
     detectors = _detectors(request, grid)
     memory.check(memory.program() + memory.of_specimen(grid, len(slices.planes), request.oversampling, request.configurations))
+    if request.engine in ("local", "prism"):  # windows of their own
+        blocks = (1, 1)
     if blocks is None:
         blocks = _blocks(request, grid, thickness, window_angstrom, notes)
     beams = [
         imaging.aperture_beams(grid, wavelength, beam.semiangle_rad, offset, blocks, antialias=request.antialias).size
         for offset in imaging.block_offsets(blocks)
     ]
-    engine, reason, needed = _engine(request, grid, len(slices.planes), detectors, beams)
-    waves = request.configurations * (sum(beams) if engine == "operator" else _waves(request, beams))
+    engine, reason, price = _engine(request, grid, len(slices.planes), thickness, detectors, beams)
     return Plan(
         engine=engine,
         reason=reason,
@@ -140,9 +140,9 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0, blocks: tuple[i
         configurations=request.configurations,
         blocks=blocks,
         beams=sum(beams),
-        waves=waves,
-        memory_bytes=needed,
-        seconds=_seconds(request, grid, detectors, waves * len(slices.planes), beams if engine == "operator" else ()),
+        waves=price.waves,
+        memory_bytes=price.memory_bytes,
+        seconds=price.seconds,
         notes=tuple(notes),
     )
 
@@ -254,55 +254,36 @@ def _step(wavelength: float, angle: float) -> float:
     return wavelength * (1 - 1e-6) / (3e-3 * angle)
 
 
-def _waves(request: Request, beams: Sequence[int]) -> int:
-    """Return how many waves multislice sends through one configuration."""
-    focal, source = quadrature.counts(request.beam)
-    used = [n for n in beams if n]
-    probes = math.prod(request.scan.shape) * source
-    if request.engine == "abtem":
-        return focal * probes
-    return focal * (probes * len(used) + (sum(used) if request.antialias else 0))
-
-
-def _engine(request: Request, grid: Grid, slices: int, detectors: tuple[Detector, ...], beams: Sequence[int]) -> tuple[str, str, int]:
-    """Return the engine, why it, and the memory that it needs, bytes."""
+def _engine(
+    request: Request, grid: Grid, slices: int, thickness: float, detectors: tuple[Detector, ...], beams: Sequence[int]
+) -> tuple[str, str, Cost]:
+    """Return the engine, why it, and what it costs."""
     if request.engine == "abtem" and (request.antialias or request.oversampling != 1):
         message = (
             "engine='abtem' has pixel masks and no finer transmission grid. Pass antialias=False and oversampling=1, so that both sides do the same."
         )
         raise SettingsError(message)
-    needs = {name: _memory(name, request, grid, slices, detectors, beams) for name in ("operator", "multislice", "abtem")}
     if request.engine != "auto":
-        engine, reason = request.engine, "asked for"
-    elif _waves(request, beams) < sum(beams):
-        engine, reason = "multislice", f"{_waves(request, beams)} probes are fewer than {sum(beams)} plane waves"
-    elif memory.fits(needs["operator"]) or not memory.fits(needs["multislice"]):
-        engine, reason = "operator", f"{sum(beams)} plane waves give every image"
+        chosen = costs.cost(request.engine, request, grid, slices, thickness, detectors, beams)
+        memory.check(chosen.memory_bytes)
+        return request.engine, "asked for", chosen
+    price = {name: costs.cost(name, request, grid, slices, thickness, detectors, beams) for name in ("operator", "multislice")}
+    operator, multislice = price["operator"], price["multislice"]
+    if multislice.waves < operator.waves:
+        engine, reason = "multislice", f"{multislice.waves} probes are fewer than {operator.waves} plane waves"
+    elif not memory.fits(operator.memory_bytes) and memory.fits(multislice.memory_bytes):
+        engine, reason = "multislice", f"{sum(beams)} plane waves at once would need {operator.memory_bytes / 2**30:.1f} GiB"
+    elif operator.seconds > max(PATIENCE, 2 * multislice.seconds):
+        engine, reason = "multislice", f"the products of {sum(beams)} plane waves would take {operator.seconds:.0f} s"
     else:
-        engine, reason = "multislice", f"{sum(beams)} plane waves at once would need {needs['operator'] / 2**30:.1f} GiB"
-    memory.check(needs[engine])
-    return engine, reason, needs[engine]
-
-
-def _seconds(request: Request, grid: Grid, detectors: tuple[Detector, ...], steps: int, beams: Sequence[int]) -> float:
-    """Return the usual time on two cores, s, for steps of waves from plane to plane, and for the products of an operator of these beams."""
-    scale = math.pi * (1e-3 / request.beam.wavelength_angstrom) ** 2 * math.prod(grid.extent)
-    seen = scale * sum(d.outer_mrad**2 - d.inner_mrad**2 for d in detectors)
-    products = request.configurations * sum(n**2 for n in beams) * seen
-    return FIRST_SECONDS + steps * math.prod(grid.shape) * SECONDS_PER_POINT + products * SECONDS_PER_PRODUCT
-
-
-def _memory(engine: str, request: Request, grid: Grid, slices: int, detectors: tuple[Detector, ...], beams: Sequence[int]) -> int:
-    """Return the estimated peak of an engine, bytes, with the program as it is now."""
-    channels = sum(d.channels for d in detectors)
-    points = math.prod(request.scan.shape)
-    shifted = points * quadrature.counts(request.beam)[1]
-    total = (
-        memory.program() + memory.KERNELS + memory.of_specimen(grid, slices, request.oversampling, request.configurations) + points * channels * 12
-    )
-    if engine == "operator":
-        seen = memory.seen_pixels(detectors, grid, request.beam.wavelength_angstrom)
-        return total + memory.of_operator(grid, beams, channels, seen, request.configurations)
-    if engine == "abtem":
-        return total + memory.of_abtem(grid, channels, shifted)
-    return total + memory.of_probes(grid, beams, channels, shifted, antialias=request.antialias)
+        engine, reason = "operator", f"{sum(beams)} plane waves give every image"
+    if price[engine].seconds > PATIENCE and costs.is_dark(request, detectors):
+        near = costs.cost("local", request, grid, slices, thickness, detectors, beams)
+        if near.seconds < LOCAL_GAIN * price[engine].seconds and memory.fits(near.memory_bytes):
+            price["local"] = near
+            reason = (
+                f"a dark-field detector sees short distances: {near.seconds:.0f} s instead of {price[engine].seconds:.0f} s, to {request.tolerance:g}"
+            )
+            engine = "local"
+    memory.check(price[engine].memory_bytes)
+    return engine, reason, price[engine]

@@ -18,7 +18,7 @@ from stemtwin.twin.instrument.settings import Beam, PotentialSlices
 from stemtwin.twin.physics.scattering_factors import PARAMETRIZATIONS
 from stemtwin.twin.samples.sample import Sample
 
-ENGINES = ("auto", "multislice", "operator", "abtem")
+ENGINES = ("auto", "multislice", "operator", "local", "prism", "abtem")
 AUTO_PHONONS = 8
 """Frozen-phonon configurations of ``phonons="auto"``."""
 _STATIC = "needs thermal displacements, but this sample is static. Give it thermal_sigma_angstrom, or use phonons='static'."
@@ -39,7 +39,8 @@ class Request:
     detectors : tuple
         Registry names and detectors.
     engine : str
-        ``"multislice"`` (the reference), ``"operator"`` (exact, new optics in milliseconds), ``"abtem"`` (the other solver), ``"auto"``.
+        ``"multislice"`` (the reference), ``"operator"`` (exact, new optics in milliseconds), ``"local"`` (dark field of large or changing thin
+        specimens, to ``tolerance``), ``"prism"`` (every ``interpolation``-th plane wave), ``"abtem"`` (the other solver), ``"auto"``.
     phonons : int or str
         Number of frozen-phonon configurations; ``"auto"``: 8 where the sample has thermal sigmas, else static; ``"damped"``: Debye-Waller factor;
         ``"static"``.
@@ -57,6 +58,10 @@ class Request:
         Aperture and detector edges by covered fractions of reciprocal pixels; False: pixel masks.
     oversampling : int
         exp(i sigma V) is evaluated on a grid so many times finer.
+    tolerance : float
+        Of the local operator: rms error over random points of multislice, divided by the mean signal.
+    interpolation : int
+        f of PRISM; 1 is exact.
 
     Raises
     ------
@@ -77,6 +82,8 @@ class Request:
     parametrization: str = "kirkland"
     antialias: bool = True
     oversampling: int = 2
+    tolerance: float = 0.01
+    interpolation: int = 2
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -101,6 +108,8 @@ class Request:
         if self.slice_thickness_angstrom is not None:
             value = checks.number("slice_thickness_angstrom", self.slice_thickness_angstrom, "A", low=0.05, high=100)
             object.__setattr__(self, "slice_thickness_angstrom", value)
+        object.__setattr__(self, "tolerance", checks.number("tolerance", self.tolerance, "of the mean signal", low=1e-4, high=0.2))
+        object.__setattr__(self, "interpolation", checks.whole("interpolation", self.interpolation, low=1, high=64))
         _check_phonons(self)
 
     @property

@@ -12,18 +12,15 @@ from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.scan import PathScan, Scan
 from stemtwin.twin.instrument.settings import PotentialSlices
 
-ENGINE_ERRORS = {
-    "operator": "the same as multislice but for rounding (1e-5)",
-    "multislice": "reference",
-    "abtem": "the other solver; places atoms by bilinear interpolation",
-}
 LENGTH = {"units": "angstrom"}
 
 
-def to_dataset(request: Request, plan: Plan, values: np.ndarray, error: np.ndarray) -> xr.Dataset:
+def to_dataset(request: Request, plan: Plan, values: np.ndarray, error: np.ndarray, exactness: str) -> xr.Dataset:
     """Return signals of all channels, shape (channels, ...) like the scan, with their relative standard errors, (channels,), as a Dataset."""
     signal = {"units": "1", "long_name": "fraction of the incident beam"}
-    return xr.Dataset(variables(request, plan, values.astype(np.float32), error, signal), coordinates(request.scan), describe(request, plan))
+    return xr.Dataset(
+        variables(request, plan, values.astype(np.float32), error, signal), coordinates(request.scan), describe(request, plan, exactness)
+    )
 
 
 def variables(request: Request, plan: Plan, values: np.ndarray, error: np.ndarray, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +55,7 @@ def coordinates(scan: Scan) -> dict[str, Any]:
     return {"y": ("y", oy + dy * np.arange(scan.shape[0]), LENGTH), "x": ("x", ox + dx * np.arange(scan.shape[1]), LENGTH)}
 
 
-def describe(request: Request, plan: Plan) -> dict[str, Any]:
+def describe(request: Request, plan: Plan, exactness: str) -> dict[str, Any]:
     """Return the attributes of a result: strings and numbers only."""
     settings = {
         "beam": plain.beam_to_dict(request.beam),
@@ -72,7 +69,7 @@ def describe(request: Request, plan: Plan) -> dict[str, Any]:
     return {
         "title": "simulated STEM signals",
         **visible(request, plan),
-        "engine_error": ENGINE_ERRORS[plan.engine],
+        "engine_error": exactness,
         "thickness_angstrom": float(plan.thickness),
         "notes": "; ".join(plan.notes),
         "stemtwin_settings": json.dumps(settings),

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from stemtwin.twin.errors import SamplingError, SettingsError
-from stemtwin.twin.instrument import checks, operators, plain, quadrature, results, specimen
+from stemtwin.twin.instrument import approximate, checks, operators, plain, quadrature, results, specimen
 from stemtwin.twin.instrument.plan import Plan, make_plan
 from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.scan import PathScan, RasterScan, Scan
@@ -81,8 +81,8 @@ def simulate(
     """
     request = _request(sample, beam, scan, settings)
     plan = make_plan(request)
-    values, error = expected(request, plan, progress=progress)
-    return results.to_dataset(request, plan, values, error)
+    values, error, exactness = expected(request, plan, progress=progress)
+    return results.to_dataset(request, plan, values, error, exactness)
 
 
 def _request(sample: Any, beam: Beam | None, scan: Scan | None, settings: dict[str, Any]) -> Request:
@@ -101,18 +101,24 @@ def _request(sample: Any, beam: Beam | None, scan: Scan | None, settings: dict[s
         raise SettingsError(message) from None
 
 
-def expected(request: Request, plan: Plan, *, progress: Progress | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Return signals of all channels, float64 or float32, shape (channels, ...) like the scan, and their relative standard error per channel."""
+def expected(request: Request, plan: Plan, *, progress: Progress | None = None) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return signals of all channels, shape (channels, ...) like the scan, their relative standard error per channel, and how exact the engine is."""
     if plan.engine == "operator":
         operator = operators.operator_for(request, plan, progress=progress)
-        return operator_signals(operator, request), operator.standard_error
-    one = _by_abtem if plan.engine == "abtem" else _by_multislice
-    values = np.array(one(request, plan, progress))
+        return operator_signals(operator, request), operator.standard_error, "the same as multislice but for rounding (1e-5)"
+    if plan.engine == "local":
+        return approximate.by_local(request, plan, progress)
+    if plan.engine == "prism":
+        values, exactness = approximate.by_prism(request, plan, progress)
+    elif plan.engine == "abtem":
+        values, exactness = np.array(_by_abtem(request, plan, progress)), "the other solver; places atoms by bilinear interpolation"
+    else:
+        values, exactness = np.array(_by_multislice(request, plan, progress)), "reference"
     mean, count = values.mean(axis=0), len(values)
     if count == 1:
-        return mean, np.full(len(mean), np.nan)
+        return mean, np.full(len(mean), np.nan), exactness
     variance = (values.var(axis=0, ddof=1) / count).reshape(len(mean), -1).mean(-1)
-    return mean, np.sqrt(variance) / np.maximum(mean.reshape(len(mean), -1).mean(-1), 1e-30)
+    return mean, np.sqrt(variance) / np.maximum(mean.reshape(len(mean), -1).mean(-1), 1e-30), exactness
 
 
 def _by_multislice(request: Request, plan: Plan, progress: Progress | None) -> list[np.ndarray]:
@@ -233,7 +239,7 @@ def _one_wave(stack: SliceStack, beam: Beam | PlaneWave, position: tuple[float, 
 
 
 def _wave_dataset(request: Request, plan: Plan, beam: Beam | PlaneWave, waves: np.ndarray) -> xr.Dataset:
-    attrs = results.describe(request, plan)
+    attrs = results.describe(request, plan, "reference")
     settings = json.loads(attrs["stemtwin_settings"])
     del settings["detectors"]
     if isinstance(beam, PlaneWave):

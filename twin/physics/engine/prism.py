@@ -22,7 +22,7 @@ from stemtwin.twin.physics.engine.imaging import Weights
 from stemtwin.twin.physics.engine.multislice import SliceStack, exit_coefficients
 from stemtwin.twin.physics.grids import Grid, fast_length
 
-WAVES_AT_ONCE = 256
+WAVES_AT_ONCE = 64
 """Exit waves held in Fourier space at once while S is built."""
 SNAP = 4
 """Windows begin at every so many points of S, so that neighbouring probes share one."""
@@ -100,6 +100,18 @@ class ScatteringMatrix:
         ndarray
             float64, shape (channels, P).
         """
+        inside, mean = self.window_signals(positions, aberrations, weights, semiangle=semiangle)
+        norm = self.norm(aberrations, semiangle)
+        return inside + ((1 - norm) * mean)[:, None] if self.antialias else inside / norm
+
+    def norm(self, aberrations: Aberrations, semiangle: float | None = None) -> float:
+        """Return the sum of the squared amplitudes: the part of the beam inside the window."""
+        return float((np.abs(self.amplitudes(aberrations, semiangle)) ** 2).sum())
+
+    def window_signals(
+        self, positions: np.ndarray, aberrations: Aberrations, weights: Weights, *, semiangle: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the window's part of each probe gives, shape (channels, P), and the mean that the probe's tails see, shape (channels,)."""
         window = self.window
         flat = weights(window.ky[:, None], window.kx, window.reciprocal_sampling)
         flat = flat.reshape(len(flat), -1).astype(np.float32)
@@ -110,10 +122,7 @@ class ScatteringMatrix:
 
         a = self.amplitudes(aberrations, semiangle)
         self._patterns(positions, a, keep)
-        norm = float((np.abs(a) ** 2).sum())
-        if not self.antialias:
-            return out / norm
-        return out + ((1 - norm) * self._mean_signal(a, weights) / norm)[:, None]
+        return out, self._mean_signal(a, weights) / float((np.abs(a) ** 2).sum())
 
     def patterns(self, positions: np.ndarray, aberrations: Aberrations, *, semiangle: float | None = None) -> np.ndarray:
         """Return diffraction patterns of coherent probes, float32, shape (P, ny, nx) in FFT order on ``window``; their sums are at most 1."""

@@ -62,25 +62,58 @@ def probe_signals(
         ky, kx = grid.ky + offset[0] / grid.extent[0], grid.kx + offset[1] / grid.extent[1]
         detector = weights(ky[:, None], kx, pixel)
         by, bx = ky[beams // grid.shape[1]], kx[beams % grid.shape[1]]
+        a = _amplitudes(by, bx, pixel, stack.wavelength, semiangle, aberrations, antialias=antialias)
         if antialias:
-            a = probe.amplitudes(by, bx, pixel, stack.wavelength, semiangle, aberrations)
-            waves = np.diag(np.abs(a)).astype(np.complex64)
-            tails = tails + collect(stack, beams, waves, detector, offset=offset).sum(axis=1)
+            tails = tails + collect(stack, beams, np.diag(np.abs(a)).astype(np.complex64), detector, offset=offset).sum(axis=1)
             if progress is not None:
                 progress(beams.size)
-        else:
-            a = probe.aperture(by, bx, pixel, semiangle / stack.wavelength, antialias=False) * np.exp(
-                -1j * probe.chi(aberrations, by, bx, stack.wavelength)
-            )
         norm += float((np.abs(a) ** 2).sum())
-        parts = []
-        for start in range(0, len(positions), BATCH):
-            at = positions[start : start + BATCH]
-            phase = -2 * np.pi * (np.outer(at[:, 0], bx) + np.outer(at[:, 1], by))
-            parts.append(collect(stack, beams, (a * np.exp(1j * phase)).astype(np.complex64), detector, offset=offset))
-            if progress is not None:
-                progress(len(at))
-        signal = signal + np.concatenate(parts, axis=1)
+        signal = signal + _collected(stack, beams, a, (by, bx), positions, detector, offset, progress)
     if antialias:
         return signal + ((1 - norm) * tails / norm)[:, None]
     return signal / norm
+
+
+def window_signals(
+    stack: SliceStack, positions: np.ndarray, aberrations: Aberrations, semiangle: float, weights: Weights, *, antialias: bool = True
+) -> tuple[np.ndarray, float]:
+    """Return what the part of each probe inside the cell gives, float64, shape (channels, P), and how much of the beam that part is.
+
+    Parameters as in :func:`probe_signals`, without blocks; no plane waves are sent for the tails.
+    """
+    grid = stack.grid
+    beams = imaging.aperture_beams(grid, stack.wavelength, semiangle, (0.0, 0.0), (1, 1), antialias=antialias)
+    by, bx = grid.ky[beams // grid.shape[1]], grid.kx[beams % grid.shape[1]]
+    a = _amplitudes(by, bx, grid.reciprocal_sampling, stack.wavelength, semiangle, aberrations, antialias=antialias)
+    detector = weights(grid.ky[:, None], grid.kx, grid.reciprocal_sampling)
+    return _collected(stack, beams, a, (by, bx), positions, detector, (0.0, 0.0), None), float((np.abs(a) ** 2).sum())
+
+
+def _amplitudes(
+    ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], wavelength: float, semiangle: float, aberrations: Aberrations, *, antialias: bool
+) -> np.ndarray:
+    """Return amplitudes of the probe at the origin; those of pixel masks are not normalised, because blocks share one norm."""
+    if antialias:
+        return probe.amplitudes(ky, kx, pixel, wavelength, semiangle, aberrations)
+    return probe.aperture(ky, kx, pixel, semiangle / wavelength, antialias=False) * np.exp(-1j * probe.chi(aberrations, ky, kx, wavelength))
+
+
+def _collected(
+    stack: SliceStack,
+    beams: np.ndarray,
+    a: np.ndarray,
+    k: tuple[np.ndarray, np.ndarray],
+    positions: np.ndarray,
+    detector: np.ndarray,
+    offset: tuple[float, float],
+    progress: Callable[[int], None] | None,
+) -> np.ndarray:
+    """Send probes of amplitudes ``a`` at all positions through the specimen, some at a time."""
+    parts = []
+    for start in range(0, len(positions), BATCH):
+        at = positions[start : start + BATCH]
+        phase = -2 * np.pi * (np.outer(at[:, 0], k[1]) + np.outer(at[:, 1], k[0]))
+        parts.append(collect(stack, beams, (a * np.exp(1j * phase)).astype(np.complex64), detector, offset=offset))
+        if progress is not None:
+            progress(len(at))
+    return np.concatenate(parts, axis=1)

@@ -1,0 +1,113 @@
+"""The engines that trade exactness for size: PRISM and the local operator. Both say how far they are from multislice."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument import operators, quadrature, specimen
+from stemtwin.twin.instrument.plan import Plan
+from stemtwin.twin.instrument.request import Request
+from stemtwin.twin.instrument.scan import RasterScan
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.engine import local, prism, probes
+from stemtwin.twin.physics.engine.multislice import SliceStack
+
+Progress = Callable[[int], None]
+CHECKED_POINTS = 8
+"""Points of the scan at which PRISM is compared with multislice."""
+CHECK_STREAM = 9
+"""First part of the spawn key of the points at which a local operator is checked."""
+
+
+def by_prism(request: Request, plan: Plan, progress: Progress | None) -> tuple[np.ndarray, str]:
+    """Return the signals of each configuration by PRISM, shape (configurations, channels, ...), and how far they are from multislice.
+
+    The error is measured on the first configuration, at 8 points of the scan: what is compared is the probe in its window; the tails beyond see the
+    same mean.
+    """
+    weights = operators.detector_weights(request, plan)
+    f = (request.interpolation, request.interpolation)
+    found, error = [], (0.0, 0.0)
+    for number, stack in enumerate(specimen.stacks(request, plan)):
+        matrix = prism.build(stack, request.beam.semiangle_rad, interpolation=f, antialias=request.antialias, progress=progress)
+
+        def coherent(at: np.ndarray, aberrations: Aberrations, matrix: prism.ScatteringMatrix = matrix) -> np.ndarray:
+            return matrix.signals(at, aberrations, weights)
+
+        found.append(quadrature.averaged(request, coherent))
+        if number == 0:
+            error = _prism_error(request, stack, matrix, weights)
+    remark = (
+        f"PRISM with f = {f[0]}: at {CHECKED_POINTS} points of the scan rms {error[0]:.2e}, largest {error[1]:.2e} of the mean, against multislice"
+    )
+    return np.array(found), remark
+
+
+def _prism_error(request: Request, stack: SliceStack, matrix: prism.ScatteringMatrix, weights: prism.Weights) -> tuple[float, float]:
+    points = request.scan.positions().reshape(-1, 2)
+    at = points[np.unique(np.linspace(0, len(points) - 1, CHECKED_POINTS).round().astype(int))]
+    beam = request.beam
+    exact, norm = probes.window_signals(stack, at, beam.aberrations, beam.semiangle_rad, weights, antialias=request.antialias)
+    ours, mean = matrix.window_signals(at, beam.aberrations, weights)
+    if request.antialias:
+        exact = exact + (1 - norm) * mean[:, None]
+        ours = ours + (1 - matrix.norm(beam.aberrations)) * mean[:, None]
+    else:
+        exact, ours = exact / norm, ours / matrix.norm(beam.aberrations)
+    return prism.window_error(ours, exact)
+
+
+def by_local(request: Request, plan: Plan, progress: Progress | None) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return signals by the local operator, shape (channels, ...) like the scan, their relative standard errors, and how exact they are."""
+    operator = local_operator(request, plan, progress)
+    beam, scan = request.beam, request.scan
+    region = _region(request)
+    operator.build(region, margin=local.MARGIN + local.blur(beam.aberrations, beam.semiangle_rad))
+    image = operator.image(
+        beam.aberrations,
+        semiangle=beam.semiangle_rad,
+        source_size=beam.source_size_angstrom,
+        focal_spread=beam.focal_spread_angstrom,
+        region=region,
+    )
+    if isinstance(scan, RasterScan) and scan.rotation_rad == 0:
+        (dy, dx), (ox, oy) = scan.pitch_angstrom, scan.origin_angstrom
+        values = image.raster(oy + dy * np.arange(scan.shape[0]), ox + dx * np.arange(scan.shape[1]))
+    else:
+        values = image.at(scan.positions())
+    accuracy = operator.accuracy
+    if accuracy is None:
+        message = "This local operator was not checked against multislice. Build it with engine='local'."
+        raise SettingsError(message)
+    remark = (
+        f"local operator: at {accuracy.points} random points rms {accuracy.rms:.2e}, largest {accuracy.largest:.2e} of the mean, against multislice; "
+        f"asked for {request.tolerance:g}"
+    )
+    return np.maximum(values, 0), np.full(len(values), accuracy.standard_error), remark
+
+
+def local_operator(request: Request, plan: Plan, progress: Progress | None = None) -> local.LocalOperator:
+    """Return the local operator of a request, built where its scan lies, or grown to there if the process holds it."""
+    key = operators.physics_key(request, plan) + f" local {request.tolerance:g}"
+
+    def build() -> local.LocalOperator:
+        return local.build(
+            list(specimen.stacks(request, plan)),
+            request.beam.semiangle_rad,
+            operators.detector_weights(request, plan),
+            rng=np.random.Generator(np.random.Philox(np.random.SeedSequence(request.seed, spawn_key=(CHECK_STREAM,)))),
+            tolerance=request.tolerance,
+            region=_region(request),
+            periodic=getattr(request.sample, "periodic", True),
+            antialias=request.antialias,
+            progress=progress,
+        )
+
+    return operators.LOCAL.get(key, build)
+
+
+def _region(request: Request) -> local.Region:
+    points = request.scan.positions().reshape(-1, 2)
+    (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
+    return (float(y0), float(y1)), (float(x0), float(x1))
