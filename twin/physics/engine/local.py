@@ -105,7 +105,7 @@ class LocalOperator:
     @property
     def nbytes(self) -> int:
         """Memory held, bytes, without the specimen."""
-        return self._overlaps.nbytes + sum(canvas.points.nbytes for canvas in self._canvases.values())
+        return self._overlaps.nbytes + sum(canvas.nbytes for canvas in self._canvases.values())
 
     @property
     def working_bytes(self) -> int:
@@ -230,8 +230,8 @@ class LocalOperator:
         return (slice(None), slice(None), *(slice(p * side, min((p + 1) * side, n)) for p, n in zip(piece, self.basis.counts, strict=True)))
 
     def _patches(self, piece: Piece) -> list[Patch]:
-        ranges = (range(p * PIECE, min((p + 1) * PIECE, n)) for p, n in zip(piece, self.basis.patches, strict=True))
-        return list(itertools.product(*ranges))
+        rows, columns = (range(p * PIECE, min((p + 1) * PIECE, n)) for p, n in zip(piece, self.basis.patches, strict=True))
+        return list(itertools.product(rows, columns))
 
     def _correlate(self, patches: list[Patch], touched: set[Patch] | None, progress: Callable[[int], None] | None) -> None:
         """Compute the overlaps of patches with their partners, row by row; with ``touched``, of pairs in which one is among them."""
@@ -267,7 +267,7 @@ class LocalOperator:
         changed = np.zeros(self.grid.shape, bool)
         if region is None:
             for new, old in zip(stacks, self.stacks, strict=True):
-                changed |= (new.transmission != old.transmission).any(axis=0)
+                changed |= np.any(new.transmission != old.transmission, axis=0)
             return changed
         spans = []
         for (low, high), step, count in zip(region, self.grid.sampling, self.grid.shape, strict=True):

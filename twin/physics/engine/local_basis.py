@@ -178,9 +178,14 @@ class Basis:
 
 
 def _steps(band: float, hy: float, hx: float) -> np.ndarray:
+    """List the steps of the half plane up to a distance; a last group of sixteen that would hold four or fewer is left out."""
     most_y, most_x = int(band / hy), int(band / hx)
     p, q = np.mgrid[0 : most_y + 1, -most_x : most_x + 1].reshape(2, -1)
-    kept = (np.hypot(p * hy, q * hx) <= band) & ((p > 0) | (q >= 0))
+    distance = np.hypot(p * hy, q * hx)
+    kept = (distance <= band) & ((p > 0) | (q >= 0))
+    over = np.count_nonzero(kept) % LANES
+    if 0 < over <= 4 and np.count_nonzero(kept) > LANES:
+        kept &= distance < np.sort(distance[kept])[-over] * (1 - 1e-9)
     return np.column_stack([p[kept], q[kept]]).astype(np.int64)
 
 

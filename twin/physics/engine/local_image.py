@@ -68,7 +68,7 @@ class LocalImage:
     @property
     def mean(self) -> np.ndarray:
         """Mean over the canvas, shape (channels,)."""
-        return self.coefficients[:, 0, self.coefficients.shape[2] // 2].real
+        return np.real(self.coefficients[:, 0, self.coefficients.shape[2] // 2])
 
     def raster(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Return the image on a rectangular raster of positions y (ny,) and x (nx,), A, float32, shape (channels, ny, nx)."""
@@ -169,6 +169,7 @@ class Canvas:
             if nothing.any():
                 out[nothing] = 0
         self._transform()
+        self._spare: list[list[np.ndarray]] = []
         self._apertures: dict[tuple[float, bool], tuple[np.ndarray, ...]] = {}
 
     def _transform(self) -> None:
@@ -192,6 +193,11 @@ class Canvas:
         threads.spread(rows, [(block, *part) for block in blocks for part in _parts(ny)])
         threads.spread(columns, [(block, *part) for block in blocks for part in _parts(nx)])
 
+    @property
+    def nbytes(self) -> int:
+        """Memory held, bytes."""
+        return self.points.nbytes + sum(wave.nbytes for waves in list(self._spare) for wave in waves)
+
     # ---- the probe ----
 
     def _aperture(self, semiangle: float, wavelength: float, *, antialias: bool) -> tuple[np.ndarray, ...]:
@@ -203,7 +209,7 @@ class Canvas:
             hy, hx = (np.arange(-m, m + 1) for m in (int(self.basis.top * side) + 1 for side in self.extent))
             ky, kx = (part.ravel() for part in np.meshgrid(hy * pixel[0], hx * pixel[1], indexing="ij"))
             none = Aberrations()
-            amplitude = probe.amplitudes(ky, kx, pixel, wavelength, semiangle, none, antialias=antialias).real
+            amplitude = np.real(probe.amplitudes(ky, kx, pixel, wavelength, semiangle, none, antialias=antialias))
             inside = np.flatnonzero(amplitude)
             iy, ix = inside // hx.size - hy.size // 2, inside % hx.size - hx.size // 2
             ky, kx, amplitude = ky[inside], kx[inside], amplitude[inside]
@@ -243,7 +249,7 @@ class Canvas:
         states = [replace(aberrations, C10=aberrations.C10 + focal_spread * float(node)) for node in nodes]
         margin = tuple(2 * int(np.abs(self.basis.steps[:, axis]).max()) for axis in (0, 1))
         fields = self._fields(states, aperture, wavelength, margin)  # type: ignore[arg-type]
-        real, imag = (np.ascontiguousarray(part).reshape(len(states), -1) for part in (fields.real, fields.imag))
+        real, imag = (np.ascontiguousarray(part).reshape(len(states), -1) for part in (np.real(fields), np.imag(fields)))
         total = self._form(real, imag, shares.astype(np.float32), fields.shape[2], margin[1])
         total = total / (self.extent[0] * self.extent[1])
         my, mx = self.most
@@ -270,7 +276,10 @@ class Canvas:
         slots, kept = np.full(nx, -1), np.full(ny, -1)
         slots[hx], kept[np.arange(-my, my + 1)] = np.arange(hx.size), np.arange(2 * my + 1)
         wave_pitch = ny | 1
-        waves = [aligned(hx.size * wave_pitch * POINT) for _ in range(self.batches)]
+        try:  # buffers of an image before; several threads may ask for images at once
+            waves = self._spare.pop()
+        except IndexError:
+            waves = [aligned(hx.size * wave_pitch * POINT) for _ in range(self.batches)]
         size = self.shape[0] * self.shape[1] * POINT
         out = np.zeros((self.batches, self.channels, 2 * my + 1, hx.size), np.complex64)
         plan_y, plan_x = make_plan(ny), make_plan(nx)
@@ -294,6 +303,7 @@ class Canvas:
 
         threads.spread(rows, [(batch, *part) for batch in range(self.batches) for part in _parts(ny)])
         threads.spread(columns, [(batch, *part) for batch in range(self.batches) for part in _parts(hx.size)])
+        self._spare.append(waves)
         return out.sum(axis=0, dtype=np.complex128)
 
 
