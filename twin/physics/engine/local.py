@@ -282,7 +282,7 @@ class LocalOperator:
         touched = set()
         for py in range(ny):
             rows, share = self.windows.sight((py, 0))[0]
-            line = changed[rows[(share > 0) & (rows >= 0)]].any(axis=0)
+            line: np.ndarray = np.any(changed[rows[(share > 0) & (rows >= 0)]], axis=0)
             if not line.any():
                 continue
             for px in range(nx):
