@@ -63,7 +63,7 @@ def test_local_raster_and_points_agree(sheet):
 
 
 def test_prism_with_f_1_is_exact(sheet):
-    """f = 1 takes every plane wave: multislice to 1e-4."""
+    """With f = 1 every plane wave is taken: multislice to 1e-4."""
     small = load_sample("mos2-1h")
     settings = {"detectors": (DARK, "bf"), "phonons": 2}
     exact = simulate.simulate(small, BEAM, points(5), engine="multislice", **settings)

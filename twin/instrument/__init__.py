@@ -7,12 +7,13 @@ File               What is in it
 ``scan.py``        scan paths as pure geometry
 ``detectors.py``   detectors by name, and their angles
 ``request.py``     a simulation as one frozen value; ``plain.py``: all of it as plain values
-``plan.py``        engine, grid, slices, blocks, memory, time; ``memory.py``: the estimate
+``plan.py``        engine, grid, slices, blocks; ``costs.py``, ``memory.py``: what each engine needs
 ``specimen.py``    transmission functions of each frozen-phonon configuration
-``operators.py``   imaging operators, each built once in a process
+``operators.py``   imaging operators, each built once and kept in the process and on disk
+``approximate.py`` PRISM and the local operator, with their measured errors
 ``quadrature.py``  partial coherence for engines that know coherent probes only
 ``simulate.py``    simulate, explain, exit_wave; ``results.py``: their Datasets
-``abtem_engine.py`` the same request through abTEM
+``abtem_engine.py`` the same request through abTEM; ``certify.py``: both solvers and the convergence
 ``profiles.py``    the numbers that make one microscope differ from another
 ``microscope.py``  knobs, frames, dose, clock
 ``pictures.py``    frames for people

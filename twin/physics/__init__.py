@@ -27,6 +27,6 @@ File                     What is in it
 ``phonons.py``           thermal displacements
 ``collection.py``        what detectors weigh: annuli and segments
 ``noise.py``             counting electrons
-``engine/``              multislice, imaging operator
+``engine/``              multislice, scattering matrix, dense and local imaging operators, their cache (a table in its own text)
 ======================== ==================================================================================
 """
