@@ -284,7 +284,7 @@ class ImagingOperator:
         mx = max(int(np.ptp(part.hx)) for part in self.parts)
         aperture, matrices = self._aperture(semiangle), self._with_focal_spread(focal_spread)
         real, imag = self._amplitudes(states, aperture)
-        total = forms.quadratic_form(real, imag, matrices, [part.pairs for part in self.parts], my, mx)
+        total = forms.quadratic_form(real, imag, list(matrices), [part.pairs for part in self.parts], my, mx)
         total[:, :, 0, mx] += aperture.tails
         if np.any(source_size):
             qy, qx = np.arange(my + 1)[:, None] / self.grid.extent[0], np.arange(-mx, mx + 1) / self.grid.extent[1]

@@ -200,7 +200,7 @@ def collect(
 
 def working_memory(grid: Grid) -> int:
     """Return the bytes that multislice on this grid takes beside the stack and its results."""
-    kept = np.count_nonzero(np.abs(grid.kx) < grid.band_limit)
+    kept = int(np.count_nonzero(np.abs(grid.kx) < grid.band_limit))
     return threads.thread_count() * 4 * POINT * (grid.shape[0] * _pitch(kept) + max(grid.shape) + 1)
 
 
@@ -297,8 +297,8 @@ class _Setup:
         beams, values = beams[live], values[:, live]
         points = aligned(beams.size * POINT)
         parts = points.reshape(-1, 2, LANES)
-        parts[:, 0, : len(values)] = values.imag.T  # parts exchanged, as behind a column pass
-        parts[:, 1, : len(values)] = values.real.T
+        parts[:, 0, : len(values)] = np.imag(values).T  # parts exchanged, as behind a column pass
+        parts[:, 1, : len(values)] = np.real(values).T
         columns, starts, _ = self.columns_of(beams)
         places = self.place_y[beams // self.slot.size]
         passes.enter_waves(buffers.wave, points, places, starts, columns, buffers.line, self.plan_y, self.places_y)
@@ -367,7 +367,7 @@ def _incident(setup: _Setup, beams: np.ndarray, coefficients: np.ndarray) -> _In
     values = coefficients.astype(np.complex64, copy=False)
     if distinct.size < beams.size:
         values = np.zeros((len(coefficients), distinct.size), np.complex64)
-        np.add.at(values, (slice(None), number), coefficients)
+        np.add.at(values.T, number, coefficients.T)
     else:
         values = values[:, np.argsort(number)]
     inside = np.flatnonzero(setup.inside.flat[distinct])
