@@ -1,0 +1,107 @@
+"""The local operator: images of a large field, and the next image after an atom has moved."""
+
+import dataclasses
+import functools
+import itertools
+
+import numpy as np
+
+from stemtwin.twin.physics import collection, electrons, potential
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.engine import local
+from stemtwin.twin.physics.engine.multislice import SliceStack
+from stemtwin.twin.physics.grids import Grid, fast_length
+from stemtwin.twin.samples.library import load_sample
+from tests.speed.run import Row
+
+ENERGY, SEMIANGLE, INNER, OUTER = 80e3, 25e-3, 60e-3, 150e-3
+WAVELENGTH, INTERACTION = electrons.wavelength(ENERGY), electrons.interaction_constant(ENERGY)
+SIDE, POINTS = 100.0, 256
+BOX = (3.0, 3.6)
+"""Around the moved atom, y and x, A: where its change of the transmission is put in."""
+WINDOW = 8.0
+"""Around it, A: where exp(i sigma V) is computed again."""
+
+
+def weights(ky, kx, pixel):
+    """HAADF, 60 to 150 mrad."""
+    return collection.annulus(ky, kx, pixel, INNER / WAVELENGTH, OUTER / WAVELENGTH)[None]
+
+
+@functools.cache
+def field():
+    """MoS2, 100 x 100 A, static: atoms, slices, stack."""
+    sample = load_sample("mos2-1h", size_angstrom=(SIDE, SIDE))
+    shape = tuple(fast_length(int(np.ceil(3.03 * OUTER / WAVELENGTH * side))) for side in sample.size_angstrom)
+    grid = Grid(shape=(shape[0], shape[1]), extent=sample.size_angstrom)
+    slices = potential.assign_slices(sample.positions_angstrom[:, 2])
+    transmission = potential.transmissions(sample.positions_angstrom, sample.numbers, slices, grid, INTERACTION)
+    stack = SliceStack(grid=grid, wavelength=WAVELENGTH, transmission=transmission, planes=slices.planes, thickness=sample.thickness_angstrom)
+    return sample, slices, stack
+
+
+def build():
+    """Build and check the operator of the field, to 1 %."""
+    return local.build([field()[2]], SEMIANGLE, weights, rng=np.random.default_rng(1), tolerance=0.01)
+
+
+def axes():
+    """The raster over the whole field."""
+    height, width = field()[2].grid.extent
+    return np.arange(POINTS) * height / POINTS, np.arange(POINTS) * width / POINTS
+
+
+def new_image():
+    """A new aberration state, 256 x 256 points over the field."""
+    operator, (y, x) = build(), axes()
+    states = (Aberrations(C10=10.0 * (n % 7), C12=5.0 * (n % 3)) for n in itertools.count())
+
+    def ours():
+        for _ in range(5):
+            operator.image(next(states)).raster(y, x)
+        return 5
+
+    return ours, None
+
+
+def moved_atom():
+    """One sulphur atom jumps by up to 1 A: transmission, operator, image."""
+    sample, slices, stack = field()
+    operator, (y, x) = build(), axes()
+    rng, at = np.random.default_rng(3), sample.positions_angstrom.copy()
+    state = {"stack": stack}
+    sulphur = np.flatnonzero(sample.numbers == 16)
+
+    def ours():
+        atom = rng.choice(sulphur)
+        before = at.copy()
+        at[atom, :2] += rng.uniform(-0.7, 0.7, 2)
+        old = state["stack"]
+        changed = old.transmission.copy()
+        potential.update_transmissions(changed, before, at, sample.numbers, slices, old.grid, INTERACTION, reach=WINDOW)
+        middle = 0.5 * (before[atom, 1::-1] + at[atom, 1::-1])
+        region = tuple((float(m - half), float(m + half)) for m, half in zip(middle, BOX, strict=True))
+        put_in = old.transmission.copy()
+        spans = [
+            np.arange(int(np.floor(low / step)), int(np.ceil(high / step)) + 1) % count
+            for (low, high), step, count in zip(region, old.grid.sampling, old.grid.shape, strict=True)
+        ]
+        where = (slice(None), *np.ix_(*spans))
+        put_in[where] = changed[where]
+        state["stack"] = dataclasses.replace(old, transmission=put_in)
+        operator.update([state["stack"]], region)
+        operator.image(Aberrations(C10=20.0)).raster(y, x)
+
+    return ours, None
+
+
+def milliseconds(ours, _):
+    """Our time."""
+    return ours * 1e3
+
+
+FIELD = "local operator, MoS2 100 x 100 A, 80 kV, 25 mrad, 60-150 mrad, 1 %"
+ROWS = [
+    Row(work=f"{FIELD}: new aberrations, image 256 x 256", bar=25, prepare=new_image, value=milliseconds, unit="ms", at_most=True),
+    Row(work=f"{FIELD}: one atom moved, until the next image", bar=400, prepare=moved_atom, value=milliseconds, unit="ms", at_most=True),
+]
