@@ -161,6 +161,7 @@ def physics_key(request: Request, plan: Plan) -> str:
         "antialias": request.antialias,
         "oversampling": request.oversampling,
         "blocks": plan.blocks,
+        "tilt": request.tilt_mrad,
     }
     return disk.content_key(described)
 

@@ -263,6 +263,9 @@ def _engine(
             "engine='abtem' has pixel masks and no finer transmission grid. Pass antialias=False and oversampling=1, so that both sides do the same."
         )
         raise SettingsError(message)
+    if request.engine == "abtem" and any(request.tilt_mrad):
+        message = f"engine='abtem' is not given tilted specimens, and tilt_mrad is {request.tilt_mrad}. Set it to (0, 0), or take another engine."
+        raise SettingsError(message)
     if request.engine != "auto":
         chosen = costs.cost(request.engine, request, grid, slices, thickness, detectors, beams)
         memory.check(chosen.memory_bytes)

@@ -19,6 +19,8 @@ from stemtwin.twin.physics.scattering_factors import PARAMETRIZATIONS
 from stemtwin.twin.samples.sample import Sample
 
 ENGINES = ("auto", "multislice", "operator", "local", "prism", "abtem")
+LARGEST_TILT_MRAD = 100.0
+"""Beyond, slices across the beam are no good cut of a tilted specimen."""
 AUTO_PHONONS = 8
 """Frozen-phonon configurations of ``phonons="auto"``."""
 _STATIC = "needs thermal displacements, but this sample is static. Give it thermal_sigma_angstrom, or use phonons='static'."
@@ -62,6 +64,8 @@ class Request:
         Of the local operator: rms error over random points of multislice, divided by the mean signal.
     interpolation : int
         f of PRISM; 1 is exact.
+    tilt_mrad : tuple of float
+        Tilt of the specimen (ty, tx), mrad: an atom at depth z appears at x + z tan tx. A tilt of the beam is the opposite tilt of the specimen.
 
     Raises
     ------
@@ -84,6 +88,7 @@ class Request:
     oversampling: int = 2
     tolerance: float = 0.01
     interpolation: int = 2
+    tilt_mrad: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -110,6 +115,10 @@ class Request:
             object.__setattr__(self, "slice_thickness_angstrom", value)
         object.__setattr__(self, "tolerance", checks.number("tolerance", self.tolerance, "of the mean signal", low=1e-4, high=0.2))
         object.__setattr__(self, "interpolation", checks.whole("interpolation", self.interpolation, low=1, high=64))
+        object.__setattr__(self, "tilt_mrad", checks.pair("tilt_mrad", self.tilt_mrad, "mrad"))
+        if max(map(abs, self.tilt_mrad)) > LARGEST_TILT_MRAD:
+            message = f"tilt_mrad={self.tilt_mrad} is beyond {LARGEST_TILT_MRAD:g} mrad, where slices are no good cut. Turn the zone axis instead."
+            raise SettingsError(message)
         _check_phonons(self)
 
     @property

@@ -65,6 +65,7 @@ def describe(request: Request, plan: Plan, exactness: str) -> dict[str, Any]:
         "sampling_angstrom": plan.grid.sampling,
         "planes_angstrom": [round(float(z), 6) for z in plan.slices.planes],
         "blocks": plan.blocks,
+        "tilt_mrad": request.tilt_mrad,
     }
     return {
         "title": "simulated STEM signals",
