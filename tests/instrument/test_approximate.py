@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stemtwin.twin.errors import SamplingError
-from stemtwin.twin.instrument import operators, simulate
+from stemtwin.twin.instrument import approximate, operators, simulate
 from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.scan import PathScan, RasterScan
@@ -89,3 +89,17 @@ def test_auto_takes_the_local_operator_for_large_dark_fields():
     assert "dark-field" in plan.reason
     bright = Request(sample=large, beam=BEAM, scan=scan, detectors=("bf",), phonons=2)
     assert simulate.explain(bright).engine in {"operator", "multislice"}
+
+
+def test_local_operators_are_kept_on_disk(sheet, tmp_path, monkeypatch):
+    """A second process that asks for the same physics reads the pieces and builds nothing; it gets the same bits, and the same stated error."""
+    monkeypatch.setenv("STEMTWIN_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("STEMTWIN_CACHE_BYTES", str(2**30))
+    raster = RasterScan(shape=(8, 8), field_of_view_angstrom=(4, 4), origin_angstrom=(1, 2))
+    settings = {"detectors": (DARK,), "phonons": 1, "seed": 4, "engine": "local"}
+    first = simulate.simulate(sheet, BEAM, raster, **settings)
+    operators.clear()
+    monkeypatch.setattr(approximate.local, "build", None)
+    again = simulate.simulate(sheet, BEAM, raster, **settings)
+    np.testing.assert_array_equal(first["haadf"], again["haadf"])
+    assert first.attrs["engine_error"] == again.attrs["engine_error"]

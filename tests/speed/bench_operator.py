@@ -119,7 +119,7 @@ def many_states():
 def building():
     """One thermal configuration of 20 nm."""
     asked = request(200.0, 1)
-    return partial(build, asked), None
+    return quietly(partial(build, asked)), None
 
 
 def quietly(function):

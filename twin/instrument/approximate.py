@@ -10,7 +10,8 @@ from stemtwin.twin.instrument.plan import Plan
 from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.physics.aberrations import Aberrations
-from stemtwin.twin.physics.engine import local, prism, probes
+from stemtwin.twin.physics.engine import cache as disk
+from stemtwin.twin.physics.engine import kept_local, local, prism, probes
 from stemtwin.twin.physics.engine.multislice import SliceStack
 
 Progress = Callable[[int], None]
@@ -63,7 +64,6 @@ def by_local(request: Request, plan: Plan, progress: Progress | None) -> tuple[n
     operator = local_operator(request, plan, progress)
     beam, scan = request.beam, request.scan
     region = _region(request)
-    operator.build(region, margin=local.MARGIN + local.blur(beam.aberrations, beam.semiangle_rad))
     image = operator.image(
         beam.aberrations,
         semiangle=beam.semiangle_rad,
@@ -88,23 +88,37 @@ def by_local(request: Request, plan: Plan, progress: Progress | None) -> tuple[n
 
 
 def local_operator(request: Request, plan: Plan, progress: Progress | None = None) -> local.LocalOperator:
-    """Return the local operator of a request, built where its scan lies, or grown to there if the process holds it."""
-    key = operators.physics_key(request, plan) + f" local {request.tolerance:g}"
+    """Return the local operator of a request, built where a probe of its scan sees; what the process or the disk holds is not built again."""
+    key = operators.physics_key(request, plan, local=request.tolerance)
+    beam, region = request.beam, _region(request)
+    weights, periodic = operators.detector_weights(request, plan), getattr(request.sample, "periodic", True)
+    cache = disk.default_cache()
 
     def build() -> local.LocalOperator:
+        stacks = list(specimen.stacks(request, plan))
+        found = kept_local.load(cache, key, stacks, beam.semiangle_rad, weights, periodic=periodic, antialias=request.antialias)
+        if found is not None:
+            return found
+        stream = np.random.SeedSequence(request.seed, spawn_key=(CHECK_STREAM,))
         return local.build(
-            list(specimen.stacks(request, plan)),
-            request.beam.semiangle_rad,
-            operators.detector_weights(request, plan),
-            rng=np.random.Generator(np.random.Philox(np.random.SeedSequence(request.seed, spawn_key=(CHECK_STREAM,)))),
+            stacks,
+            beam.semiangle_rad,
+            weights,
+            rng=np.random.Generator(np.random.Philox(stream)),
             tolerance=request.tolerance,
-            region=_region(request),
-            periodic=getattr(request.sample, "periodic", True),
+            region=region,
+            periodic=periodic,
             antialias=request.antialias,
             progress=progress,
         )
 
-    return operators.LOCAL.get(key, build)
+    fresh = key not in operators.LOCAL
+    operator = operators.LOCAL.get(key, build)
+    before = len(operator.built)
+    operator.build(region, margin=local.MARGIN + local.blur(beam.aberrations, beam.semiangle_rad), progress=progress)
+    if len(operator.built) > before or (fresh and key not in cache):
+        kept_local.keep(cache, key, operator)
+    return operator
 
 
 def _region(request: Request) -> local.Region:

@@ -135,8 +135,11 @@ def detector_weights(request: Request, plan: Plan) -> imaging.Weights:
     return weights
 
 
-def physics_key(request: Request, plan: Plan) -> str:
-    """Return a hash of everything that an operator depends on, the code included: not the optics, the scan or the detectors' names."""
+def physics_key(request: Request, plan: Plan, *, local: float | None = None) -> str:
+    """Return a hash of everything that an operator depends on, the code included: not the optics, the scan or the detectors' names.
+
+    ``local`` is the tolerance of a local operator; without it the operator is a dense one.
+    """
     sample = request.sample
     if isinstance(sample, PotentialSlices):
         content = hashlib.sha256(sample.array.tobytes() + sample.z_angstrom.tobytes()).hexdigest()
@@ -162,6 +165,7 @@ def physics_key(request: Request, plan: Plan) -> str:
         "oversampling": request.oversampling,
         "blocks": plan.blocks,
         "tilt": request.tilt_mrad,
+        "local": local,
     }
     return disk.content_key(described)
 

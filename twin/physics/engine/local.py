@@ -194,6 +194,11 @@ class LocalOperator:
             self._canvases.clear()
         return len(touched)
 
+    @property
+    def built(self) -> list[Piece]:
+        """The pieces that have been built."""
+        return [piece for piece in self.pieces() if self._built[piece]]
+
     def piece_arrays(self, piece: Piece) -> dict[str, np.ndarray]:
         """Return what a built piece consists of, by name, to be stored.
 
