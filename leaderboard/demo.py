@@ -100,7 +100,8 @@ def _seen(env: Any, observation: dict[str, np.ndarray]) -> tuple[str, Any]:
     import xarray as xr
 
     truth = env.unwrapped.truth()
-    side = 16.0 / observation["image"].shape[0] * np.arange(observation["image"].shape[0])
+    points = observation["image"].shape[0]
+    side = env.unwrapped.task.field_of_view_angstrom / points * np.arange(points)
     frame = xr.DataArray(observation["image"], dims=("y", "x"), coords={"y": side, "x": side})
     return f"C10 {truth['C10_angstrom']:+.0f} Å, C12 {truth['C12_angstrom']:.0f} Å, Strehl {truth['strehl']:.2f}", frame
 

@@ -103,3 +103,11 @@ def test_local_operators_are_kept_on_disk(sheet, tmp_path, monkeypatch):
     again = simulate.simulate(sheet, BEAM, raster, **settings)
     np.testing.assert_array_equal(first["haadf"], again["haadf"])
     assert first.attrs["engine_error"] == again.attrs["engine_error"]
+
+
+@pytest.mark.parametrize("engine", ["local", "prism"])
+def test_a_probe_wider_than_the_cell_is_refused(sheet, engine):
+    """Both engines would let the probe wrap around the cell, where multislice on that cell wraps too and the stated error says nothing: refused."""
+    wide = Beam(energy_ev=80e3, semiangle_mrad=25, aberrations=Aberrations(C10=900))
+    with pytest.raises(SamplingError, match="whole probe inside the cell"):
+        simulate.simulate(sheet, wide, points(3), detectors=(DARK,), phonons="static", engine=engine)

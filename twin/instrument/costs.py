@@ -117,5 +117,5 @@ def _prism(request: Request, grid: Grid, slices: int, beams: int, points: int, b
     reduced = 0.5 * area
     focal, source = quadrature.counts(request.beam)
     products = points * focal * source * kept * reduced / request.interpolation**2
-    seconds = FIRST_SECONDS + request.configurations * (kept * slices * area * SECONDS_PER_POINT + products * 8 * SECONDS_PER_PRODUCT / 8)
+    seconds = FIRST_SECONDS + request.configurations * (kept * slices * area * SECONDS_PER_POINT + products * SECONDS_PER_PRODUCT)
     return Cost(waves=request.configurations * kept, memory_bytes=int(base + kept * reduced * 8 + 64 * area * 8), seconds=seconds)

@@ -121,10 +121,16 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0, blocks: tuple[i
         notes.append("slice edges moved, because atoms lay on them")
     detectors = _detectors(request, grid)
     memory.check(memory.program() + memory.of_specimen(grid, len(slices.planes), request.oversampling, request.configurations))
-    if request.engine in ("local", "prism"):  # windows of their own
-        blocks = (1, 1)
+    if blocks is None and request.engine == "local" and not getattr(request.sample, "periodic", True):
+        blocks = (1, 1)  # there is vacuum around the field
     if blocks is None:
         blocks = _blocks(request, grid, thickness, window_angstrom, notes)
+    if request.engine in ("local", "prism") and blocks != (1, 1):
+        message = (
+            f"engine={request.engine!r} needs the whole probe inside the cell of {grid.extent[0]:.1f} x {grid.extent[1]:.1f} A, and it is wider. "
+            "Use a larger cell (size_angstrom), smaller aberrations, or engine='operator'."
+        )
+        raise SamplingError(message)
     beams = [
         imaging.aperture_beams(grid, wavelength, beam.semiangle_rad, offset, blocks, antialias=request.antialias).size
         for offset in imaging.block_offsets(blocks)
@@ -280,7 +286,7 @@ def _engine(
         engine, reason = "multislice", f"the products of {sum(beams)} plane waves would take {operator.seconds:.0f} s"
     else:
         engine, reason = "operator", f"{sum(beams)} plane waves give every image"
-    if price[engine].seconds > PATIENCE and costs.is_dark(request, detectors):
+    if price[engine].seconds > PATIENCE and len(beams) == 1 and costs.is_dark(request, detectors):
         near = costs.cost("local", request, grid, slices, thickness, detectors, beams)
         if near.seconds < LOCAL_GAIN * price[engine].seconds and memory.fits(near.memory_bytes):
             price["local"] = near
