@@ -81,7 +81,7 @@ def crystals(draw, side, deepest):
     cell = (draw(st.floats(2.2, side)), draw(st.floats(2.2, side)))
     fractions = np.array([[draw(st.floats(0, 1)), draw(st.floats(0, 1))] for _ in range(count)])
     numbers = [draw(st.sampled_from(sorted(VOLUMES))) for _ in range(count)]
-    least = sum(VOLUMES[number] for number in numbers) / (cell[0] * cell[1])  # no denser than the elements: beyond, 0.0625 A and 6.5 /A are too coarse
+    least = sum(VOLUMES[number] for number in numbers) / (cell[0] * cell[1])  # no denser than the elements: 0.0625 A and 6.5 /A serve them
     return {
         "positions": fractions * np.array([cell[1], cell[0]]),
         "numbers": np.array(numbers),
