@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     )
     from stemtwin.twin.instrument.detectors import AnnularDetector, SegmentedDetector
     from stemtwin.twin.instrument.microscope import Microscope
-    from stemtwin.twin.instrument.scan import PathScan, RasterScan
+    from stemtwin.twin.instrument.scan import LissajousScan, PathScan, RasterScan, SerpentineScan, SparseScan, SpiralScan
     from stemtwin.twin.instrument.settings import Beam, PlaneWave, PotentialSlices
     from stemtwin.twin.instrument.simulate import Request, exit_wave, explain, simulate
     from stemtwin.twin.physics.aberrations import Aberrations
@@ -45,6 +45,7 @@ __all__ = [
     "Beam",
     "DatasetError",
     "InstrumentError",
+    "LissajousScan",
     "Microscope",
     "PathScan",
     "PlaneWave",
@@ -54,7 +55,10 @@ __all__ = [
     "Sample",
     "SamplingError",
     "SegmentedDetector",
+    "SerpentineScan",
     "SettingsError",
+    "SparseScan",
+    "SpiralScan",
     "StemtwinError",
     "StructureFileError",
     "SubmissionError",
@@ -85,7 +89,7 @@ _HOMES = {
     ),
     "stemtwin.twin.instrument.detectors": ("AnnularDetector", "SegmentedDetector"),
     "stemtwin.twin.instrument.microscope": ("Microscope",),
-    "stemtwin.twin.instrument.scan": ("PathScan", "RasterScan"),
+    "stemtwin.twin.instrument.scan": ("LissajousScan", "PathScan", "RasterScan", "SerpentineScan", "SparseScan", "SpiralScan"),
     "stemtwin.twin.instrument.settings": ("Beam", "PlaneWave", "PotentialSlices"),
     "stemtwin.twin.instrument.simulate": ("Request", "exit_wave", "explain", "simulate"),
     "stemtwin.twin.physics.aberrations": ("Aberrations",),

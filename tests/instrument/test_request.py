@@ -196,7 +196,7 @@ def test_defaults_stay_defaults(request_: Request, tmp_path: Path) -> None:
         ({"beam": 3}, "beam=3 is not a table"),
         ({"beam": {"energy_ev": 2e5}}, "Beam cannot be made of"),
         ({"beam": {"energy_ev": 2e5, "semiangle_mrad": 20, "aberrations": {"C11": 3}}}, "Aberrations cannot be made of"),
-        ({"scan": {"kind": "spiral"}}, "kind='spiral' of a scan is not known"),
+        ({"scan": {"kind": "zigzag"}}, "kind='zigzag' of a scan is not known"),
         ({"detectors": [{"kind": "round"}]}, "kind='round' of a detector"),
         ({"detectors": 3}, "asks for no signal"),
         ({"sample": "srtio3-001"}, "is not a table"),

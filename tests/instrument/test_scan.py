@@ -1,4 +1,4 @@
-"""Scan paths as geometry."""
+"""Rasters and lists of points as geometry."""
 
 import math
 
@@ -53,6 +53,25 @@ def test_frame_coordinates_are_the_inverse_of_positions(scan: RasterScan) -> Non
     np.testing.assert_allclose(
         scan.frame_coordinates(scan.positions().reshape(-1, 2)), expected, atol=1e-9 * (1e3 + max(scan.field_of_view_angstrom))
     )
+
+
+@given(scan=RASTERS, data=st.data())
+def test_a_region_visits_the_same_points(scan: RasterScan, data: st.DataObject) -> None:
+    """The points of a rectangular part, as a scan of its own, are those of the whole, also where the field is turned."""
+    iy, ix = (data.draw(st.integers(0, n - 1)) for n in scan.shape)
+    size = data.draw(st.integers(1, scan.shape[0] - iy)), data.draw(st.integers(1, scan.shape[1] - ix))
+    part = scan.region((iy, ix), size)
+    there = scan.positions()[iy : iy + size[0], ix : ix + size[1]]
+    np.testing.assert_allclose(part.positions(), there, atol=1e-9 * (1e3 + max(scan.field_of_view_angstrom)))
+    assert part.rotation_rad == scan.rotation_rad
+    np.testing.assert_allclose(part.pitch_angstrom, scan.pitch_angstrom)
+
+
+@pytest.mark.parametrize(("first", "shape"), [((0, 0), (5, 4)), ((3, 3), (1, 2)), ((-1, 0), (1, 1)), ((0, 0), (0, 1)), ((0.5, 0), (1, 1))])
+def test_regions_beyond_the_scan_are_refused(first: tuple, shape: tuple) -> None:
+    """A region lies inside its scan."""
+    with pytest.raises(SettingsError, match=r"reaches beyond the scan of 4 x 4|must be a whole number"):
+        RasterScan(shape=(4, 4), field_of_view_angstrom=(1, 1)).region(first, shape)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,11 @@ from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument import operators, quadrature, specimen
 from stemtwin.twin.instrument.plan import Plan
 from stemtwin.twin.instrument.request import Request
-from stemtwin.twin.instrument.scan import RasterScan
+from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine import cache as disk
-from stemtwin.twin.physics.engine import kept_local, local, prism, probes
+from stemtwin.twin.physics.engine import kept_local, local, local_image, prism, probes
+from stemtwin.twin.physics.engine.imaging import ImageCoefficients
 from stemtwin.twin.physics.engine.multislice import SliceStack
 
 Progress = Callable[[int], None]
@@ -22,7 +23,7 @@ CHECK_STREAM = 9
 
 
 def by_prism(request: Request, plan: Plan, progress: Progress | None) -> tuple[np.ndarray, str]:
-    """Return the signals of each configuration by PRISM, shape (configurations, channels, ...), and how far they are from multislice.
+    """Return the signals of each configuration by PRISM, shape (configurations, channels, n) in visiting order, and how far they are from multislice.
 
     The error is measured on the first configuration, at 8 points of the scan: what is compared is the probe in its window; the tails beyond see the
     same mean.
@@ -46,7 +47,7 @@ def by_prism(request: Request, plan: Plan, progress: Progress | None) -> tuple[n
 
 
 def _prism_error(request: Request, stack: SliceStack, matrix: prism.ScatteringMatrix, weights: prism.Weights) -> tuple[float, float]:
-    points = request.scan.positions().reshape(-1, 2)
+    points = request.scan.points()
     at = points[np.unique(np.linspace(0, len(points) - 1, CHECKED_POINTS).round().astype(int))]
     beam = request.beam
     exact, norm = probes.window_signals(stack, at, beam.aberrations, beam.semiangle_rad, weights, antialias=request.antialias)
@@ -71,11 +72,7 @@ def by_local(request: Request, plan: Plan, progress: Progress | None) -> tuple[n
         focal_spread=beam.focal_spread_angstrom,
         region=region,
     )
-    if isinstance(scan, RasterScan) and scan.rotation_rad == 0:
-        (dy, dx), (ox, oy) = scan.pitch_angstrom, scan.origin_angstrom
-        values = image.raster(oy + dy * np.arange(scan.shape[0]), ox + dx * np.arange(scan.shape[1]))
-    else:
-        values = image.at(scan.positions())
+    values = scanned(image, scan)
     accuracy = operator.accuracy
     if accuracy is None:
         message = "This local operator was not checked against multislice. Build it with engine='local'."
@@ -84,7 +81,14 @@ def by_local(request: Request, plan: Plan, progress: Progress | None) -> tuple[n
         f"local operator: at {accuracy.points} random points rms {accuracy.rms:.2e}, largest {accuracy.largest:.2e} of the mean, against multislice; "
         f"asked for {request.tolerance:g}"
     )
-    return np.maximum(values, 0), np.full(len(values), accuracy.standard_error), remark
+    return values, np.full(len(values), accuracy.standard_error), remark
+
+
+def scanned(image: ImageCoefficients | local_image.LocalImage, scan: Scan) -> np.ndarray:
+    """Return the values of an image where a scan goes, float32, shape (channels, ...) like the scan; what rounding makes negative becomes 0."""
+    axes = scan.axes()
+    values = scan.frame(image.at(scan.points())) if axes is None else image.raster(*axes)
+    return np.maximum(values, 0)
 
 
 def local_operator(request: Request, plan: Plan, progress: Progress | None = None) -> local.LocalOperator:
@@ -122,6 +126,6 @@ def local_operator(request: Request, plan: Plan, progress: Progress | None = Non
 
 
 def _region(request: Request) -> local.Region:
-    points = request.scan.positions().reshape(-1, 2)
+    points = request.scan.points()
     (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
     return (float(y0), float(y1)), (float(x0), float(x1))

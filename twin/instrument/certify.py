@@ -113,7 +113,7 @@ def certify(request: Request, *, progress: Callable[[str], None] | None = None) 
 
 
 def _few(request: Request) -> PathScan:
-    points = request.scan.positions().reshape(-1, 2)
+    points = request.scan.points()
     which = np.unique(np.linspace(0, len(points) - 1, MOST_POINTS).round().astype(int))
     return PathScan(positions_angstrom=points[which])
 

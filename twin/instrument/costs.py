@@ -57,7 +57,7 @@ def cost(engine: str, request: Request, grid: Grid, slices: int, thickness: floa
     beams : sequence of int
         Plane waves of each offset block.
     """
-    channels, points = sum(d.channels for d in detectors), math.prod(request.scan.shape)
+    channels, points = sum(d.channels for d in detectors), request.scan.count
     count, area = request.configurations, math.prod(grid.shape)
     scale = math.pi * (1e-3 / request.beam.wavelength_angstrom) ** 2 * math.prod(grid.extent)
     base = memory.program() + memory.KERNELS + memory.of_specimen(grid, slices, request.oversampling, count) + points * channels * 12
@@ -85,7 +85,7 @@ def multislice_waves(engine: str, request: Request, beams: Sequence[int]) -> int
     """Return how many waves multislice sends through one configuration."""
     focal, source = quadrature.counts(request.beam)
     used = [n for n in beams if n]
-    probes = math.prod(request.scan.shape) * source
+    probes = request.scan.count * source
     if engine == "abtem":
         return focal * probes
     return focal * (probes * len(used) + (sum(used) if request.antialias else 0))
@@ -97,7 +97,7 @@ def _local(request: Request, grid: Grid, slices: int, thickness: float, channels
         radius=radius, inner=1.2 * radius, outer=grid.band_limit, wavelength=wavelength, thickness=thickness, tolerance=request.tolerance
     )
     basis = Basis(grid=grid, radius=radius, periodic=getattr(request.sample, "periodic", True), local=near)
-    points = request.scan.positions().reshape(-1, 2)
+    points = request.scan.points()
     margin = local.MARGIN + local.blur(request.beam.aberrations, request.beam.semiangle_rad)
     share = 1.0
     for low, high, side in zip(points.min(axis=0)[::-1], points.max(axis=0)[::-1], grid.extent, strict=True):

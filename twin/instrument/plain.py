@@ -8,7 +8,7 @@ from typing import Any
 
 from stemtwin.twin.errors import SettingsError, StemtwinError
 from stemtwin.twin.instrument.detectors import AnnularDetector, Detector, SegmentedDetector
-from stemtwin.twin.instrument.scan import PathScan, RasterScan, Scan
+from stemtwin.twin.instrument.scan import SCANS, Scan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.samples.sample import Sample
@@ -41,14 +41,14 @@ def detector_from_dict(data: object) -> Detector:
 
 def scan_to_dict(scan: Scan) -> dict[str, Any]:
     """Return a scan as plain values."""
-    if isinstance(scan, PathScan):
-        return {"kind": "path", "positions_angstrom": scan.positions_angstrom.tolist()}
-    return {"kind": "raster", **{name: list(value) if isinstance(value, tuple) else value for name, value in asdict(scan).items()}}
+    kind = next(name for name in SCANS if SCANS[name] is type(scan))
+    given = {item.name: getattr(scan, item.name) for item in fields(scan)}
+    return {"kind": kind, **{name: _listed(value) for name, value in given.items() if value is not None}}
 
 
 def scan_from_dict(data: object) -> Scan:
     """Return the scan that :func:`scan_to_dict` wrote."""
-    return _by_kind("scan", data, {"raster": RasterScan, "path": PathScan})
+    return _by_kind("scan", data, {name: SCANS[name] for name in SCANS})
 
 
 def sample_to_dict(sample: Sample | PotentialSlices) -> dict[str, Any]:
@@ -114,6 +114,10 @@ def _from_recipe(recipe: str) -> Sample:
     from stemtwin.twin.samples.readers import sample_from_recipe  # readers are slow to import
 
     return sample_from_recipe(recipe)
+
+
+def _listed(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else list(value) if isinstance(value, tuple) else value
 
 
 def _mapping(name: str, data: object) -> Mapping[str, Any]:

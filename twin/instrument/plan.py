@@ -233,7 +233,7 @@ def _blocks(request: Request, grid: Grid, thickness: float, least: float, notes:
             "Use a larger cell (size_angstrom) or smaller aberrations."
         )
         raise SamplingError(message)
-    points = request.scan.positions().reshape(-1, 2)
+    points = request.scan.points()
     if (points < 0).any() or (points[:, 0] > grid.extent[1]).any() or (points[:, 1] > grid.extent[0]).any():
         message = (
             f"The scan reaches from ({points[:, 0].min():.1f}, {points[:, 1].min():.1f}) to ({points[:, 0].max():.1f}, {points[:, 1].max():.1f}) A, "

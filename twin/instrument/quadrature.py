@@ -49,21 +49,19 @@ def averaged(request: Request, coherent: Callable[[np.ndarray, Aberrations], np.
     Returns
     -------
     ndarray
-        float64, shape (channels, ...) like the scan.
+        float64, shape (channels, n) in visiting order.
     """
-    points = request.scan.positions()
-    flat = points.reshape(-1, 2)
+    points = request.scan.points()
     (focus, focus_weights), (source, source_weights) = nodes(request.beam)
     shifts = np.array(list(itertools.product(source, source)))
     weights = np.outer(source_weights, source_weights).ravel()
-    at = (flat + shifts[:, None]).reshape(-1, 2)
+    at = (points + shifts[:, None]).reshape(-1, 2)
     aberrations = request.beam.aberrations
-    total: np.ndarray | float = 0.0
+    total = np.zeros(())
     for df, weight in zip(focus, focus_weights, strict=True):
         values = coherent(at, replace(aberrations, C10=aberrations.C10 + float(df)))
-        total = total + weight * np.einsum("csp,s->cp", values.reshape(-1, len(shifts), len(flat)), weights)
-    total = np.asarray(total)
-    return total.reshape(len(total), *points.shape[:-1])
+        total = total + weight * np.einsum("csp,s->cp", values.reshape(-1, len(shifts), len(points)), weights)
+    return total
 
 
 @functools.lru_cache(maxsize=64)

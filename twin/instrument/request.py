@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import tomli_w
 
@@ -13,7 +13,7 @@ from stemtwin.twin.instrument import checks, plain
 from stemtwin.twin.instrument import detectors as detector_floor
 from stemtwin.twin.instrument.detectors import Detector
 from stemtwin.twin.instrument.files import write_atomically
-from stemtwin.twin.instrument.scan import PathScan, RasterScan, Scan
+from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
 from stemtwin.twin.physics.scattering_factors import PARAMETRIZATIONS
 from stemtwin.twin.samples.sample import Sample
@@ -36,7 +36,7 @@ class Request:
         The specimen.
     beam : Beam
         The beam.
-    scan : RasterScan or PathScan
+    scan : RasterScan, SerpentineScan, SparseScan, SpiralScan, LissajousScan or PathScan
         Where it goes.
     detectors : tuple
         Registry names and detectors.
@@ -195,7 +195,7 @@ def _check_types(request: Request) -> None:
     for name, kinds, repair in (
         ("sample", (Sample, PotentialSlices), "Use st.load_sample, st.read_sample or st.PotentialSlices"),
         ("beam", (Beam,), "Use st.Beam(energy_ev=..., semiangle_mrad=...)"),
-        ("scan", (RasterScan, PathScan), "Use st.RasterScan or st.PathScan"),
+        ("scan", get_args(Scan), "Use st.RasterScan(shape=..., field_of_view_angstrom=...) or another scan"),
     ):
         if not isinstance(getattr(request, name), kinds):
             message = f"{name}={getattr(request, name)!r} is no {' or '.join(k.__name__ for k in kinds)}. {repair}."

@@ -9,7 +9,7 @@ import xarray as xr
 from stemtwin.twin.instrument import plain
 from stemtwin.twin.instrument.plan import Plan
 from stemtwin.twin.instrument.request import Request
-from stemtwin.twin.instrument.scan import PathScan, Scan
+from stemtwin.twin.instrument.scan import PathScan, RasterScan, Scan, SparseScan
 from stemtwin.twin.instrument.settings import PotentialSlices
 
 LENGTH = {"units": "angstrom"}
@@ -43,16 +43,17 @@ def variables(request: Request, plan: Plan, values: np.ndarray, error: np.ndarra
 
 def dimensions(scan: Scan) -> tuple[str, ...]:
     """Return the names of a scan's dimensions."""
-    return ("point",) if isinstance(scan, PathScan) else ("y", "x")
+    return scan.dims
 
 
 def coordinates(scan: Scan) -> dict[str, Any]:
-    """Return the coordinates (A) of a scan: the frame's own y and x, or x and y of each point."""
-    if isinstance(scan, PathScan):
+    """Return the coordinates (A) of a scan: the frame's own y and x, with what a sparse scan visited, or x and y of each point."""
+    if not isinstance(scan, RasterScan):
         at = scan.positions()
         return {"x": ("point", at[:, 0], LENGTH), "y": ("point", at[:, 1], LENGTH)}
     (dy, dx), (ox, oy) = scan.pitch_angstrom, scan.origin_angstrom
-    return {"y": ("y", oy + dy * np.arange(scan.shape[0]), LENGTH), "x": ("x", ox + dx * np.arange(scan.shape[1]), LENGTH)}
+    own = {"y": ("y", oy + dy * np.arange(scan.shape[0]), LENGTH), "x": ("x", ox + dx * np.arange(scan.shape[1]), LENGTH)}
+    return own | ({"visited": (scan.dims, scan.visited)} if isinstance(scan, SparseScan) else {})
 
 
 def describe(request: Request, plan: Plan, exactness: str) -> dict[str, Any]:

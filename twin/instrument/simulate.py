@@ -9,9 +9,10 @@ import xarray as xr
 
 from stemtwin.twin.errors import SamplingError, SettingsError
 from stemtwin.twin.instrument import approximate, checks, operators, plain, quadrature, results, specimen
+from stemtwin.twin.instrument.approximate import scanned
 from stemtwin.twin.instrument.plan import Plan, make_plan
 from stemtwin.twin.instrument.request import Request
-from stemtwin.twin.instrument.scan import PathScan, RasterScan, Scan
+from stemtwin.twin.instrument.scan import PathScan, Scan
 from stemtwin.twin.instrument.settings import Beam, PlaneWave, PotentialSlices
 from stemtwin.twin.physics import probe
 from stemtwin.twin.physics.aberrations import Aberrations
@@ -116,13 +117,13 @@ def expected(request: Request, plan: Plan, *, progress: Progress | None = None) 
         values, exactness = np.array(_by_multislice(request, plan, progress)), "reference"
     mean, count = values.mean(axis=0), len(values)
     if count == 1:
-        return mean, np.full(len(mean), np.nan), exactness
-    variance = (values.var(axis=0, ddof=1) / count).reshape(len(mean), -1).mean(-1)
-    return mean, np.sqrt(variance) / np.maximum(mean.reshape(len(mean), -1).mean(-1), 1e-30), exactness
+        return request.scan.frame(mean), np.full(len(mean), np.nan), exactness
+    variance = (values.var(axis=0, ddof=1) / count).mean(-1)
+    return request.scan.frame(mean), np.sqrt(variance) / np.maximum(mean.mean(-1), 1e-30), exactness
 
 
 def _by_multislice(request: Request, plan: Plan, progress: Progress | None) -> list[np.ndarray]:
-    """Return the signals of each configuration."""
+    """Return the signals of each configuration, (channels, n) in visiting order."""
     weights = operators.detector_weights(request, plan)
 
     def signals(stack: SliceStack) -> np.ndarray:
@@ -137,7 +138,7 @@ def _by_multislice(request: Request, plan: Plan, progress: Progress | None) -> l
 
 
 def _by_abtem(request: Request, plan: Plan, progress: Progress | None) -> list[np.ndarray]:
-    """Return the signals of each configuration by the other solver."""
+    """Return the signals of each configuration by the other solver, (channels, n) in visiting order."""
     from stemtwin.twin.instrument import abtem_engine  # abTEM is slow to import and seldom asked for
 
     def signals(configuration: int) -> np.ndarray:
@@ -147,17 +148,12 @@ def _by_abtem(request: Request, plan: Plan, progress: Progress | None) -> list[n
 
 
 def operator_signals(operator: imaging.ImagingOperator, request: Request) -> np.ndarray:
-    """Return signals from an operator, float32, shape (channels, ...) like the scan; slightly negative values of rounding become 0."""
+    """Return signals from an operator, float32, shape (channels, ...) like the scan."""
     beam, scan = request.beam, request.scan
     image = operator.image(
         beam.aberrations, semiangle=beam.semiangle_rad, source_size=beam.source_size_angstrom, focal_spread=beam.focal_spread_angstrom
     )
-    if isinstance(scan, RasterScan) and scan.rotation_rad == 0:
-        (dy, dx), (ox, oy) = scan.pitch_angstrom, scan.origin_angstrom
-        values = image.raster(oy + dy * np.arange(scan.shape[0]), ox + dx * np.arange(scan.shape[1]))
-    else:
-        values = image.at(scan.positions())
-    return np.maximum(values, 0)
+    return scanned(image, scan)
 
 
 def exit_wave(

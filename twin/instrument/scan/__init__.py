@@ -1,0 +1,39 @@
+"""Where the beam goes: scan paths as pure geometry, in specimen coordinates.
+
+A scan is a frozen value. All of them answer to the same names:
+
+========================== ==============================================================================
+Name                       What it is
+========================== ==============================================================================
+``shape``, ``dims``        shape of what comes back, and the names of its dimensions: (y, x) or (point,)
+``count``                  number n of points that the beam visits
+``positions()``            coordinates (x, y) of everything in ``shape``, A, shape (``*shape``, 2)
+``order()``                flat index into ``shape`` of each visit, in visiting order, shape (n,)
+``points()``               coordinates of the visits in visiting order, A, shape (n, 2)
+``frame(values)``          values in visiting order, shape (..., n), as (..., ``*shape``)
+``axes()``                 the coordinates y and x of a rectangular raster along the axes, else None
+``line_starts()``          which visits begin a line: between lines the beam pauses as ``pause`` says
+``pause``                  ``"flyback"``: back to the start; ``"turn"``: only the settling time; ``"none"``
+``centre_angstrom``        middle (x, y) of the field, A; ``field_of_view_angstrom``: its height and width
+========================== ==============================================================================
+
+================== ==============================================================================
+File               What is in it
+================== ==============================================================================
+``raster.py``      ``RasterScan``, ``SerpentineScan``
+``sparse.py``      ``SparseScan``: a part of a raster
+``path.py``        ``PathScan``: any list of points
+``curves.py``      ``SpiralScan``, ``LissajousScan``
+``kinds.py``       the registry of scans, by the names that they have in files
+================== ==============================================================================
+"""
+
+from stemtwin.twin.instrument.scan.curves import LissajousScan, SpiralScan
+from stemtwin.twin.instrument.scan.kinds import SCANS
+from stemtwin.twin.instrument.scan.path import PathScan
+from stemtwin.twin.instrument.scan.raster import RasterScan, SerpentineScan
+from stemtwin.twin.instrument.scan.sparse import SparseScan
+
+__all__ = ["SCANS", "LissajousScan", "PathScan", "RasterScan", "Scan", "SerpentineScan", "SparseScan", "SpiralScan"]
+
+Scan = RasterScan | SerpentineScan | SparseScan | PathScan | SpiralScan | LissajousScan

@@ -1,0 +1,184 @@
+"""Scans along smooth curves: no flyback, no sharp turn."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument import checks
+from stemtwin.twin.instrument.scan.kinds import SCANS
+from stemtwin.twin.instrument.scan.path import PointScan
+
+MOST_POINTS = 16384**2
+"""As many as the largest raster has."""
+MOTIONS = ("linear-speed", "angular-speed")
+"""How the beam moves along a spiral."""
+
+
+@SCANS.register("spiral")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpiralScan(PointScan):
+    """An Archimedean spiral from the centre outwards, from +x to +y: its turns are equally far apart.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+        Number of points (n,), equally far apart in time.
+    diameter_angstrom : float
+        Diameter of the field, A.
+    centre_angstrom : tuple of float
+        Specimen coordinates (x, y) of the centre, A.
+    turns : float, optional
+        Number of turns; by default sqrt(n / pi), so that they are as far apart as the points along them.
+    motion : str
+        ``"linear-speed"``: the beam moves at constant speed, the points have one density everywhere. ``"angular-speed"``: it turns at constant
+        angular speed, the density falls as 1 / r.
+    rotation_rad : float
+        Azimuth of the beginning, from +x to +y, rad.
+
+    Raises
+    ------
+    SettingsError
+        A number is out of range.
+
+    Notes
+    -----
+    Both motions are those of Sang et al., Adv. Struct. Chem. Imaging 2 (2016) 6.
+    """
+
+    shape: tuple[int]
+    diameter_angstrom: float
+    centre_angstrom: tuple[float, float] = (0.0, 0.0)
+    turns: float | None = None
+    motion: str = MOTIONS[0]
+    rotation_rad: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        object.__setattr__(self, "shape", _count(self.shape))
+        object.__setattr__(self, "diameter_angstrom", checks.number("diameter_angstrom", self.diameter_angstrom, "A", above=0))
+        object.__setattr__(self, "centre_angstrom", checks.pair("centre_angstrom", self.centre_angstrom, "A"))
+        object.__setattr__(self, "rotation_rad", checks.number("rotation_rad", self.rotation_rad, "rad"))
+        if self.turns is not None:
+            object.__setattr__(self, "turns", checks.number("turns", self.turns, "turns", above=0, high=self.shape[0]))
+        if self.motion not in MOTIONS:
+            message = f"motion={self.motion!r} is not known. Use one of {', '.join(MOTIONS)}."
+            raise SettingsError(message)
+
+    @property
+    def field_of_view_angstrom(self) -> tuple[float, float]:
+        """Height and width of the square around the field, A."""
+        return self.diameter_angstrom, self.diameter_angstrom
+
+    def positions(self) -> np.ndarray:
+        """Return the specimen coordinates (x, y) of every point, A, shape (n, 2)."""
+        angle = self._angles()
+        radius = self.diameter_angstrom / (4 * math.pi * self._turns()) * angle
+        angle = angle + self.rotation_rad
+        cx, cy = self.centre_angstrom
+        return np.column_stack([cx + radius * np.cos(angle), cy + radius * np.sin(angle)])
+
+    def line_starts(self) -> np.ndarray:
+        """Return which visits begin a turn."""
+        return _firsts(np.floor(self._angles() / (2 * math.pi)))
+
+    def _turns(self) -> float:
+        return self.turns or math.sqrt(self.shape[0] / math.pi)
+
+    def _angles(self) -> np.ndarray:
+        """Return the angle from the beginning of each point, in the middle of its time, rad, shape (n,)."""
+        last = 2 * math.pi * self._turns()
+        share = (np.arange(self.shape[0]) + 0.5) / self.shape[0]
+        if self.motion == "angular-speed":
+            return last * share
+        length = share * _length(np.float64(last))
+        angle = np.minimum(length, np.sqrt(2 * length))  # the length is at least theta, and at least theta^2 / 2: Newton comes down from above
+        for _ in range(6):
+            angle = angle - (_length(angle) - length) / np.sqrt(1 + angle**2)
+        return angle
+
+
+def _length(angle: np.ndarray) -> np.ndarray:
+    """Return the length of r = theta from its centre."""
+    return (angle * np.sqrt(1 + angle**2) + np.arcsinh(angle)) / 2
+
+
+@SCANS.register("lissajous")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LissajousScan(PointScan):
+    """A Lissajous figure: both axes swing as sines.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+        Number of points (n,), equally far apart in time over one period of the figure.
+    field_of_view_angstrom : tuple of float
+        Height and width (y, x) of the field, A; the curve touches its edges.
+    centre_angstrom : tuple of float
+        Specimen coordinates (x, y) of the centre, A.
+    cycles : tuple of int
+        Swings (along y, along x) in one period, without a common divisor.
+    phase_rad : float, optional
+        Of the swing along x, rad; by default the one that keeps the lines furthest apart: pi / (2 cycles_y) where both numbers are odd, else 0.
+    rotation_rad : float
+        Turns the field about its centre, from +x to +y, rad.
+
+    Raises
+    ------
+    SettingsError
+        A number is out of range, or the cycles have a common divisor.
+
+    Notes
+    -----
+    x = (width / 2) sin(2 pi cycles_x t + phase), y = (height / 2) sin(2 pi cycles_y t), t from 0 to 1.
+    """
+
+    shape: tuple[int]
+    field_of_view_angstrom: tuple[float, float]
+    centre_angstrom: tuple[float, float] = (0.0, 0.0)
+    cycles: tuple[int, int] = (31, 32)
+    phase_rad: float | None = None
+    rotation_rad: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        object.__setattr__(self, "shape", _count(self.shape))
+        object.__setattr__(self, "field_of_view_angstrom", checks.pair("field_of_view_angstrom", self.field_of_view_angstrom, "A", above=0))
+        object.__setattr__(self, "centre_angstrom", checks.pair("centre_angstrom", self.centre_angstrom, "A"))
+        object.__setattr__(self, "cycles", checks.whole_pair("cycles", self.cycles, low=1, high=16384))
+        object.__setattr__(self, "rotation_rad", checks.number("rotation_rad", self.rotation_rad, "rad"))
+        if self.phase_rad is not None:
+            object.__setattr__(self, "phase_rad", checks.number("phase_rad", self.phase_rad, "rad"))
+        if (common := math.gcd(*self.cycles)) > 1:
+            message = (
+                f"cycles={self.cycles} have the common divisor {common}: the curve would repeat itself. Use neighbouring numbers, such as (31, 32)."
+            )
+            raise SettingsError(message)
+
+    def positions(self) -> np.ndarray:
+        """Return the specimen coordinates (x, y) of every point, A, shape (n, 2)."""
+        time = self._times()
+        (height, width), (ny, nx), (cx, cy) = self.field_of_view_angstrom, self.cycles, self.centre_angstrom
+        phase = self.phase_rad if self.phase_rad is not None else (math.pi / (2 * ny) if ny % 2 and nx % 2 else 0.0)
+        x, y = width / 2 * np.sin(2 * math.pi * nx * time + phase), height / 2 * np.sin(2 * math.pi * ny * time)
+        cos, sin = math.cos(self.rotation_rad), math.sin(self.rotation_rad)
+        return np.column_stack([cx + x * cos - y * sin, cy + x * sin + y * cos])
+
+    def line_starts(self) -> np.ndarray:
+        """Return which visits begin a swing along x."""
+        return _firsts(np.floor(self._times() * self.cycles[1]))
+
+    def _times(self) -> np.ndarray:
+        return (np.arange(self.shape[0]) + 0.5) / self.shape[0]
+
+
+def _count(given: object) -> tuple[int]:
+    if isinstance(given, (tuple, list)) and len(given) == 1:
+        given = given[0]
+    return (checks.whole("shape", given, low=1, high=MOST_POINTS),)
+
+
+def _firsts(number: np.ndarray) -> np.ndarray:
+    """Return where a sequence of numbers changes, its beginning included."""
+    return np.flatnonzero(np.diff(number, prepend=-1))

@@ -1,0 +1,98 @@
+"""Scans that come back as a list of points."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument.scan.kinds import SCANS
+
+
+class PointScan:
+    """What scans that come back as a list of points have in common: the beam visits them in their order, without a pause."""
+
+    __slots__ = ()
+    dims: ClassVar[tuple[str, ...]] = ("point",)
+    pause: ClassVar[str] = "none"
+    shape: tuple[int]
+
+    @property
+    def count(self) -> int:
+        """Number of points that the beam visits."""
+        return self.shape[0]
+
+    def positions(self) -> np.ndarray:
+        """Return the specimen coordinates (x, y) of every point, A, shape (n, 2)."""
+        raise NotImplementedError
+
+    def axes(self) -> None:
+        """Return None: this is no raster."""
+
+    def order(self) -> np.ndarray:
+        """Return the index of each visit, shape (n,)."""
+        return np.arange(self.count)
+
+    def points(self) -> np.ndarray:
+        """Return the specimen coordinates (x, y) of the visits in visiting order, A, shape (n, 2)."""
+        return self.positions()
+
+    def frame(self, values: np.ndarray) -> np.ndarray:
+        """Return values in visiting order as they are, shape (..., n)."""
+        return values
+
+    def line_starts(self) -> np.ndarray:
+        """Return which visits begin a line: the first one."""
+        return np.zeros(1, int)
+
+
+@SCANS.register("path")
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PathScan(PointScan):
+    """Any list of points.
+
+    Parameters
+    ----------
+    positions_angstrom : array_like
+        Specimen coordinates (x, y) of each point, A, shape (n, 2).
+
+    Raises
+    ------
+    SettingsError
+        The points are no finite array of that shape.
+    """
+
+    positions_angstrom: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Check the numbers and freeze them."""
+        try:
+            points = np.array(self.positions_angstrom, dtype=float)
+        except (TypeError, ValueError):
+            points = np.empty(0)
+        if points.ndim != 2 or points.shape[1:] != (2,) or not len(points) or not np.isfinite(points).all():
+            message = f"positions_angstrom has shape {points.shape} or holds no finite numbers. Give one (x, y) in A per point, shape (n, 2)."
+            raise SettingsError(message)
+        points.flags.writeable = False
+        object.__setattr__(self, "positions_angstrom", points)
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Number of points (n,)."""
+        return (len(self.positions_angstrom),)
+
+    @property
+    def centre_angstrom(self) -> tuple[float, float]:
+        """Middle (x, y) of the rectangle around the points, A."""
+        low, high = self.positions_angstrom.min(axis=0), self.positions_angstrom.max(axis=0)
+        return float(low[0] + high[0]) / 2, float(low[1] + high[1]) / 2
+
+    @property
+    def field_of_view_angstrom(self) -> tuple[float, float]:
+        """Height and width of the rectangle around the points, A."""
+        width, height = np.ptp(self.positions_angstrom, axis=0)
+        return float(height), float(width)
+
+    def positions(self) -> np.ndarray:
+        """Return the specimen coordinates (x, y) of every point, A, shape (n, 2)."""
+        return self.positions_angstrom

@@ -1,0 +1,168 @@
+"""Rectangular rasters."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+import numpy as np
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument import checks
+from stemtwin.twin.instrument.scan.kinds import SCANS
+
+
+@SCANS.register("raster")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RasterScan:
+    """A rectangular raster, fast axis along x, each line from left to right.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Number of points (ny, nx).
+    field_of_view_angstrom : tuple of float
+        Height and width (y, x) of the field, A; the pitch is the field of view divided by the shape.
+    origin_angstrom : tuple of float
+        Specimen coordinates (x, y) of the centre of pixel [0, 0] before rotation, A.
+    rotation_rad : float
+        Turns the field about its centre, (x, y) -> (x cos t - y sin t, x sin t + y cos t), from +x to +y.
+
+    Raises
+    ------
+    SettingsError
+        A number is out of range.
+    """
+
+    shape: tuple[int, int]
+    field_of_view_angstrom: tuple[float, float]
+    origin_angstrom: tuple[float, float] = (0.0, 0.0)
+    rotation_rad: float = 0.0
+
+    dims: ClassVar[tuple[str, ...]] = ("y", "x")
+    pause: ClassVar[str] = "flyback"
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        object.__setattr__(self, "shape", checks.whole_pair("shape", self.shape, low=1, high=16384))
+        object.__setattr__(self, "field_of_view_angstrom", checks.pair("field_of_view_angstrom", self.field_of_view_angstrom, "A", above=0))
+        object.__setattr__(self, "origin_angstrom", checks.pair("origin_angstrom", self.origin_angstrom, "A"))
+        object.__setattr__(self, "rotation_rad", checks.number("rotation_rad", self.rotation_rad, "rad"))
+
+    @property
+    def pitch_angstrom(self) -> tuple[float, float]:
+        """Distance between points (dy, dx), A."""
+        return self.field_of_view_angstrom[0] / self.shape[0], self.field_of_view_angstrom[1] / self.shape[1]
+
+    @property
+    def centre_angstrom(self) -> tuple[float, float]:
+        """Specimen coordinates (x, y) of the middle between the first and the last pixel's centre, about which the field turns, A."""
+        (dy, dx), (ny, nx) = self.pitch_angstrom, self.shape
+        return self.origin_angstrom[0] + dx * (nx - 1) / 2, self.origin_angstrom[1] + dy * (ny - 1) / 2
+
+    def positions(self) -> np.ndarray:
+        """Return the specimen coordinates (x, y) of every point, A, shape (ny, nx, 2)."""
+        (dy, dx), (cx, cy) = self.pitch_angstrom, self.centre_angstrom
+        x = self.origin_angstrom[0] + dx * np.arange(self.shape[1]) - cx
+        y = (self.origin_angstrom[1] + dy * np.arange(self.shape[0]) - cy)[:, None]
+        cos, sin = math.cos(self.rotation_rad), math.sin(self.rotation_rad)
+        return np.stack(np.broadcast_arrays(cx + x * cos - y * sin, cy + x * sin + y * cos), axis=-1)
+
+    def frame_coordinates(self, points: np.ndarray) -> np.ndarray:
+        """Return where specimen points (x, y), A, shape (n, 2), lie in the frame: x and y along its own axes from pixel [0, 0], A, shape (n, 2)."""
+        (cx, cy), (ox, oy) = self.centre_angstrom, self.origin_angstrom
+        x, y = np.asarray(points)[:, 0] - cx, np.asarray(points)[:, 1] - cy
+        cos, sin = math.cos(self.rotation_rad), math.sin(self.rotation_rad)
+        return np.column_stack([cx + x * cos + y * sin - ox, cy - x * sin + y * cos - oy])
+
+    @property
+    def count(self) -> int:
+        """Number of points that the beam visits."""
+        return self.shape[0] * self.shape[1]
+
+    def axes(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the coordinates y (ny,) and x (nx,), A, of a raster that is not rotated; None of one that is."""
+        if self.rotation_rad:
+            return None
+        (dy, dx), (ox, oy) = self.pitch_angstrom, self.origin_angstrom
+        return oy + dy * np.arange(self.shape[0]), ox + dx * np.arange(self.shape[1])
+
+    def order(self) -> np.ndarray:
+        """Return the flat index into the frame of each visit, shape (n,)."""
+        return np.arange(self.count)
+
+    def points(self) -> np.ndarray:
+        """Return the specimen coordinates (x, y) of the visits in visiting order, A, shape (n, 2)."""
+        return self.positions().reshape(-1, 2)
+
+    def frame(self, values: np.ndarray) -> np.ndarray:
+        """Return values in visiting order, shape (..., n), as frames, shape (..., ny, nx)."""
+        return values.reshape(*values.shape[:-1], *self.shape)
+
+    def line_starts(self) -> np.ndarray:
+        """Return which visits begin a line, shape (ny,)."""
+        return self.shape[1] * np.arange(self.shape[0])
+
+    def region(self, first: tuple[int, int], shape: tuple[int, int]) -> Self:
+        """Return the scan of a rectangular part: the same points, as a scan of its own.
+
+        Parameters
+        ----------
+        first : tuple of int
+            The pixel [iy, ix] of this scan that is the part's pixel [0, 0].
+        shape : tuple of int
+            Number of points (ny, nx) of the part.
+
+        Raises
+        ------
+        SettingsError
+            The part reaches beyond the scan.
+        """
+        return self._cut(*self._part(first, shape))
+
+    def _part(self, first: tuple[int, int], shape: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+        start = checks.whole_pair("first", first, low=0, high=16383)
+        size = checks.whole_pair("shape", shape, low=1, high=16384)
+        if any(a + n > whole for a, n, whole in zip(start, size, self.shape, strict=True)):
+            whole = f"{self.shape[0]} x {self.shape[1]}"
+            message = f"A region of {size[0]} x {size[1]} pixels from {start} reaches beyond the scan of {whole}. Make it smaller."
+            raise SettingsError(message)
+        return start, size
+
+    def _cut(self, start: tuple[int, int], size: tuple[int, int]) -> Self:
+        (dy, dx), (cx, cy), (ox, oy) = self.pitch_angstrom, self.centre_angstrom, self.origin_angstrom
+        x, y = ox + dx * (start[1] + (size[1] - 1) / 2) - cx, oy + dy * (start[0] + (size[0] - 1) / 2) - cy
+        cos, sin = math.cos(self.rotation_rad), math.sin(self.rotation_rad)
+        middle = (cx + x * cos - y * sin, cy + x * sin + y * cos)  # the part turns about its own middle
+        origin = (middle[0] - dx * (size[1] - 1) / 2, middle[1] - dy * (size[0] - 1) / 2)
+        return replace(self, shape=size, field_of_view_angstrom=(dy * size[0], dx * size[1]), origin_angstrom=origin)
+
+
+@SCANS.register("serpentine")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SerpentineScan(RasterScan):
+    """A raster whose odd lines run back from right to left: no flyback. See :class:`RasterScan` for its numbers.
+
+    Frames come back as those of a raster: pixel [iy, ix] lies where it lies there.
+    """
+
+    pause: ClassVar[str] = "turn"
+
+    def order(self) -> np.ndarray:
+        """Return the flat index into the frame of each visit, shape (n,)."""
+        return self._turned(np.arange(self.shape[0] * self.shape[1]).reshape(self.shape)).ravel()
+
+    def points(self) -> np.ndarray:
+        """Return the specimen coordinates (x, y) of the visits in visiting order, A, shape (n, 2)."""
+        return self._turned(self.positions()).reshape(-1, 2)
+
+    def frame(self, values: np.ndarray) -> np.ndarray:
+        """Return values in visiting order, shape (..., n), as frames, shape (..., ny, nx)."""
+        frames = values.reshape(-1, *self.shape).copy()
+        frames[:, 1::2] = frames[:, 1::2, ::-1].copy()
+        return frames.reshape(*values.shape[:-1], *self.shape)
+
+    @staticmethod
+    def _turned(rows: np.ndarray) -> np.ndarray:
+        out = rows.copy()
+        out[1::2] = rows[1::2, ::-1]
+        return out
