@@ -15,6 +15,8 @@ File               What is in it
 ``simulate.py``    simulate, explain, exit_wave; ``results.py``: their Datasets
 ``abtem_engine.py`` the same request through abTEM; ``certify.py``: both solvers and the convergence
 ``profiles.py``    the numbers that make one microscope differ from another
+``instabilities.py`` what does not stand still; ``wander.py``: random paths that are pure functions of the time
+``stage.py``       five axes with reach, speed, backlash and errors
 ``microscope.py``  knobs, frames, dose, clock
 ``pictures.py``    frames for people
 ================== ==============================================================================

@@ -1,0 +1,274 @@
+"""The stage: five axes with limits, speed, backlash and errors, and a piezo for short ways. Pure functions on frozen states."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Self
+
+import numpy as np
+
+from stemtwin.twin.errors import InstrumentError, SettingsError
+from stemtwin.twin.instrument import checks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagePosition:
+    """A place of the five axes, or one number for each.
+
+    Parameters
+    ----------
+    x_angstrom, y_angstrom, z_angstrom : float
+        A.
+    alpha_mrad, beta_mrad : float
+        Tilts about the holder's axis (x) and across it (y), mrad.
+
+    Raises
+    ------
+    SettingsError
+        A number is not finite.
+    """
+
+    x_angstrom: float = 0.0
+    y_angstrom: float = 0.0
+    z_angstrom: float = 0.0
+    alpha_mrad: float = 0.0
+    beta_mrad: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for item in fields(self):
+            object.__setattr__(self, item.name, checks.number(item.name, getattr(self, item.name), unit(item.name)))
+
+    def array(self) -> np.ndarray:
+        """Return (x, y, z, alpha, beta), A and mrad."""
+        return np.array([getattr(self, name) for name in AXES])
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Self:
+        """Return the position of an array (x, y, z, alpha, beta), A and mrad."""
+        return cls(**dict(zip(AXES, np.asarray(values).tolist(), strict=True)))
+
+
+AXES = tuple(item.name for item in fields(StagePosition))
+LATERAL = np.array([True, True, False, False, False])
+
+
+def unit(axis: str) -> str:
+    """Return the unit of an axis."""
+    return "mrad" if axis.endswith("mrad") else "A"
+
+
+def _position(x: float, y: float, z: float, alpha: float, beta: float) -> StagePosition:
+    return StagePosition(x_angstrom=x, y_angstrom=y, z_angstrom=z, alpha_mrad=alpha, beta_mrad=beta)
+
+
+REACH = _position(1e7, 1e7, 4e6, 520.0, 520.0)
+"""+-1 mm, +-0.4 mm and +-30 degrees [A]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageProfile:
+    """How good a stage is. The defaults are an ideal one: it goes where it is told, at once.
+
+    Parameters
+    ----------
+    reach : StagePosition
+        Largest distance of each axis from 0.
+    speed : StagePosition
+        Of each axis, per s; infinite is written 0: no time.
+    backlash : StagePosition
+        Play of each axis: after turning round, the specimen stays while the drive runs through it.
+    repeatability : StagePosition
+        Standard deviation of where a drive stops.
+    readback : StagePosition
+        Standard deviation of what the encoders read.
+    piezo_reach_angstrom, piezo_error_angstrom, piezo_speed_angstrom_per_s : float
+        A lateral way that ends within reach of where the drives stand is gone by the piezo alone, without backlash; its error, A, and its speed,
+        A/s (0: no time). A reach of 0: no piezo.
+    settle_s : float
+        Time that every move takes beside the way itself, s.
+    source : str
+        Where the numbers come from.
+
+    Raises
+    ------
+    SettingsError
+        A number is negative or not finite.
+    """
+
+    reach: StagePosition = REACH
+    speed: StagePosition = StagePosition()
+    backlash: StagePosition = StagePosition()
+    repeatability: StagePosition = StagePosition()
+    readback: StagePosition = StagePosition()
+    piezo_reach_angstrom: float = 0.0
+    piezo_error_angstrom: float = 0.0
+    piezo_speed_angstrom_per_s: float = 0.0
+    settle_s: float = 0.0
+    source: str = "ideal"
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("reach", "speed", "backlash", "repeatability", "readback"):
+            for axis, value in asdict(getattr(self, name)).items():
+                checks.number(f"{name}.{axis}", value, unit(axis), low=0)
+        checks.number("piezo_reach_angstrom", self.piezo_reach_angstrom, "A", low=0)
+        checks.number("piezo_error_angstrom", self.piezo_error_angstrom, "A", low=0)
+        checks.number("piezo_speed_angstrom_per_s", self.piezo_speed_angstrom_per_s, "A/s", low=0)
+        checks.number("settle_s", self.settle_s, "s", low=0)
+
+
+MECHANICAL = StageProfile(
+    speed=_position(2e4, 2e4, 1e4, 20.0, 20.0),
+    backlash=_position(500.0, 500.0, 1000.0, 1.7, 1.7),
+    repeatability=_position(200.0, 200.0, 300.0, 1.0, 1.0),
+    readback=_position(10.0, 10.0, 10.0, 0.2, 0.2),
+    settle_s=0.5,
+    source=(
+        "reach +-1 mm, +-0.4 mm, +-30 degrees and speeds of some um/s [A]; backlash 10 to 100 nm, repeatability 5 to 50 nm, tilt 0.1 degrees "
+        "[A]; encoders 1 nm, 0.2 mrad [A]"
+    ),
+)
+"""A side-entry stage with motors."""
+
+PIEZO = replace(
+    MECHANICAL,
+    piezo_reach_angstrom=5e3,
+    piezo_error_angstrom=10.0,
+    piezo_speed_angstrom_per_s=2e3,
+    source=f"{MECHANICAL.source}; a piezo of +-0.5 um, error 1 nm [A]",
+)
+"""The same with a piezo for x and y."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageState:
+    """Where the stage is, as it was told, as it reads and as it is.
+
+    Parameters
+    ----------
+    drive : StagePosition
+        Where the drives stand.
+    play : StagePosition
+        Where the drives have carried the specimen, within half the backlash of ``drive``.
+    error : StagePosition
+        How far the specimen stopped beside that.
+    piezo_angstrom, piezo_error_angstrom : tuple of float
+        How far the piezo was told to push, (x, y), A, and how far it went beside that.
+    readback : StagePosition
+        What the encoders read.
+    """
+
+    drive: StagePosition = StagePosition()
+    play: StagePosition = StagePosition()
+    error: StagePosition = StagePosition()
+    piezo_angstrom: tuple[float, float] = (0.0, 0.0)
+    piezo_error_angstrom: tuple[float, float] = (0.0, 0.0)
+    readback: StagePosition = StagePosition()
+
+    @property
+    def commanded(self) -> StagePosition:
+        """Where the stage was told to go."""
+        return StagePosition.of(self.drive.array() + np.array([*self.piezo_angstrom, 0, 0, 0]))
+
+    @property
+    def true(self) -> StagePosition:
+        """Where the specimen is: a part of the truth."""
+        piezo = np.add(self.piezo_angstrom, self.piezo_error_angstrom)
+        return StagePosition.of(self.play.array() + self.error.array() + np.array([*piezo, 0, 0, 0]))
+
+
+def destination(state: StageState, way: Mapping[str, float], profile: StageProfile, *, relative: bool = False) -> StagePosition:
+    """Return where a move leads: axes that are not named stay as they were commanded.
+
+    Raises
+    ------
+    SettingsError
+        A name is no axis, or a number is not finite.
+    InstrumentError
+        It is out of reach; the message says by which axis and how far one can go.
+    """
+    unknown = [name for name in way if name not in AXES]
+    if unknown:
+        message = f"{unknown[0]!r} is no axis of the stage. Use {', '.join(AXES)}."
+        raise SettingsError(message)
+    target = asdict(state.commanded)
+    for name, value in way.items():
+        number = checks.number(name, value, unit(name))
+        target[name] = target[name] + number if relative else number
+    for name, value in target.items():
+        reach = getattr(profile.reach, name)
+        if abs(value) > reach:
+            message = f"{name}={value:g} {unit(name)} is out of the stage's reach: it goes from {-reach:g} to {reach:g} {unit(name)}. Stay within."
+            raise InstrumentError(message)
+    return StagePosition(**target)
+
+
+def duration_s(state: StageState, target: StagePosition, profile: StageProfile) -> float:
+    """Return how long a move takes, s: all axes run at once, then everything settles; 0 where nothing has to move."""
+    return _duration(*_split(state, target, profile), state, profile)
+
+
+def _split(state: StageState, target: StagePosition, profile: StageProfile) -> tuple[np.ndarray, np.ndarray]:
+    """Return where drives and piezo go: each lateral axis by the piezo alone where it reaches, else by the drive, with the piezo back at 0."""
+    drive, goal = state.drive.array(), target.array()
+    by_piezo = LATERAL & (np.abs(goal - drive) <= profile.piezo_reach_angstrom) & (profile.piezo_reach_angstrom > 0)
+    return np.where(by_piezo, drive, goal), np.where(by_piezo, goal - drive, 0)[:2]
+
+
+def _duration(drive: np.ndarray, piezo: np.ndarray, state: StageState, profile: StageProfile) -> float:
+    ways = [*np.abs(drive - state.drive.array()), *np.abs(piezo - state.piezo_angstrom)]
+    speeds = [*profile.speed.array(), profile.piezo_speed_angstrom_per_s, profile.piezo_speed_angstrom_per_s]
+    if not any(ways):
+        return 0.0
+    return float(max(way / speed if speed else 0.0 for way, speed in zip(ways, speeds, strict=True)) + profile.settle_s)
+
+
+def move(state: StageState, target: StagePosition, profile: StageProfile, rng: np.random.Generator) -> tuple[StageState, float, StagePosition]:
+    """Move the stage.
+
+    Backlash is a play: the specimen follows its drive at a distance of at most half the backlash, so that it stays behind in the direction from which
+    the drive came (Brokate and Sprekels, Hysteresis and Phase Transitions, section 2.1: the play operator).
+
+    Parameters
+    ----------
+    state : StageState
+        Where it is.
+    target : StagePosition
+        Where it is told to go; see :func:`destination`.
+    profile : StageProfile
+        How good the stage is.
+    rng : numpy.random.Generator
+        Draws the same count of numbers whatever moves.
+
+    Returns
+    -------
+    tuple
+        The new StageState, how long it took (s), and what the encoders read.
+
+    Raises
+    ------
+    InstrumentError
+        The target is out of reach.
+    """
+    destination(state, asdict(target), profile)
+    drive, piezo = _split(state, target, profile)
+    taken = _duration(drive, piezo, state, profile)
+    half = profile.backlash.array() / 2
+    drawn, fine, read = rng.standard_normal((3, 5))
+    error = np.where(drive != state.drive.array(), drawn * profile.repeatability.array(), state.error.array())  # a drive that stops anew errs anew
+    fine = np.where(piezo != state.piezo_angstrom, fine[:2] * profile.piezo_error_angstrom * (piezo != 0), state.piezo_error_angstrom)
+    seen = drive + np.array([*piezo, 0, 0, 0]) + read * profile.readback.array()
+    new = StageState(
+        drive=StagePosition.of(drive),
+        play=StagePosition.of(np.clip(state.play.array(), drive - half, drive + half)),
+        error=StagePosition.of(error),
+        piezo_angstrom=(float(piezo[0]), float(piezo[1])),
+        piezo_error_angstrom=(float(fine[0]), float(fine[1])),
+        readback=StagePosition.of(seen),
+    )
+    return new, taken, new.readback
+
+
+def lateral_step(before: StageState, after: StageState) -> tuple[float, float]:
+    """Return how far a move carried the specimen, (x, y), A: what drift and creep start from."""
+    return after.true.x_angstrom - before.true.x_angstrom, after.true.y_angstrom - before.true.y_angstrom

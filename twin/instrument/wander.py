@@ -1,0 +1,165 @@
+"""Random paths that are pure functions of the time: knots on a fixed grid of the clock, each drawn from a generator keyed by seed, stream and place.
+
+However the time is cut into calls, and in whatever order times are asked for, a path has the same bits. Nothing is kept but what can be drawn again,
+so a snapshot of an instrument needs no random state: the seed and the clock say it all.
+"""
+
+import itertools
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument import checks
+
+LARGEST_TIME_S = 1e7
+"""Latest time of a path, s: some four months."""
+LEVELS = 8
+"""A block of a path has 2**LEVELS steps, filled by halving."""
+CHUNK = 256
+"""Blocks whose ends are drawn together."""
+KEPT_BLOCKS, KEPT_CHUNKS = 32, 4
+
+
+class Wander:
+    r"""Independent Ornstein-Uhlenbeck or Wiener paths, one per stream, that start at 0 at time 0.
+
+    An Ornstein-Uhlenbeck path obeys :math:`dx = -x\,dt/\tau + \sigma\sqrt{2/\tau}\,dW`, a Wiener path (tau infinite) :math:`dx = \sigma\,dW`. At the
+    knots, ``step_s`` apart, the law is exact: the ends of each block by the process's own transition, the knots between by its bridge, halving the
+    block again and again (Gillespie, Phys. Rev. E 54 (1996) 2084, gives the transition). Between knots a path is straight.
+
+    Parameters
+    ----------
+    seed : int
+        Of all streams.
+    streams : sequence of int
+        Key of each path: paths of different keys or seeds are independent, and no path depends on which others are asked for beside it.
+    sigma : sequence of float
+        Of each path: its standard deviation long after the start, or for a Wiener path after 1 s.
+    tau_s : sequence of float
+        Correlation time of each path, s; infinite: a Wiener path.
+    step_s : float
+        Time between knots, s, a power of 2 (so that a knot's place is an exact number).
+
+    Raises
+    ------
+    SettingsError
+        A number is out of range.
+    """
+
+    def __init__(self, *, seed: int, streams: Sequence[int], sigma: Sequence[float], tau_s: Sequence[float], step_s: float = 2.0**-6) -> None:
+        if not len(streams) == len(sigma) == len(tau_s):
+            message = f"{len(streams)} streams with {len(sigma)} sigma and {len(tau_s)} tau_s do not fit. Give one of each for each path."
+            raise SettingsError(message)
+        if math.frexp(checks.number("step_s", step_s, "s", above=0))[0] != 0.5:
+            message = f"step_s={step_s:g} s is no power of 2. Use 2.0**-6 or 1.0."
+            raise SettingsError(message)
+        self._seed = checks.whole("seed", seed, low=0)
+        self._keys = [checks.whole("streams", key, low=0) for key in streams]
+        self._sigma = np.array([checks.number("sigma", value, "", low=0) for value in sigma])
+        self._tau = np.array([math.inf if value == math.inf else checks.number("tau_s", value, "s", above=0) for value in tau_s])
+        self._step = float(step_s)
+        self._bridges = [self._bridge(2**level) for level in reversed(range(LEVELS))]
+        self._starts = [np.zeros(len(self._keys))]  # where each chunk begins
+        self._chunks: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._blocks: OrderedDict[int, np.ndarray] = OrderedDict()
+
+    def at(self, times_s: np.ndarray | float) -> np.ndarray:
+        """Return the paths' values.
+
+        Parameters
+        ----------
+        times_s : array_like
+            Times since the start, s, any shape and order.
+
+        Returns
+        -------
+        ndarray
+            float64, the shape of ``times_s`` and a last axis of one value per stream.
+
+        Raises
+        ------
+        SettingsError
+            A time is negative, not finite or too late.
+        """
+        times = checked_times(times_s)
+        out = np.zeros((times.size, len(self._keys)))
+        if self._sigma.any():
+            place = times.reshape(-1) / self._step
+            knot = np.floor(place).astype(np.int64)
+            fraction = (place - knot)[:, None]
+            blocks = knot >> LEVELS
+            for block in np.unique(blocks) if blocks.size and blocks.min() < blocks.max() else blocks[:1]:
+                here = blocks == block
+                values, first = self._block(int(block)), knot[here] & ((1 << LEVELS) - 1)
+                out[here] = values[first] * (1 - fraction[here]) + values[first + 1] * fraction[here]
+        return out.reshape(*times.shape, len(self._keys))
+
+    def _normals(self, kind: int, index: int, count: int) -> np.ndarray:
+        """Draw standard normal numbers, shape (count, streams), from the generators of one place of each path."""
+        keys = [np.random.SeedSequence(self._seed, spawn_key=(key, kind, index)) for key in self._keys]
+        return np.stack([np.random.Generator(np.random.Philox(key)).standard_normal(count) for key in keys], axis=1)
+
+    def _transition(self, time: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return what is left of a value after a time, and the standard deviation of what is new."""
+        wiener = np.isinf(self._tau)
+        return np.exp(-time / self._tau), self._sigma * np.sqrt(np.where(wiener, time, -np.expm1(-2 * time / self._tau)))
+
+    def _bridge(self, half: int) -> tuple[int, np.ndarray, np.ndarray]:
+        """Return, for a value midway between two known ones that many steps away, the weight of each and the standard deviation of what is new."""
+        time = half * self._step
+        left = np.exp(-time / self._tau)
+        variance = np.where(np.isinf(self._tau), time / 2, -np.expm1(-2 * time / self._tau) / (1 + left**2))
+        return half, left / (1 + left**2), self._sigma * np.sqrt(variance)
+
+    def _chunk(self, chunk: int) -> np.ndarray:
+        """Return the values at the ends of the blocks of a chunk, shape (CHUNK + 1, streams)."""
+        if chunk in self._chunks:
+            self._chunks.move_to_end(chunk)
+            return self._chunks[chunk]
+        left, new = self._transition(self._step * 2**LEVELS)
+        values = np.empty(0)
+        for c in range(min(chunk, len(self._starts) - 1), chunk + 1):
+            steps = self._normals(0, c, CHUNK) * new
+            paths = [itertools.accumulate(steps[:, i].tolist(), lambda x, dx, a=float(left[i]): a * x + dx, initial=float(self._starts[c][i]))
+                     for i in range(len(self._keys))]  # fmt: skip
+            values = np.array([list(path) for path in paths]).T
+            if c + 1 == len(self._starts):
+                self._starts.append(values[-1])
+        self._chunks[chunk] = values
+        if len(self._chunks) > KEPT_CHUNKS:
+            self._chunks.popitem(last=False)
+        return values
+
+    def _block(self, block: int) -> np.ndarray:
+        """Return the values at the knots of a block, its end included, shape (2**LEVELS + 1, streams)."""
+        if block in self._blocks:
+            self._blocks.move_to_end(block)
+            return self._blocks[block]
+        chunk, length = self._chunk(block // CHUNK), 2**LEVELS
+        values = np.empty((length + 1, len(self._keys)))
+        values[0], values[-1] = chunk[block % CHUNK], chunk[block % CHUNK + 1]
+        normals = self._normals(1, block, length)
+        for half, pull, new in self._bridges:
+            middles, ends = slice(half, length, 2 * half), values[:: 2 * half]
+            values[middles] = (ends[:-1] + ends[1:]) * pull + normals[middles] * new
+        self._blocks[block] = values
+        if len(self._blocks) > KEPT_BLOCKS:
+            self._blocks.popitem(last=False)
+        return values
+
+
+def checked_times(times_s: np.ndarray | float) -> np.ndarray:
+    """Return times as float64; raise SettingsError where one is negative, not finite or beyond ``LARGEST_TIME_S``."""
+    try:
+        times = np.asarray(times_s, dtype=np.float64)
+    except (TypeError, ValueError):
+        message = f"times_s={times_s!r} are no numbers of s. Give seconds since the start."
+        raise SettingsError(message) from None
+    wrong = ~((times >= 0) & (times <= LARGEST_TIME_S))
+    if wrong.any():
+        message = f"times_s={times[wrong].flat[0]:g} s is out of range: times run from 0 to {LARGEST_TIME_S:g} s. Start a new run for later ones."
+        raise SettingsError(message)
+    return times
