@@ -79,7 +79,7 @@ def certify(request: Request, *, progress: Callable[[str], None] | None = None) 
     Parameters
     ----------
     request : Request
-        The request; at most 16 points of its scan are computed, its beam is taken as coherent.
+        The request; at most 16 points of its scan are computed, at the exit face, and its beam is taken as coherent.
     progress : callable, optional
         Called with what is being done.
 
@@ -90,7 +90,7 @@ def certify(request: Request, *, progress: Callable[[str], None] | None = None) 
     """
     say = progress or (lambda _: None)
     coherent = replace(request.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0)
-    full = replace(request, beam=coherent, scan=_few(request), engine="multislice")
+    full = replace(request, beam=coherent, scan=_few(request), engine="multislice", depths_angstrom=None)
     plan = make_plan(full)
     names = [d.name for d in plan.detectors]
     error = np.full(_channels(plan)[-1].stop, np.nan)

@@ -60,7 +60,7 @@ def cost(engine: str, request: Request, grid: Grid, slices: int, thickness: floa
     channels, points = sum(d.channels for d in detectors), request.scan.count
     count, area = request.configurations, math.prod(grid.shape)
     scale = math.pi * (1e-3 / request.beam.wavelength_angstrom) ** 2 * math.prod(grid.extent)
-    base = memory.program() + memory.KERNELS + memory.of_specimen(grid, slices, request.oversampling, count) + points * channels * 12
+    base = memory.program() + memory.KERNELS + memory.of_specimen(grid, slices, request.oversampling, count) + points * channels * request.faces * 12
     if engine == "operator":
         seen = scale * sum(d.outer_mrad**2 - d.inner_mrad**2 for d in detectors)
         steps, products = count * sum(beams) * slices * area, count * sum(n**2 for n in beams) * seen
@@ -76,7 +76,7 @@ def cost(engine: str, request: Request, grid: Grid, slices: int, thickness: floa
     needed = (
         memory.of_abtem(grid, channels, shifted)
         if engine == "abtem"
-        else memory.of_probes(grid, beams, channels, shifted, antialias=request.antialias)
+        else memory.of_probes(grid, beams, channels, shifted, request.faces, antialias=request.antialias)
     )
     return Cost(waves=waves, memory_bytes=base + needed, seconds=FIRST_SECONDS + waves * slices * area * SECONDS_PER_POINT)
 

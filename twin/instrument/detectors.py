@@ -13,7 +13,7 @@ from stemtwin.twin.registry import Registry
 
 USUAL_OUTER_MRAD = 200.0
 """Outer angle of a HAADF detector where the grid holds it."""
-TAKEN_NAMES = ("x", "y", "point", "frame", "segment")
+TAKEN_NAMES = ("x", "y", "point", "frame", "segment", "depth")
 """Names of dimensions in results."""
 
 

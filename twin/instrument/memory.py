@@ -50,10 +50,10 @@ def of_operator(grid: Grid, beams: Sequence[int], channels: int, seen: tuple[flo
     return int(kept * (1 if configurations == 1 else 2) + gram)
 
 
-def of_probes(grid: Grid, beams: Sequence[int], channels: int, points: int, *, antialias: bool) -> int:
-    """Return the peak of multislice with single probes, bytes, without the specimen; ``points`` counts shifted ones too."""
+def of_probes(grid: Grid, beams: Sequence[int], channels: int, points: int, faces: int, *, antialias: bool) -> int:
+    """Return the peak of multislice with single probes, bytes, without the specimen; ``points`` counts shifted ones too, ``faces`` depths."""
     most, batch = max(beams), min(points, probes.BATCH)
-    return most * (64 * batch + (40 * most if antialias else 0)) + math.prod(grid.shape) * (8 * channels + 60) + points * (channels * 24 + 32)
+    return most * (64 * batch + (40 * most if antialias else 0)) + math.prod(grid.shape) * (8 * channels + 60) + points * (faces * channels * 24 + 32)
 
 
 def seen_pixels(detectors: Sequence[Detector], grid: Grid, wavelength: float) -> tuple[float, float]:

@@ -272,6 +272,10 @@ def _engine(
     if request.engine == "abtem" and any(request.tilt_mrad):
         message = f"engine='abtem' is not given tilted specimens, and tilt_mrad is {request.tilt_mrad}. Set it to (0, 0), or take another engine."
         raise SettingsError(message)
+    if request.depths_angstrom is not None:
+        chosen = costs.cost("multislice", request, grid, slices, thickness, detectors, beams)
+        memory.check(chosen.memory_bytes)
+        return "multislice", f"signals at {request.faces} depths come from one pass of it", chosen
     if request.engine != "auto":
         chosen = costs.cost(request.engine, request, grid, slices, thickness, detectors, beams)
         memory.check(chosen.memory_bytes)

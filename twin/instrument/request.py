@@ -1,7 +1,8 @@
 """A simulation as one frozen value: what to image, with which beam, where, on which detectors, and how exactly."""
 
+import itertools
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, Self, get_args
@@ -65,7 +66,10 @@ class Request:
     interpolation : int
         f of PRISM; 1 is exact.
     tilt_mrad : tuple of float
-        Tilt of the specimen (ty, tx), mrad: an atom at depth z appears at x + z tan tx. A tilt of the beam is the opposite tilt of the specimen.
+        Tilt of the specimen (ty, tx), mrad: an atom at depth z appears at x + z tan tx. For the beam's tilt see ``Beam``.
+    depths_angstrom : tuple of float, optional
+        Signals at several depths from one pass, A, increasing, from 0 to the sample's thickness: what the detectors would see if the sample ended
+        there, behind all planes at or above that depth (at 0 behind atoms on the entrance face). By multislice only. Without it: at the exit face.
 
     Raises
     ------
@@ -89,6 +93,7 @@ class Request:
     tolerance: float = 0.01
     interpolation: int = 2
     tilt_mrad: tuple[float, float] = (0.0, 0.0)
+    depths_angstrom: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -119,6 +124,14 @@ class Request:
         if max(map(abs, self.tilt_mrad)) > LARGEST_TILT_MRAD:
             message = f"tilt_mrad={self.tilt_mrad} is beyond {LARGEST_TILT_MRAD:g} mrad, where slices are no good cut. Turn the zone axis instead."
             raise SettingsError(message)
+        if self.depths_angstrom is not None:
+            object.__setattr__(self, "depths_angstrom", _checked_depths(self.depths_angstrom, self.sample.thickness_angstrom))
+            if self.engine not in ("auto", "multislice"):
+                message = (
+                    f"engine={self.engine!r} gives signals at the exit face only, and depths_angstrom asks for {self.faces} depths. "
+                    "Use engine='multislice', or one request for each thickness."
+                )
+                raise SettingsError(message)
         _check_phonons(self)
 
     @property
@@ -127,6 +140,11 @@ class Request:
         if self.phonons == "auto":
             return AUTO_PHONONS if is_thermal(self.sample) else 1
         return self.phonons if isinstance(self.phonons, int) else 1
+
+    @property
+    def faces(self) -> int:
+        """Number of depths at which there are signals: 1 without a depth series."""
+        return 1 if self.depths_angstrom is None else len(self.depths_angstrom)
 
     @property
     def thermal_motion(self) -> str:
@@ -200,6 +218,19 @@ def _check_types(request: Request) -> None:
         if not isinstance(getattr(request, name), kinds):
             message = f"{name}={getattr(request, name)!r} is no {' or '.join(k.__name__ for k in kinds)}. {repair}."
             raise SettingsError(message)
+
+
+def _checked_depths(depths: object, thickness: float) -> tuple[float, ...]:
+    if isinstance(depths, (str, bytes)) or not isinstance(depths, Iterable):
+        message = f"depths_angstrom={depths!r} is no list of depths. Give numbers of A, for example (20, 40, 60)."
+        raise SettingsError(message)
+    out = tuple(
+        checks.number(f"depths_angstrom[{i}]", value, "A", low=0, high=thickness, repair="The sample ends there.") for i, value in enumerate(depths)
+    )
+    if not out or any(b <= a for a, b in itertools.pairwise(out)):
+        message = f"depths_angstrom={out} are not increasing depths. Give each depth once, the smallest first."
+        raise SettingsError(message)
+    return out
 
 
 def _check_phonons(request: Request) -> None:

@@ -16,17 +16,21 @@ LENGTH = {"units": "angstrom"}
 
 
 def to_dataset(request: Request, plan: Plan, values: np.ndarray, error: np.ndarray, exactness: str) -> xr.Dataset:
-    """Return signals of all channels, shape (channels, ...) like the scan, with their relative standard errors, (channels,), as a Dataset."""
+    """Return what ``simulate.expected`` found as a Dataset: signals with their relative standard errors, of a depth series the largest."""
     signal = {"units": "1", "long_name": "fraction of the incident beam"}
+    values = values.astype(np.float32)
+    if request.depths_angstrom is not None:
+        values, error = values.reshape(request.faces, -1, *values.shape[1:]), error.reshape(request.faces, -1).max(axis=0)
     return xr.Dataset(
-        variables(request, plan, values.astype(np.float32), error, signal), coordinates(request.scan), describe(request, plan, exactness)
+        variables(request, plan, values, error, signal), {**depth(request), **coordinates(request.scan)}, describe(request, plan, exactness)
     )
 
 
 def variables(request: Request, plan: Plan, values: np.ndarray, error: np.ndarray, attrs: dict[str, Any]) -> dict[str, Any]:
-    """Return a variable per detector of values, shape (channels, ...) or (frames, channels, ...) where they have one dimension more than the scan."""
-    frame = ("frame",) if values.ndim > 1 + len(request.scan.shape) else ()
-    values = values if frame else values[None]
+    """Return a variable per detector of values, shape (channels, ...) like the scan, or with frames or depths before the channels."""
+    many = "depth" if request.depths_angstrom is not None else "frame"
+    first = (many,) if values.ndim > 1 + len(request.scan.shape) else ()
+    values = values if first else values[None]
     out, channel = {}, 0
     for detector in plan.detectors:
         part = values[:, channel : channel + detector.channels]
@@ -36,7 +40,7 @@ def variables(request: Request, plan: Plan, values: np.ndarray, error: np.ndarra
             here["relative_standard_error"] = float(worst)
         segment = ("segment",) if detector.channels > 1 else ()
         part = part if segment else part[:, 0]
-        out[detector.name] = ((*frame, *segment, *dimensions(request.scan)), part if frame else part[0], here)
+        out[detector.name] = ((*first, *segment, *dimensions(request.scan)), part if first else part[0], here)
         channel += detector.channels
     return out
 
@@ -56,6 +60,13 @@ def coordinates(scan: Scan) -> dict[str, Any]:
     return own | ({"visited": (scan.dims, scan.visited)} if isinstance(scan, SparseScan) else {})
 
 
+def depth(request: Request) -> dict[str, Any]:
+    """Return the coordinate (A) of a depth series; nothing without one."""
+    if request.depths_angstrom is None:
+        return {}
+    return {"depth": ("depth", np.array(request.depths_angstrom), LENGTH)}
+
+
 def describe(request: Request, plan: Plan, exactness: str) -> dict[str, Any]:
     """Return the attributes of a result: strings and numbers only."""
     settings = {
@@ -67,6 +78,7 @@ def describe(request: Request, plan: Plan, exactness: str) -> dict[str, Any]:
         "planes_angstrom": [round(float(z), 6) for z in plan.slices.planes],
         "blocks": plan.blocks,
         "tilt_mrad": request.tilt_mrad,
+        **({} if request.depths_angstrom is None else {"depths_angstrom": request.depths_angstrom}),
     }
     return {
         "title": "simulated STEM signals",

@@ -73,7 +73,7 @@ def simulate(
     Returns
     -------
     xarray.Dataset
-        One variable per detector, float32, dims (y, x) or (point,), with a dimension segment where it has segments.
+        One variable per detector, float32, dims (y, x) or (point,), with a dimension segment where it has segments; a depth series begins with depth.
 
     Raises
     ------
@@ -103,7 +103,10 @@ def _request(sample: Any, beam: Beam | None, scan: Scan | None, settings: dict[s
 
 
 def expected(request: Request, plan: Plan, *, progress: Progress | None = None) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return signals of all channels, shape (channels, ...) like the scan, their relative standard error per channel, and how exact the engine is."""
+    """Return signals, their relative standard errors, and how exact the engine is.
+
+    Signals have the shape (channels, ...) like the scan, errors (channels,); of a depth series, all channels of one depth follow those of another.
+    """
     if plan.engine == "operator":
         operator = operators.operator_for(request, plan, progress=progress)
         return operator_signals(operator, request), operator.standard_error, "the same as multislice but for rounding (1e-5)"
@@ -128,9 +131,18 @@ def _by_multislice(request: Request, plan: Plan, progress: Progress | None) -> l
 
     def signals(stack: SliceStack) -> np.ndarray:
         def coherent(at: np.ndarray, aberrations: Aberrations) -> np.ndarray:
-            return probes.probe_signals(
-                stack, at, aberrations, request.beam.semiangle_rad, weights, blocks=plan.blocks, antialias=request.antialias, progress=progress
+            found = probes.probe_signals(
+                stack,
+                at,
+                aberrations,
+                request.beam.semiangle_rad,
+                weights,
+                blocks=plan.blocks,
+                antialias=request.antialias,
+                depths=request.depths_angstrom,
+                progress=progress,
             )
+            return found.reshape(-1, found.shape[-1])
 
         return quadrature.averaged(request, coherent)
 
@@ -164,7 +176,7 @@ def exit_wave(
     phonons: int | str = "static",
     **settings: Any,
 ) -> xr.Dataset:
-    """Return the wave at the exit face.
+    """Return the wave at the exit face, or at several depths.
 
     Parameters
     ----------
@@ -177,13 +189,14 @@ def exit_wave(
     phonons : int or str
         ``"static"`` (default), ``"damped"``, or a number of frozen-phonon configurations.
     **settings
-        seed, grid, sampling_angstrom (by default 0.05 A), slice_thickness_angstrom, parametrization, antialias, oversampling as in ``Request``.
+        seed, grid, sampling_angstrom (by default 0.05 A), slice_thickness_angstrom, parametrization, antialias, oversampling, tilt_mrad,
+        depths_angstrom as in ``Request``.
 
     Returns
     -------
     xarray.Dataset
-        ``wave_real`` and ``wave_imag``, float32, dims (configuration, y, x). A plane wave has amplitude 1; abs(wave)^2 of a probe, integrated over
-        the cell, is the part of the beam inside it.
+        ``wave_real`` and ``wave_imag``, float32, dims (configuration, y, x), of a depth series (configuration, depth, y, x). A plane wave has
+        amplitude 1; abs(wave)^2 of a probe, integrated over the cell, is the part of the beam inside it.
 
     Raises
     ------
@@ -214,12 +227,13 @@ def exit_wave(
             "Use a larger cell (size_angstrom) or smaller aberrations."
         )
         raise SamplingError(message)
-    waves = np.array([_one_wave(stack, beam, position, antialias=request.antialias) for stack in specimen.stacks(request, plan)])
+    waves = np.array([_waves(stack, request, beam, position) for stack in specimen.stacks(request, plan)])
     return _wave_dataset(request, plan, beam, waves)
 
 
-def _one_wave(stack: SliceStack, beam: Beam | PlaneWave, position: tuple[float, float], *, antialias: bool) -> np.ndarray:
-    grid = stack.grid
+def _waves(stack: SliceStack, request: Request, beam: Beam | PlaneWave, position: tuple[float, float]) -> np.ndarray:
+    """Return waves, complex64, shape (ny, nx), or (depths, ny, nx)."""
+    grid, antialias = stack.grid, request.antialias
     if isinstance(beam, PlaneWave):
         beams, coefficients, scale = np.array([0]), np.ones((1, 1), np.complex64), 1.0
     else:
@@ -229,9 +243,11 @@ def _one_wave(stack: SliceStack, beam: Beam | PlaneWave, position: tuple[float, 
         coefficients = (a * np.exp(-2j * np.pi * (kx * position[0] + ky * position[1])))[None].astype(np.complex64)
         scale = 1 / np.sqrt(grid.extent[0] * grid.extent[1])
     inside = np.flatnonzero(grid.band)
-    full = np.zeros(grid.shape, np.complex64)
-    full.flat[inside] = exit_coefficients(stack, beams, coefficients, inside)[0]
-    return (np.fft.ifft2(full) * full.size * scale).astype(np.complex64)
+    found = exit_coefficients(stack, beams, coefficients, inside, depths=request.depths_angstrom)[..., 0, :]
+    points = grid.shape[0] * grid.shape[1]
+    full = np.zeros((*found.shape[:-1], points), np.complex64)
+    full[..., inside] = found
+    return (np.fft.ifft2(full.reshape(*found.shape[:-1], *grid.shape)) * points * scale).astype(np.complex64)
 
 
 def _wave_dataset(request: Request, plan: Plan, beam: Beam | PlaneWave, waves: np.ndarray) -> xr.Dataset:
@@ -245,9 +261,10 @@ def _wave_dataset(request: Request, plan: Plan, beam: Beam | PlaneWave, waves: n
         settings["scan"] = plain.scan_to_dict(request.scan)
     attrs |= {"title": "exit wave", "stemtwin_settings": json.dumps(settings)}
     (dy, dx), (ny, nx) = plan.grid.sampling, plan.grid.shape
-    dims, here = ("configuration", "y", "x"), {"units": "1" if isinstance(beam, PlaneWave) else "1/angstrom"}
+    depth = results.depth(request)
+    dims, here = ("configuration", *depth, "y", "x"), {"units": "1" if isinstance(beam, PlaneWave) else "1/angstrom"}
     return xr.Dataset(
         {"wave_real": (dims, np.real(waves), here), "wave_imag": (dims, np.imag(waves), here)},
-        {"y": ("y", dy * np.arange(ny), results.LENGTH), "x": ("x", dx * np.arange(nx), results.LENGTH)},
+        {**depth, "y": ("y", dy * np.arange(ny), results.LENGTH), "x": ("x", dx * np.arange(nx), results.LENGTH)},
         attrs,
     )

@@ -87,6 +87,22 @@ def test_depths():
     assert np.array_equal(series[0], collect(stack, beams, coefficients, weights, offset=(0.2, 0.1)))
 
 
+def test_waves_at_depths():
+    """Waves at a depth are the twin's behind the planes above it, propagated to it, in any order, repeated, and before the first plane."""
+    rng = np.random.default_rng(8)
+    shape, offset = (24, 30), (0.2, 0.1)
+    stack = make_stack(rng, shape, [0.5, 1.5, 3.0, 4.0], thickness=5.0, tilt=(0.05, -0.1))
+    beams, coefficients = make_waves(rng, shape, 18, 12)
+    select = np.arange(24 * 30)
+    depths, behind = (4.7, 0.2, 1.5, 3.9, 1.6, 0.0), ((4, 4.0), (0, 0.0), (2, 1.5), (3, 3.0), (2, 1.5), (0, 0.0))
+    series = exit_coefficients(stack, beams, coefficients, select, depths=iter(depths), offset=offset)
+    for waves, depth, (planes, last) in zip(series, depths, behind, strict=True):
+        expected = reference.multislice(stack, beams, coefficients, offset, planes) * reference.propagator(stack, depth - last, offset)
+        assert close(waves, expected.reshape(18, -1))
+    at_the_end = exit_coefficients(stack, beams, coefficients, select, depths=(5.0,), offset=offset)[0]
+    assert close(at_the_end, exit_coefficients(stack, beams, coefficients, select, offset=offset))
+
+
 @pytest.mark.parametrize("shape", [(128, 96), (60, 100)])
 def test_vacuum_conserves_the_norm(shape):
     """In vacuum the wave inside the band keeps its norm over 200 planes, to 5e-7 per plane (float32 FFTs of any library drift as much)."""

@@ -89,9 +89,10 @@ def exit_coefficients(
     select: np.ndarray,
     *,
     offset: tuple[float, float] = (0.0, 0.0),
+    depths: Iterable[float] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
-    """Return Fourier coefficients of the waves at the exit face.
+    """Return Fourier coefficients of the waves at the exit face, or at several depths.
 
     Parameters
     ----------
@@ -105,40 +106,49 @@ def exit_coefficients(
         Flat indices of the exit coefficients to return, int64, shape (Q,).
     offset : tuple of float
         (jy, jx), in units of the reciprocal pixel, |j| < 1: added to every k (a Bloch factor: propagators and band limit use k + offset).
+    depths : iterable of float, optional
+        Depths z, A, 0 <= z <= thickness: the waves there, behind all planes at or above z.
     progress : callable, optional
         Called with the number of waves finished so far, from any thread.
 
     Returns
     -------
     ndarray
-        Exit coefficients, normalised as the incident ones (in vacuum: times the propagator), zero beyond the band limit, complex64, shape (P, Q).
+        Exit coefficients, normalised as the incident ones (in vacuum: times the propagator), zero beyond the band limit, complex64, shape (P, Q), or
+        (len(depths), P, Q) with ``depths``.
 
     Raises
     ------
     SettingsError
-        Shapes, indices or offset do not fit the grid.
+        Shapes, indices, offset or depths do not fit the stack.
     """
     setup = _Setup(stack, offset)
     select = _indices("select", select, stack.grid)
     incident = _incident(setup, beams, coefficients)
-    result = np.zeros((len(coefficients), select.size), np.complex64)
+    faces = [stack.thickness] if depths is None else list(depths)
+    stops = _stops(stack, faces)
+    numbers, series = np.unique(stops[stops > 0], return_inverse=True)
+    result = np.zeros((len(numbers), len(coefficients), select.size), np.complex64)
     inside = np.flatnonzero(setup.inside.flat[select])
     columns, starts, order = setup.columns_of(select[inside])
     picked = inside[order]
     places = setup.place_y[select[picked] // stack.grid.shape[1]]
-    factors = (setup.propagator(select[picked], stack.thickness - stack.planes[-1]) / np.prod(stack.grid.shape)).astype(np.complex64)
+    beyond = [stack.thickness - stack.planes[-1]] if depths is None else [0.0] * len(numbers)
+    factors = [(setup.propagator(select[picked], distance) / np.prod(stack.grid.shape)).astype(np.complex64) for distance in beyond]
 
     longest = int(np.diff(starts).max(initial=0))
 
-    def record(buffers: _Buffers, _stop: int, waves: slice) -> None:
+    def record(buffers: _Buffers, number: int, waves: slice) -> None:
         scratch = aligned(longest * POINT)
         passes.pick_coefficients(
-            buffers.wave, columns, starts, places, factors, picked, result, waves.start, waves.stop - waves.start,
+            buffers.wave, columns, starts, places, factors[number], picked, result[number], waves.start, waves.stop - waves.start,
             scratch, buffers.line, setup.plan_y, setup.places_y,
         )  # fmt: skip
 
-    _run(setup, incident, (len(stack.planes),), record, progress)
-    return result
+    _run(setup, incident, tuple(numbers.tolist()), record, progress)
+    if depths is None:
+        return result[0]
+    return _at_depths(setup, incident, select, inside, np.array(faces), stops, result[series])
 
 
 def collect(
@@ -196,6 +206,21 @@ def collect(
     intensity = np.abs(incident.values.astype(np.complex128)) ** 2
     result[stops == 0] = weights.reshape(len(weights), -1)[:, incident.beams] @ intensity.T
     return result
+
+
+def _at_depths(
+    setup: "_Setup", incident: "_Incident", select: np.ndarray, inside: np.ndarray, depths: np.ndarray, stops: np.ndarray, behind: np.ndarray
+) -> np.ndarray:
+    """Bring waves from behind planes, ``behind`` (those of stops > 0, P, Q), and the incident ones to their depths; return (len(depths), P, Q)."""
+    out = np.zeros((len(depths), len(incident.values), select.size), np.complex64)
+    out[stops > 0] = behind
+    start = np.zeros((len(incident.values), setup.inside.size), np.complex64)
+    start[:, incident.beams] = incident.values
+    out[stops == 0] = start[:, select]
+    planes = setup.stack.planes
+    for wave, depth, stop in zip(out, depths, stops, strict=True):
+        wave[:, inside] *= setup.propagator(select[inside], depth - (planes[stop - 1] if stop else 0.0)).astype(np.complex64)
+    return out
 
 
 def working_memory(grid: Grid) -> int:

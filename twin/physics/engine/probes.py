@@ -1,6 +1,6 @@
 """Signals of single probes by multislice: the reference that the imaging operator is compared with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -23,6 +23,7 @@ def probe_signals(
     *,
     blocks: tuple[int, int] = (1, 1),
     antialias: bool = True,
+    depths: Sequence[float] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
     """Return what detectors collect of coherent probes.
@@ -44,13 +45,15 @@ def probe_signals(
     antialias : bool
         Covered fractions at the aperture's edge. The probe's tails beyond the window then see the specimen's mean, for which every plane wave of the
         aperture goes through the specimen once.
+    depths : sequence of float, optional
+        Depths z, A: the signals of the specimen's part above each, all from one pass.
     progress : callable, optional
         Called with the number of waves done.
 
     Returns
     -------
     ndarray
-        Fractions of the incident beam, float64, shape (channels, P).
+        Fractions of the incident beam, float64, shape (channels, P), or (len(depths), channels, P) with ``depths``.
     """
     grid = stack.grid
     pixel = imaging.block_pixel(grid.extent, blocks)
@@ -64,13 +67,13 @@ def probe_signals(
         by, bx = ky[beams // grid.shape[1]], kx[beams % grid.shape[1]]
         a = _amplitudes(by, bx, pixel, stack.wavelength, semiangle, aberrations, antialias=antialias)
         if antialias:
-            tails = tails + collect(stack, beams, np.diag(np.abs(a)).astype(np.complex64), detector, offset=offset).sum(axis=1)
+            tails = tails + collect(stack, beams, np.diag(np.abs(a)).astype(np.complex64), detector, offset=offset, depths=depths).sum(axis=-1)
             if progress is not None:
                 progress(beams.size)
         norm += float((np.abs(a) ** 2).sum())
-        signal = signal + _collected(stack, beams, a, (by, bx), positions, detector, offset, progress)
+        signal = signal + _collected(stack, beams, a, (by, bx), positions, detector, offset, depths, progress)
     if antialias:
-        return signal + ((1 - norm) * tails / norm)[:, None]
+        return signal + ((1 - norm) * tails / norm)[..., None]
     return signal / norm
 
 
@@ -86,7 +89,7 @@ def window_signals(
     by, bx = grid.ky[beams // grid.shape[1]], grid.kx[beams % grid.shape[1]]
     a = _amplitudes(by, bx, grid.reciprocal_sampling, stack.wavelength, semiangle, aberrations, antialias=antialias)
     detector = weights(grid.ky[:, None], grid.kx, grid.reciprocal_sampling)
-    return _collected(stack, beams, a, (by, bx), positions, detector, (0.0, 0.0), None), float((np.abs(a) ** 2).sum())
+    return _collected(stack, beams, a, (by, bx), positions, detector, (0.0, 0.0), None, None), float((np.abs(a) ** 2).sum())
 
 
 def _amplitudes(
@@ -106,6 +109,7 @@ def _collected(
     positions: np.ndarray,
     detector: np.ndarray,
     offset: tuple[float, float],
+    depths: Sequence[float] | None,
     progress: Callable[[int], None] | None,
 ) -> np.ndarray:
     """Send probes of amplitudes ``a`` at all positions through the specimen, some at a time."""
@@ -113,7 +117,7 @@ def _collected(
     for start in range(0, len(positions), BATCH):
         at = positions[start : start + BATCH]
         phase = -2 * np.pi * (np.outer(at[:, 0], k[1]) + np.outer(at[:, 1], k[0]))
-        parts.append(collect(stack, beams, (a * np.exp(1j * phase)).astype(np.complex64), detector, offset=offset))
+        parts.append(collect(stack, beams, (a * np.exp(1j * phase)).astype(np.complex64), detector, offset=offset, depths=depths))
         if progress is not None:
             progress(len(at))
-    return np.concatenate(parts, axis=1)
+    return np.concatenate(parts, axis=-1)
