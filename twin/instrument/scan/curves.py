@@ -16,7 +16,6 @@ MOTIONS = ("linear-speed", "angular-speed")
 """How the beam moves along a spiral."""
 
 
-@SCANS.register("spiral")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpiralScan(PointScan):
     """An Archimedean spiral from the centre outwards, from +x to +y: its turns are equally far apart.
@@ -92,7 +91,7 @@ class SpiralScan(PointScan):
         share = (np.arange(self.shape[0]) + 0.5) / self.shape[0]
         if self.motion == "angular-speed":
             return last * share
-        length = share * _length(np.float64(last))
+        length = share * _length(np.array(last))
         angle = np.minimum(length, np.sqrt(2 * length))  # the length is at least theta, and at least theta^2 / 2: Newton comes down from above
         for _ in range(6):
             angle = angle - (_length(angle) - length) / np.sqrt(1 + angle**2)
@@ -104,7 +103,6 @@ def _length(angle: np.ndarray) -> np.ndarray:
     return (angle * np.sqrt(1 + angle**2) + np.arcsinh(angle)) / 2
 
 
-@SCANS.register("lissajous")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LissajousScan(PointScan):
     """A Lissajous figure: both axes swing as sines.
@@ -182,3 +180,7 @@ def _count(given: object) -> tuple[int]:
 def _firsts(number: np.ndarray) -> np.ndarray:
     """Return where a sequence of numbers changes, its beginning included."""
     return np.flatnonzero(np.diff(number, prepend=-1))
+
+
+SCANS.add("spiral", SpiralScan)
+SCANS.add("lissajous", LissajousScan)

@@ -46,7 +46,6 @@ class PointScan:
         return np.zeros(1, int)
 
 
-@SCANS.register("path")
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PathScan(PointScan):
     """Any list of points.
@@ -96,3 +95,6 @@ class PathScan(PointScan):
     def positions(self) -> np.ndarray:
         """Return the specimen coordinates (x, y) of every point, A, shape (n, 2)."""
         return self.positions_angstrom
+
+
+SCANS.add("path", PathScan)

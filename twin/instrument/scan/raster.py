@@ -11,7 +11,6 @@ from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.scan.kinds import SCANS
 
 
-@SCANS.register("raster")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RasterScan:
     """A rectangular raster, fast axis along x, each line from left to right.
@@ -137,7 +136,6 @@ class RasterScan:
         return replace(self, shape=size, field_of_view_angstrom=(dy * size[0], dx * size[1]), origin_angstrom=origin)
 
 
-@SCANS.register("serpentine")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SerpentineScan(RasterScan):
     """A raster whose odd lines run back from right to left: no flyback. See :class:`RasterScan` for its numbers.
@@ -166,3 +164,7 @@ class SerpentineScan(RasterScan):
         out = rows.copy()
         out[1::2] = rows[1::2, ::-1]
         return out
+
+
+SCANS.add("raster", RasterScan)
+SCANS.add("serpentine", SerpentineScan)

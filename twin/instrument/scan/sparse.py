@@ -15,7 +15,6 @@ from stemtwin.twin.instrument.scan.raster import RasterScan
 PATTERNS = ("random", "line-hop")
 
 
-@SCANS.register("sparse")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SparseScan(RasterScan):
     """A part of the points of a raster. See :class:`RasterScan` for its other numbers.
@@ -102,8 +101,10 @@ class SparseScan(RasterScan):
 
     def _cut(self, start: tuple[int, int], size: tuple[int, int]) -> Self:
         (y, x), (ny, nx) = start, size
-        whole = RasterScan._cut(replace(self, mask=None, pattern="random", fraction=1.0), start, size)
-        return replace(whole, fraction=None, mask=self.visited[y : y + ny, x : x + nx])
+        straight = {"shape": self.shape, "field_of_view_angstrom": self.field_of_view_angstrom, "origin_angstrom": self.origin_angstrom}
+        part = RasterScan(**straight, rotation_rad=self.rotation_rad).region(start, size)
+        field = {"shape": size, "field_of_view_angstrom": part.field_of_view_angstrom, "origin_angstrom": part.origin_angstrom}
+        return replace(self, **field, fraction=None, pattern="mask", mask=self.visited[y : y + ny, x : x + nx])
 
     def _visits(self) -> tuple[np.ndarray, np.ndarray]:
         return _visits(self.shape, self.pattern, self.fraction, self.seed, self.mask)
@@ -136,7 +137,7 @@ def _visits(shape: tuple[int, int], pattern: str, fraction: float | None, seed: 
     rng = np.random.Generator(np.random.Philox(seed))
     if pattern == "line-hop":
         height = min(ny, max(1, round(1 / (fraction or 1))))
-        tops = np.arange(0, ny, height)
+        tops = range(0, ny, height)
         rows = [top + _walk(min(height, ny - top), nx, rng) for top in tops]
         order = (np.stack(rows) * nx + np.arange(nx)).ravel()
         starts = nx * np.arange(len(tops))
@@ -158,3 +159,6 @@ def _walk(height: int, steps: int, rng: np.random.Generator) -> np.ndarray:
         at = min(max(at + int(hop), 0), height - 1)
         out[i] = at
     return out
+
+
+SCANS.add("sparse", SparseScan)
