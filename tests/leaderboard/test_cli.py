@@ -188,3 +188,34 @@ def test_every_command_has_a_line():
     for name, (_, _, line) in COMMANDS.items():
         assert f"{name} " in text
         assert line in text
+
+
+def test_damage():
+    """Cross-sections with thresholds and sources, as a table and as JSON; unknown elements and sites are one sentence."""
+    out = call("damage", "C", "--site", "graphene-si", "--energy", "60", "--energy", "80")
+    assert "14.80 eV" in out
+    assert "Susi" in out
+    (entry,) = json.loads(call("damage", "C", "--site", "graphene-si", "--energy", "80", "--json"))
+    (row,) = entry["cross_sections_barn"]
+    assert row["energy_ev"] == 80e3
+    assert row["total"] == pytest.approx(6.0, rel=0.02)
+    assert len(json.loads(call("damage", "--json"))) > 40
+    assert "graphene-vacancy" in call("damage")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("C", "--site", "graphen"), "Did you mean 'graphene'?"),
+        (("Xx",), "There is no element 'Xx'"),
+        (("He",), "No displacement threshold of He"),
+        (("C", "--energy", "60000"), "Did you pass eV?"),
+        (("--site", "bulk"), "Name the element"),
+    ],
+)
+def test_damage_refuses(words, said, capsys):
+    """Wrong input of `stemtwin damage` ends with code 1 and one sentence."""
+    assert main(["damage", *words]) == 1
+    told = capsys.readouterr().err
+    assert said in told
+    assert told.count("\n") == 1

@@ -1,4 +1,4 @@
-"""Thermal motion: independent Gaussian displacements of each atom (Einstein), Debye's mean square displacement."""
+"""Thermal motion: independent Gaussian displacements of each atom (Einstein), Debye's mean square displacement and velocity."""
 
 import math
 
@@ -9,6 +9,8 @@ BOLTZMANN = 8.617333262e-5
 """eV/K."""
 HBAR2_PER_U = 41.8015929e-4
 """hbar^2 / u, eV A^2."""
+EV_PER_U = 9.648533212e27
+"""1 eV / u, (A/s)^2."""
 
 
 def displacements(sigma: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -55,3 +57,26 @@ def debye_sigma(mass: float, debye_temperature: float, temperature: float) -> fl
         top = min(debye_temperature / temperature, 100.0)  # beyond, the integrand is below 1e-41
         integral = (temperature / debye_temperature) ** 2 * quad(lambda x: x / math.expm1(x) if x else 1.0, 0, top)[0]
     return math.sqrt(3 * HBAR2_PER_U / (mass * BOLTZMANN * debye_temperature) * (0.25 + integral))
+
+
+def debye_velocity2(mass: float, debye_temperature: float, temperature: float) -> float:
+    """Return the mean square velocity along one axis of Debye's model.
+
+    Parameters
+    ----------
+    mass : float
+        Atomic mass, u.
+    debye_temperature, temperature : float
+        K.
+
+    Returns
+    -------
+    float
+        (k theta / M) [3/8 + 3 (T/theta)^4 int_0^(theta/T) x^3 / (e^x - 1) dx], (A/s)^2 (1 m^2/s^2 = 1e20 of them): half the mean energy of the
+        oscillators is kinetic (Kittel, Introduction to Solid State Physics, chapter 5, with the energy of the zero point).
+    """
+    integral = 0.0
+    if temperature > 0:
+        top = min(debye_temperature / temperature, 100.0)  # beyond, the integrand is below 1e-37
+        integral = (temperature / debye_temperature) ** 4 * quad(lambda x: x**3 / math.expm1(x) if x else 0.0, 0, top)[0]
+    return BOLTZMANN * debye_temperature / mass * EV_PER_U * (0.375 + 3 * integral)

@@ -1,0 +1,15 @@
+"""What the beam does to the specimen: how often atoms are displaced, and what becomes of them.
+
+Cross-sections are in A^2 (1 barn = 1e-8 A^2), current densities in electrons / (A^2 s), doses in electrons / A^2.
+
+======================= ===================================================================================
+File                    What is in it
+======================= ===================================================================================
+``isotopes.py``         natural isotopes
+``limits.py``           ranges in which the models hold
+``mott.py``             Mott's series for heavy nuclei
+``knockon.py``          knock-on cross-sections with thermal motion
+``electronic.py``       radiolysis and excited states
+``sites.py``            thresholds by element and site with their sources, tables of cross-sections
+======================= ===================================================================================
+"""
