@@ -5,6 +5,7 @@ File               What is in it
 ================== ==============================================================================
 ``settings.py``    Beam, PlaneWave, PotentialSlices
 ``scan/``          scan paths as pure geometry
+``timing.py``      when the beam is where; ``distortion.py``: where it truly is
 ``detectors.py``   detectors by name, and their angles
 ``request.py``     a simulation as one frozen value; ``plain.py``: all of it as plain values
 ``plan.py``        engine, grid, slices, blocks; ``costs.py``, ``memory.py``: what each engine needs

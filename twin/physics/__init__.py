@@ -27,6 +27,7 @@ File                     What is in it
 ``phonons.py``           thermal displacements
 ``collection.py``        what detectors weigh: annuli and segments
 ``noise.py``             counting electrons
+``filters.py``           things that follow with a lag
 ``engine/``              multislice, scattering matrix, dense and local imaging operators, their cache (a table in its own text)
 ======================== ==================================================================================
 """

@@ -1,0 +1,124 @@
+"""When the beam is where: the clock of a scan."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stemtwin.twin.instrument import checks
+from stemtwin.twin.instrument.scan import Scan
+
+LONGEST_S = 1e7
+"""Longest dwell time or pause, s."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ScanTiming:
+    """When the beam visits the points of a scan, in visiting order.
+
+    Parameters
+    ----------
+    start_s : float
+        The clock when the scan was asked for, s.
+    dwell_s : float
+        Time at each point, s.
+    arrival_s : ndarray
+        The clock when the beam arrives at each visit, s, shape (n,).
+    starts : ndarray
+        Which visits begin a line, shape (lines,).
+    pause_s : ndarray
+        How long the beam waits before each line, at its first point, shape (lines,), s. Between lines that is flyback, settling and the mains.
+    tail_s : float
+        What the scan takes after its last point (the last flyback), s.
+    """
+
+    start_s: float
+    dwell_s: float
+    arrival_s: np.ndarray
+    starts: np.ndarray
+    pause_s: np.ndarray
+    tail_s: float
+
+    @property
+    def count(self) -> int:
+        """Number of visits."""
+        return len(self.arrival_s)
+
+    @property
+    def duration_s(self) -> float:
+        """Time from the command to the end of the scan, s."""
+        return self.count * self.dwell_s + float(self.pause_s.sum()) + self.tail_s
+
+    @property
+    def middle_s(self) -> np.ndarray:
+        """The clock in the middle of each visit, s, shape (n,)."""
+        return self.arrival_s + self.dwell_s / 2
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of visits of each line, shape (lines,)."""
+        return np.diff(self.starts, append=self.count)
+
+
+def scan_timing(
+    scan: Scan, *, dwell_time_us: float, flyback_us: float = 0.0, settle_us: float = 0.0, start_s: float = 0.0, synchronise_hz: float = 0.0
+) -> ScanTiming:
+    """Return when the beam visits the points of a scan.
+
+    Parameters
+    ----------
+    scan : Scan
+        Where it goes.
+    dwell_time_us : float
+        Time at each point, us.
+    flyback_us : float
+        Time from the end of a line to the start of the next where the beam flies back, us; also after the last line.
+    settle_us : float
+        Further time at the beginning of each line of a scan that flies back or turns, us. Curves and lists of points have no pauses.
+    start_s : float
+        The clock at the command, s.
+    synchronise_hz : float
+        Frequency of the mains, Hz, if each line waits for the beginning of a period; 0: it does not.
+
+    Returns
+    -------
+    ScanTiming
+        Point k of row j of a plain raster comes at j (nx dwell + flyback) + k dwell after the start.
+
+    Raises
+    ------
+    SettingsError
+        A time is out of range.
+    """
+    dwell = checks.number("dwell_time_us", dwell_time_us, "us", above=0, high=LONGEST_S * 1e6) * 1e-6
+    flyback = checks.number("flyback_us", flyback_us, "us", low=0, high=LONGEST_S * 1e6) * 1e-6
+    settle = checks.number("settle_us", settle_us, "us", low=0, high=LONGEST_S * 1e6) * 1e-6
+    start = checks.number("start_s", start_s, "s", low=0)
+    mains = checks.number("synchronise_hz", synchronise_hz, "Hz", low=0, high=1e6)
+    starts = scan.line_starts()
+    lengths = np.diff(starts, append=scan.count)
+    back = flyback if scan.pause == "flyback" else 0.0
+    settle = settle if scan.pause != "none" else 0.0
+    pause = np.full(len(starts), back + settle)
+    pause[0] = settle
+    if mains:
+        lines = lengths * dwell
+        pause[0] += _wait(np.array(start + settle), mains)
+        pause[1:] += _wait(lines[:-1] + pause[1:], mains)  # each line begins with a period, so that only its own length counts
+    begins = start + np.cumsum(pause) + starts * dwell
+    arrival = np.repeat(begins - starts * dwell, lengths) + dwell * np.arange(scan.count)
+    for values in (arrival, starts, pause):
+        values.flags.writeable = False
+    return ScanTiming(start_s=start, dwell_s=dwell, arrival_s=arrival, starts=starts, pause_s=pause, tail_s=back)
+
+
+def _wait(after: np.ndarray, mains: float) -> np.ndarray:
+    """Return how long it takes from a time, s, to the next beginning of a period of the mains; a nanosecond late is in time."""
+    periods = after * mains
+    return np.maximum(np.ceil(periods - 1e-9 * mains) - periods, 0) / mains
+
+
+def estimate_duration_s(scan: Scan, *, dwell_time_us: float, flyback_us: float = 0.0, settle_us: float = 0.0) -> float:
+    """Return how long a scan takes, s, without its points: see :func:`scan_timing`."""
+    lines = len(scan.line_starts())
+    back, settle = flyback_us * (scan.pause == "flyback"), settle_us * (scan.pause != "none")
+    return (scan.count * dwell_time_us + lines * (back + settle)) * 1e-6
