@@ -1,8 +1,9 @@
 """The same request through abTEM: the other solver, on the same grid and with the same planes.
 
 abTEM transmits at the entrance of a slice and has arrays [x, y]. Its slices are therefore laid from each of our planes to the next, with every atom
-at the middle of its slice; C10 grows by the depth of our first plane. A sample's potential is abTEM's own (its bilinear placement is inexact between
-grid points); a potential given as slices is handed over as it is.
+at the middle of its slice; C10 grows by the depth of our first plane. abTEM's tilt is that of the beam against the specimen, and its patterns stay
+centred on the beam, as ours do; down to our first plane probes move sideways by it. A sample's potential is abTEM's own (its bilinear placement is
+inexact between grid points); a potential given as slices is handed over as it is.
 """
 
 import contextlib
@@ -52,19 +53,21 @@ def signals(
     if request.phonons == "damped":
         message = "engine='abtem' has no Debye-Waller damping. Use phonons='static' or a number of configurations."
         raise SettingsError(message)
+    first, (ty, tx) = float(plan.slices.planes[0]), request.relative_tilt_rad
     with _quiet():
         potential = _potential(request, plan, configuration)
         probe = abtem.Probe(
             energy=request.beam.energy_ev,
             semiangle_cutoff=request.beam.semiangle_mrad,
             soft=False,
-            aberrations=_abtem_aberrations(aberrations, float(plan.slices.planes[0])),
+            aberrations=_abtem_aberrations(aberrations, first),
+            tilt=(-1e3 * tx, -1e3 * ty),
         )
         probe.grid.match(potential)
         grid = plan.grid
         weights = detector_weights(request, plan)(grid.ky[:, None], grid.kx, grid.reciprocal_sampling).astype(float)
         out = []
-        points = points % np.array([grid.extent[1], grid.extent[0]])
+        points = (points - first * np.tan([tx, ty])) % np.array([grid.extent[1], grid.extent[0]])
         for start in range(0, len(points), ABTEM_BATCH):
             scan = abtem.CustomScan(points[start : start + ABTEM_BATCH])
             waves: Any = probe.multislice(potential, scan=scan, lazy=False)

@@ -33,8 +33,9 @@ class Cost:
 
 
 def is_dark(request: Request, detectors: Sequence[Detector]) -> bool:
-    """Return whether all detectors begin far enough outside the bright field for a local operator."""
-    return all(d.inner_mrad >= DARK * request.beam.semiangle_mrad for d in detectors)
+    """Return whether all detectors begin far enough outside the bright field for a local operator, wherever a tilt puts that."""
+    bright = DARK * request.beam.semiangle_mrad + math.hypot(*request.beam.beam_tilt_mrad)
+    return all(d.inner_mrad >= bright for d in detectors)
 
 
 def cost(engine: str, request: Request, grid: Grid, slices: int, thickness: float, detectors: Sequence[Detector], beams: Sequence[int]) -> Cost:
@@ -94,7 +95,13 @@ def multislice_waves(engine: str, request: Request, beams: Sequence[int]) -> int
 def _local(request: Request, grid: Grid, slices: int, thickness: float, channels: int, base: int) -> Cost:
     wavelength, radius = request.beam.wavelength_angstrom, request.beam.semiangle_rad / request.beam.wavelength_angstrom
     near = localisation(
-        radius=radius, inner=1.2 * radius, outer=grid.band_limit, wavelength=wavelength, thickness=thickness, tolerance=request.tolerance
+        radius=radius,
+        inner=1.2 * radius,
+        outer=grid.band_limit,
+        wavelength=wavelength,
+        thickness=thickness,
+        tilt=request.relative_tilt_rad,
+        tolerance=request.tolerance,
     )
     basis = Basis(grid=grid, radius=radius, periodic=getattr(request.sample, "periodic", True), local=near)
     points = request.scan.points()

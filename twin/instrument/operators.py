@@ -126,10 +126,12 @@ def operator_for(request: Request, plan: Plan, *, progress: Callable[[int], None
 
 
 def detector_weights(request: Request, plan: Plan) -> imaging.Weights:
-    """Return the function that weighs reciprocal pixels for all channels of all detectors."""
+    """Return the function that weighs reciprocal pixels, relative to the beam's direction, for all channels of all detectors."""
     wavelength = request.beam.wavelength_angstrom
+    qy, qx = (t / wavelength for t in request.beam.tilt_rad)
 
     def weights(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float]) -> np.ndarray:
+        ky, kx = ky + qy, kx + qx
         return np.concatenate([d.weights(ky, kx, pixel, wavelength, antialias=request.antialias) for d in plan.detectors])
 
     return weights
@@ -165,6 +167,7 @@ def physics_key(request: Request, plan: Plan, *, local: float | None = None) -> 
         "oversampling": request.oversampling,
         "blocks": plan.blocks,
         "tilt": request.tilt_mrad,
+        "beam tilt": request.beam.beam_tilt_mrad,
         "local": local,
     }
     return disk.content_key(described)

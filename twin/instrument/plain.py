@@ -20,6 +20,7 @@ ARRAYS = ("numbers", "positions_angstrom", "size_angstrom", "thermal_sigma_angst
 def beam_to_dict(beam: Beam) -> dict[str, Any]:
     """Return a beam as plain values; aberrations that are zero are left out."""
     out = {item.name: getattr(beam, item.name) for item in fields(beam) if item.name != "aberrations"}
+    out["beam_tilt_mrad"] = list(beam.beam_tilt_mrad)
     return out | {"aberrations": {name: value for name, value in asdict(beam.aberrations).items() if value}}
 
 

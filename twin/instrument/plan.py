@@ -172,7 +172,8 @@ def choose_grid(request: Request) -> tuple[Grid, list[str]]:
         return Grid(shape=shape, extent=size), notes
     step = request.sampling_angstrom
     if step is None:
-        angle = _grid_angle(detector_floor.wanted_angle(request.detectors, request.beam.semiangle_mrad), request.beam.semiangle_mrad)
+        wanted = detector_floor.wanted_angle(request.detectors, request.beam.semiangle_mrad) + _aside(request)
+        angle = _grid_angle(wanted, request.beam.semiangle_mrad)
         step = (_step(request.beam.wavelength_angstrom, angle),) * 2
     assert isinstance(step, tuple)  # Request made it one
     ny, nx = (fast_length(max(16, math.ceil(side / s - 1e-9))) for side, s in zip(size, step, strict=True))
@@ -185,6 +186,11 @@ def _grid_angle(outer: float, semiangle: float) -> float:
     SrTiO3, 200 kV, thermal, 60-120 mrad: with a band limit of 128 mrad the titanium columns are 7 % low, with 160 mrad all columns are within 1 %.
     """
     return max(outer, min(1.25 * outer, detector_floor.USUAL_OUTER_MRAD), 2 * semiangle, LEAST_GRID_ANGLE)
+
+
+def _aside(request: Request) -> float:
+    """Return how far detectors are from the beam's direction at most, beside their angles, mrad: waves and band limit are relative to the beam."""
+    return math.hypot(*request.beam.beam_tilt_mrad)
 
 
 def cut(request: Request) -> tuple[Slices, float]:
@@ -240,18 +246,20 @@ def _blocks(request: Request, grid: Grid, thickness: float, least: float, notes:
             f"outside the cell of {grid.extent[1]:.1f} x {grid.extent[0]:.1f} A of a specimen that is not periodic. Scan inside the cell."
         )
         raise SettingsError(message)
-    notes.append(f"the specimen does not repeat: points nearer than {window / 2:.1f} A to its edge see the opposite edge")
+    margin = window / 2 + thickness * max(abs(math.tan(t)) for t in request.relative_tilt_rad)
+    notes.append(f"the specimen does not repeat: points nearer than {margin:.1f} A to its edge see the opposite edge")
     return blocks
 
 
 def _detectors(request: Request, grid: Grid) -> tuple[Detector, ...]:
     beam = request.beam
-    wanted = detector_floor.wanted_angle(request.detectors, beam.semiangle_mrad)
+    wanted, aside = detector_floor.wanted_angle(request.detectors, beam.semiangle_mrad), _aside(request)
     why = f"at {beam.energy_ev / 1e3:g} keV, {max(grid.sampling):.4g} A, 2/3 band limit"
-    repair = f"Use sampling_angstrom <= {_step(beam.wavelength_angstrom, wanted):.3g}"
+    why += f", {aside:.4g} mrad of beam tilt" if aside else ""
+    repair = f"Use sampling_angstrom <= {_step(beam.wavelength_angstrom, wanted + aside):.3g}"
     if isinstance(request.sample, PotentialSlices):
         repair = "Give a potential on a finer grid"
-    largest = grid.max_angle(beam.wavelength_angstrom) * 1e3
+    largest = max(grid.max_angle(beam.wavelength_angstrom) * 1e3 - aside, 0.0)
     return detector_floor.resolve(request.detectors, beam.semiangle_mrad, largest, why, repair)
 
 
@@ -268,9 +276,6 @@ def _engine(
         message = (
             "engine='abtem' has pixel masks and no finer transmission grid. Pass antialias=False and oversampling=1, so that both sides do the same."
         )
-        raise SettingsError(message)
-    if request.engine == "abtem" and any(request.tilt_mrad):
-        message = f"engine='abtem' is not given tilted specimens, and tilt_mrad is {request.tilt_mrad}. Set it to (0, 0), or take another engine."
         raise SettingsError(message)
     if request.depths_angstrom is not None:
         chosen = costs.cost("multislice", request, grid, slices, thickness, detectors, beams)

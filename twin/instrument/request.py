@@ -1,6 +1,7 @@
 """A simulation as one frozen value: what to image, with which beam, where, on which detectors, and how exactly."""
 
 import itertools
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
@@ -15,13 +16,11 @@ from stemtwin.twin.instrument import detectors as detector_floor
 from stemtwin.twin.instrument.detectors import Detector
 from stemtwin.twin.instrument.files import write_atomically
 from stemtwin.twin.instrument.scan import Scan
-from stemtwin.twin.instrument.settings import Beam, PotentialSlices
+from stemtwin.twin.instrument.settings import LARGEST_TILT_MRAD, Beam, PotentialSlices
 from stemtwin.twin.physics.scattering_factors import PARAMETRIZATIONS
 from stemtwin.twin.samples.sample import Sample
 
 ENGINES = ("auto", "multislice", "operator", "local", "prism", "abtem")
-LARGEST_TILT_MRAD = 100.0
-"""Beyond, slices across the beam are no good cut of a tilted specimen."""
 AUTO_PHONONS = 8
 """Frozen-phonon configurations of ``phonons="auto"``."""
 _STATIC = "needs thermal displacements, but this sample is static. Give it thermal_sigma_angstrom, or use phonons='static'."
@@ -66,7 +65,7 @@ class Request:
     interpolation : int
         f of PRISM; 1 is exact.
     tilt_mrad : tuple of float
-        Tilt of the specimen (ty, tx), mrad: an atom at depth z appears at x + z tan tx. For the beam's tilt see ``Beam``.
+        Tilt of the specimen (ty, tx), mrad: an atom at depth z appears at x + z tan tx. ``Beam`` has the beam's tilt.
     depths_angstrom : tuple of float, optional
         Signals at several depths from one pass, A, increasing, from 0 to the sample's thickness: what the detectors would see if the sample ended
         there, behind all planes at or above that depth (at 0 behind atoms on the entrance face). By multislice only. Without it: at the exit face.
@@ -145,6 +144,18 @@ class Request:
     def faces(self) -> int:
         """Number of depths at which there are signals: 1 without a depth series."""
         return 1 if self.depths_angstrom is None else len(self.depths_angstrom)
+
+    @property
+    def relative_tilt_rad(self) -> tuple[float, float]:
+        """Tilt (ty, tx), rad, of the specimen against the beam.
+
+        Waves are computed relative to a tilted beam, psi = exp(2 pi i q.r) u: over a distance dz, u is multiplied by exp(-i pi lambda dz k^2) and by
+        exp(-2 pi i dz lambda q.k), which is a specimen tilt of tan t = -lambda q. Detectors see u at k + q (``operators.detector_weights``).
+        """
+        specimen, beam = (self.tilt_mrad[0] * 1e-3, self.tilt_mrad[1] * 1e-3), self.beam.tilt_rad
+        if not any(beam):
+            return specimen
+        return math.atan(math.tan(specimen[0]) - beam[0]), math.atan(math.tan(specimen[1]) - beam[1])
 
     @property
     def thermal_motion(self) -> str:

@@ -10,6 +10,8 @@ from stemtwin.twin.physics import electrons
 from stemtwin.twin.physics.aberrations import Aberrations
 
 LOWEST_ENERGY_EV = 1e3
+LARGEST_TILT_MRAD = 100.0
+"""Beyond, slices across the beam are no good cut of the specimen, and multislice's small angles are none."""
 
 
 def _energy(value: object) -> float:
@@ -32,6 +34,10 @@ class Beam:
         Standard deviation of the source's image on the specimen, A.
     focal_spread_angstrom : float
         Standard deviation of C10, A.
+    beam_tilt_mrad : tuple of float
+        Direction (x, y) of the beam at the specimen against the optic axis, mrad: the probe's wave times exp(2 pi i q.r), q = tilt / wavelength. The
+        tilt comes after the lens: aberrations stay centred on the aperture, the probe keeps its shape and its place on the entrance face. Detectors
+        stay on the optic axis, so the pattern moves across them by the tilt.
 
     Raises
     ------
@@ -44,6 +50,7 @@ class Beam:
     aberrations: Aberrations = field(default_factory=Aberrations)
     source_size_angstrom: float = 0.0
     focal_spread_angstrom: float = 0.0
+    beam_tilt_mrad: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -56,6 +63,10 @@ class Beam:
             raise SettingsError(message)
         for name in ("source_size_angstrom", "focal_spread_angstrom"):
             object.__setattr__(self, name, checks.number(name, getattr(self, name), "A", low=0, high=1e4))
+        object.__setattr__(self, "beam_tilt_mrad", checks.pair("beam_tilt_mrad", self.beam_tilt_mrad, "mrad"))
+        if max(map(abs, self.beam_tilt_mrad)) > LARGEST_TILT_MRAD:
+            message = f"beam_tilt_mrad={self.beam_tilt_mrad} is beyond {LARGEST_TILT_MRAD:g} mrad, where small angles end. Did you pass urad?"
+            raise SettingsError(message)
 
     @property
     def wavelength_angstrom(self) -> float:
@@ -66,6 +77,12 @@ class Beam:
     def semiangle_rad(self) -> float:
         """Convergence semi-angle, rad."""
         return self.semiangle_mrad * 1e-3
+
+    @property
+    def tilt_rad(self) -> tuple[float, float]:
+        """Tilt of the beam as the engine takes it, (ty, tx), rad."""
+        x, y = self.beam_tilt_mrad
+        return y * 1e-3, x * 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

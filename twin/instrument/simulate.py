@@ -1,7 +1,9 @@
 """``simulate``, ``explain``, ``exit_wave``: from a request to expected signals, without noise."""
 
 import json
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from stemtwin.twin.physics import probe
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine import imaging, probes
 from stemtwin.twin.physics.engine.multislice import SliceStack, exit_coefficients
+from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.samples.sample import Sample
 
 Progress = Callable[[int], None]
@@ -220,7 +223,8 @@ def exit_wave(
     stand_in = beam if isinstance(beam, Beam) else Beam(energy_ev=beam.energy_ev, semiangle_mrad=1.0)
     scan = PathScan(positions_angstrom=np.array([position]))
     request = _request(sample, stand_in, scan, {**settings, "detectors": ("bf",), "engine": "multislice", "phonons": phonons})
-    plan = make_plan(request, blocks=None if isinstance(beam, Beam) else (1, 1))
+    upright = replace(request, beam=replace(stand_in, beam_tilt_mrad=(0.0, 0.0)))  # no detector needs the room beside a tilted beam
+    plan = make_plan(upright, blocks=None if isinstance(beam, Beam) else (1, 1))
     if plan.blocks != (1, 1):
         message = (
             f"The probe does not fit the cell of {plan.grid.extent[0]:.1f} x {plan.grid.extent[1]:.1f} A. "
@@ -247,7 +251,24 @@ def _waves(stack: SliceStack, request: Request, beam: Beam | PlaneWave, position
     points = grid.shape[0] * grid.shape[1]
     full = np.zeros((*found.shape[:-1], points), np.complex64)
     full[..., inside] = found
-    return (np.fft.ifft2(full.reshape(*found.shape[:-1], *grid.shape)) * points * scale).astype(np.complex64)
+    waves = np.fft.ifft2(full.reshape(*found.shape[:-1], *grid.shape)) * points * scale
+    if isinstance(beam, Beam) and any(beam.tilt_rad):
+        depth = np.asarray(stack.thickness if request.depths_angstrom is None else request.depths_angstrom)
+        waves = waves * _direction(grid, stack.wavelength, beam.tilt_rad, depth)
+    return waves.astype(np.complex64)
+
+
+def _direction(grid: Grid, wavelength: float, tilt: tuple[float, float], depth: np.ndarray) -> np.ndarray:
+    """Return what makes waves of those that were computed relative to a tilted beam: exp(2 pi i q.r - i pi lambda depth q^2), (..., ny, nx)."""
+    if math.hypot(*tilt) > grid.max_angle(wavelength) / 2:
+        message = (
+            f"A beam tilted by {math.hypot(*tilt) * 1e3:.1f} mrad takes waves beyond what points {max(grid.sampling):.4g} A apart hold. "
+            f"Use sampling_angstrom <= {wavelength * (1 - 1e-6) / (6 * math.hypot(*tilt)):.3g} or a smaller beam_tilt_mrad."
+        )
+        raise SamplingError(message)
+    qy, qx = (t / wavelength for t in tilt)
+    y, x = (step * np.arange(n) for step, n in zip(grid.sampling, grid.shape, strict=True))
+    return np.exp(2j * np.pi * (qy * y[:, None] + qx * x - wavelength * (qy**2 + qx**2) * depth[..., None, None] / 2))
 
 
 def _wave_dataset(request: Request, plan: Plan, beam: Beam | PlaneWave, waves: np.ndarray) -> xr.Dataset:

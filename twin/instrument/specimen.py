@@ -35,7 +35,7 @@ def stacks(request: Request, plan: Plan) -> Iterator[SliceStack]:
             transmission=_transmission(request, plan, configuration),
             planes=plan.slices.planes,
             thickness=plan.thickness,
-            tilt=(request.tilt_mrad[0] * 1e-3, request.tilt_mrad[1] * 1e-3),
+            tilt=request.relative_tilt_rad,
         )
 
 

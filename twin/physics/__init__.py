@@ -9,6 +9,8 @@ Conventions (each has a test in ``tests/physics/test_conventions.py``)
 * chi = (2 pi / lambda) sum C_nm alpha^(n+1) / (n+1) cos(m (phi - phi_nm)), phi = atan2(ky, kx), from +x to +y. C10 > 0 is overfocus;
   C10 = 0 focuses on the entrance face; a vacuum of thickness d in front equals C10 + d; ``defocus`` is -C10.
 * A specimen tilted by (ty, tx) multiplies the propagator by exp(+2 pi i dz (kx tan tx + ky tan ty)): an atom at depth z appears at x + z tan tx.
+* A beam tilted by t is the probe times exp(2 pi i q.r), q = t / lambda; detectors stay. Waves are computed relative to it: a specimen tilt of
+  tan t = -lambda q, detectors at k + q, the band limit about the beam.
 * Band limit: k < (1 - 1e-6) (2/3) / (2 max(dx, dy)), on the transmission and the propagator, never on the potential.
 * Apertures and detectors are antialiased: a reciprocal pixel counts by its covered fraction. Without: pixel masks, inner <= theta < outer.
 * A signal is the fraction of the incident beam that a detector collects.

@@ -35,6 +35,8 @@ Piece = tuple[int, int]
 
 GROWTHS = 2
 """So often windows and band grow before a tolerance is given up."""
+DIRECTIONS = 24
+"""Directions in which detectors are looked at: behind a tilted beam they are not round."""
 CANVASES = 4
 """Canvases kept."""
 
@@ -453,6 +455,7 @@ def build(
         outer=outer,
         wavelength=first.wavelength,
         thickness=float(first.planes[-1] - first.planes[0]),  # behind the last plane detectors see no difference
+        tilt=first.tilt,
         tolerance=tolerance,
     )
     tried = []
@@ -470,6 +473,7 @@ def build(
 
 def _seen(stack: SliceStack, weights: Weights) -> tuple[float, float]:
     """Return the smallest and largest spatial frequency that detectors see, 1/A."""
-    k = np.linspace(0, stack.grid.band_limit, 512)
-    seen = k[(np.abs(weights(np.zeros(1), k, (1e-3, 1e-3))) > 0).reshape(-1, k.size).any(axis=0)]
+    k, phi = np.linspace(0, stack.grid.band_limit, 512), np.linspace(0, 2 * np.pi, DIRECTIONS, endpoint=False)[:, None]
+    found = np.abs(weights(k * np.sin(phi), k * np.cos(phi), (1e-3, 1e-3))) > 0
+    seen = k[found.any(axis=(0, 1))]
     return (float(seen.min()), float(seen.max())) if seen.size else (0.0, stack.grid.band_limit)

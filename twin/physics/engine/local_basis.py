@@ -76,7 +76,9 @@ class Localisation:
         return Localisation(shape=self.shape, reach=self.reach * factor, band=self.band * factor, correlation=self.correlation * factor)
 
 
-def localisation(*, radius: float, inner: float, outer: float, wavelength: float, thickness: float, tolerance: float) -> Localisation:
+def localisation(
+    *, radius: float, inner: float, outer: float, wavelength: float, thickness: float, tolerance: float, tilt: tuple[float, float] = (0.0, 0.0)
+) -> Localisation:
     """Return where to start: what thin specimens were found to need, and how far waves go sideways in thicker ones.
 
     Parameters
@@ -89,13 +91,16 @@ def localisation(*, radius: float, inner: float, outer: float, wavelength: float
         A.
     tolerance : float
         rms error / mean signal that is asked for.
+    tilt : tuple of float
+        Tilt (ty, tx) of the specimen against the beam, rad: waves drift sideways by it on their way.
     """
     stricter = float(np.clip((0.01 / tolerance) ** 0.25, 1.0, MOST_STRICT))
     spread = 0.5 * thickness * wavelength * (outer + radius)
     inner = max(inner, radius)
     band = (1.6 / radius + 0.6 / max(inner - radius, 0.25 * radius)) * stricter
+    aside = thickness * max(abs(math.tan(t)) for t in tilt)
     return Localisation(
-        shape=6.0, reach=(1.2 / radius + 0.5) * stricter + spread, band=band + 0.5 * spread, correlation=(3.0 + 2.2 / inner) * stricter
+        shape=6.0, reach=(1.2 / radius + 0.5) * stricter + spread + aside, band=band + 0.5 * spread, correlation=(3.0 + 2.2 / inner) * stricter
     )
 
 
