@@ -30,6 +30,7 @@ File                     What is in it
 ``collection.py``        what detectors weigh: annuli and segments
 ``noise.py``             counting electrons
 ``filters.py``           things that follow with a lag
+``spectra/``             energy losses and X-rays (a table in its own text)
 ``engine/``              multislice, scattering matrix, dense and local imaging operators, their cache (a table in its own text)
 ======================== ==================================================================================
 """

@@ -1,0 +1,341 @@
+r"""Dielectric response of materials, as sums of oscillators.
+
+The *loss* oscillators give Im(-1/eps) directly, so that each maximum of the spectrum is one row of the table, and eps follows from
+
+.. math:: 1/\epsilon = 1 - \sum_j \frac{A_j}{E_j^2 - E^2 - i E \Gamma_j}, \qquad
+    \mathrm{Im}(-1/\epsilon) = \sum_j A_j \frac{E \Gamma_j}{(E^2 - E_j^2)^2 + E^2 \Gamma_j^2}, \qquad \sum_j A_j / E_j^2 = 1 - 1/\epsilon(0)
+
+One oscillator with eps(0) infinite is Drude's free-electron metal. Small particles of gold, silver and copper also have *optical* oscillators,
+Drude-Lorentz terms of eps itself (A. D. Rakic et al., Appl. Opt. 37 (1998) 5271), which hold below 6 eV, where their dipole resonances are.
+Energies are in eV.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from stemtwin.twin.errors import SettingsError, UnknownNameError
+from stemtwin.twin.physics import electrons
+from stemtwin.twin.physics.scattering_factors import SYMBOLS
+from stemtwin.twin.physics.spectra.gos import BOHR
+from stemtwin.twin.physics.spectra.masses import MASSES
+
+PLASMA_CONSTANT = math.sqrt(4 * math.pi * electrons.COULOMB_CONSTANT * electrons.COULOMB_CONSTANT * BOHR)
+"""Plasmon energy of one free electron per A^3, eV: hbar sqrt(n e^2 / eps0 m)."""
+ATOMIC_MASS = 1.66053907e-24
+"""Unified atomic mass, g."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """A material of the low loss.
+
+    Parameters
+    ----------
+    name : str
+        What it is called.
+    formula : tuple of (str, float)
+        Elements and how many atoms of each.
+    density : float
+        Atoms per A^3.
+    losses : tuple of (float, float, float)
+        Maxima E_j (eV), full widths (eV), and shares of sum A_j / E_j^2, of the loss function.
+    static : float
+        eps(0) of the electrons; ``inf`` for a metal.
+    gap : float
+        Below it nothing is lost, eV.
+    optical : tuple of (float, float, float)
+        Rows (E_j, Gamma_j, f_j E_p^2 in eV^2) of eps at low energies, if known.
+    source : str
+        Where the numbers come from.
+    """
+
+    name: str
+    formula: tuple[tuple[str, float], ...]
+    density: float
+    losses: tuple[tuple[float, float, float], ...]
+    static: float = math.inf
+    gap: float = 0.0
+    optical: tuple[tuple[float, float, float], ...] = ()
+    source: str = ""
+
+    @property
+    def elements(self) -> frozenset[str]:
+        """Symbols of its elements."""
+        return frozenset(symbol for symbol, _ in self.formula)
+
+    @property
+    def mass_density(self) -> float:
+        """Mass density, g/cm^3."""
+        atoms = sum(count for _, count in self.formula)
+        mean = sum(MASSES[SYMBOLS.index(symbol)] * count for symbol, count in self.formula) / atoms
+        return self.density * mean * ATOMIC_MASS * 1e24
+
+
+def inverse_permittivity(material: Material, energy: np.ndarray) -> np.ndarray:
+    """Return 1/eps at energies above 0, eV, complex128, from the loss oscillators."""
+    energy = np.asarray(energy, float)
+    total = (1 - 1 / material.static) / sum(share for _, _, share in material.losses)
+    out = np.ones(energy.shape, complex)
+    for centre, width, share in material.losses:
+        out -= total * share * centre**2 / (centre**2 - energy**2 - 1j * energy * width)
+    return out
+
+
+def permittivity(material: Material, energy: np.ndarray) -> np.ndarray:
+    """Return eps at energies above 0, eV: of the optical oscillators if the material has them, else of the loss oscillators."""
+    energy = np.asarray(energy, float)
+    if not material.optical:
+        return 1 / inverse_permittivity(material, energy)
+    out = np.ones(energy.shape, complex)
+    for centre, width, strength in material.optical:
+        out += strength / (centre**2 - energy**2 - 1j * energy * width)
+    return out
+
+
+def loss_function(material: Material, energy: np.ndarray) -> np.ndarray:
+    """Return Im(-1/eps) at energies, eV; 0 below the gap, where it rises as sqrt(1 - gap / E), and at E <= 0."""
+    energy = np.asarray(energy, float)
+    positive = np.maximum(energy, 1e-9)
+    out = -inverse_permittivity(material, positive).imag
+    out *= np.sqrt(np.clip(1 - material.gap / positive, 0, 1))
+    return np.where(energy > 0, out, 0.0)
+
+
+def drude(energy: np.ndarray, plasmon: float, width: float) -> np.ndarray:
+    """Return Drude's single-scattering distribution E G Ep^2 / ((E^2 - Ep^2)^2 + (E G)^2), 1/eV, of integral 1 over all E > 0.
+
+    Raises
+    ------
+    SettingsError
+        The width is not between 0 and twice the plasmon energy.
+    """
+    if not 0 < width < 2 * plasmon:
+        message = f"width={width:g} eV must lie between 0 and twice the plasmon energy of {plasmon:g} eV."
+        raise SettingsError(message)
+    energy = np.asarray(energy, float)
+    d = math.sqrt(plasmon**2 - width**2 / 4)
+    norm = plasmon**2 / (2 * d) * (math.pi / 2 + math.atan((plasmon**2 - width**2 / 2) / (width * d)))
+    out = energy * width * plasmon**2 / ((energy**2 - plasmon**2) ** 2 + (energy * width) ** 2) / norm
+    return np.where(energy > 0, out, 0.0)
+
+
+def plasmon_energy(electrons_per_volume: float) -> float:
+    """Return the plasmon energy of free electrons, eV, of which there are so many per A^3."""
+    return PLASMA_CONSTANT * math.sqrt(electrons_per_volume)
+
+
+VALENCE_ELECTRONS: dict[str, int] = {
+    symbol: count
+    for count, symbols in {
+        1: "H Li Na K Rb Cs Cu Ag Au",
+        2: "He Be Mg Ca Sr Ba Zn Cd Hg Eu",
+        3: "B Al Ga In Tl Sc Y La Ce Pr Nd Pm Sm Gd Tb Dy Ho Er Tm Yb Lu",
+        4: "C Si Ge Sn Pb Ti Zr Hf",
+        5: "N P As Sb Bi V Nb Ta",
+        6: "O S Se Te Cr Mo W",
+        7: "F Cl Br I Mn",
+        8: "Fe Ru Os",
+        9: "Co Rh Ir",
+        10: "Ni Pd Pt",
+    }.items()
+    for symbol in symbols.split()
+}
+"""Electrons that take part in the plasmon of the free-electron model."""
+
+
+def free_electron_material(counts: dict[str, float], density: float) -> Material:
+    """Return a free-electron model of a composition: for materials that the table does not hold.
+
+    Parameters
+    ----------
+    counts : dict
+        Atoms of each element, in any unit.
+    density : float
+        Atoms per A^3.
+
+    Returns
+    -------
+    Material
+        One oscillator at the plasmon energy of the valence electrons, a third as wide [A].
+
+    Raises
+    ------
+    SettingsError
+        There is no number of valence electrons of an element.
+    """
+    unknown = [symbol for symbol in counts if symbol not in VALENCE_ELECTRONS]
+    if unknown:
+        message = f"There is no low-loss model with {', '.join(unknown)}. Give a Material of your own for these atoms."
+        raise SettingsError(message)
+    mean = sum(VALENCE_ELECTRONS[symbol] * count for symbol, count in counts.items()) / sum(counts.values())
+    centre = plasmon_energy(mean * density)
+    return Material(
+        name="free electrons " + "".join(sorted(counts)),
+        formula=tuple(sorted(counts.items())),
+        density=density,
+        losses=((centre, centre / 3, 1.0),),
+        source="free-electron plasmon of the valence electrons, width a third of it [A]",
+    )
+
+
+def material(name: str) -> Material:
+    """Return a material by name; raise UnknownNameError if there is none."""
+    if name not in MATERIALS:
+        message = f"There is no material named {name!r}. Known: {', '.join(MATERIALS)}."
+        raise UnknownNameError(message)
+    return MATERIALS[name]
+
+
+def _rakic(plasma: float, *rows: tuple[float, float, float]) -> tuple[tuple[float, float, float], ...]:
+    """Return oscillators from (strength, width, energy) as Rakic lists them."""
+    return tuple((energy, width, strength * plasma**2) for strength, width, energy in rows)
+
+
+_EGERTON = "R. F. Egerton, EELS in the Electron Microscope (2011), table of plasmon energies and widths"
+_SHAPE = "maxima as in published low-loss spectra [M], widths and shares [A]"
+_RAKIC = "; eps below 6 eV: A. D. Rakic et al., Appl. Opt. 37 (1998) 5271"
+
+MATERIALS: dict[str, Material] = {
+    each.name: each
+    for each in (
+        Material(name="aluminium", formula=(("Al", 1),), density=0.0602, losses=((15.0, 0.53, 1.0),), source=_EGERTON),
+        Material(
+            name="silicon", formula=(("Si", 1),), density=0.0500, losses=((16.7, 3.2, 1.0),), static=11.7, gap=1.1, source=f"{_EGERTON}; eps(0) 11.7"
+        ),
+        Material(
+            name="germanium", formula=(("Ge", 1),), density=0.0442, losses=((16.0, 3.3, 0.9), (32.5, 6.0, 0.1)), static=16.0, gap=0.7, source=_SHAPE
+        ),
+        Material(
+            name="gold",
+            formula=(("Au", 1),),
+            density=0.0590,
+            losses=((2.6, 0.9, 0.04), (5.9, 3.0, 0.08), (15.8, 7.0, 0.16), (24.8, 8.0, 0.40), (33.0, 12.0, 0.32)),
+            optical=_rakic(
+                9.03,
+                (0.760, 0.053, 0.0),
+                (0.024, 0.241, 0.415),
+                (0.010, 0.345, 0.830),
+                (0.071, 0.870, 2.969),
+                (0.601, 2.494, 4.304),
+                (4.384, 2.214, 13.32),
+            ),
+            source=_SHAPE + _RAKIC,
+        ),
+        Material(
+            name="silver",
+            formula=(("Ag", 1),),
+            density=0.0586,
+            losses=((3.8, 0.3, 0.10), (8.0, 3.0, 0.10), (18.0, 8.0, 0.25), (25.0, 9.0, 0.35), (34.0, 12.0, 0.20)),
+            optical=_rakic(
+                9.01,
+                (0.845, 0.048, 0.0),
+                (0.065, 3.886, 0.816),
+                (0.124, 0.452, 4.481),
+                (0.011, 0.065, 8.185),
+                (0.840, 0.916, 9.083),
+                (5.646, 2.419, 20.29),
+            ),
+            source=_SHAPE + _RAKIC,
+        ),
+        Material(
+            name="copper",
+            formula=(("Cu", 1),),
+            density=0.0849,
+            losses=((4.3, 2.5, 0.06), (7.5, 4.0, 0.08), (19.5, 9.0, 0.46), (27.5, 10.0, 0.40)),
+            optical=_rakic(10.83, (0.575, 0.030, 0.0), (0.061, 0.378, 0.291), (0.104, 1.056, 2.957), (0.723, 3.213, 5.300), (0.638, 4.305, 11.18)),
+            source=_SHAPE + _RAKIC,
+        ),
+        Material(
+            name="platinum", formula=(("Pt", 1),), density=0.0662, losses=((6.0, 4.0, 0.05), (23.5, 10.0, 0.50), (35.0, 14.0, 0.45)), source=_SHAPE
+        ),
+        Material(
+            name="palladium", formula=(("Pd", 1),), density=0.0680, losses=((7.3, 3.5, 0.10), (25.5, 10.0, 0.60), (33.5, 12.0, 0.30)), source=_SHAPE
+        ),
+        Material(
+            name="graphene",
+            formula=(("C", 1),),
+            density=2 / (2.46**2 * 0.8660254 * 3.35),
+            losses=((4.7, 1.6, 0.22), (14.6, 7.0, 0.78)),
+            static=3.0,
+            source="one sheet, 3.35 A thick: 4.7 and 14.6 eV, T. Eberlein et al., Phys. Rev. B 77 (2008) 233406; widths and shares [A]",
+        ),
+        Material(
+            name="graphite",
+            formula=(("C", 1),),
+            density=0.1137,
+            losses=((6.8, 2.2, 0.12), (26.5, 11.0, 0.88)),
+            static=6.0,
+            source=f"{_EGERTON}, pi and pi+sigma; shares [A]",
+        ),
+        Material(
+            name="amorphous-carbon",
+            formula=(("C", 1),),
+            density=0.1003,
+            losses=((5.5, 3.5, 0.05), (24.0, 13.0, 0.95)),
+            static=5.0,
+            source=_SHAPE + ", 2.0 g/cm^3",
+        ),
+        Material(
+            name="srtio3",
+            formula=(("Sr", 1), ("Ti", 1), ("O", 3)),
+            density=5 / 3.905**3,
+            losses=((13.2, 5.5, 0.13), (23.8, 5.0, 0.12), (30.0, 7.0, 0.55), (46.0, 14.0, 0.20)),
+            static=5.2,
+            gap=3.2,
+            source=_SHAPE,
+        ),
+        Material(
+            name="batio3",
+            formula=(("Ba", 1), ("Ti", 1), ("O", 3)),
+            density=5 / (3.994**2 * 4.034),
+            losses=((12.6, 5.5, 0.15), (26.3, 7.5, 0.60), (41.0, 13.0, 0.25)),
+            static=5.4,
+            gap=3.2,
+            source=_SHAPE,
+        ),
+        Material(
+            name="pbtio3",
+            formula=(("Pb", 1), ("Ti", 1), ("O", 3)),
+            density=5 / (3.904**2 * 4.152),
+            losses=((13.0, 6.0, 0.15), (25.0, 8.0, 0.62), (43.0, 14.0, 0.23)),
+            static=6.5,
+            gap=3.4,
+            source=_SHAPE,
+        ),
+        Material(
+            name="mos2",
+            formula=(("Mo", 1), ("S", 2)),
+            density=3 / (3.16**2 * 0.8660254 * 6.147),
+            losses=((3.1, 0.8, 0.02), (8.7, 2.8, 0.13), (23.0, 8.5, 0.60), (41.0, 14.0, 0.25)),
+            static=15.0,
+            gap=1.3,
+            source=_SHAPE,
+        ),
+        Material(
+            name="magnesium-oxide",
+            formula=(("Mg", 1), ("O", 1)),
+            density=8 / 4.212**3,
+            losses=((11.5, 3.5, 0.08), (14.8, 3.5, 0.08), (22.3, 6.0, 0.70), (33.0, 10.0, 0.14)),
+            static=3.0,
+            gap=7.7,
+            source=_SHAPE,
+        ),
+        Material(
+            name="ceria",
+            formula=(("Ce", 1), ("O", 2)),
+            density=12 / 5.411**3,
+            losses=((13.5, 4.5, 0.2), (27.5, 10.0, 0.8)),
+            static=5.3,
+            gap=3.2,
+            source=_SHAPE,
+        ),
+    )
+}
+"""Materials by name. The shares of several maxima are engineering assumptions: give a Material of your own where they matter."""
+
+
+def find(symbols: frozenset[str]) -> Material | None:
+    """Return the first material of the table made of exactly these elements, or None."""
+    return next((each for each in MATERIALS.values() if each.elements == symbols), None)

@@ -1,0 +1,310 @@
+r"""Low loss: mean free paths, what one scattering loses, the surfaces, and plural scattering.
+
+.. math::
+
+    J(E) = \mathrm{ZLP} * \Big[\delta(E) + \sum_{n \ge 1} \frac{\tau^n}{n!} S^{*n}(E)\Big] e^{-\tau}
+         = \mathcal F^{-1}\big[\hat Z \, e^{\tau (\hat S - 1)}\big], \qquad \tau = t / \lambda
+
+Here tau S is a sum over independent kinds of loss: each material, its surfaces, particle plasmons. So ln(I_total / I_0) = tau exactly, and every
+plural term is convolved with the zero-loss peak.
+"""
+
+import functools
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import scipy.fft
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.physics import electrons
+from stemtwin.twin.physics.spectra import dielectric
+from stemtwin.twin.physics.spectra.coreloss import characteristic_angle, half_velocity_energy, momentum
+from stemtwin.twin.physics.spectra.dielectric import Material
+from stemtwin.twin.physics.spectra.gos import BOHR
+
+NANOMETRE = 10.0
+"""1 nm, A."""
+HIGHEST_LOSS = 20e3
+"""Single scattering is normalised over losses up to this, eV."""
+TAIL_START = 4.0
+"""Above so many times its mean energy, single scattering goes on as a power law."""
+
+# ---- mean free paths -----------------------------------------------------------------------------------------------------------------------
+
+
+def effective_number(numbers: np.ndarray, fractions: np.ndarray) -> float:
+    """Return Malis' effective atomic number of a compound, sum f Z^1.3 / sum f Z^0.3, from atomic fractions."""
+    z, f = np.asarray(numbers, float), np.asarray(fractions, float)
+    return float((f * z**1.3).sum() / (f * z**0.3).sum())
+
+
+def mean_free_path_malis(number: float, beam_energy: float, collection: float) -> float:
+    """Return the inelastic mean free path by T. Malis, S. C. Cheng, R. F. Egerton, J. Electron Microsc. Tech. 8 (1988) 193.
+
+    Parameters
+    ----------
+    number : float
+        Effective atomic number, see :func:`effective_number`.
+    beam_energy : float
+        eV.
+    collection : float
+        Collection semi-angle, rad; below about 15 mrad.
+
+    Returns
+    -------
+    float
+        106 F E0 / (Em ln(2 beta E0 / Em)) nm with E0 in keV, beta in mrad, Em = 7.6 Z^0.36 eV; here in A; +-20 %.
+
+    Raises
+    ------
+    SettingsError
+        The collection angle is so small that the formula has no value.
+    """
+    e0, beta = beam_energy / 1e3, collection * 1e3
+    factor = (1 + e0 / 1022) / (1 + e0 / 511) ** 2
+    mean_loss = 7.6 * number**0.36
+    inside = 2 * beta * e0 / mean_loss
+    if inside <= 1:
+        message = f"collection={beta:g} mrad is too small for Malis' formula: it needs more than {mean_loss / (2 * e0):.3g} mrad here."
+        raise SettingsError(message)
+    return NANOMETRE * 106 * factor * e0 / (mean_loss * math.log(inside))
+
+
+def mean_free_path(mass_density: float, beam_energy: float, collection: float | None = None, convergence: float = 0.0) -> float:
+    """Return the inelastic mean free path by K. Iakoubovskii et al., Microsc. Res. Tech. 71 (2008) 626.
+
+    Parameters
+    ----------
+    mass_density : float
+        g/cm^3.
+    beam_energy : float
+        eV.
+    collection : float, optional
+        Collection semi-angle, rad; by default all losses count, up to the cut-off at 20 mrad.
+    convergence : float
+        Convergence semi-angle, rad.
+
+    Returns
+    -------
+    float
+        A.
+
+    Raises
+    ------
+    SettingsError
+        The density is not positive.
+    """
+    if not mass_density > 0:
+        message = f"mass_density={mass_density:g} g/cm^3 must be above 0."
+        raise SettingsError(message)
+    e0 = beam_energy / 1e3
+    factor = (1 + e0 / 1022) / (1 + e0 / 511) ** 2
+    inelastic, cut = 5.5 * mass_density**0.3 / (factor * e0), 20.0
+    path = 200 * factor * e0 / (11 * mass_density**0.3) / math.log(cut**2 / inelastic**2)
+    if collection is not None:
+        a, b = (convergence * 1e3) ** 2, (collection * 1e3) ** 2
+        near, far = (a + b + 2 * angle**2 + abs(a - b) for angle in (inelastic, cut))
+        path *= math.log(cut**2 / inelastic**2) / math.log(near / far * cut**2 / inelastic**2)
+    return NANOMETRE * path
+
+
+# ---- one scattering ------------------------------------------------------------------------------------------------------------------------
+
+
+def angular_factor(loss: np.ndarray, beam_energy: float, collection: float) -> np.ndarray:
+    """Return ln(1 + (beta / theta_E)^2), the part of a dipole loss inside the collection angle; 0 at E <= 0."""
+    loss = np.asarray(loss, float)
+    theta = characteristic_angle(np.maximum(loss, 1e-9), beam_energy)
+    return np.where(loss > 0, np.log1p((collection / theta) ** 2), 0.0)
+
+
+@functools.lru_cache(maxsize=128)
+def _reference(material: Material, beam_energy: float, collection: float, exponent: float | None) -> tuple[float, float, float]:
+    """Return the integral of the single-scattering distribution, and where its power-law tail starts and how high (eV, 1)."""
+    loss = np.concatenate([np.linspace(1e-3, 200, 100_001), np.geomspace(200, HIGHEST_LOSS, 20_001)[1:]])
+    bare = dielectric.loss_function(material, loss) * angular_factor(loss, beam_energy, collection)
+    start = TAIL_START * sum(centre * share for centre, _, share in material.losses) / sum(share for _, _, share in material.losses)
+    height = float(np.interp(start, loss, bare))
+    if exponent is not None:
+        bare = np.where(loss > start, height * (loss / start) ** -exponent, bare)
+    return float(np.trapezoid(bare, loss)), start, height
+
+
+def single_scattering(material: Material, loss: np.ndarray, beam_energy: float, collection: float, *, exponent: float | None = None) -> np.ndarray:
+    """Return the distribution of one bulk loss.
+
+    Parameters
+    ----------
+    material : Material
+        What is scattered in.
+    loss : ndarray
+        Energy loss, eV.
+    beam_energy : float
+        eV.
+    collection : float
+        Collection semi-angle, rad.
+    exponent : float, optional
+        r > 1: beyond four times the mean plasmon energy the distribution goes on as A E^-r, with A so that there is no step: the background of the
+        core edges. By default the oscillators' own tail, in which r is about 3.
+
+    Returns
+    -------
+    ndarray
+        Im(-1/eps) ln(1 + (beta/theta_E)^2), normalised to 1 over all losses, 1/eV.
+
+    Raises
+    ------
+    SettingsError
+        The exponent is not above 1.
+    """
+    if exponent is not None and not exponent > 1:
+        message = f"exponent={exponent:g} must be above 1, else the background holds infinitely many electrons. Usual values are 2 to 5."
+        raise SettingsError(message)
+    loss = np.asarray(loss, float)
+    norm, start, height = _reference(material, float(beam_energy), float(collection), exponent)
+    out = dielectric.loss_function(material, loss) * angular_factor(loss, beam_energy, collection)
+    if exponent is not None:
+        out = np.where(loss > start, height * (np.maximum(loss, start) / start) ** -exponent, out)
+    return out / norm
+
+
+def surface_loss(material: Material, loss: np.ndarray, beam_energy: float, collection: float) -> np.ndarray:
+    r"""Return what one surface, crossed by the beam at a right angle, adds to the losses of the bulk.
+
+    Parameters
+    ----------
+    material : Material
+        On the one side; vacuum on the other.
+    loss : ndarray
+        Energy loss, eV.
+    beam_energy : float
+        eV.
+    collection : float
+        Collection semi-angle, rad.
+
+    Returns
+    -------
+    ndarray
+        Probability, 1/eV: positive at the surface plasmon, negative at the bulk plasmon, which the surface keeps out (begrenzung). For free electrons
+        the positive term holds (pi/2) e^2 / (hbar v) in all.
+
+    Notes
+    -----
+    Per solid angle (1 / (pi^2 a0 m v^2 k0)) theta / (theta^2 + theta_E^2)^2 Im[4 (-1 / (eps + 1)) + 1 / eps], integrated up to the collection angle
+    (R. H. Ritchie, Phys. Rev. 106 (1957) 874, without coupling of the surfaces: for specimens thicker than about v / omega, 20 A).
+    """
+    loss = np.asarray(loss, float)
+    positive = np.maximum(loss, 1e-9)
+    inverse = dielectric.inverse_permittivity(material, positive)
+    response = (4 * -1 / (1 / inverse + 1) + inverse).imag
+    response *= np.sqrt(np.clip(1 - material.gap / positive, 0, 1))
+    theta = characteristic_angle(positive, beam_energy)
+    angles = math.pi * (np.arctan(collection / theta) / theta - collection / (collection**2 + theta**2))
+    scale = 1 / (math.pi**2 * BOHR * 2 * half_velocity_energy(beam_energy) * momentum(beam_energy))
+    return np.where(loss > 0, scale * angles * response, 0.0)
+
+
+# ---- plural scattering ---------------------------------------------------------------------------------------------------------------------
+
+
+class Axis:
+    """The energies on which losses are put together: a uniform grid from 0, long enough that nothing comes round from its end.
+
+    Parameters
+    ----------
+    dispersion : float
+        Step, eV.
+    highest : float
+        Highest loss that is wanted, eV.
+
+    Raises
+    ------
+    SettingsError
+        More than 2^22 steps are needed.
+    """
+
+    LARGEST = 1 << 22
+
+    def __init__(self, dispersion: float, highest: float) -> None:
+        self.dispersion = dispersion
+        self.kept = math.ceil(highest / dispersion) + 1
+        self.size: int = scipy.fft.next_fast_len(2 * self.kept, real=True)
+        if self.size > self.LARGEST:
+            message = f"A loss of {highest:g} eV in steps of {dispersion:g} eV needs {self.size} points, more than {self.LARGEST}. "
+            message += "Use a coarser dispersion."
+            raise SettingsError(message)
+        self.loss = dispersion * np.arange(self.kept)
+
+    def transform(self, density: np.ndarray) -> np.ndarray:
+        """Return the Fourier coefficients (..., size // 2 + 1) of a density, 1/eV, on ``loss``, shape (..., kept)."""
+        return scipy.fft.rfft(np.asarray(density, float) * self.dispersion, self.size, axis=-1)
+
+    def zero_loss(self, fractions: np.ndarray, first: int) -> np.ndarray:
+        """Return the Fourier coefficients of fractions in bins, the first of which lies at the (negative) index ``first``."""
+        ring = np.zeros(self.size)
+        np.add.at(ring, (first + np.arange(len(fractions))) % self.size, fractions)
+        return scipy.fft.rfft(ring)
+
+    def back(self, coefficients: np.ndarray) -> np.ndarray:
+        """Return fractions per bin, shape (..., size); index i is the loss i dispersion, indices from the end are gains."""
+        return scipy.fft.irfft(coefficients, self.size, axis=-1)
+
+
+def plural(zero_loss: np.ndarray, losses: np.ndarray, amounts: np.ndarray) -> np.ndarray:
+    """Return spectra with plural scattering of several kinds of loss.
+
+    Parameters
+    ----------
+    zero_loss : ndarray
+        Fourier coefficients (:class:`Axis`) of the zero-loss peak, shape (K,).
+    losses : ndarray
+        Fourier coefficients of the kinds of single loss, probabilities per unit amount, shape (kinds, K).
+    amounts : ndarray
+        How much of each, shape (..., kinds): t / lambda for distributions of integral 1.
+
+    Returns
+    -------
+    ndarray
+        Fourier coefficients, shape (..., K): Z exp(sum_c a_c (S_c - T_c)), with T_c the whole probability, which is 1 for ``S`` normalised to 1.
+        What is lost beyond the axis is missing in the sum.
+    """
+    amounts = np.asarray(amounts, float)
+    exponent = np.tensordot(amounts, losses, axes=([-1], [0]))
+    return zero_loss * np.exp(exponent - amounts.sum(axis=-1)[..., None])
+
+
+def elastic_survival(densities: Mapping[int, np.ndarray], beam_energy: float, collection: float, parametrization: str = "kirkland") -> np.ndarray:
+    """Return the part of the beam that elastic scattering leaves inside a collection angle, for thin specimens.
+
+    Parameters
+    ----------
+    densities : mapping from int to ndarray
+        Atoms per A^2 of each atomic number.
+    beam_energy : float
+        eV.
+    collection : float
+        Collection semi-angle, rad.
+    parametrization : str
+        Of the scattering factors.
+
+    Returns
+    -------
+    ndarray
+        exp(-sum n sigma(> beta)), with Born's cross-sections.
+    """
+    total: np.ndarray | float = 0.0
+    for number, density in densities.items():
+        total = total + np.asarray(density, float) * elastic_cross_section(int(number), float(beam_energy), float(collection), parametrization)
+    return np.exp(-np.asarray(total))
+
+
+@functools.lru_cache(maxsize=512)
+def elastic_cross_section(number: int, beam_energy: float, beyond: float, parametrization: str = "kirkland") -> float:
+    """Return the cross-section of elastic scattering of one atom beyond an angle (rad), A^2, in Born's approximation."""
+    from stemtwin.twin.physics.scattering_factors import scattering_factor
+
+    wavelength, gamma = electrons.wavelength(beam_energy), electrons.lorentz_factor(beam_energy)
+    theta = np.geomspace(max(beyond, 1e-5), math.pi, 4001)
+    f = gamma * scattering_factor(parametrization, number, (2 * np.sin(theta / 2) / wavelength) ** 2)
+    return float(np.trapezoid(2 * math.pi * np.sin(theta) * f**2, theta))

@@ -1,0 +1,49 @@
+"""The zero-loss peak: energy spread of the gun and the spectrometer, as fractions of the beam in energy bins."""
+
+import math
+
+import numpy as np
+from scipy.special import erf
+
+from stemtwin.twin.errors import SettingsError
+
+
+def zero_loss(edges: np.ndarray, width: float, *, asymmetry: float = 0.0, lorentz: float = 0.0, shift: float = 0.0) -> np.ndarray:
+    """Return the part of a zero-loss peak in each energy bin.
+
+    The peak is a mixture of a Gaussian and a Lorentzian, each with two half widths: (1 - asymmetry) width / 2 on the side of energy gain,
+    (1 + asymmetry) width / 2 on the side of loss; so the full width at half maximum is ``width``, whatever the asymmetry and the mixture. A cold
+    field emitter has its steep side, the Fermi edge, at the gain side.
+
+    Parameters
+    ----------
+    edges : ndarray
+        Edges of the bins, eV, increasing, shape (n + 1,).
+    width : float
+        Full width at half maximum, eV.
+    asymmetry : float
+        -1 < asymmetry < 1; about 0.3 for a cold field emitter [M].
+    lorentz : float
+        Height of the Lorentzian, as a fraction of the peak's, 0 to 1.
+    shift : float
+        Where the maximum is, eV: the drift of the spectrum.
+
+    Returns
+    -------
+    ndarray
+        Fractions, shape (n,); 1 in all over infinite bins.
+
+    Raises
+    ------
+    SettingsError
+        A parameter is out of range.
+    """
+    if not (0 < width < math.inf and -1 < asymmetry < 1 and 0 <= lorentz <= 1):
+        message = f"width={width} eV must be above 0, asymmetry={asymmetry} between -1 and 1, lorentz={lorentz} between 0 and 1."
+        raise SettingsError(message)
+    x = np.asarray(edges, float) - shift
+    half = np.where(x < 0, (1 - asymmetry) * width / 2, (1 + asymmetry) * width / 2)
+    gauss = half * math.sqrt(math.pi / math.log(2)) / 2 * erf(math.sqrt(math.log(2)) * x / half)
+    tails = half * np.arctan(x / half)
+    total = (1 - lorentz) * width / 2 * math.sqrt(math.pi / math.log(2)) + lorentz * width * math.pi / 2
+    return np.diff((1 - lorentz) * gauss + lorentz * tails) / total
