@@ -299,7 +299,7 @@ def delocalisation(loss: float, beam_energy: float, collection: float) -> float:
     Returns
     -------
     float
-        d50, A: (0.5 lambda / theta_E^(3/4))^2 + (0.6 lambda / beta)^2 under a root (R. F. Egerton, J. Phys.: Conference Series 644 (2015) 012008) [M].
+        d50, A: sqrt((0.5 lambda / theta_E^(3/4))^2 + (0.6 lambda / beta)^2), R. F. Egerton, J. Phys.: Conference Series 644 (2015) 012008 [M].
     """
     wavelength = electrons.wavelength(beam_energy)
     return math.hypot(0.5 * wavelength / characteristic_angle(loss, beam_energy) ** 0.75, 0.6 * wavelength / collection)

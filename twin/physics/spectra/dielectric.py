@@ -98,7 +98,7 @@ def loss_function(material: Material, energy: np.ndarray) -> np.ndarray:
     """Return Im(-1/eps) at energies, eV; 0 below the gap, where it rises as sqrt(1 - gap / E), and at E <= 0."""
     energy = np.asarray(energy, float)
     positive = np.maximum(energy, 1e-9)
-    out = -inverse_permittivity(material, positive).imag
+    out = -np.imag(inverse_permittivity(material, positive))
     out *= np.sqrt(np.clip(1 - material.gap / positive, 0, 1))
     return np.where(energy > 0, out, 0.0)
 

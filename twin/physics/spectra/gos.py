@@ -96,6 +96,7 @@ def hydrogenic(subshell: str, charge: float, energy: np.ndarray, q2: np.ndarray)
         above = np.exp(-2 / k * np.arctan2(2 * k / n, shifted)) / -np.expm1(-2 * math.pi / k)
         below = ((shifted + 2 * k / n) / np.maximum(shifted - 2 * k / n, 1e-300)) ** (-1 / k)
     factor = np.where(k2 >= 0, above, below)
-    g = np.polynomial.polynomial.polyval2d(*np.broadcast_arrays(q, k2), _G[subshell])
+    q, k2 = np.broadcast_arrays(q, k2)
+    g = np.polynomial.polynomial.polyval2d(q, k2, _G[subshell])
     a = shifted**2 + 4 * k2 / n**2
     return e * g / a ** _POWER[subshell] * factor / (RYDBERG * charge**2)
