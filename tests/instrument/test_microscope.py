@@ -146,7 +146,7 @@ def test_counts_follow_the_signal(scope: Microscope, thermal: Sample) -> None:
     """Summed over many frames, counts over incident electrons are what `simulate` gives for the same beam and specimen."""
     frames = scope.acquire(SCAN, frames=400, detectors=("haadf", "bf"))
     truth = scope.truth()
-    signal = simulate.simulate(thermal, truth["beam"], SCAN, detectors=("haadf", "bf"), phonons=1, seed=scope._stream_seed("specimen"))
+    signal = simulate.simulate(thermal, truth["beam"], SCAN, detectors=("haadf", "bf"), phonons=1, seed=scope._setup.stream_seed("specimen"))
     for name in ("haadf", "bf"):
         assert frames[name].dims == ("frame", "y", "x")
         incident = 400 * frames.attrs["electrons_per_point"]
@@ -231,11 +231,11 @@ def test_noise_is_fresh_for_each_frame_however_frames_are_taken(thermal: Sample)
 def test_streams_are_independent(thermal: Sample) -> None:
     """What one stream draws does not move the others: more noise drawn leaves the specimen, and the specimen's stream is not the noise's."""
     scope = Microscope(thermal, seed=7)
-    assert scope._stream_seed("specimen") != scope._stream_seed("noise")
-    before = scope._stream_seed("specimen")
+    assert scope._setup.stream_seed("specimen") != scope._setup.stream_seed("noise")
+    before = scope._setup.stream_seed("specimen")
     scope.acquire(SCAN, frames=2)
-    assert scope._stream_seed("specimen") == before
-    draws = [scope._noise(i).integers(2**63) for i in range(50)]
+    assert scope._setup.stream_seed("specimen") == before
+    draws = [scope._setup.rng("noise", i).integers(2**63) for i in range(50)]
     assert len(set(draws)) == 50
 
 
@@ -292,7 +292,7 @@ def test_a_specimen_that_does_not_fit_leaves_no_trace(make_perovskite: Callable[
     scope = Microscope(make_perovskite(1, periodic=False), instrument="ideal", phonons=1)
     with pytest.raises(SamplingError, match="does not repeat"):
         scope.acquire(SCAN)
-    assert (scope.time_s, scope._frames) == (0, 0)
+    assert (scope.time_s, scope.snapshot().frames) == (0, 0)
 
 
 # ---- truth

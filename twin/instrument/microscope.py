@@ -1,67 +1,24 @@
-"""The microscope, the one stateful object of the instrument: it turns knobs, scans, counts electrons and keeps its clock. Physics lies below."""
+"""The microscope, the one stateful object of the instrument: it turns knobs, moves, scans, counts and keeps its clock. Physics lies below."""
 
-import difflib
-import json
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
-from stemtwin.twin.errors import InstrumentError, SettingsError, UnknownNameError
-from stemtwin.twin.instrument import checks, results, simulate
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument import acquisition, checks, commands, knobs, simulate, views
 from stemtwin.twin.instrument.detectors import Detector
-from stemtwin.twin.instrument.plan import Plan, make_plan
+from stemtwin.twin.instrument.knobs import Knobs
 from stemtwin.twin.instrument.profiles import PROFILES, Profile
-from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.scan import RasterScan, Scan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
-from stemtwin.twin.physics import aberrations as optics
-from stemtwin.twin.physics import noise, probe
+from stemtwin.twin.instrument.setup import Setup
+from stemtwin.twin.instrument.stage import StagePosition
+from stemtwin.twin.instrument.state import ScopeState
+from stemtwin.twin.physics import probe
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.samples.sample import Sample
-
-STREAMS = {"specimen": 0, "noise": 1}
-"""Spawn keys of the independent random streams of one microscope."""
-ABERRATION_NAMES = tuple(item.name for item in fields(Aberrations))
-LIMITS = {
-    "energy_ev": {"unit": "eV", "low": 1e3, "high": 3e6, "repair": "Did you pass keV?"},
-    "semiangle_mrad": {"unit": "mrad", "above": 0, "high": 150, "repair": "Did you pass rad?"},
-    "current_pa": {"unit": "pA", "above": 0},
-    "source_size_angstrom": {"unit": "A", "low": 0, "high": 1e4},
-    "focal_spread_angstrom": {"unit": "A", "low": 0, "high": 1e4},
-}
-"""Knobs that are numbers, and their limits; the largest current is the profile's."""
-MOST_ELECTRONS = 1e9
-"""Electrons at one point that the counters hold."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Knobs:
-    """What was commanded.
-
-    Parameters
-    ----------
-    energy_ev, semiangle_mrad : float
-        Beam energy, eV; convergence semi-angle, mrad.
-    current_pa : float
-        Probe current, pA. The source size follows from it and the brightness.
-    aberrations : Aberrations
-        What the knobs add to the instrument's own state, A and rad.
-    source_size_angstrom : float
-        Standard deviation of the source's image, A: what follows from current, convergence and energy, until it is set.
-    focal_spread_angstrom : float
-        Standard deviation of C10, A: what follows from the energy, until it is set.
-    """
-
-    energy_ev: float
-    semiangle_mrad: float
-    current_pa: float
-    aberrations: Aberrations = field(default_factory=Aberrations)
-    source_size_angstrom: float
-    focal_spread_angstrom: float
 
 
 class Microscope:
@@ -72,15 +29,19 @@ class Microscope:
     sample : Sample or PotentialSlices
         The specimen.
     instrument : str or Profile
-        An instrument profile or its name.
+        An instrument profile or its name. ``Profile.still()`` is the same instrument without drift, distortion and detector chain.
     seed : int
-        Of everything random: the specimen's thermal motion, the instrument and the noise, in independent streams.
+        Of everything random: the specimen's thermal motion, the instrument's instabilities, its stage and the noise, in independent streams.
     phonons : int or str
         See ``Request``.
     misalignment : Aberrations
         Hidden aberrations beside the profile's own, A and rad.
     window_angstrom : float
         Compute with probes at least this wide in mind, A: one imaging operator for all knob settings up to there.
+    engine : str
+        See ``Request``; ``"auto"`` takes one that gives every further image in milliseconds.
+    dose_budget_e_per_angstrom2 : float, optional
+        Largest nominal dose anywhere on the specimen, e-/A^2: what would exceed it is refused.
 
     Raises
     ------
@@ -91,7 +52,8 @@ class Microscope:
 
     Notes
     -----
-    The specimen's thermal motion is the same in all frames: a frame is the mean over its frozen-phonon configurations.
+    Everything is a pure function of the seed, the commands and the simulated clock: a snapshot is the state (frozen), and a restore puts it back. The
+    specimen's thermal motion is the same in all frames: a frame is the mean over its frozen-phonon configurations.
     """
 
     def __init__(
@@ -103,6 +65,8 @@ class Microscope:
         phonons: int | str = "auto",
         misalignment: Aberrations | None = None,
         window_angstrom: float = 0.0,
+        engine: str = "auto",
+        dose_budget_e_per_angstrom2: float | None = None,
     ) -> None:
         profile = PROFILES[instrument] if isinstance(instrument, str) else instrument
         if not isinstance(profile, Profile):
@@ -111,40 +75,52 @@ class Microscope:
         if misalignment is not None and not isinstance(misalignment, Aberrations):
             message = f"misalignment={misalignment!r} is no Aberrations. Use st.Aberrations(C10=-50.0)."
             raise SettingsError(message)
-        self._sample = sample
-        self._profile = profile
-        self._seed = checks.whole("seed", seed, low=0)
-        self._phonons = phonons
-        self._misalignment = misalignment or Aberrations()
-        self._window = checks.number("window_angstrom", window_angstrom, "A", low=0, high=1e4)
-        self._frames = 0
-        self._time_s = 0.0
-        self._settings = Knobs(
-            energy_ev=profile.energy_ev,
-            semiangle_mrad=profile.semiangle_mrad,
-            current_pa=profile.current_pa,
-            source_size_angstrom=profile.source_size_angstrom(profile.current_pa, profile.semiangle_mrad, profile.energy_ev),
-            focal_spread_angstrom=profile.focal_spread_angstrom(profile.energy_ev),
+        self._budget = None
+        if dose_budget_e_per_angstrom2 is not None:
+            self._budget = checks.number("dose_budget_e_per_angstrom2", dose_budget_e_per_angstrom2, "e-/A^2", above=0)
+        self._setup = Setup(
+            profile=profile,
+            seed=checks.whole("seed", seed, low=0),
+            phonons=phonons,
+            misalignment=misalignment or Aberrations(),
+            window_angstrom=checks.number("window_angstrom", window_angstrom, "A", low=0, high=1e4),
+            engine=engine,
         )
-        self._request(RasterScan(shape=(1, 1), field_of_view_angstrom=(1, 1)), ("haadf",))  # refuses what cannot be imaged, before any work
+        self._state = ScopeState(specimen=sample, knobs=knobs.initial(profile))
+        views.request(self._setup, self._state, RasterScan(shape=(1, 1), field_of_view_angstrom=(1, 1)), ("haadf",))  # refuses what cannot be imaged
+
+    # ---- what may be read
 
     @property
     def settings(self) -> Knobs:
         """What was commanded; frozen."""
-        return self._settings
+        return self._state.knobs
 
     @property
     def profile(self) -> Profile:
         """The instrument's profile; frozen."""
-        return self._profile
+        return self._setup.profile
 
     @property
     def time_s(self) -> float:
         """The simulated clock, s since the start."""
-        return self._time_s
+        return self._state.time_s
 
-    def set(self, **knobs: Any) -> Knobs:
-        """Turn knobs: energy_ev, semiangle_mrad, current_pa, source_size_angstrom, focal_spread_angstrom, or any aberration (C10, C12, phi12, ...).
+    @property
+    def stage(self) -> StagePosition:
+        """What the stage's encoders read."""
+        return self._state.stage.readback
+
+    @property
+    def spent(self) -> dict[str, float]:
+        """What was spent since the start: ``time_s``, ``beam_s`` (with the beam on the specimen), ``electrons``, ``frames``, ``moves``."""
+        state = self._state
+        return {name: float(getattr(state, name)) for name in ("time_s", "beam_s", "electrons", "frames", "moves")}
+
+    # ---- commands
+
+    def set(self, **changes: Any) -> Knobs:
+        """Turn knobs: energy_ev, semiangle_mrad, current_pa, camera_length_mm, beam_tilt_mrad, beam_shift_angstrom, blanked, any aberration, ...
 
         The source size follows from current, convergence and energy through the brightness, the focal spread from the energy: turning one of these
         sets them anew. Where the brightness is infinite (``ideal``), the source size stays as it was set.
@@ -161,48 +137,45 @@ class Microscope:
         SettingsError
             A value is out of range, or the source size is given beside the current that it follows from; nothing has changed.
         """
-        profile, turned = self._profile, {name: value for name, value in knobs.items() if name in ABERRATION_NAMES}
-        changed: dict[str, Any] = {name: self._checked(name, value) for name, value in knobs.items() if name not in turned}
-        if {"current_pa", "source_size_angstrom"} <= set(changed) and profile.brightness < math.inf:
-            message = (
-                f"current_pa={changed['current_pa']:g} and source_size_angstrom={changed['source_size_angstrom']:g} are both given, but the source "
-                "size follows from the current and the brightness. Set one of them."
-            )
-            raise SettingsError(message)
-        if turned:
-            changed["aberrations"] = replace(self._settings.aberrations, **turned)
-        new = replace(self._settings, **changed)
-        if profile.brightness < math.inf and "source_size_angstrom" not in changed and {"current_pa", "semiangle_mrad", "energy_ev"} & set(changed):
-            new = replace(new, source_size_angstrom=profile.source_size_angstrom(new.current_pa, new.semiangle_mrad, new.energy_ev))
-        if "energy_ev" in changed and "focal_spread_angstrom" not in changed:
-            new = replace(new, focal_spread_angstrom=profile.focal_spread_angstrom(new.energy_ev))
-        self._settings = new
-        return new
+        self._state = replace(self._state, knobs=knobs.turn(self._state.knobs, self._setup.profile, changes))
+        return self._state.knobs
 
-    def _checked(self, name: str, value: Any) -> float:
-        if name not in LIMITS:
-            known = [*LIMITS, *ABERRATION_NAMES]
-            near = difflib.get_close_matches(name, known, n=1)
-            message = f"There is no knob named {name!r}. " + (f"Did you mean {near[0]!r}?" if near else f"Knobs are {', '.join(known)}.")
-            raise UnknownNameError(message)
-        limits: dict[str, Any] = LIMITS[name]
-        if name == "current_pa":
-            limits = limits | {"high": self._profile.max_current_pa, "repair": f"That is what {self._profile.name} gives."}
-        return checks.number(name, value, **limits)
+    def move_stage(self, *, relative: bool = False, **way: float) -> StagePosition:
+        """Move the stage; the clock goes on.
 
-    def beam(self) -> Beam:
-        """Return the beam as it truly is, a part of the truth: commanded aberrations, the profile's residual and the hidden misalignment together."""
-        s = self._settings
-        return Beam(
-            energy_ev=s.energy_ev,
-            semiangle_mrad=s.semiangle_mrad,
-            aberrations=self._true_aberrations(),
-            source_size_angstrom=s.source_size_angstrom,
-            focal_spread_angstrom=s.focal_spread_angstrom,
-        )
+        Parameters
+        ----------
+        relative : bool
+            From where it was last told to be, instead of from 0.
+        **way : float
+            x_angstrom, y_angstrom, z_angstrom, alpha_mrad, beta_mrad; axes that are not named stay. Along +x the specimen moves to +x in the image;
+            z is counted along the beam; alpha and beta tilt the specimen: an atom at depth z appears at y + z tan(alpha), x + z tan(beta).
 
-    def _true_aberrations(self) -> Aberrations:
-        return optics.add(optics.add(self._settings.aberrations, self._profile.residual), self._misalignment)
+        Returns
+        -------
+        StagePosition
+            What the encoders read then.
+
+        Raises
+        ------
+        SettingsError
+            A name is no axis, or a number is not finite; nothing has moved.
+        InstrumentError
+            It is out of reach; nothing has moved.
+        """
+        self._state = commands.move(self._setup, self._state, way, relative=relative)
+        return self.stage
+
+    def advance_time(self, seconds: float) -> float:
+        """Wait with the beam blanked: the specimen drifts, the optics stray, the current fades. Return the clock, s.
+
+        Raises
+        ------
+        SettingsError
+            The time is negative, or longer than 1e6 s.
+        """
+        self._state = commands.wait(self._state, seconds)
+        return self.time_s
 
     def acquire(
         self,
@@ -211,87 +184,83 @@ class Microscope:
         dwell_time_us: float | None = None,
         frames: int = 1,
         detectors: Sequence[str | Detector] | str = ("haadf",),
+        average: bool = False,
         progress: simulate.Progress | None = None,
     ) -> xr.Dataset:
         """Scan and count electrons; noise is fresh for each frame.
 
         Parameters
         ----------
-        scan : RasterScan or PathScan
-            Where the beam goes.
+        scan : Scan
+            Where the beam is sent, in coordinates of the stage at rest: what lies there moves with stage and drift.
         dwell_time_us : float, optional
             Time at each point, us; by default the profile's.
         frames : int
             How often the scan is repeated.
         detectors : sequence
             Registry names and detectors, read at once.
+        average : bool
+            Return the mean of all frames, float32, instead of each.
         progress : callable, optional
             Called with the number of waves that were just done while an imaging operator is built.
 
         Returns
         -------
         xarray.Dataset
-            Detected electrons, uint32, one variable per detector, dims (y, x) or (point,), with a dimension frame first if there are several.
-            Attributes have the dose of all frames together (e-/A^2, of raster scans), the time at the start (s) and the settings.
+            One variable per detector, dims (y, x) or (point,), with a dimension frame first if there are several: detected electrons, uint32, or what
+            the ADC says (units ``adu``, with ``gain_adu``, ``offset_adu``) where the profile has a detector chain. Attributes have the nominal dose
+            of all frames (e-/A^2, of rasters), the time at the start (s) and the settings.
 
         Raises
         ------
         StemtwinError
-            The scan or a setting cannot be carried out; the state is unchanged then.
+            The scan or a setting cannot be carried out, or the dose budget does not suffice; the state is unchanged then.
         """
-        dwell = self._profile.dwell_time_us if dwell_time_us is None else dwell_time_us
-        dwell = checks.number("dwell_time_us", dwell, "us", above=0, high=self._profile.max_dwell_time_us)
-        frames = checks.whole("frames", frames, low=1, high=10_000)
-        incident = noise.electrons_per_point(self._settings.current_pa, dwell * 1e-6)
-        if incident > MOST_ELECTRONS:
-            message = (
-                f"{incident:.3g} electrons at each point overflow the counters ({MOST_ELECTRONS:g}). Use a shorter dwell_time_us or less current_pa."
-            )
-            raise InstrumentError(message)
-        request = self._request(scan, detectors)
-        plan = make_plan(request, window_angstrom=self._window)
-        values, error, _ = simulate.expected(request, plan, progress=progress)
-        counts = np.stack([noise.count_electrons(values, incident, self._noise(self._frames + i)) for i in range(frames)])
-        duration = frames * (math.prod(scan.shape) * dwell + self._lines(scan) * self._profile.flyback_us) * 1e-6
-        known = {"dwell_time_us": dwell, "electrons_per_point": incident, "frames": frames, "duration_s": duration}
-        out = self._dataset(request, plan, counts, error, known)
-        self._frames += frames
-        self._time_s += duration
+        asked = acquisition.order(self._setup, self._state, scan, dwell_time_us=dwell_time_us, frames=frames, detectors=detectors)
+        out, self._state = acquisition.acquire(self._setup, self._state, asked, average=average, progress=progress)
         return out
 
-    def _request(self, scan: Scan, detectors: Sequence[str | Detector] | str | Detector) -> Request:
-        return Request(
-            sample=self._sample,
-            beam=self.beam(),
-            scan=scan,
-            detectors=detectors,  # type: ignore[arg-type] - Request makes a tuple of it
-            phonons=self._phonons,
-            seed=self._stream_seed("specimen"),
-            engine="operator",
-        )
+    # ---- the future and the past
 
-    @staticmethod
-    def _lines(scan: Scan) -> int:
-        return scan.shape[0] if isinstance(scan, RasterScan) else 0
+    def estimate_cost(self, command: str, *arguments: Any, **options: Any) -> dict[str, float]:
+        """Return what a command would cost, without carrying it out: ``time_s``, ``electrons``, ``dose_e_per_angstrom2``.
 
-    def _dataset(self, request: Request, plan: Plan, counts: np.ndarray, error: np.ndarray, known: dict[str, Any]) -> xr.Dataset:
-        """Return counts, shape (frames, channels, ...), with what the operator may know: nothing of the truth."""
-        knobs = asdict(self._settings)
-        attrs = {
-            "title": "acquired STEM frames",
-            **results.visible(request, plan),
-            "instrument": self._profile.name,
-            "time_s": self._time_s,
-            "current_pa": self._settings.current_pa,
-            **known,
-            "stemtwin_settings": json.dumps({**results.visible_settings(request, plan), "knobs": knobs}),
-        }
-        if isinstance(request.scan, RasterScan):
-            dy, dx = request.scan.pitch_angstrom
-            attrs["dose_e_per_angstrom2"] = known["frames"] * known["electrons_per_point"] / (dy * dx)
-        signal = {"units": "electrons", "long_name": "detected electrons"}
-        values = counts if known["frames"] > 1 else counts[0]
-        return xr.Dataset(results.variables(request, plan, values, error, signal), results.coordinates(request.scan), attrs)
+        Parameters
+        ----------
+        command : str
+            ``"acquire"``, ``"move_stage"``, ``"advance_time"`` or ``"set"``.
+        *arguments, **options
+            Those of the command.
+
+        Raises
+        ------
+        StemtwinError
+            The command would be refused.
+        """
+        return commands.price(self._setup, self._state, command, arguments, options)
+
+    def snapshot(self) -> ScopeState:
+        """Return the whole state; frozen, and good for any microscope of the same setup."""
+        return self._state
+
+    def restore(self, state: ScopeState) -> None:
+        """Put back a state that :meth:`snapshot` returned: what follows is the same to the last bit.
+
+        Raises
+        ------
+        SettingsError
+            It is no such state.
+        """
+        if not isinstance(state, ScopeState):
+            message = f"state={state!r} is no snapshot. Use what snapshot() returned."
+            raise SettingsError(message)
+        self._state = state
+
+    # ---- the truth
+
+    def beam(self) -> Beam:
+        """Return the beam as it truly is now, a part of the truth: knobs, residual, misalignment, corrections and what strayed, all together."""
+        return self._setup.beam(self._state, self._state.time_s)
 
     def truth(self) -> dict[str, Any]:
         """Return the hidden state, for scoring and training only.
@@ -300,9 +269,11 @@ class Microscope:
         -------
         dict
             ``aberrations``, their first order in A as ``C10_angstrom``, ``C12_angstrom``, ``C12a_angstrom``, ``C12b_angstrom``, the Strehl ratio
-            ``strehl`` that this first order alone would leave (1 when C10 and C12 are 0), ``beam``, ``sample`` and ``seed``.
+            ``strehl`` that this first order alone would leave (1 when C10 and C12 are 0), ``beam``, ``sample`` (the atoms as they are now), ``stage``
+            (where it truly is), ``drift_angstrom`` (x, y), ``current_factor`` (what is left of the current) and ``seed``.
         """
-        beam, true = self.beam(), self._true_aberrations()
+        beam, time = self.beam(), self._state.time_s
+        true = beam.aberrations
         cartesian = true.cartesian()
         return {
             "aberrations": true,
@@ -312,13 +283,9 @@ class Microscope:
             "C12b_angstrom": cartesian["C12b"],
             "strehl": probe.strehl_ratio(beam.wavelength_angstrom, beam.semiangle_rad, Aberrations(C10=true.C10, C12=true.C12, phi12=true.phi12)),
             "beam": beam,
-            "sample": self._sample,
-            "seed": self._seed,
+            "sample": self._state.specimen,
+            "stage": self._state.stage.true,
+            "drift_angstrom": tuple(float(v) for v in self._setup.course.drift_angstrom(time, self._state.creep)),
+            "current_factor": float(self._setup.course.current_factor(time)),
+            "seed": self._setup.seed,
         }
-
-    def _stream_seed(self, name: str) -> int:
-        words = np.random.SeedSequence(self._seed, spawn_key=(STREAMS[name],)).generate_state(2, np.uint64)
-        return int(words[0]) << 64 | int(words[1])
-
-    def _noise(self, frame: int) -> np.random.Generator:
-        return np.random.Generator(np.random.Philox(np.random.SeedSequence(self._seed, spawn_key=(STREAMS["noise"], frame))))

@@ -4,9 +4,13 @@
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from stemtwin.twin.instrument import checks
+from stemtwin.twin.instrument.distortion import ScanImperfections
+from stemtwin.twin.instrument.instabilities import Instabilities
+from stemtwin.twin.instrument.stage import StageProfile
 from stemtwin.twin.physics import coherence, electrons
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.registry import Registry
@@ -34,6 +38,18 @@ class Profile:
         Time from the end of one scan line to the start of the next, during which the beam is on the specimen beside the field, us.
     max_current_pa, max_dwell_time_us : float
         Largest current, pA, and dwell time, us.
+    settle_us : float
+        Time that the scan waits at the beginning of each line, us.
+    camera_length_mm, camera_lengths_mm : float, tuple of float
+        The usual camera length, at which detectors have their angles, and those that can be set, mm.
+    largest_detector_mm : float
+        What the column below the specimen lets through: distance from the axis in the detectors' plane, mm.
+    imperfections : ScanImperfections
+        What is wrong with the scan.
+    instabilities : Instabilities
+        What strays and drifts.
+    stage : StageProfile
+        How good the stage is.
     source : str
         Where the numbers come from.
 
@@ -55,6 +71,13 @@ class Profile:
     flyback_us: float = 0.0
     max_current_pa: float = 1000.0
     max_dwell_time_us: float = 1e5
+    settle_us: float = 0.0
+    camera_length_mm: float = 100.0
+    camera_lengths_mm: tuple[float, ...] = (50.0, 75.0, 100.0, 150.0, 200.0)
+    largest_detector_mm: float = math.inf
+    imperfections: ScanImperfections = field(default_factory=ScanImperfections)
+    instabilities: Instabilities = field(default_factory=Instabilities)
+    stage: StageProfile = field(default_factory=StageProfile)
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -62,6 +85,10 @@ class Profile:
         checks.number("energy_ev", self.energy_ev, "eV", low=1e3, high=3e6, repair="Did you pass keV?")
         checks.number("semiangle_mrad", self.semiangle_mrad, "mrad", above=0, high=150)
         checks.number("current_pa", self.current_pa, "pA", above=0, high=self.max_current_pa)
+
+    def still(self) -> Self:
+        """Return the same instrument with a perfect scan and stage, where nothing strays: for data whose truth is in the optics alone."""
+        return replace(self, imperfections=ScanImperfections(), instabilities=Instabilities(), stage=StageProfile())
 
     def focal_spread_angstrom(self, energy_ev: float) -> float:
         """Return the standard deviation of C10 that the energy width and the chromatic aberration make at a beam energy (eV), A."""

@@ -67,8 +67,20 @@ def focal_spread(energy: float, chromatic: float, energy_width: float, *, voltag
     float
         Cc sqrt(f^2 [(dE / (2.3548 E))^2 + (dV/V)^2] + (2 dI/I)^2), f = (1 + E/mc2) / (1 + E/2mc2), A (Reimer and Kohl, section 6.5.2).
     """
-    f = (1 + energy / REST_ENERGY) / (1 + energy / (2 * REST_ENERGY))
+    f = _relativistic_factor(energy)
     return chromatic * math.sqrt(f**2 * ((energy_width / (FWHM * energy)) ** 2 + voltage_ripple**2) + (2 * current_ripple) ** 2)
+
+
+def chromatic_focus(energy: float, chromatic: float, energy_shift: float) -> float:
+    """Return how C10 changes when a beam of an energy (eV) gains a little (eV), with a chromatic aberration Cc (A): -Cc f dE / E, A.
+
+    The faster electrons are focused less: further down, which is underfocus.
+    """
+    return -chromatic * _relativistic_factor(energy) * energy_shift / energy
+
+
+def _relativistic_factor(energy: float) -> float:
+    return (1 + energy / REST_ENERGY) / (1 + energy / (2 * REST_ENERGY))
 
 
 def source_size(current: float, brightness: float, semiangle: float) -> float:

@@ -10,15 +10,15 @@ def electrons_per_point(current: float, dwell_time: float) -> float:
     return current * dwell_time * ELECTRONS_PER_PICOAMPERE_SECOND
 
 
-def count_electrons(signal: np.ndarray, incident: float, rng: np.random.Generator) -> np.ndarray:
+def count_electrons(signal: np.ndarray, incident: float | np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw how many electrons a detector counts.
 
     Parameters
     ----------
     signal : ndarray
         Expected fraction of the incident beam, any shape; values below 0 (rounding) count as 0.
-    incident : float
-        Mean number of incident electrons per point.
+    incident : float or ndarray
+        Mean number of incident electrons per point, broadcastable to ``signal``.
     rng : numpy.random.Generator
         The only source of randomness.
 

@@ -1,0 +1,197 @@
+"""From a command to a frame: what an acquisition needs and costs, and what it brings. Pure functions of the microscope's setup and state."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import xarray as xr
+
+from stemtwin.twin.errors import InstrumentError
+from stemtwin.twin.instrument import checks, exposure, readout, results, simulate, views
+from stemtwin.twin.instrument.detectors import Detector
+from stemtwin.twin.instrument.exposure import Exposure
+from stemtwin.twin.instrument.plan import Plan
+from stemtwin.twin.instrument.request import Request
+from stemtwin.twin.instrument.scan import PathScan, RasterScan, Scan
+from stemtwin.twin.instrument.settings import Beam
+from stemtwin.twin.instrument.setup import Setup
+from stemtwin.twin.instrument.state import Field, ScopeState
+from stemtwin.twin.instrument.timing import estimate_duration_s, scan_timing
+from stemtwin.twin.physics import noise
+
+MOST_ELECTRONS = 1e9
+"""Electrons at one point that the counters hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Order:
+    """An acquisition that was checked: nothing has been done yet.
+
+    Parameters
+    ----------
+    request : Request
+        Specimen, beam at the start, nominal scan, detectors.
+    plan : Plan
+        How signals are computed.
+    dwell_time_us : float
+        Time at each point, us.
+    frames : int
+        Number of passes.
+    electrons_per_point : float
+        Nominal number of electrons at one point in one pass; 0 with the beam blanked.
+    pass_s : float
+        Time that one pass takes, about (lines may have to wait for the mains), s.
+    """
+
+    request: Request
+    plan: Plan
+    dwell_time_us: float
+    frames: int
+    electrons_per_point: float
+    pass_s: float
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """Time (s), electrons, and the nominal dose of the field (e-/A^2; of scans that are no rasters, electrons over the field's area)."""
+        electrons = self.frames * self.electrons_per_point * self.request.scan.count
+        height, width = self.request.scan.field_of_view_angstrom
+        dose = electrons / (height * width) if height * width else 0.0
+        return {"time_s": self.frames * self.pass_s, "electrons": electrons, "dose_e_per_angstrom2": dose}
+
+
+def order(
+    setup: Setup,
+    state: ScopeState,
+    scan: Scan,
+    *,
+    dwell_time_us: float | None = None,
+    frames: int = 1,
+    detectors: Sequence[str | Detector] | str | Detector = ("haadf",),
+) -> Order:
+    """Check an acquisition.
+
+    Raises
+    ------
+    StemtwinError
+        It cannot be carried out.
+    """
+    profile = setup.profile
+    dwell = profile.dwell_time_us if dwell_time_us is None else dwell_time_us
+    dwell = checks.number("dwell_time_us", dwell, "us", above=0, high=profile.max_dwell_time_us)
+    frames = checks.whole("frames", frames, low=1, high=10_000)
+    incident = noise.electrons_per_point(state.knobs.current_pa, dwell * 1e-6)
+    if incident > MOST_ELECTRONS:
+        message = (
+            f"{incident:.3g} electrons at each point overflow the counters ({MOST_ELECTRONS:g}). Use a shorter dwell_time_us or less current_pa."
+        )
+        raise InstrumentError(message)
+    request = views.request(setup, state, scan, detectors)
+    return Order(
+        request=request,
+        plan=views.plan(setup, request),
+        dwell_time_us=dwell,
+        frames=frames,
+        electrons_per_point=0.0 if state.knobs.blanked else incident,
+        pass_s=estimate_duration_s(scan, dwell_time_us=dwell, flyback_us=profile.flyback_us, settle_us=profile.settle_us),
+    )
+
+
+def acquire(
+    setup: Setup, state: ScopeState, asked: Order, *, average: bool = False, progress: simulate.Progress | None = None
+) -> tuple[xr.Dataset, ScopeState]:
+    """Carry out an order.
+
+    Parameters
+    ----------
+    setup, state : Setup, ScopeState
+        The microscope before.
+    asked : Order
+        From :func:`order`, for this very setup and state.
+    average : bool
+        Return the mean of all passes instead of each.
+    progress : callable, optional
+        Called with the number of waves that were just done while an imaging operator is built.
+
+    Returns
+    -------
+    tuple
+        The frames, and the state after.
+    """
+    scan, passes, seen = asked.request.scan, [], None
+    after = replace(state, scanned=_scanned(state, scan))
+    error = np.empty(0)
+    for _ in range(asked.frames):
+        timing = scan_timing(
+            scan,
+            dwell_time_us=asked.dwell_time_us,
+            flyback_us=setup.profile.flyback_us,
+            settle_us=setup.profile.settle_us,
+            start_s=after.time_s,
+            synchronise_hz=setup.profile.imperfections.synchronise_hz,
+        )
+        shot = exposure.expose(setup, after, scan, timing)
+        beam = setup.beam(after, after.time_s + timing.duration_s / 2)
+        if seen is None or not shot.straight or seen != (beam, True):
+            signals, error = _signals(asked, shot, beam, progress)
+            seen = beam, shot.straight
+        passes.append(scan.frame(readout.read(setup, after, signals, shot)))
+        after = _exposed(after, shot)
+    counts = np.stack(passes)
+    if average:
+        counts = counts.mean(axis=0, dtype=np.float32)[None]
+    return _dataset(setup, state, after, asked, counts, error), after
+
+
+def _scanned(state: ScopeState, scan: Scan) -> Field:
+    if state.scanned is None:
+        return Field(centre_angstrom=scan.centre_angstrom, field_of_view_angstrom=scan.field_of_view_angstrom)
+    return state.scanned.changed(scan, state.time_s)
+
+
+def _signals(asked: Order, shot: Exposure, beam: Beam, progress: simulate.Progress | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return expected signals in visiting order, (channels, n), and their relative standard errors, (channels,)."""
+    request = replace(asked.request, beam=beam)
+    if shot.straight:
+        values, error, _ = simulate.expected(request, asked.plan, progress=progress)
+        return values.reshape(len(values), -1)[:, request.scan.order()], error
+    values, error, _ = simulate.expected(replace(request, scan=PathScan(positions_angstrom=shot.points)), asked.plan, progress=progress)
+    return values, error
+
+
+def _exposed(state: ScopeState, shot: Exposure) -> ScopeState:
+    """Return the state after one pass."""
+    on = 0.0 if state.knobs.blanked else shot.timing.count * shot.timing.dwell_s
+    return replace(
+        state,
+        frames=state.frames + 1,
+        time_s=state.time_s + shot.timing.duration_s,
+        beam_s=state.beam_s + on,
+        electrons=state.electrons + float(shot.incident.sum()),
+    )
+
+
+def _dataset(setup: Setup, before: ScopeState, after: ScopeState, asked: Order, counts: np.ndarray, error: np.ndarray) -> xr.Dataset:
+    """Return readings, shape (frames, channels, ...), with what the operator may know: nothing of the truth."""
+    request, plan = asked.request, asked.plan
+    known = {
+        "title": "acquired STEM frames",
+        **results.visible(request, plan),
+        "instrument": setup.profile.name,
+        "time_s": before.time_s,
+        "current_pa": before.knobs.current_pa,
+        "dwell_time_us": asked.dwell_time_us,
+        "electrons_per_point": asked.electrons_per_point,
+        "frames": asked.frames,
+        "duration_s": after.time_s - before.time_s,
+        "stage": [float(v) for v in before.stage.readback.array()],
+        "stemtwin_settings": json.dumps({**results.visible_settings(request, plan), "knobs": asdict(before.knobs)}),
+    }
+    if isinstance(request.scan, RasterScan):
+        dy, dx = request.scan.pitch_angstrom
+        known["dose_e_per_angstrom2"] = asked.frames * asked.electrons_per_point / (dy * dx)
+    values = counts if len(counts) > 1 else counts[0]
+    variables = results.variables(request, plan, values, error, {})
+    for name, attrs in readout.describe(plan.detectors).items():
+        variables[name][2].update(attrs)
+    return xr.Dataset(variables, results.coordinates(request.scan), known)

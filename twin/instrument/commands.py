@@ -1,0 +1,80 @@
+"""Commands beside acquisitions: moving the stage, and what any command would cost. Pure functions of the microscope's setup and state."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument import acquisition, checks, knobs, stage
+from stemtwin.twin.instrument.setup import Setup
+from stemtwin.twin.instrument.state import ScopeState
+
+LONGEST_S = 1e6
+"""Longest time that the clock is advanced at once, s."""
+FREE = {"time_s": 0.0, "electrons": 0.0, "dose_e_per_angstrom2": 0.0}
+
+
+def move(setup: Setup, state: ScopeState, way: Mapping[str, float], *, relative: bool = False) -> ScopeState:
+    """Return the state after a stage move: the specimen is elsewhere, creeps on, and time has passed.
+
+    Raises
+    ------
+    SettingsError, InstrumentError
+        See :func:`stage.destination`.
+    """
+    profile = setup.profile.stage
+    target = stage.destination(state.stage, way, profile, relative=relative)
+    after, taken, _ = stage.move(state.stage, target, profile, setup.rng("stage", state.moves))
+    time = state.time_s + taken
+    creep = state.creep.moved(time, stage.lateral_step(state.stage, after), setup.profile.instabilities)
+    return replace(state, stage=after, creep=creep, time_s=time, moves=state.moves + 1)
+
+
+def wait(state: ScopeState, seconds: float) -> ScopeState:
+    """Return the state after a time, s, with the beam blanked.
+
+    Raises
+    ------
+    SettingsError
+        It is negative, or longer than 1e6 s.
+    """
+    return replace(state, time_s=state.time_s + checks.number("seconds", seconds, "s", low=0, high=LONGEST_S))
+
+
+def price(setup: Setup, state: ScopeState, command: str, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> dict[str, float]:
+    """Return what a command would cost: ``time_s``, ``electrons``, ``dose_e_per_angstrom2``.
+
+    Raises
+    ------
+    SettingsError
+        There is no such command, or it takes no such arguments.
+    StemtwinError
+        It would be refused.
+    """
+    known = {"acquire": _acquire, "move_stage": _move, "advance_time": _wait, "set": _set}
+    if command not in known:
+        message = f"There is no command named {command!r} with a cost. Use one of {', '.join(known)}."
+        raise SettingsError(message)
+    try:
+        return known[command](setup, state, *arguments, **options)
+    except TypeError as error:
+        message = f"{command} cannot be called so: {str(error).split('() ')[-1]}. Give the arguments of Microscope.{command}."
+        raise SettingsError(message) from None
+
+
+def _acquire(setup: Setup, state: ScopeState, scan: Any, *, average: bool = False, progress: object = None, **options: Any) -> dict[str, float]:  # noqa: ARG001 - they cost nothing
+    return acquisition.order(setup, state, scan, **options).cost
+
+
+def _move(setup: Setup, state: ScopeState, *, relative: bool = False, **way: float) -> dict[str, float]:
+    target = stage.destination(state.stage, way, setup.profile.stage, relative=relative)
+    return {**FREE, "time_s": stage.duration_s(state.stage, target, setup.profile.stage)}
+
+
+def _wait(setup: Setup, state: ScopeState, seconds: float) -> dict[str, float]:  # noqa: ARG001 - one signature for all commands
+    return {**FREE, "time_s": wait(state, seconds).time_s - state.time_s}
+
+
+def _set(setup: Setup, state: ScopeState, **changes: Any) -> dict[str, float]:
+    knobs.turn(state.knobs, setup.profile, changes)
+    return dict(FREE)

@@ -1,0 +1,80 @@
+"""Everything that changes in a microscope, as one frozen value: keeping it is a snapshot, putting it back a restore."""
+
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from stemtwin.twin.instrument.distortion import FieldChange
+from stemtwin.twin.instrument.instabilities import Creep
+from stemtwin.twin.instrument.knobs import Knobs
+from stemtwin.twin.instrument.scan import Scan
+from stemtwin.twin.instrument.settings import PotentialSlices
+from stemtwin.twin.instrument.stage import StageState
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.samples.sample import Sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """The field that the scan coils were set to.
+
+    Parameters
+    ----------
+    centre_angstrom, field_of_view_angstrom : tuple of float
+        Middle (x, y), A; height and width, A.
+    before : FieldChange, optional
+        The field before, and when it changed.
+    """
+
+    centre_angstrom: tuple[float, float]
+    field_of_view_angstrom: tuple[float, float]
+    before: FieldChange | None = None
+
+    def changed(self, scan: Scan, time_s: float) -> Self:
+        """Return the field of a scan that begins at a time, s."""
+        centre, size = scan.centre_angstrom, scan.field_of_view_angstrom
+        if (centre, size) == (self.centre_angstrom, self.field_of_view_angstrom):
+            return self
+        old = FieldChange(time_s=time_s, centre_angstrom=self.centre_angstrom, field_of_view_angstrom=self.field_of_view_angstrom)
+        return replace(self, centre_angstrom=centre, field_of_view_angstrom=size, before=old)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ScopeState:
+    """The state of a microscope; what else it does is a pure function of this, its seed and its profile.
+
+    Parameters
+    ----------
+    specimen : Sample or PotentialSlices
+        Where the atoms are now.
+    knobs : Knobs
+        What was commanded.
+    scanned : Field, optional
+        What the scan coils were last set to.
+    stage : StageState
+        Where the stage is.
+    creep : Creep
+        How the specimen still moves because the stage was moved.
+    corrected : Aberrations
+        What corrections have changed, A and rad.
+    time_s : float
+        The simulated clock, s.
+    beam_s : float
+        Time with the beam on the specimen, s.
+    electrons : float
+        Electrons sent into the specimen.
+    frames, moves, measurements : int
+        How many were done: the keys of their random numbers.
+    """
+
+    specimen: Sample | PotentialSlices
+    knobs: Knobs
+    scanned: Field | None = None
+    stage: StageState = field(default_factory=StageState)
+    creep: Creep = field(default_factory=Creep)
+    corrected: Aberrations = field(default_factory=Aberrations)
+    time_s: float = 0.0
+    beam_s: float = 0.0
+    electrons: float = 0.0
+    frames: int = 0
+    moves: int = 0
+    measurements: int = 0
