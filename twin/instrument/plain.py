@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from stemtwin.twin.errors import SettingsError, StemtwinError
-from stemtwin.twin.instrument.detectors import AnnularDetector, Detector, SegmentedDetector
+from stemtwin.twin.instrument.detectors import AnnularDetector, Detector, SegmentedDetector, Sensitivity
 from stemtwin.twin.instrument.scan import SCANS, Scan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
 from stemtwin.twin.physics.aberrations import Aberrations
@@ -32,12 +32,16 @@ def beam_from_dict(data: object) -> Beam:
 
 def detector_to_dict(detector: Detector) -> dict[str, Any]:
     """Return a detector as plain values."""
-    return {"kind": "annular" if isinstance(detector, AnnularDetector) else "segmented", **asdict(detector)}
+    kind = "annular" if isinstance(detector, AnnularDetector) else "segmented"
+    return {"kind": kind, **{name: value for name, value in asdict(detector).items() if value is not None}}
 
 
 def detector_from_dict(data: object) -> Detector:
     """Return the detector that :func:`detector_to_dict` wrote."""
-    return _by_kind("detector", data, {"annular": AnnularDetector, "segmented": SegmentedDetector})
+    given = dict(_mapping("detector", data))
+    if "sensitivity" in given:
+        given["sensitivity"] = _make(Sensitivity, _mapping("sensitivity", given["sensitivity"]))
+    return _by_kind("detector", given, {"annular": AnnularDetector, "segmented": SegmentedDetector})
 
 
 def scan_to_dict(scan: Scan) -> dict[str, Any]:

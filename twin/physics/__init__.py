@@ -28,7 +28,7 @@ File                     What is in it
 ``potential.py``         slices, projected potential, transmission
 ``phonons.py``           thermal displacements
 ``collection.py``        what detectors weigh: annuli and segments
-``noise.py``             counting electrons
+``noise.py``             counting electrons; ``counting.py``: pulse heights, lag, converter
 ``filters.py``           things that follow with a lag
 ``spectra/``             energy losses and X-rays (a table in its own text)
 ``engine/``              multislice, scattering matrix, dense and local imaging operators, their cache (a table in its own text)
