@@ -10,7 +10,6 @@ from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.timing import ScanTiming
 from stemtwin.twin.physics import counting
 
-
 _LIMITS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("gain_adu", "ADU", {"above": 0, "high": 1e6}),
     ("offset_adu", "ADU", {"low": -1e9, "high": 1e9}),
