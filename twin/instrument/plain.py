@@ -69,9 +69,11 @@ def sample_to_dict(sample: Sample | PotentialSlices) -> dict[str, Any]:
         recipe = {name: value for name, value in json.loads(sample.recipe).items() if value is not None}
         return {**recipe, "digest": sample.digest}
     out: dict[str, Any] = {"kind": "arrays"}
+    if sample.defects:
+        out["defects"] = [{name: list(v) if isinstance(v, tuple) else v for name, v in asdict(one).items()} for one in sample.defects]
     for item in fields(sample):
         value = getattr(sample, item.name)
-        if item.name != "recipe" and value is not None:
+        if item.name not in ("recipe", "defects") and value is not None:
             out[item.name] = [v.tolist() if hasattr(v, "tolist") else v for v in value] if item.name in ARRAYS else value
     return out
 

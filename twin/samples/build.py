@@ -107,9 +107,9 @@ def _checked_axis(zone_axis: Any) -> tuple[int, int, int]:
     return int(indices[0]), int(indices[1]), int(indices[2])
 
 
-def specimen_rng(seed: int) -> np.random.Generator:
-    """Return the generator of the specimen's own stream, independent of the other streams of the same seed."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, zlib.crc32(b"specimen")])))
+def specimen_rng(seed: int, stream: str = "specimen") -> np.random.Generator:
+    """Return the generator of one of the specimen's own streams, independent of the other streams of the same seed."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, zlib.crc32(stream.encode())])))
 
 
 def machine_memory() -> int:

@@ -21,6 +21,39 @@ MAX_SIGMA = 1.0  # A; a larger 1-D rms displacement is a mistaken B or a mistake
 MAX_NUMBER = 118
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Defect:
+    """What was done to the perfect structure at one place: the truth that tasks ask for.
+
+    Parameters
+    ----------
+    kind : str
+        "vacancy", "substitution", "adatom", "displacement", "hole", "wall", "boundary".
+    name : str
+        As in the literature: "V_S", "V_2S", "W_Mo" (W in place of Mo), "Sigma5 (310)".
+    position_angstrom : (float, float, float)
+        x, y, z in A: where the atom is or was; the centre where it is several. An extended defect has its place along its normal, and 0 elsewhere.
+    removed, added : tuple of str
+        Symbols of the atoms that went and came.
+    """
+
+    kind: str
+    name: str
+    position_angstrom: tuple[float, float, float]
+    removed: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Turn the place into three plain numbers and the symbols into tuples."""
+        place = tuple(float(value) for value in self.position_angstrom)
+        if len(place) != 3 or not np.all(np.isfinite(place)):
+            message = f"position_angstrom={self.position_angstrom!r} of the defect {self.name!r} must be three finite numbers: x, y, z in A."
+            raise SettingsError(message)
+        object.__setattr__(self, "position_angstrom", place)
+        object.__setattr__(self, "removed", tuple(self.removed))
+        object.__setattr__(self, "added", tuple(self.added))
+
+
 def symbols_of(numbers: np.ndarray) -> tuple[str, ...]:
     """Return the chemical symbols of atomic numbers."""
     from ase.data import chemical_symbols  # ase costs 50 ms to import
@@ -140,6 +173,8 @@ class Sample:
         Sentences on what was done to the structure.
     recipe : str
         JSON that ``stemtwin.twin.samples.readers.sample_from_recipe`` turns into this sample again; "" for a sample from arrays.
+    defects : tuple of Defect
+        What was done to the perfect structure, place by place; mappings of its fields are taken too. No part of the digest.
 
     Raises
     ------
@@ -163,6 +198,7 @@ class Sample:
     strain: float = 0.0
     notes: tuple[str, ...] = ()
     recipe: str = ""
+    defects: tuple[Defect, ...] = ()
 
     def __post_init__(self) -> None:
         """Copy, freeze and check everything."""
@@ -199,6 +235,7 @@ class Sample:
         for field, value in frozen.items():
             object.__setattr__(self, field, value)
         object.__setattr__(self, "notes", tuple(self.notes))
+        object.__setattr__(self, "defects", tuple(one if isinstance(one, Defect) else Defect(**one) for one in self.defects))
         self._check_box()
         self._check_overlaps()
 

@@ -1,0 +1,319 @@
+"""Defects: atoms taken out, exchanged, put in and moved; each function returns a new sample that knows what was done.
+
+The functions compose: a sample goes in, a sample comes out, and its ``defects`` grow by one record for each place. ``share`` draws the sites of a
+sublattice that ``sites`` names. The recipe is dropped, as the sample is no longer what the recipe makes; the library puts its own back.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.samples.neighbours import steps_from
+from stemtwin.twin.samples.sample import Defect, Sample, symbols_of, wrap
+
+CROWDED = 0.6  # atoms nearer than this times the sum of their covalent radii overlap: no bond between any elements is that short
+SIDES = ("both", "entrance", "exit")
+
+
+def number_of(symbol: str) -> int:
+    """Return the atomic number of a symbol; raise SettingsError where it is none."""
+    from ase.data import atomic_numbers
+
+    if symbol not in atomic_numbers or atomic_numbers[symbol] < 1:
+        message = f"{symbol!r} is no element. Give the symbol of one, such as 'Si'."
+        raise SettingsError(message)
+    return int(atomic_numbers[symbol])
+
+
+def sites(sample: Sample, *symbols: str, side: str = "both") -> np.ndarray:
+    """Return the atoms (k,) int64 of a sublattice, in order.
+
+    Parameters
+    ----------
+    sample : Sample
+        Where to look.
+    *symbols : str
+        Elements on the sublattice; none: all.
+    side : str
+        "entrance" or "exit": those nearer to that face than the middle of the atoms; "both".
+
+    Raises
+    ------
+    SettingsError
+        No such element or side; the sample holds none of these atoms.
+    """
+    if side not in SIDES:
+        message = f"side={side!r} is none of {', '.join(SIDES)}."
+        raise SettingsError(message)
+    ours = np.isin(sample.numbers, [number_of(symbol) for symbol in symbols]) if symbols else np.ones(len(sample), dtype=bool)
+    if side != "both" and len(sample):
+        z = sample.positions_angstrom[:, 2]
+        beyond = z - (z.min() + z.max()) / 2
+        ours &= beyond < -1e-6 if side == "entrance" else beyond > 1e-6
+    found = np.flatnonzero(ours)
+    if len(found) == 0:
+        message = (
+            f"{sample.name} holds no {' or '.join(symbols) or 'atoms'}{'' if side == 'both' else f' on the {side} side'}. It is {sample.formula}."
+        )
+        raise SettingsError(message)
+    return found
+
+
+def share(indices: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """Return a random share of sites, in order.
+
+    Parameters
+    ----------
+    indices : (k,) or (k, m) int
+        Sites, or rows of sites that go together.
+    fraction : float
+        0 to 1. A whole number of sites is taken, the one below or above ``fraction * k``, at random so that the mean is right.
+    rng : numpy.random.Generator
+        Source of the draw. For the same generator a smaller fraction takes a part of what a larger one takes.
+
+    Raises
+    ------
+    SettingsError
+        A fraction outside 0 to 1.
+    """
+    if not 0 <= fraction <= 1:
+        message = f"fraction={fraction!r} must lie in 0 to 1."
+        raise SettingsError(message)
+    chance, order = rng.random(), rng.permutation(len(indices))
+    count = int(np.floor(fraction * len(indices) + 1e-9))
+    count += int(chance < fraction * len(indices) - count - 1e-9)
+    return indices[np.sort(order[:count])]
+
+
+def rows_of(sample: Sample, atoms: ArrayLike) -> np.ndarray:
+    """Return atoms as rows (k, m), one for each defect; raise SettingsError where one does not exist or is named twice."""
+    rows = np.asarray(atoms, dtype=np.int64)
+    rows = rows.reshape(-1, 1) if rows.ndim < 2 else rows
+    flat = rows.ravel()
+    if len(flat) and (flat.min() < 0 or flat.max() >= len(sample)):
+        message = f"atom {flat[(flat < 0) | (flat >= len(sample))][0]} does not exist: {sample.name} has atoms 0 to {len(sample) - 1}."
+        raise SettingsError(message)
+    if len(np.unique(flat)) < len(flat):
+        message = f"atom {np.flatnonzero(np.bincount(flat) > 1)[0]} is named twice. Name each atom once."
+        raise SettingsError(message)
+    return rows
+
+
+def _centre(sample: Sample, row: np.ndarray) -> tuple[float, float, float]:
+    """Return the mean place of atoms, around the edges where the sample repeats."""
+    first = sample.positions_angstrom[row[0]]
+    middle = first + steps_from(sample, first, row).mean(axis=0)
+    return tuple(_inside(sample, middle[None])[0].tolist())
+
+
+def _inside(sample: Sample, positions: np.ndarray) -> np.ndarray:
+    """Return positions (k, 3) wrapped into the box where it repeats."""
+    if not sample.periodic:
+        return positions
+    box = np.array([sample.size_angstrom[1], sample.size_angstrom[0]])
+    return np.column_stack([wrap(positions[:, :2] / box, box) * box, positions[:, 2]])
+
+
+def _formula(symbols: Sequence[str]) -> str:
+    """Return "2S" for two sulphur atoms, "MoS2" for others."""
+    counts = Counter(symbols)
+    if len(counts) == 1:
+        symbol, count = next(iter(counts.items()))
+        return symbol if count == 1 else f"{count}{symbol}"
+    return "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in sorted(counts.items()))
+
+
+def remove(sample: Sample, atoms: ArrayLike, *, name: str | None = None, kind: str = "vacancy") -> Sample:
+    """Return the sample without some atoms.
+
+    Parameters
+    ----------
+    sample : Sample
+        What to change.
+    atoms : (k,) or (k, m) int
+        One vacancy for each row of atoms.
+    name, kind : str
+        Of the defects; the name is else "V_S", "V_2S", "V_MoS6", ....
+
+    Returns
+    -------
+    Sample
+        Its other atoms keep their places and their order.
+
+    Raises
+    ------
+    SettingsError
+        An atom that does not exist, or is named twice.
+    """
+    rows = rows_of(sample, atoms)
+    if rows.size == 0:
+        return sample
+    new = []
+    for row in rows:
+        symbols = symbols_of(sample.numbers[row])
+        new.append(Defect(kind=kind, name=name or f"V_{_formula(symbols)}", position_angstrom=_centre(sample, row), removed=symbols))
+    keep = np.ones(len(sample), dtype=bool)
+    keep[rows.ravel()] = False
+    sigma = sample.thermal_sigma_angstrom
+    return replace(
+        sample,
+        numbers=sample.numbers[keep],
+        positions_angstrom=sample.positions_angstrom[keep],
+        thermal_sigma_angstrom=None if sigma is None else sigma[keep],
+        defects=(*sample.defects, *new),
+        recipe="",
+    )
+
+
+def substitute(sample: Sample, atoms: ArrayLike, symbol: str, *, sigma_angstrom: float | None = None, name: str | None = None) -> Sample:
+    """Return the sample with atoms exchanged for another element, in place.
+
+    Parameters
+    ----------
+    sample : Sample
+        What to change.
+    atoms : (k,) int
+        Which.
+    symbol : str
+        What they become. An atom that is of this element already stays what it is, without a record.
+    sigma_angstrom : float, optional
+        Thermal motion of the new atoms; None: that of the atom they replace.
+    name : str, optional
+        Of the defects; else "W_Mo" for W in place of Mo.
+
+    Raises
+    ------
+    SettingsError
+        No such element; an atom that does not exist, or is named twice.
+    """
+    which, number = rows_of(sample, atoms).ravel(), number_of(symbol)
+    which = which[sample.numbers[which] != number]
+    if len(which) == 0:
+        return sample
+    old = symbols_of(sample.numbers[which])
+    new = [
+        Defect(kind="substitution", name=name or f"{symbol}_{was}", position_angstrom=tuple(place), removed=(was,), added=(symbol,))
+        for was, place in zip(old, sample.positions_angstrom[which].tolist(), strict=True)
+    ]
+    numbers, sigma = sample.numbers.copy(), sample.thermal_sigma_angstrom
+    numbers[which] = number
+    if sigma is not None and sigma_angstrom is not None:
+        sigma = sigma.copy()
+        sigma[which] = sigma_angstrom
+    return replace(sample, numbers=numbers, thermal_sigma_angstrom=sigma, defects=(*sample.defects, *new), recipe="")
+
+
+def add(
+    sample: Sample,
+    symbols: Sequence[str],
+    positions_angstrom: ArrayLike,
+    *,
+    sigma_angstrom: float | None = None,
+    name: str | None = None,
+    kind: str = "adatom",
+) -> Sample:
+    """Return the sample with more atoms, after those that it has.
+
+    Parameters
+    ----------
+    sample : Sample
+        What to change.
+    symbols : sequence of str
+        (k,) elements.
+    positions_angstrom : (k, 3) float
+        x, y, z in A; wrapped into the box where it repeats.
+    sigma_angstrom : float, optional
+        Thermal motion of the new atoms; None: the mean of the others.
+    name, kind : str
+        Of the defects; the name is else "Si_ad".
+
+    Raises
+    ------
+    SettingsError
+        No such element; a place outside the box; a place that another atom holds already.
+    """
+    positions = _inside(sample, np.asarray(positions_angstrom, dtype=float).reshape(-1, 3))
+    if len(positions) != len(symbols):
+        message = f"positions_angstrom has {len(positions)} places for {len(symbols)} symbols. Give one place for each."
+        raise SettingsError(message)
+    numbers = np.array([number_of(symbol) for symbol in symbols], dtype=np.int64)
+    sigma = sample.thermal_sigma_angstrom
+    if sigma is not None:
+        sigma = np.append(sigma, np.full(len(numbers), sigma.mean() if sigma_angstrom is None else sigma_angstrom))
+    new = [
+        Defect(kind=kind, name=name or f"{symbol}_ad", position_angstrom=tuple(place), added=(symbol,))
+        for symbol, place in zip(symbols, positions.tolist(), strict=True)
+    ]
+    more = replace(
+        sample,
+        numbers=np.append(sample.numbers, numbers),
+        positions_angstrom=np.vstack([sample.positions_angstrom, positions]),
+        thermal_sigma_angstrom=sigma,
+        defects=(*sample.defects, *new),
+        recipe="",
+    )
+    check_room(more, np.arange(len(sample), len(more)))
+    return more
+
+
+def displace(sample: Sample, atoms: ArrayLike, step_angstrom: ArrayLike, *, name: str | None = None) -> Sample:
+    """Return the sample with atoms moved.
+
+    Parameters
+    ----------
+    sample : Sample
+        What to change.
+    atoms : (k,) or (k, m) int
+        Which; a row of atoms is one defect.
+    step_angstrom : (3,) or (..., 3) float
+        By how much, in A: one vector for all, or one for each atom.
+    name : str, optional
+        Records a defect "displacement" of this name in the middle of each row; None: the move is the relaxation around another defect, without a
+        record.
+
+    Raises
+    ------
+    SettingsError
+        An atom that does not exist, or is named twice; a move out of the box, or onto another atom.
+    """
+    rows = rows_of(sample, atoms)
+    if rows.size == 0:
+        return sample
+    positions = sample.positions_angstrom.copy()
+    positions[rows.ravel()] += np.asarray(step_angstrom, dtype=float).reshape(-1, 3)
+    moved = replace(sample, positions_angstrom=_inside(sample, positions), recipe="")
+    check_room(moved, rows.ravel())
+    if name is None:
+        return moved
+    new = [Defect(kind="displacement", name=name, position_angstrom=_centre(moved, row)) for row in rows]
+    return replace(moved, defects=(*sample.defects, *new))
+
+
+def check_room(sample: Sample, atoms: np.ndarray) -> None:
+    """Raise SettingsError where one of some atoms overlaps another: nearer than 0.6 times the sum of their covalent radii."""
+    from ase.data import covalent_radii
+    from scipy.spatial import cKDTree
+
+    if len(atoms) == 0 or len(sample) < 2:
+        return
+    box = (sample.size_angstrom[1], sample.size_angstrom[0], 0.0)
+    tree = cKDTree(sample.positions_angstrom, boxsize=box if sample.periodic else None)
+    radii = covalent_radii[sample.numbers]
+    reach = CROWDED * (radii[atoms] + radii.max())
+    for atom, near in zip(atoms.tolist(), tree.query_ball_point(sample.positions_angstrom[atoms], reach), strict=True):
+        others = np.array([other for other in near if other != atom], dtype=np.int64)
+        distance = np.linalg.norm(steps_from(sample, sample.positions_angstrom[atom], others), axis=1)
+        limit = CROWDED * (radii[atom] + radii[others])
+        if np.any(distance < limit):
+            worst = int(np.argmin(distance - limit))
+            one, other = symbols_of(sample.numbers[[atom, others[worst]]])
+            place = ", ".join(f"{value:.3f}" for value in sample.positions_angstrom[atom])
+            message = (
+                f"{one} at ({place}) A overlaps {other} (atom {others[worst]}), {distance[worst]:.3f} A away; the limit is {limit[worst]:.3f} A, "
+                f"{CROWDED:g} times the sum of their covalent radii. Choose another place."
+            )
+            raise SettingsError(message)

@@ -1,0 +1,163 @@
+"""Who is near whom: atoms around a point, bonds, coordination, edges."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.samples.sample import Sample, near_pairs
+
+COVALENT_STRETCH = 1.2  # a bond is at most so many times the sum of the covalent radii (Cordero et al., Dalton Trans. (2008) 2832, as in ASE)
+METALLIC_STRETCH = 1.12  # the same for two metals, of the nearest distances in their own crystals: below the second shell (1.155) of a bcc crystal
+CATION_BONDS = 3  # two metals that each hold so many non-metals are cations, and not bonded to each other
+NON_METALS = np.array([1, 2, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18, 32, 33, 34, 35, 36, 51, 52, 53, 54, 85, 86])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Bonds:
+    """The bonds of a sample, each once from either end, sorted by the first atom and then by length.
+
+    Parameters
+    ----------
+    first, second : (m,) int64
+        Atoms at either end; (i, j) and (j, i) are both there.
+    step : (m, 3) float64
+        From the first to the second atom in A, around the edges where the sample repeats.
+    length : (m,) float64
+        In A.
+    start : (n + 1,) int64
+        The bonds of atom i stand at ``start[i]:start[i + 1]``.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    step: np.ndarray
+    length: np.ndarray
+    start: np.ndarray
+
+    @property
+    def coordination(self) -> np.ndarray:
+        """Number of bonds of each atom (n,)."""
+        return np.diff(self.start)
+
+    def of(self, atom: int) -> np.ndarray:
+        """Return the atoms bonded to an atom, the nearest first."""
+        return self.second[self.start[atom] : self.start[atom + 1]]
+
+
+def _box(sample: Sample) -> np.ndarray:
+    return np.array([sample.size_angstrom[1], sample.size_angstrom[0]])
+
+
+def steps_from(sample: Sample, place: np.ndarray, atoms: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """Return the vectors (k, 3) in A from a place (3,), or places (k, 3), to atoms: the shortest ones where the sample repeats in x and y."""
+    step = sample.positions_angstrom[atoms] - place
+    if sample.periodic:
+        step[:, :2] -= _box(sample) * np.round(step[:, :2] / _box(sample))
+    return step
+
+
+def within(sample: Sample, place: np.ndarray, radius_angstrom: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the atoms within a radius of a place.
+
+    Parameters
+    ----------
+    sample : Sample
+        Around its edges where it repeats: an atom is counted once, at its nearest image.
+    place : (3,) float
+        x, y, z in A; ``sample.positions_angstrom[i]`` for the surroundings of atom i (itself included, at distance 0).
+    radius_angstrom : float
+        In A.
+
+    Returns
+    -------
+    atoms : (k,) int64
+        The nearest first.
+    distances : (k,) float64
+        In A.
+    """
+    distance = np.linalg.norm(steps_from(sample, np.asarray(place, dtype=float)), axis=1)
+    inside = np.flatnonzero(distance <= radius_angstrom)
+    order = np.argsort(np.round(distance[inside], 9), kind="stable")
+    return inside[order], distance[inside][order]
+
+
+def bond_limits(numbers: np.ndarray) -> np.ndarray:
+    """Return the longest bonds (k, k) in A between elements (k,) given by atomic number."""
+    from ase.data import covalent_radii, reference_states
+
+    shells = {"fcc": 0.5**0.5, "bcc": 0.75**0.5, "hcp": 1.0}
+    radii = np.array([covalent_radii[number] for number in numbers])
+    limits = COVALENT_STRETCH * (radii[:, None] + radii[None])
+    for i, first in enumerate(numbers):
+        for j, second in enumerate(numbers):
+            states = [reference_states[number] or {} for number in (first, second)]
+            if not np.isin([first, second], NON_METALS).any() and all(state.get("symmetry") in shells for state in states):
+                limits[i, j] = METALLIC_STRETCH * sum(state["a"] * shells[state["symmetry"]] for state in states) / 2
+    return limits
+
+
+def find_bonds(sample: Sample, limits_angstrom: float | None = None) -> Bonds:
+    """Return the bonds of a sample.
+
+    Parameters
+    ----------
+    sample : Sample
+        Static positions are used, around the edges where it repeats in x and y.
+    limits_angstrom : float, optional
+        Longest bond in A between any two atoms. None: 1.2 times the sum of the covalent radii; between metals 1.12 times the nearest distance in
+        their own crystals, and none between cations (metals with three or more bonds to non-metals).
+
+    Returns
+    -------
+    Bonds
+
+    Raises
+    ------
+    SettingsError
+        A limit that is not above 0; a box that repeats by less than twice the longest bond, in which an atom would meet its own image.
+    """
+    if limits_angstrom is not None and not limits_angstrom > 0:
+        message = f"limits_angstrom={limits_angstrom!r} must be above 0 A."
+        raise SettingsError(message)
+    kinds, kind = np.unique(sample.numbers, return_inverse=True)
+    limits = bond_limits(kinds) if limits_angstrom is None else np.full((len(kinds),) * 2, float(limits_angstrom))
+    reach = float(limits.max(initial=0.0))
+    if sample.periodic and len(sample) and reach > min(sample.size_angstrom) / 2:
+        height, width = sample.size_angstrom
+        message = (
+            f"{sample.name} repeats by {width:.3g} x {height:.3g} A (x, y), less than twice the longest bond of {reach:.3g} A: its bonds cannot be "
+            f"told apart. Load a larger size."
+        )
+        raise SettingsError(message)
+    pairs = near_pairs(sample.positions_angstrom, sample.size_angstrom, reach, periodic=sample.periodic)
+    first, second = np.concatenate([pairs, pairs[:, ::-1]]).T.reshape(2, -1)
+    step = steps_from(sample, sample.positions_angstrom[first], second)
+    length = np.linalg.norm(step, axis=1)
+    keep = length <= limits[kind[first], kind[second]]
+    if limits_angstrom is None:
+        metal = ~np.isin(sample.numbers, NON_METALS)
+        ionic = keep & metal[first] & ~metal[second]
+        cation = np.bincount(first[ionic], minlength=len(sample)) >= CATION_BONDS
+        keep &= ~(cation[first] & cation[second])
+    keep = np.flatnonzero(keep)
+    order = keep[np.lexsort((second[keep], np.round(length[keep], 6), first[keep]))]
+    start = np.concatenate([[0], np.cumsum(np.bincount(first[order], minlength=len(sample)))])
+    found = Bonds(first=first[order], second=second[order], step=step[order], length=length[order], start=start)
+    for array in (found.first, found.second, found.step, found.length, found.start):
+        array.setflags(write=False)
+    return found
+
+
+def edge_atoms(sample: Sample, bonds: Bonds | None = None) -> np.ndarray:
+    """Return which atoms (n,) bool stand at an edge: they have fewer bonds than most atoms of their element (of equally common numbers, the larger).
+
+    Edges are those of sheets and holes, the surroundings of vacancies, and the entrance and exit faces of a crystal.
+    """
+    count = (find_bonds(sample) if bonds is None else bonds).coordination
+    usual = np.zeros(len(sample), dtype=np.int64)
+    for number in np.unique(sample.numbers):
+        ours = sample.numbers == number
+        often = np.bincount(count[ours])
+        usual[ours] = np.flatnonzero(often == often.max())[-1]
+    return count < usual
