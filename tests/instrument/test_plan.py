@@ -18,6 +18,7 @@ from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.scan import PathScan, RasterScan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
 from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
 
 
@@ -172,6 +173,7 @@ def test_progress_counts_the_waves_of_the_plan(thermal: Sample, engine: str, ant
         assert sum(steps) == simulate.explain(asked).waves
 
 
+DARK = AnnularDetector(inner_mrad=60, outer_mrad=130)
 MEASURE = """
 import json, sys
 from pathlib import Path
@@ -186,11 +188,13 @@ print(json.dumps([plan.memory_bytes, 1024 * int(peak.split()[1])]))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
-@pytest.mark.parametrize("case", ["channels", "blocks", "probes"])
+@pytest.mark.parametrize("case", ["channels", "blocks", "probes", "local", "prism"])
 def test_the_estimate_of_memory_is_within_a_fifth(case: str, make_perovskite: Callable[..., Sample], tmp_path: Path) -> None:
     """The peak that `explain` foretells differs from the one that the process then has by less than 20 %."""
     near = Beam(energy_ev=200e3, semiangle_mrad=20)
     raster = RasterScan(shape=(128, 128), field_of_view_angstrom=(16, 16))
+    low, part, few = Beam(energy_ev=80e3, semiangle_mrad=25), replace(raster, field_of_view_angstrom=(9, 12)), replace(raster, shape=(3, 3))
+    sheet = load_sample("mos2-1h", size_angstrom=(32, 32))
     asked = {
         "channels": Request(sample=make_perovskite(3, 2), beam=near, scan=raster, detectors=("haadf", "bf", "dpc4"), phonons=2),
         "blocks": Request(sample=make_perovskite(2), beam=replace(near, aberrations=Aberrations(C10=-700)), scan=raster, phonons=2),
@@ -202,9 +206,12 @@ def test_the_estimate_of_memory_is_within_a_fifth(case: str, make_perovskite: Ca
             antialias=False,
             engine="multislice",
         ),
+        "local": Request(sample=sheet, beam=low, scan=part, detectors=(DARK,), phonons=2, engine="local"),
+        "prism": Request(sample=sheet, beam=low, scan=few, detectors=(DARK, "bf"), phonons=2, engine="prism"),
     }[case]
     asked.save(tmp_path / "request.toml")
-    simulate.simulate(replace(asked, sample=make_perovskite(1)))  # compiles what is not compiled yet, which takes memory of its own
+    small = load_sample("mos2-1h", size_angstrom=(16, 16)) if case in ("local", "prism") else make_perovskite(1)
+    simulate.simulate(replace(asked, sample=small, phonons=1))  # compiles what is not compiled yet, which takes memory of its own
     done = subprocess.run([sys.executable, "-c", MEASURE, str(tmp_path / "request.toml")], check=True, capture_output=True, text=True)
     foretold, peak = json.loads(done.stdout)
     assert foretold == pytest.approx(peak, rel=0.2)

@@ -9,7 +9,6 @@ from stemtwin.twin.instrument import operators, quadrature, specimen
 from stemtwin.twin.instrument.plan import Plan
 from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.scan import Scan
-from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine import cache as disk
 from stemtwin.twin.physics.engine import kept_local, local, local_image, prism, probes
 from stemtwin.twin.physics.engine.imaging import ImageCoefficients
@@ -30,16 +29,14 @@ def by_prism(request: Request, plan: Plan, progress: Progress | None) -> tuple[n
     """
     weights = operators.detector_weights(request, plan)
     f = (request.interpolation, request.interpolation)
-    found, error = [], (0.0, 0.0)
-    for number, stack in enumerate(specimen.stacks(request, plan)):
+
+    def signals(number: int, stack: SliceStack) -> tuple[np.ndarray, tuple[float, float]]:  # what it holds goes before the next one comes
         matrix = prism.build(stack, request.beam.semiangle_rad, interpolation=f, antialias=request.antialias, progress=progress)
+        found = quadrature.averaged(request, lambda at, aberrations: matrix.signals(at, aberrations, weights))
+        return found, _prism_error(request, stack, matrix, weights) if number == 0 else (0.0, 0.0)
 
-        def coherent(at: np.ndarray, aberrations: Aberrations, matrix: prism.ScatteringMatrix = matrix) -> np.ndarray:
-            return matrix.signals(at, aberrations, weights)
-
-        found.append(quadrature.averaged(request, coherent))
-        if number == 0:
-            error = _prism_error(request, stack, matrix, weights)
+    found, errors = zip(*(signals(number, stack) for number, stack in enumerate(specimen.stacks(request, plan))), strict=True)
+    error = errors[0]
     remark = (
         f"PRISM with f = {f[0]}: at {CHECKED_POINTS} points of the scan rms {error[0]:.2e}, largest {error[1]:.2e} of the mean, against multislice"
     )

@@ -4,11 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from stemtwin.twin.instrument import memory, quadrature
 from stemtwin.twin.instrument.detectors import Detector
 from stemtwin.twin.instrument.request import Request
-from stemtwin.twin.physics.engine import local
-from stemtwin.twin.physics.engine.local_basis import SIDE, Basis, localisation
+from stemtwin.twin.physics.engine import local, local_check, local_size, prism
+from stemtwin.twin.physics.engine.local_basis import Basis, localisation
 from stemtwin.twin.physics.grids import Grid
 
 SECONDS_PER_POINT = 0.9e-9
@@ -38,7 +40,7 @@ def is_dark(request: Request, detectors: Sequence[Detector]) -> bool:
     return all(d.inner_mrad >= bright for d in detectors)
 
 
-def cost(engine: str, request: Request, grid: Grid, slices: int, thickness: float, detectors: Sequence[Detector], beams: Sequence[int]) -> Cost:
+def cost(engine: str, request: Request, grid: Grid, planes: np.ndarray, detectors: Sequence[Detector], beams: Sequence[int]) -> Cost:
     """Return what an engine would cost.
 
     Parameters
@@ -49,29 +51,29 @@ def cost(engine: str, request: Request, grid: Grid, slices: int, thickness: floa
         The request.
     grid : Grid
         The wave's grid.
-    slices : int
-        Number of slices.
-    thickness : float
-        A.
+    planes : ndarray
+        Depth of each slice, A.
     detectors : sequence
         Detectors with their angles.
     beams : sequence of int
         Plane waves of each offset block.
     """
-    channels, points = sum(d.channels for d in detectors), request.scan.count
+    channels, points, slices = sum(d.channels for d in detectors), request.scan.count, len(planes)
     count, area = request.configurations, math.prod(grid.shape)
     scale = math.pi * (1e-3 / request.beam.wavelength_angstrom) ** 2 * math.prod(grid.extent)
-    base = memory.program() + memory.KERNELS + memory.of_specimen(grid, slices, request.oversampling, count) + points * channels * request.faces * 12
+    program = memory.program() + memory.KERNELS + points * channels * request.faces * 12
+    if engine == "local":
+        return _local(request, grid, planes, detectors, program)
+    base = program + memory.of_specimen(grid, slices, request.oversampling, count)
+    if engine == "prism":
+        return _prism(request, grid, slices, detectors, base)
+    base += memory.working_memory(grid)
     if engine == "operator":
         seen = scale * sum(d.outer_mrad**2 - d.inner_mrad**2 for d in detectors)
         steps, products = count * sum(beams) * slices * area, count * sum(n**2 for n in beams) * seen
         pixels = memory.seen_pixels(detectors, grid, request.beam.wavelength_angstrom)
         needed = base + memory.of_operator(grid, beams, channels, pixels, count)
         return Cost(waves=count * sum(beams), memory_bytes=needed, seconds=FIRST_SECONDS + steps * SECONDS_PER_POINT + products * SECONDS_PER_PRODUCT)
-    if engine == "local":
-        return _local(request, grid, slices, thickness, channels, base)
-    if engine == "prism":
-        return _prism(request, grid, slices, sum(beams), points, base)
     waves = count * multislice_waves(engine, request, beams)
     shifted = points * quadrature.counts(request.beam)[1]
     needed = (
@@ -92,37 +94,38 @@ def multislice_waves(engine: str, request: Request, beams: Sequence[int]) -> int
     return focal * (probes * len(used) + (sum(used) if request.antialias else 0))
 
 
-def _local(request: Request, grid: Grid, slices: int, thickness: float, channels: int, base: int) -> Cost:
-    wavelength, radius = request.beam.wavelength_angstrom, request.beam.semiangle_rad / request.beam.wavelength_angstrom
+def _local(request: Request, grid: Grid, planes: np.ndarray, detectors: Sequence[Detector], program: int) -> Cost:
+    beam, count, channels = request.beam, request.configurations, sum(d.channels for d in detectors)
+    wavelength, radius = beam.wavelength_angstrom, beam.semiangle_rad / beam.wavelength_angstrom
+    seen = min(d.inner_mrad for d in detectors) * 1e-3 / wavelength, max(d.outer_mrad for d in detectors) * 1e-3 / wavelength
     near = localisation(
         radius=radius,
-        inner=1.2 * radius,
-        outer=grid.band_limit,
+        inner=seen[0],
+        outer=seen[1],
         wavelength=wavelength,
-        thickness=thickness,
+        thickness=float(planes[-1] - planes[0]),
         tilt=request.relative_tilt_rad,
         tolerance=request.tolerance,
     )
     basis = Basis(grid=grid, radius=radius, periodic=getattr(request.sample, "periodic", True), local=near)
     points = request.scan.points()
-    margin = local.MARGIN + local.blur(request.beam.aberrations, request.beam.semiangle_rad)
-    share = 1.0
-    for low, high, side in zip(points.min(axis=0)[::-1], points.max(axis=0)[::-1], grid.extent, strict=True):
-        share *= min(1.0, (high - low + 2 * margin) / side)
-    functions = max(SIDE**2, math.ceil(share * math.prod(basis.counts)))
-    window = math.prod((2 * near.reach + SIDE * h) / step for h, step in zip(basis.spacing, grid.sampling, strict=True))
-    waves = request.configurations * functions
-    overlaps = waves * len(basis.steps) * window * channels
-    held = (request.configurations - 1) * slices * math.prod(grid.shape) * 8 + 3 * functions * len(basis.steps) * 8 * channels
-    seconds = FIRST_SECONDS + waves * slices * window * SECONDS_PER_POINT + overlaps / 4 * SECONDS_PER_OVERLAP
-    return Cost(waves=waves, memory_bytes=int(base + held + 64 * window * 16), seconds=seconds)
+    (x0, y0), (x1, y1) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    blurs = (0.0, local_check.blur_of_check(radius), local.blur(beam.aberrations, beam.semiangle_rad))
+    size = local_size.size(basis, len(planes), seen, channels, ((y0, y1), (x0, x1)), blurs)
+    waves = count * size.functions
+    steps = waves * len(planes) * math.prod(size.window.shape)
+    overlaps = waves * len(basis.steps) * size.points * channels
+    needed = program + memory.LOCAL_KERNELS + memory.of_local(size, grid, len(planes), request.oversampling, count)
+    seconds = FIRST_SECONDS + steps * SECONDS_PER_POINT + overlaps * SECONDS_PER_OVERLAP
+    return Cost(waves=waves, memory_bytes=int(needed), seconds=seconds)
 
 
-def _prism(request: Request, grid: Grid, slices: int, beams: int, points: int, base: int) -> Cost:
-    kept = math.ceil(beams / request.interpolation**2)
-    area = math.prod(grid.shape)
-    reduced = 0.5 * area
-    focal, source = quadrature.counts(request.beam)
-    products = points * focal * source * kept * reduced / request.interpolation**2
-    seconds = FIRST_SECONDS + request.configurations * (kept * slices * area * SECONDS_PER_POINT + products * SECONDS_PER_PRODUCT)
-    return Cost(waves=request.configurations * kept, memory_bytes=int(base + kept * reduced * 8 + 64 * area * 8), seconds=seconds)
+def _prism(request: Request, grid: Grid, slices: int, detectors: Sequence[Detector], base: int) -> Cost:
+    beam, f, channels = request.beam, request.interpolation, sum(d.channels for d in detectors)
+    waves = prism.plane_waves(grid, beam.wavelength_angstrom, beam.semiangle_rad, (f, f), antialias=request.antialias).size
+    area, reduced = math.prod(grid.shape), math.prod(prism.reduced_grid(grid, (f, f)).shape)
+    focal, source = quadrature.counts(beam)
+    products = request.scan.count * focal * source * waves * reduced / f**2
+    seconds = FIRST_SECONDS + request.configurations * (waves * slices * area * SECONDS_PER_POINT + products * SECONDS_PER_PRODUCT)
+    needed = base + memory.of_prism(grid, waves, f, channels)
+    return Cost(waves=request.configurations * waves, memory_bytes=int(needed), seconds=seconds)

@@ -7,14 +7,18 @@ import psutil
 
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.detectors import Detector
-from stemtwin.twin.physics.engine import imaging, probes, threads
-from stemtwin.twin.physics.engine.multislice import working_memory
+from stemtwin.twin.physics.engine import imaging, local_size, prism, probes, threads
+from stemtwin.twin.physics.engine.multislice import wave_memory, working_memory
 from stemtwin.twin.physics.grids import Grid
 
 SHARE = 0.8
 """Share of the machine's free memory that a simulation may take."""
 KERNELS = 60 * 2**20
 """Compiled kernels and the libraries that they bring, bytes."""
+LOCAL_KERNELS = 30 * 2**20
+"""Those of the local operator on top, bytes."""
+TABLES = 60
+"""Bytes per pixel of a grid that tables of detector weights take while they are made."""
 ABTEM_BATCH = 32
 """Diffraction patterns that the abTEM engine holds at once."""
 ABTEM = 150 * 2**20
@@ -24,7 +28,7 @@ ABTEM = 150 * 2**20
 def of_specimen(grid: Grid, slices: int, oversampling: int, configurations: int) -> int:
     """Return the peak of making transmission functions, bytes, while those of the configuration before are still there."""
     area = math.prod(grid.shape)
-    return int(min(configurations, 2) * slices * area * 8 + 8 * area * oversampling**2 * threads.thread_count() + working_memory(grid))
+    return int(min(configurations, 2) * slices * area * 8 + 8 * area * oversampling**2 * threads.thread_count())
 
 
 def of_operator(grid: Grid, beams: Sequence[int], channels: int, seen: tuple[float, float], configurations: int) -> int:
@@ -66,6 +70,24 @@ def seen_pixels(detectors: Sequence[Detector], grid: Grid, wavelength: float) ->
         edge = max(edge, outer)
     most = max((d.outer_mrad**2 - d.inner_mrad**2) / d.channels for d in detectors)
     return scale * together, scale * most
+
+
+def of_prism(grid: Grid, waves: int, interpolation: int, channels: int) -> int:
+    """Return the peak of PRISM with so many plane waves, bytes, without the specimen."""
+    area, reduced = math.prod(grid.shape), math.prod(prism.reduced_grid(grid, (interpolation, interpolation)).shape)
+    window = reduced / interpolation**2
+    some = min(waves, prism.WAVES_AT_ONCE)
+    building = some * 8 * (0.35 * area + 2 * reduced) + working_memory(grid)
+    copied = 0 if interpolation == 1 else waves * 8
+    reading = threads.thread_count() * window * (copied + 28 * prism.PROBES_AT_ONCE)
+    checking = wave_memory(grid) + area * (8 * channels + TABLES)
+    return int(waves * reduced * 8 + max(building, reading, checking))
+
+
+def of_local(near: local_size.Size, grid: Grid, slices: int, oversampling: int, configurations: int) -> int:
+    """Return the peak of building a local operator and imaging with it, bytes, with the specimen: all of its configurations are held."""
+    area = math.prod(grid.shape)
+    return configurations * slices * area * 8 + near.held + max(near.working, 8 * area * oversampling**2 * threads.thread_count())
 
 
 def of_abtem(grid: Grid, channels: int, points: int) -> int:

@@ -135,7 +135,7 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0, blocks: tuple[i
         imaging.aperture_beams(grid, wavelength, beam.semiangle_rad, offset, blocks, antialias=request.antialias).size
         for offset in imaging.block_offsets(blocks)
     ]
-    engine, reason, price = _engine(request, grid, len(slices.planes), thickness, detectors, beams)
+    engine, reason, price = _engine(request, grid, slices.planes, detectors, beams)
     return Plan(
         engine=engine,
         reason=reason,
@@ -268,9 +268,7 @@ def _step(wavelength: float, angle: float) -> float:
     return wavelength * (1 - 1e-6) / (3e-3 * angle)
 
 
-def _engine(
-    request: Request, grid: Grid, slices: int, thickness: float, detectors: tuple[Detector, ...], beams: Sequence[int]
-) -> tuple[str, str, Cost]:
+def _engine(request: Request, grid: Grid, planes: np.ndarray, detectors: tuple[Detector, ...], beams: Sequence[int]) -> tuple[str, str, Cost]:
     """Return the engine, why it, and what it costs."""
     if request.engine == "abtem" and (request.antialias or request.oversampling != 1):
         message = (
@@ -278,14 +276,14 @@ def _engine(
         )
         raise SettingsError(message)
     if request.depths_angstrom is not None:
-        chosen = costs.cost("multislice", request, grid, slices, thickness, detectors, beams)
+        chosen = costs.cost("multislice", request, grid, planes, detectors, beams)
         memory.check(chosen.memory_bytes)
         return "multislice", f"signals at {request.faces} depths come from one pass of it", chosen
     if request.engine != "auto":
-        chosen = costs.cost(request.engine, request, grid, slices, thickness, detectors, beams)
+        chosen = costs.cost(request.engine, request, grid, planes, detectors, beams)
         memory.check(chosen.memory_bytes)
         return request.engine, "asked for", chosen
-    price = {name: costs.cost(name, request, grid, slices, thickness, detectors, beams) for name in ("operator", "multislice")}
+    price = {name: costs.cost(name, request, grid, planes, detectors, beams) for name in ("operator", "multislice")}
     operator, multislice = price["operator"], price["multislice"]
     if multislice.waves < operator.waves:
         engine, reason = "multislice", f"{multislice.waves} probes are fewer than {operator.waves} plane waves"
@@ -296,7 +294,7 @@ def _engine(
     else:
         engine, reason = "operator", f"{sum(beams)} plane waves give every image"
     if price[engine].seconds > PATIENCE and len(beams) == 1 and costs.is_dark(request, detectors):
-        near = costs.cost("local", request, grid, slices, thickness, detectors, beams)
+        near = costs.cost("local", request, grid, planes, detectors, beams)
         if near.seconds < LOCAL_GAIN * price[engine].seconds and memory.fits(near.memory_bytes):
             price["local"] = near
             reason = (

@@ -24,14 +24,11 @@ from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine import local_check
 from stemtwin.twin.physics.engine.imaging import Weights
 from stemtwin.twin.physics.engine.lanes import LANES, aligned
-from stemtwin.twin.physics.engine.local_basis import PIECE, SIDE, Basis, Localisation, localisation, smooth_length
-from stemtwin.twin.physics.engine.local_check import MARGIN, Accuracy, Region
+from stemtwin.twin.physics.engine.local_basis import MARGIN, PIECE, SIDE, Basis, Localisation, Piece, Region, canvas_span, localisation, pieces_of
+from stemtwin.twin.physics.engine.local_check import Accuracy
 from stemtwin.twin.physics.engine.local_image import Canvas, LocalImage
 from stemtwin.twin.physics.engine.local_waves import Patch, Windows
 from stemtwin.twin.physics.engine.multislice import SliceStack
-
-Piece = tuple[int, int]
-"""Number of a piece along y and x."""
 
 GROWTHS = 2
 """So often windows and band grow before a tolerance is given up."""
@@ -133,18 +130,7 @@ class LocalOperator:
 
     def pieces(self, region: Region | None = None, margin: float = MARGIN) -> list[Piece]:
         """Return the pieces that images of a region need; all of them without a region."""
-        chosen = []
-        for axis, count in enumerate(self.basis.pieces):
-            if region is None:
-                chosen.append(list(range(count)))
-                continue
-            h, origin, lattice = self.basis.spacing[axis], self.basis.origin[axis], self.basis.counts[axis]
-            low = math.floor((region[axis][0] - margin - origin) / h)
-            high = math.ceil((region[axis][1] + margin - origin) / h)
-            points = np.arange(low, min(high, low + lattice - 1) + 1)
-            points = points % lattice if self.periodic else points[(points >= 0) & (points < lattice)]
-            chosen.append(np.unique(points // (SIDE * PIECE)).tolist())
-        return list(itertools.product(*chosen))
+        return pieces_of(self.basis, region, margin)
 
     def build(self, region: Region | None = None, *, margin: float = MARGIN, progress: Callable[[int], None] | None = None) -> None:
         """Build what images of a region need and is not there yet; the whole field without a region.
@@ -358,7 +344,7 @@ class LocalOperator:
         )
 
     def _canvas(self, region: Region | None, margin: float) -> Canvas:
-        spans = [self._span(axis, None if region is None else region[axis], margin) for axis in (0, 1)]
+        spans = [canvas_span(self.basis, axis, None if region is None else region[axis], margin) for axis in (0, 1)]
         key = tuple(itertools.chain(*spans))
         canvas = self._canvases.get(key)
         if canvas is None:
@@ -372,18 +358,6 @@ class LocalOperator:
                 self._canvases.pop(next(iter(self._canvases)), None)
             self._canvases[key] = canvas
         return canvas
-
-    def _span(self, axis: int, side: tuple[float, float] | None, margin: float) -> tuple[int, int]:
-        """Return first lattice point and number of points of a canvas along one axis."""
-        h, origin, lattice = self.basis.spacing[axis], self.basis.origin[axis], self.basis.counts[axis]
-        if side is None:
-            if self.periodic:
-                return 0, lattice
-            around = math.ceil(margin / h)
-            return -around, smooth_length(lattice + 2 * around)
-        first, last = math.floor((side[0] - margin - origin) / h), math.ceil((side[1] + margin - origin) / h)
-        count = smooth_length(max(last - first + 1, math.ceil(2 * margin / h)))
-        return (0, lattice) if self.periodic and count >= lattice else (first, count)
 
     def check(self, rng: np.random.Generator, region: Region | None = None, points: int = local_check.POINTS) -> Accuracy:
         """Compare with multislice of single probes at random points and keep the result as ``accuracy``; see :func:`local_check.check`."""
@@ -461,7 +435,7 @@ def build(
     tried = []
     for _ in range(GROWTHS + 1):
         operator = LocalOperator(stacks, semiangle, weights, local, periodic=periodic, antialias=antialias)
-        operator.build(region, margin=MARGIN + 2 * first.wavelength / semiangle, progress=progress)
+        operator.build(region, margin=MARGIN + local_check.blur_of_check(operator.basis.radius), progress=progress)
         accuracy = operator.check(rng, region)
         if accuracy.rms <= tolerance:
             return operator

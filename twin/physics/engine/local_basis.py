@@ -12,6 +12,7 @@ it to the same end): phi then has a core of about 1.2 A and weak tails where a f
 Patches of 4 x 4 neighbouring functions share a window and ride in the SIMD lanes.
 """
 
+import itertools
 import math
 from dataclasses import dataclass, field
 
@@ -35,6 +36,12 @@ MOST_STRICT = 1.6
 """Largest factor by which a strict tolerance widens the start; more comes only if a check asks for it."""
 EDGE = 1.0
 """Width of the soft edge of what a patch sees of the specimen, A."""
+MARGIN = 12.0
+"""Around a region, what the tails of a probe in focus see, A; the geometric blur of its aberrations comes on top."""
+Region = tuple[Sides, Sides]
+"""A rectangle ((y0, y1), (x0, x1)), A."""
+Piece = Counts
+"""Number of a piece along y and x."""
 
 
 def smooth_length(n: int) -> int:
@@ -225,3 +232,32 @@ def partners(basis: Basis, patch: tuple[int, int]) -> list[Partner]:
     return [
         Partner(patch=(int(key[2]), int(key[3])), cell=(int(key[0]), int(key[1])), entries=entries[number.ravel() == i]) for i, key in enumerate(keys)
     ]
+
+
+def pieces_of(basis: Basis, region: Region | None, margin: float) -> list[Piece]:
+    """Return the pieces that images of a region need, with a margin around it, A; all of them without a region."""
+    chosen = []
+    for axis, count in enumerate(basis.pieces):
+        if region is None:
+            chosen.append(list(range(count)))
+            continue
+        h, origin, lattice = basis.spacing[axis], basis.origin[axis], basis.counts[axis]
+        low = math.floor((region[axis][0] - margin - origin) / h)
+        high = math.ceil((region[axis][1] + margin - origin) / h)
+        points = np.arange(low, min(high, low + lattice - 1) + 1)
+        points = points % lattice if basis.periodic else points[(points >= 0) & (points < lattice)]
+        chosen.append(np.unique(points // (SIDE * PIECE)).tolist())
+    return list(itertools.product(*chosen))
+
+
+def canvas_span(basis: Basis, axis: int, side: Sides | None, margin: float) -> Counts:
+    """Return first lattice point and number of points, along one axis, of the canvas for a side of a region (low, high), A, or for the field."""
+    h, origin, lattice = basis.spacing[axis], basis.origin[axis], basis.counts[axis]
+    if side is None:
+        if basis.periodic:
+            return 0, lattice
+        around = math.ceil(margin / h)
+        return -around, smooth_length(lattice + 2 * around)
+    first, last = math.floor((side[0] - margin - origin) / h), math.ceil((side[1] + margin - origin) / h)
+    count = smooth_length(max(last - first + 1, math.ceil(2 * margin / h)))
+    return (0, lattice) if basis.periodic and count >= lattice else (first, count)

@@ -10,16 +10,13 @@ from stemtwin.twin.physics import probe
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine import imaging
 from stemtwin.twin.physics.engine.lanes import LANES
+from stemtwin.twin.physics.engine.local_basis import MARGIN, Region
 from stemtwin.twin.physics.engine.multislice import SliceStack, collect
 from stemtwin.twin.physics.grids import Grid, fast_length
 
 if TYPE_CHECKING:
     from stemtwin.twin.physics.engine.local import LocalOperator
 
-Region = tuple[tuple[float, float], tuple[float, float]]
-"""A rectangle ((y0, y1), (x0, x1)), A."""
-MARGIN = 12.0
-"""Around a region, what the tails of a probe in focus see, A; the geometric blur of its aberrations comes on top."""
 POINTS = 64
 """Random points of a check, half of them in focus."""
 BOX = 64.0
@@ -72,7 +69,7 @@ def check(operator: "LocalOperator", rng: np.random.Generator, region: Region | 
         The comparison.
     """
     whole: Region = ((0.0, operator.grid.extent[0]), (0.0, operator.grid.extent[1])) if region is None else region
-    states = (Aberrations(), Aberrations(C10=2 * operator.wavelength / operator.semiangle**2))
+    states = (Aberrations(), Aberrations(C10=blur_of_check(operator.basis.radius) / operator.semiangle))
     ours, theirs, spread = [], [], []
     for _ in range(-(-points // (2 * LANES))):
         for state in states:
@@ -94,16 +91,20 @@ def check(operator: "LocalOperator", rng: np.random.Generator, region: Region | 
     )
 
 
+def blur_of_check(radius: float) -> float:
+    """Return the geometric radius, A, of the probes of a check that are out of focus, from alpha / lambda, 1/A."""
+    return 2 / radius
+
+
 def _reference(operator: "LocalOperator", at: np.ndarray, box: Region, state: Aberrations, mean: np.ndarray) -> np.ndarray:
     """Return multislice signals of probes at points in a box, shape (configurations, channels, points)."""
-    starts, counts = [], []
-    for (low, high), step, count in zip(box, operator.grid.sampling, operator.grid.shape, strict=True):
-        needed = fast_length(math.ceil((high - low + 4 * MARGIN) / step))
-        whole = needed >= count and operator.periodic
-        starts.append(0 if whole else round((low + high) / 2 / step) - needed // 2)
-        counts.append(count if whole else needed)
-    extent = tuple(n * step for n, step in zip(counts, operator.grid.sampling, strict=True))
-    grid = Grid(shape=(counts[0], counts[1]), extent=(extent[0], extent[1]))
+    shape, _ = window_shape(operator.grid, box, periodic=operator.periodic)
+    starts = [
+        0 if n == count and operator.periodic else round((low + high) / 2 / step) - n // 2
+        for (low, high), n, step, count in zip(box, shape, operator.grid.sampling, operator.grid.shape, strict=True)
+    ]
+    extent = tuple(n * step for n, step in zip(shape, operator.grid.sampling, strict=True))
+    grid = Grid(shape=shape, extent=(extent[0], extent[1]))
     beams = imaging.aperture_beams(grid, operator.wavelength, operator.semiangle, (0.0, 0.0), (1, 1), antialias=operator.antialias)
     ky, kx = grid.ky[beams // grid.shape[1]], grid.kx[beams % grid.shape[1]]
     a = probe.amplitudes(ky, kx, grid.reciprocal_sampling, operator.wavelength, operator.semiangle, state, antialias=operator.antialias)
@@ -114,6 +115,20 @@ def _reference(operator: "LocalOperator", at: np.ndarray, box: Region, state: Ab
     tails = (1 - float((np.abs(a) ** 2).sum())) * mean if operator.antialias else np.zeros(len(mean))
     stacks = (_cut(operator.stacks[i], grid, starts, periodic=operator.periodic) for i in range(len(operator.stacks)))
     return np.array([collect(stack, beams, waves, detector) + tails[:, None] for stack in stacks])
+
+
+def window_shape(grid: Grid, region: Region, *, periodic: bool) -> tuple[tuple[int, int], bool]:
+    """Return the points (ny, nx) of the window in which probes somewhere in a region are sent through a field, and whether it is the whole field."""
+    shape = []
+    for (low, high), step, count in zip(region, grid.sampling, grid.shape, strict=True):
+        needed = fast_length(math.ceil((_side(high - low) + 4 * MARGIN) / step))
+        shape.append(count if needed >= count and periodic else needed)
+    return (shape[0], shape[1]), periodic and (shape[0], shape[1]) == grid.shape
+
+
+def _side(length: float) -> float:
+    """Return the side of the box in which points of a check lie, in a region of a given side, A: BOX where it pays."""
+    return BOX if length > BOX + 4 * MARGIN else length
 
 
 def _cut(stack: SliceStack, grid: Grid, starts: list[int], *, periodic: bool) -> SliceStack:
@@ -135,7 +150,7 @@ def _box(region: Region, rng: np.random.Generator) -> Region:
     """Return a random part of a region, BOX wide where it pays."""
     sides = []
     for low, high in region:
-        side = BOX if high - low > BOX + 4 * MARGIN else high - low
+        side = _side(high - low)
         start = low + rng.uniform(0, high - low - side) if high - low > side else low
         sides.append((start, start + side))
     return (sides[0], sides[1])

@@ -69,12 +69,8 @@ class Windows:
 
     def __init__(self, basis: Basis, stack: SliceStack, weights: Weights) -> None:
         self.basis = basis
-        local, sampling = basis.local, basis.grid.sampling
-        core = 1.0 / basis.radius
-        wide = max(local.band + core, local.correlation) + local.correlation
-        least = [max((SIDE - 1) * h + 2 * local.reach + EDGE + 1.0, wide) for h in basis.spacing]
-        shape: tuple[int, int] = tuple(fast_length(int(np.ceil(side / step))) for side, step in zip(least, sampling, strict=True))  # type: ignore[assignment]
-        self.grid = Grid(shape=shape, extent=(shape[0] * sampling[0], shape[1] * sampling[1]))
+        self.grid = window_grid(basis)
+        shape = self.grid.shape
         empty = SliceStack(
             grid=self.grid,
             wavelength=stack.wavelength,
@@ -238,6 +234,15 @@ class Windows:
                     local_kernels.deposit(sums, partner.entries, SIDE * patch[0], SIDE * patch[1], SIDE, np.float32(share), add, out)
 
         threads.spread(work, pairs, threads=min(threads.thread_count(), max(1, len(pairs))))
+
+
+def window_grid(basis: Basis) -> Grid:
+    """Return the grid of a patch's window."""
+    local, sampling = basis.local, basis.grid.sampling
+    wide = max(local.band + 1.0 / basis.radius, local.correlation) + local.correlation
+    least = [max((SIDE - 1) * h + 2 * local.reach + EDGE + 1.0, wide) for h in basis.spacing]
+    ny, nx = (fast_length(int(np.ceil(side / step))) for side, step in zip(least, sampling, strict=True))
+    return Grid(shape=(ny, nx), extent=(ny * sampling[0], nx * sampling[1]))
 
 
 def _smooth_weights(basis: Basis, grid: Grid, weights: Weights, wavelength: float) -> np.ndarray:

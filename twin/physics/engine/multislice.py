@@ -225,8 +225,13 @@ def _at_depths(
 
 def working_memory(grid: Grid) -> int:
     """Return the bytes that multislice on this grid takes beside the stack and its results."""
+    return threads.thread_count() * wave_memory(grid)
+
+
+def wave_memory(grid: Grid) -> int:
+    """Return the bytes that one batch of waves on this grid takes."""
     kept = int(np.count_nonzero(np.abs(grid.kx) < grid.band_limit))
-    return threads.thread_count() * 4 * POINT * (grid.shape[0] * _pitch(kept) + max(grid.shape) + 1)
+    return 4 * POINT * (grid.shape[0] * _pitch(kept) + max(grid.shape) + 1)
 
 
 # ---- what one call prepares ----------------------------------------------------------------------------------------------------------

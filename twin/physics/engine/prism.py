@@ -199,26 +199,12 @@ def build(
     Raises
     ------
     SamplingError
-        The interpolation is no positive whole number, or leaves fewer than 3 plane waves across the aperture.
+        As :func:`plane_waves`.
     """
-    grid, (fy, fx) = stack.grid, interpolation
-    radius = semiangle / stack.wavelength
-    if min(fy, fx) < 1 or radius * min(grid.extent[0] / fy, grid.extent[1] / fx) < 1.5:
-        largest = max(1, int(radius * min(grid.extent) / 1.5))
-        message = f"interpolation={interpolation} leaves fewer than 3 plane waves across the aperture. Use whole numbers from 1 to {largest} here."
-        raise SamplingError(message)
+    grid = stack.grid
+    beams = plane_waves(grid, stack.wavelength, semiangle, interpolation, antialias=antialias)
     hy, hx = np.rint(grid.ky * grid.extent[0]).astype(int), np.rint(grid.kx * grid.extent[1]).astype(int)
-    pixel = (fy / grid.extent[0], fx / grid.extent[1])
-    touched = probe.aperture(grid.ky[:, None], grid.kx, pixel, radius, antialias=antialias) > 0
-    touched &= (hy[:, None] % fy == 0) & (hx % fx == 0)
-    if (touched & ~grid.band).any():
-        message = (
-            f"A convergence of {semiangle * 1e3:g} mrad reaches beyond the grid's band limit ({grid.max_angle(stack.wavelength) * 1e3:.1f} mrad). "
-            "Use a finer sampling or a smaller convergence."
-        )
-        raise SamplingError(message)
-    beams = np.flatnonzero(touched)
-    reduced = _reduced(grid, interpolation)
+    reduced = reduced_grid(grid, interpolation)
     inside = np.flatnonzero(grid.band)
     iy, ix = hy[inside // grid.shape[1]] % reduced.shape[0], hx[inside % grid.shape[1]] % reduced.shape[1]
     waves = np.empty((beams.size, *reduced.shape), np.complex64)
@@ -242,7 +228,34 @@ def build(
     )
 
 
-def _reduced(grid: Grid, interpolation: tuple[int, int]) -> Grid:
+def plane_waves(grid: Grid, wavelength: float, semiangle: float, interpolation: tuple[int, int], *, antialias: bool) -> np.ndarray:
+    """Return the flat indices of the plane waves that PRISM sends: every f-th one that the aperture touches.
+
+    Raises
+    ------
+    SamplingError
+        The interpolation is no positive whole number, or leaves fewer than 3 plane waves across the aperture; the aperture exceeds the band limit.
+    """
+    fy, fx = interpolation
+    radius = semiangle / wavelength
+    if min(fy, fx) < 1 or radius * min(grid.extent[0] / fy, grid.extent[1] / fx) < 1.5:
+        largest = max(1, int(radius * min(grid.extent) / 1.5))
+        message = f"interpolation={interpolation} leaves fewer than 3 plane waves across the aperture. Use whole numbers from 1 to {largest} here."
+        raise SamplingError(message)
+    hy, hx = np.rint(grid.ky * grid.extent[0]).astype(int), np.rint(grid.kx * grid.extent[1]).astype(int)
+    pixel = (fy / grid.extent[0], fx / grid.extent[1])
+    touched = probe.aperture(grid.ky[:, None], grid.kx, pixel, radius, antialias=antialias) > 0
+    touched &= (hy[:, None] % fy == 0) & (hx % fx == 0)
+    if (touched & ~grid.band).any():
+        message = (
+            f"A convergence of {semiangle * 1e3:g} mrad reaches beyond the grid's band limit ({grid.max_angle(wavelength) * 1e3:.1f} mrad). "
+            "Use a finer sampling or a smaller convergence."
+        )
+        raise SamplingError(message)
+    return np.flatnonzero(touched)
+
+
+def reduced_grid(grid: Grid, interpolation: tuple[int, int]) -> Grid:
     """Return the smallest grid that holds the band and divides into windows."""
     sides = []
     for n, k, side, f in zip(grid.shape, (grid.ky, grid.kx), grid.extent, interpolation, strict=True):
