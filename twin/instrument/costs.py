@@ -97,7 +97,9 @@ def multislice_waves(engine: str, request: Request, beams: Sequence[int]) -> int
 def _local(request: Request, grid: Grid, planes: np.ndarray, detectors: Sequence[Detector], program: int) -> Cost:
     beam, count, channels = request.beam, request.configurations, sum(d.channels for d in detectors)
     wavelength, radius = beam.wavelength_angstrom, beam.semiangle_rad / beam.wavelength_angstrom
-    seen = min(d.inner_mrad for d in detectors) * 1e-3 / wavelength, max(d.outer_mrad for d in detectors) * 1e-3 / wavelength
+    aside = math.hypot(*beam.beam_tilt_mrad)  # behind a tilted beam detectors are not round
+    inner, outer = max(min(d.inner_mrad for d in detectors) - aside, 0.0), max(d.outer_mrad for d in detectors) + aside
+    seen = inner * 1e-3 / wavelength, outer * 1e-3 / wavelength
     near = localisation(
         radius=radius,
         inner=seen[0],
