@@ -7,7 +7,10 @@ import pytest
 
 from stemtwin.twin.envs import ENVIRONMENTS
 
-SMALL: dict[str, dict[str, Any]] = {"stemtwin/Autofocus-v1": {"semiangle_mrad": 10.0, "phonons": 1, "max_frames": 6}}
+SMALL: dict[str, dict[str, Any]] = {
+    "stemtwin/Autofocus-v1": {"semiangle_mrad": 10.0, "phonons": 1, "max_frames": 6},
+    "stemtwin/Microscope-v1": {"semiangles_mrad": (10.0,), "phonons": 1, "shape": (24, 32), "max_steps": 6},
+}
 """Constructor arguments by id; an environment without an entry is tested with its defaults."""
 
 

@@ -15,6 +15,7 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import concatenate, create_empty_array
 
 from stemtwin.twin.envs import ENVIRONMENTS, register
 from stemtwin.twin.envs.task import StemEnv
@@ -324,6 +325,11 @@ def test_there_is_one_glue_class(env_id: str, small: Make) -> None:
 STEPS = 14  # beyond the end of the first episodes
 
 
+def batched(envs: Any, actions: list) -> Any:
+    """Return the actions of all environments as one."""
+    return concatenate(envs.single_action_space, actions, create_empty_array(envs.single_action_space, len(actions)))
+
+
 def vector_run(env_id: str, kind: str, mode: AutoresetMode, settings: dict) -> list:
     """Return what two environments show over two episodes and more, with the resets that the mode asks for."""
     envs: Any = gym.make_vec(env_id, num_envs=2, vectorization_mode=kind, vector_kwargs={"autoreset_mode": mode}, **settings)
@@ -332,7 +338,7 @@ def vector_run(env_id: str, kind: str, mode: AutoresetMode, settings: dict) -> l
         envs.single_action_space.seed(3)
         seen: list = [envs.reset(seed=[11, 2**70])]
         for _ in range(STEPS):
-            actions = np.array([envs.single_action_space.sample() for _ in range(2)])
+            actions = batched(envs, [envs.single_action_space.sample() for _ in range(2)])
             seen.append(envs.step(actions))
             done = seen[-1][2] | seen[-1][3]
             if mode is AutoresetMode.DISABLED and done.any():
@@ -357,7 +363,7 @@ def test_vectors_agree_with_each_other_and_with_single_environments(env_id: str,
     settings = small_settings.get(env_id, {})
     single = small(env_id)
     single.action_space.seed(3)
-    sampled = [np.array([single.action_space.sample() for _ in range(2)]) for _ in range(STEPS)]
+    sampled = [[single.action_space.sample() for _ in range(2)] for _ in range(STEPS)]
     own = episode(single, 11, [pair[0] for pair in sampled])
     sync, forked = (vector_run(env_id, kind, mode, settings) for kind in ("sync", "async"))
     assert len(sync) == len(forked)

@@ -6,10 +6,14 @@ File            What is in it
 ``task.py``     the Task protocol, the registry of tasks, ``StemEnv``
 ``rewards.py``  reward shapes in [0, 1]
 ``autofocus.py`` ``stemtwin/Autofocus-v1``
+``microscope.py`` ``stemtwin/Microscope-v1``
 =============== ==========================================================================
 """
 
-ENVIRONMENTS = {"stemtwin/Autofocus-v1": "stemtwin.twin.envs.autofocus:make"}
+ENVIRONMENTS = {
+    "stemtwin/Autofocus-v1": "stemtwin.twin.envs.autofocus:make",
+    "stemtwin/Microscope-v1": "stemtwin.twin.envs.microscope:make",
+}
 """Every environment: Gymnasium id -> entry point."""
 
 

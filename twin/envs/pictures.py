@@ -1,6 +1,6 @@
 """Pictures of environment states for people."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,11 +44,50 @@ def focus_picture(observation: dict[str, np.ndarray], reach: np.ndarray, *, fram
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
+def microscope_picture(observation: dict[str, Any], names: tuple[str, ...], spent: dict[str, float], field_of_view: float) -> np.ndarray:
+    """Return the last frames side by side over what the knobs and the stage read and what was spent, uint8, shape (420, 300 or more, 3).
+
+    Parameters
+    ----------
+    observation : dict
+        ``frames``, ``fresh``, ``knobs`` and ``stage`` as the agent sees them; the truth is not shown.
+    names : tuple of str
+        The detectors.
+    spent : dict
+        ``time_s``, ``electrons`` and ``moves`` so far.
+    field_of_view : float
+        Longer side of the frame, A.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    count = len(names)
+    figure = Figure(figsize=(3 * max(count, 2), 4.2), dpi=100, facecolor="black")
+    canvas = FigureCanvasAgg(figure)
+    for i, (name, frame) in enumerate(zip(names, observation["frames"], strict=True)):
+        left = (i + 0.02) / max(count, 2)
+        _frame(figure.add_axes((left, 0.32, 0.96 / max(count, 2), 0.62)), frame, field_of_view)
+        figure.text(left, 0.955, f"{name}, mean {frame.mean():.1f}", color="white" if observation["fresh"][0] else GREY, fontsize=9)
+    axes = figure.add_axes((0.02, 0.12, 0.96, 0.17))
+    knobs = observation["knobs"]
+    axes.bar(np.arange(len(knobs)), knobs, color=BLUE)
+    axes.axhline(0, color=GREY, lw=0.8)
+    axes.set(ylim=(-1, 1), xlim=(-0.7, len(knobs) - 0.3))
+    axes.axis("off")
+    x, y, z = observation["stage"][:3]
+    figure.text(0.02, 0.065, f"knobs in units of their reach   stage {x:.0f}, {y:.0f}, {z:.0f} Å", color="white", fontsize=9)
+    told = f"action {spent['moves']:.0f}   {spent['time_s']:.1f} s   {spent['electrons']:.3g} electrons"
+    figure.text(0.02, 0.015, told, color=GREY, fontsize=9)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
 def _frame(axes: "Axes", counts: np.ndarray, side: float) -> None:
     low, high = np.percentile(counts, (1, 99.7))
-    axes.imshow(counts, cmap="gray", extent=(0, side, side, 0), interpolation="nearest", vmin=low, vmax=max(high, low + 1))
-    bar = max(b for b in (1, 2, 5, 10, 20) if b <= 0.4 * side)
-    left, bottom = 0.04 * side, 0.96 * side
+    height, width = (side * n / max(counts.shape) for n in counts.shape)
+    axes.imshow(counts, cmap="gray", extent=(0, width, height, 0), interpolation="nearest", vmin=low, vmax=max(high, low + 1))
+    bar = max(b for b in (1, 2, 5, 10, 20, 50, 100) if b <= 0.4 * side)
+    left, bottom = 0.04 * width, 0.96 * height
     for colour, width in (("black", 7), ("white", 4)):
         axes.plot([left, left + bar], [bottom, bottom], color=colour, lw=width, solid_capstyle="butt")
     text = axes.text(left, bottom - 0.02 * side, f"{bar} Å", color="white", va="bottom", fontsize=11)

@@ -117,15 +117,9 @@ class StemEnv(gym.Env, Generic[State]):
 
     def _checked(self, action: Any) -> Any:
         """Return the action in the action space's own type; numbers of another type are converted, nothing is clipped."""
-        space, given = self.action_space, action
-        if isinstance(space, gym.spaces.Box):
-            try:
-                numbers = np.asarray(action)
-            except ValueError:
-                numbers = np.empty(0)
-            given = numbers.astype(space.dtype) if np.can_cast(numbers.dtype, space.dtype, "same_kind") else None
-        if given is None or not space.contains(given):
-            message = f"action={action!r} is not in the action space {space}. Give one that is; nothing is clipped."
+        given = _converted(self.action_space, action)
+        if given is None or not self.action_space.contains(given):
+            message = f"action={action!r} is not in the action space {self.action_space}. Give one that is; nothing is clipped."
             raise InstrumentError(message)
         return given
 
@@ -151,3 +145,18 @@ class StemEnv(gym.Env, Generic[State]):
     def _info(self) -> dict[str, Any]:
         assert self._state is not None
         return {"cost": self.task.cost(self._state)}
+
+
+def _converted(space: gym.Space, action: Any) -> Any:
+    """Return an action whose numbers have the types of a space, or None where they cannot have."""
+    if isinstance(space, gym.spaces.Dict):
+        if not isinstance(action, dict) or action.keys() != space.spaces.keys():
+            return None
+        return {name: _converted(part, action[name]) for name, part in space.spaces.items()}
+    if isinstance(space, gym.spaces.Box):
+        try:
+            numbers = np.asarray(action)
+        except ValueError:
+            return None
+        return numbers.astype(space.dtype) if np.can_cast(numbers.dtype, space.dtype, "same_kind") else None
+    return action

@@ -86,6 +86,7 @@ class Setup:
             aberrations=self.aberrations(state, time_s),
             source_size_angstrom=knobs.source_size_angstrom,
             focal_spread_angstrom=knobs.focal_spread_angstrom,
+            beam_tilt_mrad=knobs.beam_tilt_mrad,
         )
 
     def specimen_shift(self, state: ScopeState, times_s: np.ndarray) -> np.ndarray:
