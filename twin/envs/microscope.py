@@ -243,7 +243,8 @@ class WholeMicroscope:
             misalignment=Aberrations.from_cartesian(**dict(zip(COEFFICIENTS, off.tolist(), strict=True))),
             window_angstrom=_window(self),
         )
-        scope = ScopeState(specimen=_specimen(self), knobs=knobs.initial(self.profile))
+        start = knobs.turn(knobs.initial(self.profile), self.profile, {"semiangle_mrad": self.semiangles_mrad[-1]})
+        scope = ScopeState(specimen=_specimen(self), knobs=start)
         x, y = rng.uniform(-REACH_ANGSTROM, REACH_ANGSTROM, 2)
         scope = commands.move(setup, scope, {"x_angstrom": float(x), "y_angstrom": float(y)})
         scan = RasterScan(shape=self.shape, field_of_view_angstrom=_square(math.sqrt(math.prod(FIELD_ANGSTROM)), self.shape))
