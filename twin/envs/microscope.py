@@ -98,7 +98,7 @@ class WholeMicroscope:
         - ``stage``: Box (3,): x, y, z times 1000 A; with ``tilting`` Box (5,): and alpha, beta times 20 mrad.
         - ``wait``: Box (1,): -1 is no time, 1 is 60 s.
     Observation space
-        ``Dict``: ``frames`` uint16 (detectors, ny, nx), the last frame taken, electrons or ADU; ``fresh`` MultiBinary(1), whether this action took it;
+        ``Dict``: ``frames`` uint16 (detectors, ny, nx), the last frame taken, electrons or ADU; ``fresh`` MultiBinary(1), whether it is new;
         ``knobs`` float32: the setpoints as they were taken, in the action's units; ``stage`` float32: what the encoders read, A and mrad; ``cost``
         float32 (4,): time (s), electrons, dose (e-/A^2) of this action, and the share of the steps that is left.
     Reward
