@@ -5,7 +5,7 @@ File               What is in it
 ================== ==============================================================================
 ``settings.py``    Beam, PlaneWave, PotentialSlices
 ``scan/``          scan paths as pure geometry
-``timing.py``      when the beam is where; ``distortion.py``: where it truly is
+``timing.py``      when the beam is where; ``distortion.py``: where it truly is; ``dose.py``: where its electrons went
 ``detectors.py``   detectors by name, and their angles; ``chain.py``: their electronics; ``normalisation.py``: back to fractions
 ``request.py``     a simulation as one frozen value; ``plain.py``: all of it as plain values
 ``plan.py``        engine, grid, slices, blocks; ``costs.py``, ``memory.py``: what each engine needs

@@ -1,0 +1,237 @@
+"""Where the electrons went: a dose map fixed to the specimen, over all frames, pauses and parked beams.
+
+The map holds electrons per square cell. Each exposure goes to cells about as wide as its points are apart (0.25 A and doublings): an overview of a
+micrometre and a frame of one unit cell both take little memory, and neither spoils the other. Cells lie in tiles that come into being where the beam
+was; a map is a value: adding makes a new one that shares all tiles that were not met.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Self
+
+import numpy as np
+from scipy import ndimage
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument import checks
+from stemtwin.twin.instrument.scan import RasterScan, Scan
+from stemtwin.twin.instrument.timing import ScanTiming
+
+FINEST_ANGSTROM = 0.25
+"""Side of the smallest cells, A."""
+TILE = 32
+"""Cells along the side of a tile."""
+LEVELS = 24
+"""Doublings of the cells: the largest are 0.2 mm wide."""
+LARGEST_BOX = 2**22
+"""Points whose cells lie in a box of more cells are added in groups."""
+
+Tile = tuple[int, int, int]
+"""Level, row and column of a tile."""
+
+
+def deposits(points: np.ndarray, timing: ScanTiming, incident: np.ndarray, *, blanked: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return where one pass over a scan leaves its electrons: at its visits and, unless the beam is blanked there, in its pauses.
+
+    Before a line the beam waits at the line's first point; after the last one it is back at the first. The current of a pause is that of the visit
+    where it waits.
+
+    Parameters
+    ----------
+    points : ndarray
+        True positions (x, y) in visiting order, A, shape (n, 2).
+    timing : ScanTiming
+        When they are visited.
+    incident : ndarray
+        Mean electrons at each visit, shape (n,).
+    blanked : bool
+        Whether the beam is off during pauses.
+
+    Returns
+    -------
+    tuple of ndarray
+        Positions (x, y), A, shape (m, 2), and electrons, shape (m,). Their sum is the current times the duration, or times the time at the points.
+    """
+    incident = np.broadcast_to(np.asarray(incident, float), timing.count)
+    if blanked or not timing.duration_s > timing.count * timing.dwell_s:
+        return points, incident
+    rate = incident / timing.dwell_s
+    waiting = rate[timing.starts] * timing.pause_s
+    return np.concatenate([points, points[timing.starts], points[:1]]), np.concatenate([incident, waiting, [rate[-1] * timing.tail_s]])
+
+
+def spacing_angstrom(scan: Scan) -> float:
+    """Return how far apart the points of a scan are, about, A: of a raster the root of the pixel's area, else that of the field's area per point."""
+    if isinstance(scan, RasterScan):
+        return math.sqrt(math.prod(scan.pitch_angstrom))
+    return math.sqrt(math.prod(scan.field_of_view_angstrom) / scan.count)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DoseMap:
+    """Electrons that went through each place of the specimen.
+
+    Parameters
+    ----------
+    tiles : mapping
+        Electrons per cell by (level, row, column) of the tile, read-only, shape (32, 32). Cell [i, j] of the tile [r, c] of level l begins at
+        y = (32 r + i) 2^l / 4, x = (32 c + j) 2^l / 4, A.
+    """
+
+    tiles: Mapping[Tile, np.ndarray] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def electrons(self) -> float:
+        """All electrons on the map: what was added, to rounding."""
+        return math.fsum(float(tile.sum()) for tile in self.tiles.values())
+
+    @property
+    def extent_angstrom(self) -> tuple[float, float, float, float] | None:
+        """The rectangle (x0, y0, x1, y1) of all tiles, A; None of an empty map."""
+        if not self.tiles:
+            return None
+        boxes = np.array([[c * s, r * s, (c + 1) * s, (r + 1) * s] for (level, r, c) in self.tiles for s in [TILE * FINEST_ANGSTROM * 2**level]])
+        return (*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist())
+
+    def add(self, points: np.ndarray, electrons: np.ndarray | float, *, spacing_angstrom: float = 0.0) -> Self:
+        """Return the map with further electrons.
+
+        Each point's electrons are shared among the four nearest cells, bilinearly: none is lost, and their mean position stays.
+
+        Parameters
+        ----------
+        points : ndarray
+            Where (x, y), A, shape (n, 2).
+        electrons : ndarray or float
+            How many, at each point or at all of them.
+        spacing_angstrom : float
+            How far apart the points are, A: the cells are at least as wide.
+
+        Raises
+        ------
+        SettingsError
+            A number is not finite or negative.
+        """
+        where, many = np.asarray(points, float), np.asarray(electrons, float)
+        if where.ndim != 2 or where.shape[1] != 2 or many.shape not in ((), where.shape[:1]):
+            message = f"points has shape {where.shape} and electrons {many.shape}. Give one (x, y) in A and one number per point: (n, 2) and (n,)."
+            raise SettingsError(message)
+        many = np.broadcast_to(many, where.shape[:1])
+        if not (np.isfinite(where).all() and np.isfinite(many).all() and (many >= 0).all()):
+            message = "points and electrons must be finite, and electrons not negative. Check where they come from."
+            raise SettingsError(message)
+        spacing = checks.number("spacing_angstrom", spacing_angstrom, "A", low=0)
+        level = min(LEVELS, max(0, math.ceil(math.log2(spacing / FINEST_ANGSTROM) - 1e-9))) if spacing else 0
+        new = dict(self.tiles)
+        if len(where):
+            _deposit(new, level, np.ascontiguousarray(where.T) / (FINEST_ANGSTROM * 2**level) - 0.5, many)
+        return replace(self, tiles=MappingProxyType(new))
+
+    def sample(
+        self, origin_angstrom: tuple[float, float], shape: tuple[int, int], pitch_angstrom: tuple[float, float], *, blur_angstrom: float = 0.0
+    ) -> np.ndarray:
+        """Return the mean dose in each pixel of a rectangular grid.
+
+        Parameters
+        ----------
+        origin_angstrom : tuple of float
+            Centre (x, y) of pixel [0, 0], A.
+        shape : tuple of int
+            Number of pixels (ny, nx).
+        pitch_angstrom : tuple of float
+            Height and width (dy, dx) of a pixel, A.
+        blur_angstrom : float
+            Standard deviation of a Gaussian probe that the electrons are spread over, A.
+
+        Returns
+        -------
+        ndarray
+            Dose, e-/A^2, float64, shape (ny, nx). Times the pixel's area and summed it is the number of electrons on the grid.
+        """
+        size, pitch = checks.whole_pair("shape", shape, low=1, high=16384), checks.pair("pitch_angstrom", pitch_angstrom, "A", above=0)
+        origin = checks.pair("origin_angstrom", origin_angstrom, "A")
+        blur = checks.number("blur_angstrom", blur_angstrom, "A", low=0)
+        margin = [math.ceil(5 * blur / p) for p in pitch]
+        edges = [
+            origin[1 - axis] + pitch[axis] * (np.arange(-margin[axis], size[axis] + margin[axis] + 1) - 0.5) for axis in (0, 1)
+        ]  # of rows, then of columns
+        out = np.zeros([len(e) - 1 for e in edges])
+        for (level, *place), tile in self.tiles.items():
+            cell = FINEST_ANGSTROM * 2**level
+            shares = [_shares(e, cell * TILE * at, cell) for e, at in zip(edges, place, strict=True)]
+            if all(hit.stop > hit.start for hit, _ in shares):
+                (rows, down), (columns, across) = shares
+                out[rows, columns] += down @ tile @ across.T
+        out /= pitch[0] * pitch[1]
+        if blur:
+            out = ndimage.gaussian_filter(out, [blur / p for p in pitch], mode="constant", truncate=5)
+        return out[margin[0] : margin[0] + size[0], margin[1] : margin[1] + size[1]]
+
+    def on_raster(self, scan: RasterScan, *, blur_angstrom: float = 0.0) -> np.ndarray:
+        """Return the mean dose in each pixel of a raster that is not rotated, e-/A^2, shape (ny, nx); see :meth:`sample`.
+
+        Raises
+        ------
+        SettingsError
+            The raster is rotated.
+        """
+        if scan.rotation_rad:
+            message = f"rotation_rad={scan.rotation_rad:g}: the dose map has the specimen's axes. Use a raster with rotation_rad=0, or at(points)."
+            raise SettingsError(message)
+        return self.sample(scan.origin_angstrom, scan.shape, scan.pitch_angstrom, blur_angstrom=blur_angstrom)
+
+    def at(self, points: np.ndarray) -> np.ndarray:
+        """Return the dose in the cells that hold points (x, y), A, shape (..., 2): e-/A^2, summed over the sizes of cells, shape (...)."""
+        where = np.asarray(points, float)
+        flat = where.reshape(-1, 2)
+        out = np.zeros(len(flat))
+        for level in {key[0] for key in self.tiles}:
+            cell = FINEST_ANGSTROM * 2**level
+            index = np.floor(flat / cell).astype(np.int64)
+            tiles, inside = np.divmod(index, TILE)
+            for at in np.unique(tiles, axis=0):
+                if (tile := self.tiles.get((level, int(at[1]), int(at[0])))) is not None:
+                    here = (tiles == at).all(axis=1)
+                    out[here] += tile[inside[here, 1], inside[here, 0]] / cell**2
+        return out.reshape(where.shape[:-1])
+
+
+def _deposit(tiles: dict[Tile, np.ndarray], level: int, places: np.ndarray, electrons: np.ndarray) -> None:
+    """Add electrons at places (x, y), (2, n), in units of cells from the centre of cell [0, 0], to tiles; those that are met are replaced."""
+    low = np.floor(places)
+    first, last = low.min(axis=1) // TILE, (low.max(axis=1) + 1) // TILE + 1  # tiles of the box
+    if (last - first).prod() * TILE**2 > max(LARGEST_BOX, 16 * TILE**2):
+        groups = np.unique(low // TILE, axis=1, return_inverse=True)[1].ravel()
+        order = np.argsort(groups, kind="stable")
+        for group in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
+            _deposit(tiles, level, places[:, group], electrons[group])
+        return
+    height, width = (int(n) * TILE for n in (last - first)[::-1])
+    x, y = places - low
+    index = ((low[1] - first[1] * TILE) * width + (low[0] - first[0] * TILE)).astype(np.intp)
+    upper = electrons * y
+    lower = electrons - upper
+    box = np.zeros(height * width)
+    for shift, amount in ((0, lower), (width, upper)):
+        right = amount * x
+        box += np.bincount(index + shift, amount - right, height * width)
+        box += np.bincount(index + (shift + 1), right, height * width)
+    blocks = box.reshape(height // TILE, TILE, width // TILE, TILE).swapaxes(1, 2)
+    for row, column in np.argwhere(blocks.any(axis=(2, 3))):
+        key = (level, int(first[1]) + int(row), int(first[0]) + int(column))
+        tile = blocks[row, column] + tiles[key] if key in tiles else blocks[row, column].copy()
+        tile.flags.writeable = False
+        tiles[key] = tile
+
+
+def _shares(edges: np.ndarray, start: float, cell: float) -> tuple[slice, np.ndarray]:
+    """Return which pixels between edges a row of 32 cells meets, and the share of each cell in each of them, shape (pixels, 32)."""
+    first = max(int(np.searchsorted(edges, start, "right")) - 1, 0)
+    last = min(int(np.searchsorted(edges, start + TILE * cell, "left")), len(edges) - 1)
+    if last <= first:
+        return slice(0, 0), np.empty((0, TILE))
+    low = start + cell * np.arange(TILE)
+    top = np.minimum(edges[first + 1 : last + 1, None], low + cell)
+    return slice(first, last), np.maximum(top - np.maximum(edges[first:last, None], low), 0) / cell
