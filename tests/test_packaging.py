@@ -21,6 +21,8 @@ MAPPED = {"stemtwin": "stemtwin", "twin": "stemtwin.twin", "datasets": "stemtwin
 MAPPED |= {"benchmarks": "stemtwin.benchmarks", "leaderboard": "stemtwin.leaderboard"}
 PACKAGES: list[str] = PROJECT["tool"]["setuptools"]["packages"]
 NOT_IMPORTED = {"dask", "h5netcdf", "h5py"}  # xarray and abTEM import them for us
+DEVELOPERS = {"test", "all"}  # extras that are not for users
+MODULES_OF = {"rosettasciio": "rsciio"}  # distributions of extras whose module has another name: they need not be installed here
 BROUGHT = {"llvmlite"}  # numba pins the one version it works with
 
 
@@ -101,7 +103,7 @@ def distribution(requirement: str) -> str:
 
 
 def test_what_is_imported_is_required_and_the_other_way_round() -> None:
-    """Every third-party package that our modules import is a dependency, and every dependency is imported (or explained)."""
+    """Every third-party package that our modules import is a dependency or in an extra for users, and each of those is imported (or explained)."""
     providers = {module: {name.lower().replace("_", "-") for name in names} for module, names in metadata.packages_distributions().items()}
     imported: set[str] = set()
     for package in PACKAGES:
@@ -112,8 +114,15 @@ def test_what_is_imported_is_required_and_the_other_way_round() -> None:
                 elif isinstance(node, ast.ImportFrom):
                     imported.add((node.module or "").split(".")[0])
     imported -= {"stemtwin", *BROUGHT, *sys.stdlib_module_names}
+    extras = PROJECT["project"]["optional-dependencies"]
+    asked = {distribution(entry) for name in set(extras) - DEVELOPERS for entry in extras[name]}
+    optional = {MODULES_OF.get(name, name) for name in asked}
+    assert {module for module in optional if module not in {name.lower() for name in imported}} == set(), "in an extra, but not imported"
+    imported = {module for module in imported if module.lower() not in optional}
     required = {distribution(requirement) for requirement in PROJECT["project"]["dependencies"]}
-    assert {module for module in imported if not providers.get(module, set()) & required} == set(), "not in [project] dependencies"
+    assert {module for module in imported if not providers.get(module, set()) & required} == set(), (
+        "no dependency, and in no extra"
+    )
     used = set().union(*(providers[module] for module in imported))
     assert required - used - NOT_IMPORTED == set(), "in [project] dependencies, but not imported"
 

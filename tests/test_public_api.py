@@ -18,6 +18,7 @@ PUBLIC = {
     "LissajousScan",
     "Microscope",
     "PathScan",
+    "PixelatedDetector",
     "PlaneWave",
     "PotentialSlices",
     "RasterScan",

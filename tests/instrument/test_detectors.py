@@ -8,6 +8,10 @@ import pytest
 from stemtwin.twin.errors import SamplingError, SettingsError, UnknownNameError
 from stemtwin.twin.instrument import detectors
 from stemtwin.twin.instrument.detectors import DETECTORS, AnnularDetector, SegmentedDetector
+from stemtwin.twin.instrument.pixelated import PixelatedDetector
+
+RINGS = [name for name in DETECTORS if {"annular", "segmented"} & set(DETECTORS.tags(name))]
+CAMERAS = list(DETECTORS.names("camera"))
 
 
 def angles(name: str, alpha: float = 20.0, largest: float = 250.0) -> tuple[float, float]:
@@ -26,7 +30,7 @@ def test_usual_detectors_have_the_angles_of_the_conventions() -> None:
     assert angles("haadf", largest=140) == (60, 140)
 
 
-@pytest.mark.parametrize("name", list(DETECTORS))
+@pytest.mark.parametrize("name", RINGS)
 @pytest.mark.parametrize("alpha", [5.0, 30.0])
 def test_every_registered_detector_has_its_own_name_and_angles_that_make_sense(name: str, alpha: float) -> None:
     """The result's variable has the name that was asked for; 0 <= inner < outer <= what the grid holds."""
@@ -36,7 +40,7 @@ def test_every_registered_detector_has_its_own_name_and_angles_that_make_sense(n
     assert found.channels == (found.segments if isinstance(found, SegmentedDetector) else 1)
 
 
-@pytest.mark.parametrize("name", list(DETECTORS))
+@pytest.mark.parametrize("name", RINGS)
 def test_weights_are_fractions_and_add_up_to_the_detectors_area(name: str) -> None:
     """Weights lie in [0, 1]; times the pixel's area they sum to the ring's area, however coarse the pixels are."""
     found, wavelength = DETECTORS[name](20.0, 250.0), 0.0251
@@ -48,6 +52,17 @@ def test_weights_are_fractions_and_add_up_to_the_detectors_area(name: str) -> No
     assert weights.max() <= 1
     area = math.pi * (found.outer_mrad**2 - found.inner_mrad**2) * (1e-3 / wavelength) ** 2
     assert weights.sum(dtype=float) * 0.03**2 == pytest.approx(area, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", CAMERAS)
+@pytest.mark.parametrize("alpha", [2.0, 30.0])
+def test_every_registered_camera_sees_the_whole_disc_and_nothing_beyond_the_grid(name: str, alpha: float) -> None:
+    """The variable has the name that was asked for; the edge lies outside the bright-field disc, the corner inside what the grid holds."""
+    found = DETECTORS[name](alpha, 250.0)
+    assert isinstance(found, PixelatedDetector)
+    assert found.name == name
+    assert found.pixel_mrad * min(found.shape_read) / 2 > alpha
+    assert found.corner_mrad <= 250 * (1 + 1e-12)
 
 
 def test_unnamed_detectors_are_named_by_their_angles() -> None:

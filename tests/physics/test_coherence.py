@@ -90,3 +90,27 @@ def test_source_size_conserves_brightness(current, brightness, semiangle):
 def test_source_size_of_a_cold_field_emitter():
     """50 pA at 1e13 A/(m^2 sr) and 30 mrad need a source image of 0.47 A full width."""
     assert coherence.source_size(50, 1e13, 0.030) * coherence.FWHM == pytest.approx(0.47, abs=0.005)
+
+
+@pytest.mark.parametrize(("source", "focal"), [(0.3, 0.0), (0.0, 30.0), (0.25, 20.0)])
+def test_modes_are_the_partially_coherent_probe(source, focal):
+    """The sum over modes is the density matrix: amplitudes times the factors of source and focal spread, to 1e-6 of the beam; few modes suffice."""
+    rng = np.random.default_rng(2)
+    k = rng.uniform(-0.8, 0.8, (150, 2))
+    a = rng.normal(size=150) + 1j * rng.normal(size=150)
+    a /= np.sqrt((np.abs(a) ** 2).sum())
+    found = coherence.modes(a, k[:, 0], k[:, 1], 0.0251, source_size=source, focal_spread=focal)
+    difference = k[:, None] - k[None]
+    k2 = (k**2).sum(axis=1)
+    exact = np.outer(a, a.conj()) * coherence.source_factor(source, difference[..., 0], difference[..., 1])
+    exact *= coherence.focal_factor(focal, 0.0251, k2[:, None] - k2)
+    rest = exact - np.einsum("mi,mj->ij", found, found.conj())
+    assert np.abs(np.linalg.eigvalsh(rest)).sum() < 1e-6
+    assert len(found) < 60
+    assert (np.diff((np.abs(found) ** 2).sum(axis=1)) <= 1e-12).all()
+
+
+def test_a_coherent_probe_is_one_mode():
+    """Without source and focal spread there is one mode, the probe itself."""
+    a = np.array([1, 1j, -0.5])
+    np.testing.assert_array_equal(coherence.modes(a, np.zeros(3), np.arange(3.0), 0.02), a[None])

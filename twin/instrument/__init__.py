@@ -7,6 +7,9 @@ File               What is in it
 ``scan/``          scan paths as pure geometry
 ``timing.py``      when the beam is where; ``distortion.py``: where it truly is; ``dose.py``: where its electrons went
 ``detectors.py``   detectors by name, and their angles; ``chain.py``: their electronics; ``normalisation.py``: back to fractions
+``pixelated.py``   the camera; ``camera.py``: what it counts
+``diffraction.py`` 4D-STEM: patterns at each point; ``cubes.py``: written to disk as they are computed
+``patterns.py``    PACBED, centre of mass, DPC, iCOM, virtual detectors
 ``request.py``     a simulation as one frozen value; ``plain.py``: all of it as plain values
 ``plan.py``        engine, grid, slices, blocks; ``costs.py``, ``memory.py``: what each engine needs
 ``specimen.py``    transmission functions of each frozen-phonon configuration

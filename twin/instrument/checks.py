@@ -1,6 +1,7 @@
 """Checks of numbers that people type, each with one clear sentence."""
 
 import math
+from collections.abc import Sequence
 from numbers import Integral, Real
 
 from stemtwin.twin.errors import SettingsError
@@ -66,6 +67,15 @@ def whole_pair(name: str, value: object, *, low: int, high: int) -> tuple[int, i
     """Return two whole numbers within limits as ints; see :func:`whole`."""
     first, second = _two(name, value, "whole numbers")
     return whole(f"{name}[0]", first, low=low, high=high), whole(f"{name}[1]", second, low=low, high=high)
+
+
+def variable_name(given: object, usual: str, taken: Sequence[str]) -> str:
+    """Return the name of a result's variable: the given one, or else the usual one made a word; raise SettingsError where it is none or is taken."""
+    name = given or usual.replace(".", "p").replace("-", "m")
+    if not isinstance(name, str) or not name.isidentifier() or name in taken:
+        message = f"A detector cannot be named {name!r}. Use a word of letters, digits and underscores that is none of {', '.join(taken)}."
+        raise SettingsError(message)
+    return name
 
 
 def _two(name: str, value: object, what: str) -> tuple[object, object]:

@@ -8,13 +8,12 @@ import numpy as np
 
 from stemtwin.twin.errors import SamplingError, SettingsError
 from stemtwin.twin.instrument import checks
+from stemtwin.twin.instrument.pixelated import TAKEN_NAMES, PixelatedDetector
 from stemtwin.twin.physics import collection, counting
 from stemtwin.twin.registry import Registry
 
 USUAL_OUTER_MRAD = 200.0
 """Outer angle of a HAADF detector where the grid holds it."""
-TAKEN_NAMES = ("x", "y", "point", "frame", "segment", "depth")
-"""Names of dimensions in results."""
 
 
 def _check_angles(inner: object, outer: object) -> tuple[float, float]:
@@ -24,14 +23,6 @@ def _check_angles(inner: object, outer: object) -> tuple[float, float]:
         message = f"outer_mrad={high:g} is not above inner_mrad={low:g}. Give the smaller angle as inner_mrad."
         raise SettingsError(message)
     return low, high
-
-
-def _name(given: str, usual: str) -> str:
-    name = given or usual.replace(".", "p").replace("-", "m")
-    if not isinstance(name, str) or not name.isidentifier() or name in TAKEN_NAMES:
-        message = f"A detector cannot be named {name!r}. Use a word of letters, digits and underscores that is none of {', '.join(TAKEN_NAMES)}."
-        raise SettingsError(message)
-    return name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +106,7 @@ class AnnularDetector:
         inner, outer = _check_angles(self.inner_mrad, self.outer_mrad)
         object.__setattr__(self, "inner_mrad", inner)
         object.__setattr__(self, "outer_mrad", outer)
-        object.__setattr__(self, "name", _name(self.name, f"annular_{inner:g}_{outer:g}"))
+        object.__setattr__(self, "name", checks.variable_name(self.name, f"annular_{inner:g}_{outer:g}", TAKEN_NAMES))
         if self.sensitivity is None:
             return
         if not isinstance(self.sensitivity, Sensitivity):
@@ -173,7 +164,7 @@ class SegmentedDetector:
         object.__setattr__(self, "outer_mrad", outer)
         object.__setattr__(self, "segments", checks.whole("segments", self.segments, low=2, high=64))
         object.__setattr__(self, "rotation_rad", checks.number("rotation_rad", self.rotation_rad, "rad"))
-        object.__setattr__(self, "name", _name(self.name, f"segmented_{inner:g}_{outer:g}"))
+        object.__setattr__(self, "name", checks.variable_name(self.name, f"segmented_{inner:g}_{outer:g}", TAKEN_NAMES))
 
     @property
     def channels(self) -> int:
@@ -187,8 +178,10 @@ class SegmentedDetector:
 
 
 Detector = AnnularDetector | SegmentedDetector
+"""What gives numbers at each point."""
+AnyDetector = Detector | PixelatedDetector
 
-DETECTORS: Registry[Callable[[float, float], Detector]] = Registry("detector")
+DETECTORS: Registry[Callable[[float, float], AnyDetector]] = Registry("detector")
 """Detectors by name: functions of the convergence semi-angle and of the largest angle that the grid holds, both in mrad."""
 
 
@@ -229,7 +222,22 @@ def _dpc4(alpha: float, largest: float) -> SegmentedDetector:  # noqa: ARG001 - 
     return SegmentedDetector(inner_mrad=0.0, outer_mrad=1.2 * alpha, name="dpc4")
 
 
-def checked(detectors: object) -> tuple[str | Detector, ...]:
+@DETECTORS.register("pixelated", "camera")
+def _pixelated(alpha: float, largest: float) -> PixelatedDetector:
+    return PixelatedDetector(shape=(128, 128), outer_mrad=min(2 * alpha, largest / math.sqrt(2)), name="pixelated")
+
+
+@DETECTORS.register("ronchigram", "camera")
+def _ronchigram(alpha: float, largest: float) -> PixelatedDetector:
+    return PixelatedDetector(shape=(512, 512), outer_mrad=min(1.25 * alpha, largest / math.sqrt(2)), name="ronchigram")
+
+
+def cameras(detectors: tuple[str | AnyDetector, ...]) -> tuple[str | PixelatedDetector, ...]:
+    """Return those detectors that are cameras."""
+    return tuple(d for d in detectors if isinstance(d, PixelatedDetector) or (isinstance(d, str) and "camera" in DETECTORS.tags(d)))
+
+
+def checked(detectors: object) -> tuple[str | AnyDetector, ...]:
     """Return what was asked for as a tuple of registry names and detectors.
 
     Raises
@@ -239,29 +247,33 @@ def checked(detectors: object) -> tuple[str | Detector, ...]:
     SettingsError
         Something else is among them, two have one name, or there are none.
     """
-    given = (detectors,) if isinstance(detectors, (str, AnnularDetector, SegmentedDetector)) else detectors
+    given = (detectors,) if isinstance(detectors, (str, AnnularDetector, SegmentedDetector, PixelatedDetector)) else detectors
     if not isinstance(given, Sequence) or not given:
         message = f"detectors={detectors!r} asks for no signal. Name at least one detector, for example ('haadf',)."
         raise SettingsError(message)
     for detector in given:
         if isinstance(detector, str):
             DETECTORS[detector]
-        elif not isinstance(detector, (AnnularDetector, SegmentedDetector)):
-            message = f"{detector!r} is no detector. Use a name ({', '.join(DETECTORS)}), an AnnularDetector or a SegmentedDetector."
+        elif not isinstance(detector, (AnnularDetector, SegmentedDetector, PixelatedDetector)):
+            message = f"{detector!r} is no detector. Use a name ({', '.join(DETECTORS)}), an AnnularDetector, SegmentedDetector or PixelatedDetector."
             raise SettingsError(message)
     names = [d if isinstance(d, str) else d.name for d in given]
     if len(set(names)) < len(names):
         message = f"Two detectors have the same name: {', '.join(names)}. Leave one out, or give it another name=."
         raise SettingsError(message)
+    if len(cameras(tuple(given))) > 1:
+        message = f"Two cameras are asked for among {', '.join(names)}, and the column holds one. Leave one out."
+        raise SettingsError(message)
     return tuple(given)
 
 
-def wanted_angle(detectors: tuple[str | Detector, ...], semiangle_mrad: float) -> float:
-    """Return the largest angle, mrad, that a grid chosen for these detectors should hold."""
-    return max(d.outer_mrad for d in _with_angles(detectors, semiangle_mrad, USUAL_OUTER_MRAD))
+def wanted_angle(detectors: tuple[str | AnyDetector, ...], semiangle_mrad: float) -> float:
+    """Return the largest angle, mrad, that a grid chosen for these detectors should hold: a camera's is that of its corners."""
+    found = _with_angles(detectors, semiangle_mrad, USUAL_OUTER_MRAD)
+    return max(d.corner_mrad if isinstance(d, PixelatedDetector) else d.outer_mrad for d in found)
 
 
-def resolve(detectors: tuple[str | Detector, ...], semiangle_mrad: float, largest_mrad: float, why: str, repair: str) -> tuple[Detector, ...]:
+def resolve(detectors: tuple[str | AnyDetector, ...], semiangle_mrad: float, largest_mrad: float, why: str, repair: str) -> tuple[Detector, ...]:
     """Return detectors with their angles.
 
     Parameters
@@ -279,8 +291,13 @@ def resolve(detectors: tuple[str | Detector, ...], semiangle_mrad: float, larges
     ------
     SamplingError
         A detector reaches beyond the grid's band limit.
+    SettingsError
+        A camera is among them: it gives patterns, not signals.
     """
-    out = _with_angles(detectors, semiangle_mrad, largest_mrad)
+    if cameras(detectors):
+        message = "A camera gives a pattern at each point, and this takes detectors that give a number. Use st.simulate for the camera."
+        raise SettingsError(message)
+    out: tuple[Detector, ...] = _with_angles(detectors, semiangle_mrad, largest_mrad)  # type: ignore[assignment] - no cameras are left
     for detector in out:
         if detector.outer_mrad > largest_mrad:
             message = (
@@ -291,5 +308,5 @@ def resolve(detectors: tuple[str | Detector, ...], semiangle_mrad: float, larges
     return out
 
 
-def _with_angles(detectors: tuple[str | Detector, ...], semiangle_mrad: float, largest_mrad: float) -> tuple[Detector, ...]:
+def _with_angles(detectors: tuple[str | AnyDetector, ...], semiangle_mrad: float, largest_mrad: float) -> tuple[AnyDetector, ...]:
     return tuple(DETECTORS[d](semiangle_mrad, largest_mrad) if isinstance(d, str) else d for d in detectors)

@@ -17,6 +17,7 @@ from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.settings import PotentialSlices
 from stemtwin.twin.physics.engine import cache as disk
 from stemtwin.twin.physics.engine import imaging, kept
+from stemtwin.twin.physics.engine.diffraction import DiffractionMatrix
 from stemtwin.twin.physics.engine.imaging import ImagingOperator
 from stemtwin.twin.physics.engine.local import LocalOperator
 
@@ -26,7 +27,7 @@ FOCAL_STATES = 3
 """An operator for two focal spreads holds its matrices this many times."""
 
 
-Held = TypeVar("Held", ImagingOperator, LocalOperator)
+Held = TypeVar("Held", ImagingOperator, LocalOperator, DiffractionMatrix)
 
 
 class OperatorCache(Generic[Held]):
@@ -89,9 +90,12 @@ CACHE: OperatorCache[ImagingOperator] = OperatorCache()
 """The dense operators of this process."""
 LOCAL: OperatorCache[LocalOperator] = OperatorCache()
 """The local operators of this process."""
+MATRICES: OperatorCache[DiffractionMatrix] = OperatorCache()
+"""The scattering matrices of this process, each for one camera."""
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=CACHE.renew_locks)
     os.register_at_fork(after_in_child=LOCAL.renew_locks)
+    os.register_at_fork(after_in_child=MATRICES.renew_locks)
 
 
 def operator_for(request: Request, plan: Plan, *, progress: Callable[[int], None] | None = None) -> ImagingOperator:
@@ -177,3 +181,4 @@ def clear() -> None:
     """Forget all operators held in the process."""
     CACHE.clear()
     LOCAL.clear()
+    MATRICES.clear()

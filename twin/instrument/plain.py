@@ -7,7 +7,8 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from stemtwin.twin.errors import SettingsError, StemtwinError
-from stemtwin.twin.instrument.detectors import AnnularDetector, Detector, SegmentedDetector, Sensitivity
+from stemtwin.twin.instrument.detectors import AnnularDetector, AnyDetector, SegmentedDetector, Sensitivity
+from stemtwin.twin.instrument.pixelated import PixelatedDetector
 from stemtwin.twin.instrument.scan import SCANS, Scan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
 from stemtwin.twin.physics.aberrations import Aberrations
@@ -15,6 +16,9 @@ from stemtwin.twin.samples.sample import Sample
 
 ARRAYS = ("numbers", "positions_angstrom", "size_angstrom", "thermal_sigma_angstrom", "notes")
 """Fields of a sample that are arrays or tuples."""
+
+
+KINDS_OF_DETECTOR = {"annular": AnnularDetector, "segmented": SegmentedDetector, "pixelated": PixelatedDetector}
 
 
 def beam_to_dict(beam: Beam) -> dict[str, Any]:
@@ -30,18 +34,19 @@ def beam_from_dict(data: object) -> Beam:
     return _make(Beam, {**given, "aberrations": _make(Aberrations, _mapping("aberrations", given.get("aberrations", {})))})
 
 
-def detector_to_dict(detector: Detector) -> dict[str, Any]:
-    """Return a detector as plain values."""
-    kind = "annular" if isinstance(detector, AnnularDetector) else "segmented"
-    return {"kind": kind, **{name: value for name, value in asdict(detector).items() if value is not None}}
+def detector_to_dict(detector: AnyDetector) -> dict[str, Any]:
+    """Return a detector as plain values; what was not given is left out."""
+    kind = next(name for name, known in KINDS_OF_DETECTOR.items() if isinstance(detector, known))
+    values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(detector).items() if value is not None}
+    return {"kind": kind, **values}
 
 
-def detector_from_dict(data: object) -> Detector:
+def detector_from_dict(data: object) -> AnyDetector:
     """Return the detector that :func:`detector_to_dict` wrote."""
     given = dict(_mapping("detector", data))
     if "sensitivity" in given:
         given["sensitivity"] = _make(Sensitivity, _mapping("sensitivity", given["sensitivity"]))
-    return _by_kind("detector", given, {"annular": AnnularDetector, "segmented": SegmentedDetector})
+    return _by_kind("detector", given, KINDS_OF_DETECTOR)
 
 
 def scan_to_dict(scan: Scan) -> dict[str, Any]:

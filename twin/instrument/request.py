@@ -13,7 +13,7 @@ import tomli_w
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument import checks, plain
 from stemtwin.twin.instrument import detectors as detector_floor
-from stemtwin.twin.instrument.detectors import Detector
+from stemtwin.twin.instrument.detectors import AnyDetector
 from stemtwin.twin.instrument.files import write_atomically
 from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.instrument.settings import LARGEST_TILT_MRAD, Beam, PotentialSlices
@@ -79,7 +79,7 @@ class Request:
     sample: Sample | PotentialSlices
     beam: Beam
     scan: Scan
-    detectors: tuple[str | Detector, ...] = ("haadf",)
+    detectors: tuple[str | AnyDetector, ...] = ("haadf",)
     engine: str = "auto"
     phonons: int | str = "auto"
     seed: int = 0

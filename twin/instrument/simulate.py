@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from stemtwin.twin.errors import SamplingError, SettingsError
-from stemtwin.twin.instrument import approximate, checks, operators, plain, quadrature, results, specimen
+from stemtwin.twin.instrument import approximate, checks, diffraction, operators, plain, quadrature, results, specimen
 from stemtwin.twin.instrument.approximate import scanned
 from stemtwin.twin.instrument.plan import Plan, make_plan
 from stemtwin.twin.instrument.request import Request
@@ -49,7 +49,8 @@ def explain(request: Request | None = None, /, **settings: Any) -> Plan:
     StemtwinError
         The request cannot be computed.
     """
-    return make_plan(_request(request, None, None, settings))
+    asked = _request(request, None, None, settings)
+    return diffraction.plan_patterns(asked).plan if diffraction.has_camera(asked) else make_plan(asked)
 
 
 def simulate(
@@ -77,6 +78,7 @@ def simulate(
     -------
     xarray.Dataset
         One variable per detector, float32, dims (y, x) or (point,), with a dimension segment where it has segments; a depth series begins with depth.
+        A camera adds (ky, kx), mrad, at the end.
 
     Raises
     ------
@@ -84,7 +86,13 @@ def simulate(
         The request makes no sense or cannot be computed.
     """
     request = _request(sample, beam, scan, settings)
-    plan = make_plan(request)
+    if diffraction.has_camera(request):
+        return diffraction.simulate_with_camera(request, _signals, progress)
+    return _signals(request, 0.0, progress)
+
+
+def _signals(request: Request, window_angstrom: float, progress: Progress | None) -> xr.Dataset:
+    plan = make_plan(request, window_angstrom=window_angstrom)
     values, error, exactness = expected(request, plan, progress=progress)
     return results.to_dataset(request, plan, values, error, exactness)
 

@@ -23,13 +23,15 @@ File                     What is in it
 ``grids.py``             ``Grid``: shape, extent, frequencies, band limit
 ``aberrations.py``       ``Aberrations`` C10 to C56, chi, Cartesian and Haider notation
 ``probe.py``             aperture, covered fractions, incident amplitudes
-``coherence.py``         source size, focal spread
+``coherence.py``         source size, focal spread, coherent modes
 ``scattering_factors.py`` Kirkland's and Lobato's electron scattering factors
 ``potential.py``         slices, projected potential, transmission
 ``phonons.py``           thermal displacements
 ``collection.py``        what detectors weigh: annuli and segments
 ``noise.py``             counting electrons; ``counting.py``: pulse heights, lag, converter
+``camera.py``            what a camera makes of electrons; ``pixels.py``: which pixel they fall on
 ``filters.py``           things that follow with a lag
+``phase.py``             a phase from its gradient
 ``spectra/``             energy losses and X-rays (a table in its own text)
 ``engine/``              multislice, scattering matrix, dense and local imaging operators, their cache (a table in its own text)
 ======================== ==================================================================================

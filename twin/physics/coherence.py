@@ -101,3 +101,57 @@ def source_size(current: float, brightness: float, semiangle: float) -> float:
         d_s / 2.3548 with d_s = (2 / pi) sqrt(I / B) / alpha, A: the brightness is conserved (Reimer and Kohl, section 4.2.2).
     """
     return 2 / math.pi * math.sqrt(current * 1e-12 / brightness) * 1e10 / semiangle / FWHM
+
+
+def modes(
+    amplitudes: np.ndarray,
+    ky: np.ndarray,
+    kx: np.ndarray,
+    wavelength: float,
+    *,
+    source_size: float = 0.0,
+    focal_spread: float = 0.0,
+    tolerance: float = 1e-6,
+) -> np.ndarray:
+    r"""Return a partially coherent probe as a few coherent ones that do not interfere.
+
+    The density matrix :math:`a_k \bar a_{k'} \exp(-2 \pi^2 s^2 |k - k'|^2) \exp(-(\pi \lambda f)^2 (k^2 - k'^2)^2 / 2)` is factorised by Cholesky's
+    method with pivots until what is left has less than ``tolerance`` of its trace (Harbrecht, Peters, Schneider, Appl. Numer. Math. 62 (2012) 428),
+    and the factors are made orthogonal.
+
+    Parameters
+    ----------
+    amplitudes : ndarray
+        Fourier amplitudes a_k of the coherent probe, complex, shape (B,).
+    ky, kx : ndarray
+        Spatial frequencies, 1/A, shape (B,).
+    wavelength : float
+        A.
+    source_size, focal_spread : float
+        Standard deviations, A.
+    tolerance : float
+        Share of the beam that may be left out.
+
+    Returns
+    -------
+    ndarray
+        Amplitudes of the modes, strongest first, complex128, shape (M, B): the sum over modes of m_k conj(m_k') is the density matrix.
+    """
+    if not (source_size or focal_spread):
+        return np.asarray(amplitudes, complex)[None]
+    size, phase = np.abs(amplitudes), np.exp(1j * np.angle(amplitudes))
+    k2 = np.square(ky) + np.square(kx)
+    rest, factors = size**2, np.empty((len(size), 0))
+    enough = 0.5 * tolerance * rest.sum()
+    while rest.sum() > enough and factors.shape[1] < len(size):
+        pivot = int(np.argmax(rest))
+        column = size * size[pivot] * source_factor(source_size, ky - ky[pivot], kx - kx[pivot])
+        column *= focal_factor(focal_spread, wavelength, k2 - k2[pivot])
+        column = (column - factors @ factors[pivot]) / math.sqrt(rest[pivot])
+        factors = np.column_stack([factors, column])
+        rest = np.maximum(rest - column**2, 0)
+    left, strength, _ = np.linalg.svd(factors, full_matrices=False)
+    power = strength**2
+    missing = power.sum() - np.cumsum(power)
+    kept = int(np.argmax(missing <= enough)) + 1
+    return (left[:, :kept] * strength[:kept]).T * phase

@@ -10,6 +10,7 @@ File                     What is in it
 ``transmission.py``      potentials and transmissions; ``structure.py``: their kernel; ``change.py``: moved atoms
 ``imaging.py``           the dense imaging operator; ``forms.py``: its kernels; ``kept.py``: on disk
 ``prism.py``             the scattering matrix, and PRISM
+``diffraction.py``       patterns: the scattering matrix in Fourier space, as a camera sees it
 ``local.py``             the local operator, in pieces: ``local_basis``, ``local_waves``, ``local_image``, ``local_kernels``, ``local_check``;
                          ``local_size.py``: what it takes; ``kept_local.py``: on disk
 ``cache.py``             arrays on disk by content

@@ -1,0 +1,89 @@
+"""From expected patterns to what the camera counts."""
+
+import numpy as np
+import xarray as xr
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument import checks
+from stemtwin.twin.instrument.pixelated import PixelatedDetector
+from stemtwin.twin.physics import camera as physics
+from stemtwin.twin.physics import noise
+
+MOST_ELECTRONS = 1e9
+"""Electrons at one point that the counters hold."""
+
+
+def response(camera: PixelatedDetector, dwell_time_us: float) -> physics.Response:
+    """Return a camera's numbers for one exposure."""
+    seconds = dwell_time_us * 1e-6
+    return physics.Response(
+        spread=camera.point_spread_px,
+        efficiency=camera.quantum_efficiency,
+        dark=camera.dark_counts_per_s * seconds * camera.binning**2,
+        hot=camera.hot_counts_per_s * seconds,
+        readout=camera.readout_noise_counts,
+        saturation=np.inf if camera.saturation_counts is None else camera.saturation_counts,
+    )
+
+
+def defects(camera: PixelatedDetector) -> physics.Defects:
+    """Return a camera's dead and hot pixels: the same for the same ``defect_seed``."""
+    rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(camera.defect_seed)))
+    return physics.draw_defects(camera.shape_read, camera.binning, camera.dead_fraction, camera.hot_fraction, rng)
+
+
+def count_patterns(
+    patterns: np.ndarray, camera: PixelatedDetector, *, current_pa: float, dwell_time_us: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Return the counts of a camera.
+
+    Parameters
+    ----------
+    patterns : ndarray
+        Expected fraction of the beam in each pixel as read, shape (..., ny, nx); NaN where the beam was not, and nothing is counted there.
+    camera : PixelatedDetector
+        The camera.
+    current_pa, dwell_time_us : float
+        Probe current, pA; exposure at each point, us.
+    rng : numpy.random.Generator
+        Of the noise.
+
+    Returns
+    -------
+    ndarray
+        Counts, uint32, or float32 where there is readout noise.
+
+    Raises
+    ------
+    SettingsError
+        The patterns are not the camera's, or the electrons overflow the counters.
+    """
+    if patterns.shape[-2:] != camera.shape_read:
+        message = (
+            f"Patterns of {patterns.shape[-2:]} pixels are not this camera's: it reads {camera.shape_read}. Pass the camera they were made with."
+        )
+        raise SettingsError(message)
+    current = checks.number("current_pa", current_pa, "pA", low=0)
+    dwell = checks.number("dwell_time_us", dwell_time_us, "us", above=0)
+    electrons = noise.electrons_per_point(current, dwell * 1e-6)
+    if electrons > MOST_ELECTRONS:
+        message = (
+            f"{electrons:.3g} electrons at each point overflow the counters ({MOST_ELECTRONS:g}). Use a shorter dwell_time_us or less current_pa."
+        )
+        raise SettingsError(message)
+    numbers, pixels = response(camera, dwell), defects(camera)
+    seen = ~np.isnan(patterns[..., 0, 0])
+    if seen.all():
+        return physics.expose(patterns, electrons, numbers, pixels, rng)
+    counts = physics.expose(patterns[seen], electrons, numbers, pixels, rng)
+    out = np.zeros(patterns.shape, counts.dtype)
+    out[seen] = counts
+    return out
+
+
+def expose(patterns: xr.DataArray, camera: PixelatedDetector, *, current_pa: float, dwell_time_us: float, rng: np.random.Generator) -> xr.DataArray:
+    """Return the counts of expected patterns as a DataArray with the same coordinates; see :func:`count_patterns`."""
+    counts = count_patterns(patterns.to_numpy(), camera, current_pa=current_pa, dwell_time_us=dwell_time_us, rng=rng)
+    known = {"units": "counts", "long_name": "counts of each pixel", "current_pa": float(current_pa), "dwell_time_us": float(dwell_time_us)}
+    known["electrons_per_point"] = noise.electrons_per_point(current_pa, dwell_time_us * 1e-6)
+    return patterns.copy(data=counts).assign_attrs(known)

@@ -1,0 +1,119 @@
+"""The camera: pixels, camera length, binning, and what is not perfect about it."""
+
+import math
+from dataclasses import dataclass
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument import checks
+
+TAKEN_NAMES = ("x", "y", "point", "frame", "segment", "depth", "ky", "kx")
+"""Names of dimensions in results."""
+LARGEST_CAMERA = 4096
+"""Most pixels along a side."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PixelatedDetector:
+    """A camera that takes the diffraction pattern at each point: 4D-STEM. Its middle lies on the optic axis.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Pixels (ny, nx) of the camera, before binning.
+    outer_mrad : float, optional
+        Angle from the axis to the middle of the nearest edge, mrad. Either this or ``camera_length_mm`` is given.
+    camera_length_mm : float, optional
+        Camera length, mm; a pixel then sees ``pixel_size_um / camera_length_mm`` mrad.
+    pixel_size_um : float
+        Side of a pixel, um; used with a camera length only.
+    binning : int
+        So many by so many pixels are read as one; both sides of ``shape`` are multiples of it.
+    point_spread_px : float
+        Standard deviation of the distance (along each axis, in pixels as read) between where an electron arrives and where it is counted: a normal
+        distribution over whole pixels, whose modulation transfer function is about exp(-2 pi^2 s^2 f^2), f in cycles per pixel.
+    quantum_efficiency : float
+        Probability that an electron is counted.
+    dead_fraction, hot_fraction : float
+        Shares of the camera's pixels that count nothing, and that count by themselves.
+    hot_counts_per_s, dark_counts_per_s : float
+        What a hot pixel, and every pixel, counts without a beam, 1/s.
+    readout_noise_counts : float
+        Standard deviation of a normal error per pixel as read; 0 for counting cameras.
+    saturation_counts : float, optional
+        Largest count of a pixel as read.
+    defect_seed : int
+        Which pixels are dead or hot: a property of the camera, the same in all frames.
+    name : str, optional
+        The variable's name in the result; ``pixelated`` by default.
+
+    Raises
+    ------
+    SettingsError
+        A number is out of range, or neither or both of outer_mrad and camera_length_mm are given.
+    """
+
+    shape: tuple[int, int] = (128, 128)
+    outer_mrad: float | None = None
+    camera_length_mm: float | None = None
+    pixel_size_um: float = 55.0
+    binning: int = 1
+    point_spread_px: float = 0.0
+    quantum_efficiency: float = 1.0
+    dead_fraction: float = 0.0
+    hot_fraction: float = 0.0
+    hot_counts_per_s: float = 1e4
+    dark_counts_per_s: float = 0.0
+    readout_noise_counts: float = 0.0
+    saturation_counts: float | None = None
+    defect_seed: int = 0
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        checked = {
+            "shape": checks.whole_pair("shape", self.shape, low=1, high=LARGEST_CAMERA),
+            "binning": checks.whole("binning", self.binning, low=1, high=64),
+            "pixel_size_um": checks.number("pixel_size_um", self.pixel_size_um, "um", above=0, high=1e4),
+            "point_spread_px": checks.number("point_spread_px", self.point_spread_px, "pixels", low=0, high=50),
+            "quantum_efficiency": checks.number("quantum_efficiency", self.quantum_efficiency, "counts per electron", above=0, high=1),
+            "defect_seed": checks.whole("defect_seed", self.defect_seed, low=0),
+            "name": checks.variable_name(self.name, "pixelated", TAKEN_NAMES),
+        }
+        for field in ("dead_fraction", "hot_fraction"):
+            checked[field] = checks.number(field, getattr(self, field), "of the pixels", low=0, high=0.5)
+        for field in ("hot_counts_per_s", "dark_counts_per_s"):
+            checked[field] = checks.number(field, getattr(self, field), "counts per s", low=0, high=1e9)
+        checked["readout_noise_counts"] = checks.number("readout_noise_counts", self.readout_noise_counts, "counts", low=0, high=1e6)
+        if self.saturation_counts is not None:
+            checked["saturation_counts"] = checks.number("saturation_counts", self.saturation_counts, "counts", low=1, high=1e9)
+        if (self.outer_mrad is None) == (self.camera_length_mm is None):
+            given = "neither is given" if self.outer_mrad is None else f"outer_mrad={self.outer_mrad} and camera_length_mm={self.camera_length_mm}"
+            message = f"A camera's angles follow from outer_mrad or camera_length_mm, and {given}. Give one of the two."
+            raise SettingsError(message)
+        if self.outer_mrad is not None:
+            checked["outer_mrad"] = checks.number("outer_mrad", self.outer_mrad, "mrad", above=0, high=1000)
+        else:
+            checked["camera_length_mm"] = checks.number("camera_length_mm", self.camera_length_mm, "mm", above=0, high=1e6)
+        for field, value in checked.items():
+            object.__setattr__(self, field, value)
+        if any(side % self.binning for side in self.shape):
+            message = f"binning={self.binning} does not divide shape={self.shape}. Use a divisor of {math.gcd(*self.shape)}."
+            raise SettingsError(message)
+
+    @property
+    def shape_read(self) -> tuple[int, int]:
+        """Pixels (ny, nx) as read: after binning."""
+        return self.shape[0] // self.binning, self.shape[1] // self.binning
+
+    @property
+    def pixel_mrad(self) -> float:
+        """Side of a pixel as read, mrad."""
+        if self.outer_mrad is not None:
+            return 2 * self.outer_mrad / min(self.shape) * self.binning
+        assert self.camera_length_mm is not None  # one of the two is given
+        return self.pixel_size_um / self.camera_length_mm * self.binning
+
+    @property
+    def corner_mrad(self) -> float:
+        """Angle from the axis to a corner, mrad: the largest one seen."""
+        return 0.5 * self.pixel_mrad * math.hypot(*self.shape_read)

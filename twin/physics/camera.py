@@ -1,0 +1,114 @@
+"""What a camera makes of electrons: spread, efficiency, dead and hot pixels, counting, readout."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.ndimage
+from scipy.special import ndtr
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Defects:
+    """What each pixel as read is made of: the share of its camera pixels that live, and how many are hot; both of shape (ny, nx)."""
+
+    live: np.ndarray
+    hot: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """Numbers of a camera.
+
+    Parameters
+    ----------
+    spread : float
+        Standard deviation of the distance between arrival and count, pixels.
+    efficiency : float
+        Probability that an electron is counted.
+    dark, hot : float
+        Counts of a pixel as read, and of one hot camera pixel, in one exposure.
+    readout : float
+        Standard deviation of the error of a pixel as read, counts.
+    saturation : float
+        Largest count.
+    """
+
+    spread: float = 0.0
+    efficiency: float = 1.0
+    dark: float = 0.0
+    hot: float = 0.0
+    readout: float = 0.0
+    saturation: float = np.inf
+
+
+def draw_defects(shape: tuple[int, int], binning: int, dead: float, hot: float, rng: np.random.Generator) -> Defects:
+    """Return which pixels are dead and hot.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Pixels as read (ny, nx); each is ``binning`` x ``binning`` camera pixels.
+    binning : int
+        See ``shape``.
+    dead, hot : float
+        Probability that a camera pixel is dead, or hot; none is both.
+    rng : numpy.random.Generator
+        The only source of randomness.
+    """
+    draws = rng.random((shape[0], binning, shape[1], binning))
+    return Defects(live=1 - (draws < dead).mean(axis=(1, 3)), hot=((draws >= dead) & (draws < dead + hot)).sum(axis=(1, 3)))
+
+
+def spread_weights(spread: float) -> np.ndarray:
+    """Return the probabilities that a count lies -n ... n pixels off along one axis: a normal distribution over whole pixels; they add up to 1."""
+    if not spread:
+        return np.ones(1)
+    n = int(np.ceil(6 * spread)) + 1
+    borders = np.arange(-n, n + 2) - 0.5
+    weights = np.diff(ndtr(borders / spread))
+    return weights / weights.sum()
+
+
+def mean_counts(patterns: np.ndarray, electrons: float, response: Response, defects: Defects) -> np.ndarray:
+    """Return the mean count of each pixel, before readout and saturation.
+
+    Parameters
+    ----------
+    patterns : ndarray
+        Fraction of the incident beam that arrives in each pixel, shape (..., ny, nx).
+    electrons : float
+        Incident electrons at each point.
+    response : Response
+        The camera.
+    defects : Defects
+        Its pixels.
+
+    Returns
+    -------
+    ndarray
+        float64, the shape of ``patterns``. What is spread beyond the camera's edge is lost, nothing else is.
+    """
+    mean = np.maximum(np.asarray(patterns, float), 0) * (electrons * response.efficiency)
+    if response.spread:
+        weights = spread_weights(response.spread)
+        for axis in (-2, -1):
+            mean = scipy.ndimage.convolve1d(mean, weights, axis=axis, mode="constant")
+    return mean * defects.live + response.dark * defects.live + response.hot * defects.hot
+
+
+def expose(patterns: np.ndarray, electrons: float, response: Response, defects: Defects, rng: np.random.Generator) -> np.ndarray:
+    """Return what a camera counts: Poisson numbers of the mean counts, with the readout's normal error, cut at the saturation.
+
+    Each electron is counted once, in one pixel, so that counts stay Poissonian however far they are spread. Parameters as in :func:`mean_counts`;
+    ``rng`` is the only source of randomness.
+
+    Returns
+    -------
+    ndarray
+        uint32 for a camera without readout noise, else float32.
+    """
+    counts = np.minimum(rng.poisson(mean_counts(patterns, electrons, response, defects)), response.saturation)
+    if not response.readout:
+        return counts.astype(np.uint32)
+    noisy = counts + rng.normal(0, response.readout, counts.shape)
+    return np.minimum(noisy, response.saturation).astype(np.float32)

@@ -1,0 +1,64 @@
+"""The camera's pixels: how the electrons of reciprocal pixels are shared out among them, none gained and none lost."""
+
+import numpy as np
+import scipy.sparse
+
+
+def edges(count: int, pitch: float) -> np.ndarray:
+    """Return the ``count + 1`` borders of pixels in a row that is centred on 0."""
+    return (np.arange(count + 1) - count / 2) * pitch
+
+
+def centres(count: int, pitch: float) -> np.ndarray:
+    """Return the middles of pixels in a row that is centred on 0."""
+    return (np.arange(count) - (count - 1) / 2) * pitch
+
+
+def _shares(at: np.ndarray, width: float, borders: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which pixels the intervals ``at`` +- ``width / 2`` touch and which fraction of each interval lies there, both of shape (n, m).
+
+    A pixel number of -1 stands for none.
+    """
+    low, high = at - width / 2, at + width / 2
+    first = np.searchsorted(borders, low, side="right") - 1
+    reach = int((np.searchsorted(borders, high, side="left") - first).max(initial=1))
+    number = first[:, None] + np.arange(max(reach, 1))
+    inside = (number >= 0) & (number < len(borders) - 1)
+    safe = np.where(inside, number, 0)
+    overlap = np.minimum(high[:, None], borders[safe + 1]) - np.maximum(low[:, None], borders[safe])
+    fraction = np.where(inside, np.clip(overlap / width, 0, 1), 0)
+    return np.where(fraction > 0, number, -1), fraction
+
+
+def resampling(
+    ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], shape: tuple[int, int], pitch: tuple[float, float]
+) -> scipy.sparse.csr_array:
+    """Return the matrix that takes the electrons of reciprocal pixels to a camera centred on k = 0.
+
+    The electrons of a reciprocal pixel are spread evenly over its area; a camera pixel gets the share of that area that lies on it. What falls beside
+    the camera is lost, nothing else is.
+
+    Parameters
+    ----------
+    ky, kx : ndarray
+        Centres of the reciprocal pixels, 1/A, shape (Q,).
+    pixel : tuple of float
+        Their sides (dky, dkx), 1/A.
+    shape : tuple of int
+        Camera pixels (ny, nx).
+    pitch : tuple of float
+        Sides of a camera pixel, 1/A.
+
+    Returns
+    -------
+    scipy.sparse.csr_array
+        float32, shape (ny nx, Q); every column sums to 1 where the reciprocal pixel lies wholly on the camera.
+    """
+    iy, fy = _shares(np.asarray(ky, float), pixel[0], edges(shape[0], pitch[0]))
+    ix, fx = _shares(np.asarray(kx, float), pixel[1], edges(shape[1], pitch[1]))
+    fraction = fy[:, :, None] * fx[:, None, :]
+    row = iy[:, :, None] * shape[1] + ix[:, None, :]
+    column = np.broadcast_to(np.arange(len(ky))[:, None, None], row.shape)
+    used = (fraction > 0) & (iy >= 0)[:, :, None] & (ix >= 0)[:, None, :]
+    entries = (fraction[used].astype(np.float32), (row[used], column[used]))
+    return scipy.sparse.coo_array(entries, shape=(shape[0] * shape[1], len(ky))).tocsr()
