@@ -120,9 +120,7 @@ def test_what_is_imported_is_required_and_the_other_way_round() -> None:
     assert {module for module in optional if module not in {name.lower() for name in imported}} == set(), "in an extra, but not imported"
     imported = {module for module in imported if module.lower() not in optional}
     required = {distribution(requirement) for requirement in PROJECT["project"]["dependencies"]}
-    assert {module for module in imported if not providers.get(module, set()) & required} == set(), (
-        "no dependency, and in no extra"
-    )
+    assert {module for module in imported if not providers.get(module, set()) & required} == set(), "no dependency, and in no extra"
     used = set().union(*(providers[module] for module in imported))
     assert required - used - NOT_IMPORTED == set(), "in [project] dependencies, but not imported"
 

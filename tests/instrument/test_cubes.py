@@ -58,11 +58,11 @@ def test_a_failure_leaves_nothing_behind(request_, tmp_path, monkeypatch) -> Non
     monkeypatch.setattr(cubes, "CHUNK_BYTES", 3 * 1024)
     calls, works = [], diffraction.expected_patterns
 
-    def breaks(*arguments):
+    def breaks(*arguments, **settings):
         calls.append(1)
         if len(calls) > 2:
             raise KeyboardInterrupt
-        return works(*arguments)
+        return works(*arguments, **settings)
 
     monkeypatch.setattr(diffraction, "expected_patterns", breaks)
     with pytest.raises(KeyboardInterrupt):

@@ -212,7 +212,7 @@ def simulate_with_camera(request: Request, signals: Callable[[Request, float, Pr
     others = signals(replace(request, detectors=rest), found.window_angstrom, progress) if rest else None
     scan = found.request.scan
     out = to_dataset(found, patterns_at(found, scan.positions(), visited(scan), progress=progress))
-    return out if others is None else out.merge(others.drop_attrs(deep=False))
+    return out if others is None else out.assign(others.data_vars).assign_coords(others.coords)
 
 
 def to_dataset(found: Patterns, patterns: Any) -> xr.Dataset:

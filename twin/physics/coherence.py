@@ -116,8 +116,8 @@ def modes(
     r"""Return a partially coherent probe as a few coherent ones that do not interfere.
 
     The density matrix :math:`a_k \bar a_{k'} \exp(-2 \pi^2 s^2 |k - k'|^2) \exp(-(\pi \lambda f)^2 (k^2 - k'^2)^2 / 2)` is factorised by Cholesky's
-    method with pivots until what is left has less than ``tolerance`` of its trace (Harbrecht, Peters, Schneider, Appl. Numer. Math. 62 (2012) 428),
-    and the factors are made orthogonal.
+    method with pivots until what is left has less than ``tolerance`` of its trace (Harbrecht, Peters and Schneider,
+    Applied Numerical Mathematics 62 (2012) 428), and the factors are made orthogonal.
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ frozen-phonon configurations. A probe wider than the cell, or a pattern finer th
 plane waves of one block scatter to reciprocal pixels of their own, so blocks never interfere.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -48,7 +49,7 @@ class Camera:
     @property
     def reach(self) -> float:
         """Distance of a corner from the axis, 1/A."""
-        return float(np.hypot(*(n * p / 2 for n, p in zip(self.shape, self.pitch, strict=True))))
+        return 0.5 * math.hypot(self.shape[0] * self.pitch[0], self.shape[1] * self.pitch[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -238,8 +239,8 @@ class DiffractionMatrix:
             incident = (mode[:, None] * phase).astype(np.complex64)
             for configuration in self.matrices:
                 wave = configuration[number].T @ incident
-                intensity += wave.real**2
-                intensity += wave.imag**2
+                intensity += np.real(wave) ** 2
+                intensity += np.imag(wave) ** 2
         return intensity / np.float32(len(self.matrices))
 
     def _tails(self, optics: Optics, norm: float) -> np.ndarray:
@@ -252,7 +253,7 @@ class DiffractionMatrix:
             weight = (np.abs(plain[number][0]) ** 2 * (1 - norm) / (norm * len(self.matrices))).astype(np.float32)
             for configuration in self.matrices:
                 part = configuration[number]
-                total += block.shares @ (weight @ (part.real**2 + part.imag**2))
+                total += block.shares @ (weight @ (np.real(part) ** 2 + np.imag(part) ** 2))
         return total
 
 
@@ -301,7 +302,7 @@ def probe_patterns(
         for number, block in enumerate(plan.blocks):
 
             def shared(waves: np.ndarray, block: Block = block) -> np.ndarray:
-                return (block.shares @ (waves.real**2 + waves.imag**2).T).T
+                return (block.shares @ (np.real(waves) ** 2 + np.imag(waves) ** 2).T).T
 
             if norm < 1:
                 alone = np.diag(np.abs(plain[number][0])).astype(np.complex64)
