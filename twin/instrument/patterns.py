@@ -124,12 +124,12 @@ def icom(com: xr.Dataset, *, energy_ev: float | None = None, periodic: bool = Fa
             f"A gradient is integrated over a raster of 2 x 2 points or more, and this one has the dimensions {dict(com.sizes)}. Scan a RasterScan."
         )
         raise SettingsError(message)
-    gradient = [2 * np.pi * com[f"com_{axis}"].to_numpy() * 1e-3 / electrons.wavelength(float(energy)) for axis in "yx"]
-    if not all(np.isfinite(g).all() for g in gradient):
+    gy, gx = (2 * np.pi * com[f"com_{axis}"].to_numpy() * 1e-3 / electrons.wavelength(float(energy)) for axis in "yx")
+    if not (np.isfinite(gy).all() and np.isfinite(gx).all()):
         message = "Some patterns hold no electrons, so that their centre of mass is unknown. Use a longer dwell time or more current."
         raise SettingsError(message)
     sampling = _step(com["y"].to_numpy()), _step(com["x"].to_numpy())
-    values = phase.integrate_gradient(*gradient, sampling, periodic=periodic)
+    values = phase.integrate_gradient(gy, gx, sampling, periodic=periodic)
     return xr.DataArray(values, {"y": com["y"], "x": com["x"]}, ("y", "x"), "icom", {"units": "rad", "long_name": "integrated centre of mass"})
 
 

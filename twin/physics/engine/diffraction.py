@@ -8,7 +8,6 @@ frozen-phonon configurations. A probe wider than the cell, or a pattern finer th
 plane waves of one block scatter to reciprocal pixels of their own, so blocks never interfere.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -45,11 +44,6 @@ class Camera:
 
     shape: tuple[int, int]
     pitch: tuple[float, float]
-
-    @property
-    def reach(self) -> float:
-        """Distance of a corner from the axis, 1/A."""
-        return 0.5 * math.hypot(self.shape[0] * self.pitch[0], self.shape[1] * self.pitch[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
