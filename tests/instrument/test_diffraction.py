@@ -9,7 +9,8 @@ import xarray as xr
 
 import stemtwin
 from stemtwin.twin.errors import SamplingError, SettingsError
-from stemtwin.twin.instrument import diffraction, exposure, memory, patterns
+from stemtwin.twin.instrument import camera as camera_floor
+from stemtwin.twin.instrument import diffraction, memory, patterns
 from stemtwin.twin.instrument.detectors import AnnularDetector, SegmentedDetector
 from stemtwin.twin.instrument.pixelated import PixelatedDetector
 from stemtwin.twin.instrument.request import Request
@@ -81,6 +82,17 @@ def test_vacuum_gives_the_aperture(nothing, beam) -> None:
     np.testing.assert_allclose(data.sum(("ky", "kx")), 1, atol=1e-5)
 
 
+def test_a_tilted_beam_falls_beside_the_middle(static, nothing, beam) -> None:
+    """The bright-field disc of a tilted beam is centred on its direction, and detectors beside the camera see the same."""
+    tilted = dataclasses.replace(beam, beam_tilt_mrad=(8.0, -3.0))
+    camera, ring = PixelatedDetector(shape=(81, 81), outer_mrad=40.5), AnnularDetector(inner_mrad=4, outer_mrad=36)
+    scan = RasterScan(shape=(1, 2), field_of_view_angstrom=(1, 1))
+    com = patterns.centre_of_mass(simulate(nothing, tilted, scan, detectors=camera)["pixelated"])
+    np.testing.assert_allclose([com["com_x"][0, 0], com["com_y"][0, 0]], [8, -3], atol=1e-3)
+    data = simulate(static, tilted, scan, detectors=(camera, ring))
+    np.testing.assert_allclose(patterns.virtual(data["pixelated"], ring), data[ring.name], rtol=5e-3)
+
+
 def test_a_sparse_scan_has_patterns_where_it_was(static, beam) -> None:
     """Visited points have the raster's patterns, the others NaN; counts are 0 there."""
     mask = np.array([[1, 0, 0], [0, 1, 1]], bool)
@@ -90,7 +102,7 @@ def test_a_sparse_scan_has_patterns_where_it_was(static, beam) -> None:
     raster = simulate(static, beam, RasterScan(**geometry), detectors=(camera, "bf"))
     np.testing.assert_array_equal(sparse["pixelated"].to_numpy()[mask], raster["pixelated"].to_numpy()[mask])
     assert np.isnan(sparse["pixelated"].to_numpy()[~mask]).all()
-    counts = exposure.expose(sparse["pixelated"], camera, current_pa=10, dwell_time_us=100, rng=np.random.default_rng(0)).to_numpy()
+    counts = camera_floor.expose(sparse["pixelated"], camera, current_pa=10, dwell_time_us=100, rng=np.random.default_rng(0)).to_numpy()
     assert counts.dtype == np.uint32
     assert not counts[~mask].any()
     assert counts[mask].any(axis=(1, 2)).all()
@@ -155,15 +167,15 @@ def test_counts_follow_current_and_time(static, beam) -> None:
     """Counts of an exposure have the mean of signal times current times time over e, and come back equal for an equal generator."""
     camera = PixelatedDetector(shape=(32, 32), outer_mrad=35, quantum_efficiency=0.5)
     data = simulate(static, beam, SCAN, detectors=camera)["pixelated"]
-    counts = [exposure.expose(data, camera, current_pa=20, dwell_time_us=1000, rng=np.random.default_rng(5)) for _ in range(2)]
+    counts = [camera_floor.expose(data, camera, current_pa=20, dwell_time_us=1000, rng=np.random.default_rng(5)) for _ in range(2)]
     xr.testing.assert_identical(*counts)
     expected = float(data.sum()) * 20 * 1e-3 * 6.241509e6 * 0.5
     assert float(counts[0].sum()) == pytest.approx(expected, abs=5 * expected**0.5)
     assert counts[0].attrs["units"] == "counts"
     with pytest.raises(SettingsError, match="not this camera's"):
-        exposure.expose(data, PixelatedDetector(shape=(16, 16), outer_mrad=35), current_pa=1, dwell_time_us=1, rng=np.random.default_rng(0))
+        camera_floor.expose(data, PixelatedDetector(shape=(16, 16), outer_mrad=35), current_pa=1, dwell_time_us=1, rng=np.random.default_rng(0))
     with pytest.raises(SettingsError, match="overflow"):
-        exposure.expose(data, camera, current_pa=1e5, dwell_time_us=1e6, rng=np.random.default_rng(0))
+        camera_floor.expose(data, camera, current_pa=1e5, dwell_time_us=1e6, rng=np.random.default_rng(0))
 
 
 def test_the_microscope_says_that_it_takes_no_patterns(static) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from stemtwin.twin.errors import DatasetError, SettingsError
-from stemtwin.twin.instrument import diffraction, exposure, files
+from stemtwin.twin.instrument import camera as camera_floor
+from stemtwin.twin.instrument import diffraction, files
 from stemtwin.twin.instrument.request import Request
 
 CHUNK_BYTES = 32 * 2**20
@@ -82,7 +83,7 @@ def _write(found: diffraction.Patterns, folder: Path, exposed: Exposure | None, 
         patterns = diffraction.patterns_at(found, positions[region], wanted[region])
         if exposed is not None:
             rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(exposed.seed, spawn_key=(number,))))
-            patterns = exposure.count_patterns(patterns, camera, current_pa=exposed.current_pa, dwell_time_us=exposed.dwell_time_us, rng=rng)
+            patterns = camera_floor.count_patterns(patterns, camera, current_pa=exposed.current_pa, dwell_time_us=exposed.dwell_time_us, rng=rng)
         dims = whole[camera.name].dims
         piece: Any = xr.Dataset({camera.name: (dims, patterns)})
         piece.to_zarr(folder, zarr_format=2, consolidated=True, region=dict(zip(dims, (*region, slice(None), slice(None)), strict=True)))

@@ -81,20 +81,21 @@ def plan_patterns(request: Request, *, held: bool = True) -> Patterns:
         raise SettingsError(message)
     ring = AnnularDetector(inner_mrad=0, outer_mrad=camera.corner_mrad, name=camera.name)
     alone = replace(request, detectors=(ring,), engine="multislice")
-    pitch = camera.pixel_mrad * 1e-3 / request.beam.wavelength_angstrom
+    wavelength, (ty, tx) = request.beam.wavelength_angstrom, request.beam.tilt_rad
+    pitch = camera.pixel_mrad * 1e-3 / wavelength
     window = 1 / pitch if getattr(request.sample, "periodic", True) else 0.0
     plan = make_plan(alone, window_angstrom=window)
     layout = diffraction.layout(
         plan.grid,
-        request.beam.wavelength_angstrom,
+        wavelength,
         request.beam.semiangle_rad,
-        diffraction.Camera(shape=camera.shape_read, pitch=(pitch, pitch)),
+        diffraction.Camera(shape=camera.shape_read, pitch=(pitch, pitch), beam=(ty / wavelength, tx / wavelength)),
         blocks=plan.blocks,
         antialias=request.antialias,
     )
     notes = list(plan.notes)
     if max(layout.pixel) > pitch * (1 + 1e-9):
-        coarse = max(layout.pixel) * request.beam.wavelength_angstrom * 1e3
+        coarse = max(layout.pixel) * wavelength * 1e3
         notes.append(f"the cell resolves {coarse:.3g} mrad, coarser than the camera's {camera.pixel_mrad:.3g} mrad: its pixels repeat")
     found = Patterns(request=replace(alone, engine=request.engine), plan=plan, camera=camera, layout=layout, window_angstrom=window)
     engine, reason, price = _engine(found, plan, held=held)

@@ -40,10 +40,13 @@ class Camera:
         Pixels (ny, nx).
     pitch : tuple of float
         Sides of a pixel (y, x), 1/A.
+    beam : tuple of float
+        Where the undiffracted beam's middle falls (ky, kx), 1/A: waves are computed relative to it.
     """
 
     shape: tuple[int, int]
     pitch: tuple[float, float]
+    beam: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -150,7 +153,8 @@ def layout(grid: Grid, wavelength: float, semiangle: float, camera: Camera, *, b
         beams = imaging.aperture_beams(grid, wavelength, semiangle, offset, blocks, antialias=antialias)
         if not beams.size:
             continue
-        near = (np.abs(ky) < half[0])[:, None] & (np.abs(kx) < half[1]) & (np.hypot(ky[:, None], kx) < grid.band_limit)
+        near = (np.abs(ky + camera.beam[0]) < half[0])[:, None] & (np.abs(kx + camera.beam[1]) < half[1])
+        near &= np.hypot(ky[:, None], kx) < grid.band_limit
         seen = np.flatnonzero(near)
         qy, qx = ky[seen // grid.shape[1]], kx[seen % grid.shape[1]]
         block = Block(
@@ -161,7 +165,7 @@ def layout(grid: Grid, wavelength: float, semiangle: float, camera: Camera, *, b
             seen=seen,
             qy=qy,
             qx=qx,
-            shares=pixels.resampling(qy, qx, pixel, camera.shape, camera.pitch),
+            shares=pixels.resampling(qy + camera.beam[0], qx + camera.beam[1], pixel, camera.shape, camera.pitch),
         )
         out.append(block)
     return Layout(grid=grid, wavelength=wavelength, semiangle=semiangle, pixel=pixel, antialias=antialias, blocks=tuple(out), camera=camera)
