@@ -10,6 +10,7 @@ import xarray as xr
 from stemtwin.twin.errors import InstrumentError
 from stemtwin.twin.instrument import checks, exposure, readout, results, simulate, views
 from stemtwin.twin.instrument.detectors import Detector
+from stemtwin.twin.instrument.dose import deposits, spacing_angstrom
 from stemtwin.twin.instrument.exposure import Exposure
 from stemtwin.twin.instrument.plan import Plan
 from stemtwin.twin.instrument.request import Request
@@ -18,8 +19,10 @@ from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.setup import Setup
 from stemtwin.twin.instrument.state import Field, ScopeState
 from stemtwin.twin.instrument.timing import estimate_duration_s, scan_timing
-from stemtwin.twin.physics import noise
+from stemtwin.twin.physics.noise import electrons_per_point
 
+LEAST_SIDE = 1.0
+"""A field is taken to be at least so wide, A: a parked beam is no point."""
 MOST_ELECTRONS = 1e9
 """Electrons at one point that the counters hold."""
 
@@ -42,6 +45,8 @@ class Order:
         Nominal number of electrons at one point in one pass; 0 with the beam blanked.
     pass_s : float
         Time that one pass takes, about (lines may have to wait for the mains), s.
+    blanks_pauses : bool
+        Whether the beam is off between lines.
     """
 
     request: Request
@@ -50,14 +55,16 @@ class Order:
     frames: int
     electrons_per_point: float
     pass_s: float
+    blanks_pauses: bool
 
     @property
     def cost(self) -> dict[str, float]:
-        """Time (s), electrons, and the nominal dose of the field (e-/A^2; of scans that are no rasters, electrons over the field's area)."""
-        electrons = self.frames * self.electrons_per_point * self.request.scan.count
-        height, width = self.request.scan.field_of_view_angstrom
-        dose = electrons / (height * width) if height * width else 0.0
-        return {"time_s": self.frames * self.pass_s, "electrons": electrons, "dose_e_per_angstrom2": dose}
+        """Time (s), electrons (those of the pauses too), and the nominal dose of the field (e-/A^2): electrons at its points over its area."""
+        count, (height, width) = self.request.scan.count, self.request.scan.field_of_view_angstrom
+        at_points = self.frames * self.electrons_per_point * count
+        all_the_time = at_points if self.blanks_pauses else at_points * self.pass_s / (count * self.dwell_time_us * 1e-6)
+        dose = at_points / (max(height, LEAST_SIDE) * max(width, LEAST_SIDE))
+        return {"time_s": self.frames * self.pass_s, "electrons": all_the_time, "dose_e_per_angstrom2": dose}
 
 
 def order(
@@ -80,7 +87,7 @@ def order(
     dwell = profile.dwell_time_us if dwell_time_us is None else dwell_time_us
     dwell = checks.number("dwell_time_us", dwell, "us", above=0, high=profile.max_dwell_time_us)
     frames = checks.whole("frames", frames, low=1, high=10_000)
-    incident = noise.electrons_per_point(state.knobs.current_pa, dwell * 1e-6)
+    incident = electrons_per_point(state.knobs.current_pa, dwell * 1e-6)
     if incident > MOST_ELECTRONS:
         message = (
             f"{incident:.3g} electrons at each point overflow the counters ({MOST_ELECTRONS:g}). Use a shorter dwell_time_us or less current_pa."
@@ -94,6 +101,7 @@ def order(
         frames=frames,
         electrons_per_point=0.0 if state.knobs.blanked else incident,
         pass_s=estimate_duration_s(scan, dwell_time_us=dwell, flyback_us=profile.flyback_us, settle_us=profile.settle_us),
+        blanks_pauses=profile.blanks_pauses,
     )
 
 
@@ -135,8 +143,8 @@ def acquire(
         if seen is None or not shot.straight or seen != (beam, True):
             signals, error = _signals(asked, shot, beam, progress)
             seen = beam, shot.straight
-        passes.append(scan.frame(readout.read(setup, after, signals, shot)))
-        after = _exposed(after, shot)
+        passes.append(scan.frame(readout.read(setup, after, asked.plan.detectors, signals, shot)))
+        after = _exposed(setup, after, shot)
     counts = np.stack(passes)
     if average:
         counts = counts.mean(axis=0, dtype=np.float32)[None]
@@ -159,15 +167,23 @@ def _signals(asked: Order, shot: Exposure, beam: Beam, progress: simulate.Progre
     return values, error
 
 
-def _exposed(state: ScopeState, shot: Exposure) -> ScopeState:
-    """Return the state after one pass."""
-    on = 0.0 if state.knobs.blanked else shot.timing.count * shot.timing.dwell_s
+def _exposed(setup: Setup, state: ScopeState, shot: Exposure) -> ScopeState:
+    """Return the state after one pass: time has passed, electrons went through the specimen, in the pauses too unless they are blanked."""
+    timing, dark = shot.timing, state.knobs.blanked or setup.profile.blanks_pauses
+    after = replace(state, frames=state.frames + 1, time_s=state.time_s + timing.duration_s)
+    if state.knobs.blanked:
+        return after
+    spacing = spacing_angstrom(shot.scan)
+    where, many = deposits(shot.points, timing, shot.incident, blanked=dark)
+    stage = state.stage.readback
+    sent = shot.scan.points() + np.array(state.knobs.beam_shift_angstrom) - np.array([stage.x_angstrom, stage.y_angstrom])
+    nominal, asked = deposits(sent, timing, electrons_per_point(state.knobs.current_pa, timing.dwell_s), blanked=dark)
     return replace(
-        state,
-        frames=state.frames + 1,
-        time_s=state.time_s + shot.timing.duration_s,
-        beam_s=state.beam_s + on,
-        electrons=state.electrons + float(shot.incident.sum()),
+        after,
+        beam_s=state.beam_s + (timing.count * timing.dwell_s if dark else timing.duration_s),
+        electrons=state.electrons + float(many.sum()),
+        dose=state.dose.add(where, many, spacing_angstrom=spacing),
+        nominal_dose=state.nominal_dose.add(nominal, asked, spacing_angstrom=spacing),
     )
 
 
@@ -192,6 +208,6 @@ def _dataset(setup: Setup, before: ScopeState, after: ScopeState, asked: Order, 
         known["dose_e_per_angstrom2"] = asked.frames * asked.electrons_per_point / (dy * dx)
     values = counts if len(counts) > 1 else counts[0]
     variables = results.variables(request, plan, values, error, {})
-    for name, attrs in readout.describe(plan.detectors).items():
+    for name, attrs in readout.describe(setup.profile, before.knobs, plan.detectors).items():
         variables[name][2].update(attrs)
     return xr.Dataset(variables, results.coordinates(request.scan), known)

@@ -82,6 +82,16 @@ class DoseMap:
 
     tiles: Mapping[Tile, np.ndarray] = field(default_factory=lambda: MappingProxyType({}))
 
+    def __reduce__(self) -> tuple[type[Self], tuple[()], dict[Tile, np.ndarray]]:
+        """Return what a pickle needs: a read-only view of a dict cannot be pickled itself."""
+        return type(self), (), dict(self.tiles)
+
+    def __setstate__(self, state: dict[Tile, np.ndarray]) -> None:
+        """Put pickled tiles in place, read-only again."""
+        for tile in state.values():
+            tile.flags.writeable = False
+        object.__setattr__(self, "tiles", MappingProxyType(state))
+
     @property
     def electrons(self) -> float:
         """All electrons on the map: what was added, to rounding."""

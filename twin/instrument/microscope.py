@@ -7,7 +7,7 @@ from typing import Any
 import xarray as xr
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import acquisition, checks, commands, knobs, simulate, views
+from stemtwin.twin.instrument import acquisition, budget, checks, commands, knobs, results, simulate, views
 from stemtwin.twin.instrument.detectors import Detector
 from stemtwin.twin.instrument.knobs import Knobs
 from stemtwin.twin.instrument.profiles import PROFILES, Profile
@@ -117,6 +117,29 @@ class Microscope:
         state = self._state
         return {name: float(getattr(state, name)) for name in ("time_s", "beam_s", "electrons", "frames", "moves")}
 
+    @property
+    def dose_remaining_e_per_angstrom2(self) -> float:
+        """What is left of the dose budget where the specimen has nominally received most, e-/A^2; infinite without a budget."""
+        return budget.remaining(self._state, self._budget)
+
+    def dose_map(self, scan: RasterScan) -> xr.DataArray:
+        """Return the nominal dose of everything so far in each pixel of a raster that is not rotated, in coordinates of the specimen.
+
+        Nominal: the beam was where it was sent, and the stage where its encoders read. The true map is a part of the truth.
+
+        Returns
+        -------
+        xarray.DataArray
+            e-/A^2, dims (y, x).
+
+        Raises
+        ------
+        SettingsError
+            The raster is rotated.
+        """
+        values = self._state.nominal_dose.on_raster(scan)
+        return xr.DataArray(values, results.coordinates(scan), scan.dims, "dose", {"units": "e-/angstrom^2", "long_name": "nominal dose"})
+
     # ---- commands
 
     def set(self, **changes: Any) -> Knobs:
@@ -217,6 +240,7 @@ class Microscope:
             The scan or a setting cannot be carried out, or the dose budget does not suffice; the state is unchanged then.
         """
         asked = acquisition.order(self._setup, self._state, scan, dwell_time_us=dwell_time_us, frames=frames, detectors=detectors)
+        budget.check(self._state, scan, asked.cost["dose_e_per_angstrom2"], self._budget)
         out, self._state = acquisition.acquire(self._setup, self._state, asked, average=average, progress=progress)
         return out
 
@@ -270,7 +294,8 @@ class Microscope:
         dict
             ``aberrations``, their first order in A as ``C10_angstrom``, ``C12_angstrom``, ``C12a_angstrom``, ``C12b_angstrom``, the Strehl ratio
             ``strehl`` that this first order alone would leave (1 when C10 and C12 are 0), ``beam``, ``sample`` (the atoms as they are now), ``stage``
-            (where it truly is), ``drift_angstrom`` (x, y), ``current_factor`` (what is left of the current) and ``seed``.
+            (where it truly is), ``drift_angstrom`` (x, y), ``dose`` (a ``DoseMap`` of where electrons truly went), ``current_factor`` (what is
+            left of the current) and ``seed``.
         """
         beam, time = self.beam(), self._state.time_s
         true = beam.aberrations
@@ -286,6 +311,7 @@ class Microscope:
             "sample": self._state.specimen,
             "stage": self._state.stage.true,
             "drift_angstrom": tuple(float(v) for v in self._setup.course.drift_angstrom(time, self._state.creep)),
+            "dose": self._state.dose,
             "current_factor": float(self._setup.course.current_factor(time)),
             "seed": self._setup.seed,
         }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from stemtwin.twin.instrument import checks
+from stemtwin.twin.instrument.chain import DetectorChain
 from stemtwin.twin.instrument.distortion import ScanImperfections
 from stemtwin.twin.instrument.instabilities import Instabilities
 from stemtwin.twin.instrument.stage import StageProfile
@@ -35,15 +36,19 @@ class Profile:
     energy_width_ev : float
         Full width at half maximum of the beam's energy, eV.
     flyback_us : float
-        Time from the end of one scan line to the start of the next, during which the beam is on the specimen beside the field, us.
+        Time from the end of one scan line to the start of the next, us.
     max_current_pa, max_dwell_time_us : float
         Largest current, pA, and dwell time, us.
     settle_us : float
         Time that the scan waits at the beginning of each line, us.
+    blanks_pauses : bool
+        Whether the beam is kept off the specimen between lines, where it otherwise waits or flies back.
     camera_length_mm, camera_lengths_mm : float, tuple of float
         The usual camera length, at which detectors have their angles, and those that can be set, mm.
     largest_detector_mm : float
         What the column below the specimen lets through: distance from the axis in the detectors' plane, mm.
+    chains : tuple
+        Pairs of a detector's name and its chain; detectors that are not named count electrons. The name "" stands for all of them.
     imperfections : ScanImperfections
         What is wrong with the scan.
     instabilities : Instabilities
@@ -72,9 +77,11 @@ class Profile:
     max_current_pa: float = 1000.0
     max_dwell_time_us: float = 1e5
     settle_us: float = 0.0
+    blanks_pauses: bool = False
     camera_length_mm: float = 100.0
     camera_lengths_mm: tuple[float, ...] = (50.0, 75.0, 100.0, 150.0, 200.0)
     largest_detector_mm: float = math.inf
+    chains: tuple[tuple[str, DetectorChain], ...] = ()
     imperfections: ScanImperfections = field(default_factory=ScanImperfections)
     instabilities: Instabilities = field(default_factory=Instabilities)
     stage: StageProfile = field(default_factory=StageProfile)
@@ -86,9 +93,14 @@ class Profile:
         checks.number("semiangle_mrad", self.semiangle_mrad, "mrad", above=0, high=150)
         checks.number("current_pa", self.current_pa, "pA", above=0, high=self.max_current_pa)
 
+    def chain(self, name: str) -> DetectorChain | None:
+        """Return the chain of a detector, or None where its electrons are counted."""
+        known = dict(self.chains)
+        return known.get(name, known.get(""))
+
     def still(self) -> Self:
-        """Return the same instrument with a perfect scan and stage, where nothing strays: for data whose truth is in the optics alone."""
-        return replace(self, imperfections=ScanImperfections(), instabilities=Instabilities(), stage=StageProfile())
+        """Return the same optics with a perfect scan and stage, where nothing strays and electrons are counted."""
+        return replace(self, imperfections=ScanImperfections(), instabilities=Instabilities(), stage=StageProfile(), chains=())
 
     def focal_spread_angstrom(self, energy_ev: float) -> float:
         """Return the standard deviation of C10 that the energy width and the chromatic aberration make at a beam energy (eV), A."""

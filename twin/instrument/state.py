@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from stemtwin.twin.instrument.distortion import FieldChange
+from stemtwin.twin.instrument.dose import DoseMap
 from stemtwin.twin.instrument.instabilities import Creep
 from stemtwin.twin.instrument.knobs import Knobs
 from stemtwin.twin.instrument.scan import Scan
@@ -62,6 +63,8 @@ class ScopeState:
         Time with the beam on the specimen, s.
     electrons : float
         Electrons sent into the specimen.
+    dose, nominal_dose : DoseMap
+        Where they truly went on the specimen, and where they were sent.
     frames, moves, measurements : int
         How many were done: the keys of their random numbers.
     """
@@ -75,6 +78,8 @@ class ScopeState:
     time_s: float = 0.0
     beam_s: float = 0.0
     electrons: float = 0.0
+    dose: DoseMap = field(default_factory=DoseMap)
+    nominal_dose: DoseMap = field(default_factory=DoseMap)
     frames: int = 0
     moves: int = 0
     measurements: int = 0
