@@ -17,9 +17,8 @@ import numpy as np
 
 from stemtwin.twin.errors import SettingsError, UnknownNameError
 from stemtwin.twin.physics import electrons
-from stemtwin.twin.physics.scattering_factors import SYMBOLS
 from stemtwin.twin.physics.spectra.gos import BOHR
-from stemtwin.twin.physics.spectra.masses import MASSES
+from stemtwin.twin.physics.spectra.masses import MASSES, NUMBERS
 
 PLASMA_CONSTANT = math.sqrt(4 * math.pi * electrons.COULOMB_CONSTANT * electrons.COULOMB_CONSTANT * BOHR)
 """Plasmon energy of one free electron per A^3, eV: hbar sqrt(n e^2 / eps0 m)."""
@@ -69,7 +68,7 @@ class Material:
     def mass_density(self) -> float:
         """Mass density, g/cm^3."""
         atoms = sum(count for _, count in self.formula)
-        mean = sum(MASSES[SYMBOLS.index(symbol)] * count for symbol, count in self.formula) / atoms
+        mean = sum(MASSES[NUMBERS[symbol]] * count for symbol, count in self.formula) / atoms
         return self.density * mean * ATOMIC_MASS * 1e24
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from stemtwin.twin.errors import SettingsError, UnknownNameError
 from stemtwin.twin.physics.scattering_factors import SYMBOLS
+from stemtwin.twin.physics.spectra.masses import NUMBERS
 
 ONSETS: dict[str, dict[str, float]] = {
     "He": {"K": 22},
@@ -200,10 +201,10 @@ def edge(name: str) -> Edge:
     """
     symbol, _, shell = name.replace(" ", "_").partition("_")
     if symbol in ONSETS:
-        for found in edges_of(SYMBOLS.index(symbol)):
+        for found in edges_of(NUMBERS[symbol]):
             if shell[:1] == found.shell and (len(shell) == 1 or shell in dict(found.subshells)):
                 return found
-        known = ", ".join(each.name for each in edges_of(SYMBOLS.index(symbol)))
+        known = ", ".join(each.name for each in edges_of(NUMBERS[symbol]))
         message = f"There is no edge named {name!r}. {symbol} has {known}."
         raise UnknownNameError(message)
     message = f"There is no edge named {name!r}. Name one as Ti_L3 or O_K, of one of {', '.join(ONSETS)}."

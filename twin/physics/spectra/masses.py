@@ -1,4 +1,8 @@
-"""Standard atomic masses, u, by atomic number (IUPAC; 0 is no element)."""
+"""Atomic numbers by symbol, and standard atomic masses, u, by atomic number (IUPAC; 0 is no element)."""
+
+from stemtwin.twin.physics.scattering_factors import SYMBOLS
+
+NUMBERS: dict[str, int] = {symbol: number for number, symbol in enumerate(SYMBOLS) if number}
 
 MASSES: tuple[float, ...] = (
     1.0,
