@@ -7,7 +7,7 @@ import psutil
 
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.detectors import Detector
-from stemtwin.twin.physics.engine import imaging, local_size, prism, probes, threads
+from stemtwin.twin.physics.engine import gram, local_size, prism, probes, threads
 from stemtwin.twin.physics.engine.multislice import wave_memory, working_memory
 from stemtwin.twin.physics.grids import Grid
 
@@ -49,9 +49,9 @@ def of_operator(grid: Grid, beams: Sequence[int], channels: int, seen: tuple[flo
     """
     area, most = math.prod(grid.shape), max(beams)
     kept = sum(n * (n + 1) // 2 for n in beams) * 10.7 * channels  # 8 bytes a pair, and what fills the lanes
-    waves = min(most * seen[0] * 8, imaging.WAVES_BYTES)
-    gram = waves + most**2 * 8 * channels + 2 * 8 * imaging.PIXELS * most + area * (4 * channels + 60)
-    return int(kept * (1 if configurations == 1 else 2) + gram)
+    waves = min(most * seen[0] * 8, gram.WAVES_BYTES)
+    form = waves + most**2 * 8 * channels + 2 * 8 * gram.PIXELS * most + area * (4 * channels + 60)
+    return int(kept * (1 if configurations == 1 else 2) + form)
 
 
 def of_probes(grid: Grid, beams: Sequence[int], channels: int, points: int, faces: int, *, antialias: bool) -> int:

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from stemtwin.twin.errors import SamplingError
 from stemtwin.twin.physics import collection, probe
 from stemtwin.twin.physics.aberrations import Aberrations
-from stemtwin.twin.physics.engine import forms, imaging, probes
+from stemtwin.twin.physics.engine import forms, gram, imaging, probes
 from stemtwin.twin.physics.grids import Grid
 from tests.physics import twins
 from tests.physics.engine import reference
@@ -280,11 +280,11 @@ def test_building_in_portions(monkeypatch):
     """Exit waves that exceed their memory are made in portions, products in pieces: the same operator, and every plane wave is reported once."""
     stacks = [specimen(seed, count=6, thickness=4.0) for seed in (18, 19)]
     whole = imaging.build(iter(stacks), ALPHA, weights())
-    monkeypatch.setattr(imaging, "PIXELS", 32)
-    monkeypatch.setattr(imaging, "WAVES_BYTES", 8 * whole.beams * 100)
+    monkeypatch.setattr(gram, "PIXELS", 32)
+    monkeypatch.setattr(gram, "WAVES_BYTES", 8 * whole.beams * 100)
     calls, done = [], []
-    exit_coefficients = imaging.exit_coefficients
-    monkeypatch.setattr(imaging, "exit_coefficients", lambda *a, **k: calls.append(a[3].size) or exit_coefficients(*a, **k))
+    exit_coefficients = gram.exit_coefficients
+    monkeypatch.setattr(gram, "exit_coefficients", lambda *a, **k: calls.append(a[3].size) or exit_coefficients(*a, **k))
     parts = imaging.build(iter(stacks), ALPHA, weights(), progress=done.append)
     assert max(calls) <= 100
     assert len(calls) > 4

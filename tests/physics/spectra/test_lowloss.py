@@ -43,7 +43,7 @@ def test_mean_free_paths(number, density, malis, iakoubovskii):
 def test_mean_free_path_with_angles(density, energy, alpha):
     """A larger collection angle takes in more losses, up to the cut-off; a wide aperture gives the path of all losses."""
     paths = [lowloss.mean_free_path(density, energy, beta, alpha) for beta in (5e-3, 10e-3, 40e-3, 0.5)]
-    assert paths == sorted(paths, reverse=True)
+    assert np.diff(paths).max() <= 1e-12 * paths[0]  # equal below the convergence
     assert paths[-1] == pytest.approx(lowloss.mean_free_path(density, energy), rel=5e-3)
 
 

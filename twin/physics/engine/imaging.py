@@ -18,31 +18,27 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from stemtwin.twin.errors import SamplingError
 from stemtwin.twin.physics import aberrations as aberration_floor
 from stemtwin.twin.physics import coherence, probe
 from stemtwin.twin.physics.aberrations import Aberrations
-from stemtwin.twin.physics.engine import forms, threads
+from stemtwin.twin.physics.engine import forms, gram
 from stemtwin.twin.physics.engine.cache import ArrayCache, piece_key
-from stemtwin.twin.physics.engine.multislice import SliceStack, exit_coefficients
+from stemtwin.twin.physics.engine.multislice import SliceStack
 from stemtwin.twin.physics.grids import Grid
 
-PANEL = 128
-"""Rows of M that one task multiplies; fixed, so that the bits do not depend on the number of threads."""
-PIXELS = 8192
-"""Exit coefficients that are multiplied at a time; fixed for the same reason."""
-WAVES_BYTES = 1 << 30
-"""Exit amplitudes held at a time: detectors that need more are done in parts, each with a multislice of its own."""
 APERTURES = 1024
 """Sets of beams remembered, one per grid, convergence and offset."""
 
 COVERED = 1e-12
 """A smaller covered fraction is rounding."""
 
+Piece = Callable[[int, SliceStack, "Block", Callable[[int], None] | None], dict[str, np.ndarray]]
+"""What one configuration adds to one block, from its number, slices, the block and a progress function: ``elements`` and ``diagonal``."""
 Weights = Callable[[np.ndarray, np.ndarray, tuple[float, float]], np.ndarray]
 """Detector weights (channels, ...) of reciprocal pixels: a function of ky, kx (1/A) and the pixel's sides."""
 
@@ -345,12 +341,43 @@ def build(
     weights: Weights,
     *,
     blocks: tuple[int, int] = (1, 1),
+    **settings: Any,
+) -> ImagingOperator:
+    """Build the operator of a specimen and detectors.
+
+    Parameters
+    ----------
+    stacks, semiangle, blocks
+        As in :func:`assemble`.
+    weights : callable
+        Detector weights, all channels, of reciprocal pixels.
+    **settings
+        antialias, progress, cache, key, as in :func:`assemble`.
+
+    Returns
+    -------
+    ImagingOperator
+        The operator.
+    """
+
+    def piece(_configuration: int, stack: SliceStack, part: Block, progress: Callable[[int], None] | None) -> dict[str, np.ndarray]:
+        return _piece(stack, weights, blocks, part, progress)
+
+    return assemble(stacks, semiangle, piece, blocks=blocks, **settings)
+
+
+def assemble(
+    stacks: Iterator[SliceStack],
+    semiangle: float,
+    piece: Piece,
+    *,
+    blocks: tuple[int, int] = (1, 1),
     antialias: bool = True,
     progress: Callable[[int], None] | None = None,
     cache: ArrayCache | None = None,
     key: str = "",
 ) -> ImagingOperator:
-    """Build the operator of a specimen.
+    """Build an operator from what each configuration adds to each block.
 
     Parameters
     ----------
@@ -358,8 +385,8 @@ def build(
         One per frozen-phonon configuration, all on one grid; M is their mean.
     semiangle : float
         Largest convergence semi-angle that images will have, rad.
-    weights : callable
-        Detector weights, all channels, of reciprocal pixels.
+    piece : callable
+        See ``Piece``.
     blocks : tuple of int
         Offset blocks (ny, nx), see :func:`window_blocks`.
     antialias : bool
@@ -387,11 +414,11 @@ def build(
             parts = _make_blocks(grid, wavelength, semiangle, blocks, antialias)
         singles, single_diagonals = [], []
         for number, part in enumerate(parts):
-            compute = functools.partial(_piece, stack, weights, blocks, part, progress)
+            compute = functools.partial(piece, configuration, stack, part, progress)
             skipped = None if progress is None else functools.partial(progress, part.beams.size)
-            piece = compute() if cache is None else cache.resumable(piece_key(key, configuration, number), compute, skipped=skipped)
-            singles.append(piece["elements"])
-            single_diagonals.append(piece["diagonal"])
+            found = compute() if cache is None else cache.resumable(piece_key(key, configuration, number), compute, skipped=skipped)
+            singles.append(found["elements"])
+            single_diagonals.append(found["diagonal"])
         sums = singles if not sums else [a + b for a, b in zip(sums, singles, strict=True)]
         diagonals = single_diagonals if not diagonals else [a + b for a, b in zip(diagonals, single_diagonals, strict=True)]
         one = _operator(grid, wavelength, semiangle, blocks, antialias, parts, singles, single_diagonals, 1, np.zeros(len(singles[0])))
@@ -413,7 +440,8 @@ def _piece(
     """Return what one configuration adds to one block."""
     grid = stack.grid
     ky, kx = grid.ky + part.offset[0] / grid.extent[0], grid.kx + part.offset[1] / grid.extent[1]
-    elements, diagonal = _gram(stack, weights(ky[:, None], kx, block_pixel(grid.extent, blocks)), part, progress)
+    detector = weights(ky[:, None], kx, block_pixel(grid.extent, blocks))
+    elements, diagonal = gram.detected(stack, detector, part.beams, part.pairs, part.offset, progress)
     return {"elements": elements, "diagonal": diagonal}
 
 
@@ -452,43 +480,3 @@ def _probe_image(operator: ImagingOperator, points: int = 24) -> np.ndarray:
     image = operator.image(Aberrations())
     y, x = np.arange(points) / points * operator.grid.extent[0], np.arange(points) / points * operator.grid.extent[1]
     return image.raster(y, x).reshape(len(image.coefficients), -1)
-
-
-def _gram(stack: SliceStack, detector: np.ndarray, part: Block, progress: Callable[[int], None] | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return M of every channel in the order of the block's pairs (doubled off the diagonal), and its diagonal."""
-    flat, count = detector.reshape(len(detector), -1), part.beams.size
-    seen = np.flatnonzero(flat.any(axis=0))
-    matrices = np.zeros((len(flat), count, count), np.complex64)
-    most = max(PIXELS, WAVES_BYTES // (8 * count) // PIXELS * PIXELS)
-    portions = [seen[start : start + most] for start in range(0, seen.size, most)]
-    unit = np.eye(count, dtype=np.complex64)
-    reported = 0
-
-    for number, select in enumerate(portions):
-
-        def report(done: int, number: int = number) -> None:
-            nonlocal reported
-            if progress is not None and (new := (number * count + done) // len(portions) - reported):
-                reported += new
-                progress(new)
-
-        waves = exit_coefficients(stack, part.beams, unit, select, offset=part.offset, progress=report)
-        with threadpool_limits(1, user_api="blas"):
-            for weight, matrix in zip(flat[:, select], matrices, strict=True):
-                inside = np.flatnonzero(weight)
-                for start in range(0, inside.size, PIXELS):
-                    pixels = inside[start : start + PIXELS]
-                    _add_upper_gram(waves[:, pixels], weight[pixels], matrix)
-    elements = np.stack([forms.pick(matrix, part.pairs) for matrix in matrices])
-    return elements, np.stack([matrix.diagonal().real.astype(float) for matrix in matrices])
-
-
-def _add_upper_gram(waves: np.ndarray, weight: np.ndarray, matrix: np.ndarray) -> None:
-    """Add conj(S) D S^T of rows S_k to a matrix, its upper triangle at least; panels of rows, each by BLAS on one thread: always the same bits."""
-
-    def work(starts: Iterator[int]) -> None:
-        for start in starts:
-            panel = slice(start, start + PANEL)
-            matrix[panel, start:] += (waves[panel].conj() * weight) @ waves[start:].T
-
-    threads.spread(work, range(0, len(waves), PANEL))

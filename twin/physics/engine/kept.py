@@ -33,11 +33,20 @@ def build(
     stacks, semiangle, weights, blocks, antialias, progress
         As in :func:`imaging.build`; nothing is drawn from ``stacks`` when the operator is on disk, and ``progress`` is not called then.
     """
+
+    def make() -> ImagingOperator:
+        return imaging.build(stacks, semiangle, weights, blocks=blocks, antialias=antialias, progress=progress, cache=cache, key=key)
+
+    return kept(cache, key, make)
+
+
+def kept(cache: ArrayCache, key: str, make: Callable[[], ImagingOperator]) -> ImagingOperator:
+    """Return the operator of a key from disk, or make and keep it; ``make`` may keep its pieces under the same key."""
     found = cache.get(key)
     if found is not None:
         cache.remove_pieces(key)  # of a process killed between keeping the whole and dropping them
         return from_arrays(found)
-    operator = imaging.build(stacks, semiangle, weights, blocks=blocks, antialias=antialias, progress=progress, cache=cache, key=key)
+    operator = make()
     cache.finish(key, to_arrays(operator))
     return operator
 

@@ -65,7 +65,7 @@ def probe_signals(
         ky, kx = grid.ky + offset[0] / grid.extent[0], grid.kx + offset[1] / grid.extent[1]
         detector = weights(ky[:, None], kx, pixel)
         by, bx = ky[beams // grid.shape[1]], kx[beams % grid.shape[1]]
-        a = _amplitudes(by, bx, pixel, stack.wavelength, semiangle, aberrations, antialias=antialias)
+        a = amplitudes(by, bx, pixel, stack.wavelength, semiangle, aberrations, antialias=antialias)
         if antialias:
             tails = tails + collect(stack, beams, np.diag(np.abs(a)).astype(np.complex64), detector, offset=offset, depths=depths).sum(axis=-1)
             if progress is not None:
@@ -87,12 +87,12 @@ def window_signals(
     grid = stack.grid
     beams = imaging.aperture_beams(grid, stack.wavelength, semiangle, (0.0, 0.0), (1, 1), antialias=antialias)
     by, bx = grid.ky[beams // grid.shape[1]], grid.kx[beams % grid.shape[1]]
-    a = _amplitudes(by, bx, grid.reciprocal_sampling, stack.wavelength, semiangle, aberrations, antialias=antialias)
+    a = amplitudes(by, bx, grid.reciprocal_sampling, stack.wavelength, semiangle, aberrations, antialias=antialias)
     detector = weights(grid.ky[:, None], grid.kx, grid.reciprocal_sampling)
     return _collected(stack, beams, a, (by, bx), positions, detector, (0.0, 0.0), None, None), float((np.abs(a) ** 2).sum())
 
 
-def _amplitudes(
+def amplitudes(
     ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], wavelength: float, semiangle: float, aberrations: Aberrations, *, antialias: bool
 ) -> np.ndarray:
     """Return amplitudes of the probe at the origin; those of pixel masks are not normalised, because blocks share one norm."""

@@ -1,0 +1,242 @@
+r"""Inelastic signals of localised losses, with channelling: one Hermitian form per edge.
+
+An electron that has reached depth z loses energy to an atom at r_j with a probability in proportion to mu(r - r_j), a profile of integral 1. What
+happens behind is collected or not whatever the loss was, so that the signal is the probe's density at the atoms,
+
+.. math::
+
+    n_e(r_0) = \sum_z \int |\psi(r, z; r_0)|^2 \, \mu_e(r; z) \, d^2r = \sum_{kk'} \bar a_k(r_0) a_{k'}(r_0) M^e_{kk'}, \qquad
+    M^e = \sum_z S_z^\dagger \mu_e S_z
+
+in atoms per A^2: what the probe "sees" of an element. S_z holds the waves behind plane z for each incident plane wave. The form is an
+:class:`imaging.ImagingOperator` like that of any detector: any aberrations, source size, focal spread and scan path in milliseconds.
+
+The profile is a two-dimensional Lorentzian of power 3/2, w / (2 pi (r^2 + w^2)^(3/2)), whose Fourier transform is exp(-2 pi w q); half of it lies
+inside the diameter d50 = 2 sqrt(3) w.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.engine import gram, imaging, probes
+from stemtwin.twin.physics.engine.cache import ArrayCache
+from stemtwin.twin.physics.engine.imaging import Block, ImagingOperator
+from stemtwin.twin.physics.engine.multislice import SliceStack, exit_coefficients
+from stemtwin.twin.physics.grids import Grid
+
+BATCH = 64
+"""Probes whose waves are held at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Absorbers:
+    """Atoms that take energy.
+
+    Parameters
+    ----------
+    positions : ndarray
+        (x, y), A, shape (n, 2).
+    plane : ndarray
+        Index of the plane (slice) that each atom belongs to, int, shape (n,).
+    weights : ndarray
+        How much of each channel an atom is: 1 or 0 for an edge of its element; shape (channels, n).
+    d50 : ndarray
+        Diameter that holds half of an atom's profile, A, shape (channels,); 0 is a point.
+
+    Raises
+    ------
+    SettingsError
+        Shapes do not fit each other, or a diameter is negative.
+    """
+
+    positions: np.ndarray
+    plane: np.ndarray
+    weights: np.ndarray
+    d50: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Check the shapes."""
+        n, channels = len(self.plane), len(self.d50)
+        if np.shape(self.positions) != (n, 2) or np.shape(self.weights) != (channels, n) or not np.all(np.asarray(self.d50) >= 0):
+            message = (
+                f"positions {np.shape(self.positions)}, weights {np.shape(self.weights)} and d50={np.asarray(self.d50).tolist()} A do not fit {n} "
+                f"atoms and {channels} channels. Give ({n}, 2), ({channels}, {n}) and {channels} diameters of at least 0."
+            )
+            raise SettingsError(message)
+
+    def profile(self, grid: Grid, plane: int | None) -> np.ndarray:
+        """Return sum_j w_j mu(r - r_j) of the atoms of one plane (None: all), 1/A^2, on the grid, band-limited, float64, (channels, ny, nx)."""
+        here = np.arange(len(self.plane)) if plane is None else np.flatnonzero(self.plane == plane)
+        rows = np.exp(-2j * np.pi * np.outer(self.positions[here, 1], grid.ky))
+        columns = np.exp(-2j * np.pi * np.outer(self.positions[here, 0], grid.kx))
+        k = np.hypot(grid.ky[:, None], grid.kx)
+        out = np.zeros((len(self.d50), *grid.shape))
+        for channel, (weight, d50) in enumerate(zip(self.weights[:, here], self.d50, strict=True)):
+            if not weight.any():
+                continue
+            coefficients = (rows * weight[:, None]).T @ columns * np.where(grid.band, np.exp(-2 * np.pi * d50 / (2 * math.sqrt(3)) * k), 0)
+            out[channel] = np.fft.ifft2(coefficients).real * (k.size / (grid.extent[0] * grid.extent[1]))
+        return out
+
+    def planes(self) -> np.ndarray:
+        """Return the planes that hold atoms of any channel, sorted."""
+        return np.unique(self.plane[self.weights.any(axis=0)])
+
+
+def build(
+    stacks: Iterator[SliceStack],
+    semiangle: float,
+    absorbers: Callable[[int], Absorbers],
+    *,
+    blocks: tuple[int, int] = (1, 1),
+    antialias: bool = True,
+    progress: Callable[[int], None] | None = None,
+    cache: ArrayCache | None = None,
+    key: str = "",
+) -> ImagingOperator:
+    """Build the operator of localised losses.
+
+    Parameters
+    ----------
+    stacks, semiangle, blocks, antialias, progress, cache, key
+        As in :func:`imaging.assemble`.
+    absorbers : callable
+        The atoms of a configuration, from its number.
+
+    Returns
+    -------
+    ImagingOperator
+        Its images are in atoms per A^2, one channel per channel of the absorbers.
+    """
+
+    def piece(configuration: int, stack: SliceStack, part: Block, report: Callable[[int], None] | None) -> dict[str, np.ndarray]:
+        return _piece(stack, absorbers(configuration), part, report)
+
+    return imaging.assemble(stacks, semiangle, piece, blocks=blocks, antialias=antialias, progress=progress, cache=cache, key=key)
+
+
+def _piece(stack: SliceStack, atoms: Absorbers, part: Block, progress: Callable[[int], None] | None) -> dict[str, np.ndarray]:
+    """Return what one configuration adds to one block."""
+    count, grid = part.beams.size, stack.grid
+    matrices = np.zeros((len(atoms.d50), count, count), np.complex64)
+    unit = np.eye(count, dtype=np.complex64)
+    for plane, waves in plane_waves(stack, part.beams, unit, atoms.planes(), offset=part.offset):
+        points = waves.reshape(count, -1)
+        weights = (atoms.profile(grid, plane) / points.shape[1]).reshape(len(matrices), -1).astype(np.float32)
+        with threadpool_limits(1, user_api="blas"):
+            for weight, matrix in zip(weights, matrices, strict=True):
+                if weight.any():
+                    for start in range(0, weight.size, gram.PIXELS):
+                        pixels = slice(start, start + gram.PIXELS)
+                        gram.add_upper(points[:, pixels], weight[pixels], matrix)
+    if progress is not None:
+        progress(count)
+    elements, diagonal = gram.picked(matrices, part.pairs)
+    return {"elements": elements, "diagonal": diagonal}
+
+
+def plane_waves(
+    stack: SliceStack, beams: np.ndarray, coefficients: np.ndarray, planes: np.ndarray, *, offset: tuple[float, float] = (0.0, 0.0)
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Iterate over planes and the waves just behind them.
+
+    Parameters
+    ----------
+    stack : SliceStack
+        The specimen.
+    beams, coefficients : ndarray
+        The incident waves, as in :func:`multislice.exit_coefficients`, shapes (B,) and (P, B).
+    planes : ndarray
+        Indices of the planes that are wanted, increasing.
+    offset : tuple of float
+        Of all waves, in reciprocal pixels.
+
+    Yields
+    ------
+    tuple of (int, ndarray)
+        A plane, and the waves on the grid without the Bloch factor of the offset, complex64, (P, ny, nx); mean |wave|^2 is sum |coefficients|^2.
+    """
+    grid = stack.grid
+    band = np.hypot(grid.ky[:, None] + offset[0] / grid.extent[0], grid.kx + offset[1] / grid.extent[1]) < grid.band_limit
+    inside = np.flatnonzero(band)
+    together = max(1, gram.WAVES_BYTES // (16 * max(len(coefficients), 1) * inside.size))
+    full = np.zeros((len(coefficients), grid.shape[0] * grid.shape[1]), np.complex64)
+    first, depth = 0, 0.0
+    for start in range(0, len(planes), together):
+        wanted = planes[start : start + together]
+        rest = replace(stack, transmission=stack.transmission[first:], planes=stack.planes[first:] - depth, thickness=stack.thickness - depth)
+        series = exit_coefficients(rest, beams, coefficients, inside, offset=offset, depths=rest.planes[wanted - first])
+        for plane, waves in zip(wanted, series, strict=True):
+            full[:, inside] = waves
+            yield int(plane), np.fft.ifft2(full.reshape(-1, *grid.shape), norm="forward").astype(np.complex64)
+        beams, coefficients = inside, series[-1]  # go on from the last plane
+        first, depth = int(wanted[-1]) + 1, float(stack.planes[wanted[-1]])
+
+
+def probe_densities(
+    stack: SliceStack,
+    atoms: Absorbers,
+    positions: np.ndarray,
+    aberrations: Aberrations,
+    semiangle: float,
+    *,
+    blocks: tuple[int, int] = (1, 1),
+    antialias: bool = True,
+) -> np.ndarray:
+    """Return the density that coherent probes have at the atoms, by multislice of each probe: the reference.
+
+    Parameters
+    ----------
+    stack, atoms
+        The specimen and its atoms.
+    positions : ndarray
+        Where the probes are, (x, y), A, shape (P, 2).
+    aberrations : Aberrations
+        Coefficients, A and rad.
+    semiangle : float
+        Convergence semi-angle, rad.
+    blocks : tuple of int
+        Offset blocks (ny, nx) for probes wider than the cell.
+    antialias : bool
+        Covered fractions at the aperture's edge; the probe's tails beyond the window then see what plane waves see.
+
+    Returns
+    -------
+    ndarray
+        Atoms per A^2, float64, shape (channels, P).
+    """
+    grid, channels = stack.grid, len(atoms.d50)
+    pixel = imaging.block_pixel(grid.extent, blocks)
+    signal, tails, norm = np.zeros((channels, len(positions))), np.zeros(channels), 0.0
+    for offset in imaging.block_offsets(blocks):
+        beams = imaging.aperture_beams(grid, stack.wavelength, semiangle, offset, blocks, antialias=antialias)
+        if not beams.size:
+            continue
+        ky = grid.ky[beams // grid.shape[1]] + offset[0] / grid.extent[0]
+        kx = grid.kx[beams % grid.shape[1]] + offset[1] / grid.extent[1]
+        a = probes.amplitudes(ky, kx, pixel, stack.wavelength, semiangle, aberrations, antialias=antialias)
+        norm += float((np.abs(a) ** 2).sum())
+        if antialias:
+            tails += _density(stack, atoms, beams, np.diag(np.abs(a)).astype(np.complex64), offset).sum(axis=1)
+        for start in range(0, len(positions), BATCH):
+            at = positions[start : start + BATCH]
+            phase = -2 * np.pi * (np.outer(at[:, 0], kx) + np.outer(at[:, 1], ky))
+            signal[:, start : start + BATCH] += _density(stack, atoms, beams, (a * np.exp(1j * phase)).astype(np.complex64), offset)
+    if antialias:
+        return signal + ((1 - norm) * tails / norm)[:, None]
+    return signal / norm
+
+
+def _density(stack: SliceStack, atoms: Absorbers, beams: np.ndarray, coefficients: np.ndarray, offset: tuple[float, float]) -> np.ndarray:
+    """Return sum over planes of the mean of |wave|^2 mu, (channels, P)."""
+    out = np.zeros((len(atoms.d50), len(coefficients)))
+    for plane, waves in plane_waves(stack, beams, coefficients, atoms.planes(), offset=offset):
+        intensity = np.abs(waves.reshape(len(coefficients), -1).astype(np.complex128)) ** 2
+        out += atoms.profile(stack.grid, plane).reshape(len(out), -1) @ intensity.T / intensity.shape[1]
+    return out
