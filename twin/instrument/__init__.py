@@ -21,6 +21,7 @@ File               What is in it
 ``profiles.py``    the numbers that make one microscope differ from another
 ``instabilities.py`` what does not stand still; ``wander.py``: random paths that are pure functions of the time
 ``stage.py``       five axes with reach, speed, backlash and errors
+``corrector.py``   what changes when an aberration is told to change; ``tableau.py``: aberrations measured from images
 ``microscope.py``  knobs, frames, dose, clock
 ``pictures.py``    frames for people
 ================== ==============================================================================

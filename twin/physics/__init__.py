@@ -22,6 +22,8 @@ File                     What is in it
 ``electrons.py``         wavelength, interaction constant, velocity, largest energy transfer
 ``grids.py``             ``Grid``: shape, extent, frequencies, band limit
 ``aberrations.py``       ``Aberrations`` C10 to C56, chi, Cartesian and Haider notation
+``zemlin.py``            aberrations about tilted beams, tableaus fitted, the pi/4 limit
+``diversity.py``         images of a film at several foci, and the defocus and astigmatism that they share
 ``probe.py``             aperture, covered fractions, incident amplitudes
 ``coherence.py``         source size, focal spread, coherent modes
 ``scattering_factors.py`` Kirkland's and Lobato's electron scattering factors

@@ -1,0 +1,204 @@
+"""The probe corrector: what it changes when it is told to change an aberration.
+
+Between the request and what happens lie the gain and the rotation of each multipole's effect, aberrations that come along (parasitic ones), and
+hysteresis. All of it is a frozen ``CorrectorProfile``, and :func:`correct` is a pure function.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stemtwin.twin.errors import InstrumentError, SettingsError, UnknownNameError
+from stemtwin.twin.instrument import checks
+from stemtwin.twin.physics import aberrations as optics
+from stemtwin.twin.physics.aberrations import HAIDER, ORDERS, Aberrations, vector
+
+KRIVANEK = tuple(f"C{n}{m}" for n, m in ORDERS)
+CARTESIAN = tuple(Aberrations().cartesian())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrectorProfile:
+    """How well a corrector does what it is told. The default is an ideal one.
+
+    Parameters
+    ----------
+    gain : tuple of float
+        What comes of a change of 1, for aberrations of order n = 1 to 5.
+    rotation_rad : tuple of float
+        By how much the azimuth of what comes is turned, for the same orders, rad.
+    parasitic : tuple
+        (from, to, ratio) of Cartesian coefficients: changing the first by 1 A changes the second by ratio A beside.
+    scatter : float
+        Standard deviation of what comes beside, relative to the request: hysteresis of the magnets.
+    reach_angstrom : tuple of float
+        Largest change at once, for orders 1 to 5, A.
+    duration_s : float
+        Time that a correction takes, s.
+    source : str
+        Where the numbers come from.
+
+    Raises
+    ------
+    SettingsError
+        A number is out of range, or a name is no Cartesian coefficient.
+    """
+
+    gain: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0, 1.0)
+    rotation_rad: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0)
+    parasitic: tuple[tuple[str, str, float], ...] = ()
+    scatter: float = 0.0
+    reach_angstrom: tuple[float, ...] = (1e5, 1e5, 1e6, 1e7, 1e9)
+    duration_s: float = 0.0
+    source: str = "ideal"
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name, unit, low, high in (("gain", "", 0.1, 10.0), ("rotation_rad", "rad", -1.6, 1.6), ("reach_angstrom", "A", 0.0, 1e12)):
+            values = getattr(self, name)
+            if len(values) != 5:
+                message = f"{name}={values!r} must be five numbers, for the orders 1 to 5."
+                raise SettingsError(message)
+            for n, value in enumerate(values, start=1):
+                checks.number(f"{name} of order {n}", value, unit, low=low, high=high)
+        checks.number("scatter", self.scatter, "(a fraction)", low=0, high=1)
+        checks.number("duration_s", self.duration_s, "s", low=0)
+        for source, target, ratio in self.parasitic:
+            unknown = [name for name in (source, target) if name not in CARTESIAN]
+            if unknown or source == target:
+                message = f"parasitic={(source, target, ratio)!r} must name two different coefficients of {', '.join(CARTESIAN)}."
+                raise SettingsError(message)
+            checks.number(f"parasitic {source} to {target}", ratio, "A/A", low=-10, high=10)
+
+    def matrix(self) -> np.ndarray:
+        """Return what comes of a change of each Cartesian coefficient by 1 A, shape (25, 25): column by column."""
+        out = np.zeros((len(CARTESIAN), len(CARTESIAN)))
+        for n, m in ORDERS:
+            gain, angle = self.gain[n - 1], m * self.rotation_rad[n - 1]
+            if m == 0:
+                i = CARTESIAN.index(f"C{n}0")
+                out[i, i] = gain
+            else:
+                i = CARTESIAN.index(f"C{n}{m}a")
+                out[i : i + 2, i : i + 2] = gain * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        for source, target, ratio in self.parasitic:
+            out[CARTESIAN.index(target), CARTESIAN.index(source)] += ratio
+        return out
+
+
+TYPICAL_CORRECTOR = CorrectorProfile(
+    gain=(1.03, 0.93, 1.08, 0.9, 1.1),
+    rotation_rad=(0.03, -0.05, 0.04, 0.05, 0.05),
+    parasitic=(
+        ("C12a", "C10", 0.05),
+        ("C12b", "C10", -0.03),
+        ("C21a", "C12a", 0.04),
+        ("C21b", "C12b", -0.03),
+        ("C21a", "C10", 0.02),
+        ("C23a", "C12a", -0.05),
+        ("C23b", "C12b", 0.04),
+        ("C23a", "C21a", 0.03),
+        ("C30", "C10", 0.005),
+        ("C30", "C21a", 0.02),
+        ("C30", "C21b", -0.01),
+        ("C32a", "C12a", 0.004),
+        ("C34a", "C12b", 0.003),
+        ("C34b", "C23b", 0.01),
+    ),
+    scatter=0.02,
+    duration_s=1.0,
+    source=(
+        "gains within 10 %, rotations of some degrees, hysteresis 2 %, and aberrations of lower order that come along with higher ones "
+        "(5 nm of defocus and 20 nm of coma with 1 um of C30) [A]: that corrections have to be repeated, from the lowest order up and back again, "
+        "is common practice"
+    ),
+)
+"""A hexapole corrector some time after its calibration."""
+
+
+def request(name: str, value: complex | Sequence[float], target: complex | Sequence[float] = 0.0, *, conjugate_mixed: bool = False) -> Aberrations:
+    """Return the change that a client asks for: an aberration that is said to be there shall become another.
+
+    Parameters
+    ----------
+    name : str
+        Haider's name (C1, A1, B2, ...) or Krivanek's (C10, C12, C21, ...).
+    value, target : complex or two floats
+        What is said to be there and what shall be, A: in Haider's notation its complex coefficient, in Krivanek's C_nm exp(i m phi_nm).
+    conjugate_mixed : bool
+        See ``Aberrations.to_haider``.
+
+    Returns
+    -------
+    Aberrations
+        target - value, as one aberration.
+
+    Raises
+    ------
+    UnknownNameError
+        There is no such aberration.
+    SettingsError
+        A value is no finite number, or the imaginary part of a round aberration is not 0.
+    """
+    first, last = _complex(name, "value", value), _complex(name, "target", target)
+    if name in HAIDER:
+        return Aberrations.from_haider({name: last - first}, conjugate_mixed=conjugate_mixed)
+    if name not in KRIVANEK:
+        message = f"{name!r} is no aberration. Use one of {', '.join(HAIDER)} (Haider) or {', '.join(KRIVANEK)} (Krivanek)."
+        raise UnknownNameError(message)
+    change = last - first
+    if name[2] != "0":
+        return Aberrations.from_cartesian(**{f"{name}a": change.real, f"{name}b": change.imag})
+    if change.imag:
+        message = f"{name}={change} A has an imaginary part, but it is round. Give a real number."
+        raise SettingsError(message)
+    return Aberrations.from_cartesian(**{name: change.real})
+
+
+def _complex(name: str, what: str, value: complex | Sequence[float]) -> complex:
+    if isinstance(value, complex):
+        parts = (value.real, value.imag)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        parts = checks.pair(f"{what} of {name}", value, "A")
+    else:
+        parts = (value, 0.0)
+    return complex(checks.number(f"{what} of {name}", parts[0], "A"), checks.number(f"{what} of {name}", parts[1], "A"))
+
+
+def correct(change: Aberrations, profile: CorrectorProfile, rng: np.random.Generator) -> Aberrations:
+    """Return what truly changes when the corrector is told to change the aberrations.
+
+    Parameters
+    ----------
+    change : Aberrations
+        What is asked for; see :func:`request`.
+    profile : CorrectorProfile
+        How well it is done.
+    rng : numpy.random.Generator
+        For the hysteresis; draws 25 numbers whatever is asked.
+
+    Returns
+    -------
+    Aberrations
+        To be added to the aberrations that are there: ``profile.matrix()`` times the change, and ``scatter`` times its size in random directions.
+
+    Raises
+    ------
+    InstrumentError
+        A change is beyond the corrector's reach.
+    """
+    for n, m in ORDERS:
+        asked, reach = abs(getattr(change, f"C{n}{m}")), profile.reach_angstrom[n - 1]
+        if asked > reach:
+            message = f"A change of C{n}{m} by {asked:g} A is beyond the corrector's reach of {reach:g} A for order {n}. Ask for less at once."
+            raise InstrumentError(message)
+    values, drawn = vector(change), rng.standard_normal(len(CARTESIAN))
+    size = np.array([abs(getattr(change, name[:3])) for name in CARTESIAN])
+    true = np.einsum("ij,j->i", profile.matrix(), values) + profile.scatter * size * drawn
+    return Aberrations.from_cartesian(**dict(zip(CARTESIAN, true.tolist(), strict=True)))
+
+
+def corrected(state: Aberrations, change: Aberrations, profile: CorrectorProfile, rng: np.random.Generator) -> Aberrations:
+    """Return the aberrations after a correction; see :func:`correct`."""
+    return optics.add(state, correct(change, profile, rng))
