@@ -298,7 +298,7 @@ class _Problem:
     def linearise(self, parameters: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Return the sum of squares, half its curvature and minus half its slope."""
         values, derivatives = self.transfers(parameters)
-        power = (values.real**2 + values.imag**2).sum(axis=0) + PRIOR
+        power = (np.abs(values) ** 2).sum(axis=0) + PRIOR
         film = (values.conj() * self.spectra).sum(axis=0) / power
         left = self.spectra - values * film
         slopes = derivatives * film
