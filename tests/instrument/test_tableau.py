@@ -37,7 +37,7 @@ def scores(state: Aberrations, found: Measurement) -> np.ndarray:
 
 @pytest.mark.parametrize("setting", [SMALL, pytest.param(FULL, marks=pytest.mark.slow)])
 def test_intervals_are_as_wide_as_on_real_correctors(setting: ProbeImages) -> None:
-    """95 %: C10 and C12 0.7 to 2 nm, C21 and C23 10 to 30 nm (Fast), C30 0.3 to 1 um, C32 and C34 below 1 um (Standard; physics.md 4.5)."""
+    """95 %: C10 and C12 0.7 to 2 nm, C21 and C23 10 to 30 nm (Fast), C30 0.3 to 1 um, C32 and C34 below 1 um (Standard), as correctors state them."""
     first, fast, standard = (take(RESIDUAL, kind, setting) for kind in (C1A1, tableau("Fast"), tableau("Standard")))
     for name in ("C10", "C12a", "C12b"):
         assert 7 < first.confidence[name] < 20

@@ -81,7 +81,7 @@ class ProbeImages:
     tolerance: float = 0.25
     overhead_s: float = 0.1
     source: str = (
-        "target diameter 20 points, and failure when it is off by more than a quarter: an error message of a Spectra 300 (instrument.md 5.1) [V]; "
+        "target diameter 20 points, and failure when it is off by more than a quarter: a message of a Spectra 300's corrector in asyncroscopy's notebooks [V]; "
         "clusters of some 1 nm, 30 atoms of 0.03 A^2 each [A]; focus, aperture, current and dwell time chosen for the intervals that are usual, "
         "+-1 to 2 nm for C10 and C12, +-10 to 30 nm for C21 and C23, +-0.3 to 1 um for C30 [A]"
     )
@@ -176,7 +176,7 @@ class Tableau:
 C1A1 = Tableau(name="C1A1", angle_mrad=0.0, rings=(), order=1)
 """Defocus and twofold astigmatism, from the untilted beam."""
 TABLEAUS: Registry[Tableau] = Registry("tableau")
-"""Tableaus by name; angles and orders as correctors offer them (instrument.md 5.1 [V]), rings [A]."""
+"""Tableaus by name; angles and orders as de-twin's corrector offers them (its column/ceos.py [V]), rings [A]."""
 TABLEAUS.add("Fast", Tableau(name="Fast", angle_mrad=9.0, rings=((1.0, 8),), order=2))
 TABLEAUS.add("Standard", Tableau(name="Standard", angle_mrad=18.0, rings=((0.5, 6), (1.0, 12)), order=4))
 TABLEAUS.add("Enhanced", Tableau(name="Enhanced", angle_mrad=34.0, rings=((0.34, 6), (0.68, 12), (1.0, 18)), order=5))
