@@ -81,7 +81,8 @@ class ProbeImages:
     tolerance: float = 0.25
     overhead_s: float = 0.1
     source: str = (
-        "target diameter 20 points, and failure when it is off by more than a quarter: a message of a Spectra 300's corrector in asyncroscopy's notebooks [V]; "
+        "target diameter 20 points, and failure when it is off by more than a quarter: a message of a Spectra 300's corrector "
+        "in asyncroscopy's notebooks [V]; "
         "clusters of some 1 nm, 30 atoms of 0.03 A^2 each [A]; focus, aperture, current and dwell time chosen for the intervals that are usual, "
         "+-1 to 2 nm for C10 and C12, +-10 to 30 nm for C21 and C23, +-0.3 to 1 um for C30 [A]"
     )
