@@ -35,6 +35,7 @@ File                     What is in it
 ``filters.py``           things that follow with a lag
 ``phase.py``             a phase from its gradient
 ``spectra/``             energy losses and X-rays (a table in its own text)
+``dynamics/``            damage: knock-on, electronic excitation, kinetics of events under the beam (a table in its own text)
 ``engine/``              multislice, scattering matrix, dense and local imaging operators, their cache (a table in its own text)
 ======================== ==================================================================================
 """

@@ -11,5 +11,13 @@ File                    What is in it
 ``knockon.py``          knock-on cross-sections with thermal motion
 ``electronic.py``       radiolysis and excited states
 ``sites.py``            thresholds by element and site with their sources, tables of cross-sections
+``density.py``          the probe's current density
+``exposure.py``         a path of the beam in time, and the dose that it leaves anywhere
+``specimen.py``         sites, atoms on them, links between them
+``processes.py``        what can happen to an atom, as frozen values
+``library.py``          processes of graphene and MoS2, the hop law of putting-dune
+``kinetics.py``         ``advance``: a specimen, an exposure, processes -> the next specimen, events
+``kernels.py``          compiled: doses, rules
+``loop.py``             compiled: the loop over events
 ======================= ===================================================================================
 """

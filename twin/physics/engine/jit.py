@@ -58,7 +58,8 @@ class _Locator(caching._CacheLocator):
         return str(cache_folder() / "kernels" / sources_digest())
 
     def get_source_stamp(self) -> str:
-        return sources_digest() + hashlib.sha256(Path(self._py_file).read_bytes()).hexdigest()
+        folder = Path(self._py_file).parent  # of a kernel outside of the engine, which inlines functions of its neighbours
+        return sources_digest() + hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(folder.glob("*.py")))).hexdigest()
 
     def get_disambiguator(self) -> str:
         return str(self._line)

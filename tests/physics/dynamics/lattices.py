@@ -1,0 +1,33 @@
+"""Small specimens for the tests of the kinetics."""
+
+import math
+
+import numpy as np
+
+from stemtwin.twin.physics.dynamics.specimen import Specimen
+
+BOND = 1.42
+
+
+def graphene(columns, rows, *, silicon=None, periodic=True):
+    """Return a sheet of ``columns`` x ``rows`` rectangular cells of four atoms, Si on the site ``silicon``."""
+    width, height = BOND * math.sqrt(3), 3 * BOND
+    cell = np.array([[0, 0], [0, BOND], [width / 2, 1.5 * BOND], [width / 2, 2.5 * BOND]]) + 0.1
+    xy = np.concatenate([cell + np.array([i * width, j * height]) for j in range(rows) for i in range(columns)])
+    numbers = np.full(len(xy), 6)
+    if silicon is not None:
+        numbers[silicon] = 14
+    positions = np.column_stack([xy, np.full(len(xy), 2.0)])
+    return Specimen.build(positions, numbers, bond=1.8, size=(rows * height, columns * width) if periodic else None)
+
+
+def mos2(columns, rows):
+    """Return a layer of MoS2 (a = 3.16 A, S layers 3.17 A apart) of rectangular cells of two Mo and four S; the beam leaves by the last S layer."""
+    a, half = 3.16, 3.17 / 2
+    width, height = a, a * math.sqrt(3)
+    metal, sulfur = np.array([[0, 0], [a / 2, height / 2]]), np.array([[a / 2, height / 6], [0, 2 * height / 3]])
+    steps = np.array([[i * width, j * height] for j in range(rows) for i in range(columns)])
+    parts = [(metal, 42, 3.0), (sulfur, 16, 3.0 - half), (sulfur, 16, 3.0 + half)]
+    positions = np.concatenate([np.column_stack([some + step, np.full(len(some), z)]) for step in steps for some, _, z in parts])
+    numbers = np.tile(np.repeat([42, 16, 16], 2), len(steps))
+    return Specimen.build(positions, numbers, bond=2.8, jump=3.5, jump_element="S", size=(rows * height, columns * width))

@@ -1,0 +1,162 @@
+"""What the beam did: a path of points and dwell times under one beam, and the dose that it leaves at any place."""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.physics.dynamics import kernels
+from stemtwin.twin.physics.dynamics.density import Density
+from stemtwin.twin.physics.dynamics.limits import beam_energy, within
+from stemtwin.twin.physics.electrons import ELECTRONS_PER_PICOAMPERE_SECOND
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Exposure:
+    """A path of the beam in time: parked, scanned, sparse or any other.
+
+    Parameters
+    ----------
+    points : (p, 2) float
+        Where the beam truly is, x and y in A, in the order of time.
+    dwell : (p,) float
+        How long at each point, s.
+    current : float
+        pA. 0: no beam, time passes.
+    energy : float
+        Beam energy, eV.
+    density : Density
+        The probe's current density.
+    beam : (p,) float, optional
+        Part of the current that reaches the specimen at each point, 0 (blanked) to 1; by default all of it.
+    repeats : int
+        How often the path is gone through, one pass right after the other.
+
+    Raises
+    ------
+    SettingsError
+        Shapes do not fit, numbers are not finite or out of range.
+    """
+
+    points: np.ndarray
+    dwell: np.ndarray
+    current: float
+    energy: float
+    density: Density
+    beam: np.ndarray | None = field(default=None)
+    repeats: int = 1
+
+    def __post_init__(self) -> None:
+        """Check the numbers and freeze them."""
+        points = np.array(self.points, dtype=float).reshape(-1, 2)
+        dwell = np.array(self.dwell, dtype=float).reshape(-1)
+        beam = np.ones(len(dwell)) if self.beam is None else np.array(self.beam, dtype=float).reshape(-1)
+        if not len(points) or len(dwell) != len(points) or len(beam) != len(points):
+            message = f"{len(points)} points with {len(dwell)} dwell times and {len(beam)} parts of the beam do not fit. Give one of each per point."
+            raise SettingsError(message)
+        if not (np.isfinite(points).all() and np.isfinite(dwell).all() and (dwell >= 0).all() and (beam >= 0).all() and (beam <= 1).all()):
+            message = "Points must be finite, dwell times finite and not negative, and parts of the beam between 0 and 1."
+            raise SettingsError(message)
+        if not isinstance(self.density, Density):
+            message = f"density={self.density!r} is no Density. Use probe_density(...) or gaussian_density(sigma)."
+            raise SettingsError(message)
+        if isinstance(self.repeats, bool) or int(self.repeats) != self.repeats or self.repeats < 1:
+            message = f"repeats={self.repeats!r} must be a whole number, 1 or more."
+            raise SettingsError(message)
+        for array in (points, dwell, beam):
+            array.setflags(write=False)
+        checked = {
+            "points": points,
+            "dwell": dwell,
+            "beam": beam,
+            "current": within("current", self.current, "pA", 0.0, 1e9, "Give the probe current in pA."),
+            "energy": beam_energy(self.energy),
+            "repeats": int(self.repeats),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    @cached_property
+    def duration(self) -> float:
+        """How long all of it takes, s."""
+        return self.repeats * float(self.ends[-1])
+
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """When each point of one pass is left, s, shape (p,)."""
+        return np.cumsum(self.dwell)
+
+    @cached_property
+    def path(self) -> np.ndarray:
+        """x, y and electrons of each point of one pass, shape (p, 3)."""
+        electrons = ELECTRONS_PER_PICOAMPERE_SECOND * self.current * self.dwell * self.beam
+        return np.ascontiguousarray(np.column_stack([self.points, electrons]))
+
+    @cached_property
+    def tree(self) -> np.ndarray:
+        """The path as a tree in time; see ``kernels.build_tree``."""
+        return kernels.build_tree(self.path)
+
+    def dose_at(self, positions: np.ndarray, size: tuple[float, float] | None = None) -> np.ndarray:
+        """Return the dose that all of the exposure leaves at given places.
+
+        Parameters
+        ----------
+        positions : (n, 2 or 3) float
+            x, y(, z) in A.
+        size : (float, float), optional
+            Height (y) and width (x) of the cell, if the specimen repeats: then the nearest image of each point of the beam counts.
+
+        Returns
+        -------
+        (n,) float64, electrons / A^2.
+        """
+        xy = np.ascontiguousarray(np.asarray(positions, dtype=float)[:, :2])
+        return self.repeats * kernels.doses(xy, self.path, self.tree, self.density.table, self.density.law, _lengths(size))
+
+    def split(self, time: float) -> "tuple[tuple[Exposure, ...], tuple[Exposure, ...]]":
+        """Return what lies before and what lies after a time (s since the start), each as exposures that follow one another.
+
+        Raises
+        ------
+        SettingsError
+            The time is not within the exposure.
+        """
+        time = within("time", time, "s", 0.0, self.duration, "It counts from the start of the exposure.")
+        one = float(self.ends[-1])
+        passes = min(int(time / one), self.repeats - 1) if one > 0 else self.repeats - 1
+        rest = min(max(time - passes * one, 0.0), one)
+        first = min(int(np.searchsorted(self.ends, rest, side="left")), len(self.dwell) - 1)
+        done = rest - (float(self.ends[first - 1]) if first else 0.0)
+        before = (replace(self, repeats=passes),) if passes else ()
+        before += self._part(0, first, last=done)
+        after = self._part(first, len(self.dwell) - 1, head=done)
+        after += (replace(self, repeats=self.repeats - passes - 1),) if passes + 1 < self.repeats else ()
+        return before, after
+
+    def _part(self, start: int, stop: int, *, head: float = 0.0, last: float | None = None) -> "tuple[Exposure, ...]":
+        """Return points start to stop of one pass without the first ``head`` seconds at the first, and ``last`` seconds at the last."""
+        dwell = self.dwell[start : stop + 1].copy()
+        if last is not None:
+            dwell[-1] = last
+        dwell[0] = max(dwell[0] - head, 0.0)
+        if not dwell.sum() > 0:
+            return ()
+        beam = None if self.beam is None else self.beam[start : stop + 1]
+        return (replace(self, points=self.points[start : stop + 1], dwell=dwell, beam=beam, repeats=1),)
+
+
+def parked(position: tuple[float, float], duration: float, *, current: float, energy: float, density: Density) -> Exposure:
+    """Return the exposure of a beam that stands still at (x, y) (A) for a time (s)."""
+    return Exposure(points=np.array([position]), dwell=np.array([duration]), current=current, energy=energy, density=density)
+
+
+def waited(duration: float, *, energy: float, density: Density) -> Exposure:
+    """Return an exposure without beam: only spontaneous processes go on, for a time (s)."""
+    return parked((0.0, 0.0), duration, current=0.0, energy=energy, density=density)
+
+
+def _lengths(size: tuple[float, float] | None) -> np.ndarray:
+    """Return the cell's lengths along x and y for the kernels; 0 where nothing repeats."""
+    return np.zeros(2) if size is None else np.array([size[1], size[0]], dtype=float)

@@ -1,0 +1,319 @@
+"""The kinetics of the specimen under the beam: exact in law, for rates that follow the dose of the actual path.
+
+``advance`` is the one entry: a specimen, an exposure and processes give the next specimen and the events between, without a step in time. A process
+of cross-section sigma does not happen to an atom that receives a dose D with the probability exp(-sigma D), however the beam went.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from stemtwin.twin.errors import InstrumentError, SettingsError
+from stemtwin.twin.physics.dynamics import kernels, loop
+from stemtwin.twin.physics.dynamics.exposure import Exposure, _lengths
+from stemtwin.twin.physics.dynamics.processes import Process, Rules, as_processes, compiled, symbol
+from stemtwin.twin.physics.dynamics.sites import ROOM
+from stemtwin.twin.physics.dynamics.specimen import Specimen
+
+MOST_EVENTS = 10_000_000
+"""In one exposure; more are a spontaneous process that runs in circles."""
+MOST_BLOCKS = 512
+ROWS_MEMORY = 2**28  # bytes for the cumulative doses of all clocks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened.
+
+    Parameters
+    ----------
+    time : float
+        s since the start of the specimen's time.
+    process : str
+        Its cause: the name of the process.
+    site, partner : int
+        Indices; -1: no partner.
+    element, partner_element : str
+        What stood there before.
+    position : (float, float, float)
+        Of the site, x, y and z in A, before the event.
+    dose : float
+        What the site had received until then, electrons / A^2.
+    """
+
+    time: float
+    process: str
+    site: int
+    partner: int
+    element: str
+    partner_element: str
+    position: tuple[float, float, float]
+    dose: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Events:
+    """Events in the order of time, as read-only arrays; ``events[i]`` and iteration give :class:`Event`, ``+`` appends a later log.
+
+    Parameters
+    ----------
+    times, doses : (e,) float64
+    processes : tuple of str
+    causes, sites, partners, numbers, partner_numbers : (e,) int64
+        ``causes`` are indices into ``processes``.
+    positions : (e, 3) float64
+    """
+
+    processes: tuple[str, ...]
+    times: np.ndarray
+    causes: np.ndarray
+    sites: np.ndarray
+    partners: np.ndarray
+    numbers: np.ndarray
+    partner_numbers: np.ndarray
+    positions: np.ndarray
+    doses: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Freeze the arrays."""
+        for name in ("times", "causes", "sites", "partners", "numbers", "partner_numbers", "positions", "doses"):
+            getattr(self, name).setflags(write=False)
+
+    @classmethod
+    def none(cls) -> Self:
+        """Return an empty log."""
+        whole, real = np.zeros(0, dtype=np.int64), np.zeros(0)
+        return cls(
+            processes=(),
+            times=real,
+            causes=whole,
+            sites=whole,
+            partners=whole,
+            numbers=whole,
+            partner_numbers=whole,
+            positions=np.zeros((0, 3)),
+            doses=real,
+        )
+
+    def __len__(self) -> int:
+        """Return how many events there are."""
+        return len(self.times)
+
+    def __getitem__(self, index: int) -> Event:
+        """Return one event."""
+        x, y, z = (float(value) for value in self.positions[index])
+        return Event(
+            time=float(self.times[index]),
+            process=self.processes[self.causes[index]],
+            site=int(self.sites[index]),
+            partner=int(self.partners[index]),
+            element=symbol(int(self.numbers[index])),
+            partner_element=symbol(int(self.partner_numbers[index])) if self.partners[index] >= 0 else "",
+            position=(x, y, z),
+            dose=float(self.doses[index]),
+        )
+
+    def __iter__(self) -> Iterator[Event]:
+        """Iterate over the events."""
+        return (self[index] for index in range(len(self)))
+
+    def __add__(self, later: "Events") -> "Events":
+        """Return both logs as one."""
+        names = self.processes + tuple(name for name in later.processes if name not in self.processes)
+        moved = np.array([names.index(name) for name in later.processes], dtype=np.int64)
+        causes = moved[later.causes] if len(later) else later.causes
+        joined = {
+            name: np.concatenate([getattr(self, name), getattr(later, name)])
+            for name in ("times", "sites", "partners", "numbers", "partner_numbers", "positions", "doses")
+        }
+        return Events(processes=names, causes=np.concatenate([self.causes, causes]), **joined)
+
+    def count(self, process: str) -> int:
+        """Return how many events one process caused."""
+        return int((self.causes == self.processes.index(process)).sum()) if process in self.processes else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Advance:
+    """What an exposure did: the specimen afterwards, the events, and how much of the exposure went by (s)."""
+
+    specimen: Specimen
+    events: Events
+    elapsed: float
+
+    def __iter__(self) -> Iterator[Any]:
+        """Unpack as specimen, events."""
+        return iter((self.specimen, self.events))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Channels:
+    """Every event that can happen to a specimen as it stands, and how many of it an exposure is expected to bring if nothing else happens.
+
+    Parameters
+    ----------
+    processes : tuple of str
+    causes, sites, partners : (c,) int64
+    hazards : (c,) float64
+        sigma D + rate t: the chance that none happens is exp(-sum).
+    """
+
+    processes: tuple[str, ...]
+    causes: np.ndarray
+    sites: np.ndarray
+    partners: np.ndarray
+    hazards: np.ndarray
+
+    @property
+    def total(self) -> float:
+        """The sum of all hazards."""
+        return float(self.hazards.sum())
+
+
+def advance(
+    specimen: Specimen,
+    exposure: Exposure,
+    processes: Sequence[Process],
+    rng: np.random.Generator,
+    *,
+    max_events: int | None = None,
+    temperature: float = ROOM,
+) -> Advance:
+    """Return what an exposure does to a specimen.
+
+    Parameters
+    ----------
+    specimen : Specimen
+        Before; it is not changed.
+    exposure : Exposure
+        Path, dwell times, current, energy and density of the beam, in the specimen's coordinates.
+    processes : sequence of Process
+        What can happen.
+    rng : numpy.random.Generator
+        The only source of randomness. Its state and the specimen are all there is to restore.
+    max_events : int, optional
+        Stop right after so many events, for example 1 to relax the structure each time; ``exposure.split(result.elapsed)[1]`` is what is left.
+    temperature : float
+        Of the specimen, K: for the thermal motion in cross-sections.
+
+    Returns
+    -------
+    Advance
+        ``specimen, events = advance(...)``; ``.elapsed`` is the exposure's duration unless ``max_events`` stopped it.
+
+    Raises
+    ------
+    SettingsError
+        An argument makes no sense, or there were more than ten million events; the specimen is unchanged, as always.
+    """
+    rules = compiled(as_processes(processes), exposure.energy, temperature)
+    if max_events is not None and (isinstance(max_events, bool) or int(max_events) != max_events or max_events < 1):
+        message = f"max_events={max_events!r} must be a whole number, 1 or more."
+        raise SettingsError(message)
+    limit = MOST_EVENTS if max_events is None else min(int(max_events), MOST_EVENTS)
+    matter = _matter(specimen)
+    blocks = _blocks(exposure, specimen, rules)
+    log, spots, dose = loop.run(_path(exposure, specimen, blocks), matter, _tables(rules), exposure.repeats, blocks, rules.second_shell, limit, rng)
+    if max_events is None and len(log) >= MOST_EVENTS:
+        message = f"More than {MOST_EVENTS} events in one exposure of {exposure.duration:g} s. Look for a spontaneous process that runs in circles."
+        raise SettingsError(message)
+    stopped = max_events is not None and len(log) == limit
+    elapsed = float(spots[-1, 0]) if stopped else exposure.duration
+    changed = dict(zip(("numbers", "labels", "positions", "links"), matter[:4], strict=True))
+    after = specimen.replace(**changed, dose=specimen.dose + dose, time=specimen.time + elapsed)
+    return Advance(specimen=after, events=_events(log, spots, rules, specimen), elapsed=elapsed)
+
+
+def channels(specimen: Specimen, exposure: Exposure, processes: Sequence[Process], *, temperature: float = ROOM) -> Channels:
+    """Return every event that can happen and its hazard over an exposure; see :func:`advance` for the parameters."""
+    rules = compiled(as_processes(processes), exposure.energy, temperature)
+    found, where = kernels.list_channels(rules.table, rules.fractions, *_matter(specimen), _lengths(specimen.size))
+    causes, sites, slots = found.T
+    hazards = rules.cross_sections[causes] * exposure.dose_at(where, specimen.size) + rules.rates[causes] * exposure.duration
+    partners = np.where(slots >= 0, specimen.links[sites, slots], -1)
+    return Channels(processes=rules.names, causes=causes, sites=sites, partners=partners, hazards=hazards)
+
+
+def carry_out(specimen: Specimen, process: Process, site: int, partner: int | None = None) -> Specimen:
+    """Return the specimen after one event that is told, not drawn.
+
+    Parameters
+    ----------
+    specimen : Specimen
+        Before; it is not changed.
+    process : Process
+        What happens.
+    site : int
+        The atom.
+    partner : int, optional
+        The other one, where the process has one.
+
+    Raises
+    ------
+    SettingsError
+        There is no such site, or a partner is given or missing against the process.
+    InstrumentError
+        The atom is gone, or it and its partner are not what the process asks for.
+    """
+    n = len(specimen.numbers)
+    for index in (site,) if partner is None else (site, partner):
+        if isinstance(index, bool) or int(index) != index or not 0 <= index < n:
+            message = f"There is no site {index!r}: the specimen has the sites 0 to {n - 1}."
+            raise SettingsError(message)
+    if (partner is None) is not (process.partner is None):
+        message = f"{process.name} {'needs a' if partner is None else 'has no'} partner."
+        raise SettingsError(message)
+    if specimen.numbers[site] == 0 and process.element != "empty":
+        message = f"The atom of site {site} is gone; {process.name} cannot happen to it. Choose a site that holds {process.element}."
+        raise InstrumentError(message)
+    rules = compiled((process,), 60e3)  # the energy does not matter for what happens
+    s, matter = specimen, _matter(specimen)
+    found, _ = kernels.list_channels(rules.table, rules.fractions, *matter, _lengths(s.size))
+    ends = np.where(found[:, 2] >= 0, s.links[found[:, 1], found[:, 2]], -1)
+    wanted = (found[:, 1] == site) & (ends == (-1 if partner is None else partner))
+    if not wanted.any() or not kernels.act_once(rules.table[0], int(site), -1 if partner is None else int(partner), *matter, _lengths(s.size)):
+        with_partner = "" if partner is None else f" and site {partner} ({symbol(int(s.numbers[partner]))})"
+        message = f"{process.name} cannot happen at site {site} ({symbol(int(s.numbers[site]))}){with_partner}: they are not what it asks for."
+        raise InstrumentError(message)
+    return specimen.replace(**dict(zip(("numbers", "labels", "positions", "links"), matter[:4], strict=True)))
+
+
+def _blocks(exposure: Exposure, specimen: Specimen, rules: Rules) -> int:
+    """Return into how many blocks of time the doses of the clocks are summed: a power of two, at most the leaves of the path's tree."""
+    leaves = len(exposure.tree) // 2
+    clocks = max(specimen.links.size * (len(rules.fractions) - 1) + len(specimen.numbers), 1)
+    most = min(leaves, MOST_BLOCKS, max(ROWS_MEMORY // (8 * clocks), 1))
+    return 1 << (most.bit_length() - 1)
+
+
+def _path(exposure: Exposure, specimen: Specimen, blocks: int) -> tuple[np.ndarray, ...]:
+    starts = np.concatenate([[0.0], exposure.ends])
+    per = kernels.LEAF * (len(exposure.tree) // 2) // blocks
+    block_time = starts[np.minimum(np.arange(blocks + 1) * per, len(exposure.points))]
+    density, stack = exposure.density, np.empty(64, dtype=np.int64)
+    return exposure.path, exposure.tree, starts, block_time, density.table, density.law, _lengths(specimen.size), stack
+
+
+def _matter(specimen: Specimen) -> tuple[np.ndarray, ...]:
+    """Return copies that may be changed of what stands where, in the order of the kernels."""
+    return tuple(np.array(getattr(specimen, name)) for name in ("numbers", "labels", "positions", "links", "kinds"))
+
+
+def _tables(rules: Rules) -> tuple[np.ndarray, ...]:
+    return rules.table, rules.cross_sections, rules.rates, rules.fractions
+
+
+def _events(log: np.ndarray, spots: np.ndarray, rules: Rules, specimen: Specimen) -> Events:
+    return Events(
+        processes=rules.names,
+        times=specimen.time + spots[:, 0],
+        causes=log[:, 0].copy(),
+        sites=log[:, 1].copy(),
+        partners=log[:, 2].copy(),
+        numbers=log[:, 3].copy(),
+        partner_numbers=log[:, 4].copy(),
+        positions=spots[:, 1:4].copy(),
+        doses=specimen.dose[log[:, 1]] + spots[:, 4],
+    )

@@ -1,0 +1,148 @@
+"""Sets of processes for specimens that are studied under the beam. Every number is a parameter; marks as in ``sites.py``."""
+
+import math
+
+from stemtwin.twin.physics.dynamics.density import Density, gaussian_density
+from stemtwin.twin.physics.dynamics.knockon import BARN
+from stemtwin.twin.physics.dynamics.limits import within
+from stemtwin.twin.physics.dynamics.processes import EMPTY, Process, arrhenius
+from stemtwin.twin.physics.dynamics.sites import ROOM, Site, find_site
+from stemtwin.twin.physics.electrons import ELECTRONS_PER_PICOAMPERE_SECOND
+
+DUNE_RATE = math.log(2) / 3
+"""Largest rate for each neighbour in the simulator of putting-dune, 1/s [V]: google/putting-dune, constants.py."""
+DUNE_OFFSET, DUNE_VARIANCE = 0.85, 0.1
+"""Where the rate is largest, in bonds from Si, and its variance, in bonds^2 [V]: google/putting-dune, graphene.py."""
+BOND = 1.42
+"""C-C bond of graphene, A."""
+LOOSE_RATE = 1e3
+"""Rate at which an atom without bonds, or with one where three belong, is gone, 1/s [A]: at once on the scale of an image."""
+
+
+def graphene(
+    *,
+    bulk: Site | None = None,
+    edge: Site | None = None,
+    hop: Site | None = None,
+    rotation: Site | None = None,
+    rotate_back: float = 14.0,
+    dopant: str = "Si",
+    replacement: float = 0.07 * BARN,
+    dopant_vacancy: float = 0.01 * BARN,
+    healing: float = 0.0,
+) -> tuple[Process, ...]:
+    """Return what happens in graphene with a dopant: ejection, growth of holes, bonds that turn, hops of the dopant and what competes with them.
+
+    Parameters
+    ----------
+    bulk, edge, hop, rotation : Site, optional
+        Thresholds of C: with three bonds, with two, beside a dopant, for turning a bond; by default those of ``sites.py``.
+    rotate_back : float
+        Threshold for turning a turned bond back, eV [A]: it is strained, and so turns more easily.
+    dopant : str
+        Si, or another element.
+    replacement : float
+        Cross-section for a C adatom to take the dopant's place, A^2 [A].
+    dopant_vacancy : float
+        Cross-section for losing a C neighbour of the dopant, A^2 [A].
+    healing : float
+        Rate at which an empty site with three bonds is filled with C, 1/s: adatoms; 0 in a clean vacuum.
+    """
+    bulk, edge = bulk or find_site("C", "graphene"), edge or find_site("C", "graphene-edge")
+    hop, rotation = hop or find_site("C", "graphene-si"), rotation or find_site("C", "graphene-rotation")
+    back = Site(element="C", name="graphene-rotated", displacement=rotate_back, mark="A", source="strained bond", velocity2=rotation.velocity2)
+    third = 1 / 3  # one of three bonds
+    full = (3, 99)
+    return (
+        Process(name="eject-bulk", element="C", action="eject", site=bulk, coordination=full, apart_from=dopant),
+        Process(name="eject-edge", element="C", action="eject", site=edge, coordination=(2, 2)),
+        Process(name="loose", element="C", action="eject", rate=LOOSE_RATE, coordination=(0, 1), source="[A]"),
+        Process(
+            name="rotate-bond", element="C", action="rotate", site=rotation, scale=third, coordination=(3, 3), label=0,
+            partner="C", partner_coordination=(3, 3), partner_label=0, product_label=1, source="[A]",
+        ),
+        Process(
+            name="rotate-back", element="C", action="rotate", site=back, scale=third, coordination=(3, 3), label=1,
+            partner="C", partner_coordination=(3, 3), partner_label=1, product_label=0, source="[A]",
+        ),
+        Process(
+            name="hop", element="C", action="exchange", site=hop, partner=dopant, partner_coordination=(3, 3),
+            source="the C neighbour that is hit changes places with the dopant: Susi et al., Phys. Rev. Lett. 113 (2014) 115501",
+        ),
+        Process(
+            name="eject-beside-dopant", element="C", action="eject", cross_section=dopant_vacancy, beside=dopant, coordination=full, source="[A]",
+        ),
+        Process(name="replace-dopant", element=dopant, action="become", cross_section=replacement, product="C", coordination=full, source="[A]"),
+        Process(name="heal", element=EMPTY, action="become", rate=healing, product="C", coordination=full, product_label=0, source="[A]"),
+    )  # fmt: skip
+
+
+def molybdenum_disulfide(
+    *,
+    sulfur: Site | None = None,
+    loosened: Site | None = None,
+    molybdenum: Site | None = None,
+    migration: float = 5.5,
+    barrier: float = 2.3,
+    temperature: float = ROOM,
+    entrance: float = 0.0,
+) -> tuple[Process, ...]:
+    """Return what happens in a layer of MoS2: loss of S, vacancies that move, loss of Mo.
+
+    Parameters
+    ----------
+    sulfur, loosened, molybdenum : Site, optional
+        Thresholds of S with three bonds, of S with fewer, of Mo; by default those of ``sites.py``.
+    migration : float
+        Threshold for S to jump into an empty site beside it in the same layer, eV [A].
+    barrier : float
+        Of the thermal jump, eV [M]: Komsa et al., Phys. Rev. B 88 (2013) 035301.
+    temperature : float
+        Of the specimen, K, for the thermal jump.
+    entrance : float
+        Cross-section of the S layer that the beam meets first relative to the one behind, [A]: its atoms are driven into the layer, not out.
+    """
+    sulfur, loosened = sulfur or find_site("S", "mos2"), loosened or find_site("S", "mos2-vacancy")
+    molybdenum = molybdenum or find_site("Mo", "mos2")
+    jump = Site(element="S", name="mos2-migration", displacement=migration, mark="A", source="below the threshold of loss", debye=sulfur.debye)
+    return (
+        Process(name="eject-sulfur", element="S", action="eject", site=sulfur, coordination=(3, 3), face="exit"),
+        Process(name="eject-sulfur-entrance", element="S", action="eject", site=sulfur, scale=entrance, coordination=(3, 3), face="entrance"),
+        Process(name="eject-loosened-sulfur", element="S", action="eject", site=loosened, coordination=(1, 2)),
+        Process(name="eject-molybdenum", element="Mo", action="eject", site=molybdenum),
+        Process(
+            name="migrate", element="S", action="exchange", site=jump, scale=1 / 6, rate=arrhenius(barrier, temperature), partner=EMPTY, link="jump",
+            source="[A] one of six directions",
+        ),
+        Process(name="loose-sulfur", element="S", action="eject", rate=LOOSE_RATE, coordination=(0, 0), source="[A]"),
+        Process(name="loose-molybdenum", element="Mo", action="eject", rate=LOOSE_RATE, coordination=(0, 0), source="[A]"),
+    )  # fmt: skip
+
+
+def putting_dune(current: float, *, rate: float = DUNE_RATE, dopant: str = "Si") -> tuple[Process, Density]:
+    """Return the hop of the published simulator putting-dune as a process and a beam.
+
+    Its rate for each C neighbour at d from Si is k = rate exp(-|b - 0.85 d|^2 / (2 0.1 (1.42 A)^2)) for a beam at b: the current of a Gaussian
+    probe counts at 0.85 of the bond, with the cross-section that gives ``rate`` at the density's peak.
+
+    Parameters
+    ----------
+    current : float
+        pA for which the rate holds; at another current it is proportional.
+    rate : float
+        Largest rate for each neighbour, 1/s.
+    dopant : str
+        The element that hops.
+
+    Returns
+    -------
+    Process, Density
+        To be used together.
+    """
+    current = within("current", current, "pA", 1e-6, 1e9, "Give the current for which the rate holds, in pA.")
+    sigma = math.sqrt(DUNE_VARIANCE) * BOND
+    cross_section = rate * 2 * math.pi * sigma**2 / (current * ELECTRONS_PER_PICOAMPERE_SECOND)
+    hop = Process(
+        name="hop", element="C", action="exchange", cross_section=cross_section, partner=dopant, offset=DUNE_OFFSET, source="[V] google/putting-dune",
+    )  # fmt: skip
+    return hop, gaussian_density(sigma)

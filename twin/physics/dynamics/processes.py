@@ -1,0 +1,213 @@
+"""Processes: what can happen to an atom, when, and how often. Frozen values; a new process is a new value."""
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.physics.dynamics import kernels
+from stemtwin.twin.physics.dynamics.isotopes import SYMBOLS, number_of
+from stemtwin.twin.physics.dynamics.limits import within
+from stemtwin.twin.physics.dynamics.sites import ROOM, Site, cross_sections
+from stemtwin.twin.physics.dynamics.specimen import BOND, JUMP
+from stemtwin.twin.physics.phonons import BOLTZMANN
+
+ACTIONS = {"eject": kernels.EJECT, "become": kernels.BECOME, "exchange": kernels.EXCHANGE, "rotate": kernels.ROTATE}
+LINKS = {"bond": BOND, "jump": JUMP}
+FACES = {"any": 0, "exit": 1, "entrance": -1}
+EMPTY = "empty"
+"""What stands on an empty site, for ``element`` and ``partner``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """One kind of event: which atoms it can happen to, what it does to them, and its cross-section or rate.
+
+    Its rate at an atom is ``scale * cross_section * J + rate``, J the current density (electrons / (A^2 s)) where the current counts.
+
+    Parameters
+    ----------
+    name : str
+        For the event log.
+    element : str
+        What stands on the site: a symbol, or "empty".
+    action : {"eject", "become", "exchange", "rotate"}
+        The atom is lost; turns into ``product``; changes places with its partner (with an empty one: jumps); the bond to its partner turns by 90
+        degrees.
+    site : Site, optional
+        Gives the cross-section at the beam's energy.
+    cross_section : float, optional
+        A^2, the same at every energy, in place of a site.
+    scale : float
+        Multiplies the cross-section, such as 1/3 for one of three bonds that may turn.
+    rate : float
+        Spontaneous rate, 1/s.
+    coordination : (int, int)
+        Fewest and most bonded atoms that the atom has.
+    beside, apart_from : str, optional
+        An element that must, or must not, be among its bonded neighbours.
+    face : {"any", "exit", "entrance"}
+        Whether the atom lies behind or before its neighbours along the beam.
+    label : int, optional
+        Class of its site.
+    partner : str, optional
+        Another atom that takes part: a symbol, or "empty". Each one that fits is an event of its own.
+    partner_coordination : (int, int)
+    partner_label : int, optional
+        What is asked of the partner.
+    link : {"bond", "jump"}
+        How the partner is linked.
+    product : str, optional
+        What an atom becomes.
+    product_label : int, optional
+        The class of both sites afterwards.
+    offset : float
+        Where the current counts, as a fraction of the way from the partner to the atom: 1 at the atom.
+    source : str
+        Where the numbers come from, with their mark.
+
+    Raises
+    ------
+    UnknownNameError
+        There is no such element.
+    SettingsError
+        The parts do not fit together, or a number is out of range.
+    """
+
+    name: str
+    element: str
+    action: str
+    site: Site | None = None
+    cross_section: float | None = None
+    scale: float = 1.0
+    rate: float = 0.0
+    coordination: tuple[int, int] = (0, 99)
+    beside: str | None = None
+    apart_from: str | None = None
+    face: str = "any"
+    label: int | None = None
+    partner: str | None = None
+    partner_coordination: tuple[int, int] = (0, 99)
+    partner_label: int | None = None
+    link: str = "bond"
+    product: str | None = None
+    product_label: int | None = None
+    offset: float = 1.0
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        """Check that the parts fit together."""
+        for field, value, known in (("action", self.action, ACTIONS), ("link", self.link, LINKS), ("face", self.face, FACES)):
+            if value not in known:
+                message = f"{self.name}: {field}={value!r} is unknown. Use one of {', '.join(known)}."
+                raise SettingsError(message)
+        for element in (self.element, self.partner, self.beside, self.apart_from, self.product):
+            _number(element)
+        if (self.action in {"exchange", "rotate"}) is not (self.partner is not None):
+            message = f"{self.name}: the action {self.action!r} {'needs a' if self.partner is None else 'has no'} partner."
+            raise SettingsError(message)
+        if (self.action == "become") is not (self.product is not None):
+            message = f"{self.name}: a product belongs to the action 'become', and to no other."
+            raise SettingsError(message)
+        if self.site is not None and self.cross_section is not None:
+            message = f"{self.name}: a site and a cross-section are both given. Give one of them."
+            raise SettingsError(message)
+        if self.cross_section is not None:
+            within("cross_section", self.cross_section, "A^2", 0.0, 1e4, "1 barn is 1e-8 A^2.")
+        within("scale", self.scale, "", 0.0, 1e6, "It multiplies the cross-section.")
+        within("rate", self.rate, "per s", 0.0, 1e15, "Give the spontaneous rate in 1/s.")
+        within("offset", self.offset, "", -2.0, 3.0, "1 is the atom, 0 its partner.")
+        if self.offset != 1.0 and self.partner is None:
+            message = f"{self.name}: offset={self.offset:g} is a way from a partner, and there is none."
+            raise SettingsError(message)
+
+    def cross_section_at(self, energy: float, temperature: float = ROOM) -> float:
+        """Return the cross-section at a beam energy (eV), A^2, with its scale."""
+        if self.site is not None:
+            return self.scale * cross_sections(self.site, energy, temperature=temperature).total
+        return self.scale * (self.cross_section or 0.0)
+
+
+def _number(element: str | None) -> int:
+    if element is None:
+        return kernels.ANY
+    return 0 if element == EMPTY else number_of(element)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rules:
+    """Processes at one beam energy, as the kernels read them: (r, 16) whole numbers, cross-sections and rates (r,), fractions of the way (g,)."""
+
+    table: np.ndarray
+    cross_sections: np.ndarray
+    rates: np.ndarray
+    fractions: np.ndarray
+    names: tuple[str, ...]
+
+    @property
+    def second_shell(self) -> bool:
+        """Whether a rule depends on the neighbours of a partner."""
+        return bool(((self.table[:, kernels.PARTNER_LEAST] > 0) | (self.table[:, kernels.PARTNER_MOST] < 99)).any())
+
+
+@functools.lru_cache(maxsize=256)
+def compiled(processes: tuple[Process, ...], energy: float, temperature: float = ROOM) -> Rules:
+    """Return the rules of processes at one beam energy (eV) and temperature (K).
+
+    Raises
+    ------
+    SettingsError
+        Two processes have one name.
+    """
+    names = tuple(process.name for process in processes)
+    if len(set(names)) < len(names):
+        message = f"Two processes have one name among {', '.join(names)}. Give each its own."
+        raise SettingsError(message)
+    fractions = [1.0, *sorted({process.offset for process in processes} - {1.0})]
+    table = np.zeros((len(processes), kernels.COLUMNS), dtype=np.int64)
+    for row, process in zip(table, processes, strict=True):
+        row[kernels.ELEMENT], row[kernels.PARTNER] = _number(process.element), _number(process.partner)
+        if process.partner is None:
+            row[kernels.PARTNER] = kernels.NOTHING
+        row[kernels.LEAST], row[kernels.MOST] = process.coordination
+        row[kernels.PARTNER_LEAST], row[kernels.PARTNER_MOST] = process.partner_coordination
+        row[kernels.BESIDE], row[kernels.APART_FROM] = _number(process.beside), _number(process.apart_from)
+        row[kernels.FACE], row[kernels.LINK], row[kernels.ACTION] = FACES[process.face], LINKS[process.link], ACTIONS[process.action]
+        row[kernels.PRODUCT] = _number(process.product)
+        for column, label in (
+            (kernels.LABEL, process.label),
+            (kernels.PARTNER_LABEL, process.partner_label),
+            (kernels.PRODUCT_LABEL, process.product_label),
+        ):
+            row[column] = kernels.ANY if label is None else label
+        row[kernels.GROUP] = fractions.index(process.offset)
+    sigma = np.array([process.cross_section_at(energy, temperature) for process in processes], dtype=float)
+    rates = np.array([process.rate for process in processes], dtype=float)
+    return Rules(table=table, cross_sections=sigma, rates=rates, fractions=np.array(fractions), names=names)
+
+
+def arrhenius(barrier: float, temperature: float, attempt: float = 1e13) -> float:
+    """Return the rate attempt x exp(-barrier / kT), 1/s, of a thermal process; barrier in eV, temperature in K, attempt frequency in 1/s."""
+    barrier = within("barrier", barrier, "eV", 0.0, 20.0, "Give the barrier in eV.")
+    temperature = within("temperature", temperature, "K", 1.0, 5000.0, "Give the specimen's temperature in K.")
+    return attempt * math.exp(-barrier / (BOLTZMANN * temperature))
+
+
+def symbol(number: int) -> str:
+    """Return the symbol of an atomic number, or "empty" for 0."""
+    if number == 0:
+        return EMPTY
+    return SYMBOLS[number] if number < len(SYMBOLS) else str(number)
+
+
+def as_processes(processes: Sequence[Any]) -> tuple[Process, ...]:
+    """Return processes as a tuple; raise SettingsError where one is none."""
+    wrong = [one for one in processes if not isinstance(one, Process)]
+    if wrong:
+        message = f"{wrong[0]!r} is no Process. Use Process(...), or a set such as graphene()."
+        raise SettingsError(message)
+    return tuple(processes)
