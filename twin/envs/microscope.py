@@ -268,7 +268,7 @@ class WholeMicroscope:
             "offset_adu": {name: float(OFFSET * value) for name, value in zip(self.detectors, detectors["offset"], strict=True)},
         }
         scope = replace(before, knobs=knobs.turn(before.knobs, profile, changes))
-        way = dict(zip(STAGE_AXES, (action["stage"] * STAGE_SCALE[: len(action["stage"])]).tolist(), strict=False))
+        way: dict[str, float] = dict(zip(STAGE_AXES, (action["stage"] * STAGE_SCALE[: len(action["stage"])]).tolist(), strict=False))
         scope = commands.move(state.setup, scope, way)
         scope = commands.wait(scope, LONGEST_WAIT_S * (float(action["wait"][0]) + 1) / 2)
         state = replace(state, scope=scope, steps=state.steps + 1, fresh=False)

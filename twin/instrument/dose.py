@@ -32,7 +32,7 @@ Tile = tuple[int, int, int]
 """Level, row and column of a tile."""
 
 
-def deposits(points: np.ndarray, timing: ScanTiming, incident: np.ndarray, *, blanked: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def deposits(points: np.ndarray, timing: ScanTiming, incident: np.ndarray | float, *, blanked: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Return where one pass over a scan leaves its electrons: at its visits and, unless the beam is blanked there, in its pauses.
 
     Before a line the beam waits at the line's first point; after the last one it is back at the first. The current of a pause is that of the visit
@@ -44,8 +44,8 @@ def deposits(points: np.ndarray, timing: ScanTiming, incident: np.ndarray, *, bl
         True positions (x, y) in visiting order, A, shape (n, 2).
     timing : ScanTiming
         When they are visited.
-    incident : ndarray
-        Mean electrons at each visit, shape (n,).
+    incident : ndarray or float
+        Mean electrons at each visit, shape (n,), or at all of them.
     blanked : bool
         Whether the beam is off during pauses.
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from stemtwin.twin.errors import InstrumentError, SettingsError
 from stemtwin.twin.instrument import detectors as detector_floor
-from stemtwin.twin.instrument.detectors import Detector
+from stemtwin.twin.instrument.detectors import AnyDetector
+from stemtwin.twin.instrument.pixelated import PixelatedDetector
 from stemtwin.twin.instrument.plan import LEAST_WINDOW, PATIENCE, WINDOW_MARGIN, Plan, make_plan
 from stemtwin.twin.instrument.profiles import Profile
 from stemtwin.twin.instrument.request import Request
@@ -21,7 +22,7 @@ RUNGS = tuple(LEAST_WINDOW * math.sqrt(2) ** i for i in range(20))
 """Windows that operators are built for, A: a probe that grows a little does not need a new one."""
 
 
-def request(setup: Setup, state: ScopeState, scan: Scan, detectors: Sequence[str | Detector] | str | Detector) -> Request:
+def request(setup: Setup, state: ScopeState, scan: Scan, detectors: Sequence[str | AnyDetector] | str | AnyDetector) -> Request:
     """Return the request of a scan with the beam as it truly is now.
 
     Raises
@@ -42,11 +43,11 @@ def request(setup: Setup, state: ScopeState, scan: Scan, detectors: Sequence[str
     )
 
 
-def at_camera_length(detectors: tuple[str | Detector, ...], profile: Profile, state: ScopeState) -> tuple[str | Detector, ...]:
+def at_camera_length(detectors: tuple[str | AnyDetector, ...], profile: Profile, state: ScopeState) -> tuple[str | AnyDetector, ...]:
     """Return detectors with the angles that the camera length gives them.
 
     The instrument's own detectors (named) have fixed radii: their angles are inversely proportional to the camera length. A detector given by its
-    angles keeps them, where its radius fits the instrument.
+    angles keeps them, where its radius fits the instrument. A camera says itself how large it is.
 
     Raises
     ------
@@ -54,15 +55,15 @@ def at_camera_length(detectors: tuple[str | Detector, ...], profile: Profile, st
         A detector is larger than the instrument lets it be at this camera length.
     """
     length, usual = state.knobs.camera_length_mm, profile.camera_length_mm
-    out = []
+    out: list[str | AnyDetector] = []
     for asked in detectors:
         detector = asked
         if isinstance(asked, str) and length != usual:
-            if isinstance(detector, str):
-                detector = detector_floor.DETECTORS[detector](state.knobs.semiangle_mrad, detector_floor.USUAL_OUTER_MRAD)
-            scale = usual / length
-            detector = replace(detector, inner_mrad=detector.inner_mrad * scale, outer_mrad=detector.outer_mrad * scale)
-        if not isinstance(detector, str):
+            detector = detector_floor.DETECTORS[asked](state.knobs.semiangle_mrad, detector_floor.USUAL_OUTER_MRAD)
+            if not isinstance(detector, PixelatedDetector):
+                scale = usual / length
+                detector = replace(detector, inner_mrad=detector.inner_mrad * scale, outer_mrad=detector.outer_mrad * scale)
+        if not isinstance(detector, str | PixelatedDetector):
             radius, most = detector.outer_mrad * 1e-3 * length, profile.largest_detector_mm
             if radius > most:
                 message = (
