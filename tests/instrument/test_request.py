@@ -18,6 +18,7 @@ from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.scan import PathScan, RasterScan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
 from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.samples.defects import substitute
 from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.readers import read_sample
 from stemtwin.twin.samples.sample import Sample
@@ -85,6 +86,16 @@ def test_a_library_sample_travels_as_its_recipe(request_: Request, tmp_path: Pat
     back = round_trip(replace(request_, sample=sample), tmp_path)
     assert back.sample.digest == sample.digest
     assert (tmp_path / "request.toml").stat().st_size < 2000
+
+
+def test_knobs_and_defects_travel(request_: Request, tmp_path: Path) -> None:
+    """A library sample with its knobs turned comes back by its recipe, one that was changed further by its arrays: with the same defects."""
+    sample = load_sample("mos2-1h", size_angstrom=(8, 9), seed=3, vacancy_fraction=0.1, metal_fraction=0.2)
+    for one in (sample, substitute(sample, [0], "Cr")):
+        assert one.defects
+        back = round_trip(replace(request_, sample=one), tmp_path).sample
+        assert isinstance(back, Sample)
+        assert (back.digest, back.defects, back.name) == (one.digest, one.defects, one.name)
 
 
 def test_a_sample_from_a_file_travels_as_its_recipe(request_: Request, tmp_path: Path, real_file: Callable[[str], Path]) -> None:

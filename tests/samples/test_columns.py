@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.samples.columns import projected_columns
-from stemtwin.twin.samples.library import list_samples, load_sample
+from stemtwin.twin.samples.library import SAMPLES, load_sample
 from stemtwin.twin.samples.sample import Sample
 
 
@@ -24,7 +24,7 @@ def test_columns_of_strontium_titanate() -> None:
     assert np.all(np.diff(columns.y) >= -1e-9)
 
 
-@pytest.mark.parametrize("name", list_samples())
+@pytest.mark.parametrize("name", SAMPLES.names("crystal") + SAMPLES.names("sheet"))
 def test_every_atom_stands_in_one_column(name: str) -> None:
     """Occupancies sum to the atoms, weights to the sum of Z**1.7, and no two columns come within the tolerance."""
     sample = load_sample(name)

@@ -20,9 +20,12 @@ file                 what it holds
 ``perovskites``      SrTiO3, LaFeO3, (La,Sr)FeO3
 ``ferroelectrics``   BaTiO3, PbTiO3: domains and walls
 ``semiconductors``   Si, Ge, GaAs, CdTe, SiGe layers in silicon
-``metals``           Au, Pt, Al, Cu, Fe; Sigma5 (310) grain boundaries of Au, Al, Ni
+``metals``           Au, Pt, Al, Cu, Ni, Fe; Sigma5 (310) grain boundaries of Au, Al, Ni
 ``graphene``         graphene with its defects, holes and edges
 ``dichalcogenides``  1H layers of MoS2, WS2, MoSe2, WSe2, MoTe2 with vacancies, alloys, Janus layers
+``moire``            two sheets of graphene or MoS2, stacked as in the crystal or twisted
+``amorphous``        random networks: films of amorphous carbon and silicon nitride
+``particles``        nanoparticles of Au and Pt on amorphous carbon
 ===================  ============================================================================================================
 
 Adding a specimen is one function in a family's file, or in a new file that ``library`` imports.

@@ -1,5 +1,6 @@
 """From a crystal to a sample: whole repeats, windows out of a crystal, sheets in vacuum, isolated groups of atoms."""
 
+import functools
 import math
 import os
 import zlib
@@ -219,6 +220,15 @@ def build_sample(crystal: Crystal, cut: Cut, *, name: str, recipe: str = "") -> 
     )
 
 
+@functools.lru_cache(maxsize=64)
+def _oriented(lattice: bytes, cell: bytes, zone_axis: tuple[int, int, int], size: float, max_strain: float) -> OrientedCell:
+    """Return :func:`orient` of matrices (3, 3) given by their bytes, kept: the same crystal is built many times over."""
+    found = orient(np.frombuffer(lattice).reshape(3, 3), np.frombuffer(cell).reshape(3, 3), zone_axis, size, max_strain)
+    for array in (found.edges, found.lengths, found.rotation):
+        array.setflags(write=False)
+    return found
+
+
 def _nearest(size: float, length: float) -> int:
     """Return the whole number of repeats nearest to a size, at least one."""
     return max(1, math.floor(size / length + 0.5))
@@ -228,7 +238,7 @@ def _crystalline(base: Crystal, cell: np.ndarray, cut: Cut) -> _Sites:
     """Return the sites of a crystal: whole repeats, or a window."""
     size = cut.size_angstrom or (DEFAULT_SIZE, DEFAULT_SIZE)
     thickness = cut.thickness_angstrom or DEFAULT_THICKNESS
-    oriented = orient(base.cell, cell, cut.zone_axis, max(*size, DEFAULT_SIZE), cut.max_strain)
+    oriented = _oriented(base.cell.astype(float).tobytes(), cell.astype(float).tobytes(), cut.zone_axis, max(*size, DEFAULT_SIZE), cut.max_strain)
     lengths = oriented.lengths
     wide = bool(lengths[0] > WINDOW_FACTOR * max(size[1], DEFAULT_SIZE) or lengths[1] > WINDOW_FACTOR * max(size[0], DEFAULT_SIZE))
     window = not cut.periodic or (wide and cut.size_angstrom is not None)

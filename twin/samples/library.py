@@ -3,7 +3,17 @@
 import json
 from dataclasses import replace
 
-from stemtwin.twin.samples import dichalcogenides, ferroelectrics, graphene, metals, perovskites, semiconductors  # noqa: F401 (they register what they hold)
+from stemtwin.twin.samples import (  # noqa: F401 (they register what they hold)
+    amorphous,
+    dichalcogenides,
+    ferroelectrics,
+    graphene,
+    metals,
+    moire,
+    particles,
+    perovskites,
+    semiconductors,
+)
 from stemtwin.twin.samples.build import Cut
 from stemtwin.twin.samples.sample import Sample
 from stemtwin.twin.samples.specimens import SAMPLES, Order, Value

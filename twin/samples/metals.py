@@ -88,7 +88,7 @@ def _crystal(metal: Metal, axis: str) -> Callable[..., Sample]:
     return make
 
 
-for _metal in (GOLD, PLATINUM, ALUMINIUM, COPPER):
+for _metal in (GOLD, PLATINUM, ALUMINIUM, COPPER, NICKEL):
     for _axis in ("001", "110"):
         _crystal(_metal, _axis)
 _crystal(IRON, "001")
