@@ -8,7 +8,6 @@ import numpy as np
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.samples.defects import SIDES, displace, remove, share, sites, substitute
 from stemtwin.twin.samples.graphene import VACUUM_CELL
-from stemtwin.twin.samples.neighbours import steps_from
 from stemtwin.twin.samples.sample import Sample
 from stemtwin.twin.samples.specimens import Knob, Order, fraction, specimen
 
@@ -117,17 +116,19 @@ def _alloyed(
 
 def _with_vacancies(sample: Sample, order: Order, single: float, column: float, metal: float) -> Sample:
     """Return a layer with single chalcogens, whole chalcogen columns and metals missing; no atom goes twice."""
+    from scipy.spatial import cKDTree
+
     if single == column == metal == 0:
         return sample
     entrance = sites(sample, *CHALCOGENS, side="entrance")
     exit_side = sites(sample, *CHALCOGENS, side="exit")
-    partner = [exit_side[np.argmin(np.linalg.norm(steps_from(sample, sample.positions_angstrom[i], exit_side)[:, :2], axis=1))] for i in entrance]
+    box, places = (sample.size_angstrom[1], sample.size_angstrom[0]), sample.positions_angstrom[:, :2]
+    partner = exit_side[cKDTree(places[exit_side], boxsize=box).query(places[entrance])[1]]
     columns = share(np.column_stack([entrance, partner]), column, order.rng("columns"))
     left = np.setdiff1d(np.concatenate([entrance, exit_side]), columns)
     singles = share(left, single, order.rng("vacancies"))
     gone = share(sites(sample, *METALS), metal, order.rng("metal-vacancies"))
-    # Atoms keep their order, so that the last rows go first: an index stays right while the others are removed.
-    kept = np.arange(len(sample))
+    kept = np.arange(len(sample))  # atoms keep their order: where an atom stands now is where it stands among those that are left
     for rows in (columns, singles[:, None], gone[:, None]):
         sample = remove(sample, np.searchsorted(kept, rows))
         kept = np.setdiff1d(kept, rows)
