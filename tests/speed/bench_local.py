@@ -6,6 +6,11 @@ import itertools
 
 import numpy as np
 
+from stemtwin.twin.instrument.changing import ChangingOperator
+from stemtwin.twin.instrument.detectors import AnnularDetector
+from stemtwin.twin.instrument.request import Request
+from stemtwin.twin.instrument.scan import RasterScan
+from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.physics import collection, electrons, potential
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine import local
@@ -89,8 +94,29 @@ def moved_atom():
         where = (slice(None), *np.ix_(*spans))
         put_in[where] = changed[where]
         state["stack"] = dataclasses.replace(old, transmission=put_in)
-        operator.update([state["stack"]], region)
+        operator.update([state["stack"]], [region])
         operator.image(Aberrations(C10=20.0)).raster(y, x)
+
+    return ours, None
+
+
+def changed_request():
+    """The same, from a request to its signals: plan, comparison of the atoms, transmission, operator, image."""
+    sample = field()[0]
+    scan = RasterScan(shape=(POINTS, POINTS), field_of_view_angstrom=sample.size_angstrom)
+    beam = Beam(energy_ev=ENERGY, semiangle_mrad=SEMIANGLE * 1e3, aberrations=Aberrations(C10=20.0))
+    dark = AnnularDetector(inner_mrad=INNER * 1e3, outer_mrad=OUTER * 1e3)
+    state = {"request": Request(sample=sample, beam=beam, scan=scan, detectors=(dark,), engine="local", phonons="static")}
+    held, rng, sulphur = ChangingOperator(), np.random.default_rng(3), np.flatnonzero(sample.numbers == 16)
+    held.expected(state["request"])
+
+    def ours():
+        now = state["request"].sample
+        at = now.positions_angstrom.copy()
+        at[rng.choice(sulphur), :2] += rng.uniform(-0.7, 0.7, 2)
+        at[:, :2] %= now.size_angstrom[::-1]
+        state["request"] = dataclasses.replace(state["request"], sample=dataclasses.replace(now, positions_angstrom=at, recipe=""))
+        held.expected(state["request"])
 
     return ours, None
 
@@ -104,4 +130,5 @@ FIELD = "local operator, MoS2 100 x 100 A, 80 kV, 25 mrad, 60-150 mrad, 1 %"
 ROWS = [
     Row(work=f"{FIELD}: new aberrations, image 256 x 256", bar=25, prepare=new_image, value=milliseconds, unit="ms", at_most=True),
     Row(work=f"{FIELD}: one atom moved, until the next image", bar=400, prepare=moved_atom, value=milliseconds, unit="ms", at_most=True),
+    Row(work=f"{FIELD}: one atom moved, from request to signals", bar=400, prepare=changed_request, value=milliseconds, unit="ms", at_most=True),
 ]

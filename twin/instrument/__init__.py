@@ -15,6 +15,7 @@ File               What is in it
 ``specimen.py``    transmission functions of each frozen-phonon configuration
 ``operators.py``   imaging operators, each built once and kept in the process and on disk
 ``approximate.py`` PRISM and the local operator, with their measured errors
+``changing.py``    a local operator that follows atoms that move, come and go
 ``quadrature.py``  partial coherence for engines that know coherent probes only
 ``simulate.py``    simulate, explain, exit_wave; ``results.py``: their Datasets
 ``abtem_engine.py`` the same request through abTEM; ``certify.py``: both solvers and the convergence

@@ -59,17 +59,20 @@ def _prism_error(request: Request, stack: SliceStack, matrix: prism.ScatteringMa
 
 def by_local(request: Request, plan: Plan, progress: Progress | None) -> tuple[np.ndarray, np.ndarray, str]:
     """Return signals by the local operator, shape (channels, ...) like the scan, their relative standard errors, and how exact they are."""
-    operator = local_operator(request, plan, progress)
-    beam, scan = request.beam, request.scan
-    region = _region(request)
+    return local_signals(local_operator(request, plan, progress), request)
+
+
+def local_signals(operator: local.LocalOperator, request: Request) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return signals by an operator that is built where the scan goes, as `by_local`."""
+    beam = request.beam
     image = operator.image(
         beam.aberrations,
         semiangle=beam.semiangle_rad,
         source_size=beam.source_size_angstrom,
         focal_spread=beam.focal_spread_angstrom,
-        region=region,
+        region=_region(request),
     )
-    values = scanned(image, scan)
+    values = scanned(image, request.scan)
     accuracy = operator.accuracy
     if accuracy is None:
         message = "This local operator was not checked against multislice. Build it with engine='local'."
@@ -116,10 +119,16 @@ def local_operator(request: Request, plan: Plan, progress: Progress | None = Non
     fresh = key not in operators.LOCAL
     operator = operators.LOCAL.get(key, build)
     before = len(operator.built)
-    operator.build(region, margin=local.MARGIN + local.blur(beam.aberrations, beam.semiangle_rad), progress=progress)
+    build_for(operator, request, progress)
     if len(operator.built) > before or (fresh and key not in cache):
         kept_local.keep(cache, key, operator)
     return operator
+
+
+def build_for(operator: local.LocalOperator, request: Request, progress: Progress | None = None) -> None:
+    """Build what the probes of a scan see, where that is not there yet."""
+    margin = local.MARGIN + local.blur(request.beam.aberrations, request.beam.semiangle_rad)
+    operator.build(_region(request), margin=margin, progress=progress)
 
 
 def _region(request: Request) -> local.Region:

@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -151,17 +151,28 @@ def physics_key(request: Request, plan: Plan, *, local: float | None = None) -> 
         content = hashlib.sha256(sample.array.tobytes() + sample.z_angstrom.tobytes()).hexdigest()
     else:
         content = sample.digest
-    frozen = request.thermal_motion == "frozen"
     described = {
+        **surroundings(request, plan),
         "code": disk.code_digest(Path(physics.__file__).parent, Path(__file__).parent),
         "sample": content,
+        "planes": plan.slices.planes,
+        "slices": plan.slices.index,
+        "semiangle": request.beam.semiangle_mrad,
+        "blocks": plan.blocks,
+        "local": local,
+    }
+    return disk.content_key(described)
+
+
+def surroundings(request: Request, plan: Plan) -> dict[str, Any]:
+    """Return what an operator depends on beside the atoms and how they are cut, the convergence and the probe's room."""
+    frozen = request.thermal_motion == "frozen"
+    return {
         "extent": plan.grid.extent,
         "shape": plan.grid.shape,
         "thickness": plan.thickness,
-        "planes": plan.slices.planes,
-        "slices": plan.slices.index,
+        "periodic": getattr(request.sample, "periodic", True),
         "energy": request.beam.energy_ev,
-        "semiangle": request.beam.semiangle_mrad,
         "detectors": [{**plain.detector_to_dict(d), "name": ""} for d in plan.detectors],
         "motion": request.thermal_motion,
         "configurations": plan.configurations if frozen else 1,
@@ -169,12 +180,9 @@ def physics_key(request: Request, plan: Plan, *, local: float | None = None) -> 
         "parametrization": request.parametrization,
         "antialias": request.antialias,
         "oversampling": request.oversampling,
-        "blocks": plan.blocks,
         "tilt": request.tilt_mrad,
         "beam tilt": request.beam.beam_tilt_mrad,
-        "local": local,
     }
-    return disk.content_key(described)
 
 
 def clear() -> None:

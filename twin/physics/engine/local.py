@@ -13,6 +13,7 @@ against multislice of single probes through the whole field (`check`); every ope
 K is built in pieces of 32 x 32 lattice points, in any order and with the same bits in any order; when atoms move, only what sees them is built again.
 """
 
+import copy
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -126,6 +127,14 @@ class LocalOperator:
             "steps": len(basis.steps),
         }
 
+    def copy(self) -> "LocalOperator":
+        """Return one that can be built and updated on its own."""
+        other = copy.copy(self)
+        other._overlaps = aligned(self._overlaps.size).reshape(self._overlaps.shape)
+        other._overlaps[...] = self._overlaps
+        other._built, other._canvases = self._built.copy(), {}
+        return other
+
     # ---- building ----
 
     def pieces(self, region: Region | None = None, margin: float = MARGIN) -> list[Piece]:
@@ -150,16 +159,16 @@ class LocalOperator:
         for piece in missing:
             self._built[piece] = True
 
-    def update(self, stacks: Sequence[SliceStack], region: Region | None = None, progress: Callable[[int], None] | None = None) -> int:
-        """Put in a specimen that differs from the one before in a region only, and build again what sees that region.
+    def update(self, stacks: Sequence[SliceStack], regions: Sequence[Region] | None = None, progress: Callable[[int], None] | None = None) -> int:
+        """Put in a specimen that differs from the one before in some regions only, and build again what sees them.
 
         Parameters
         ----------
         stacks : sequence of SliceStack
             The specimen as it is now, on the same grid and planes, as many configurations.
-        region : tuple, optional
-            ((y0, y1), (x0, x1)), A: transmissions are the same bits outside. Found by comparing all of them if not given. On a periodic field it may
-            reach beyond the edges.
+        regions : sequence of tuple, optional
+            ((y0, y1), (x0, x1)), A: outside of them transmissions are the same. Found by comparing all of them if not given. On a periodic field they
+            may reach beyond the edges.
         progress : callable, optional
             As in `build`.
 
@@ -174,7 +183,7 @@ class LocalOperator:
             Another grid, other planes or another number of configurations.
         """
         self._check_alike(stacks)
-        changed = self._changed_pixels(stacks, region)
+        changed = self._changed_pixels(stacks, regions)
         self.stacks = stacks
         touched = self._touched(changed)
         if touched:
@@ -255,18 +264,19 @@ class LocalOperator:
             )
             raise SettingsError(message)
 
-    def _changed_pixels(self, stacks: Sequence[SliceStack], region: Region | None) -> np.ndarray:
+    def _changed_pixels(self, stacks: Sequence[SliceStack], regions: Sequence[Region] | None) -> np.ndarray:
         """Return which pixels of the field differ, bool, shape of the grid."""
         changed = np.zeros(self.grid.shape, bool)
-        if region is None:
+        if regions is None:
             for new, old in zip(stacks, self.stacks, strict=True):
                 changed |= np.any(new.transmission != old.transmission, axis=0)
             return changed
-        spans = []
-        for (low, high), step, count in zip(region, self.grid.sampling, self.grid.shape, strict=True):
-            pixels = np.arange(math.floor(low / step), min(math.ceil(high / step), math.floor(low / step) + count - 1) + 1)
-            spans.append(pixels % count if self.periodic else pixels[(pixels >= 0) & (pixels < count)])
-        changed[np.ix_(*spans)] = True
+        for region in regions:
+            spans = []
+            for (low, high), step, count in zip(region, self.grid.sampling, self.grid.shape, strict=True):
+                pixels = np.arange(math.floor(low / step), min(math.ceil(high / step), math.floor(low / step) + count - 1) + 1)
+                spans.append(pixels % count if self.periodic else pixels[(pixels >= 0) & (pixels < count)])
+            changed[np.ix_(*spans)] = True
         return changed
 
     def _touched(self, changed: np.ndarray) -> set[Patch]:
