@@ -144,7 +144,7 @@ def test_steps_are_the_shortest() -> None:
 
 def test_bonds_that_cannot_be_told_are_refused() -> None:
     """A limit of nothing, and a box that repeats within two bonds, raise."""
-    with pytest.raises(SettingsError, match="limits_angstrom=0 must be above 0 A"):
+    with pytest.raises(SettingsError, match="longest_angstrom=0 must be above 0 A"):
         find_bonds(load_sample("graphene"), 0)
     with pytest.raises(SettingsError, match="less than twice the longest bond"):
         find_bonds(load_sample("graphene", size_angstrom=(2, 2)))

@@ -93,6 +93,8 @@ def test_a_hole_is_a_hole() -> None:
     assert len(sample.defects[0].removed) == len(whole) - len(sample)
     with pytest.raises(SettingsError, match="leaves no sheet"):
         load_sample("graphene", hole_angstrom=16)
+    with pytest.raises(SettingsError, match="takes no atom"):
+        load_sample("graphene", hole_angstrom=0.1)
 
 
 @pytest.mark.parametrize(("edge", "axis"), [("zigzag", 1), ("armchair", 0)])
@@ -104,6 +106,9 @@ def test_ribbons_have_two_edges(edge: str, axis: int) -> None:
     assert connected_components(graph, directed=False)[0] == 1
     assert np.ptp(sample.positions_angstrom[:, axis]) == pytest.approx(0.6 * 26, abs=2.5)
     rim = edge_atoms(sample, bonds)
+    ends = sorted(one.position_angstrom[axis] for one in sample.defects)
+    assert [one.name for one in sample.defects] == [edge, edge]
+    assert ends == pytest.approx([sample.positions_angstrom[:, axis].min(), sample.positions_angstrom[:, axis].max()])
     paired = np.bincount(bonds.first[rim[bonds.first] & rim[bonds.second]], minlength=len(sample))[rim]
     assert set(paired) == ({0} if edge == "zigzag" else {1})
 

@@ -1,5 +1,6 @@
 """Graphene: perfect, with point defects, holes and edges, and with a silicon dopant."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.samples.defects import displace, remove, share, sites, substitute
 from stemtwin.twin.samples.neighbours import find_bonds, steps_from, within
-from stemtwin.twin.samples.sample import Sample
+from stemtwin.twin.samples.sample import Defect, Sample
 from stemtwin.twin.samples.specimens import Knob, Order, fraction, specimen
 
 A = 2.46  # A
@@ -86,7 +87,11 @@ def graphene(
     edge: Edge = "none",
 ) -> Sample:
     """Return a sheet with what was asked for: first what is cut away, then the rotated bonds, dopants and vacancies of what is left."""
-    sample = _cut(sheet(order), hole_angstrom, edge)
+    sample = sheet(order)
+    if edge != "none":
+        sample = _ribbon(sample, edge)
+    if hole_angstrom > 0:
+        sample = _holed(sample, hole_angstrom)
     if bond_rotations or divacancies:
         sample = _paired(sample, order, bond_rotations, divacancies)
     sample = _doped(sample, order, nitrogen_fraction, boron_fraction)
@@ -107,25 +112,9 @@ def _scattered(sample: Sample, candidates: np.ndarray, fraction: float, rng: np.
     return share(free, fraction * len(candidates) / max(len(free), 1), rng)
 
 
-def _cut(sample: Sample, hole: float, edge: str) -> Sample:
-    """Return a sheet with a round hole, or cut to a ribbon; atoms that one bond holds go too."""
-    height, width = sample.size_angstrom
-    gone = np.zeros(len(sample), dtype=bool)
-    if edge != "none":
-        axis, length = (1, height) if edge == "zigzag" else (0, width)
-        gone |= sample.positions_angstrom[:, axis] >= (1 - EMPTY) * length
-    if hole > 0:
-        limit = 0.8 * min(height, width)
-        if hole > limit:
-            message = (
-                f"hole_angstrom={hole:g} leaves no sheet in {width:.4g} x {height:.4g} A (x, y); the limit is {limit:.4g} A. Ask for a larger size."
-            )
-            raise SettingsError(message)
-        middle = np.array([width / 2, height / 2])
-        gone |= np.linalg.norm(sample.positions_angstrom[:, :2] - middle, axis=1) < hole / 2
-    if not gone.any():
-        return sample
-    bonds = find_bonds(sample)
+def _trimmed(sample: Sample, gone: np.ndarray) -> np.ndarray:
+    """Return which atoms (n,) go where some are cut away: those, and then those that one bond is left to."""
+    bonds, gone = find_bonds(sample), gone.copy()
     while True:
         held = np.bincount(bonds.first[~gone[bonds.second]], minlength=len(sample))
         loose = ~gone & (held < 2)
@@ -135,7 +124,33 @@ def _cut(sample: Sample, hole: float, edge: str) -> Sample:
     if gone.all():
         message = f"{sample.name}: nothing is left after cutting. Ask for a larger size."
         raise SettingsError(message)
-    return remove(sample, np.flatnonzero(gone)[None], kind="hole", name="hole" if edge == "none" else f"{edge} edges")
+    return gone
+
+
+def _ribbon(sample: Sample, edge: str) -> Sample:
+    """Return a sheet cut to a ribbon, with a record for each of its two edges."""
+    axis, length = (1, sample.size_angstrom[0]) if edge == "zigzag" else (0, sample.size_angstrom[1])
+    gone = _trimmed(sample, sample.positions_angstrom[:, axis] >= (1 - EMPTY) * length)
+    cut = remove(sample, np.flatnonzero(gone))
+    ends = cut.positions_angstrom[:, axis].min(), cut.positions_angstrom[:, axis].max()
+    places = np.outer(ends, np.eye(3)[axis]).tolist()
+    return replace(cut, defects=tuple(Defect(kind="edge", name=edge, position_angstrom=tuple(place)) for place in places))
+
+
+def _holed(sample: Sample, diameter: float) -> Sample:
+    """Return a sheet with a round hole in the middle of its box."""
+    height, width = sample.size_angstrom
+    limit = 0.8 * min(height, width)
+    if diameter > limit:
+        message = (
+            f"hole_angstrom={diameter:g} leaves no sheet in {width:.4g} x {height:.4g} A (x, y); the limit is {limit:.4g} A. Ask for a larger size."
+        )
+        raise SettingsError(message)
+    gone = np.linalg.norm(sample.positions_angstrom[:, :2] - np.array([width / 2, height / 2]), axis=1) < diameter / 2
+    if not gone.any():
+        message = f"hole_angstrom={diameter:g} takes no atom: the middle of the box lies in the open. Ask for 3 A or more."
+        raise SettingsError(message)
+    return remove(sample, np.flatnonzero(_trimmed(sample, gone))[None], kind="hole", name="hole")
 
 
 def _paired(sample: Sample, order: Order, rotations: int, divacancies: int) -> Sample:

@@ -97,14 +97,14 @@ def bond_limits(numbers: np.ndarray) -> np.ndarray:
     return limits
 
 
-def find_bonds(sample: Sample, limits_angstrom: float | None = None) -> Bonds:
+def find_bonds(sample: Sample, longest_angstrom: float | None = None) -> Bonds:
     """Return the bonds of a sample.
 
     Parameters
     ----------
     sample : Sample
         Static positions are used, around the edges where it repeats in x and y.
-    limits_angstrom : float, optional
+    longest_angstrom : float, optional
         Longest bond in A between any two atoms. None: 1.2 times the sum of the covalent radii; between metals 1.12 times the nearest distance in
         their own crystals, and none between cations (metals with three or more bonds to non-metals).
 
@@ -117,11 +117,11 @@ def find_bonds(sample: Sample, limits_angstrom: float | None = None) -> Bonds:
     SettingsError
         A limit that is not above 0; a box that repeats by less than twice the longest bond, in which an atom would meet its own image.
     """
-    if limits_angstrom is not None and not limits_angstrom > 0:
-        message = f"limits_angstrom={limits_angstrom!r} must be above 0 A."
+    if longest_angstrom is not None and not longest_angstrom > 0:
+        message = f"longest_angstrom={longest_angstrom!r} must be above 0 A."
         raise SettingsError(message)
     kinds, kind = np.unique(sample.numbers, return_inverse=True)
-    limits = bond_limits(kinds) if limits_angstrom is None else np.full((len(kinds),) * 2, float(limits_angstrom))
+    limits = bond_limits(kinds) if longest_angstrom is None else np.full((len(kinds),) * 2, float(longest_angstrom))
     reach = float(limits.max(initial=0.0))
     if sample.periodic and len(sample) and reach > min(sample.size_angstrom) / 2:
         height, width = sample.size_angstrom
@@ -135,7 +135,7 @@ def find_bonds(sample: Sample, limits_angstrom: float | None = None) -> Bonds:
     step = steps_from(sample, sample.positions_angstrom[first], second)
     length = np.linalg.norm(step, axis=1)
     keep = length <= limits[kind[first], kind[second]]
-    if limits_angstrom is None:
+    if longest_angstrom is None:
         metal = ~np.isin(sample.numbers, NON_METALS)
         ionic = keep & metal[first] & ~metal[second]
         cation = np.bincount(first[ionic], minlength=len(sample)) >= CATION_BONDS

@@ -28,7 +28,7 @@ class Defect:
     Parameters
     ----------
     kind : str
-        "vacancy", "substitution", "adatom", "displacement", "hole", "wall", "boundary", "twist", "particle".
+        "vacancy", "substitution", "adatom", "displacement", "hole", "edge", "wall", "boundary", "twist", "particle".
     name : str
         As in the literature: "V_S", "V_2S", "W_Mo" (W in place of Mo), "Sigma5 (310)".
     position_angstrom : (float, float, float)
