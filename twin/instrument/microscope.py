@@ -1,13 +1,13 @@
 """The microscope, the one stateful object of the instrument: it turns knobs, moves, scans, counts and keeps its clock. Physics lies below."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import xarray as xr
 
-from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import acquisition, budget, checks, commands, knobs, results, simulate, views
+from stemtwin.twin.errors import InstrumentError, SettingsError
+from stemtwin.twin.instrument import acquisition, budget, checks, commands, knobs, results, simulate, tuning, views
 from stemtwin.twin.instrument.detectors import Detector
 from stemtwin.twin.instrument.knobs import Knobs
 from stemtwin.twin.instrument.profiles import PROFILES, Profile
@@ -243,6 +243,60 @@ class Microscope:
         budget.check(self._state, scan, asked.cost["dose_e_per_angstrom2"], self._budget)
         out, self._state = acquisition.acquire(self._setup, self._state, asked, average=average, progress=progress)
         return out
+
+    # ---- tuning
+
+    def measure(
+        self, kind: str = "C1A1", *, angle_mrad: float | None = None, max_fit: str | None = None, progress: Callable[[int], None] | None = None
+    ) -> xr.Dataset:
+        """Measure aberrations on a film beside the specimen: images are taken along tilted beams, and fitted.
+
+        Parameters
+        ----------
+        kind : str
+            ``"C1A1"``, or a tableau: ``"Fast"``, ``"Standard"``, ``"Enhanced"``.
+        angle_mrad : float, optional
+            Outermost tilt of the tableau, mrad.
+        max_fit : str, optional
+            The highest aberration that is fitted, in Haider's or Krivanek's notation.
+        progress : callable, optional
+            Called with 1 after each tilt.
+
+        Returns
+        -------
+        xarray.Dataset
+            Estimates with 95 % intervals, A, and the images that they come from; see ``tableau.Measurement``.
+
+        Raises
+        ------
+        UnknownNameError, SettingsError
+            There is no such measurement; nothing has changed.
+        InstrumentError
+            The fit failed: the probe is out of range, or none explains the images. Its time has passed all the same.
+        """
+        found, self._state = tuning.measure(self._setup, self._state, tuning.kind(kind, angle_mrad=angle_mrad, max_fit=max_fit), progress=progress)
+        if isinstance(found, InstrumentError):
+            raise found
+        return found.dataset()
+
+    def correct(self, name: str, value: complex | Sequence[float], target: complex | Sequence[float] = 0.0, *, conjugate_mixed: bool = False) -> None:
+        """Let the corrector change an aberration from what it is said to be to what it shall be, with its gain, rotation and side effects.
+
+        Parameters
+        ----------
+        name : str
+            Haider's name (C1, A1, B2, ...) or Krivanek's (C10, C12, C21, ...).
+        value, target : complex or two floats
+            What is said to be there and what shall be, A: in Haider's notation its complex coefficient, in Krivanek's C_nm exp(i m phi_nm).
+        conjugate_mixed : bool
+            See ``Aberrations.to_haider``.
+
+        Raises
+        ------
+        StemtwinError
+            There is no such aberration, or it is more than the corrector can change at once; nothing has changed.
+        """
+        self._state = tuning.correct(self._setup, self._state, name, value, target, conjugate_mixed=conjugate_mixed)
 
     # ---- the future and the past
 

@@ -9,9 +9,11 @@ from typing import Self
 
 from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.chain import DetectorChain
+from stemtwin.twin.instrument.corrector import CorrectorProfile
 from stemtwin.twin.instrument.distortion import ScanImperfections
 from stemtwin.twin.instrument.instabilities import Instabilities
 from stemtwin.twin.instrument.stage import StageProfile
+from stemtwin.twin.instrument.tableau import ProbeImages
 from stemtwin.twin.physics import coherence, electrons
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.registry import Registry
@@ -55,6 +57,10 @@ class Profile:
         What strays and drifts.
     stage : StageProfile
         How good the stage is.
+    corrector : CorrectorProfile
+        How well corrections do what they are told.
+    probe_images : ProbeImages
+        How aberrations are measured.
     source : str
         Where the numbers come from.
 
@@ -85,6 +91,8 @@ class Profile:
     imperfections: ScanImperfections = field(default_factory=ScanImperfections)
     instabilities: Instabilities = field(default_factory=Instabilities)
     stage: StageProfile = field(default_factory=StageProfile)
+    corrector: CorrectorProfile = field(default_factory=CorrectorProfile)
+    probe_images: ProbeImages = field(default_factory=ProbeImages)
     source: str = ""
 
     def __post_init__(self) -> None:

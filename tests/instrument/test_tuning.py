@@ -1,0 +1,75 @@
+"""The corrector in the microscope: what is measured, what a correction does, and that tuning gets somewhere."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from stemtwin.twin.errors import InstrumentError, UnknownNameError
+from stemtwin.twin.instrument.corrector import TYPICAL_CORRECTOR
+from stemtwin.twin.instrument.microscope import Microscope
+from stemtwin.twin.instrument.profiles import PROFILES
+from stemtwin.twin.instrument.settings import PotentialSlices
+from stemtwin.twin.physics.aberrations import Aberrations
+
+TUNABLE = replace(PROFILES["ideal"], corrector=TYPICAL_CORRECTOR)
+
+
+def test_c1a1_measures_what_is_there(nothing: PotentialSlices) -> None:
+    """The estimate is the truth within three times its own interval; knobs and stage height are a part of what is measured."""
+    scope = Microscope(nothing, TUNABLE, seed=3, misalignment=Aberrations(C10=80.0, C12=60.0, phi12=0.4))
+    scope.set(C10=40.0)
+    scope.move_stage(z_angstrom=30.0)
+    found = scope.measure()
+    true = scope.truth()["aberrations"].cartesian()
+    for name in ("C10", "C12a", "C12b"):
+        here = found.sel(name=name)
+        assert abs(float(here.coefficient) - true[name]) < 3 * float(here.confidence), name
+
+
+def test_corrections_bring_the_optics_home(nothing: PotentialSlices) -> None:
+    """Measuring and correcting first order, again and again, ends with C10 and C12 below 2 nm though the corrector errs; time has passed."""
+    scope = Microscope(nothing, TUNABLE, seed=4, misalignment=Aberrations(C10=300.0, C12=200.0, phi12=1.0))
+    for _ in range(4):
+        found = scope.measure().coefficient
+        c10, c12 = float(found.sel(name="C10")), complex(float(found.sel(name="C12a")), float(found.sel(name="C12b")))
+        scope.correct("C1", c10)
+        scope.correct("A1", c12)
+    true = scope.truth()
+    assert abs(true["C10_angstrom"]) < 20
+    assert true["C12_angstrom"] < 20
+    assert scope.time_s > 10
+
+
+def test_a_failure_takes_its_time_and_nothing_else(nothing: PotentialSlices) -> None:
+    """Out of range the measurement fails in the words of a corrector; time has passed; the optics are as they were."""
+    scope = Microscope(nothing, TUNABLE, seed=5, misalignment=Aberrations(C10=5000.0))
+    before = scope.truth()["aberrations"]
+    with pytest.raises(InstrumentError, match="Measured probe diameter out of range: target="):
+        scope.measure()
+    assert scope.time_s > 0
+    assert scope.truth()["aberrations"] == before
+
+
+def test_refused_commands_change_nothing(nothing: PotentialSlices) -> None:
+    """An unknown measurement or aberration, or too large a change, is refused before anything happens."""
+    scope = Microscope(nothing, TUNABLE, seed=5)
+    before = scope.snapshot()
+    with pytest.raises(UnknownNameError, match="Standrd"):
+        scope.measure("Standrd")
+    with pytest.raises(UnknownNameError, match="C11"):
+        scope.correct("C11", 5.0)
+    with pytest.raises(InstrumentError):
+        scope.correct("C10", 1e9)
+    assert scope.snapshot() is before
+
+
+def test_measurements_are_the_same_for_one_seed(nothing: PotentialSlices) -> None:
+    """One seed, one measurement; a second measurement has noise of its own; a snapshot brings the first one back."""
+    scope = Microscope(nothing, TUNABLE, seed=6, misalignment=Aberrations(C10=80.0))
+    start = scope.snapshot()
+    first, second = scope.measure(), scope.measure()
+    assert not np.array_equal(first.image, second.image)
+    scope.restore(start)
+    xr.testing.assert_identical(scope.measure(), first)

@@ -1,0 +1,66 @@
+"""Tuning the optics: measurements on a film beside the specimen, and corrections that do not quite do what they are told."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from stemtwin.twin.errors import InstrumentError
+from stemtwin.twin.instrument import corrector, tableau
+from stemtwin.twin.instrument.setup import Setup
+from stemtwin.twin.instrument.state import ScopeState
+from stemtwin.twin.instrument.tableau import Measurement, Tableau
+from stemtwin.twin.physics import aberrations as optics
+from stemtwin.twin.physics import electrons
+
+
+def kind(name: str, *, angle_mrad: float | None = None, max_fit: str | None = None) -> Tableau:
+    """Return what is to be measured: ``"C1A1"``, or a tableau by its name; see :func:`tableau.tableau`."""
+    if name.upper() == tableau.C1A1.name.upper() and angle_mrad is None and max_fit is None:
+        return tableau.C1A1
+    return tableau.tableau(name, angle_mrad=angle_mrad, max_fit=max_fit)
+
+
+def measure(
+    setup: Setup, state: ScopeState, what: Tableau, *, progress: tableau.Progress | None = None
+) -> tuple[Measurement | InstrumentError, ScopeState]:
+    """Measure aberrations as they are in the middle of the measurement.
+
+    Returns
+    -------
+    tuple
+        What was found, or the error of a fit that failed; and the state after. A measurement that fails has taken its time all the same.
+    """
+    taken = tableau.duration_s(what, setup.profile.probe_images)
+    after = replace(state, time_s=state.time_s + taken, measurements=state.measurements + 1)
+    true = setup.aberrations(state, state.time_s + taken / 2)
+    wavelength, rng = electrons.wavelength(state.knobs.energy_ev), setup.rng("corrector", state.measurements)
+    try:
+        found = tableau.measure(
+            true,
+            wavelength,
+            what,
+            setup.profile.probe_images,
+            rng,
+            source_size_angstrom=setup.profile.source_size_angstrom(
+                setup.profile.probe_images.current_pa, setup.profile.probe_images.semiangle_mrad, state.knobs.energy_ev
+            ),
+            progress=progress,
+        )
+    except InstrumentError as error:
+        return error, after
+    return found, after
+
+
+def correct(
+    setup: Setup,
+    state: ScopeState,
+    name: str,
+    value: complex | Sequence[float],
+    target: complex | Sequence[float] = 0.0,
+    *,
+    conjugate_mixed: bool = False,
+) -> ScopeState:
+    """Return the state after a correction: see :func:`corrector.request` and :func:`corrector.correct`."""
+    profile = setup.profile.corrector
+    change = corrector.request(name, value, target, conjugate_mixed=conjugate_mixed)
+    true = corrector.correct(change, profile, setup.rng("corrector", state.measurements))
+    return replace(state, corrected=optics.add(state.corrected, true), time_s=state.time_s + profile.duration_s, measurements=state.measurements + 1)
