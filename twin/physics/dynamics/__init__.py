@@ -17,6 +17,8 @@ File                    What is in it
 ``processes.py``        what can happen to an atom, as frozen values
 ``library.py``          processes of graphene and MoS2, the hop law of putting-dune
 ``kinetics.py``         ``advance``: a specimen, an exposure, processes -> the next specimen, events
+``relax.py``            the structure after an event: a valence force field; ``advance_relaxed``
+``contamination.py``    a film that grows under the beam, its halo, showers
 ``kernels.py``          compiled: doses, rules
 ``loop.py``             compiled: the loop over events
 ======================= ===================================================================================

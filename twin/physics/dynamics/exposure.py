@@ -90,7 +90,7 @@ class Exposure:
     @cached_property
     def path(self) -> np.ndarray:
         """x, y and electrons of each point of one pass, shape (p, 3)."""
-        electrons = ELECTRONS_PER_PICOAMPERE_SECOND * self.current * self.dwell * self.beam
+        electrons = ELECTRONS_PER_PICOAMPERE_SECOND * self.current * self.dwell * np.asarray(self.beam)
         return np.ascontiguousarray(np.column_stack([self.points, electrons]))
 
     @cached_property

@@ -58,8 +58,9 @@ class _Locator(caching._CacheLocator):
         return str(cache_folder() / "kernels" / sources_digest())
 
     def get_source_stamp(self) -> str:
-        folder = Path(self._py_file).parent  # of a kernel outside of the engine, which inlines functions of its neighbours
-        return sources_digest() + hashlib.sha256(b"\0".join(path.read_bytes() for path in sorted(folder.glob("*.py")))).hexdigest()
+        # a kernel outside of the engine inlines functions of the neighbours that compile some
+        texts = (path.read_bytes() for path in sorted(Path(self._py_file).parent.glob("*.py")))
+        return sources_digest() + hashlib.sha256(b"\0".join(text for text in texts if b"engine.jit import" in text)).hexdigest()
 
     def get_disambiguator(self) -> str:
         return str(self._line)

@@ -1,0 +1,194 @@
+"""Contamination: a film of carbon that grows where the beam is, spreads a halo, and is held off for a while by a shower of electrons.
+
+Molecules on the surface are fixed by the beam. Where there are plenty the film grows with the current density J, else with their supply:
+dh/dt = supply k J / (1 + J / J_s). A part of it grows beside the beam, where fixed molecules were on their way: the growth convolved with the Green
+function of diffusion with loss, (1 - l^2 laplace)^-1. Every number is [A], to be set for the instrument and the specimen.
+"""
+
+import math
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from scipy.fft import irfft2, next_fast_len, rfft2, rfftfreq
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.physics.dynamics.exposure import Exposure
+from stemtwin.twin.physics.dynamics.limits import within
+
+MOST_POINTS = 2**24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contamination:
+    """How fast a film grows.
+
+    Parameters
+    ----------
+    growth : float
+        k, A of film per electron / A^2 at low current density and full supply.
+    saturation : float
+        J_s, electrons / (A^2 s): from there on the supply of molecules limits the growth; k J_s is the fastest growth, 10 A / min by default.
+    halo_fraction : float
+        Part of the film that grows in the halo.
+    halo_length : float
+        l, the diffusion length of molecules, A.
+    recovery : float
+        Time in which the supply comes back after a shower, s.
+    shower_dose : float
+        Dose of a shower that leaves 1/e of the supply, electrons / A^2.
+    removal_dose : float
+        Dose of a shower that leaves 1/e of the film, electrons / A^2; infinite where a shower only fixes what lies there.
+
+    Raises
+    ------
+    SettingsError
+        A number is out of range.
+    """
+
+    growth: float = 1.7e-6
+    saturation: float = 1e5
+    halo_fraction: float = 0.3
+    halo_length: float = 40.0
+    recovery: float = 1800.0
+    shower_dose: float = 1e3
+    removal_dose: float = 3e3
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        limits = {
+            "growth": ("A^3", 0.0, 1e3), "saturation": ("per A^2 s", 1e-9, 1e15), "halo_fraction": ("", 0.0, 1.0), "halo_length": ("A", 0.0, 1e6),
+            "recovery": ("s", 1e-3, 1e12), "shower_dose": ("per A^2", 1e-6, 1e12),
+        }  # fmt: skip
+        for name, (unit, low, high) in limits.items():
+            object.__setattr__(self, name, within(name, getattr(self, name), unit, low, high, "See Contamination for what it means."))
+        if not self.removal_dose > 0:
+            message = f"removal_dose={self.removal_dose!r} must be above 0; infinite where nothing is removed."
+            raise SettingsError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Film:
+    """A film on a grid, at one moment; frozen, its array is read-only.
+
+    Parameters
+    ----------
+    height : (ny, nx) float64
+        A, [y, x].
+    step : float
+        Distance of the points, A.
+    origin : (float, float)
+        Where the point [0, 0] lies, x and y in A.
+    supply : float
+        Of molecules, 1 when rested, 0 right after a long shower.
+
+    Raises
+    ------
+    SettingsError
+        Numbers are out of range.
+    """
+
+    height: np.ndarray
+    step: float
+    origin: tuple[float, float] = (0.0, 0.0)
+    supply: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check and freeze."""
+        height = np.array(self.height, dtype=float)
+        if height.ndim != 2 or not 0 < height.size <= MOST_POINTS or not np.isfinite(height).all() or height.min() < 0:
+            message = f"A film needs heights (ny, nx) that are finite and not negative, at most {MOST_POINTS} of them; this is {height.shape}."
+            raise SettingsError(message)
+        height.setflags(write=False)
+        object.__setattr__(self, "height", height)
+        object.__setattr__(self, "step", within("step", self.step, "A", 1e-3, 1e6, "Give the distance of the film's points."))
+        object.__setattr__(self, "supply", within("supply", self.supply, "", 0.0, 1.0, "It is a part of the rested supply."))
+
+    @classmethod
+    def clean(cls, size: tuple[float, float], step: float, origin: tuple[float, float] = (0.0, 0.0)) -> "Film":
+        """Return a bare surface of size (height, width) in A from ``origin`` (x, y) on, its points ``step`` apart."""
+        shape = tuple(max(math.ceil(length / step), 1) for length in size)
+        return cls(height=np.zeros(shape), step=step, origin=origin)
+
+    @property
+    def volume(self) -> float:
+        """Of the whole film, A^3."""
+        return float(self.height.sum()) * self.step**2
+
+    def at(self, positions: np.ndarray) -> np.ndarray:
+        """Return the height (n,) at places (n, 2 or 3), x and y in A, between the points linearly; 0 outside of the grid."""
+        rows, columns, weights = _corners(self, np.asarray(positions, dtype=float)[:, :2])
+        padded = np.pad(self.height, 1)
+        return (padded[rows, columns] * weights).sum(axis=0)
+
+    def __getstate__(self) -> list[object]:
+        """Return the fields, for pickling."""
+        return [getattr(self, entry.name) for entry in fields(self)]
+
+    def __setstate__(self, state: list[object]) -> None:
+        """Restore the fields, with a read-only array again."""
+        for entry, value in zip(fields(self), state, strict=True):
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
+            object.__setattr__(self, entry.name, value)
+
+
+def grow(film: Film, exposure: Exposure, model: Contamination | None = None) -> Film:
+    """Return the film after an exposure.
+
+    The current density is averaged over the exposure's duration and the grid's points: molecules are much slower than a scan. Give an exposure of
+    several seconds in parts if the beam moves away in it.
+
+    Parameters
+    ----------
+    film : Film
+        Before.
+    exposure : Exposure
+        Path and current, in the film's coordinates; what falls outside of the grid is lost.
+    model : Contamination, optional
+        Rates.
+    """
+    model = model or Contamination()
+    duration = exposure.duration
+    if duration == 0:
+        return film
+    rows, columns, weights = _corners(film, exposure.points)
+    arrived = np.zeros(tuple(n + 2 for n in film.height.shape))
+    np.add.at(arrived, (rows, columns), weights * exposure.path[:, 2])
+    current = exposure.repeats * arrived[1:-1, 1:-1] / (film.step**2 * duration)
+    rest = math.exp(-duration / model.recovery)
+    supplied = duration - (1 - film.supply) * model.recovery * (1 - rest)  # the supply integrated over the exposure
+    growth = model.growth * current / (1 + current / model.saturation) * supplied
+    height = film.height + (1 - model.halo_fraction) * growth + model.halo_fraction * _spread(growth, model.halo_length / film.step)
+    return replace(film, height=np.maximum(height, 0.0), supply=1 - (1 - film.supply) * rest)
+
+
+def shower(film: Film, dose: float, model: Contamination | None = None) -> Film:
+    """Return the film after a wide beam has flooded it with a dose (electrons / A^2): film and supply are less, until the supply recovers."""
+    model = model or Contamination()
+    dose = within("dose", dose, "per A^2", 0.0, 1e12, "Give the dose of the shower in electrons / A^2.")
+    return replace(film, height=film.height * math.exp(-dose / model.removal_dose), supply=film.supply * math.exp(-dose / model.shower_dose))
+
+
+def _corners(film: Film, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the four points around each place in the grid with a margin of one, and their shares, each (4, n)."""
+    place = (xy - np.asarray(film.origin)) / film.step
+    low = np.floor(place)
+    part = place - low
+    j, i = (low.T + 1).astype(np.int64)
+    ny, nx = film.height.shape
+    rows, columns = np.stack([i, i, i + 1, i + 1]), np.stack([j, j + 1, j, j + 1])
+    weights = np.stack([(1 - part[:, 0]) * (1 - part[:, 1]), part[:, 0] * (1 - part[:, 1]), (1 - part[:, 0]) * part[:, 1], part[:, 0] * part[:, 1]])
+    inside = (rows >= 1) & (rows <= ny) & (columns >= 1) & (columns <= nx)
+    return np.where(inside, rows, 0), np.where(inside, columns, 0), np.where(inside, weights, 0.0)
+
+
+def _spread(growth: np.ndarray, length: float) -> np.ndarray:
+    """Return the growth convolved with the Green function of (1 - l^2 laplace), l in points: what leaves the grid is lost."""
+    if length == 0:
+        return growth
+    margin = math.ceil(min(8 * length, 2048))
+    shape = tuple(next_fast_len(n + margin, real=True) for n in growth.shape)
+    ky = 2 * math.pi * np.minimum(np.arange(shape[0]), shape[0] - np.arange(shape[0])) / shape[0]
+    kx = 2 * math.pi * rfftfreq(shape[1])
+    laplace = 4 * np.sin(ky / 2)[:, None] ** 2 + 4 * np.sin(kx / 2)[None, :] ** 2  # of the grid: its Green function is nowhere negative
+    return irfft2(rfft2(growth, shape) / (1 + length**2 * laplace), shape)[: growth.shape[0], : growth.shape[1]]
