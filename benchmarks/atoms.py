@@ -203,7 +203,7 @@ SLICES = (
     SliceColumn(column="material"),
     SliceColumn(column="dose_e_per_angstrom2", edges=(1e3, 1e4, 1e5), unit="e-/A^2", title="dose"),
     SliceColumn(column="C10_angstrom", edges=(25, 50), absolute=True, unit="A", title="|C10|"),
-    SliceColumn(column="thickness_angstrom", edges=(6, 20), unit="A", title="thickness"),
+    SliceColumn(column="thickness_angstrom", edges=(8, 40, 100), unit="A", title="thickness"),
     SliceColumn(column="instrument"),
 )
 

@@ -70,7 +70,8 @@ class Material(_Model):
     setups: Annotated[tuple[str, ...], Field(min_length=1)]
     dose_e_per_angstrom2: Range
     thickness_angstrom: Range | None = None
-    size_angstrom: Annotated[float, Field(gt=0, le=18)] | None = None
+    size_angstrom: Annotated[float, Field(gt=0)] | None = None
+    engine: Literal["operator", "local"] = "operator"
 
 
 class Setup(_Model):

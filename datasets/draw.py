@@ -54,6 +54,8 @@ class Specimen:
         Wanted size of the cell, A; None: the library's own.
     thickness_angstrom : float or None
         Wanted thickness, A; None: the library's own.
+    engine : str
+        What computes the signals: ``"operator"`` or ``"local"``.
     microscope_seed : int
         Seed of the microscope, which has independent streams of its own for thermal motion and counting noise.
     """
@@ -64,6 +66,7 @@ class Specimen:
     setup: Setup
     size_angstrom: float | None
     thickness_angstrom: float | None
+    engine: str
     microscope_seed: int
 
     @property
@@ -132,6 +135,7 @@ def draw_specimen(card: Card, size: str, split: str, structure_seed: int) -> Spe
         setup=card.generator.setups[setup],
         size_angstrom=material.size_angstrom,
         thickness_angstrom=thickness,
+        engine=material.engine,
         microscope_seed=stream_seed(card, structure_seed, Stream.MICROSCOPE),
     )
 

@@ -138,6 +138,7 @@ def microscope_shots(sample: "Sample", specimen: Specimen, conditions: Sequence[
         instrument=setup.instrument,
         seed=specimen.microscope_seed,
         phonons=settings.phonon_configurations,
+        engine=specimen.engine,
         window_angstrom=_window(sample, setup, conditions),
     )
     haadf = AnnularDetector(inner_mrad=setup.inner_mrad, outer_mrad=setup.outer_mrad, name="haadf")

@@ -49,8 +49,7 @@ def image_step(sample: "Sample", origin: tuple[float, float], size: float, folde
     scan = RasterScan(shape=(128, 128), field_of_view_angstrom=(size, size), origin_angstrom=origin)
     scope = Microscope(sample, "corrected-200kv", seed=1)
     scope.set(semiangle_mrad=20.0)
-    phonons: Any = 4 if sample.thermal_sigma_angstrom is not None else "static"
-    request = Request(sample=sample, beam=scope.beam(), scan=scan, detectors=_detectors(), phonons=phonons)
+    request = Request(sample=sample, beam=scope.beam(), scan=scan, detectors=_detectors())
     waves, done = explain(request).waves, 0
 
     def advance(count: int) -> None:

@@ -9,7 +9,9 @@ import typer
 
 from stemtwin.leaderboard.cli.output import JsonFlag, print_json
 
-FIELD_ANGSTROM = 16.0
+FIELD_ANGSTROM = 24.0
+CELL_ANGSTROM = 10.0
+"""Side of the cell of a structure that repeats; the field shows it several times."""
 
 
 def demo(
@@ -25,7 +27,9 @@ def demo(
     from stemtwin.leaderboard.cli.image import load
 
     began = time.perf_counter()
-    sample, origin, notes = load(structure, size=FIELD_ANGSTROM, thickness=None, zone_axis=(0, 0, 1), seed=0)
+    sample, origin, notes = load(structure, size=CELL_ANGSTROM, thickness=None, zone_axis=(0, 0, 1), seed=0)
+    if not sample.periodic:
+        sample, origin, notes = load(structure, size=FIELD_ANGSTROM, thickness=None, zone_axis=(0, 0, 1), seed=0)
     output.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description:<22}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), disable=as_json) as bar:

@@ -34,9 +34,10 @@ def spots(sample, specimen, conditions, card):
 
 
 def small_card_text() -> str:
-    """The released card with images of 24 x 24 pixels, so that a test costs milliseconds."""
+    """The released card with images of 24 x 24 pixels, so that a test costs milliseconds, and of fields that they resolve."""
     text = (cards.CARDS / "atoms-2d-1.0.0.toml").read_text(encoding="utf-8")
     text = text.replace("[128, 128]", f"[{SIDE}, {SIDE}]").replace("current_pa = [0.2, 60.0]", "current_pa = [0.2, 9000.0]")
+    text = text.replace("field_of_view_angstrom = [16.0, 40.0]", "field_of_view_angstrom = [12.0, 16.0]")
     return text.replace('name = "atoms-2d"', 'name = "atoms-small"', 1)
 
 

@@ -30,13 +30,17 @@ def test_splits_share_no_structure_seed(path):
 
 
 def test_the_card_states_its_limits_in_numbers():
-    """Field, thickness and phonon configurations that the operator engine can do are limits of the card, and its ranges keep to them."""
+    """Field, thickness, cells and phonon configurations stand among the limits of the card, and its ranges keep to them."""
     card = read_card(RELEASED)
     text = " ".join(card.limits)
-    assert all(number in text for number in ("16 A", "40 A", "4 frozen-phonon"))
-    assert card.generator.field_of_view_angstrom[1] <= 16
-    assert max(m.thickness_angstrom[1] for m in card.generator.materials if m.thickness_angstrom) <= 40
-    assert card.generator.phonon_configurations == 4
+    assert all(words in text for words in ("16 to 40 A", "5 to 11 A", "of 30 A", "200 A thick", "tiny 40 A", "8 frozen-phonon", "1 %"))
+    assert card.generator.field_of_view_angstrom == (16, 40)
+    assert max(m.thickness_angstrom[1] for m in card.generator.materials if m.thickness_angstrom) == 200
+    assert card.sizes["tiny"].thickness_at_most_angstrom == 40
+    assert card.generator.phonon_configurations == 8
+    periodic = [m for m in card.generator.materials if m.engine == "operator"]
+    assert all(8 <= m.size_angstrom <= 12 for m in periodic)
+    assert [(m.name, m.size_angstrom) for m in card.generator.materials if m not in periodic] == [("graphene-si", 30)]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +51,7 @@ def test_the_card_states_its_limits_in_numbers():
         ("C10_angstrom = [-50.0, 50.0]", "C10_angstrom = [50.0, -50.0]", "starts above its end"),
         ('unit = "eV"\n', "", r"columns\.7\.unit: Field required"),
         ("val = 1_000_000", "val = 3", "common structure seeds"),
-        ("dwell_time_us = [0.5, 500.0]", "dwell_time_us = [0.5, 0.6]", "needs a dwell time or current outside"),
+        ("dwell_time_us = [0.5, 3000.0]", "dwell_time_us = [0.5, 0.6]", "needs a dwell time or current outside"),
         ('setups = ["corrected-200kv", "ideal-80kv"]', 'setups = ["corrected-20kv"]', "names the setup 'corrected-20kv'"),
         ('column = "material"', 'column = "matter"', "which the card does not have"),
         ('name = "split"', 'name = "image"', "two columns have the same name"),

@@ -108,8 +108,8 @@ class Autofocus:
         Frames in one episode, the first among them.
     dose_budget_e_per_angstrom2 : float
         Dose in one episode, e-/A^2.
-    phonons : int
-        Frozen-phonon configurations.
+    phonons : int or str
+        Frozen-phonon configurations; ``"auto"``: 8.
 
     Raises
     ------
@@ -125,7 +125,7 @@ class Autofocus:
     field_of_view_angstrom: float = 16.0
     max_frames: int = 20
     dose_budget_e_per_angstrom2: float = 2e6
-    phonons: int = 4
+    phonons: int | str = "auto"
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -260,8 +260,7 @@ def _prepared(task: Autofocus) -> tuple[Request, Plan]:
         focal_spread_angstrom=profile.focal_spread_angstrom(profile.energy_ev),
     )
     scan = RasterScan(shape=SHAPE, field_of_view_angstrom=(task.field_of_view_angstrom, task.field_of_view_angstrom))
-    phonons: Any = task.phonons if specimen.thermal_sigma_angstrom is not None else "static"
-    request = Request(sample=specimen, beam=beam, scan=scan, detectors=("haadf",), engine="operator", phonons=phonons)
+    request = Request(sample=specimen, beam=beam, scan=scan, detectors=("haadf",), engine="operator", phonons=task.phonons)
     worst = START_C10[1] + REACH[0] + START_C12[1] + math.hypot(*REACH[1:]) + specimen.thickness_angstrom
     window = max(LEAST_WINDOW, WINDOW_MARGIN + 2 * (worst * semiangle + optics.blur_radius(profile.residual, semiangle)))
     return request, make_plan(request, window_angstrom=window)
