@@ -1,15 +1,20 @@
 """From a command to a frame: what an acquisition needs and costs, and what it brings. Pure functions of the microscope's setup and state."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from stemtwin.twin.errors import InstrumentError
-from stemtwin.twin.instrument import checks, exposure, readout, results, simulate, views
-from stemtwin.twin.instrument.detectors import Detector
+from stemtwin.twin.instrument import checks, diffraction, exposure, readout, results, simulate, views
+from stemtwin.twin.instrument import detectors as detector_floor
+from stemtwin.twin.instrument.camera import defects, response
+from stemtwin.twin.instrument.detectors import AnyDetector
+from stemtwin.twin.instrument.diffraction import Patterns, plan_patterns
 from stemtwin.twin.instrument.dose import deposits, spacing_angstrom
 from stemtwin.twin.instrument.exposure import Exposure
 from stemtwin.twin.instrument.plan import Plan
@@ -19,6 +24,7 @@ from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.setup import Setup
 from stemtwin.twin.instrument.state import Field, ScopeState
 from stemtwin.twin.instrument.timing import estimate_duration_s, scan_timing
+from stemtwin.twin.physics.camera import expose
 from stemtwin.twin.physics.noise import electrons_per_point
 
 LEAST_SIDE = 1.0
@@ -35,8 +41,10 @@ class Order:
     ----------
     request : Request
         Specimen, beam at the start, nominal scan, detectors.
-    plan : Plan
-        How signals are computed.
+    plan : Plan, optional
+        How signals are computed; None where there is a camera alone.
+    patterns : Patterns, optional
+        How the patterns of a camera are computed, where there is one.
     dwell_time_us : float
         Time at each point, us.
     frames : int
@@ -50,7 +58,8 @@ class Order:
     """
 
     request: Request
-    plan: Plan
+    plan: Plan | None
+    patterns: Patterns | None
     dwell_time_us: float
     frames: int
     electrons_per_point: float
@@ -74,7 +83,7 @@ def order(
     *,
     dwell_time_us: float | None = None,
     frames: int = 1,
-    detectors: Sequence[str | Detector] | str | Detector = ("haadf",),
+    detectors: Sequence[str | AnyDetector] | str | AnyDetector = ("haadf",),
 ) -> Order:
     """Check an acquisition.
 
@@ -94,9 +103,13 @@ def order(
         )
         raise InstrumentError(message)
     request = views.request(setup, state, scan, detectors)
+    rest = tuple(d for d in request.detectors if d not in detector_floor.cameras(request.detectors))
+    camera = None if len(rest) == len(request.detectors) else plan_patterns(replace(request, engine="auto"))
+    request = replace(request, detectors=rest) if rest else request
     return Order(
         request=request,
-        plan=views.plan(setup, request),
+        plan=views.plan(setup, request) if rest else None,
+        patterns=camera,
         dwell_time_us=dwell,
         frames=frames,
         electrons_per_point=0.0 if state.knobs.blanked else incident,
@@ -126,9 +139,9 @@ def acquire(
     tuple
         The frames, and the state after.
     """
-    scan, passes, seen = asked.request.scan, [], None
+    scan, seen = asked.request.scan, None
     after = replace(state, scanned=_scanned(state, scan))
-    error = np.empty(0)
+    frames, cubes, error = [], [], np.empty(0)
     for _ in range(asked.frames):
         timing = scan_timing(
             scan,
@@ -140,15 +153,30 @@ def acquire(
         )
         shot = exposure.expose(setup, after, scan, timing)
         beam = setup.beam(after, after.time_s + timing.duration_s / 2)
-        if seen is None or not shot.straight or seen != (beam, True):
-            signals, error = _signals(asked, shot, beam, progress)
-            seen = beam, shot.straight
-        passes.append(scan.frame(readout.read(setup, after, asked.plan.detectors, signals, shot)))
+        if asked.plan is not None:
+            if seen is None or not shot.straight or seen != (beam, True):
+                signals, error = _signals(asked, asked.plan, shot, beam, progress)
+                seen = beam, shot.straight
+            frames.append(scan.frame(readout.read(setup, after, asked.plan.detectors, signals, shot)))
+        if asked.patterns is not None:
+            cubes.append(_patterns(setup, after, asked.patterns, shot, beam, progress))
         after = _exposed(setup, after, shot)
-    counts = np.stack(passes)
+    out = _dataset(setup, state, after, asked)
+    if asked.plan is not None:
+        variables = results.variables(asked.request, asked.plan, _together(frames, average=average), error, {})
+        for name, attrs in readout.describe(setup.profile, state.knobs, asked.plan.detectors).items():
+            variables[name][2].update(attrs)
+        out = out.assign(variables)
+    if asked.patterns is not None:
+        out = out.assign(_cube(asked.patterns, _together(cubes, average=average))).assign_coords(diffraction.angles(asked.patterns.camera))
+    return out, after
+
+
+def _together(passes: list[np.ndarray], *, average: bool) -> np.ndarray:
+    """Return passes as one array, with a dimension for them first where there are several."""
     if average:
-        counts = counts.mean(axis=0, dtype=np.float32)[None]
-    return _dataset(setup, state, after, asked, counts, error), after
+        return np.mean(passes, axis=0, dtype=np.float32)
+    return np.stack(passes) if len(passes) > 1 else passes[0]
 
 
 def _scanned(state: ScopeState, scan: Scan) -> Field:
@@ -157,14 +185,32 @@ def _scanned(state: ScopeState, scan: Scan) -> Field:
     return state.scanned.changed(scan, state.time_s)
 
 
-def _signals(asked: Order, shot: Exposure, beam: Beam, progress: simulate.Progress | None) -> tuple[np.ndarray, np.ndarray]:
+def _signals(asked: Order, plan: Plan, shot: Exposure, beam: Beam, progress: simulate.Progress | None) -> tuple[np.ndarray, np.ndarray]:
     """Return expected signals in visiting order, (channels, n), and their relative standard errors, (channels,)."""
     request = replace(asked.request, beam=beam)
     if shot.straight:
-        values, error, _ = simulate.expected(request, asked.plan, progress=progress)
+        values, error, _ = simulate.expected(request, plan, progress=progress)
         return values.reshape(len(values), -1)[:, request.scan.order()], error
-    values, error, _ = simulate.expected(replace(request, scan=PathScan(positions_angstrom=shot.points)), asked.plan, progress=progress)
+    values, error, _ = simulate.expected(replace(request, scan=PathScan(positions_angstrom=shot.points)), plan, progress=progress)
     return values, error
+
+
+def _patterns(setup: Setup, state: ScopeState, found: Patterns, shot: Exposure, beam: Beam, progress: simulate.Progress | None) -> np.ndarray:
+    """Return what a camera counts in one pass, like the scan, shape (..., ky, kx); where a sparse scan was not, nothing."""
+    scan, camera = shot.scan, found.camera
+    expected = diffraction.expected_patterns(replace(found, request=replace(found.request, beam=beam)), shot.points, progress=progress)
+    rng = setup.rng("camera", state.frames)
+    counts = expose(expected, shot.incident[:, None, None], response(camera, shot.timing.dwell_s * 1e6), defects(camera), rng)
+    out = np.zeros((math.prod(scan.shape), *counts.shape[1:]), counts.dtype)
+    out[scan.order()] = counts
+    return out.reshape(*scan.shape, *counts.shape[1:])
+
+
+def _cube(found: Patterns, counts: np.ndarray) -> dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, Any]]]:
+    """Return the variable of a camera's counts."""
+    dims = (*found.request.scan.dims, "ky", "kx")
+    attrs = diffraction.variable_attrs(found) | {"units": "counts", "long_name": "counts of each pixel"}
+    return {found.camera.name: (("frame", *dims) if counts.ndim > len(dims) else dims, counts, attrs)}
 
 
 def _exposed(setup: Setup, state: ScopeState, shot: Exposure) -> ScopeState:
@@ -187,9 +233,10 @@ def _exposed(setup: Setup, state: ScopeState, shot: Exposure) -> ScopeState:
     )
 
 
-def _dataset(setup: Setup, before: ScopeState, after: ScopeState, asked: Order, counts: np.ndarray, error: np.ndarray) -> xr.Dataset:
-    """Return readings, shape (frames, channels, ...), with what the operator may know: nothing of the truth."""
-    request, plan = asked.request, asked.plan
+def _dataset(setup: Setup, before: ScopeState, after: ScopeState, asked: Order) -> xr.Dataset:
+    """Return an empty Dataset with the coordinates of the scan and what the operator may know: nothing of the truth."""
+    request, plan = asked.request, asked.plan if asked.patterns is None else asked.patterns.plan
+    assert plan is not None  # there is a detector or a camera
     known = {
         "title": "acquired STEM frames",
         **results.visible(request, plan),
@@ -206,8 +253,4 @@ def _dataset(setup: Setup, before: ScopeState, after: ScopeState, asked: Order, 
     if isinstance(request.scan, RasterScan):
         dy, dx = request.scan.pitch_angstrom
         known["dose_e_per_angstrom2"] = asked.frames * asked.electrons_per_point / (dy * dx)
-    values = counts if len(counts) > 1 else counts[0]
-    variables = results.variables(request, plan, values, error, {})
-    for name, attrs in readout.describe(setup.profile, before.knobs, plan.detectors).items():
-        variables[name][2].update(attrs)
-    return xr.Dataset(variables, results.coordinates(request.scan), known)
+    return xr.Dataset({}, results.coordinates(request.scan), known)

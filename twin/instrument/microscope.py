@@ -8,7 +8,7 @@ import xarray as xr
 
 from stemtwin.twin.errors import InstrumentError, SettingsError
 from stemtwin.twin.instrument import acquisition, budget, checks, commands, knobs, results, simulate, tuning, views
-from stemtwin.twin.instrument.detectors import Detector
+from stemtwin.twin.instrument.detectors import AnyDetector
 from stemtwin.twin.instrument.knobs import Knobs
 from stemtwin.twin.instrument.profiles import PROFILES, Profile
 from stemtwin.twin.instrument.scan import RasterScan, Scan
@@ -206,7 +206,7 @@ class Microscope:
         *,
         dwell_time_us: float | None = None,
         frames: int = 1,
-        detectors: Sequence[str | Detector] | str = ("haadf",),
+        detectors: Sequence[str | AnyDetector] | str | AnyDetector = ("haadf",),
         average: bool = False,
         progress: simulate.Progress | None = None,
     ) -> xr.Dataset:
@@ -221,7 +221,7 @@ class Microscope:
         frames : int
             How often the scan is repeated.
         detectors : sequence
-            Registry names and detectors, read at once.
+            Registry names and detectors, read at once; a camera (``"pixelated"``, ``"ronchigram"``, ``PixelatedDetector``) beside others.
         average : bool
             Return the mean of all frames, float32, instead of each.
         progress : callable, optional

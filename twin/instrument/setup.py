@@ -13,7 +13,7 @@ from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics import coherence
 from stemtwin.twin.physics.aberrations import Aberrations
 
-STREAMS = {"specimen": 0, "noise": 1, "instrument": 2, "scan": 3, "stage": 4, "corrector": 5, "damage": 6}
+STREAMS = {"specimen": 0, "noise": 1, "instrument": 2, "scan": 3, "stage": 4, "corrector": 5, "damage": 6, "camera": 7}
 """Spawn keys of the independent random streams of one microscope."""
 
 

@@ -69,15 +69,15 @@ def spread_weights(spread: float) -> np.ndarray:
     return weights / weights.sum()
 
 
-def mean_counts(patterns: np.ndarray, electrons: float, response: Response, defects: Defects) -> np.ndarray:
+def mean_counts(patterns: np.ndarray, electrons: float | np.ndarray, response: Response, defects: Defects) -> np.ndarray:
     """Return the mean count of each pixel, before readout and saturation.
 
     Parameters
     ----------
     patterns : ndarray
         Fraction of the incident beam that arrives in each pixel, shape (..., ny, nx).
-    electrons : float
-        Incident electrons at each point.
+    electrons : float or ndarray
+        Incident electrons at each point, broadcastable to ``patterns``.
     response : Response
         The camera.
     defects : Defects
@@ -96,7 +96,7 @@ def mean_counts(patterns: np.ndarray, electrons: float, response: Response, defe
     return mean * defects.live + response.dark * defects.live + response.hot * defects.hot
 
 
-def expose(patterns: np.ndarray, electrons: float, response: Response, defects: Defects, rng: np.random.Generator) -> np.ndarray:
+def expose(patterns: np.ndarray, electrons: float | np.ndarray, response: Response, defects: Defects, rng: np.random.Generator) -> np.ndarray:
     """Return what a camera counts: Poisson numbers of the mean counts, with the readout's normal error, cut at the saturation.
 
     Each electron is counted once, in one pixel, so that counts stay Poissonian however far they are spread. Parameters as in :func:`mean_counts`;
