@@ -131,11 +131,12 @@ def microscope_shots(sample: "Sample", specimen: Specimen, conditions: Sequence[
     """Record images with the twin's microscope: one per specimen, so that its imaging operator is built once and serves all images."""
     from stemtwin.twin.instrument.detectors import AnnularDetector
     from stemtwin.twin.instrument.microscope import Microscope
+    from stemtwin.twin.instrument.profiles import PROFILES
 
     setup, settings = specimen.setup, card.generator
     scope = Microscope(
         sample,
-        instrument=setup.instrument,
+        instrument=PROFILES[setup.instrument].still(),
         seed=specimen.microscope_seed,
         phonons=settings.phonon_configurations,
         engine=specimen.engine,

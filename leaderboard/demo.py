@@ -42,12 +42,13 @@ def image_step(sample: "Sample", origin: tuple[float, float], size: float, folde
     from stemtwin.leaderboard.cli.image import add_noise, save_netcdf
     from stemtwin.twin.instrument import pictures
     from stemtwin.twin.instrument.microscope import Microscope
+    from stemtwin.twin.instrument.profiles import PROFILES
     from stemtwin.twin.instrument.request import Request
     from stemtwin.twin.instrument.scan import RasterScan
     from stemtwin.twin.instrument.simulate import explain, simulate
 
     scan = RasterScan(shape=(128, 128), field_of_view_angstrom=(size, size), origin_angstrom=origin)
-    scope = Microscope(sample, "corrected-200kv", seed=1)
+    scope = Microscope(sample, PROFILES["corrected-200kv"].still(), seed=1)
     scope.set(semiangle_mrad=20.0)
     request = Request(sample=sample, beam=scope.beam(), scan=scan, detectors=_detectors())
     waves, done = explain(request).waves, 0

@@ -124,10 +124,11 @@ def _request(
 ) -> Any:
     from stemtwin.twin.instrument import checks
     from stemtwin.twin.instrument.microscope import Microscope
+    from stemtwin.twin.instrument.profiles import PROFILES
     from stemtwin.twin.instrument.request import Request
     from stemtwin.twin.instrument.scan import RasterScan
 
-    scope = Microscope(sample, instrument, seed=seed)
+    scope = Microscope(sample, PROFILES[instrument].still(), seed=seed)
     scope.set(C10=-checks.number("--defocus", defocus, "A"))
     points = checks.whole("--points", points, low=8, high=4096)
     configurations = checks.whole("--phonons", phonons, low=0, high=1000)

@@ -248,7 +248,7 @@ class WholeMicroscope:
         x, y = rng.uniform(-REACH_ANGSTROM, REACH_ANGSTROM, 2)
         scope = commands.move(setup, scope, {"x_angstrom": float(x), "y_angstrom": float(y)})
         scan = RasterScan(shape=self.shape, field_of_view_angstrom=_square(math.sqrt(math.prod(FIELD_ANGSTROM)), self.shape))
-        return self._frame(Session(setup=setup, scope=replace(scope, time_s=0.0)), scan, None)
+        return self._frame(Session(setup=setup, scope=replace(scope, time_s=0.0, creep=replace(scope.creep, time_s=0.0))), scan, None)
 
     def transition(self, state: Session, action: dict[str, Any], rng: np.random.Generator) -> Session:
         """Set everything, move, wait, and take a frame where asked to; all that is random is keyed by the episode's own seed."""

@@ -19,7 +19,7 @@ File               What is in it
 ``quadrature.py``  partial coherence for engines that know coherent probes only
 ``simulate.py``    simulate, explain, exit_wave; ``results.py``: their Datasets
 ``abtem_engine.py`` the same request through abTEM; ``certify.py``: both solvers and the convergence
-``profiles.py``    the numbers that make one microscope differ from another
+``profiles.py``    the numbers that make one microscope differ from another; ``hardware.py``: parts of real ones
 ``instabilities.py`` what does not stand still; ``wander.py``: random paths that are pure functions of the time
 ``stage.py``       five axes with reach, speed, backlash and errors
 ``corrector.py``   what changes when an aberration is told to change; ``tableau.py``: aberrations measured from images

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -265,6 +266,14 @@ def checked(detectors: object) -> tuple[str | AnyDetector, ...]:
         message = f"Two cameras are asked for among {', '.join(names)}, and the column holds one. Leave one out."
         raise SettingsError(message)
     return tuple(given)
+
+
+def scaled(detector: Detector, factor: float) -> Detector:
+    """Return a detector with so many times its angles, under its name: what another camera length makes of it."""
+    changed: dict[str, Any] = {"inner_mrad": detector.inner_mrad * factor, "outer_mrad": detector.outer_mrad * factor}
+    if isinstance(detector, AnnularDetector) and detector.sensitivity is not None:
+        changed["sensitivity"] = replace(detector.sensitivity, dead_mrad=detector.sensitivity.dead_mrad * factor)
+    return replace(detector, **changed)
 
 
 def wanted_angle(detectors: tuple[str | AnyDetector, ...], semiangle_mrad: float) -> float:

@@ -5,14 +5,15 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
-from stemtwin.twin.instrument import checks
+from stemtwin.twin.instrument import checks, hardware
 from stemtwin.twin.instrument.chain import DetectorChain
 from stemtwin.twin.instrument.corrector import CorrectorProfile
+from stemtwin.twin.instrument.detectors import Detector
 from stemtwin.twin.instrument.distortion import ScanImperfections
 from stemtwin.twin.instrument.instabilities import Instabilities
-from stemtwin.twin.instrument.stage import StageProfile
+from stemtwin.twin.instrument.stage import MECHANICAL, PIEZO, StageProfile
 from stemtwin.twin.instrument.tableau import ProbeImages
 from stemtwin.twin.physics import coherence, electrons
 from stemtwin.twin.physics.aberrations import Aberrations
@@ -49,6 +50,8 @@ class Profile:
         The usual camera length, at which detectors have their angles, and those that can be set, mm.
     largest_detector_mm : float
         What the column below the specimen lets through: distance from the axis in the detectors' plane, mm.
+    detectors : tuple
+        The instrument's own detectors at the usual camera length, by their names; those that are not among them follow the convergence.
     chains : tuple
         Pairs of a detector's name and its chain; detectors that are not named count electrons. The name "" stands for all of them.
     imperfections : ScanImperfections
@@ -87,6 +90,7 @@ class Profile:
     camera_length_mm: float = 100.0
     camera_lengths_mm: tuple[float, ...] = (50.0, 75.0, 100.0, 150.0, 200.0)
     largest_detector_mm: float = math.inf
+    detectors: tuple[Detector, ...] = ()
     chains: tuple[tuple[str, DetectorChain], ...] = ()
     imperfections: ScanImperfections = field(default_factory=ScanImperfections)
     instabilities: Instabilities = field(default_factory=Instabilities)
@@ -100,6 +104,10 @@ class Profile:
         checks.number("energy_ev", self.energy_ev, "eV", low=1e3, high=3e6, repair="Did you pass keV?")
         checks.number("semiangle_mrad", self.semiangle_mrad, "mrad", above=0, high=150)
         checks.number("current_pa", self.current_pa, "pA", above=0, high=self.max_current_pa)
+
+    def detector(self, name: str) -> Detector | None:
+        """Return the instrument's own detector of that name at the usual camera length, or None where it has none."""
+        return next((detector for detector in self.detectors if detector.name == name), None)
 
     def chain(self, name: str) -> DetectorChain | None:
         """Return the chain of a detector, or None where its electrons are counted."""
@@ -130,34 +138,125 @@ PROFILES: Registry[Profile] = Registry("instrument profile")
 
 PROFILES.add("ideal", Profile(name="ideal", energy_ev=200e3, semiangle_mrad=20.0, current_pa=50.0, source="no aberration, point source, one energy"))
 
+_FEI: dict[str, Any] = {
+    "current_pa": 50.0,
+    "chains": hardware.MODERN_CHAINS,
+    "detectors": hardware.FEI_DETECTORS,
+    "camera_length_mm": 115.0,
+    "camera_lengths_mm": (91.0, 115.0, 145.0, 185.0, 230.0, 285.0, 360.0),
+    "largest_detector_mm": 23.0,
+    "imperfections": hardware.GOOD_SCAN,
+    "instabilities": hardware.SCHOTTKY,
+    "stage": PIEZO,
+    "flyback_us": 100.0,
+}
+_NION: dict[str, Any] = {
+    "chromatic_angstrom": 1.3e7,
+    "energy_width_ev": 0.35,
+    "chains": hardware.MODERN_CHAINS,
+    "detectors": hardware.NION_DETECTORS,
+    "camera_length_mm": 100.0,
+    "camera_lengths_mm": (100.0, 150.0, 200.0, 300.0),
+    "largest_detector_mm": 20.0,
+    "imperfections": hardware.QUIET_SCAN,
+    "instabilities": hardware.COLD,
+    "stage": hardware.NION_STAGE,
+    "flyback_us": 60.0,
+}
+_PARTS = "detectors, chains, scan, stage and what strays: see hardware.py, stage.py and instabilities.py [M, A]"
+_NION_OPTICS = (
+    "residual aberrations and Cc 1.3 mm: pyTEMlib probe_tools.get_target_aberrations, Nion UltraSTEM at this voltage [V]; energy width of a cold "
+    "field emitter 0.3 to 0.35 eV [M]; brightness 1 to 3e13 A/(m^2 sr) at 100 kV [M], in proportion to 1 / wavelength^2 at others"
+)
+
 PROFILES.add(
     "corrected-200kv",
     Profile(
         name="corrected-200kv",
         energy_ev=200e3,
         semiangle_mrad=25.0,
-        current_pa=50.0,
-        residual=Aberrations.from_cartesian(
-            C21a=-680.0,
-            C21b=650.0,
-            C23a=120.0,
-            C23b=-300.0,
-            C30=1230.0,
-            C32a=950.0,
-            C32b=-1900.0,
-            C34a=-470.0,
-            C34b=-950.0,
-            C50=5.5e6,
-            C56a=-3.7e5,
-            C56b=2.1e5,
-        ),
+        residual=hardware.SPECTRA_200,
         brightness=6e12,
         chromatic_angstrom=1.0e7,
         energy_width_ev=0.7,
-        flyback_us=100.0,
         source=(
             "residual aberrations and Cc 1.0 mm: pyTEMlib probe_tools.get_target_aberrations, Spectra300 at 200 kV [V]; brightness of an X-FEG "
-            "5 to 8e12 A/(m^2 sr) and energy width 0.7 eV [M]; convergence 25 mrad, current 50 pA, flyback 100 us [A]"
+            f"5 to 8e12 A/(m^2 sr) and energy width 0.7 eV [M]; convergence 25 mrad, current 50 pA, flyback 100 us [A]; {_PARTS}"
+        ),
+        **_FEI,
+    ),
+)
+
+PROFILES.add(
+    "corrected-300kv",
+    Profile(
+        name="corrected-300kv",
+        energy_ev=300e3,
+        semiangle_mrad=22.0,
+        residual=hardware.SPECTRA_200,
+        brightness=1e13,
+        chromatic_angstrom=1.6e7,
+        energy_width_ev=0.9,
+        source=(
+            "residual aberrations as at 200 kV [A]; Cc 1.6 mm, energy width 0.9 eV [M]; brightness of an X-FEG 5 to 8e12 A/(m^2 sr) at 200 kV [M], "
+            f"in proportion to 1 / wavelength^2; convergence 22 mrad: the residual leaves a Strehl ratio above 0.8 [A]; {_PARTS}"
+        ),
+        **_FEI,
+    ),
+)
+
+for _name, _energy, _angle, _current, _residual, _brightness, _why in (
+    ("nion-60", 60e3, 30.0, 50.0, hardware.NION_60, 1.2e13, "convergence 30 mrad as there [V]; current 50 pA [A]"),
+    ("nion-100", 100e3, 30.0, 60.0, hardware.NION_100, 2e13, "convergence 30 mrad as there [V]; current 60 pA [A]"),
+    (
+        "nion-200",
+        200e3,
+        15.0,
+        50.0,
+        hardware.NION_200,
+        4.3e13,
+        "convergence 15 mrad, the largest with a Strehl ratio of 0.8 at these values (there: 30) [A]; current 50 pA [A]",
+    ),
+):
+    PROFILES.add(
+        _name,
+        Profile(
+            name=_name,
+            energy_ev=_energy,
+            semiangle_mrad=_angle,
+            current_pa=_current,
+            residual=_residual,
+            brightness=_brightness,
+            source=f"{_NION_OPTICS}; {_why}; {_PARTS}",
+            **_NION,
+        ),
+    )
+
+PROFILES.add(
+    "schottky-200kv",
+    Profile(
+        name="schottky-200kv",
+        energy_ev=200e3,
+        semiangle_mrad=9.6,
+        current_pa=20.0,
+        residual=Aberrations(C30=1.2e7),
+        brightness=3e12,
+        chromatic_angstrom=1.2e7,
+        energy_width_ev=0.9,
+        detectors=hardware.OLD_DETECTORS,
+        chains=hardware.OLD_CHAINS,
+        camera_length_mm=100.0,
+        camera_lengths_mm=(100.0, 150.0, 200.0, 300.0, 500.0),
+        largest_detector_mm=18.0,
+        imperfections=hardware.ROUGH_SCAN,
+        instabilities=hardware.UNCORRECTED,
+        stage=MECHANICAL,
+        flyback_us=200.0,
+        max_dwell_time_us=1e5,
+        source=(
+            "no corrector: Cs 1.2 mm, Cc 1.2 mm (0.5 to 1.3 and 1 to 2 mm are usual) [M]; Schottky emitter 2 to 5e12 A/(m^2 sr), energy width 0.7 to "
+            "1.0 eV [M]; convergence (4 wavelength / Cs)^(1/4) = 9.6 mrad; the best focus is C10 = -(Cs wavelength)^(1/2) = -550 A, which is the "
+            f"operator's to set (Scherzer, J. Appl. Phys. 20 (1949) 20); current 20 pA [A]; {_PARTS}"
         ),
     ),
 )

@@ -57,12 +57,12 @@ def at_camera_length(detectors: tuple[str | AnyDetector, ...], profile: Profile,
     length, usual = state.knobs.camera_length_mm, profile.camera_length_mm
     out: list[str | AnyDetector] = []
     for asked in detectors:
-        detector = asked
+        detector = profile.detector(asked) or asked if isinstance(asked, str) else asked
         if isinstance(asked, str) and length != usual:
-            detector = detector_floor.DETECTORS[asked](state.knobs.semiangle_mrad, detector_floor.USUAL_OUTER_MRAD)
+            if isinstance(detector, str):
+                detector = detector_floor.DETECTORS[detector](state.knobs.semiangle_mrad, detector_floor.USUAL_OUTER_MRAD)
             if not isinstance(detector, PixelatedDetector):
-                scale = usual / length
-                detector = replace(detector, inner_mrad=detector.inner_mrad * scale, outer_mrad=detector.outer_mrad * scale)
+                detector = detector_floor.scaled(detector, usual / length)
         if not isinstance(detector, str | PixelatedDetector):
             radius, most = detector.outer_mrad * 1e-3 * length, profile.largest_detector_mm
             if radius > most:
