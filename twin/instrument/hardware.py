@@ -8,6 +8,7 @@ Residual aberrations are the target values of pyTEMlib, probe_tools.get_target_a
 from dataclasses import replace
 
 from stemtwin.twin.instrument.chain import DetectorChain
+from stemtwin.twin.instrument.corrector import CorrectorProfile
 from stemtwin.twin.instrument.detectors import AnnularDetector, Detector, Sensitivity
 from stemtwin.twin.instrument.distortion import ScanImperfections
 from stemtwin.twin.instrument.instabilities import TYPICAL, AberrationWander
@@ -227,3 +228,12 @@ NION_STAGE = replace(
     repeatability=StagePosition(x_angstrom=50, y_angstrom=50, z_angstrom=100, alpha_mrad=0.3, beta_mrad=0.3),
     source="a stage with little play, repeatable to 5 nm [A]",
 )
+STIGMATOR = CorrectorProfile(
+    gain=(1.04, 1.0, 1.0, 1.0, 1.0),
+    rotation_rad=(0.08, 0.0, 0.0, 0.0, 0.0),
+    scatter=0.02,
+    reach_angstrom=(1e5, 0.0, 0.0, 0.0, 0.0),
+    duration_s=0.2,
+    source="focus and twofold stigmator only, somewhat turned [A]",
+)
+"""What an instrument without a corrector has."""

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from stemtwin.twin.instrument import checks, hardware
 from stemtwin.twin.instrument.chain import DetectorChain
-from stemtwin.twin.instrument.corrector import CorrectorProfile
+from stemtwin.twin.instrument.corrector import TYPICAL_CORRECTOR, CorrectorProfile
 from stemtwin.twin.instrument.detectors import Detector
 from stemtwin.twin.instrument.distortion import ScanImperfections
 from stemtwin.twin.instrument.instabilities import Instabilities
@@ -148,6 +148,7 @@ _FEI: dict[str, Any] = {
     "imperfections": hardware.GOOD_SCAN,
     "instabilities": hardware.SCHOTTKY,
     "stage": PIEZO,
+    "corrector": TYPICAL_CORRECTOR,
     "flyback_us": 100.0,
 }
 _NION: dict[str, Any] = {
@@ -161,9 +162,10 @@ _NION: dict[str, Any] = {
     "imperfections": hardware.QUIET_SCAN,
     "instabilities": hardware.COLD,
     "stage": hardware.NION_STAGE,
+    "corrector": TYPICAL_CORRECTOR,
     "flyback_us": 60.0,
 }
-_PARTS = "detectors, chains, scan, stage and what strays: see hardware.py, stage.py and instabilities.py [M, A]"
+_PARTS = "detectors, chains, scan, stage, corrector and what strays: see hardware.py, stage.py, corrector.py and instabilities.py [M, A]"
 _NION_OPTICS = (
     "residual aberrations and Cc 1.3 mm: pyTEMlib probe_tools.get_target_aberrations, Nion UltraSTEM at this voltage [V]; energy width of a cold "
     "field emitter 0.3 to 0.35 eV [M]; brightness 1 to 3e13 A/(m^2 sr) at 100 kV [M], in proportion to 1 / wavelength^2 at others"
@@ -251,6 +253,7 @@ PROFILES.add(
         imperfections=hardware.ROUGH_SCAN,
         instabilities=hardware.UNCORRECTED,
         stage=MECHANICAL,
+        corrector=hardware.STIGMATOR,
         flyback_us=200.0,
         max_dwell_time_us=1e5,
         source=(
