@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from stemtwin.twin.instrument.detectors import AnnularDetector, SegmentedDetector
     from stemtwin.twin.instrument.microscope import Microscope
     from stemtwin.twin.instrument.pixelated import PixelatedDetector
+    from stemtwin.twin.instrument.ronchigram import ronchigram
     from stemtwin.twin.instrument.scan import LissajousScan, PathScan, RasterScan, SerpentineScan, SparseScan, SpiralScan
     from stemtwin.twin.instrument.settings import Beam, PlaneWave, PotentialSlices
     from stemtwin.twin.instrument.simulate import Request, exit_wave, explain, simulate
@@ -74,6 +75,7 @@ __all__ = [
     "load_sample",
     "projected_columns",
     "read_sample",
+    "ronchigram",
     "simulate",
 ]
 
@@ -92,6 +94,7 @@ _HOMES = {
     "stemtwin.twin.instrument.detectors": ("AnnularDetector", "SegmentedDetector"),
     "stemtwin.twin.instrument.microscope": ("Microscope",),
     "stemtwin.twin.instrument.pixelated": ("PixelatedDetector",),
+    "stemtwin.twin.instrument.ronchigram": ("ronchigram",),
     "stemtwin.twin.instrument.scan": ("LissajousScan", "PathScan", "RasterScan", "SerpentineScan", "SparseScan", "SpiralScan"),
     "stemtwin.twin.instrument.settings": ("Beam", "PlaneWave", "PotentialSlices"),
     "stemtwin.twin.instrument.simulate": ("Request", "exit_wave", "explain", "simulate"),

@@ -43,6 +43,7 @@ PUBLIC = {
     "load_sample",
     "projected_columns",
     "read_sample",
+    "ronchigram",
     "simulate",
 }
 HEAVY = {

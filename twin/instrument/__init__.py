@@ -9,6 +9,7 @@ File               What is in it
 ``detectors.py``   detectors by name, and their angles; ``chain.py``: their electronics; ``normalisation.py``: back to fractions
 ``pixelated.py``   the camera; ``camera.py``: what it counts
 ``diffraction.py`` 4D-STEM: patterns at each point; ``cubes.py``: written to disk as they are computed
+``ronchigram.py``  the far field of one parked probe
 ``patterns.py``    PACBED, centre of mass, DPC, iCOM, virtual detectors
 ``request.py``     a simulation as one frozen value; ``plain.py``: all of it as plain values
 ``plan.py``        engine, grid, slices, blocks; ``costs.py``, ``memory.py``: what each engine needs

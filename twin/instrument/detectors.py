@@ -238,6 +238,14 @@ def cameras(detectors: tuple[str | AnyDetector, ...]) -> tuple[str | PixelatedDe
     return tuple(d for d in detectors if isinstance(d, PixelatedDetector) or (isinstance(d, str) and "camera" in DETECTORS.tags(d)))
 
 
+def without_cameras(detectors: tuple[str | AnyDetector, ...]) -> tuple[str | Detector, ...]:
+    """Return detectors that all give a number at each point; raise SettingsError where a camera is among them."""
+    if cameras(detectors):
+        message = "A camera gives a pattern at each point, and this takes detectors that give a number. Use st.simulate for the camera."
+        raise SettingsError(message)
+    return detectors  # type: ignore[return-value] - no cameras are left
+
+
 def checked(detectors: object) -> tuple[str | AnyDetector, ...]:
     """Return what was asked for as a tuple of registry names and detectors.
 
@@ -278,7 +286,7 @@ def scaled(detector: Detector, factor: float) -> Detector:
 
 def wanted_angle(detectors: tuple[str | AnyDetector, ...], semiangle_mrad: float) -> float:
     """Return the largest angle, mrad, that a grid chosen for these detectors should hold: a camera's is that of its corners."""
-    found = _with_angles(detectors, semiangle_mrad, USUAL_OUTER_MRAD)
+    found = _made(detectors, semiangle_mrad, USUAL_OUTER_MRAD)
     return max(d.corner_mrad if isinstance(d, PixelatedDetector) else d.outer_mrad for d in found)
 
 
@@ -303,10 +311,7 @@ def resolve(detectors: tuple[str | AnyDetector, ...], semiangle_mrad: float, lar
     SettingsError
         A camera is among them: it gives patterns, not signals.
     """
-    if cameras(detectors):
-        message = "A camera gives a pattern at each point, and this takes detectors that give a number. Use st.simulate for the camera."
-        raise SettingsError(message)
-    out: tuple[Detector, ...] = _with_angles(detectors, semiangle_mrad, largest_mrad)  # type: ignore[assignment] - no cameras are left
+    out = with_angles(detectors, semiangle_mrad, largest_mrad)
     for detector in out:
         if detector.outer_mrad > largest_mrad:
             message = (
@@ -317,5 +322,10 @@ def resolve(detectors: tuple[str | AnyDetector, ...], semiangle_mrad: float, lar
     return out
 
 
-def _with_angles(detectors: tuple[str | AnyDetector, ...], semiangle_mrad: float, largest_mrad: float) -> tuple[AnyDetector, ...]:
+def with_angles(detectors: tuple[str | AnyDetector, ...], semiangle_mrad: float, largest_mrad: float) -> tuple[Detector, ...]:
+    """Return detectors, of which none is a camera, with the angles that suit a convergence and the largest angle that the grid holds, mrad."""
+    return _made(without_cameras(detectors), semiangle_mrad, largest_mrad)  # type: ignore[return-value] - no camera is left
+
+
+def _made(detectors: Sequence[str | AnyDetector], semiangle_mrad: float, largest_mrad: float) -> tuple[AnyDetector, ...]:
     return tuple(DETECTORS[d](semiangle_mrad, largest_mrad) if isinstance(d, str) else d for d in detectors)

@@ -20,14 +20,14 @@ Nodes = tuple[np.ndarray, np.ndarray]
 """Nodes (A) and weights, both of shape (n,)."""
 
 
-def nodes(beam: Beam) -> tuple[Nodes, Nodes]:
-    """Return nodes and weights over C10 and over one axis of the source.
+def nodes(beam: Beam, tolerance: float = TOLERANCE) -> tuple[Nodes, Nodes]:
+    """Return nodes and weights over C10 and over one axis of the source; ``tolerance`` is the largest error of the mean of the fastest term.
 
     A Gaussian mean of exp(i w x) is what focal spread and source size do to an interference term; the nodes are as many as its fastest term needs.
     """
     k = beam.semiangle_rad / beam.wavelength_angstrom
     fastest = math.pi * beam.wavelength_angstrom * k**2, 2 * math.pi * 2 * k
-    return _gaussian(beam.focal_spread_angstrom, fastest[0]), _gaussian(beam.source_size_angstrom, fastest[1])
+    return _gaussian(beam.focal_spread_angstrom, fastest[0], tolerance), _gaussian(beam.source_size_angstrom, fastest[1], tolerance)
 
 
 def counts(beam: Beam) -> tuple[int, int]:
@@ -65,7 +65,7 @@ def averaged(request: Request, coherent: Callable[[np.ndarray, Aberrations], np.
 
 
 @functools.lru_cache(maxsize=64)
-def _gaussian(width: float, frequency: float) -> Nodes:
+def _gaussian(width: float, frequency: float, tolerance: float) -> Nodes:
     if not width:
         return _frozen(np.zeros(1), np.ones(1))
     count = 3
@@ -73,7 +73,7 @@ def _gaussian(width: float, frequency: float) -> Nodes:
         x, weights = np.polynomial.hermite_e.hermegauss(count)
         weights = weights / weights.sum()
         error = abs((weights * np.cos(frequency * width * x)).sum() - math.exp(-((frequency * width) ** 2) / 2))
-        if error < TOLERANCE or count == MOST_NODES:
+        if error < tolerance or count == MOST_NODES:
             return _frozen(width * x, weights)
         count += 1
 

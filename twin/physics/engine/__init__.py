@@ -11,7 +11,7 @@ File                     What is in it
 ``imaging.py``           the dense imaging operator; ``forms.py``: its kernels; ``kept.py``: on disk
 ``gram.py``              products of waves; ``inelastic.py``: forms of localised losses, with channelling
 ``prism.py``             the scattering matrix, and PRISM
-``diffraction.py``       patterns: the scattering matrix in Fourier space, as a camera sees it
+``diffraction.py``       patterns: the scattering matrix in Fourier space, as a camera sees it; ``shadow.py``: of one wide probe
 ``local.py``             the local operator, in pieces: ``local_basis``, ``local_waves``, ``local_image``, ``local_kernels``, ``local_check``;
                          ``local_size.py``: what it takes; ``kept_local.py``: on disk
 ``cache.py``             arrays on disk by content
