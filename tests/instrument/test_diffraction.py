@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import xarray as xr
 
-import stemtwin
 from stemtwin.twin.errors import SamplingError, SettingsError
 from stemtwin.twin.instrument import camera as camera_floor
 from stemtwin.twin.instrument import diffraction, memory, patterns
@@ -176,10 +175,3 @@ def test_counts_follow_current_and_time(static, beam) -> None:
         camera_floor.expose(data, PixelatedDetector(shape=(16, 16), outer_mrad=35), current_pa=1, dwell_time_us=1, rng=np.random.default_rng(0))
     with pytest.raises(SettingsError, match="overflow"):
         camera_floor.expose(data, camera, current_pa=1e5, dwell_time_us=1e6, rng=np.random.default_rng(0))
-
-
-def test_the_microscope_says_that_it_takes_no_patterns(static) -> None:
-    """Where a number per point is expected, a camera is refused with a sentence."""
-    scope = stemtwin.Microscope(static)
-    with pytest.raises(SettingsError, match="gives a pattern at each point"):
-        scope.acquire(SCAN, detectors=("pixelated",))
