@@ -12,7 +12,7 @@ from stemtwin.twin.physics import electrons
 from stemtwin.twin.physics.scattering_factors import SYMBOLS
 from stemtwin.twin.physics.spectra import coreloss, edges, photoabsorption
 from stemtwin.twin.physics.spectra.coreloss import BARN
-from stemtwin.twin.samples.library import SAMPLES
+from stemtwin.twin.samples.library import list_samples, load_sample
 
 # Barn over 100 eV, computed with exspy 0.3.2 (Egerton's hydrogenic routines, with his corrections of the L shells).
 PUBLISHED = [
@@ -56,7 +56,7 @@ def test_onsets(name):
 
 def test_every_element_of_the_library_has_an_edge():
     """Whatever a specimen of the library is made of, hydrogen apart, has edges, and they have cross-sections."""
-    symbols = {symbol for name in SAMPLES for symbol, _ in SAMPLES[name].sites}
+    symbols = {symbol for name in list_samples() for symbol in load_sample(name).symbols}
     symbols |= {"Ba", "Pb", "La", "Fe", "Mn", "Bi", "W", "Se", "Te", "N", "B", "Pt", "Pd", "Ce", "Mg", "Ge", "Ni", "Al", "Li", "Co", "In", "F", "Sn"}
     for symbol in symbols:
         found = edges.edges_of(SYMBOLS.index(symbol))

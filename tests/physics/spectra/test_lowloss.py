@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stemtwin.twin.errors import SettingsError, UnknownNameError
 from stemtwin.twin.physics import electrons
-from stemtwin.twin.physics.spectra import dielectric, gos, lowloss
+from stemtwin.twin.physics.spectra import coreloss, dielectric, gos, lowloss
 from stemtwin.twin.physics.spectra.dielectric import MATERIALS, Material
 from stemtwin.twin.physics.spectra.zeroloss import zero_loss
 
@@ -115,6 +115,28 @@ def test_surface_probability():
     bulk = (loss > 13) & (loss < 17)
     assert np.trapezoid(density[bulk], loss[bulk]) == pytest.approx(-np.pi / 4 * unit, rel=0.02)
     assert loss[density.argmax()] == pytest.approx(15 / math.sqrt(2), abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["aluminium", "mos2", "srtio3"])
+def test_slabs(name):
+    """A thick slab has two independent surfaces; a thin one loses as Im eps, and no slab gains: bulk and surfaces together are never negative."""
+    material, loss = MATERIALS[name], np.linspace(4.0, 60, 800)
+    thick = lowloss.slab_surfaces(material, loss, BEAM, BETA, 3000.0)
+    single = lowloss.surface_loss(material, loss, BEAM, BETA)
+    np.testing.assert_allclose(thick, 2 * single, atol=0.03 * np.abs(single).max())
+    rate = lowloss.bulk_rate(material, loss, BEAM, BETA)
+    for thickness in (0.5, 3.0, 20.0, 100.0, 1000.0):
+        both = thickness * rate + lowloss.slab_surfaces(material, loss, BEAM, BETA, thickness)
+        assert both.min() > -1e-3 * both.max()
+    thin = 2e-4 * rate + lowloss.slab_surfaces(material, loss, BEAM, BETA, 2e-4)
+    # t Im[-theta_E^2 / eps + theta^2 eps] / (theta^2 + theta_E^2)^2, integrated over angles up to beta
+    theta_e = coreloss.characteristic_angle(loss, BEAM)
+    x = (BETA / theta_e) ** 2
+    eps = 1 / dielectric.inverse_permittivity(material, loss)
+    gap = np.sqrt(np.clip(1 - material.gap / loss, 0, 1))
+    wanted = (-1 / eps).imag * x / (1 + x) + eps.imag * (np.log1p(x) - x / (1 + x))
+    scale = 2e-4 * gap / (np.pi * gos.BOHR * 2 * coreloss.half_velocity_energy(BEAM))
+    np.testing.assert_allclose(thin, scale * wanted, rtol=0.03, atol=2e-3 * (scale * wanted).max())
 
 
 @pytest.mark.parametrize("thickness", [0.1, 0.5, 1.0, 2.0])

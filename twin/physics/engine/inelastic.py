@@ -32,6 +32,8 @@ from stemtwin.twin.physics.grids import Grid
 
 BATCH = 64
 """Probes whose waves are held at once."""
+ATOMS = 4096
+"""Atoms whose phases are held at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,16 +75,18 @@ class Absorbers:
     def profile(self, grid: Grid, plane: int | None) -> np.ndarray:
         """Return sum_j w_j mu(r - r_j) of the atoms of one plane (None: all), 1/A^2, on the grid, band-limited, float64, (channels, ny, nx)."""
         here = np.arange(len(self.plane)) if plane is None else np.flatnonzero(self.plane == plane)
-        rows = np.exp(-2j * np.pi * np.outer(self.positions[here, 1], grid.ky))
-        columns = np.exp(-2j * np.pi * np.outer(self.positions[here, 0], grid.kx))
+        sums = np.zeros((len(self.d50), *grid.shape), complex)
+        for start in range(0, len(here), ATOMS):
+            some = here[start : start + ATOMS]
+            rows = np.exp(-2j * np.pi * np.outer(self.positions[some, 1], grid.ky))
+            columns = np.exp(-2j * np.pi * np.outer(self.positions[some, 0], grid.kx))
+            for channel, weight in enumerate(self.weights[:, some]):
+                if weight.any():
+                    sums[channel] += (rows * weight[:, None]).T @ columns
         k = np.hypot(grid.ky[:, None], grid.kx)
-        out = np.zeros((len(self.d50), *grid.shape))
-        for channel, (weight, d50) in enumerate(zip(self.weights[:, here], self.d50, strict=True)):
-            if not weight.any():
-                continue
-            coefficients = (rows * weight[:, None]).T @ columns * np.where(grid.band, np.exp(-2 * np.pi * d50 / (2 * math.sqrt(3)) * k), 0)
-            out[channel] = np.fft.ifft2(coefficients).real * (k.size / (grid.extent[0] * grid.extent[1]))
-        return out
+        width = self.d50[:, None, None] / (2 * math.sqrt(3))
+        sums *= np.where(grid.band, np.exp(-2 * np.pi * width * k), 0)
+        return np.fft.ifft2(sums).real * (k.size / (grid.extent[0] * grid.extent[1]))
 
     def planes(self) -> np.ndarray:
         """Return the planes that hold atoms of any channel, sorted."""

@@ -23,6 +23,7 @@ import itertools
 import math
 
 import numpy as np
+from scipy.interpolate import PchipInterpolator
 
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.physics import electrons
@@ -160,9 +161,8 @@ def optical_strength(edge: Edge, loss: np.ndarray, *, shift: float = 0.0) -> np.
         raise SettingsError(message)
     excess = loss[above] - shift - edge.onset
     knots, values = np.log(np.array(photoabsorption.EXCESS) + SOFTENING), np.log(np.array(photoabsorption.STRENGTH[key]) * 1e-3)
-    at = np.log(excess + SOFTENING)
-    f = np.interp(at, knots, values)
     last = photoabsorption.EXCESS[-1]
+    f = PchipInterpolator(knots, values)(np.clip(np.log(excess + SOFTENING), knots[0], knots[-1]))
     f = np.where(excess > last, values[-1] - TAIL * np.log((excess + edge.onset) / (last + edge.onset)), f)
     partners = [(ELECTRONS[name], onset) for name, onset in edge.subshells if name != "L1"]
     share = sum(count * (loss[above] - shift >= onset) for count, onset in partners) / sum(count for count, _ in partners)
@@ -262,7 +262,7 @@ def differential(
     if white_lines:
         strength = strength + lines
     at, values = _kernel(edge, float(beam_energy), float(collection), float(convergence))
-    inside = strength > 0
+    inside = (strength > 0) & (loss > 0.7 * edge.onset)
     out = np.zeros(loss.shape)
     out[inside] = strength[inside] * np.exp(np.interp(np.log(loss[inside]), at, values))
     return out

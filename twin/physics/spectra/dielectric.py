@@ -46,6 +46,8 @@ class Material:
         Below it nothing is lost, eV.
     optical : tuple of (float, float, float)
         Rows (E_j, Gamma_j, f_j E_p^2 in eV^2) of eps at low energies, if known.
+    sheet : bool
+        The losses are those of a single sheet, with its surfaces.
     source : str
         Where the numbers come from.
     """
@@ -57,6 +59,7 @@ class Material:
     static: float = math.inf
     gap: float = 0.0
     optical: tuple[tuple[float, float, float], ...] = ()
+    sheet: bool = False
     source: str = ""
 
     @property
@@ -258,6 +261,7 @@ MATERIALS: dict[str, Material] = {
             density=2 / (2.46**2 * 0.8660254 * 3.35),
             losses=((4.7, 1.6, 0.22), (14.6, 7.0, 0.78)),
             static=3.0,
+            sheet=True,
             source="one sheet, 3.35 A thick: 4.7 and 14.6 eV, T. Eberlein et al., Phys. Rev. B 77 (2008) 233406; widths and shares [A]",
         ),
         Material(
@@ -312,6 +316,73 @@ MATERIALS: dict[str, Material] = {
             gap=1.3,
             source=_SHAPE,
         ),
+        Material(
+            name="ws2",
+            formula=(("W", 1), ("S", 2)),
+            density=3 / (3.153**2 * 0.8660254 * 6.162),
+            losses=((3.2, 0.8, 0.02), (8.5, 2.8, 0.12), (22.8, 8.5, 0.56), (40.0, 14.0, 0.30)),
+            static=15.0,
+            gap=1.2,
+            source=_SHAPE,
+        ),
+        Material(
+            name="mose2",
+            formula=(("Mo", 1), ("Se", 2)),
+            density=3 / (3.288**2 * 0.8660254 * 6.46),
+            losses=((2.8, 0.8, 0.02), (7.8, 2.8, 0.14), (21.5, 8.5, 0.60), (41.0, 14.0, 0.24)),
+            static=15.0,
+            gap=1.2,
+            source=_SHAPE,
+        ),
+        Material(
+            name="wse2",
+            formula=(("W", 1), ("Se", 2)),
+            density=3 / (3.282**2 * 0.8660254 * 6.48),
+            losses=((2.9, 0.8, 0.02), (7.8, 2.8, 0.13), (21.4, 8.5, 0.57), (40.0, 14.0, 0.28)),
+            static=15.0,
+            gap=1.2,
+            source=_SHAPE,
+        ),
+        Material(
+            name="mote2",
+            formula=(("Mo", 1), ("Te", 2)),
+            density=3 / (3.519**2 * 0.8660254 * 6.982),
+            losses=((2.5, 0.8, 0.02), (6.8, 2.8, 0.15), (19.2, 8.5, 0.60), (40.0, 14.0, 0.23)),
+            static=15.0,
+            gap=1.2,
+            source=_SHAPE,
+        ),
+        Material(
+            name="gallium-arsenide",
+            formula=(("Ga", 1), ("As", 1)),
+            density=8 / 5.653**3,
+            losses=((15.8, 4.0, 0.9), (23.0, 6.0, 0.1)),
+            static=10.9,
+            gap=1.4,
+            source=_SHAPE,
+        ),
+        Material(
+            name="cadmium-telluride",
+            formula=(("Cd", 1), ("Te", 1)),
+            density=8 / 6.481**3,
+            losses=((7.5, 3.0, 0.12), (13.6, 5.0, 0.68), (22.0, 8.0, 0.2)),
+            static=7.2,
+            gap=1.5,
+            source=_SHAPE,
+        ),
+        Material(
+            name="silicon-nitride",
+            formula=(("Si", 3), ("N", 4)),
+            density=0.0931,
+            losses=((23.7, 9.5, 1.0),),
+            static=4.0,
+            gap=5.0,
+            source=f"{_SHAPE}, 3.1 g/cm^3",
+        ),
+        Material(
+            name="nickel", formula=(("Ni", 1),), density=0.0914, losses=((7.5, 5.0, 0.10), (21.0, 10.0, 0.50), (28.0, 11.0, 0.40)), source=_SHAPE
+        ),
+        Material(name="iron", formula=(("Fe", 1),), density=0.0849, losses=((6.5, 5.0, 0.08), (23.0, 10.0, 0.92)), source=_SHAPE),
         Material(
             name="magnesium-oxide",
             formula=(("Mg", 1), ("O", 1)),

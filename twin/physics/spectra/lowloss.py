@@ -19,7 +19,7 @@ import scipy.fft
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.physics import electrons
 from stemtwin.twin.physics.spectra import dielectric
-from stemtwin.twin.physics.spectra.coreloss import characteristic_angle, half_velocity_energy, momentum
+from stemtwin.twin.physics.spectra.coreloss import HBAR_C, characteristic_angle, half_velocity_energy, momentum
 from stemtwin.twin.physics.spectra.dielectric import Material
 from stemtwin.twin.physics.spectra.gos import BOHR
 
@@ -27,6 +27,8 @@ NANOMETRE = 10.0
 """1 nm, A."""
 HIGHEST_LOSS = 20e3
 """Single scattering is normalised over losses up to this, eV."""
+ANGLES = 64
+"""Gauss-Legendre nodes of the integral over angles of a slab."""
 TAIL_START = 4.0
 """Above so many times its mean energy, single scattering goes on as a power law."""
 
@@ -205,6 +207,51 @@ def surface_loss(material: Material, loss: np.ndarray, beam_energy: float, colle
     return np.where(loss > 0, scale * angles * response, 0.0)
 
 
+def bulk_rate(material: Material, loss: np.ndarray, beam_energy: float, collection: float) -> np.ndarray:
+    """Return the bulk losses per path, 1/(eV A), Im(-1/eps) ln(1 + (beta/theta_E)^2) / (pi a0 m v^2); arguments as :func:`surface_loss`."""
+    scale = math.pi * BOHR * 2 * half_velocity_energy(beam_energy)
+    return dielectric.loss_function(material, loss) * angular_factor(loss, beam_energy, collection) / scale
+
+
+def slab_surfaces(material: Material, loss: np.ndarray, beam_energy: float, collection: float, thickness: float) -> np.ndarray:
+    r"""Return what both surfaces of a slab add to its bulk losses, with their coupling.
+
+    Parameters
+    ----------
+    material, loss, beam_energy, collection
+        As in :func:`surface_loss`.
+    thickness : float
+        t, A.
+
+    Returns
+    -------
+    ndarray
+        1/eV, with either sign; twice :func:`surface_loss` where the slab is thick. Together with t :func:`bulk_rate` never negative: a thin
+        slab loses in proportion to Im eps, as light does.
+
+    Notes
+    -----
+    (2 / (pi^2 a0 m v^2 k0)) theta / (theta^2 + theta_E^2)^2 Im{(1 - eps)^2 / eps [sin^2 d / (eps + tanh) + cos^2 d / (eps + coth)]} per solid angle,
+    d = E t / (2 hbar v), tanh and coth of k0 theta t / 2 (R. H. Ritchie, Phys. Rev. 106 (1957) 874; not retarded).
+    """
+    loss = np.asarray(loss, float)
+    positive = np.maximum(loss, 1e-9)
+    theta_e = np.asarray(characteristic_angle(positive, beam_energy))
+    eps = 1 / dielectric.inverse_permittivity(material, positive)
+    phase = positive * thickness / (2 * electrons.velocity_ratio(beam_energy) * HBAR_C)
+    k0 = float(momentum(beam_energy))
+    bottom, top = np.log(1e-3 * theta_e), math.log(collection)
+    half = np.maximum(top - bottom, 0) / 2
+    total = np.zeros(loss.shape)
+    for x, w in zip(*np.polynomial.legendre.leggauss(ANGLES), strict=True):
+        theta = np.exp(bottom + half * (1 + x))
+        coupling = np.tanh(np.maximum(k0 * theta * thickness / 2, 1e-12))
+        response = (1 - eps) ** 2 / eps * (np.sin(phase) ** 2 / (eps + coupling) + np.cos(phase) ** 2 / (eps + 1 / coupling))
+        total += w * half * 2 * math.pi * theta**3 / (theta**2 + theta_e**2) ** 2 * response.imag
+    total *= 2 / (math.pi**2 * BOHR * 2 * half_velocity_energy(beam_energy) * k0) * np.sqrt(np.clip(1 - material.gap / positive, 0, 1))
+    return np.where(loss > 0, total, 0.0)
+
+
 # ---- plural scattering ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -251,7 +298,7 @@ class Axis:
         return scipy.fft.irfft(coefficients, self.size, axis=-1)
 
 
-def plural(zero_loss: np.ndarray, losses: np.ndarray, amounts: np.ndarray) -> np.ndarray:
+def plural(zero_loss: np.ndarray, losses: np.ndarray, amounts: np.ndarray, totals: np.ndarray | None = None) -> np.ndarray:
     """Return spectra with plural scattering of several kinds of loss.
 
     Parameters
@@ -262,16 +309,21 @@ def plural(zero_loss: np.ndarray, losses: np.ndarray, amounts: np.ndarray) -> np
         Fourier coefficients of the kinds of single loss, probabilities per unit amount, shape (kinds, K).
     amounts : ndarray
         How much of each, shape (..., kinds): t / lambda for distributions of integral 1.
+    totals : ndarray, optional
+        T_c, the whole probability of each kind per unit amount, shape (kinds,); by default 1, of normalised distributions.
 
     Returns
     -------
     ndarray
-        Fourier coefficients, shape (..., K): Z exp(sum_c a_c (S_c - T_c)), with T_c the whole probability, which is 1 for ``S`` normalised to 1.
+        Fourier coefficients, shape (..., K): Z exp(sum_c a_c (S_c - T_c)).
         What is lost beyond the axis is missing in the sum.
     """
     amounts = np.asarray(amounts, float)
-    exponent = np.tensordot(amounts, losses, axes=([-1], [0]))
-    return zero_loss * np.exp(exponent - amounts.sum(axis=-1)[..., None])
+    exponent = np.zeros((*amounts.shape[:-1], losses.shape[1]), complex)
+    exponent -= (amounts.sum(axis=-1) if totals is None else amounts @ totals)[..., None]
+    for amount, loss in zip(np.moveaxis(amounts, -1, 0), losses, strict=True):
+        exponent += amount[..., None] * loss
+    return zero_loss * np.exp(exponent, out=exponent)
 
 
 def elastic_survival(densities: Mapping[int, np.ndarray], beam_energy: float, collection: float, parametrization: str = "kirkland") -> np.ndarray:

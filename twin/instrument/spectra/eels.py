@@ -1,0 +1,317 @@
+"""Expected energy-loss spectra of a sample, from the same atoms and the same probe as its images."""
+
+import functools
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument import plain, results
+from stemtwin.twin.instrument.scan import Scan
+from stemtwin.twin.instrument.settings import Beam
+from stemtwin.twin.instrument.spectra import structure
+from stemtwin.twin.instrument.spectra.densities import Channel, Densities, densities
+from stemtwin.twin.instrument.spectra.settings import EELSDetector, LossModel, Particle
+from stemtwin.twin.physics.spectra import coreloss, lowloss, plasmons, response, zeroloss
+from stemtwin.twin.physics.spectra import edges as edge_table
+from stemtwin.twin.physics.spectra.dielectric import Material
+from stemtwin.twin.physics.spectra.edges import Edge
+from stemtwin.twin.samples.sample import Sample
+
+LOW_LOSS = 20.0
+"""Energy that the delocalisation of the low loss is taken at, eV."""
+MARGIN = 30.0
+"""Energies beside the range that the zero-loss peak reaches into, in widths of it."""
+SLABS = np.array([2.0, 4.0, 7.0, 12.0, 20.0, 35.0, 60.0, 100.0, 200.0, 500.0])
+"""Thicknesses for which the losses of two surfaces are computed, A; between them they are interpolated."""
+TOGETHER = 256
+"""Spectra put together at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Kinds:
+    """Fourier coefficients (kinds, K) of each kind of loss, for one detector and beam.
+
+    Of each material there is the bulk, normalised to 1, and what the surfaces of a slab add, at each of ``SLABS``, with their whole probability; of
+    each edge the core loss, normalised to 1, with its cross-section, A^2.
+    """
+
+    axis: lowloss.Axis
+    first: int
+    zero_loss: np.ndarray
+    bulk: np.ndarray
+    surface: np.ndarray
+    surface_total: np.ndarray
+    core: np.ndarray
+    core_cross_section: np.ndarray
+
+
+def expected_eels(
+    sample: Sample,
+    beam: Beam,
+    scan: Scan,
+    detector: EELSDetector,
+    *,
+    model: LossModel | None = None,
+    edges: Sequence[str] | None = None,
+    engine: str = "auto",
+    phonons: int | str = "auto",
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> xr.Dataset:
+    """Return the expected spectrum at each point of a scan, as fractions of the incident beam per channel, without noise.
+
+    Parameters
+    ----------
+    sample : Sample
+        The specimen.
+    beam : Beam
+        The beam.
+    scan : Scan
+        Where it goes; one point is ``PathScan(positions_angstrom=[(x, y)])``.
+    detector : EELSDetector
+        The spectrometer.
+    model : LossModel, optional
+        Materials, valences, surfaces, particles.
+    edges : sequence of str, optional
+        Edges that must be there, ``("Ti_L3", "O_K")``; others are left out. By default all edges of the sample's elements that the range reaches.
+    engine, phonons, seed, progress
+        See :func:`stemtwin.twin.instrument.spectra.densities.densities`.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``eels``, float32, dims (*scan's, energy_ev); and of each point ``t_over_lambda``, ``collected`` (what elastic scattering leaves inside the
+        collection aperture) and ``density_<edge>``, atoms per A^2 seen by the probe.
+
+    Raises
+    ------
+    SettingsError
+        An edge lies outside the energy range, an element has no data, or a setting makes no sense.
+    UnknownNameError
+        There is no such edge.
+    """
+    model = model or LossModel()
+    chosen = _edges(sample, beam, detector, edges)
+    regions = structure.regions(sample, model)
+    low = coreloss.delocalisation(LOW_LOSS, beam.energy_ev, detector.collection_mrad * 1e-3)
+    channels = [Channel(name=material.name, numbers=numbers, d50=low) for numbers, material in regions]
+    channels += [
+        Channel(name=edge.name, numbers=(edge.number,), d50=coreloss.delocalisation(edge.onset, beam.energy_ev, detector.collection_mrad * 1e-3))
+        for edge in chosen
+    ]
+    seen = densities(
+        sample, beam, scan, channels, collection_mrad=detector.collection_mrad, engine=engine, phonons=phonons, seed=seed, progress=progress
+    )
+    spectra, thickness = _spectra(sample, beam, scan, detector, model, tuple(material for _, material in regions), chosen, seen)
+    return _dataset(sample, beam, scan, detector, model, chosen, seen, spectra, thickness)
+
+
+def _edges(sample: Sample, beam: Beam, detector: EELSDetector, names: Sequence[str] | None) -> tuple[Edge, ...]:
+    """Return the edges that a spectrum shows."""
+    low, high = detector.energy_range_ev
+    numbers = {int(number) for number in np.unique(sample.numbers)}
+    if names is not None:
+        chosen = tuple(edge_table.edge(name) for name in names)
+        for edge in chosen:
+            if edge.number not in numbers:
+                message = f"{edge.name}: the sample {sample.name!r} holds no {edge.symbol}. Leave this edge out."
+                raise SettingsError(message)
+            if not low <= edge.onset < high:
+                message = (
+                    f"energy_range_ev=({low:g}, {high:g}) does not hold the edge {edge.name} at {edge.onset:g} eV. Use a range from at most "
+                    f"{edge.onset - 50:g} to at least {edge.onset + 100:g} eV."
+                )
+                raise SettingsError(message)
+        return chosen
+    found = [edge for number in sorted(numbers) for edge in edge_table.edges_of(number)]
+    return tuple(edge for edge in found if edge.onset < high and 2 * edge.onset < beam.energy_ev)
+
+
+@functools.lru_cache(maxsize=16)
+def _kinds(
+    detector: EELSDetector,
+    energy: float,
+    convergence: float,
+    materials: tuple[Material, ...],
+    chosen: tuple[Edge, ...],
+    valences: tuple[tuple[str, float], ...],
+    exponent: float | None,
+) -> _Kinds:
+    """Return the kinds of loss on an axis that holds the detector's range; remembered."""
+    step, beta, (low, high) = detector.dispersion_ev, detector.collection_mrad * 1e-3, detector.energy_range_ev
+    reach = MARGIN * detector.zero_loss_fwhm_ev + abs(detector.energy_shift_ev) + 2 * step
+    first = round(low / step)
+    axis = lowloss.Axis(step, max(high, 0.0) + reach)
+    bins = math.ceil(reach / step)
+    edges = step * (np.arange(-bins, bins + 2) - 0.5) + (low - first * step)
+    peak = zeroloss.zero_loss(
+        edges,
+        detector.zero_loss_fwhm_ev,
+        asymmetry=detector.zero_loss_asymmetry,
+        lorentz=detector.zero_loss_lorentz,
+        shift=detector.energy_shift_ev,
+    )
+    bulk = [lowloss.single_scattering(material, axis.loss, energy, beta, exponent=exponent) for material in materials]
+    surface, whole = _slabs(materials, axis.loss, energy, beta, convergence)
+    known = dict(valences)
+    core = [coreloss.differential(edge, axis.loss, energy, beta, convergence=convergence, valence=known.get(edge.symbol)) for edge in chosen]
+    sigma = np.array([values.sum() * step for values in core])
+    shape = (0, axis.size // 2 + 1)
+    return _Kinds(
+        axis=axis,
+        first=first,
+        zero_loss=axis.zero_loss(peak, -bins),
+        bulk=axis.transform(np.array(bulk)) if bulk else np.zeros(shape, complex),
+        surface=axis.transform(surface),
+        surface_total=whole,
+        core=axis.transform(np.array(core) / np.maximum(sigma, 1e-300)[:, None]) if core else np.zeros(shape, complex),
+        core_cross_section=sigma,
+    )
+
+
+def _slabs(materials: tuple[Material, ...], loss: np.ndarray, energy: float, beta: float, convergence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return what surfaces add, 1/eV, (materials SLABS, n), and in all, (materials SLABS,): scaled as the mean free path scales the bulk."""
+    reference = np.concatenate([np.linspace(0.02, 120, 3000), np.geomspace(120, 3000, 300)[1:]])
+    added, whole = np.zeros((len(materials), len(SLABS), len(loss))), np.zeros((len(materials), len(SLABS)))
+    for m, material in enumerate(materials):
+        if material.sheet:
+            continue
+        path = lowloss.mean_free_path(material.mass_density, energy, beta, convergence)
+        scale = 1 / (path * np.trapezoid(lowloss.bulk_rate(material, reference, energy, beta), reference))
+        for t, thickness in enumerate(SLABS):
+            both = scale * lowloss.slab_surfaces(material, reference, energy, beta, float(thickness))
+            added[m, t] = np.interp(loss, reference, both, left=0.0, right=0.0)
+            whole[m, t] = np.trapezoid(both, reference)
+    return added.reshape(-1, len(loss)), whole.ravel()
+
+
+def _between(thickness: np.ndarray) -> np.ndarray:
+    """Return the weights of ``SLABS``, (..., slabs), whose sum is a slab of each thickness, A: linear between two, none at 0, the last beyond it."""
+    knots = np.concatenate([[0.0], SLABS])
+    at = np.clip(thickness, 0.0, knots[-1])
+    right = np.clip(np.searchsorted(knots, at, side="left"), 1, len(SLABS))
+    share = (at - knots[right - 1]) / (knots[right] - knots[right - 1])
+    out = np.zeros((*at.shape, len(knots)))
+    np.put_along_axis(out, right[..., None], share[..., None], -1)
+    np.put_along_axis(out, right[..., None] - 1, 1 - share[..., None], -1)
+    return out[..., 1:]
+
+
+def _spectra(
+    sample: Sample,
+    beam: Beam,
+    scan: Scan,
+    detector: EELSDetector,
+    model: LossModel,
+    materials: tuple[Material, ...],
+    chosen: tuple[Edge, ...],
+    seen: Densities,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the spectra (points, channels) and t / lambda (points,)."""
+    kinds = _kinds(detector, beam.energy_ev, beam.semiangle_rad, materials, chosen, model.valences, model.background_exponent)
+    values = np.maximum(seen.values.reshape(len(seen.values), math.prod(scan.shape)).T, 0)
+    atoms, core = values[:, : len(materials)], values[:, len(materials) :] * kinds.core_cross_section
+    path = [lowloss.mean_free_path(m.mass_density, beam.energy_ev, detector.collection_mrad * 1e-3, beam.semiangle_rad) for m in materials]
+    thickness = atoms / np.array([m.density * each for m, each in zip(materials, path, strict=True)])
+    islands = structure.islands(sample, model) if model.particles == "auto" else model.particles
+    bare = np.array([model.surfaces and all(each.material != m.name for each in islands) for m in materials], bool)  # no plasmons of their own
+    slabs = _between(atoms / np.array([m.density for m in materials])) * bare[:, None]
+    # core losses are part of what the mean free path counts
+    share = np.maximum(1 - core.sum(axis=1) / np.maximum(thickness.sum(axis=1), 1e-300), 0)
+    amounts = np.concatenate([thickness * share[:, None], slabs.reshape(len(atoms), -1), core], axis=1)
+    losses = np.concatenate([kinds.bulk, kinds.surface, kinds.core])
+    totals = np.concatenate([np.ones(len(kinds.bulk)), kinds.surface_total, np.ones(len(kinds.core))])
+    used = amounts.any(axis=0)
+    amounts, losses, totals = amounts[:, used], losses[used], totals[used]
+    weights = response.point_spread(detector.point_spread_channels, detector.point_spread_tail)
+    index = (kinds.first + np.arange(detector.channels)) % kinds.axis.size
+    collected, points = seen.collected.reshape(-1), scan.positions().reshape(-1, 2)
+    modes = _modes(sample, beam, model, islands, kinds.axis)
+    out = np.empty((len(points), detector.channels), np.float32)
+    for start in range(0, len(points), TOGETHER):
+        some = slice(start, start + TOGETHER)
+        coefficients = lowloss.plural(kinds.zero_loss, losses, amounts[some], totals)
+        if modes is not None:
+            density = modes(points[some])
+            coefficients = coefficients * np.exp(kinds.axis.transform(density) - density.sum(axis=1)[:, None] * kinds.axis.dispersion)
+        spectra = kinds.axis.back(coefficients)[:, index]
+        out[some] = np.maximum(response.spread(spectra, weights), 0) * collected[some, None]
+    return out, thickness.sum(axis=1)
+
+
+def _modes(
+    sample: Sample, beam: Beam, model: LossModel, particles: tuple[Particle, ...], axis: lowloss.Axis
+) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Return the plasmons of particles and rims: a function of points (n, 2), A, that gives probabilities (n, kept), 1/eV."""
+    if not particles and model.flake is None:
+        return None
+    box = np.array([sample.size_angstrom[1], sample.size_angstrom[0]])
+
+    def density(points: np.ndarray) -> np.ndarray:
+        out = np.zeros((len(points), axis.kept))
+        for particle in particles:
+            away = points - np.array(particle.centre_angstrom)
+            if sample.periodic:
+                away = away - box * np.round(away / box)
+            material = structure.named(particle.material)
+            out += plasmons.sphere_dipole(axis.loss, np.hypot(*away.T), particle.radius_angstrom, material, beam.energy_ev)
+        if model.flake is not None:
+            distance, sharpness = plasmons.rim_weights(points, sample.positions_angstrom[:, :2])
+            out += plasmons.flake_spectrum(axis.loss, distance, sharpness, model.flake)
+        return out
+
+    return density
+
+
+def _dataset(
+    sample: Sample,
+    beam: Beam,
+    scan: Scan,
+    detector: EELSDetector,
+    model: LossModel,
+    chosen: tuple[Edge, ...],
+    seen: Densities,
+    spectra: np.ndarray,
+    thickness: np.ndarray,
+) -> xr.Dataset:
+    dims, shape = scan.dims, scan.shape
+    variables: dict[str, Any] = {
+        "eels": ((*dims, "energy_ev"), spectra.reshape(*shape, -1), {"units": "1", "long_name": "fraction of the incident beam per channel"}),
+        "t_over_lambda": (dims, thickness.reshape(shape), {"units": "1", "long_name": "thickness in inelastic mean free paths"}),
+        "collected": (dims, np.array(seen.collected), {"units": "1", "long_name": "part of the beam inside the collection aperture"}),
+    }
+    for edge, values in zip(chosen, seen.values[len(seen.values) - len(chosen) :], strict=True):
+        variables[f"density_{edge.name}"] = (dims, values, {"units": "1/angstrom^2", "long_name": f"{edge.symbol} atoms that the probe sees"})
+    settings = {"beam": plain.beam_to_dict(beam), "detector": asdict(detector), "edges": [edge.name for edge in chosen], "valences": model.valences}
+    return xr.Dataset(
+        variables,
+        {**results.coordinates(scan), "energy_ev": ("energy_ev", detector.energies(), {"units": "eV", "long_name": "energy loss"})},
+        describe(sample, beam, seen, settings, "simulated energy-loss spectra") | {"collection_mrad": detector.collection_mrad},
+    )
+
+
+def describe(sample: Sample, beam: Beam, seen: Densities, settings: dict, title: str) -> dict:
+    """Return the attributes of a spectrum: strings and numbers only."""
+    from stemtwin import __version__  # the front door knows the version
+
+    return {
+        "title": title,
+        "stemtwin_version": __version__,
+        "sample": sample.name,
+        "engine": seen.engine,
+        "engine_error": seen.exactness,
+        "energy_ev": beam.energy_ev,
+        "semiangle_mrad": beam.semiangle_mrad,
+        "stemtwin_settings": json.dumps(settings),
+    }
+
+
+def read_out(expected: np.ndarray, electrons: float, detector: EELSDetector, rng: np.random.Generator) -> np.ndarray:
+    """Draw what the camera reads for so many incident electrons per point: counts, float64, shaped like the expected spectra (..., channels)."""
+    return response.read_out(np.asarray(expected, float) * electrons, detector.gain, detector.read_noise, rng)
