@@ -495,6 +495,6 @@ def test_ten_thousand_events_a_second():
     processes = (eject(1e-8), Process(name="heal", element="empty", action="become", rate=0.1, product="C"))
     advance(sheet, beam, processes, generator())
     start = time.perf_counter()
-    _, events = advance(sheet, dataclasses.replace(beam, repeats=2500), processes, generator())
-    assert len(events) > 9000
+    _, events = advance(sheet, dataclasses.replace(beam, repeats=20_000), processes, generator())
+    assert len(events) > 9000, len(events)
     assert (time.perf_counter() - start) / len(events) < 1e-4
