@@ -26,6 +26,7 @@ file                 what it holds
 ``moire``            two sheets of graphene or MoS2, stacked as in the crystal or twisted
 ``amorphous``        random networks: films of amorphous carbon and silicon nitride
 ``particles``        nanoparticles of Au and Pt on amorphous carbon
+``evolving``         from a sample to the specimen of ``physics/dynamics`` that changes under the beam, and back; what can happen to it
 ===================  ============================================================================================================
 
 Adding a specimen is one function in a family's file, or in a new file that ``library`` imports.

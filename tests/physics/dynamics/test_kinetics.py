@@ -292,11 +292,11 @@ def test_sulfur_vacancies_move_and_only_the_exit_layer_is_lost():
     x, y = np.meshgrid(np.arange(0, size[1], 0.5), np.arange(0, size[0], 0.5))
     points = np.column_stack([x.ravel(), y.ravel()])
     beam = Exposure(points=points, dwell=np.full(len(points), 1e-3), current=100.0, energy=80e3, density=gaussian_density(0.6), repeats=10)
-    after, events = advance(layer, beam, library.molybdenum_disulfide(), rng)
-    lost = [event for event in events if event.process == "eject-sulfur"]
+    after, events = advance(layer, beam, library.dichalcogenide(), rng)
+    lost = [event for event in events if event.process == "eject-chalcogen"]
     assert len(lost) > 3
     assert all(event.position[2] > 4 for event in lost)
-    migrate = next(process for process in library.molybdenum_disulfide() if process.name == "migrate")
+    migrate = next(process for process in library.dichalcogenide() if process.name == "migrate")
     moved, jumps = advance(after, dataclasses.replace(beam, repeats=20), (migrate,), rng)
     assert len(jumps) > 5
     assert (np.sort(moved.numbers) == np.sort(after.numbers)).all()

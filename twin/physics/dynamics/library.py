@@ -1,6 +1,7 @@
 """Sets of processes for specimens that are studied under the beam. Every number is a parameter; marks as in ``sites.py``."""
 
 import math
+from dataclasses import replace
 
 from stemtwin.twin.physics.dynamics.density import Density, gaussian_density
 from stemtwin.twin.physics.dynamics.knockon import BARN
@@ -77,46 +78,77 @@ def graphene(
     )  # fmt: skip
 
 
-def molybdenum_disulfide(
+def dichalcogenide(
+    metal: str = "Mo",
+    chalcogen: str = "S",
     *,
-    sulfur: Site | None = None,
-    loosened: Site | None = None,
-    molybdenum: Site | None = None,
-    migration: float = 5.5,
+    layer: Site | None = None,
+    core: Site | None = None,
+    loosening: float = 0.4,
+    migration: float = 1.4,
     barrier: float = 2.3,
     temperature: float = ROOM,
     entrance: float = 0.0,
 ) -> tuple[Process, ...]:
-    """Return what happens in a layer of MoS2: loss of S, vacancies that move, loss of Mo.
+    """Return what happens in a layer such as MoS2: loss of chalcogen, vacancies that move, loss of metal.
 
     Parameters
     ----------
-    sulfur, loosened, molybdenum : Site, optional
-        Thresholds of S with three bonds, of S with fewer, of Mo; by default those of ``sites.py``.
+    metal, chalcogen : str
+        Mo or W; S, Se or Te.
+    layer, core : Site, optional
+        Thresholds of chalcogen and metal; by default those of ``sites.py`` for the compound.
+    loosening : float
+        By how much the threshold of a chalcogen atom that has lost a metal neighbour is lower, eV [A].
     migration : float
-        Threshold for S to jump into an empty site beside it in the same layer, eV [A].
+        By how much the threshold for a jump into an empty site beside it in the same layer is lower than for loss, eV [A].
     barrier : float
-        Of the thermal jump, eV [M]: Komsa et al., Phys. Rev. B 88 (2013) 035301.
+        Of the thermal jump, eV [M]: Komsa et al., Phys. Rev. B 88 (2013) 035301, for MoS2.
     temperature : float
         Of the specimen, K, for the thermal jump.
     entrance : float
-        Cross-section of the S layer that the beam meets first relative to the one behind, [A]: its atoms are driven into the layer, not out.
+        Cross-section of the layer that the beam meets first relative to the one behind, [A]: its atoms are driven into the sheet, not out of it.
+
+    Raises
+    ------
+    UnknownNameError
+        There is no such compound in ``sites.py``.
     """
-    sulfur, loosened = sulfur or find_site("S", "mos2"), loosened or find_site("S", "mos2-vacancy")
-    molybdenum = molybdenum or find_site("Mo", "mos2")
-    jump = Site(element="S", name="mos2-migration", displacement=migration, mark="A", source="below the threshold of loss", debye=sulfur.debye)
+    compound = f"{metal}{chalcogen}2".lower()
+    layer, core = layer or find_site(chalcogen, compound), core or find_site(metal, compound)
+    loose = replace(layer, name=f"{compound}-loosened", displacement=layer.displacement - loosening, mark="A")
+    jump = replace(layer, name=f"{compound}-migration", displacement=layer.displacement - migration, mark="A", excited=None)
     return (
-        Process(name="eject-sulfur", element="S", action="eject", site=sulfur, coordination=(3, 3), face="exit"),
-        Process(name="eject-sulfur-entrance", element="S", action="eject", site=sulfur, scale=entrance, coordination=(3, 3), face="entrance"),
-        Process(name="eject-loosened-sulfur", element="S", action="eject", site=loosened, coordination=(1, 2)),
-        Process(name="eject-molybdenum", element="Mo", action="eject", site=molybdenum),
+        Process(name="eject-chalcogen", element=chalcogen, action="eject", site=layer, coordination=(3, 3), face="exit"),
+        Process(name="eject-entrance", element=chalcogen, action="eject", site=layer, scale=entrance, coordination=(3, 3), face="entrance"),
+        Process(name="eject-loosened", element=chalcogen, action="eject", site=loose, coordination=(1, 2)),
+        Process(name="eject-metal", element=metal, action="eject", site=core),
         Process(
-            name="migrate", element="S", action="exchange", site=jump, scale=1 / 6, rate=arrhenius(barrier, temperature), partner=EMPTY, link="jump",
-            source="[A] one of six directions",
+            name="migrate", element=chalcogen, action="exchange", site=jump, scale=1 / 6, rate=arrhenius(barrier, temperature), partner=EMPTY,
+            link="jump", source="[A] one of six directions",
         ),
-        Process(name="loose-sulfur", element="S", action="eject", rate=LOOSE_RATE, coordination=(0, 0), source="[A]"),
-        Process(name="loose-molybdenum", element="Mo", action="eject", rate=LOOSE_RATE, coordination=(0, 0), source="[A]"),
+        Process(name="loose-chalcogen", element=chalcogen, action="eject", rate=LOOSE_RATE, coordination=(0, 0), source="[A]"),
+        Process(name="loose-metal", element=metal, action="eject", rate=LOOSE_RATE, coordination=(0, 0), source="[A]"),
     )  # fmt: skip
+
+
+def solid(element: str, full: int, *, bulk: Site | None = None, surface: Site | None = None) -> tuple[Process, ...]:
+    """Return the loss of an element's atoms from a crystal: from anywhere, and more easily from the exit face.
+
+    Parameters
+    ----------
+    element : str
+        Chemical symbol.
+    full : int
+        Bonds of an atom inside.
+    bulk, surface : Site, optional
+        Thresholds; by default those of ``sites.py``.
+    """
+    bulk, surface = bulk or find_site(element, "bulk"), surface or find_site(element, "surface")
+    return (
+        Process(name=f"displace-{element}", element=element, action="eject", site=bulk, coordination=(full, 99)),
+        Process(name=f"sputter-{element}", element=element, action="eject", site=surface, coordination=(0, full - 1), face="exit"),
+    )
 
 
 def putting_dune(current: float, *, rate: float = DUNE_RATE, dopant: str = "Si") -> tuple[Process, Density]:

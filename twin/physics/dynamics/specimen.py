@@ -106,17 +106,32 @@ class Specimen:
             Classes of sites.
         """
         positions, numbers = np.asarray(positions, dtype=float).reshape(-1, 3), np.asarray(numbers, dtype=np.int64)
-        pairs = [(near_sites(positions, bond, size), BOND)]
+        bonds, jumps = near_sites(positions, bond, size), np.empty((0, 2), dtype=np.int64)
         if jump:
-            leaps = near_sites(positions, jump, size)
-            leaper = number_of(jump_element) if jump_element is not None else -1
-            which = (numbers == leaper) if jump_element is not None else np.ones(len(numbers), dtype=bool)
-            level = np.abs(positions[leaps[:, 0], 2] - positions[leaps[:, 1], 2]) < 0.5
-            leaps = leaps[level & which[leaps[:, 0]] & which[leaps[:, 1]]]
-            bonded = {tuple(pair) for pair in pairs[0][0].tolist()}
-            pairs.append((np.array([pair for pair in leaps.tolist() if tuple(pair) not in bonded], dtype=np.int64).reshape(-1, 2), JUMP))
-        links, kinds = _table(len(numbers), pairs)
-        zeros = np.zeros(len(numbers))
+            jumps = near_sites(positions, jump, size)
+            level = np.abs(positions[jumps[:, 0], 2] - positions[jumps[:, 1], 2]) < 0.5
+            which = np.isin(numbers, (0, number_of(jump_element))) if jump_element is not None else np.ones(len(numbers), dtype=bool)
+            jumps = jumps[level & which[jumps].all(axis=1)]
+        return cls.from_pairs(positions, numbers, bonds, jumps, size=size, labels=labels)
+
+    @classmethod
+    def from_pairs(
+        cls,
+        positions: np.ndarray,
+        numbers: np.ndarray,
+        bonds: np.ndarray,
+        jumps: np.ndarray | None = None,
+        *,
+        size: tuple[float, float] | None = None,
+        labels: np.ndarray | None = None,
+    ) -> Self:
+        """Return a specimen whose linked sites are given: pairs of bonded ones (b, 2), and of those that an atom jumps between (j, 2), each once."""
+        bonds = np.sort(np.asarray(bonds, dtype=np.int64).reshape(-1, 2), axis=1)
+        jumps = np.sort(np.asarray([] if jumps is None else jumps, dtype=np.int64).reshape(-1, 2), axis=1)
+        n = len(numbers)
+        jumps = jumps[~np.isin(jumps[:, 0] * n + jumps[:, 1], bonds[:, 0] * n + bonds[:, 1])]
+        links, kinds = _table(n, [(bonds, BOND), (jumps, JUMP)])
+        zeros = np.zeros(n)
         return cls(numbers=numbers, positions=positions, links=links, kinds=kinds, labels=zeros if labels is None else labels, dose=zeros, size=size)
 
     @property
