@@ -22,4 +22,14 @@ File                    What is in it
 ``kernels.py``          compiled: doses, rules
 ``loop.py``             compiled: the loop over events
 ======================= ===================================================================================
+
+One film, from the floor above::
+
+    specimen, processes = specimen_of(sample), processes_of(sample)  # twin/samples/evolving.py
+    density = probe_density(energy, semiangle, aberrations, source_size, focal_spread)
+    for points, dwell in lines:  # or frames, or one parked point: any path
+        exposure = Exposure(points=points, dwell=dwell, current=current, energy=energy, density=density)
+        specimen, events = advance(specimen, exposure, processes, rng)  # advance_relaxed also relaxes the structure after each event
+        log = log + events
+    image(sample_of(specimen, sample))
 """
