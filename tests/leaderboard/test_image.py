@@ -58,6 +58,7 @@ def test_image_with_a_dose_counts_electrons(tmp_path, capsys):
     ("arguments", "words"),
     [
         (["nowhere.cif"], "nowhere.cif"),
+        (["srtio3-01"], "Did you mean 'srtio3-001'"),
         (["srtio3-001", "--zone-axis", "1,1"], "three whole numbers"),
         (["srtio3-001", "--output", "x.jpg"], "does not end in .png"),
         (["srtio3-001", "--size", "-3"], "--size"),
