@@ -21,7 +21,7 @@ def image(
         float | None, typer.Option(help="Thickness along the beam, A; by default about 40 A, or one layer of a 2D material.")
     ] = None,
     zone_axis: Annotated[str, typer.Option(help="Lattice direction along the beam, for example 1,1,0.")] = "0,0,1",
-    phonons: Annotated[int, typer.Option(help="Frozen-phonon configurations; 0: static.")] = 8,
+    phonons: Annotated[int, typer.Option(help="Frozen-phonon configurations; 0: static.")] = 4,
     detectors: Annotated[str, typer.Option(help="Detectors, separated by commas.")] = "haadf,abf",
     instrument: Annotated[str, typer.Option(help="Instrument profile.")] = "corrected-200kv",
     defocus: Annotated[float, typer.Option(help="Underfocus (-C10), A.")] = 0.0,
