@@ -175,7 +175,7 @@ def acquire(
 def _together(passes: list[np.ndarray], *, average: bool) -> np.ndarray:
     """Return passes as one array, with a dimension for them first where there are several."""
     if average:
-        return np.mean(passes, axis=0, dtype=np.float32)
+        return np.asarray(np.mean(passes, axis=0, dtype=np.float32))
     return np.stack(passes) if len(passes) > 1 else passes[0]
 
 
