@@ -270,7 +270,7 @@ class WholeMicroscope:
         scope = replace(before, knobs=knobs.turn(before.knobs, profile, changes))
         way: dict[str, float] = dict(zip(STAGE_AXES, (action["stage"] * STAGE_SCALE[: len(action["stage"])]).tolist(), strict=False))
         scope = commands.move(state.setup, scope, way)
-        scope = commands.wait(scope, LONGEST_WAIT_S * (float(action["wait"][0]) + 1) / 2)
+        scope = commands.wait(state.setup, scope, LONGEST_WAIT_S * (float(action["wait"][0]) + 1) / 2)
         state = replace(state, scope=scope, steps=state.steps + 1, fresh=False)
         if not scan["acquire"]:
             return replace(state, cost=_spent(before, scope))

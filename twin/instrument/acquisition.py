@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from stemtwin.twin.errors import InstrumentError
-from stemtwin.twin.instrument import checks, diffraction, exposure, readout, results, simulate, views
+from stemtwin.twin.instrument import checks, diffraction, exposure, following, readout, results, simulate, suffering, views
 from stemtwin.twin.instrument import detectors as detector_floor
 from stemtwin.twin.instrument.camera import defects, response
 from stemtwin.twin.instrument.detectors import AnyDetector
@@ -155,12 +155,14 @@ def acquire(
         beam = setup.beam(after, after.time_s + timing.duration_s / 2)
         if asked.plan is not None:
             if seen is None or not shot.straight or seen != (beam, True):
-                signals, error = _signals(asked, asked.plan, shot, beam, progress)
-                seen = beam, shot.straight
+                signals, error, lineage = _signals(setup, after, asked, asked.plan, shot, beam, progress)
+                after, seen = replace(after, lineage=lineage), (beam, shot.straight)
             frames.append(scan.frame(readout.read(setup, after, asked.plan.detectors, signals, shot)))
         if asked.patterns is not None:
             cubes.append(_patterns(setup, after, asked.patterns, shot, beam, progress))
-        after = _exposed(setup, after, shot)
+        before, after = after.specimen, suffering.after_pass(setup, _exposed(setup, after, shot), shot)
+        if after.specimen is not before:
+            asked, seen = _renewed(setup, after, asked), None
     out = _dataset(setup, state, after, asked)
     if asked.plan is not None:
         variables = results.variables(asked.request, asked.plan, _together(frames, average=average), error, {})
@@ -185,14 +187,29 @@ def _scanned(state: ScopeState, scan: Scan) -> Field:
     return state.scanned.changed(scan, state.time_s)
 
 
-def _signals(asked: Order, plan: Plan, shot: Exposure, beam: Beam, progress: simulate.Progress | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return expected signals in visiting order, (channels, n), and their relative standard errors, (channels,)."""
+def _renewed(setup: Setup, state: ScopeState, asked: Order) -> Order:
+    """Return an order for a specimen that has changed in between."""
+    request = replace(asked.request, sample=state.specimen)
+    plan = None if asked.plan is None else views.plan(setup, request)
+    found = asked.patterns
+    if found is not None:
+        found = plan_patterns(replace(found.request, sample=state.specimen, detectors=(found.camera,), engine="auto"))
+    return replace(asked, request=request, plan=plan, patterns=found)
+
+
+def _signals(
+    setup: Setup, state: ScopeState, asked: Order, plan: Plan, shot: Exposure, beam: Beam, progress: simulate.Progress | None
+) -> tuple[np.ndarray, np.ndarray, following.Lineage]:
+    """Return expected signals in visiting order, (channels, n), their relative standard errors, (channels,), and the lineage with this image."""
     request = replace(asked.request, beam=beam)
-    if shot.straight:
+    if not shot.straight:
+        request = replace(request, scan=PathScan(positions_angstrom=shot.points))
+    if setup.damage is not None and plan.engine == "local":
+        values, error, lineage = following.follower(setup).expected(state.lineage, request, plan, progress)
+    else:
         values, error, _ = simulate.expected(request, plan, progress=progress)
-        return values.reshape(len(values), -1)[:, request.scan.order()], error
-    values, error, _ = simulate.expected(replace(request, scan=PathScan(positions_angstrom=shot.points)), plan, progress=progress)
-    return values, error
+        lineage = state.lineage
+    return values.reshape(len(values), -1)[:, request.scan.order()], error, lineage
 
 
 def _patterns(setup: Setup, state: ScopeState, found: Patterns, shot: Exposure, beam: Beam, progress: simulate.Progress | None) -> np.ndarray:

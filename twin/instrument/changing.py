@@ -190,6 +190,9 @@ def _moved(atoms: Atoms, request: Request, found: Difference, plan: Plan, change
     index[found.came] = np.searchsorted(plan.slices.edges, z)
     if (np.abs(z - plan.slices.planes[index[found.came]]) > LARGEST_OFF).any():
         return None
+    if sample.sites is not None:  # each site has a motion of its own, the same in a new build
+        own = tuple(specimen.positions(request, number) - sample.positions_angstrom for number in range(len(atoms.displacements)))
+        return Atoms(sample=sample, index=index, displacements=own)
     carried = np.array_equal(found.came, found.went) and np.array_equal(_sigma(atoms.sample)[found.went], _sigma(sample)[found.came])  # they moved
     displacements = []
     for number, old in enumerate(atoms.displacements):

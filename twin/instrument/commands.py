@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import acquisition, checks, knobs, stage
+from stemtwin.twin.instrument import acquisition, checks, knobs, stage, suffering
 from stemtwin.twin.instrument.setup import Setup
 from stemtwin.twin.instrument.state import ScopeState
 
@@ -27,10 +27,11 @@ def move(setup: Setup, state: ScopeState, way: Mapping[str, float], *, relative:
     after, taken, _ = stage.move(state.stage, target, profile, setup.rng("stage", state.moves))
     time = state.time_s + taken
     creep = state.creep.moved(time, stage.lateral_step(state.stage, after), setup.profile.instabilities)
-    return replace(state, stage=after, creep=creep, time_s=time, moves=state.moves + 1)
+    moved = replace(state, stage=after, creep=creep, time_s=time, moves=state.moves + 1)
+    return suffering.after_time(setup, moved, taken)
 
 
-def wait(state: ScopeState, seconds: float) -> ScopeState:
+def wait(setup: Setup, state: ScopeState, seconds: float) -> ScopeState:
     """Return the state after a time, s, with the beam blanked.
 
     Raises
@@ -38,7 +39,8 @@ def wait(state: ScopeState, seconds: float) -> ScopeState:
     SettingsError
         It is negative, or longer than 1e6 s.
     """
-    return replace(state, time_s=state.time_s + checks.number("seconds", seconds, "s", low=0, high=LONGEST_S))
+    time = checks.number("seconds", seconds, "s", low=0, high=LONGEST_S)
+    return suffering.after_time(setup, replace(state, time_s=state.time_s + time), time)
 
 
 def price(setup: Setup, state: ScopeState, command: str, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> dict[str, float]:
@@ -72,7 +74,7 @@ def _move(setup: Setup, state: ScopeState, *, relative: bool = False, **way: flo
 
 
 def _wait(setup: Setup, state: ScopeState, seconds: float) -> dict[str, float]:  # noqa: ARG001 - one signature for all commands
-    return {**FREE, "time_s": wait(state, seconds).time_s - state.time_s}
+    return {**FREE, "time_s": checks.number("seconds", seconds, "s", low=0, high=LONGEST_S)}
 
 
 def _set(setup: Setup, state: ScopeState, **changes: Any) -> dict[str, float]:

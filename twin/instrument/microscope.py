@@ -7,9 +7,10 @@ from typing import Any
 import xarray as xr
 
 from stemtwin.twin.errors import InstrumentError, SettingsError
-from stemtwin.twin.instrument import acquisition, budget, checks, commands, knobs, results, simulate, tuning, views
+from stemtwin.twin.instrument import acquisition, budget, checks, commands, knobs, results, simulate, suffering, tuning, views
 from stemtwin.twin.instrument.detectors import AnyDetector
 from stemtwin.twin.instrument.knobs import Knobs
+from stemtwin.twin.instrument.matter import Damage, find_damage
 from stemtwin.twin.instrument.profiles import PROFILES, Profile
 from stemtwin.twin.instrument.scan import RasterScan, Scan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
@@ -18,6 +19,7 @@ from stemtwin.twin.instrument.stage import StagePosition
 from stemtwin.twin.instrument.state import ScopeState
 from stemtwin.twin.physics import probe
 from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.dynamics.kinetics import Events
 from stemtwin.twin.samples.sample import Sample
 
 
@@ -40,6 +42,8 @@ class Microscope:
         Compute with probes at least this wide in mind, A: one imaging operator for all knob settings up to there.
     engine : str
         See ``Request``; ``"auto"`` takes one that gives every further image in milliseconds.
+    damage : str or Damage, optional
+        What the beam can do to the specimen: ``"graphene"``, ``"mos2"``, ``"contamination"``, or a ``Damage``; by default nothing.
     dose_budget_e_per_angstrom2 : float, optional
         Largest nominal dose anywhere on the specimen, e-/A^2: what would exceed it is refused.
 
@@ -66,6 +70,7 @@ class Microscope:
         misalignment: Aberrations | None = None,
         window_angstrom: float = 0.0,
         engine: str = "auto",
+        damage: Damage | str | None = None,
         dose_budget_e_per_angstrom2: float | None = None,
     ) -> None:
         profile = PROFILES[instrument] if isinstance(instrument, str) else instrument
@@ -85,8 +90,10 @@ class Microscope:
             misalignment=misalignment or Aberrations(),
             window_angstrom=checks.number("window_angstrom", window_angstrom, "A", low=0, high=1e4),
             engine=engine,
+            damage=find_damage(damage),
         )
         self._state = ScopeState(specimen=sample, knobs=knobs.initial(profile))
+        self._state = suffering.begun(self._setup, self._state)
         views.request(self._setup, self._state, RasterScan(shape=(1, 1), field_of_view_angstrom=(1, 1)), ("haadf",))  # refuses what cannot be imaged
 
     # ---- what may be read
@@ -197,7 +204,7 @@ class Microscope:
         SettingsError
             The time is negative, or longer than 1e6 s.
         """
-        self._state = commands.wait(self._state, seconds)
+        self._state = commands.wait(self._setup, self._state, seconds)
         return self.time_s
 
     def acquire(
@@ -348,8 +355,8 @@ class Microscope:
         dict
             ``aberrations``, their first order in A as ``C10_angstrom``, ``C12_angstrom``, ``C12a_angstrom``, ``C12b_angstrom``, the Strehl ratio
             ``strehl`` that this first order alone would leave (1 when C10 and C12 are 0), ``beam``, ``sample`` (the atoms as they are now), ``stage``
-            (where it truly is), ``drift_angstrom`` (x, y), ``dose`` (a ``DoseMap`` of where electrons truly went), ``current_factor`` (what is
-            left of the current) and ``seed``.
+            (where it truly is), ``drift_angstrom`` (x, y), ``events`` (what happened to atoms), ``film`` (contamination or None), ``dose`` (a
+            ``DoseMap`` of where electrons truly went), ``current_factor`` (what is left of the current) and ``seed``.
         """
         beam, time = self.beam(), self._state.time_s
         true = beam.aberrations
@@ -366,6 +373,8 @@ class Microscope:
             "stage": self._state.stage.true,
             "drift_angstrom": tuple(float(v) for v in self._setup.course.drift_angstrom(time, self._state.creep)),
             "dose": self._state.dose,
+            "events": Events.none() if self._state.matter is None else self._state.matter.events,
+            "film": None if self._state.matter is None else self._state.matter.film,
             "current_factor": float(self._setup.course.current_factor(time)),
             "seed": self._setup.seed,
         }

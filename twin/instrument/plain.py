@@ -14,7 +14,7 @@ from stemtwin.twin.instrument.settings import Beam, PotentialSlices
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.samples.sample import Sample
 
-ARRAYS = ("numbers", "positions_angstrom", "size_angstrom", "thermal_sigma_angstrom", "notes")
+ARRAYS = ("numbers", "positions_angstrom", "size_angstrom", "thermal_sigma_angstrom", "notes", "sites")
 """Fields of a sample that are arrays or tuples."""
 
 

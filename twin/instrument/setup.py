@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from stemtwin.twin.instrument.instabilities import Course
+from stemtwin.twin.instrument.matter import Damage
 from stemtwin.twin.instrument.profiles import Profile
 from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.state import ScopeState
@@ -37,6 +38,8 @@ class Setup:
         Compute with probes at least this wide in mind, A.
     engine : str
         See ``Request``.
+    damage : Damage, optional
+        What the beam can do to the specimen.
     """
 
     profile: Profile
@@ -46,6 +49,7 @@ class Setup:
     misalignment: Aberrations = field(default_factory=Aberrations)
     window_angstrom: float = 0.0
     engine: str = "operator"
+    damage: Damage | None = None
 
     @cached_property
     def course(self) -> Course:

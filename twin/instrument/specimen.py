@@ -23,7 +23,11 @@ def positions(request: Request, configuration: int) -> np.ndarray:
         return sample.positions_angstrom
     stream = np.random.SeedSequence(request.seed, spawn_key=(SPECIMEN_STREAM, configuration))
     rng = np.random.Generator(np.random.Philox(stream))
-    return sample.positions_angstrom + phonons.displacements(sample.thermal_sigma_angstrom, rng)
+    sigma, sites = sample.thermal_sigma_angstrom, sample.sites
+    if sites is None or not len(sites):
+        return sample.positions_angstrom + phonons.displacements(sigma, rng)
+    unit = phonons.displacements(np.ones(int(sites.max()) + 1), rng)  # drawn for every site, whether an atom stands on it or not
+    return sample.positions_angstrom + sigma[:, None] * unit[sites]
 
 
 def stacks(request: Request, plan: Plan) -> Iterator[SliceStack]:

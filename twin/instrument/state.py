@@ -7,6 +7,9 @@ from stemtwin.twin.instrument.distortion import FieldChange
 from stemtwin.twin.instrument.dose import DoseMap
 from stemtwin.twin.instrument.instabilities import Creep
 from stemtwin.twin.instrument.knobs import Knobs
+from stemtwin.twin.instrument.matter import Matter
+from stemtwin.twin.instrument.plan import Plan
+from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.instrument.settings import PotentialSlices
 from stemtwin.twin.instrument.stage import StageState
@@ -65,7 +68,11 @@ class ScopeState:
         Electrons sent into the specimen.
     dose, nominal_dose : DoseMap
         Where they truly went on the specimen, and where they were sent.
-    frames, moves, measurements : int
+    matter : Matter, optional
+        The specimen's sites and what became of them, where the beam can change it.
+    lineage : tuple
+        The images for which a local operator was brought up to date, as requests and plans: from these it can be made again, to the same bits.
+    frames, moves, measurements, exposures : int
         How many were done: the keys of their random numbers.
     """
 
@@ -80,6 +87,9 @@ class ScopeState:
     electrons: float = 0.0
     dose: DoseMap = field(default_factory=DoseMap)
     nominal_dose: DoseMap = field(default_factory=DoseMap)
+    matter: Matter | None = None
+    lineage: tuple[tuple[Request, Plan], ...] = ()
     frames: int = 0
     moves: int = 0
     measurements: int = 0
+    exposures: int = 0

@@ -175,6 +175,9 @@ class Sample:
         JSON that ``stemtwin.twin.samples.readers.sample_from_recipe`` turns into this sample again; "" for a sample from arrays.
     defects : tuple of Defect
         What was done to the perfect structure, place by place; mappings of its fields are taken too. No part of the digest.
+    sites : (n,) int64, optional
+        Whose thermal motion each atom has: atoms of two samples with one site number move alike in one frozen-phonon configuration, so that the loss
+        of an atom does not move the others. By default atoms are numbered in their order.
 
     Raises
     ------
@@ -199,6 +202,7 @@ class Sample:
     notes: tuple[str, ...] = ()
     recipe: str = ""
     defects: tuple[Defect, ...] = ()
+    sites: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Copy, freeze and check everything."""
@@ -222,7 +226,13 @@ class Sample:
             message = f"Atomic number {numbers[(numbers < 1) | (numbers > MAX_NUMBER)][0]} is no element. Use 1 to {MAX_NUMBER}."
             raise StructureFileError(message)
         sigma = resolve_sigma(numbers, self.thermal_sigma_angstrom)
-        for array in (numbers, positions, sigma):
+        sites = None if self.sites is None else np.array(self.sites, dtype=np.int64)
+        if sites is not None and (sites.shape != (len(numbers),) or (sites < 0).any() or len(np.unique(sites)) < len(sites)):
+            message = (
+                f"sites has shape {sites.shape} for {len(numbers)} atoms, or holds a number twice or below 0. Give each atom a number of its own."
+            )
+            raise SettingsError(message)
+        for array in (numbers, positions, sigma, sites):
             if array is not None:
                 array.setflags(write=False)
         frozen = {
@@ -231,6 +241,7 @@ class Sample:
             "size_angstrom": size,
             "thickness_angstrom": thickness,
             "thermal_sigma_angstrom": sigma,
+            "sites": sites,
         }
         for field, value in frozen.items():
             object.__setattr__(self, field, value)
@@ -298,6 +309,8 @@ class Sample:
         hashed.update(self.numbers.astype("<i8").tobytes())
         for values in lengths:
             hashed.update(np.rint(values * 1e9).astype("<i8").tobytes())
+        if self.sites is not None and self.thermal_sigma_angstrom is not None:
+            hashed.update(self.sites.astype("<i8").tobytes())
         return hashed.hexdigest()
 
     def to_ase(self) -> "Atoms":

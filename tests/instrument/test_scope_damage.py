@@ -1,0 +1,164 @@
+"""The beam changes the specimen: events follow the true dose, images follow the events, and the truth stays hidden."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from stemtwin.twin.errors import SettingsError, UnknownNameError
+from stemtwin.twin.instrument import instabilities
+from stemtwin.twin.instrument.matter import DAMAGE, Damage
+from stemtwin.twin.instrument.microscope import Microscope
+from stemtwin.twin.instrument.profiles import PROFILES
+from stemtwin.twin.instrument.scan import PathScan, RasterScan
+from stemtwin.twin.instrument.settings import PotentialSlices
+from stemtwin.twin.physics.dynamics.contamination import Contamination
+from stemtwin.twin.physics.dynamics.processes import Process
+from stemtwin.twin.samples.library import load_sample
+from stemtwin.twin.samples.sample import Sample
+
+IDEAL = PROFILES["ideal"]
+FIELD = RasterScan(shape=(16, 16), field_of_view_angstrom=(8.0, 8.0))
+FRAGILE = Damage(processes=(Process(name="lose", element="Sr", action="eject", cross_section=2e-6),), bond_angstrom=1.8, relax=False)
+
+
+@pytest.fixture(scope="module")
+def crystal(make_perovskite: Callable[..., Sample]) -> Sample:
+    """Return 2 x 2 cells of SrTiO3."""
+    return make_perovskite(2, sigma=0.08)
+
+
+@pytest.fixture
+def make(crystal: Sample) -> Callable[..., Microscope]:
+    """Return the maker of microscopes whose specimen loses Sr."""
+
+    def make(seed: int = 1, damage: Damage | str | None = FRAGILE, **options: object) -> Microscope:
+        return Microscope(crystal, options.pop("instrument", IDEAL), seed=seed, phonons=1, damage=damage, **options)  # type: ignore[arg-type]
+
+    return make
+
+
+def test_without_damage_nothing_happens(make: Callable[..., Microscope]) -> None:
+    """By default a specimen stays what it is, whatever the dose."""
+    scope = make(damage=None)
+    scope.acquire(FIELD, dwell_time_us=1e4, frames=3)
+    assert len(scope.truth()["events"]) == 0
+    assert len(scope.truth()["sample"]) == 20
+
+
+def test_survival_follows_the_dose(make_perovskite: Callable[..., Sample]) -> None:
+    """P(no event) = exp(-sigma D) with D the dose at the atoms, over 300 microscopes; the dose at an atom is what its site has recorded."""
+    still = make_perovskite(2, sigma=None)  # all microscopes share one operator
+    one = replace(FRAGILE, processes=(replace(FRAGILE.processes[0], cross_section=3e-7),))
+    lost, hazard = 0, 0.0
+    for seed in range(300):
+        scope = Microscope(still, IDEAL, seed=seed, damage=one)
+        scope.acquire(FIELD, dwell_time_us=40.0)
+        matter = scope.snapshot().matter
+        assert matter is not None
+        lost += len(matter.events) == 0
+        if seed == 0:
+            hazard = 3e-7 * float(matter.sites.dose[matter.origin.numbers == 38].sum())
+    expected = math.exp(-hazard)
+    assert 0.05 < expected < 0.95
+    assert lost / 300 == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / 300))
+
+
+def test_images_follow_the_atoms(make: Callable[..., Microscope]) -> None:
+    """When every Sr atom is gone, their columns are gone from the image; the frames before show them."""
+    scope = make(damage=replace(FRAGILE, processes=(replace(FRAGILE.processes[0], cross_section=1e-3),)))
+    frames = scope.acquire(FIELD, dwell_time_us=100, frames=2).haadf.to_numpy().astype(float)
+    assert sorted(set(scope.truth()["sample"].numbers)) == [8, 22]
+    assert frames[1].max() < 0.6 * frames[0].max()
+    names = {event.process for event in scope.truth()["events"]}
+    assert names == {"lose"}
+    assert len(scope.truth()["events"]) == 4
+
+
+def test_the_loss_of_one_atom_does_not_move_the_others(make: Callable[..., Microscope], crystal: Sample) -> None:
+    """Thermal motion belongs to sites: the specimen without an atom has all other atoms where they were in each configuration."""
+    from stemtwin.twin.instrument import specimen
+    from stemtwin.twin.instrument.request import Request
+
+    scope = make()
+    scope.acquire(FIELD, dwell_time_us=100, frames=6)
+    after = scope.truth()["sample"]
+    assert len(after) < len(crystal)
+    first = replace(crystal, sites=np.arange(len(crystal)))
+    asked = [Request(sample=sample, beam=scope.beam(), scan=FIELD, phonons=1, seed=5) for sample in (first, after)]
+    whole, rest = (specimen.positions(request, 0) for request in asked)
+    assert after.sites is not None
+    np.testing.assert_array_equal(rest, whole[after.sites])
+
+
+def test_a_blanked_beam_does_no_damage_and_drift_carries_the_dose(make: Callable[..., Microscope]) -> None:
+    """Blanked, nothing is lost; a field beside an atom spares it, until drift or stage bring it there."""
+    scope = make()
+    scope.set(blanked=True)
+    scope.acquire(FIELD, dwell_time_us=1e4)
+    assert len(scope.truth()["events"]) == 0
+    corner = PathScan(positions_angstrom=np.array([[1.95, 1.95]]))  # between the Sr atoms at 0 and 3.9 A
+
+    def dose(move: float) -> float:
+        scope = make()
+        scope.move_stage(x_angstrom=move, y_angstrom=move)
+        scope.acquire(corner, dwell_time_us=1.0)
+        matter = scope.snapshot().matter
+        assert matter is not None
+        return float(matter.sites.dose[matter.origin.numbers == 38].sum())
+
+    assert dose(1.95) > 30 * dose(0.0)
+
+
+@pytest.mark.parametrize("engine", ["operator", pytest.param("local", marks=pytest.mark.slow)])
+def test_a_snapshot_in_the_middle_of_a_film(make: Callable[..., Microscope], engine: str) -> None:
+    """A restored microscope goes on to the last bit: frames, events, atoms; also by an operator that was brought up to date step by step."""
+    shaky = replace(IDEAL, instabilities=instabilities.TYPICAL)
+    scope = make(instrument=shaky, engine=engine, window_angstrom=0.0) if engine == "operator" else wide(shaky)
+    detectors = ("haadf",)
+    scope.acquire(FIELD, dwell_time_us=60, frames=3, detectors=detectors)
+    kept = scope.snapshot()
+    first = scope.acquire(FIELD, dwell_time_us=60, frames=3, detectors=detectors)
+    events, atoms = list(scope.truth()["events"]), scope.truth()["sample"].digest
+    scope.restore(kept)
+    second = scope.acquire(FIELD, dwell_time_us=60, frames=3, detectors=detectors)
+    xr.testing.assert_identical(first, second)
+    assert list(scope.truth()["events"]) == events
+    assert scope.truth()["sample"].digest == atoms
+    assert len(events) > len(kept.matter.events) > 0
+
+
+def wide(profile: object) -> Microscope:
+    """Return a microscope with a layer of MoS2 that loses S, imaged by the local operator."""
+    layer = load_sample("mos2-1h", size_angstrom=(30.0, 30.0), seed=0)
+    fragile = Damage(processes=(Process(name="lose", element="S", action="eject", cross_section=4e-6),), bond_angstrom=2.8, relax=False)
+    return Microscope(layer, profile, seed=4, phonons=1, engine="local", damage=fragile)  # type: ignore[arg-type]
+
+
+def test_contamination_grows_where_the_beam_was(make: Callable[..., Microscope]) -> None:
+    """A film grows under the beam, and is a part of the truth."""
+    scope = make(damage=Damage(contamination=Contamination(growth=1e-4)))
+    scope.acquire(FIELD, dwell_time_us=1e4)
+    assert scope.truth()["film"].volume > 0
+
+
+def test_frames_do_not_tell_what_happened(make: Callable[..., Microscope]) -> None:
+    """Attributes of a frame are the same whether atoms were lost or not."""
+    harmed, whole = make(), make(damage=None)
+    first, second = (scope.acquire(FIELD, dwell_time_us=200, frames=4) for scope in (harmed, whole))
+    assert len(harmed.truth()["events"]) > 0
+    assert first.attrs == second.attrs
+
+
+def test_what_cannot_be_damaged_is_refused(make: Callable[..., Microscope], nothing: PotentialSlices) -> None:
+    """A potential has no atoms; an unknown set of processes is named with the likely one."""
+    with pytest.raises(SettingsError, match="no atoms"):
+        Microscope(nothing, IDEAL, damage=FRAGILE)
+    with pytest.raises(UnknownNameError, match="Did you mean 'graphene'"):
+        make(damage="grafene")
+    with pytest.raises(SettingsError, match="no set of processes"):
+        make(damage=3)  # type: ignore[arg-type]
+    assert set(DAMAGE) >= {"graphene", "mos2"}
