@@ -42,8 +42,8 @@ class Microscope:
         Compute with probes at least this wide in mind, A: one imaging operator for all knob settings up to there.
     engine : str
         See ``Request``; ``"auto"`` takes one that gives every further image in milliseconds.
-    damage : str or Damage, optional
-        What the beam can do to the specimen: ``"graphene"``, ``"mos2"``, ``"contamination"``, or a ``Damage``; by default nothing.
+    damage : bool or Damage
+        What the beam can do to the specimen: nothing (by default), what is known of such a specimen (True), or a ``Damage``.
     dose_budget_e_per_angstrom2 : float, optional
         Largest nominal dose anywhere on the specimen, e-/A^2: what would exceed it is refused.
 
@@ -70,7 +70,7 @@ class Microscope:
         misalignment: Aberrations | None = None,
         window_angstrom: float = 0.0,
         engine: str = "auto",
-        damage: Damage | str | None = None,
+        damage: Damage | bool | None = None,
         dose_budget_e_per_angstrom2: float | None = None,
     ) -> None:
         profile = PROFILES[instrument] if isinstance(instrument, str) else instrument

@@ -54,7 +54,7 @@ def after_pass(setup: Setup, state: ScopeState, shot: Pass) -> ScopeState:
 
 def after_time(setup: Setup, state: ScopeState, seconds: float) -> ScopeState:
     """Return the state after a time (s) without beam has acted on the specimen: only what happens by itself happens."""
-    if setup.damage is None or state.matter is None or not setup.damage.waits or not seconds:
+    if setup.damage is None or state.matter is None or not state.matter.restless or not seconds:
         return state
     exposure = waited(seconds, energy=state.knobs.energy_ev, density=_density(setup, state, state.time_s))
     return _suffered(setup, setup.damage, state, exposure)
@@ -67,12 +67,12 @@ def _suffered(setup: Setup, damage: Damage, state: ScopeState, exposure: Exposur
     if film is not None and damage.contamination is not None:
         film = contamination.grow(film, exposure, damage.contamination)
     sites, events = before.sites, before.events
-    if damage.processes:
-        run = advance_relaxed if damage.relax else advance
+    if before.processes:
+        run = advance_relaxed if before.relax else advance
         rng = setup.rng("damage", state.exposures)
-        sites, new = run(sites, exposure, damage.processes, rng, temperature=damage.temperature_k)
+        sites, new = run(sites, exposure, before.processes, rng, temperature=damage.temperature_k)
         events = events + new if len(new) else events
-    matter = Matter(sites=sites, origin=before.origin, events=events, film=film)
+    matter = replace(before, sites=sites, events=events, film=film)
     changed = len(events) > len(before.events)
     return replace(state, matter=matter, specimen=matter.sample() if changed else state.specimen, exposures=state.exposures + 1)
 

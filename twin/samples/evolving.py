@@ -77,7 +77,7 @@ def sample_of(specimen: Specimen, sample: Sample) -> Sample:
     specimen : Specimen
         Made by :func:`specimen_of` from ``sample``, and changed since.
     sample : Sample
-        Gives box, name and thermal motion: an element moves as it did before, a new one as the mean of all.
+        Gives box, name and thermal motion: an element moves as it did before, a new one as the mean of all; each site keeps its own displacements.
 
     Raises
     ------
@@ -107,6 +107,7 @@ def sample_of(specimen: Specimen, sample: Sample) -> Sample:
         strain=sample.strain,
         notes=sample.notes,
         defects=kept + _changes(specimen, whole),
+        sites=np.flatnonzero(held),
     )
 
 

@@ -232,6 +232,8 @@ class Sample:
                 f"sites has shape {sites.shape} for {len(numbers)} atoms, or holds a number twice or below 0. Give each atom a number of its own."
             )
             raise SettingsError(message)
+        if sites is not None and np.array_equal(sites, np.arange(len(numbers))):
+            sites = None  # their own order
         for array in (numbers, positions, sigma, sites):
             if array is not None:
                 array.setflags(write=False)
