@@ -26,7 +26,7 @@ from stemtwin.twin.samples.sample import Sample
 LOW_LOSS = 20.0
 """Energy that the delocalisation of the low loss is taken at, eV."""
 MARGIN = 30.0
-"""Energies beside the range that the zero-loss peak reaches into, in widths of it."""
+"""How far the energies go on beside the range, in widths of the zero-loss peak."""
 SLABS = np.array([2.0, 4.0, 7.0, 12.0, 20.0, 35.0, 60.0, 100.0, 200.0, 500.0])
 """Thicknesses for which the losses of two surfaces are computed, A; between them they are interpolated."""
 TOGETHER = 256
@@ -86,8 +86,8 @@ def expected_eels(
     Returns
     -------
     xarray.Dataset
-        ``eels``, float32, dims (*scan's, energy_ev); and of each point ``t_over_lambda``, ``collected`` (what elastic scattering leaves inside the
-        collection aperture) and ``density_<edge>``, atoms per A^2 seen by the probe.
+        ``eels``, float32, dims (*scan's, energy_ev); and of each point ``t_over_lambda`` (of the bulk: surfaces and particles lose more),
+        ``collected`` (what elastic scattering leaves inside the collection aperture) and ``density_<edge>``, atoms per A^2 seen by the probe.
 
     Raises
     ------
@@ -145,11 +145,10 @@ def _kinds(
 ) -> _Kinds:
     """Return the kinds of loss on an axis that holds the detector's range; remembered."""
     step, beta, (low, high) = detector.dispersion_ev, detector.collection_mrad * 1e-3, detector.energy_range_ev
-    reach = MARGIN * detector.zero_loss_fwhm_ev + abs(detector.energy_shift_ev) + 2 * step
     first = round(low / step)
-    axis = lowloss.Axis(step, max(high, 0.0) + reach)
-    bins = math.ceil(reach / step)
-    edges = step * (np.arange(-bins, bins + 2) - 0.5) + (low - first * step)
+    axis = lowloss.Axis(step, max(high, -low) + MARGIN * detector.zero_loss_fwhm_ev + abs(detector.energy_shift_ev) + 2 * step)
+    gains = axis.size - 2 * axis.kept + min(axis.kept, max(-first, math.ceil(MARGIN * detector.zero_loss_fwhm_ev / step)))
+    edges = step * (np.arange(-gains, axis.kept + 1) - 0.5) + (low - first * step)
     peak = zeroloss.zero_loss(
         edges,
         detector.zero_loss_fwhm_ev,
@@ -166,7 +165,7 @@ def _kinds(
     return _Kinds(
         axis=axis,
         first=first,
-        zero_loss=axis.zero_loss(peak, -bins),
+        zero_loss=axis.zero_loss(peak, -gains),
         bulk=axis.transform(np.array(bulk)) if bulk else np.zeros(shape, complex),
         surface=axis.transform(surface),
         surface_total=whole,

@@ -160,7 +160,8 @@ def free_electron_material(counts: dict[str, float], density: float) -> Material
     Returns
     -------
     Material
-        One oscillator at the plasmon energy of the valence electrons, a third as wide [A].
+        The plasmon of the valence electrons, a third as wide as high, and a quarter of the loss function in a broad maximum at twice its energy, for
+        the outer core shells, whose tails are most of the background of the core edges [A].
 
     Raises
     ------
@@ -177,8 +178,8 @@ def free_electron_material(counts: dict[str, float], density: float) -> Material
         name="free electrons " + "".join(sorted(counts)),
         formula=tuple(sorted(counts.items())),
         density=density,
-        losses=((centre, centre / 3, 1.0),),
-        source="free-electron plasmon of the valence electrons, width a third of it [A]",
+        losses=((centre, centre / 3, 0.75), (2 * centre, 1.2 * centre, 0.25)),
+        source="free-electron plasmon of the valence electrons; widths, and a quarter for the outer core shells, [A]",
     )
 
 

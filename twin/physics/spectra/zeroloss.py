@@ -11,9 +11,9 @@ from stemtwin.twin.errors import SettingsError
 def zero_loss(edges: np.ndarray, width: float, *, asymmetry: float = 0.0, lorentz: float = 0.0, shift: float = 0.0) -> np.ndarray:
     """Return the part of a zero-loss peak in each energy bin.
 
-    The peak is a mixture of a Gaussian and a Lorentzian, each with two half widths: (1 - asymmetry) width / 2 on the side of energy gain,
-    (1 + asymmetry) width / 2 on the side of loss; so the full width at half maximum is ``width``, whatever the asymmetry and the mixture. A cold
-    field emitter has its steep side, the Fermi edge, at the gain side.
+    The peak is a mixture of a Gaussian and a squared Lorentzian, whose tails end as E^-4, each with two half widths: (1 - asymmetry) width / 2 on
+    the side of energy gain, (1 + asymmetry) width / 2 on the side of loss; so the full width at half maximum is ``width``, whatever the asymmetry
+    and the mixture. A cold field emitter has its steep side, the Fermi edge, at the gain side.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def zero_loss(edges: np.ndarray, width: float, *, asymmetry: float = 0.0, lorent
     asymmetry : float
         -1 < asymmetry < 1; about 0.3 for a cold field emitter [M].
     lorentz : float
-        Height of the Lorentzian, as a fraction of the peak's, 0 to 1.
+        Height of the squared Lorentzian, as a fraction of the peak's, 0 to 1.
     shift : float
         Where the maximum is, eV: the drift of the spectrum.
 
@@ -44,6 +44,7 @@ def zero_loss(edges: np.ndarray, width: float, *, asymmetry: float = 0.0, lorent
     x = np.asarray(edges, float) - shift
     half = np.where(x < 0, (1 - asymmetry) * width / 2, (1 + asymmetry) * width / 2)
     gauss = half * math.sqrt(math.pi / math.log(2)) / 2 * erf(math.sqrt(math.log(2)) * x / half)
-    tails = half * np.arctan(x / half)
-    total = (1 - lorentz) * width / 2 * math.sqrt(math.pi / math.log(2)) + lorentz * width * math.pi / 2
+    c = math.sqrt(2) - 1  # 1 / (1 + c x^2)^2 is 1/2 at x = 1
+    tails = half / 2 * (x / half / (1 + c * (x / half) ** 2) + np.arctan(math.sqrt(c) * x / half) / math.sqrt(c))
+    total = (1 - lorentz) * width / 2 * math.sqrt(math.pi / math.log(2)) + lorentz * width * math.pi / (4 * math.sqrt(c))
     return np.diff((1 - lorentz) * gauss + lorentz * tails) / total
