@@ -56,8 +56,8 @@ def test_refused_commands_change_nothing(nothing: PotentialSlices) -> None:
     """An unknown measurement or aberration, or too large a change, is refused before anything happens."""
     scope = Microscope(nothing, TUNABLE, seed=5)
     before = scope.snapshot()
-    with pytest.raises(UnknownNameError, match="Standart"):
-        scope.measure("Standart")
+    with pytest.raises(UnknownNameError, match="Slow"):
+        scope.measure("Slow")
     with pytest.raises(UnknownNameError, match="C11"):
         scope.correct("C11", 5.0)
     with pytest.raises(InstrumentError):
