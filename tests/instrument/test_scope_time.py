@@ -348,7 +348,7 @@ def test_no_electron_is_lost(make: Callable[..., Microscope]) -> None:
     sent = 50 * 6.241509e6 * scope.spent["beam_s"]
     assert scope.spent["electrons"] == pytest.approx(sent, rel=1e-6)
     assert scope.truth()["dose"].electrons == pytest.approx(sent, rel=1e-6)
-    assert scope.snapshot().nominal_dose.electrons == pytest.approx(sent, rel=1e-6)
+    assert scope.snapshot().sent.map().electrons == pytest.approx(sent, rel=1e-6)
 
 
 def test_the_dose_map_is_where_the_field_was(make: Callable[..., Microscope]) -> None:

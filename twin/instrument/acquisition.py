@@ -17,6 +17,7 @@ from stemtwin.twin.instrument.detectors import AnyDetector
 from stemtwin.twin.instrument.diffraction import Patterns, plan_patterns
 from stemtwin.twin.instrument.dose import deposits, spacing_angstrom
 from stemtwin.twin.instrument.exposure import Exposure
+from stemtwin.twin.instrument.ledger import Entry
 from stemtwin.twin.instrument.plan import Plan
 from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.scan import PathScan, RasterScan, Scan
@@ -239,14 +240,14 @@ def _exposed(setup: Setup, state: ScopeState, shot: Exposure) -> ScopeState:
     spacing = spacing_angstrom(shot.scan)
     where, many = deposits(shot.points, timing, shot.incident, blanked=dark)
     stage = state.stage.readback
-    sent = shot.scan.points() + np.array(state.knobs.beam_shift_angstrom) - np.array([stage.x_angstrom, stage.y_angstrom])
-    nominal, asked = deposits(sent, timing, electrons_per_point(state.knobs.current_pa, timing.dwell_s), blanked=dark)
+    (x, y), each = state.knobs.beam_shift_angstrom, electrons_per_point(state.knobs.current_pa, timing.dwell_s)
+    sent = Entry(scan=shot.scan, timing=timing, shift=(x - stage.x_angstrom, y - stage.y_angstrom), dark=dark, electrons=each)
     return replace(
         after,
         beam_s=state.beam_s + (timing.count * timing.dwell_s if dark else timing.duration_s),
         electrons=state.electrons + float(many.sum()),
         dose=state.dose.add(where, many, spacing_angstrom=spacing),
-        nominal_dose=state.nominal_dose.add(nominal, asked, spacing_angstrom=spacing),
+        sent=state.sent.add(sent),
     )
 
 

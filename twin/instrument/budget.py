@@ -31,7 +31,7 @@ def largest_dose(dose: DoseMap, box: Box | None = None) -> float:
 
 def remaining(state: ScopeState, budget: float | None) -> float:
     """Return what is left of a budget (e-/A^2) where the specimen has received most; infinite without a budget."""
-    return math.inf if budget is None else max(0.0, budget - largest_dose(state.nominal_dose))
+    return math.inf if budget is None else max(0.0, budget - largest_dose(state.sent.map()))
 
 
 def check(state: ScopeState, scan: Scan, dose: float, budget: float | None) -> None:
@@ -58,7 +58,7 @@ def check(state: ScopeState, scan: Scan, dose: float, budget: float | None) -> N
     stage, points = state.stage.readback, scan.points()
     points = points + np.array(state.knobs.beam_shift_angstrom) - np.array([stage.x_angstrom, stage.y_angstrom])
     (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
-    before = largest_dose(state.nominal_dose, (x0, y0, x1, y1))
+    before = largest_dose(state.sent.map(), (x0, y0, x1, y1))
     if before + dose > budget:
         message = (
             f"This scan adds {dose:.4g} e-/A^2 to a field that has received up to {before:.4g}, beyond the budget of {budget:.4g} e-/A^2. "

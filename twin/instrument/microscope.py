@@ -144,7 +144,7 @@ class Microscope:
         SettingsError
             The raster is rotated.
         """
-        values = self._state.nominal_dose.on_raster(scan)
+        values = self._state.sent.map().on_raster(scan)
         return xr.DataArray(values, results.coordinates(scan), scan.dims, "dose", {"units": "e-/angstrom^2", "long_name": "nominal dose"})
 
     # ---- commands

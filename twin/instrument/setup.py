@@ -71,10 +71,9 @@ class Setup:
         A specimen that is d nearer to the detectors has a slab of vacuum d before it: C10 + d. A beam whose energy has changed by dE is focused
         elsewhere: C10 - Cc f dE / E, with f as in ``coherence.focal_spread``.
         """
-        total = optics.add(optics.add(state.knobs.aberrations, self.profile.residual), self.misalignment)
+        total = optics.add(optics.add(optics.add(state.knobs.aberrations, self.profile.residual), self.misalignment), state.corrected)
         if self.profile.instabilities.aberrations:
             total = optics.add(total, self.course.aberrations(time_s))
-        total = optics.add(total, state.corrected)
         lift = state.stage.true.z_angstrom
         if self.profile.instabilities.energy_sigma_ev:
             shift = float(self.course.energy_shift_ev(time_s))

@@ -7,6 +7,7 @@ from stemtwin.twin.instrument.distortion import FieldChange
 from stemtwin.twin.instrument.dose import DoseMap
 from stemtwin.twin.instrument.instabilities import Creep
 from stemtwin.twin.instrument.knobs import Knobs
+from stemtwin.twin.instrument.ledger import Ledger
 from stemtwin.twin.instrument.matter import Matter
 from stemtwin.twin.instrument.plan import Plan
 from stemtwin.twin.instrument.request import Request
@@ -66,8 +67,10 @@ class ScopeState:
         Time with the beam on the specimen, s.
     electrons : float
         Electrons sent into the specimen.
-    dose, nominal_dose : DoseMap
-        Where they truly went on the specimen, and where they were sent.
+    dose : DoseMap
+        Where they truly went on the specimen.
+    sent : Ledger
+        Where they were sent.
     matter : Matter, optional
         The specimen's sites and what became of them, where the beam can change it.
     lineage : tuple
@@ -86,7 +89,7 @@ class ScopeState:
     beam_s: float = 0.0
     electrons: float = 0.0
     dose: DoseMap = field(default_factory=DoseMap)
-    nominal_dose: DoseMap = field(default_factory=DoseMap)
+    sent: Ledger = field(default_factory=Ledger)
     matter: Matter | None = None
     lineage: tuple[tuple[Request, Plan], ...] = ()
     frames: int = 0

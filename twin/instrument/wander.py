@@ -90,10 +90,13 @@ class Wander:
             place = times.reshape(-1) / self._step
             knot = np.floor(place).astype(np.int64)
             fraction = (place - knot)[:, None]
-            blocks = knot >> LEVELS
-            for block in np.unique(blocks) if blocks.size and blocks.min() < blocks.max() else blocks[:1]:
+            blocks, inside = knot >> LEVELS, knot & ((1 << LEVELS) - 1)
+            if blocks.size and blocks.min() == blocks.max():  # usual: one frame is short
+                values = self._block(int(blocks[0]))
+                return (values[inside] * (1 - fraction) + values[inside + 1] * fraction).reshape(*times.shape, len(self._keys))
+            for block in np.unique(blocks):
                 here = blocks == block
-                values, first = self._block(int(block)), knot[here] & ((1 << LEVELS) - 1)
+                values, first = self._block(int(block)), inside[here]
                 out[here] = values[first] * (1 - fraction[here]) + values[first + 1] * fraction[here]
         return out.reshape(*times.shape, len(self._keys))
 

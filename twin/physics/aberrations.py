@@ -5,6 +5,7 @@ r"""Coherent axial aberrations to fifth order, in Krivanek's polar notation.
 Source: Krivanek, Dellby, Lupini, Ultramicroscopy 78 (1999) 1; Haider's notation: Uhlemann and Haider, Ultramicroscopy 72 (1998) 109.
 """
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -222,6 +223,7 @@ def basis(ky: np.ndarray, kx: np.ndarray, wavelength: float) -> np.ndarray:
     return np.stack(out)
 
 
+@functools.lru_cache(maxsize=256)
 def blur_radius(aberrations: Aberrations, semiangle: float, *, samples: int = 24) -> float:
     """Return how far the aberrations throw a ray inside the aperture, A: the largest abs(grad chi) lambda / (2 pi) on polar samples.
 
@@ -243,6 +245,7 @@ def blur_radius(aberrations: Aberrations, semiangle: float, *, samples: int = 24
     return float(np.hypot(radial, azimuthal).max())
 
 
+@functools.lru_cache(maxsize=256)
 def add(first: Aberrations, second: Aberrations) -> Aberrations:
     """Return the sum of two sets of aberrations, coefficient by coefficient as vectors."""
     a, b = first.cartesian(), second.cartesian()
