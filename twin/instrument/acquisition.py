@@ -164,15 +164,15 @@ def acquire(
         before, after = after.specimen, suffering.after_pass(setup, _exposed(setup, after, shot), shot)
         if after.specimen is not before:
             asked, seen = _renewed(setup, after, asked), None
-    out = _dataset(setup, state, after, asked)
+    variables, coordinates = {}, results.coordinates(scan)
     if asked.plan is not None:
         variables = results.variables(asked.request, asked.plan, _together(frames, average=average), error, {})
         for name, attrs in readout.describe(setup.profile, state.knobs, asked.plan.detectors).items():
             variables[name][2].update(attrs)
-        out = out.assign(variables)
     if asked.patterns is not None:
-        out = out.assign(_cube(asked.patterns, _together(cubes, average=average))).assign_coords(diffraction.angles(asked.patterns.camera))
-    return out, after
+        variables |= _cube(asked.patterns, _together(cubes, average=average))
+        coordinates |= diffraction.angles(asked.patterns.camera)
+    return xr.Dataset(variables, coordinates, _attributes(setup, state, after, asked)), after
 
 
 def _together(passes: list[np.ndarray], *, average: bool) -> np.ndarray:
@@ -251,8 +251,8 @@ def _exposed(setup: Setup, state: ScopeState, shot: Exposure) -> ScopeState:
     )
 
 
-def _dataset(setup: Setup, before: ScopeState, after: ScopeState, asked: Order) -> xr.Dataset:
-    """Return an empty Dataset with the coordinates of the scan and what the operator may know: nothing of the truth."""
+def _attributes(setup: Setup, before: ScopeState, after: ScopeState, asked: Order) -> dict[str, Any]:
+    """Return what the operator may know: nothing of the truth."""
     request, plan = asked.request, asked.plan if asked.patterns is None else asked.patterns.plan
     assert plan is not None  # there is a detector or a camera
     known = {
@@ -271,4 +271,4 @@ def _dataset(setup: Setup, before: ScopeState, after: ScopeState, asked: Order) 
     if isinstance(request.scan, RasterScan):
         dy, dx = request.scan.pitch_angstrom
         known["dose_e_per_angstrom2"] = asked.frames * asked.electrons_per_point / (dy * dx)
-    return xr.Dataset({}, results.coordinates(request.scan), known)
+    return known

@@ -236,13 +236,23 @@ def blur_radius(aberrations: Aberrations, semiangle: float, *, samples: int = 24
     samples : int
         Radii sampled; four times as many azimuths.
     """
+    radial, azimuthal = _gradients(semiangle, samples)
+    coefficients = vector(aberrations)
+    return float(np.hypot(coefficients @ radial, coefficients @ azimuthal).max())
+
+
+@functools.lru_cache(maxsize=16)
+def _gradients(semiangle: float, samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the radial and azimuthal parts of grad chi lambda / (2 pi) of each Cartesian coefficient on polar samples, each (25, points)."""
     alpha = semiangle * np.linspace(0, 1, samples + 1)[1:, None]
     phi = 2 * np.pi * np.arange(4 * samples) / (4 * samples)
-    radial, azimuthal = np.zeros((samples, 4 * samples)), np.zeros((samples, 4 * samples))
-    for n, m, value, angle in _terms(aberrations):
-        radial = radial + value * alpha**n * np.cos(m * (phi - angle))
-        azimuthal = azimuthal - value * alpha**n * m / (n + 1) * np.sin(m * (phi - angle))
-    return float(np.hypot(radial, azimuthal).max())
+    radial, azimuthal = [], []
+    for name in Aberrations().cartesian():
+        n, m = int(name[1]), int(name[2])
+        along, across = (np.sin(m * phi), -np.cos(m * phi)) if name.endswith("b") else (np.cos(m * phi), np.sin(m * phi))
+        radial.append((alpha**n * along).ravel())
+        azimuthal.append((-(alpha**n) * m / (n + 1) * across).ravel())
+    return np.array(radial), np.array(azimuthal)
 
 
 @functools.lru_cache(maxsize=256)
