@@ -19,8 +19,8 @@ Tick = Callable[[float], None]
 
 DOSE = 2e4
 """Of the recorded frames, e-/A^2."""
-EPISODES = 4
-"""Episodes of each autofocus baseline."""
+EPISODES = 8
+"""Episodes of each autofocus baseline: enough for intervals."""
 
 
 def image_step(sample: "Sample", origin: tuple[float, float], size: float, folder: Path, tick: Tick) -> list[Path]:

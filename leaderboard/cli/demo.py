@@ -28,7 +28,10 @@ def demo(
 
     began = time.perf_counter()
     sample, origin, notes = load(structure, size=CELL_ANGSTROM, thickness=None, zone_axis=(0, 0, 1), seed=0)
-    if not sample.periodic:
+    if sample.periodic:
+        height, width = sample.size_angstrom
+        notes = (*notes, f"The field of {FIELD_ANGSTROM:g} x {FIELD_ANGSTROM:g} A repeats a cell of {width:.1f} x {height:.1f} A (x, y).")
+    else:
         sample, origin, notes = load(structure, size=FIELD_ANGSTROM, thickness=None, zone_axis=(0, 0, 1), seed=0)
     output.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description:<22}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
