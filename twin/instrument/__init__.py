@@ -11,6 +11,7 @@ File               What is in it
 ``diffraction.py`` 4D-STEM: patterns at each point; ``cubes.py``: written to disk as they are computed
 ``ronchigram.py``  the far field of one parked probe
 ``patterns.py``    PACBED, centre of mass, DPC, iCOM, virtual detectors
+``spectra/``       energy losses and X-rays from the atoms and the probe of the images
 ``request.py``     a simulation as one frozen value; ``plain.py``: all of it as plain values
 ``plan.py``        engine, grid, slices, blocks; ``costs.py``, ``memory.py``: what each engine needs
 ``specimen.py``    transmission functions of each frozen-phonon configuration

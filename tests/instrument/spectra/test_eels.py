@@ -295,6 +295,10 @@ def test_bad_models():
     for wrong in ({"valences": (("Xx", 2.0),)}, {"materials": ((("C",), "graphite"), (("C",), "graphene"))}, {"particles": "all"}):
         with pytest.raises(SettingsError):
             LossModel(**wrong)
+    with pytest.raises(SettingsError, match="radius"):
+        Particle(centre_angstrom=(0, 0), radius_angstrom=0.0, material="gold")
+    with pytest.raises(UnknownNameError, match="golden"):
+        Particle(centre_angstrom=(0, 0), radius_angstrom=5.0, material="golden")
 
 
 def test_a_vacuum_has_a_zero_loss_peak_alone():

@@ -287,7 +287,8 @@ def _dataset(
     }
     for edge, values in zip(chosen, seen.values[len(seen.values) - len(chosen) :], strict=True):
         variables[f"density_{edge.name}"] = (dims, values, {"units": "1/angstrom^2", "long_name": f"{edge.symbol} atoms that the probe sees"})
-    settings = {"beam": plain.beam_to_dict(beam), "detector": asdict(detector), "edges": [edge.name for edge in chosen], "valences": model.valences}
+    settings: dict[str, Any] = {"beam": plain.beam_to_dict(beam), "detector": asdict(detector), "edges": [edge.name for edge in chosen]}
+    settings["model"] = {**asdict(model), "materials": [[list(symbols), structure.named(material).name] for symbols, material in model.materials]}
     return xr.Dataset(
         variables,
         {**results.coordinates(scan), "energy_ev": ("energy_ev", detector.energies(), {"units": "eV", "long_name": "energy loss"})},

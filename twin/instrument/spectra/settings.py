@@ -8,6 +8,7 @@ import numpy as np
 
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument import checks
+from stemtwin.twin.physics.spectra import dielectric
 from stemtwin.twin.physics.spectra.dielectric import Material
 from stemtwin.twin.physics.spectra.masses import NUMBERS
 from stemtwin.twin.physics.spectra.plasmons import FlakeModes
@@ -176,11 +177,26 @@ class Particle:
         A.
     material : str
         Name of its material.
+
+    Raises
+    ------
+    SettingsError
+        A number is out of range.
+    UnknownNameError
+        There is no such material.
     """
 
     centre_angstrom: tuple[float, float]
     radius_angstrom: float
     material: str
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        object.__setattr__(self, "centre_angstrom", checks.pair("centre_angstrom", self.centre_angstrom, "A"))
+        object.__setattr__(
+            self, "radius_angstrom", checks.number("radius_angstrom", self.radius_angstrom, "A", above=0, high=1e4, repair="Did you pass nm?")
+        )
+        dielectric.material(self.material)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,4 +86,5 @@ def add_upper(waves: np.ndarray, weight: np.ndarray, matrix: np.ndarray) -> None
             panel = slice(start, start + PANEL)
             matrix[panel, start:] += (waves[panel].conj() * weight) @ waves[start:].T
 
-    threads.spread(work, range(0, len(waves), PANEL))
+    starts = range(0, len(waves), PANEL)
+    threads.spread(work, starts, threads=min(threads.thread_count(), len(starts)))

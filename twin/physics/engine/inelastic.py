@@ -118,23 +118,30 @@ def build(
     ImagingOperator
         Its images are in atoms per A^2, one channel per channel of the absorbers.
     """
+    held: dict[int, tuple[Absorbers, dict[int, np.ndarray]]] = {}  # of the last configuration, for all its blocks
 
     def piece(configuration: int, stack: SliceStack, part: Block, report: Callable[[int], None] | None) -> dict[str, np.ndarray]:
-        return _piece(stack, absorbers(configuration), part, report)
+        if configuration not in held:
+            held.clear()
+            held[configuration] = absorbers(configuration), {}
+        return _piece(stack, *held[configuration], part, report)
 
     return imaging.assemble(stacks, semiangle, piece, blocks=blocks, antialias=antialias, progress=progress, cache=cache, key=key)
 
 
-def _piece(stack: SliceStack, atoms: Absorbers, part: Block, progress: Callable[[int], None] | None) -> dict[str, np.ndarray]:
-    """Return what one configuration adds to one block."""
+def _piece(
+    stack: SliceStack, atoms: Absorbers, weights: dict[int, np.ndarray], part: Block, progress: Callable[[int], None] | None
+) -> dict[str, np.ndarray]:
+    """Return what one configuration adds to one block; ``weights`` holds what is known of its planes' points, (channels, points) each."""
     count, grid = part.beams.size, stack.grid
     matrices = np.zeros((len(atoms.d50), count, count), np.complex64)
     unit = np.eye(count, dtype=np.complex64)
-    for plane, waves in plane_waves(stack, part.beams, unit, atoms.planes(), offset=part.offset):
-        points = waves.reshape(count, -1)
-        weights = (atoms.profile(grid, plane) / points.shape[1]).reshape(len(matrices), -1).astype(np.float32)
-        with threadpool_limits(1, user_api="blas"):
-            for weight, matrix in zip(weights, matrices, strict=True):
+    with threadpool_limits(1, user_api="blas"):
+        for plane, waves in plane_waves(stack, part.beams, unit, atoms.planes(), offset=part.offset):
+            points = waves.reshape(count, -1)
+            if plane not in weights:
+                weights[plane] = (atoms.profile(grid, plane) / points.shape[1]).reshape(len(matrices), -1).astype(np.float32)
+            for weight, matrix in zip(weights[plane], matrices, strict=True):
                 if weight.any():
                     for start in range(0, weight.size, gram.PIXELS):
                         pixels = slice(start, start + gram.PIXELS)
