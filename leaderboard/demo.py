@@ -12,6 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from stemtwin.benchmarks.report import Report
     from stemtwin.leaderboard.store import Board
+    from stemtwin.twin.instrument.profiles import Profile
     from stemtwin.twin.samples.sample import Sample
 
 Tick = Callable[[float], None]
@@ -19,6 +20,16 @@ Tick = Callable[[float], None]
 
 DOSE = 2e4
 """Of the recorded frames, e-/A^2."""
+INSTRUMENTS: dict[str, dict[str, float]] = {
+    "corrected-200kv": {},
+    "corrected-300kv": {},
+    "nion-60": {},
+    "nion-100": {},
+    "schottky-200kv": {"C10": -550.0},
+}
+"""Which the demo compares, and what an operator sets first: without a corrector, the underfocus that spherical aberration asks for."""
+SCAN_ANGSTROM = 16.0
+"""Side of the fields that show what instruments do, A."""
 EPISODES = 8
 """Episodes of each autofocus baseline: enough for intervals."""
 
@@ -71,6 +82,51 @@ def _detectors() -> tuple[Any, ...]:
     from stemtwin.twin.instrument.detectors import AnnularDetector
 
     return (AnnularDetector(inner_mrad=60, outer_mrad=120, name="haadf"), "abf")
+
+
+def instrument_step(sample: "Sample", origin: tuple[float, float], folder: Path, tick: Tick) -> list[Path]:
+    """Show one sample under five instruments, and a scan that drifts and hums beside one that does not, with its dose map."""
+    from stemtwin.twin.instrument import pictures
+    from stemtwin.twin.instrument.microscope import Microscope
+    from stemtwin.twin.instrument.profiles import PROFILES
+    from stemtwin.twin.instrument.scan import RasterScan
+
+    scan = RasterScan(shape=(128, 128), field_of_view_angstrom=(SCAN_ANGSTROM, SCAN_ANGSTROM), origin_angstrom=origin)
+    phonons = 2 if sample.thermal_sigma_angstrom is not None else "static"
+    frames = []
+    for number, (name, settings) in enumerate(INSTRUMENTS.items()):
+        scope = Microscope(sample, name, seed=2, phonons=phonons)
+        scope.set(**settings)
+        frame = scope.acquire(scan, dwell_time_us=8.0, detectors=("haadf",)).haadf
+        knobs = scope.settings
+        frames.append((f"{name}: {knobs.energy_ev / 1e3:g} kV, {knobs.semiangle_mrad:g} mrad, {knobs.current_pa:g} pA", frame))
+        tick((number + 1) / (len(INSTRUMENTS) + 1))
+    caption = f"{sample.name} by five instruments: HAADF frames of 8 µs per point, as their ADC reads them"
+    made = [pictures.save_png(pictures.micrographs(frames, columns=3, caption=caption), folder / "instruments.png")]
+
+    shaky = shaking(PROFILES["corrected-200kv"])
+    still, moving = (Microscope(sample, profile, seed=2, phonons=phonons) for profile in (PROFILES["corrected-200kv"].still(), shaky))
+    first, second = (scope.acquire(scan, dwell_time_us=40.0).haadf for scope in (still, moving))
+    around = RasterScan(
+        shape=(96, 96),
+        field_of_view_angstrom=(1.5 * SCAN_ANGSTROM, 1.5 * SCAN_ANGSTROM),
+        origin_angstrom=(origin[0] - 0.25 * SCAN_ANGSTROM, origin[1] - 0.25 * SCAN_ANGSTROM),
+    )
+    dose = still.dose_map(around).copy(data=moving.truth()["dose"].on_raster(around))
+    shown = [("nothing moves: electrons", first), ("drift, hum, jitter: ADU", second), ("where its electrons went: e⁻/Å²", dose)]
+    caption = f"{sample.name}, corrected-200kv, 40 µs per point: drift 3 Å/s, hum 0.5 Å"
+    made.append(pictures.save_png(pictures.micrographs(shown, caption=caption), folder / "distortions.png"))
+    tick(1.0)
+    return made
+
+
+def shaking(profile: "Profile") -> "Profile":
+    """Return an instrument with a stage that has just been moved and a mains hum that can be seen: drift 3 A/s, hum 0.5 A."""
+    from dataclasses import replace
+
+    scan = replace(profile.imperfections, hum_angstrom=(0.25, 0.5))
+    drift = replace(profile.instabilities, drift_speed_angstrom_per_s=0.0, drift_angstrom_per_s=(2.4, 1.8))
+    return replace(profile, imperfections=scan, instabilities=drift)
 
 
 def focus_step(folder: Path, tick: Tick) -> list[Path]:
@@ -149,5 +205,5 @@ def board_step(folder: Path, reports: list["Report"]) -> tuple[Path, list["Board
         return path, store.boards()
 
 
-STEPS = ("image the sample", "focus the microscope", "build atoms-2d tiny", "score the baselines")
+STEPS = ("image the sample", "compare instruments", "focus the microscope", "build atoms-2d tiny", "score the baselines")
 """What the progress bar calls the steps."""

@@ -10,6 +10,8 @@ import typer
 from stemtwin.leaderboard.cli.output import JsonFlag, print_json
 
 FIELD_ANGSTROM = 24.0
+LEAST_CELL_ANGSTROM = 3.0
+"""Where instruments are compared, the smallest cell that is at least so wide."""
 CELL_ANGSTROM = 10.0
 """Side of the cell of a structure that repeats; the field shows it several times."""
 
@@ -19,7 +21,7 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for what the demo makes.")] = Path("stemtwin-demo"),
     as_json: JsonFlag = False,
 ) -> None:
-    """Image a structure, focus the microscope, build a dataset, score the baselines, and show the board. About two minutes, without network."""
+    """From a structure to a board: images, instruments side by side, focus, a dataset, scores. About two minutes, without network."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
@@ -33,6 +35,9 @@ def demo(
         notes = (*notes, f"The field of {FIELD_ANGSTROM:g} x {FIELD_ANGSTROM:g} A repeats a cell of {width:.1f} x {height:.1f} A (x, y).")
     else:
         sample, origin, notes = load(structure, size=FIELD_ANGSTROM, thickness=None, zone_axis=(0, 0, 1), seed=0)
+    least = (sample, origin)
+    if sample.periodic:  # instruments differ in energy and aperture: each has an operator of its own, small for a small cell
+        least = load(structure, size=LEAST_CELL_ANGSTROM, thickness=None, zone_axis=(0, 0, 1), seed=0)[:2]
     output.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description:<22}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), disable=as_json) as bar:
@@ -44,12 +49,14 @@ def demo(
 
         made = steps.image_step(sample, origin, FIELD_ANGSTROM, output, tick(0))
         bar.update(lines[0], completed=1.0)
-        made += steps.focus_step(output, tick(1))
+        made += steps.instrument_step(*least, output, tick(1))
         bar.update(lines[1], completed=1.0)
-        made.append(steps.data_step(tick(2)))
+        made += steps.focus_step(output, tick(2))
         bar.update(lines[2], completed=1.0)
-        reports = steps.score_step(output, tick(3))
+        made.append(steps.data_step(tick(3)))
         bar.update(lines[3], completed=1.0)
+        reports = steps.score_step(output, tick(4))
+        bar.update(lines[4], completed=1.0)
     path, boards = steps.board_step(output, reports)
     made += [output / "runs", path]
     seconds = time.perf_counter() - began

@@ -1,0 +1,45 @@
+"""``stemtwin knobs``: turn every knob, measure every signal."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stemtwin.leaderboard.cli.output import JsonFlag, make_console, print_json
+
+HEAD = "| knob | "
+MARK = "<!-- written by `stemtwin knobs --page` -->"
+END = "<!-- end -->"
+
+
+def knobs(
+    page: Annotated[Path | None, typer.Option("--page", help="Write the table into this Markdown page, between its marks.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Turn every knob of the microscope and print by how much each signal changes: rms change over mean signal, in per cent."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from stemtwin.twin.errors import SettingsError
+    from stemtwin.twin.instrument import survey
+    from stemtwin.twin.instrument.files import write_atomically
+
+    if page is not None and not (page.is_file() and MARK in page.read_text(encoding="utf-8")):
+        message = f"{page} is no page with a place for the table. Give a Markdown file that has the lines {MARK} and {END}."
+        raise SettingsError(message)
+    console = make_console()
+    turns = track(survey.survey(), description="turning knobs", total=len(survey.knobs()), console=Console(stderr=True), disable=as_json)
+    rows = {turn.knob: {signal: turn.change(signal) for signal in survey.SIGNALS} for turn in turns}
+    if as_json:
+        print_json(rows)
+        return
+    lines = [HEAD + " | ".join(survey.SIGNALS) + " |", "|---|" + "---|" * len(survey.SIGNALS)]
+    lines += [f"| {knob} | " + " | ".join(f"{100 * change:.3g}" for change in row.values()) + " |" for knob, row in rows.items()]
+    table = "\n".join(lines)
+    if page is None:
+        console.print(table, markup=False, soft_wrap=True)
+        return
+    text = page.read_text(encoding="utf-8")
+    before, after = text.split(MARK)[0], text.split(END, 1)[1]
+    write_atomically(page, f"{before}{MARK}\n\n{table}\n\n{END}{after}".encode())
+    console.print(f"{page}: {len(rows)} knobs, {len(survey.SIGNALS)} signals", markup=False)
