@@ -25,7 +25,7 @@ File               What is in it
 ``instabilities.py`` what does not stand still; ``wander.py``: random paths that are pure functions of the time
 ``stage.py``       five axes with reach, speed, backlash and errors
 ``corrector.py``   what changes when an aberration is told to change; ``tableau.py``: aberrations measured from images
-``microscope.py``  knobs, frames, dose, clock
+``microscope.py``  knobs, frames, dose, clock; ``spectrometers.py``: spectra of the same electrons
 ``pictures.py``    frames for people
 ================== ==============================================================================
 """

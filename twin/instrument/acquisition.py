@@ -10,10 +10,10 @@ import numpy as np
 import xarray as xr
 
 from stemtwin.twin.errors import InstrumentError
-from stemtwin.twin.instrument import checks, diffraction, exposure, following, readout, results, simulate, suffering, views
+from stemtwin.twin.instrument import checks, diffraction, exposure, following, readout, results, simulate, spectrometers, suffering, views
 from stemtwin.twin.instrument import detectors as detector_floor
 from stemtwin.twin.instrument.camera import defects, response
-from stemtwin.twin.instrument.detectors import AnyDetector
+from stemtwin.twin.instrument.detectors import AnnularDetector, AnyDetector
 from stemtwin.twin.instrument.diffraction import Patterns, plan_patterns
 from stemtwin.twin.instrument.dose import deposits, spacing_angstrom
 from stemtwin.twin.instrument.exposure import Exposure
@@ -23,6 +23,7 @@ from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.scan import PathScan, RasterScan, Scan
 from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.setup import Setup
+from stemtwin.twin.instrument.spectrometers import Spectral, Spectrometers
 from stemtwin.twin.instrument.state import Field, ScopeState
 from stemtwin.twin.instrument.timing import estimate_duration_s, scan_timing
 from stemtwin.twin.physics.camera import expose
@@ -30,6 +31,8 @@ from stemtwin.twin.physics.noise import electrons_per_point
 
 LEAST_SIDE = 1.0
 """A field is taken to be at least so wide, A: a parked beam is no point."""
+NOTHING = AnnularDetector(inner_mrad=0.0, outer_mrad=1.0, name="nothing")
+"""Stands in a request for spectra alone, and is not computed."""
 MOST_ELECTRONS = 1e9
 """Electrons at one point that the counters hold."""
 
@@ -43,9 +46,11 @@ class Order:
     request : Request
         Specimen, beam at the start, nominal scan, detectors.
     plan : Plan, optional
-        How signals are computed; None where there is a camera alone.
+        How signals are computed; None where there are only a camera and spectra.
     patterns : Patterns, optional
         How the patterns of a camera are computed, where there is one.
+    spectra : Spectrometers, optional
+        What takes spectra, where something does.
     dwell_time_us : float
         Time at each point, us.
     frames : int
@@ -61,6 +66,7 @@ class Order:
     request: Request
     plan: Plan | None
     patterns: Patterns | None
+    spectra: Spectrometers | None
     dwell_time_us: float
     frames: int
     electrons_per_point: float
@@ -84,7 +90,7 @@ def order(
     *,
     dwell_time_us: float | None = None,
     frames: int = 1,
-    detectors: Sequence[str | AnyDetector] | str | AnyDetector = ("haadf",),
+    detectors: Sequence[str | AnyDetector | Spectral] | str | AnyDetector | Spectral = ("haadf",),
 ) -> Order:
     """Check an acquisition.
 
@@ -95,7 +101,10 @@ def order(
     """
     profile = setup.profile
     dwell = profile.dwell_time_us if dwell_time_us is None else dwell_time_us
-    dwell = checks.number("dwell_time_us", dwell, "us", above=0, high=profile.max_dwell_time_us)
+    spectra, others = spectrometers.split(setup, state, detectors)
+    alone = spectra is not None and not others  # the scan's generator is not in the way of a spectrum
+    longest = max(profile.max_dwell_time_us, spectrometers.LONGEST_DWELL_US) if alone else profile.max_dwell_time_us
+    dwell = checks.number("dwell_time_us", dwell, "us", above=0, high=longest)
     frames = checks.whole("frames", frames, low=1, high=10_000)
     incident = electrons_per_point(state.knobs.current_pa, dwell * 1e-6)
     if incident > MOST_ELECTRONS:
@@ -103,14 +112,18 @@ def order(
             f"{incident:.3g} electrons at each point overflow the counters ({MOST_ELECTRONS:g}). Use a shorter dwell_time_us or less current_pa."
         )
         raise InstrumentError(message)
-    request = views.request(setup, state, scan, detectors)
-    rest = tuple(d for d in request.detectors if d not in detector_floor.cameras(request.detectors))
-    camera = None if len(rest) == len(request.detectors) else plan_patterns(replace(request, engine="auto"))
+    request = views.request(setup, state, scan, (NOTHING,) if alone else others)
+    if spectra is not None:
+        spectrometers.check(spectra, state.specimen, scan, frames)
+        spectra = replace(spectra, window_angstrom=views.window_angstrom(setup, request))
+    rest = () if alone else tuple(d for d in request.detectors if d not in detector_floor.cameras(request.detectors))
+    camera = None if alone or len(rest) == len(request.detectors) else plan_patterns(replace(request, engine="auto"))
     request = replace(request, detectors=rest) if rest else request
     return Order(
         request=request,
         plan=views.plan(setup, request) if rest else None,
         patterns=camera,
+        spectra=spectra,
         dwell_time_us=dwell,
         frames=frames,
         electrons_per_point=0.0 if state.knobs.blanked else incident,
@@ -142,7 +155,7 @@ def acquire(
     """
     scan, seen = asked.request.scan, None
     after = replace(state, scanned=_scanned(state, scan))
-    frames, cubes, error = [], [], np.empty(0)
+    frames, cubes, lines, error = [], [], [], np.empty(0)
     for _ in range(asked.frames):
         timing = scan_timing(
             scan,
@@ -161,6 +174,8 @@ def acquire(
             frames.append(scan.frame(readout.read(setup, after, asked.plan.detectors, signals, shot)))
         if asked.patterns is not None:
             cubes.append(_patterns(setup, after, asked.patterns, shot, beam, progress))
+        if asked.spectra is not None:
+            lines.append(spectrometers.take(setup, after, asked.spectra, asked.request, shot, beam, progress))
         before, after = after.specimen, suffering.after_pass(setup, _exposed(setup, after, shot), shot)
         if after.specimen is not before:
             asked, seen = _renewed(setup, after, asked), None
@@ -172,6 +187,10 @@ def acquire(
     if asked.patterns is not None:
         variables |= _cube(asked.patterns, _together(cubes, average=average))
         coordinates |= diffraction.angles(asked.patterns.camera)
+    if asked.spectra is not None:
+        counts = {name: _together([line[name] for line in lines], average=average) for name in lines[0]}
+        found, axes = spectrometers.variables(asked.spectra, scan, counts)
+        variables, coordinates = variables | found, coordinates | axes
     return xr.Dataset(variables, coordinates, _attributes(setup, state, after, asked)), after
 
 
@@ -254,7 +273,7 @@ def _exposed(setup: Setup, state: ScopeState, shot: Exposure) -> ScopeState:
 def _attributes(setup: Setup, before: ScopeState, after: ScopeState, asked: Order) -> dict[str, Any]:
     """Return what the operator may know: nothing of the truth."""
     request, plan = asked.request, asked.plan if asked.patterns is None else asked.patterns.plan
-    assert plan is not None  # there is a detector or a camera
+    spectra = {} if asked.spectra is None else {"spectra": spectrometers.settings(asked.spectra)}
     known = {
         "title": "acquired STEM frames",
         **results.visible(request, plan),
@@ -266,7 +285,7 @@ def _attributes(setup: Setup, before: ScopeState, after: ScopeState, asked: Orde
         "frames": asked.frames,
         "duration_s": after.time_s - before.time_s,
         "stage": [float(v) for v in before.stage.readback.array()],
-        "stemtwin_settings": json.dumps({**results.visible_settings(request, plan), "knobs": asdict(before.knobs)}),
+        "stemtwin_settings": json.dumps({**results.visible_settings(request, plan), **spectra, "knobs": asdict(before.knobs)}),
     }
     if isinstance(request.scan, RasterScan):
         dy, dx = request.scan.pitch_angstrom

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import acquisition, checks, knobs, stage, suffering
+from stemtwin.twin.instrument import acquisition, checks, knobs, spectrometers, stage, suffering
 from stemtwin.twin.instrument.setup import Setup
 from stemtwin.twin.instrument.state import ScopeState
 
@@ -53,7 +53,7 @@ def price(setup: Setup, state: ScopeState, command: str, arguments: tuple[Any, .
     StemtwinError
         It would be refused.
     """
-    known = {"acquire": _acquire, "move_stage": _move, "advance_time": _wait, "set": _set}
+    known = {"acquire": _acquire, "acquire_spectrum": _acquire_spectrum, "move_stage": _move, "advance_time": _wait, "set": _set}
     if command not in known:
         message = f"There is no command named {command!r} with a cost. Use one of {', '.join(known)}."
         raise SettingsError(message)
@@ -66,6 +66,13 @@ def price(setup: Setup, state: ScopeState, command: str, arguments: tuple[Any, .
 
 def _acquire(setup: Setup, state: ScopeState, scan: Any, *, average: bool = False, progress: object = None, **options: Any) -> dict[str, float]:  # noqa: ARG001 - they cost nothing
     return acquisition.order(setup, state, scan, **options).cost
+
+
+def _acquire_spectrum(
+    setup: Setup, state: ScopeState, at: Any, *, detectors: Any = spectrometers.NAMES, edges: tuple[str, ...] = (), **options: Any
+) -> dict[str, float]:
+    spectrometers.check_edges(detectors, edges)
+    return _acquire(setup, state, spectrometers.scan_of(at)[0], detectors=detectors, **options)
 
 
 def _move(setup: Setup, state: ScopeState, *, relative: bool = False, **way: float) -> dict[str, float]:

@@ -7,7 +7,7 @@ from typing import Any
 import xarray as xr
 
 from stemtwin.twin.errors import InstrumentError, SettingsError
-from stemtwin.twin.instrument import acquisition, budget, checks, commands, knobs, results, simulate, suffering, tuning, views
+from stemtwin.twin.instrument import acquisition, budget, checks, commands, knobs, results, simulate, spectrometers, suffering, tuning, views
 from stemtwin.twin.instrument.detectors import AnyDetector
 from stemtwin.twin.instrument.knobs import Knobs
 from stemtwin.twin.instrument.matter import Damage, find_damage
@@ -15,6 +15,8 @@ from stemtwin.twin.instrument.profiles import PROFILES, Profile
 from stemtwin.twin.instrument.scan import RasterScan, Scan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
 from stemtwin.twin.instrument.setup import Setup
+from stemtwin.twin.instrument.spectra.settings import LossModel
+from stemtwin.twin.instrument.spectrometers import Spectral
 from stemtwin.twin.instrument.stage import StagePosition
 from stemtwin.twin.instrument.state import ScopeState
 from stemtwin.twin.physics import probe
@@ -44,6 +46,8 @@ class Microscope:
         See ``Request``; ``"auto"`` takes one that gives every further image in milliseconds.
     damage : bool or Damage
         What the beam can do to the specimen: nothing (by default), what is known of such a specimen (True), or a ``Damage``.
+    losses : LossModel, optional
+        What the specimen's energy losses are made of: materials, valences, particles; by default as its elements say.
     dose_budget_e_per_angstrom2 : float, optional
         Largest nominal dose anywhere on the specimen, e-/A^2: what would exceed it is refused.
 
@@ -71,6 +75,7 @@ class Microscope:
         window_angstrom: float = 0.0,
         engine: str = "auto",
         damage: Damage | bool | None = None,
+        losses: LossModel | None = None,
         dose_budget_e_per_angstrom2: float | None = None,
     ) -> None:
         profile = PROFILES[instrument] if isinstance(instrument, str) else instrument
@@ -79,6 +84,9 @@ class Microscope:
             raise SettingsError(message)
         if misalignment is not None and not isinstance(misalignment, Aberrations):
             message = f"misalignment={misalignment!r} is no Aberrations. Use st.Aberrations(C10=-50.0)."
+            raise SettingsError(message)
+        if losses is not None and not isinstance(losses, LossModel):
+            message = f"losses={losses!r} is no LossModel. Use LossModel(valences=(('Fe', 2.0),)), or leave it out."
             raise SettingsError(message)
         self._budget = None
         if dose_budget_e_per_angstrom2 is not None:
@@ -91,6 +99,7 @@ class Microscope:
             window_angstrom=checks.number("window_angstrom", window_angstrom, "A", low=0, high=1e4),
             engine=engine,
             damage=find_damage(damage),
+            losses=losses,
         )
         self._state = ScopeState(specimen=sample, knobs=knobs.initial(profile))
         self._state = suffering.begun(self._setup, self._state)
@@ -213,7 +222,7 @@ class Microscope:
         *,
         dwell_time_us: float | None = None,
         frames: int = 1,
-        detectors: Sequence[str | AnyDetector] | str | AnyDetector = ("haadf",),
+        detectors: Sequence[str | AnyDetector | Spectral] | str | AnyDetector | Spectral = ("haadf",),
         average: bool = False,
         progress: simulate.Progress | None = None,
     ) -> xr.Dataset:
@@ -228,7 +237,8 @@ class Microscope:
         frames : int
             How often the scan is repeated.
         detectors : sequence
-            Registry names and detectors, read at once; a camera (``"pixelated"``, ``"ronchigram"``, ``PixelatedDetector``) beside others.
+            Registry names and detectors, read at once; a camera (``"pixelated"``, ``"ronchigram"``, ``PixelatedDetector``) and spectra (``"eels"``,
+            ``"edx"``, ``EELSDetector``, ``EDXDetector``) beside others.
         average : bool
             Return the mean of all frames, float32, instead of each.
         progress : callable, optional
@@ -250,6 +260,46 @@ class Microscope:
         budget.check(self._state, scan, asked.cost["dose_e_per_angstrom2"], self._budget)
         out, self._state = acquisition.acquire(self._setup, self._state, asked, average=average, progress=progress)
         return out
+
+    def acquire_spectrum(
+        self,
+        at: Scan | Sequence[float],
+        *,
+        detectors: Sequence[str | AnyDetector | Spectral] | str | AnyDetector | Spectral = spectrometers.NAMES,
+        dwell_time_us: float | None = None,
+        frames: int = 1,
+        edges: Sequence[str] = (),
+        average: bool = False,
+        progress: simulate.Progress | None = None,
+    ) -> xr.Dataset:
+        """Take spectra at a point, or along any scan; images beside them, if asked for, are of the same electrons.
+
+        Parameters
+        ----------
+        at : Scan or sequence of float
+            Where the beam is sent: a scan, or a point (x, y), A, in coordinates of the stage at rest.
+        detectors : sequence
+            As in :meth:`acquire`; by default ``("eels", "edx")``.
+        dwell_time_us, frames, average, progress
+            As in :meth:`acquire`; spectra alone may take 100 s at each point.
+        edges : sequence of str
+            Edges that the range of energy losses must hold, ``("Ti_L3", "O_K")``: refused otherwise.
+
+        Returns
+        -------
+        xarray.Dataset
+            As of :meth:`acquire`: ``eels``, dims (..., energy_loss_ev), ``edx``, dims (..., photon_energy_ev), counts, uint32, or float32 where the
+            camera has a gain or read noise. Of a point there are no other dimensions.
+
+        Raises
+        ------
+        StemtwinError
+            As of :meth:`acquire`, or an edge lies outside the range; the state is unchanged then.
+        """
+        spectrometers.check_edges(detectors, edges)
+        scan, point = spectrometers.scan_of(at)
+        out = self.acquire(scan, dwell_time_us=dwell_time_us, frames=frames, detectors=detectors, average=average, progress=progress)
+        return out.isel(point=0) if point else out
 
     # ---- tuning
 

@@ -90,22 +90,27 @@ def describe(request: Request, plan: Plan, exactness: str) -> dict[str, Any]:
     }
 
 
-def visible(request: Request, plan: Plan) -> dict[str, Any]:
-    """Return the attributes that an operator of the instrument may see: nothing of the specimen's structure or the true state of the optics."""
+def visible(request: Request, plan: Plan | None) -> dict[str, Any]:
+    """Return the attributes that an operator of the instrument may see: nothing of the specimen's structure or the true state of the optics.
+
+    Without a plan (spectra alone), the engine is left out.
+    """
     from stemtwin import __version__  # the front door knows the version
 
     return {
         "stemtwin_version": __version__,
-        "engine": plan.engine,
+        **({} if plan is None else {"engine": plan.engine}),
         "sample": "potential" if isinstance(request.sample, PotentialSlices) else request.sample.name,
         "energy_ev": request.beam.energy_ev,
         "semiangle_mrad": request.beam.semiangle_mrad,
     }
 
 
-def visible_settings(request: Request, plan: Plan) -> dict[str, Any]:
-    """Return the settings that an operator of the instrument may see."""
+def visible_settings(request: Request, plan: Plan | None) -> dict[str, Any]:
+    """Return the settings that an operator of the instrument may see; without a plan (spectra alone), those of the scan."""
     scan = {"kind": "path", "points": request.scan.shape[0]} if isinstance(request.scan, PathScan) else plain.scan_to_dict(request.scan)
+    if plan is None:
+        return {"scan": scan, "phonons": request.phonons}
     return {
         "scan": scan,
         "detectors": [plain.detector_to_dict(d) for d in plan.detectors],

@@ -9,12 +9,13 @@ from stemtwin.twin.instrument.instabilities import Course
 from stemtwin.twin.instrument.matter import Damage
 from stemtwin.twin.instrument.profiles import Profile
 from stemtwin.twin.instrument.settings import Beam
+from stemtwin.twin.instrument.spectra.settings import LossModel
 from stemtwin.twin.instrument.state import ScopeState
 from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics import coherence
 from stemtwin.twin.physics.aberrations import Aberrations
 
-STREAMS = {"specimen": 0, "noise": 1, "instrument": 2, "scan": 3, "stage": 4, "corrector": 5, "damage": 6, "camera": 7}
+STREAMS = {"specimen": 0, "noise": 1, "instrument": 2, "scan": 3, "stage": 4, "corrector": 5, "damage": 6, "camera": 7, "eels": 8, "edx": 9}
 """Spawn keys of the independent random streams of one microscope."""
 
 
@@ -40,6 +41,8 @@ class Setup:
         See ``Request``.
     damage : Damage, optional
         What the beam can do to the specimen.
+    losses : LossModel, optional
+        What the specimen's energy losses are made of.
     """
 
     profile: Profile
@@ -50,6 +53,7 @@ class Setup:
     window_angstrom: float = 0.0
     engine: str = "operator"
     damage: Damage | None = None
+    losses: LossModel | None = None
 
     @cached_property
     def course(self) -> Course:

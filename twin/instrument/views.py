@@ -84,7 +84,7 @@ def plan(setup: Setup, asked: Request) -> Plan:
     StemtwinError
         It cannot be computed.
     """
-    window = _window(setup, asked)
+    window = window_angstrom(setup, asked)
     if setup.engine != "auto":
         return make_plan(asked, window_angstrom=window)
     dense: Plan | None = None
@@ -104,8 +104,8 @@ def plan(setup: Setup, asked: Request) -> Plan:
     return best if dense is None or best.engine in REIMAGING else dense
 
 
-def _window(setup: Setup, asked: Request) -> float:
-    """Return the window that the probe needs, rounded up: an operator built for it serves while the aberrations stray."""
+def window_angstrom(setup: Setup, asked: Request) -> float:
+    """Return the window that the probe needs, A, rounded up: an operator built for it serves while the aberrations stray."""
     beam = asked.beam
     thickness = asked.sample.thickness_angstrom
     through = replace(beam.aberrations, C10=beam.aberrations.C10 + thickness)

@@ -101,6 +101,8 @@ def densities(
     engine: str = "auto",
     phonons: int | str = "auto",
     seed: int = 0,
+    tilt_mrad: tuple[float, float] = (0.0, 0.0),
+    window_angstrom: float = 0.0,
     progress: Callable[[int], None] | None = None,
 ) -> Densities:
     """Return what the probe sees of each channel at each point of a scan.
@@ -123,6 +125,10 @@ def densities(
         As in ``Request``.
     seed : int
         Of the thermal displacements.
+    tilt_mrad : tuple of float
+        Tilt of the specimen, as in ``Request``.
+    window_angstrom : float
+        Hold probes at least this wide, A, so that one operator serves while the aberrations stray.
     progress : callable, optional
         Called with the number of waves that were just done.
 
@@ -139,13 +145,22 @@ def densities(
     if engine not in ENGINES:
         message = f"There is no engine of spectra named {engine!r}. Use one of {', '.join(ENGINES)}."
         raise SettingsError(message)
-    asked = _Asked(sample=sample, beam=beam, channels=tuple(channels), collection=collection_mrad, phonons=phonons, seed=seed)
+    asked = _Asked(
+        sample=sample,
+        beam=beam,
+        channels=tuple(channels),
+        collection=collection_mrad,
+        phonons=phonons,
+        seed=seed,
+        tilt=tilt_mrad,
+        window=window_angstrom,
+    )
     if not len(sample):
         return Densities(values=np.zeros((len(asked.channels), *scan.shape)), collected=np.ones(scan.shape), engine="thin", exactness="no atoms")
     if engine == "auto":
         engine = _cheapest(asked, scan.count)
     if engine != "thin" and not sample.periodic:
-        make_plan(asked.request(scan))  # refuses places outside the cell
+        make_plan(asked.request(scan), window_angstrom=asked.window)  # refuses places outside the cell
     if engine == "multislice":
         return _by_multislice(asked, scan)
     if engine == "operator":
@@ -176,6 +191,8 @@ class _Asked:
     collection: float | None
     phonons: int | str
     seed: int
+    tilt: tuple[float, float] = (0.0, 0.0)
+    window: float = 0.0
 
     def request(self, scan: Scan | None = None) -> Request:
         """Return a request for the part of the beam inside the collection aperture."""
@@ -188,6 +205,7 @@ class _Asked:
             engine="operator",
             phonons=self.phonons,
             seed=self.seed,
+            tilt_mrad=self.tilt,
         )
 
     def elements(self) -> list[Channel]:
@@ -198,11 +216,16 @@ class _Asked:
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
+def _plan(asked: _Asked) -> Plan:
+    return make_plan(asked.request(), window_angstrom=asked.window)
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
 def _cheapest(asked: _Asked, points: int) -> str:
     """Return the first engine that takes less than a minute."""
-    request = asked.request()
+    asked.request()  # refuses settings that make no sense
     try:
-        plan = make_plan(request)
+        plan = _plan(asked)
     except (SamplingError, SettingsError):  # the probe does not fit, or the memory does not suffice
         return "thin"
     area, slices = math.prod(plan.grid.shape), len(plan.slices.planes)
@@ -225,7 +248,7 @@ def _operator_images(asked: _Asked, progress: Callable[[int], None] | None) -> _
     found = _remembered.get(asked)
     if found is None:
         request = asked.request()
-        plan = make_plan(request)
+        plan = _plan(asked)
         beam = asked.beam
         optics = {"semiangle": beam.semiangle_rad, "source_size": beam.source_size_angstrom, "focal_spread": beam.focal_spread_angstrom}
         image = _operator(request, plan, asked.channels, progress).image(beam.aberrations, **optics)
@@ -240,7 +263,7 @@ def _operator_images(asked: _Asked, progress: Callable[[int], None] | None) -> _
 
 @functools.lru_cache(maxsize=REMEMBERED)
 def _thin_images(asked: _Asked) -> ImageCoefficients:
-    return thin_images(asked.sample, asked.beam, [*asked.channels, *asked.elements()], absorbers)
+    return thin_images(asked.sample, asked.beam, [*asked.channels, *asked.elements()], absorbers, asked.tilt)
 
 
 def _operator(request: Request, plan: Plan, channels: Sequence[Channel], progress: Callable[[int], None] | None) -> imaging.ImagingOperator:
@@ -268,7 +291,7 @@ def _operator(request: Request, plan: Plan, channels: Sequence[Channel], progres
 
 def _by_multislice(asked: _Asked, scan: Scan) -> Densities:
     request = replace(asked.request(scan), engine="multislice")
-    plan = make_plan(request)
+    plan = make_plan(request, window_angstrom=asked.window)
     total: np.ndarray | float = 0.0
     for configuration, stack in enumerate(specimen.stacks(request, plan)):
         atoms = absorbers(asked.sample, specimen.positions(request, configuration), plan.slices.index, asked.channels)

@@ -110,6 +110,8 @@ def expected_edx(
     engine: str = "auto",
     phonons: int | str = "auto",
     seed: int = 0,
+    tilt_mrad: tuple[float, float] = (0.0, 0.0),
+    window_angstrom: float = 0.0,
     progress: Callable[[int], None] | None = None,
 ) -> xr.Dataset:
     """Return the expected X-ray spectrum at each point of a scan: photons counted per incident electron and channel, without noise.
@@ -124,7 +126,7 @@ def expected_edx(
         Where it goes.
     detector : EDXDetector
         The detector.
-    engine, phonons, seed, progress
+    engine, phonons, seed, tilt_mrad, window_angstrom, progress
         See :func:`stemtwin.twin.instrument.spectra.densities.densities`.
 
     Returns
@@ -145,7 +147,8 @@ def expected_edx(
         for group in groups
     ]
     channels += [Channel(name=SYMBOLS[number], numbers=(number,), d50=1.0) for number in dark]
-    seen = densities(sample, beam, scan, channels, engine=engine, phonons=phonons, seed=seed, progress=progress)
+    settled = {"tilt_mrad": tilt_mrad, "window_angstrom": window_angstrom, "progress": progress}
+    seen = densities(sample, beam, scan, channels, engine=engine, phonons=phonons, seed=seed, **settled)
     values = np.maximum(seen.values.reshape(len(channels), math.prod(scan.shape)).T, 0)
     spectra = np.empty((len(values), detector.channels), np.float32)
     for start in range(0, len(values), TOGETHER):

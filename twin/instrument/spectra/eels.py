@@ -27,6 +27,8 @@ LOW_LOSS = 20.0
 """Energy that the delocalisation of the low loss is taken at, eV."""
 MARGIN = 30.0
 """How far the energies go on beside the range, in widths of the zero-loss peak."""
+DRIFT_ROOM = 5.0
+"""The energies make room for a drift of so much at a time, eV: a spectrum that drifts a little further needs no new losses."""
 SLABS = np.array([2.0, 4.0, 7.0, 12.0, 20.0, 35.0, 60.0, 100.0, 200.0, 500.0])
 """Thicknesses for which the losses of two surfaces are computed, A; between them they are interpolated."""
 TOGETHER = 256
@@ -43,12 +45,17 @@ class _Kinds:
 
     axis: lowloss.Axis
     first: int
+    detector: EELSDetector
     zero_loss: np.ndarray
     bulk: np.ndarray
     surface: np.ndarray
     surface_total: np.ndarray
     core: np.ndarray
     core_cross_section: np.ndarray
+
+    def drifted(self, shifts: np.ndarray) -> np.ndarray:
+        """Return the coefficients (n, K) of zero-loss peaks that have drifted by so much, eV, (n,)."""
+        return np.array([_zero_loss(self.axis, self.first, self.detector, float(shift)) for shift in shifts])
 
 
 def expected_eels(
@@ -62,6 +69,9 @@ def expected_eels(
     engine: str = "auto",
     phonons: int | str = "auto",
     seed: int = 0,
+    tilt_mrad: tuple[float, float] = (0.0, 0.0),
+    window_angstrom: float = 0.0,
+    shifts_ev: np.ndarray | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> xr.Dataset:
     """Return the expected spectrum at each point of a scan, as fractions of the incident beam per channel, without noise.
@@ -80,8 +90,10 @@ def expected_eels(
         Materials, valences, surfaces, particles.
     edges : sequence of str, optional
         Edges that must be there, ``("Ti_L3", "O_K")``; others are left out. By default all edges of the sample's elements that the range reaches.
-    engine, phonons, seed, progress
+    engine, phonons, seed, tilt_mrad, window_angstrom, progress
         See :func:`stemtwin.twin.instrument.spectra.densities.densities`.
+    shifts_ev : ndarray, optional
+        How far the spectrum of each point has drifted beside the detector's ``energy_shift_ev``, eV, shaped like the scan.
 
     Returns
     -------
@@ -105,10 +117,10 @@ def expected_eels(
         Channel(name=edge.name, numbers=(edge.number,), d50=coreloss.delocalisation(edge.onset, beam.energy_ev, detector.collection_mrad * 1e-3))
         for edge in chosen
     ]
-    seen = densities(
-        sample, beam, scan, channels, collection_mrad=detector.collection_mrad, engine=engine, phonons=phonons, seed=seed, progress=progress
-    )
-    spectra, thickness = _spectra(sample, beam, scan, detector, model, tuple(material for _, material in regions), chosen, seen)
+    settled = {"tilt_mrad": tilt_mrad, "window_angstrom": window_angstrom, "progress": progress}
+    seen = densities(sample, beam, scan, channels, collection_mrad=detector.collection_mrad, engine=engine, phonons=phonons, seed=seed, **settled)
+    shifts = None if shifts_ev is None else np.asarray(shifts_ev, float).reshape(math.prod(scan.shape))
+    spectra, thickness = _spectra(sample, beam, scan, detector, model, tuple(material for _, material in regions), chosen, seen, shifts)
     return _dataset(sample, beam, scan, detector, model, chosen, seen, spectra, thickness)
 
 
@@ -142,20 +154,12 @@ def _kinds(
     chosen: tuple[Edge, ...],
     valences: tuple[tuple[str, float], ...],
     exponent: float | None,
+    room: float,
 ) -> _Kinds:
     """Return the kinds of loss on an axis that holds the detector's range; remembered."""
     step, beta, (low, high) = detector.dispersion_ev, detector.collection_mrad * 1e-3, detector.energy_range_ev
     first = round(low / step)
-    axis = lowloss.Axis(step, max(high, -low) + MARGIN * detector.zero_loss_fwhm_ev + abs(detector.energy_shift_ev) + 2 * step)
-    gains = axis.size - 2 * axis.kept + min(axis.kept, max(-first, math.ceil(MARGIN * detector.zero_loss_fwhm_ev / step)))
-    edges = step * (np.arange(-gains, axis.kept + 1) - 0.5) + (low - first * step)
-    peak = zeroloss.zero_loss(
-        edges,
-        detector.zero_loss_fwhm_ev,
-        asymmetry=detector.zero_loss_asymmetry,
-        lorentz=detector.zero_loss_lorentz,
-        shift=detector.energy_shift_ev,
-    )
+    axis = lowloss.Axis(step, max(high, -low) + MARGIN * detector.width_ev + abs(detector.energy_shift_ev) + room + 2 * step)
     bulk = [lowloss.single_scattering(material, axis.loss, energy, beta, exponent=exponent) for material in materials]
     surface, whole = _slabs(materials, axis.loss, energy, beta, convergence)
     known = dict(valences)
@@ -165,13 +169,29 @@ def _kinds(
     return _Kinds(
         axis=axis,
         first=first,
-        zero_loss=axis.zero_loss(peak, -gains),
+        detector=detector,
+        zero_loss=_zero_loss(axis, first, detector, 0.0),
         bulk=axis.transform(np.array(bulk)) if bulk else np.zeros(shape, complex),
         surface=axis.transform(surface),
         surface_total=whole,
         core=axis.transform(np.array(core) / np.maximum(sigma, 1e-300)[:, None]) if core else np.zeros(shape, complex),
         core_cross_section=sigma,
     )
+
+
+def _zero_loss(axis: lowloss.Axis, first: int, detector: EELSDetector, shift: float) -> np.ndarray:
+    """Return the coefficients (K,) of the detector's zero-loss peak, drifted by so much, eV."""
+    step, low = detector.dispersion_ev, detector.energy_range_ev[0]
+    gains = axis.size - 2 * axis.kept + min(axis.kept, max(-first, math.ceil(MARGIN * detector.width_ev / step)))
+    edges = step * (np.arange(-gains, axis.kept + 1) - 0.5) + (low - first * step)
+    peak = zeroloss.zero_loss(
+        edges,
+        detector.width_ev,
+        asymmetry=detector.zero_loss_asymmetry,
+        lorentz=detector.zero_loss_lorentz,
+        shift=detector.energy_shift_ev + shift,
+    )
+    return axis.zero_loss(peak, -gains)
 
 
 def _slabs(materials: tuple[Material, ...], loss: np.ndarray, energy: float, beta: float, convergence: float) -> tuple[np.ndarray, np.ndarray]:
@@ -211,9 +231,11 @@ def _spectra(
     materials: tuple[Material, ...],
     chosen: tuple[Edge, ...],
     seen: Densities,
+    shifts: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the spectra (points, channels) and t / lambda (points,)."""
-    kinds = _kinds(detector, beam.energy_ev, beam.semiangle_rad, materials, chosen, model.valences, model.background_exponent)
+    room = 0.0 if shifts is None else DRIFT_ROOM * math.ceil(np.abs(shifts).max(initial=0.0) / DRIFT_ROOM)
+    kinds = _kinds(detector, beam.energy_ev, beam.semiangle_rad, materials, chosen, model.valences, model.background_exponent, room)
     values = np.maximum(seen.values.reshape(len(seen.values), math.prod(scan.shape)).T, 0)
     atoms, core = values[:, : len(materials)], values[:, len(materials) :] * kinds.core_cross_section
     path = [lowloss.mean_free_path(m.mass_density, beam.energy_ev, detector.collection_mrad * 1e-3, beam.semiangle_rad) for m in materials]
@@ -235,7 +257,8 @@ def _spectra(
     out = np.empty((len(points), detector.channels), np.float32)
     for start in range(0, len(points), TOGETHER):
         some = slice(start, start + TOGETHER)
-        coefficients = lowloss.plural(kinds.zero_loss, losses, amounts[some], totals)
+        peaks = kinds.zero_loss if shifts is None else kinds.drifted(shifts[some])
+        coefficients = lowloss.plural(peaks, losses, amounts[some], totals)
         if modes is not None:
             density = modes(points[some])
             coefficients = coefficients * np.exp(kinds.axis.transform(density) - density.sum(axis=1)[:, None] * kinds.axis.dispersion)

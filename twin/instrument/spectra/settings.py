@@ -14,6 +14,8 @@ from stemtwin.twin.physics.spectra.masses import NUMBERS
 from stemtwin.twin.physics.spectra.plasmons import FlakeModes
 
 MOST_CHANNELS = 1 << 16
+USUAL_WIDTH_EV = 0.35
+"""Width of a zero-loss peak that nobody gave, eV: a cold field emitter's."""
 
 
 class _Binned:
@@ -61,8 +63,9 @@ class EELSDetector(_Binned):
         Width of a channel, eV.
     collection_mrad : float
         Collection semi-angle, mrad.
-    zero_loss_fwhm_ev : float
-        Full width at half maximum of the zero-loss peak, eV: 0.3 to 0.35 for a cold field emitter, 0.7 to 1.0 for a Schottky one [M].
+    zero_loss_fwhm_ev : float, optional
+        Full width at half maximum of the zero-loss peak, eV: 0.3 to 0.35 for a cold field emitter, 0.7 to 1.0 for a Schottky one [M]. By default that
+        of the microscope's source, and 0.35 eV where there is no microscope.
     zero_loss_asymmetry, zero_loss_lorentz : float
         Shape of the peak, see :func:`stemtwin.twin.physics.spectra.zeroloss.zero_loss` [M].
     energy_shift_ev : float
@@ -85,7 +88,7 @@ class EELSDetector(_Binned):
     energy_range_ev: tuple[float, float]
     dispersion_ev: float
     collection_mrad: float
-    zero_loss_fwhm_ev: float = 0.35
+    zero_loss_fwhm_ev: float | None = None
     zero_loss_asymmetry: float = 0.3
     zero_loss_lorentz: float = 0.03
     energy_shift_ev: float = 0.0
@@ -99,7 +102,6 @@ class EELSDetector(_Binned):
         self._check_axis(-1e3, 2e4)
         limits = {
             "collection_mrad": ("mrad", {"above": 0, "high": 300, "repair": "Did you pass rad?"}),
-            "zero_loss_fwhm_ev": ("eV", {"low": 1e-3, "high": 20}),
             "zero_loss_asymmetry": ("1", {"low": -0.9, "high": 0.9}),
             "zero_loss_lorentz": ("1", {"low": 0, "high": 1}),
             "energy_shift_ev": ("eV", {"low": -500, "high": 500}),
@@ -108,8 +110,15 @@ class EELSDetector(_Binned):
             "gain": ("counts per electron", {"above": 0, "high": 1e6}),
             "read_noise": ("counts", {"low": 0, "high": 1e6}),
         }
+        if self.zero_loss_fwhm_ev is not None:
+            limits["zero_loss_fwhm_ev"] = ("eV", {"low": 1e-3, "high": 20})
         for name, (unit, limit) in limits.items():
             object.__setattr__(self, name, checks.number(name, getattr(self, name), unit, **limit))
+
+    @property
+    def width_ev(self) -> float:
+        """Full width at half maximum of the zero-loss peak, eV."""
+        return USUAL_WIDTH_EV if self.zero_loss_fwhm_ev is None else self.zero_loss_fwhm_ev
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,9 @@ FINEST = 2.5
 """Profiles are kept up to so many times the aperture's radius: twice is the image's limit."""
 
 
-def thin_images(sample: Sample, beam: Beam, channels: Sequence[Any], absorbers: Callable[..., Any]) -> ImageCoefficients:
+def thin_images(
+    sample: Sample, beam: Beam, channels: Sequence[Any], absorbers: Callable[..., Any], tilt_mrad: tuple[float, float] = (0.0, 0.0)
+) -> ImageCoefficients:
     """Return the image of each channel, atoms per A^2: the probe's density, convolved with the atoms' profiles, slab by slab.
 
     Parameters
@@ -36,6 +38,8 @@ def thin_images(sample: Sample, beam: Beam, channels: Sequence[Any], absorbers: 
         Kinds of loss.
     absorbers : callable
         From sample, positions, planes and channels to :class:`inelastic.Absorbers`.
+    tilt_mrad : tuple of float
+        Tilt of the specimen, as in ``Request``.
     """
     radius = beam.semiangle_rad / beam.wavelength_angstrom
     shape = tuple(fast_length(max(16, math.ceil(3 * FINEST * radius * side))) for side in sample.size_angstrom)
@@ -50,7 +54,7 @@ def thin_images(sample: Sample, beam: Beam, channels: Sequence[Any], absorbers: 
     for number in range(count):
         profiles = np.fft.fft2(atoms.profile(grid, number))[:, hy[:, None], hx] / math.prod(grid.shape)
         depth = (number + 0.5) * sample.thickness_angstrom / count
-        tilt = depth * np.array(beam.tilt_rad)  # (y, x): where a tilted beam is at this depth
+        tilt = depth * (np.array(beam.tilt_rad) - np.tan(np.array(tilt_mrad) * 1e-3))  # (y, x): where the beam is on the specimen at this depth
         spectrum = sum(
             weight * _spectrum(grid, beam, replace(beam.aberrations, C10=beam.aberrations.C10 + float(df) + depth), hy, hx)
             for df, weight in zip(focus, weights, strict=True)
