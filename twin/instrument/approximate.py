@@ -70,7 +70,7 @@ def local_signals(operator: local.LocalOperator, request: Request) -> tuple[np.n
         semiangle=beam.semiangle_rad,
         source_size=beam.source_size_angstrom,
         focal_spread=beam.focal_spread_angstrom,
-        region=_region(request),
+        region=region_of(request.scan),
     )
     values = scanned(image, request.scan)
     accuracy = operator.accuracy
@@ -93,8 +93,8 @@ def scanned(image: ImageCoefficients | local_image.LocalImage, scan: Scan) -> np
 
 def local_operator(request: Request, plan: Plan, progress: Progress | None = None) -> local.LocalOperator:
     """Return the local operator of a request, built where a probe of its scan sees; what the process or the disk holds is not built again."""
-    key = operators.physics_key(request, plan, local=request.tolerance)
-    beam, region = request.beam, _region(request)
+    key = operators.physics_key(request, plan, engine=("local", request.tolerance))
+    beam, region = request.beam, region_of(request.scan)
     weights, periodic = operators.detector_weights(request, plan), getattr(request.sample, "periodic", True)
     cache = disk.default_cache()
 
@@ -128,10 +128,11 @@ def local_operator(request: Request, plan: Plan, progress: Progress | None = Non
 def build_for(operator: local.LocalOperator, request: Request, progress: Progress | None = None) -> None:
     """Build what the probes of a scan see, where that is not there yet."""
     margin = local.MARGIN + local.blur(request.beam.aberrations, request.beam.semiangle_rad)
-    operator.build(_region(request), margin=margin, progress=progress)
+    operator.build(region_of(request.scan), margin=margin, progress=progress)
 
 
-def _region(request: Request) -> local.Region:
-    points = request.scan.points()
+def region_of(scan: Scan) -> local.Region:
+    """Return the rectangle that a scan covers, ((y0, y1), (x0, x1)), A."""
+    points = scan.points()
     (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
     return (float(y0), float(y1)), (float(x0), float(x1))

@@ -9,7 +9,7 @@ import numpy as np
 from stemtwin.twin.instrument import memory, quadrature
 from stemtwin.twin.instrument.detectors import Detector
 from stemtwin.twin.instrument.request import Request
-from stemtwin.twin.physics.engine import local, local_check, local_size, prism
+from stemtwin.twin.physics.engine import imaging, local, local_check, local_size, prism, windows
 from stemtwin.twin.physics.engine.local_basis import Basis, localisation
 from stemtwin.twin.physics.grids import Grid
 
@@ -64,6 +64,8 @@ def cost(engine: str, request: Request, grid: Grid, planes: np.ndarray, detector
     program = memory.program() + memory.KERNELS + points * channels * request.faces * 12
     if engine == "local":
         return _local(request, grid, planes, detectors, program)
+    if engine == "windows":
+        return _windows(request, grid, planes, detectors, program)
     base = program + memory.of_specimen(grid, slices, request.oversampling, count)
     if engine == "prism":
         return _prism(request, grid, slices, detectors, base)
@@ -120,6 +122,32 @@ def _local(request: Request, grid: Grid, planes: np.ndarray, detectors: Sequence
     needed = program + memory.LOCAL_KERNELS + memory.of_local(size, grid, len(planes), request.oversampling, count)
     seconds = FIRST_SECONDS + steps * SECONDS_PER_POINT + overlaps * SECONDS_PER_OVERLAP
     return Cost(waves=waves, memory_bytes=int(needed), seconds=seconds)
+
+
+def _windows(request: Request, grid: Grid, planes: np.ndarray, detectors: Sequence[Detector], program: int) -> Cost:
+    beam, count, channels, slices = request.beam, request.configurations, sum(d.channels for d in detectors), len(planes)
+    divided = windows.layout(
+        grid,
+        beam.semiangle_rad / beam.wavelength_angstrom,
+        tolerance=request.tolerance,
+        held=windows.held_radius(beam.probe_radius(float(planes[-1]))),
+        periodic=getattr(request.sample, "periodic", True),
+    )
+    tiles, window = divided.tiles_at(request.scan.points()), divided.window((0, 0)).grid
+    offset, blocks = (0.0, 0.0), (1, 1)
+    beams = imaging.aperture_beams(window, beam.wavelength_angstrom, beam.semiangle_rad, offset, blocks, antialias=request.antialias).size
+    pixels = memory.seen_pixels(detectors, window, beam.wavelength_angstrom)
+    reference = divided.around((0, 0), windows.reference_shape(divided)).grid
+    waves = count * beams * len(tiles)
+    products = count * len(tiles) * beams**2 * sum(d.channels for d in detectors) * pixels[1]
+    probes = count * windows.POINTS * math.prod(reference.shape)
+    building = memory.of_specimen(window, slices, request.oversampling, count) + memory.working_memory(window)
+    building += memory.of_operator(window, [beams], channels, pixels, count)
+    checking = memory.of_specimen(reference, slices, request.oversampling, count) + memory.wave_memory(reference)
+    held = min(len(tiles) * memory.of_matrices([beams], channels) * (2 if beam.focal_spread_angstrom else 1), memory.HELD_OPERATORS)
+    steps = (waves * math.prod(window.shape) + probes) * slices
+    seconds = FIRST_SECONDS + steps * SECONDS_PER_POINT + products * SECONDS_PER_PRODUCT
+    return Cost(waves=waves, memory_bytes=int(program + held + max(building, checking)), seconds=seconds)
 
 
 def _prism(request: Request, grid: Grid, slices: int, detectors: Sequence[Detector], base: int) -> Cost:

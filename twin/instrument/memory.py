@@ -15,6 +15,8 @@ SHARE = 0.8
 """Share of the machine's free memory that a simulation may take."""
 KERNELS = 60 * 2**20
 """Compiled kernels and the libraries that they bring, bytes."""
+HELD_OPERATORS = 2 * 2**30 // 3
+"""Operators that the process keeps take at most this, bytes, where they are for one focal spread; see ``operators.CAPACITY_BYTES``."""
 LOCAL_KERNELS = 30 * 2**20
 """Those of the local operator on top, bytes."""
 TABLES = 60
@@ -48,10 +50,15 @@ def of_operator(grid: Grid, beams: Sequence[int], channels: int, seen: tuple[flo
         Frozen-phonon configurations.
     """
     area, most = math.prod(grid.shape), max(beams)
-    kept = sum(n * (n + 1) // 2 for n in beams) * 10.7 * channels  # 8 bytes a pair, and what fills the lanes
+    kept = of_matrices(beams, channels)
     waves = min(most * seen[0] * 8, gram.WAVES_BYTES)
     form = waves + most**2 * 8 * channels + 2 * 8 * gram.PIXELS * most + area * (4 * channels + 60)
     return int(kept * (1 if configurations == 1 else 2) + form)
+
+
+def of_matrices(beams: Sequence[int], channels: int) -> float:
+    """Return what an imaging operator holds, bytes."""
+    return sum(n * (n + 1) // 2 for n in beams) * 10.7 * channels  # 8 bytes a pair, and what fills the lanes
 
 
 def of_probes(grid: Grid, beams: Sequence[int], channels: int, points: int, faces: int, *, antialias: bool) -> int:

@@ -20,6 +20,7 @@ from stemtwin.twin.physics.engine import imaging, kept
 from stemtwin.twin.physics.engine.diffraction import DiffractionMatrix
 from stemtwin.twin.physics.engine.imaging import ImagingOperator
 from stemtwin.twin.physics.engine.local import LocalOperator
+from stemtwin.twin.physics.engine.windows import Divided
 
 CAPACITY_BYTES = 2 * 2**30
 """Operators held in the process take at most this; the one used longest ago goes first. The newest stays whatever its size."""
@@ -27,7 +28,7 @@ FOCAL_STATES = 3
 """An operator for two focal spreads holds its matrices this many times."""
 
 
-Held = TypeVar("Held", ImagingOperator, LocalOperator, DiffractionMatrix)
+Held = TypeVar("Held", ImagingOperator, LocalOperator, DiffractionMatrix, Divided)
 
 
 class OperatorCache(Generic[Held]):
@@ -92,9 +93,12 @@ LOCAL: OperatorCache[LocalOperator] = OperatorCache()
 """The local operators of this process."""
 MATRICES: OperatorCache[DiffractionMatrix] = OperatorCache()
 """The scattering matrices of this process, each for one camera."""
+DIVIDED: OperatorCache[Divided] = OperatorCache()
+"""How fields of this process are divided into windows, whose operators are dense ones."""
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=CACHE.renew_locks)
     os.register_at_fork(after_in_child=LOCAL.renew_locks)
+    os.register_at_fork(after_in_child=DIVIDED.renew_locks)
     os.register_at_fork(after_in_child=MATRICES.renew_locks)
 
 
@@ -141,10 +145,10 @@ def detector_weights(request: Request, plan: Plan) -> imaging.Weights:
     return weights
 
 
-def physics_key(request: Request, plan: Plan, *, local: float | None = None) -> str:
+def physics_key(request: Request, plan: Plan, *, engine: tuple[str | float, ...] = ()) -> str:
     """Return a hash of everything that an operator depends on, the code included: not the optics, the scan or the detectors' names.
 
-    ``local`` is the tolerance of a local operator; without it the operator is a dense one.
+    ``engine`` names another one than the dense operator, with what it depends on beside: ``("local", tolerance)``.
     """
     sample = request.sample
     if isinstance(sample, PotentialSlices):
@@ -153,15 +157,20 @@ def physics_key(request: Request, plan: Plan, *, local: float | None = None) -> 
         content = sample.digest
     described = {
         **surroundings(request, plan),
-        "code": disk.code_digest(Path(physics.__file__).parent, Path(__file__).parent),
+        "code": code(),
         "sample": content,
         "planes": plan.slices.planes,
         "slices": plan.slices.index,
         "semiangle": request.beam.semiangle_mrad,
         "blocks": plan.blocks,
-        "local": local,
+        "engine": engine,
     }
     return disk.content_key(described)
+
+
+def code() -> str:
+    """Return the hash of the code that operators come from."""
+    return disk.code_digest(Path(physics.__file__).parent, Path(__file__).parent)
 
 
 def surroundings(request: Request, plan: Plan) -> dict[str, Any]:
@@ -189,4 +198,5 @@ def clear() -> None:
     """Forget all operators held in the process."""
     CACHE.clear()
     LOCAL.clear()
+    DIVIDED.clear()
     MATRICES.clear()

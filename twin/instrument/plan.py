@@ -13,7 +13,6 @@ from stemtwin.twin.instrument.costs import Cost
 from stemtwin.twin.instrument.detectors import Detector
 from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.settings import PotentialSlices
-from stemtwin.twin.physics.aberrations import Aberrations, blur_radius
 from stemtwin.twin.physics.engine import imaging
 from stemtwin.twin.physics.grids import Grid, fast_length
 from stemtwin.twin.physics.potential import Slices, assign_slices
@@ -27,7 +26,7 @@ LEAST_GRID_ANGLE = 120.0
 PATIENCE = 20.0
 """Work that takes less, s, is done by the exact engine that gives every further image in milliseconds."""
 LOCAL_GAIN = 0.2
-"""The local operator is taken where it needs at most this share of the time of the exact engines."""
+"""The local operator or windows are taken where they need at most this share of the time of the exact engines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -120,12 +119,13 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0, blocks: tuple[i
     if slices.shifted:
         notes.append("slice edges moved, because atoms lay on them")
     detectors = _detectors(request, grid)
-    memory.check(memory.program() + memory.of_specimen(grid, len(slices.planes), request.oversampling, request.configurations))
-    if blocks is None and request.engine == "local" and not getattr(request.sample, "periodic", True):
+    if request.engine != "windows":  # which never have the whole field
+        memory.check(memory.program() + memory.of_specimen(grid, len(slices.planes), request.oversampling, request.configurations))
+    if blocks is None and request.engine in ("local", "windows") and not getattr(request.sample, "periodic", True):
         blocks = (1, 1)  # there is vacuum around the field
     if blocks is None:
         blocks = _blocks(request, grid, thickness, window_angstrom, notes)
-    if request.engine in ("local", "prism") and blocks != (1, 1):
+    if request.engine in ("local", "prism", "windows") and blocks != (1, 1):
         message = (
             f"engine={request.engine!r} needs the whole probe inside the cell of {grid.extent[0]:.1f} x {grid.extent[1]:.1f} A, and it is wider. "
             "Use a larger cell (size_angstrom), smaller aberrations, or engine='operator'."
@@ -225,9 +225,7 @@ def _up(shape: tuple[int, int]) -> str:
 
 
 def _blocks(request: Request, grid: Grid, thickness: float, least: float, notes: list[str]) -> tuple[int, int]:
-    beam = request.beam
-    through = Aberrations.from_cartesian(**{**beam.aberrations.cartesian(), "C10": beam.aberrations.C10 + thickness})
-    radius = max(blur_radius(beam.aberrations, beam.semiangle_rad), blur_radius(through, beam.semiangle_rad))
+    radius = request.beam.probe_radius(thickness)
     window = max(LEAST_WINDOW, WINDOW_MARGIN + 2 * radius, least)
     blocks = imaging.window_blocks(grid.extent, window)
     periodic = isinstance(request.sample, PotentialSlices) or request.sample.periodic
@@ -293,13 +291,22 @@ def _engine(request: Request, grid: Grid, planes: np.ndarray, detectors: tuple[D
         engine, reason = "multislice", f"the products of {sum(beams)} plane waves would take {operator.seconds:.0f} s"
     else:
         engine, reason = "operator", f"{sum(beams)} plane waves give every image"
-    if price[engine].seconds > PATIENCE and len(beams) == 1 and costs.is_dark(request, detectors):
-        near = costs.cost("local", request, grid, planes, detectors, beams)
-        if near.seconds < LOCAL_GAIN * price[engine].seconds and memory.fits(near.memory_bytes):
-            price["local"] = near
-            reason = (
-                f"a dark-field detector sees short distances: {near.seconds:.0f} s instead of {price[engine].seconds:.0f} s, to {request.tolerance:g}"
-            )
-            engine = "local"
+    if price[engine].seconds > PATIENCE and len(beams) == 1 and (other := _cheaper(request, grid, planes, detectors, beams, price[engine])):
+        engine, reason, cheaper = other
+        price[engine] = cheaper
     memory.check(price[engine].memory_bytes)
     return engine, reason, price[engine]
+
+
+def _cheaper(
+    request: Request, grid: Grid, planes: np.ndarray, detectors: tuple[Detector, ...], beams: Sequence[int], exact: Cost
+) -> tuple[str, str, Cost] | None:
+    """Return the engine to a tolerance that takes much less time than the exact ones, if there is one: why it, and what it costs."""
+    name, why = ("local", "a dark-field detector sees short distances") if costs.is_dark(request, detectors) else ("windows", "the field in parts")
+    try:
+        near = costs.cost(name, request, grid, planes, detectors, beams)
+    except SamplingError:  # a window would be as large as the field
+        return None
+    if near.seconds > LOCAL_GAIN * exact.seconds or not memory.fits(near.memory_bytes):
+        return None
+    return name, f"{why}: {near.seconds:.0f} s instead of {exact.seconds:.0f} s, to {request.tolerance:g}", near

@@ -20,7 +20,7 @@ from stemtwin.twin.instrument.settings import LARGEST_TILT_MRAD, Beam, Potential
 from stemtwin.twin.physics.scattering_factors import PARAMETRIZATIONS
 from stemtwin.twin.samples.sample import Sample
 
-ENGINES = ("auto", "multislice", "operator", "local", "prism", "abtem")
+ENGINES = ("auto", "multislice", "operator", "local", "windows", "prism", "abtem")
 AUTO_PHONONS = 8
 """Frozen-phonon configurations of ``phonons="auto"``."""
 _STATIC = "needs thermal displacements, but this sample is static. Give it thermal_sigma_angstrom, or use phonons='static'."

@@ -7,7 +7,7 @@ import numpy as np
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument import checks
 from stemtwin.twin.physics import electrons
-from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.aberrations import Aberrations, blur_radius
 
 LOWEST_ENERGY_EV = 1e3
 LARGEST_TILT_MRAD = 100.0
@@ -83,6 +83,11 @@ class Beam:
         """Tilt of the beam as the engine takes it, (ty, tx), rad."""
         x, y = self.beam_tilt_mrad
         return y * 1e-3, x * 1e-3
+
+    def probe_radius(self, thickness: float) -> float:
+        """Return the geometric radius of the probe, A: the larger one of those at the entrance and at the exit face of a specimen."""
+        through = Aberrations.from_cartesian(**{**self.aberrations.cartesian(), "C10": self.aberrations.C10 + thickness})
+        return max(blur_radius(self.aberrations, self.semiangle_rad), blur_radius(through, self.semiangle_rad))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from stemtwin.twin.errors import SamplingError, SettingsError
-from stemtwin.twin.instrument import approximate, checks, diffraction, operators, plain, quadrature, results, specimen
+from stemtwin.twin.instrument import approximate, checks, diffraction, operators, plain, quadrature, results, specimen, windows
 from stemtwin.twin.instrument.approximate import scanned
 from stemtwin.twin.instrument.plan import Plan, make_plan
 from stemtwin.twin.instrument.request import Request
@@ -123,6 +123,8 @@ def expected(request: Request, plan: Plan, *, progress: Progress | None = None) 
         return operator_signals(operator, request), operator.standard_error, "the same as multislice but for rounding (1e-5)"
     if plan.engine == "local":
         return approximate.by_local(request, plan, progress)
+    if plan.engine == "windows":
+        return windows.by_windows(request, plan, progress)
     if plan.engine == "prism":
         values, exactness = approximate.by_prism(request, plan, progress)
     elif plan.engine == "abtem":

@@ -1,6 +1,7 @@
 """From a request to what the engines take: transmission functions of each frozen-phonon configuration."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import scipy.fft
@@ -10,6 +11,7 @@ from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.settings import PotentialSlices
 from stemtwin.twin.physics import electrons, phonons, potential
 from stemtwin.twin.physics.engine.multislice import SliceStack
+from stemtwin.twin.physics.engine.windows import Cut
 
 SPECIMEN_STREAM = 0
 """First part of the spawn key of the thermal displacements."""
@@ -37,6 +39,66 @@ def stacks(request: Request, plan: Plan) -> Iterator[SliceStack]:
             grid=plan.grid,
             wavelength=request.beam.wavelength_angstrom,
             transmission=_transmission(request, plan, configuration),
+            planes=plan.slices.planes,
+            thickness=plan.thickness,
+            tilt=request.relative_tilt_rad,
+        )
+
+
+class Parts:
+    """A specimen in rectangles, each a periodic cell of its own: the same atoms, in each configuration, as in the whole field.
+
+    Parameters
+    ----------
+    request, plan : Request, Plan
+        What is asked, and the cut and grid of the whole field.
+    """
+
+    def __init__(self, request: Request, plan: Plan) -> None:
+        self.request, self.plan = request, plan
+        self._places: dict[int, np.ndarray] = {}
+
+    def content(self, cut: Cut, configuration: int) -> dict[str, np.ndarray]:
+        """Return what a rectangle holds, as plain arrays: places are relative to it, to 1e-9 A, so that equal parts have equal content."""
+        sample, field = self.request.sample, self.plan.grid
+        if isinstance(sample, PotentialSlices):
+            rows, columns = ((start + np.arange(n)) % whole for start, n, whole in zip(cut.corner, cut.grid.shape, field.shape, strict=True))
+            return {"potential": sample.array[:, rows[:, None], columns]}
+        places = self._places.get(configuration)
+        if places is None:
+            places = self._places.setdefault(configuration, positions(self.request, configuration))
+        inside = places[:, :2] - np.array(cut.origin[::-1])
+        if sample.periodic:
+            inside %= np.array(field.extent[::-1])
+        inside = np.round(inside, 9)
+        kept = ((inside >= 0) & (inside < np.array(cut.grid.extent[::-1]))).all(axis=1)
+        found = {"places": inside[kept], "numbers": sample.numbers[kept], "slices": self.plan.slices.index[kept]}
+        if self.request.thermal_motion == "damped" and sample.thermal_sigma_angstrom is not None:
+            found["sigma"] = sample.thermal_sigma_angstrom[kept]
+        return found
+
+    def stack(self, cut: Cut, configuration: int) -> SliceStack:
+        """Return a rectangle's slices in one configuration."""
+        request, plan, found = self.request, self.plan, self.content(cut, configuration)
+        interaction = electrons.interaction_constant(request.beam.energy_ev)
+        if "potential" in found:
+            fine = (_refine(v, request.oversampling) for v in found["potential"])
+            transmission = np.stack([potential.transmission(v, interaction, cut.grid) for v in fine])
+        else:
+            transmission = potential.transmissions(
+                found["places"],
+                found["numbers"],
+                replace(plan.slices, index=found["slices"]),
+                cut.grid,
+                interaction,
+                parametrization=request.parametrization,
+                oversampling=request.oversampling,
+                sigma=found.get("sigma"),
+            )
+        return SliceStack(
+            grid=cut.grid,
+            wavelength=request.beam.wavelength_angstrom,
+            transmission=transmission,
             planes=plan.slices.planes,
             thickness=plan.thickness,
             tilt=request.relative_tilt_rad,
