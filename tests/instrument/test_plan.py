@@ -188,7 +188,7 @@ print(json.dumps([plan.memory_bytes, 1024 * int(peak.split()[1])]))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
-@pytest.mark.parametrize("case", ["channels", "blocks", "probes", "local", "prism"])
+@pytest.mark.parametrize("case", ["channels", "blocks", "probes", "local", "prism", "windows"])
 def test_the_estimate_of_memory_is_within_a_fifth(case: str, make_perovskite: Callable[..., Sample], tmp_path: Path) -> None:
     """The peak that `explain` foretells differs from the one that the process then has by less than 20 %."""
     near = Beam(energy_ev=200e3, semiangle_mrad=20)
@@ -207,10 +207,12 @@ def test_the_estimate_of_memory_is_within_a_fifth(case: str, make_perovskite: Ca
             engine="multislice",
         ),
         "local": Request(sample=sheet, beam=low, scan=part, detectors=(DARK,), phonons=2, engine="local"),
+        "windows": Request(sample=sheet, beam=low, scan=part, detectors=("bf", "abf"), phonons=2, engine="windows", sampling_angstrom=0.15),
         "prism": Request(sample=sheet, beam=low, scan=few, detectors=(DARK, "bf"), phonons=2, engine="prism"),
     }[case]
     asked.save(tmp_path / "request.toml")
-    small = load_sample("mos2-1h", size_angstrom=(16, 16)) if case in ("local", "prism") else make_perovskite(1)
+    sheets = {"windows": sheet, "local": load_sample("mos2-1h", size_angstrom=(16, 16)), "prism": load_sample("mos2-1h", size_angstrom=(16, 16))}
+    small = sheets.get(case, make_perovskite(1))
     simulate.simulate(replace(asked, sample=small, phonons=1))  # compiles what is not compiled yet, which takes memory of its own
     done = subprocess.run([sys.executable, "-c", MEASURE, str(tmp_path / "request.toml")], check=True, capture_output=True, text=True)
     foretold, peak = json.loads(done.stdout)

@@ -21,62 +21,77 @@ from stemtwin.twin.samples.sample import Sample
 
 PROGRAM = """
 import os, signal, sys
+import numpy as np
 import stemtwin as st
-from stemtwin.twin.instrument import operators
-from stemtwin.twin.instrument.plan import make_plan
-from stemtwin.twin.physics.engine import cache as disk, imaging
+from stemtwin.twin.instrument import simulate
+from stemtwin.twin.physics.engine import cache as disk, imaging, local, local_check, local_pieces
 
-folder, most = sys.argv[1], int(sys.argv[2])
+folder, engine, most = sys.argv[1], sys.argv[2], int(sys.argv[3])
 cache = disk.ArrayCache(folder, 10**9)
 disk.default_cache = lambda: cache
-sample = st.load_sample("srtio3-001", size_angstrom=(8, 8), thickness_angstrom=8)
-request = st.Request(
-    sample=sample, beam=st.Beam(energy_ev=200e3, semiangle_mrad=15), scan=st.RasterScan(shape=(4, 4), field_of_view_angstrom=(4, 4)),
-    detectors=("haadf", "bf"), phonons=3, engine="operator", sampling_angstrom=0.11,
-)
-plan = make_plan(request)
-assert plan.blocks != (1, 1)
-computed, piece = 0, imaging._piece
-def counted(*args):
-    global computed
-    if computed == most:
-        os.kill(os.getpid(), signal.SIGKILL)
-    computed += 1
-    return piece(*args)
-imaging._piece = counted
+local_check.POINTS = 32
+common = {"engine": engine, "phonons": 3, "tolerance": 0.1}
+if engine == "operator":
+    sample = st.load_sample("srtio3-001", size_angstrom=(8, 8), thickness_angstrom=8)
+    beam, scan = st.Beam(energy_ev=200e3, semiangle_mrad=15), st.RasterScan(shape=(4, 4), field_of_view_angstrom=(4, 4))
+    request = st.Request(sample=sample, beam=beam, scan=scan, detectors=("haadf", "bf"), sampling_angstrom=0.11, **common)
+else:
+    sample = st.load_sample("mos2-1h", size_angstrom=(34, 34))
+    beam, scan = st.Beam(energy_ev=80e3, semiangle_mrad=25), st.RasterScan(shape=(9, 9), field_of_view_angstrom=(30, 30))
+    ring = st.AnnularDetector(inner_mrad=35, outer_mrad=48)
+    request = st.Request(sample=sample, beam=beam, scan=scan, detectors=(ring if engine == "local" else "bf",), sampling_angstrom=0.27, **common)
+plan = st.explain(request)
+assert plan.engine == engine
+assert engine != "operator" or plan.blocks != (1, 1)
+computed = 0
+def counted(function):
+    def call(*args):
+        global computed
+        if computed == most:
+            os.kill(os.getpid(), signal.SIGKILL)
+        computed += 1
+        return function(*args)
+    return call
+imaging._piece = counted(imaging._piece)
+local_pieces.PieceStore.save = counted(local_pieces.PieceStore.save)
 waves = []
-operator = operators.operator_for(request, plan, progress=waves.append)
-assert sum(waves) == plan.waves, (sum(waves), plan.waves)
-print(computed, len(operator.parts) * plan.configurations)
+data = simulate.simulate(request, progress=waves.append)
+assert engine != "operator" or sum(waves) == plan.waves, (sum(waves), plan.waves)
+np.save(folder + ".npy", np.stack([np.asarray(data[name]) for name in data.data_vars]))
+print(computed, data.attrs["engine_error"])
 """
 
 
-def run(folder: Path, most: int = -1) -> tuple[int, int] | None:
-    """Build an operator in a process that is killed before a piece; return how many pieces it computed, and of how many, or None if killed."""
-    done = subprocess.run([sys.executable, "-c", PROGRAM, str(folder), str(most)], capture_output=True, text=True, timeout=200, check=False)
+def run(folder: Path, engine: str, most: int = -1) -> tuple[int, str, bytes] | None:
+    """Image in a process that is killed before it makes a piece; return how many pieces it made, how exact it is and the image, or None if killed."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM, str(folder), engine, str(most)], capture_output=True, text=True, timeout=200, check=False)
     if done.returncode == -signal.SIGKILL:
         return None
     assert done.returncode == 0, done.stderr
-    computed, count = done.stdout.split()
-    return int(computed), int(count)
+    computed, exactness = done.stdout.strip().split(" ", 1)
+    return int(computed), exactness, folder.with_suffix(".npy").read_bytes()
 
 
-def whole(folder: Path) -> tuple[str, bytes]:
-    """Return the name and the bytes of the only file in a folder."""
-    (path,) = folder.iterdir()
-    return path.name, path.read_bytes()
+def files(folder: Path) -> dict[str, bytes]:
+    """Return the names and the bytes of the files in a folder."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kills a process")
-def test_a_killed_build_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    """Killed, a build computes only what is missing, ends with the same bits as one never killed, leaves no pieces, and is not done again."""
-    assert run(tmp_path / "killed", 5) is None
-    assert len(list((tmp_path / "killed").iterdir())) == 5
-    computed, count = run(tmp_path / "killed") or (0, 0)
-    assert 6 < count == computed + 5
-    assert run(tmp_path / "straight") == (count, count)
-    assert whole(tmp_path / "killed") == whole(tmp_path / "straight")
-    assert run(tmp_path / "killed", 0) == (0, count)
+@pytest.mark.parametrize(("engine", "most"), [("operator", 5), ("local", 5), ("windows", 5)])
+def test_a_killed_build_goes_on_to_the_same_bits(engine: str, most: int, tmp_path: Path) -> None:
+    """Killed, a build makes only what is missing, ends with the same bits, image and files, as one never killed, and is not done again."""
+    assert run(tmp_path / "killed", engine, most) is None
+    assert 0 < len(files(tmp_path / "killed")) <= most
+    again, straight = run(tmp_path / "killed", engine), run(tmp_path / "straight", engine)
+    assert again is not None
+    assert straight is not None
+    assert again[0] == straight[0] - most
+    assert again[0] > 0
+    assert again[1:] == straight[1:]
+    assert files(tmp_path / "killed") == files(tmp_path / "straight")
+    assert engine != "operator" or len(files(tmp_path / "straight")) == 1
+    assert run(tmp_path / "killed", engine, 0) == (0, *straight[1:])
 
 
 def test_from_disk_the_image_is_the_same(thermal: Sample, beam: Beam, raster: RasterScan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

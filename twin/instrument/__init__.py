@@ -18,6 +18,7 @@ File               What is in it
 ``operators.py``   imaging operators, each built once and kept in the process and on disk
 ``approximate.py`` PRISM and the local operator, with their measured errors
 ``changing.py``    a local operator that follows atoms that move, come and go
+``windows.py``     operators on overlapping windows of a large field
 ``quadrature.py``  partial coherence for engines that know coherent probes only
 ``simulate.py``    simulate, explain, exit_wave; ``results.py``: their Datasets
 ``abtem_engine.py`` the same request through abTEM; ``certify.py``: both solvers and the convergence

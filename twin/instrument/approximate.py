@@ -104,7 +104,7 @@ def local_operator(request: Request, plan: Plan, progress: Progress | None = Non
         if found is not None:
             return found
         stream = np.random.SeedSequence(request.seed, spawn_key=(CHECK_STREAM,))
-        return local.build(
+        found = local.build(
             stacks,
             beam.semiangle_rad,
             weights,
@@ -114,14 +114,14 @@ def local_operator(request: Request, plan: Plan, progress: Progress | None = Non
             periodic=periodic,
             antialias=request.antialias,
             progress=progress,
+            cache=cache,
+            key=key,
         )
+        kept_local.keep(cache, key, found)
+        return found
 
-    fresh = key not in operators.LOCAL
     operator = operators.LOCAL.get(key, build)
-    before = len(operator.built)
     build_for(operator, request, progress)
-    if len(operator.built) > before or (fresh and key not in cache):
-        kept_local.keep(cache, key, operator)
     return operator
 
 

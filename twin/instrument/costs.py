@@ -40,6 +40,12 @@ def is_dark(request: Request, detectors: Sequence[Detector]) -> bool:
     return all(d.inner_mrad >= bright for d in detectors)
 
 
+def by_windows_and_local(request: Request, detectors: Sequence[Detector]) -> tuple[tuple[Detector, ...], tuple[Detector, ...]]:
+    """Return which detectors ``engine="windows"`` reads from windows, and which from the local operator."""
+    dark = tuple(d for d in detectors if is_dark(request, (d,)))
+    return tuple(d for d in detectors if d not in dark), dark
+
+
 def cost(engine: str, request: Request, grid: Grid, planes: np.ndarray, detectors: Sequence[Detector], beams: Sequence[int]) -> Cost:
     """Return what an engine would cost.
 
@@ -65,7 +71,10 @@ def cost(engine: str, request: Request, grid: Grid, planes: np.ndarray, detector
     if engine == "local":
         return _local(request, grid, planes, detectors, program)
     if engine == "windows":
-        return _windows(request, grid, planes, detectors, program)
+        bright, dark = by_windows_and_local(request, detectors)
+        parts = [_windows(request, grid, planes, bright, program)] if bright else []
+        parts += [_local(request, grid, planes, dark, program)] if dark else []
+        return Cost(waves=sum(p.waves for p in parts), memory_bytes=max(p.memory_bytes for p in parts), seconds=sum(p.seconds for p in parts))
     base = program + memory.of_specimen(grid, slices, request.oversampling, count)
     if engine == "prism":
         return _prism(request, grid, slices, detectors, base)

@@ -42,7 +42,8 @@ class Request:
         Registry names and detectors.
     engine : str
         ``"multislice"`` (the reference), ``"operator"`` (exact, new optics in milliseconds), ``"local"`` (dark field of large or changing thin
-        specimens, to ``tolerance``), ``"prism"`` (every ``interpolation``-th plane wave), ``"abtem"`` (the other solver), ``"auto"``.
+        specimens, to ``tolerance``), ``"windows"`` (operators on overlapping windows of a large field, any detector, to ``tolerance``), ``"prism"``
+        (every ``interpolation``-th plane wave), ``"abtem"`` (the other solver), ``"auto"``.
     phonons : int or str
         Number of frozen-phonon configurations; ``"auto"``: 8 where the sample has thermal sigmas, else static; ``"damped"``: Debye-Waller factor;
         ``"static"``.
@@ -61,7 +62,7 @@ class Request:
     oversampling : int
         exp(i sigma V) is evaluated on a grid so many times finer.
     tolerance : float
-        Of the local operator: rms error over random points of multislice, divided by the mean signal.
+        Of the local operator and of windows: rms error over random points of multislice, divided by the mean signal.
     interpolation : int
         f of PRISM; 1 is exact.
     tilt_mrad : tuple of float

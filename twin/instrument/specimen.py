@@ -59,7 +59,7 @@ class Parts:
         self._places: dict[int, np.ndarray] = {}
 
     def content(self, cut: Cut, configuration: int) -> dict[str, np.ndarray]:
-        """Return what a rectangle holds, as plain arrays: places are relative to it, to 1e-9 A, so that equal parts have equal content."""
+        """Return what a rectangle holds, as plain arrays: places are relative to it, to 1e-9 A, and sorted: equal parts have equal content."""
         sample, field = self.request.sample, self.plan.grid
         if isinstance(sample, PotentialSlices):
             rows, columns = ((start + np.arange(n)) % whole for start, n, whole in zip(cut.corner, cut.grid.shape, field.shape, strict=True))
@@ -67,11 +67,11 @@ class Parts:
         places = self._places.get(configuration)
         if places is None:
             places = self._places.setdefault(configuration, positions(self.request, configuration))
-        inside = places[:, :2] - np.array(cut.origin[::-1])
+        inside = np.round(places[:, :2] - np.array(cut.origin[::-1]), 9)
         if sample.periodic:
-            inside %= np.array(field.extent[::-1])
-        inside = np.round(inside, 9)
-        kept = ((inside >= 0) & (inside < np.array(cut.grid.extent[::-1]))).all(axis=1)
+            inside = np.round(inside % np.array(field.extent[::-1]), 9)
+        kept = np.flatnonzero(((inside >= 0) & (inside < np.array(cut.grid.extent[::-1]))).all(axis=1))
+        kept = kept[np.lexsort((inside[kept, 0], inside[kept, 1], sample.numbers[kept], self.plan.slices.index[kept]))]
         found = {"places": inside[kept], "numbers": sample.numbers[kept], "slices": self.plan.slices.index[kept]}
         if self.request.thermal_motion == "damped" and sample.thermal_sigma_angstrom is not None:
             found["sigma"] = sample.thermal_sigma_angstrom[kept]

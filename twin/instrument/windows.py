@@ -2,11 +2,12 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from stemtwin.twin.errors import SamplingError
-from stemtwin.twin.instrument import approximate, operators, specimen
+from stemtwin.twin.instrument import approximate, costs, operators, specimen
 from stemtwin.twin.instrument.plan import Plan
 from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.physics.engine import cache as disk
@@ -21,13 +22,31 @@ CHECK_STREAM = 11
 
 
 def by_windows(request: Request, plan: Plan, progress: Callable[[int], None] | None) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return signals by windows, shape (channels, ...) like the scan, their relative standard errors, and how exact they are.
+    """Return signals, shape (channels, ...) like the scan, their relative standard errors, and how exact they are.
+
+    Windows are for detectors in or near the bright field; those in the dark field, if there are some beside, go to the local operator.
 
     Raises
     ------
     SamplingError
         The tolerance is missed with larger windows, too, or a window would be as large as the field.
     """
+    bright, dark = costs.by_windows_and_local(request, plan.detectors)
+    values: dict[str, np.ndarray] = {}
+    errors: dict[str, np.ndarray] = {}
+    remarks = []
+    for chosen, engine in ((bright, _by_windows), (dark, approximate.by_local)):
+        if chosen:
+            found, error, remark = engine(request, replace(plan, detectors=chosen), progress)
+            ends = np.cumsum([d.channels for d in chosen])[:-1]
+            values |= zip((d.name for d in chosen), np.split(found, ends), strict=True)
+            errors |= zip((d.name for d in chosen), np.split(error, ends), strict=True)
+            remarks.append(f"{', '.join(d.name for d in chosen)}: {remark}" if bright and dark else remark)
+    names = [d.name for d in plan.detectors]
+    return np.concatenate([values[name] for name in names]), np.concatenate([errors[name] for name in names]), "; ".join(remarks)
+
+
+def _by_windows(request: Request, plan: Plan, progress: Callable[[int], None] | None) -> tuple[np.ndarray, np.ndarray, str]:
     field = Field(request, plan, progress)
     divided = field.divided()
     values, accuracy = field.read(divided.layout), divided.accuracy
@@ -100,10 +119,7 @@ class Field:
                 return Divided(layout=layout, accuracy=accuracy), growth
             tried.append(f"{accuracy.rms:.2%} with windows of {max(layout.window((0, 0)).grid.extent):.0f} A")
             growth *= windows.GROWTH
-        message = (
-            f"Operators on windows miss tolerance={tolerance:g}: {', '.join(tried)}. Allow a larger tolerance, or use "
-            "engine='multislice', or engine='local' if all detectors are in the dark field."
-        )
+        message = f"Operators on windows miss tolerance={tolerance:g}: {', '.join(tried)}. Allow a larger tolerance, or use engine='multislice'."
         raise SamplingError(message)
 
     def stacks(self, cut: Cut) -> Iterator[SliceStack]:

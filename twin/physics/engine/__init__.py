@@ -10,6 +10,7 @@ File                     What is in it
 ``transmission.py``      potentials and transmissions; ``structure.py``: their kernel; ``change.py``: moved atoms
 ``imaging.py``           the dense imaging operator; ``forms.py``: its kernels; ``kept.py``: on disk
 ``gram.py``              products of waves; ``inelastic.py``: forms of localised losses, with channelling
+``windows.py``           dense operators on overlapping windows of a large field
 ``prism.py``             the scattering matrix, and PRISM
 ``diffraction.py``       patterns: the scattering matrix in Fourier space, as a camera sees it; ``shadow.py``: of one wide probe
 ``local.py``             the local operator, in pieces: ``local_basis``, ``local_waves``, ``local_image``, ``local_kernels``, ``local_check``;

@@ -23,18 +23,18 @@ import numpy as np
 from stemtwin.twin.errors import SamplingError, SettingsError
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine import local_check
+from stemtwin.twin.physics.engine.cache import ArrayCache
 from stemtwin.twin.physics.engine.imaging import Weights
 from stemtwin.twin.physics.engine.lanes import LANES, aligned
 from stemtwin.twin.physics.engine.local_basis import MARGIN, PIECE, SIDE, Basis, Localisation, Piece, Region, canvas_span, localisation, pieces_of
 from stemtwin.twin.physics.engine.local_check import Accuracy
 from stemtwin.twin.physics.engine.local_image import Canvas, LocalImage
-from stemtwin.twin.physics.engine.local_waves import Patch, Windows
+from stemtwin.twin.physics.engine.local_pieces import PieceStore
+from stemtwin.twin.physics.engine.local_waves import Patch, Windows, seen_frequencies
 from stemtwin.twin.physics.engine.multislice import SliceStack
 
 GROWTHS = 2
 """So often windows and band grow before a tolerance is given up."""
-DIRECTIONS = 24
-"""Directions in which detectors are looked at: behind a tilted beam they are not round."""
 CANVASES = 4
 """Canvases kept."""
 
@@ -94,6 +94,7 @@ class LocalOperator:
         self._built = np.zeros(self.basis.pieces, bool)
         self._canvases: dict[tuple[int, ...], Canvas] = {}
         self.accuracy: Accuracy | None = None
+        self.store: PieceStore | None = None
 
     # ---- what it is ----
 
@@ -132,7 +133,7 @@ class LocalOperator:
         other = copy.copy(self)
         other._overlaps = aligned(self._overlaps.size).reshape(self._overlaps.shape)
         other._overlaps[...] = self._overlaps
-        other._built, other._canvases = self._built.copy(), {}
+        other._built, other._canvases, other.store = self._built.copy(), {}, None
         return other
 
     # ---- building ----
@@ -154,10 +155,30 @@ class LocalOperator:
             Called with 16 for each sixteen functions propagated.
         """
         missing = [piece for piece in self.pieces(region, margin) if not self._built[piece]]
-        patches = sorted(patch for piece in missing for patch in self._patches(piece))
-        self._correlate(patches, None, progress)
+        done = {piece: self._restore(piece) for piece in missing}
+        for number in range(len(self.stacks)):
+            left = [piece for piece in missing if done[piece] <= number]
+            self._correlate(number, sorted(patch for piece in left for patch in self._patches(piece)), None, progress)
         for piece in missing:
             self._built[piece] = True
+
+    def _restore(self, piece: Piece) -> int:
+        """Put in what is kept on disk of a piece; return over how many configurations it is summed."""
+        if self.store is None:
+            return 0
+        done, arrays = self.store.load(piece)
+        if not done:
+            return 0
+        self._put_in(piece, arrays)
+        return done
+
+    def _save(self, row: int, patches: list[Patch], number: int) -> None:
+        """Keep on disk the pieces that end with a row of patches, summed up to a configuration."""
+        if self.store is None or ((row + 1) % PIECE and row + 1 < self.basis.patches[0]):
+            return
+        for column in sorted({patch[1] // PIECE for patch in patches if patch[0] == row}):
+            piece = (row // PIECE, column)
+            self.store.save(piece, number + 1, {"overlaps": self._overlaps[self._slices(piece)].copy()})
 
     def update(self, stacks: Sequence[SliceStack], regions: Sequence[Region] | None = None, progress: Callable[[int], None] | None = None) -> int:
         """Put in a specimen that differs from the one before in some regions only, and build again what sees them.
@@ -184,10 +205,12 @@ class LocalOperator:
         """
         self._check_alike(stacks)
         changed = self._changed_pixels(stacks, regions)
-        self.stacks = stacks
+        self.stacks, self.store = stacks, None  # what is on disk is the specimen as it was
         touched = self._touched(changed)
         if touched:
-            self._correlate(self._near(touched), touched, progress)
+            near = self._near(touched)
+            for number in range(len(stacks)):
+                self._correlate(number, near, touched, progress)
             self._canvases.clear()
         return len(touched)
 
@@ -217,6 +240,11 @@ class LocalOperator:
         SettingsError
             The arrays are not those of such a piece.
         """
+        self._put_in(piece, arrays)
+        self._built[piece] = True
+        self._canvases.clear()
+
+    def _put_in(self, piece: Piece, arrays: dict[str, np.ndarray]) -> None:
         target = self._overlaps[self._slices(piece)]
         given = arrays.get("overlaps")
         if given is None or given.shape != target.shape or given.dtype != np.float32:
@@ -224,8 +252,6 @@ class LocalOperator:
             message = f"Piece {piece} needs overlaps of float32 {target.shape}, not {found}. Build it again."
             raise SettingsError(message)
         target[...] = given
-        self._built[piece] = True
-        self._canvases.clear()
 
     def _slices(self, piece: Piece) -> tuple[slice, ...]:
         side = SIDE * PIECE
@@ -235,22 +261,25 @@ class LocalOperator:
         rows, columns = (range(p * PIECE, min((p + 1) * PIECE, n)) for p, n in zip(piece, self.basis.patches, strict=True))
         return list(itertools.product(rows, columns))
 
-    def _correlate(self, patches: list[Patch], touched: set[Patch] | None, progress: Callable[[int], None] | None) -> None:
-        """Compute the overlaps of patches with their partners, row by row; with ``touched``, of pairs in which one is among them."""
+    def _correlate(self, number: int, patches: list[Patch], touched: set[Patch] | None, progress: Callable[[int], None] | None) -> None:
+        """Add one configuration's overlaps of patches with their partners, row by row; with ``touched``, of pairs in which one is among them."""
         wanted = []
         for patch in patches:
             pairs = [(patch, partner) for partner in self.windows.partners(patch) if touched is None or patch in touched or partner.patch in touched]
             if pairs:
                 wanted.append((patch[0], pairs))
-        rows = [[pair for _, pairs in group for pair in pairs] for _, group in itertools.groupby(wanted, key=lambda item: item[0])]
-        needs = [{patch for pair in row for patch in (pair[0], pair[1].patch)} for row in rows]
-        for number in range(len(self.stacks) if rows else 0):
-            stack, waves = self.stacks[number], {}
-            for i, row in enumerate(rows):
-                waves |= self.windows.propagate(stack, sorted(needs[i] - waves.keys()), progress)
-                self.windows.correlate(row, waves, self._overlaps, 1 / len(self.stacks), add=number > 0)
-                later = needs[i + 1] if i + 1 < len(rows) else set()
-                waves = {patch: wave for patch, wave in waves.items() if patch in later}
+        rows = [(y, [pair for _, pairs in group for pair in pairs]) for y, group in itertools.groupby(wanted, key=lambda item: item[0])]
+        needs = [{patch for pair in row for patch in (pair[0], pair[1].patch)} for _, row in rows]
+        if not rows:
+            return
+        stack, waves = self.stacks[number], {}
+        for i, (y, row) in enumerate(rows):
+            waves |= self.windows.propagate(stack, sorted(needs[i] - waves.keys()), progress)
+            self.windows.correlate(row, waves, self._overlaps, 1 / len(self.stacks), add=number > 0)
+            later = needs[i + 1] if i + 1 < len(rows) else set()
+            waves = {patch: wave for patch, wave in waves.items() if patch in later}
+            if touched is None:
+                self._save(y, patches, number)
 
     # ---- when atoms move ----
 
@@ -392,6 +421,8 @@ def build(
     periodic: bool = True,
     antialias: bool = True,
     progress: Callable[[int], None] | None = None,
+    cache: ArrayCache | None = None,
+    key: str = "",
 ) -> LocalOperator:
     """Build the operator of a specimen, or of a region of it, to a tolerance.
 
@@ -415,6 +446,10 @@ def build(
         Covered fractions at the aperture's edge.
     progress : callable, optional
         Called with 16 for each sixteen functions propagated.
+    cache : ArrayCache, optional
+        Keeps the pieces, so that a build that was killed goes on from there, to the same bits.
+    key : str
+        The operator's key there.
 
     Returns
     -------
@@ -432,7 +467,7 @@ def build(
         message = f"tolerance={tolerance:g} is not between 0 and 1. It is the rms error divided by the mean signal, 0.01 for 1 %."
         raise SettingsError(message)
     first = stacks[0]
-    inner, outer = _seen(first, weights)
+    inner, outer = seen_frequencies(first, weights)
     local = localisation(
         radius=semiangle / first.wavelength,
         inner=inner,
@@ -445,19 +480,14 @@ def build(
     tried = []
     for _ in range(GROWTHS + 1):
         operator = LocalOperator(stacks, semiangle, weights, local, periodic=periodic, antialias=antialias)
+        operator.store = None if cache is None else PieceStore(cache, key, local, len(stacks))
         operator.build(region, margin=MARGIN + local_check.blur_of_check(operator.basis.radius), progress=progress)
         accuracy = operator.check(rng, region)
         if accuracy.rms <= tolerance:
             return operator
+        if operator.store is not None:
+            operator.store.drop()
         tried.append(f"{accuracy.rms:.2%} with windows of {max(operator.windows.grid.extent):.0f} A and a band of {local.band:.1f} A")
         local = local.grown()
     message = f"The local operator misses tolerance={tolerance:g}: {', '.join(tried)}. Allow a larger tolerance, or use the dense imaging operator."
     raise SamplingError(message)
-
-
-def _seen(stack: SliceStack, weights: Weights) -> tuple[float, float]:
-    """Return the smallest and largest spatial frequency that detectors see, 1/A."""
-    k, phi = np.linspace(0, stack.grid.band_limit, 512), np.linspace(0, 2 * np.pi, DIRECTIONS, endpoint=False)[:, None]
-    found = np.abs(weights(k * np.sin(phi), k * np.cos(phi), (1e-3, 1e-3))) > 0
-    seen = k[found.any(axis=(0, 1))]
-    return (float(seen.min()), float(seen.max())) if seen.size else (0.0, stack.grid.band_limit)

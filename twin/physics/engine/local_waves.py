@@ -22,6 +22,9 @@ NEGLIGIBLE = 2e-3
 BRIGHT = 1.2
 """Detectors must begin beyond this multiple of the convergence semi-angle."""
 
+DIRECTIONS = 24
+"""Directions in which detectors are looked at: behind a tilted beam they are not round."""
+
 Patch = tuple[int, int]
 
 
@@ -234,6 +237,14 @@ class Windows:
                     local_kernels.deposit(sums, partner.entries, SIDE * patch[0], SIDE * patch[1], SIDE, np.float32(share), add, out)
 
         threads.spread(work, pairs, threads=min(threads.thread_count(), max(1, len(pairs))))
+
+
+def seen_frequencies(stack: SliceStack, weights: Weights) -> tuple[float, float]:
+    """Return the smallest and largest spatial frequency that detectors see, 1/A."""
+    k, phi = np.linspace(0, stack.grid.band_limit, 512), np.linspace(0, 2 * np.pi, DIRECTIONS, endpoint=False)[:, None]
+    found = np.abs(weights(k * np.sin(phi), k * np.cos(phi), (1e-3, 1e-3))) > 0
+    seen = k[found.any(axis=(0, 1))]
+    return (float(seen.min()), float(seen.max())) if seen.size else (0.0, stack.grid.band_limit)
 
 
 def window_grid(basis: Basis) -> Grid:
