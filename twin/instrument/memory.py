@@ -52,7 +52,7 @@ def of_operator(grid: Grid, beams: Sequence[int], channels: int, seen: tuple[flo
     area, most = math.prod(grid.shape), max(beams)
     kept = of_matrices(beams, channels)
     waves = min(most * seen[0] * 8, gram.WAVES_BYTES)
-    form = waves + most**2 * 8 * channels + 2 * 8 * gram.PIXELS * most + area * (4 * channels + 60)
+    form = waves + most**2 * 8 * channels + 2 * 8 * min(gram.PIXELS, seen[1]) * most + area * (4 * channels + 60)
     return int(kept * (1 if configurations == 1 else 2) + form)
 
 
