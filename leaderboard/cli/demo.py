@@ -1,4 +1,4 @@
-"""``stemtwin demo``: from a structure to a board."""
+"""``stemtwin demo``: from a structure to a board; ``--film``: what the beam does to a specimen."""
 
 import dataclasses
 import time
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stemtwin.leaderboard.cli.output import JsonFlag, print_json
+from stemtwin.leaderboard.cli.output import JsonFlag, make_console, print_json
 
 FIELD_ANGSTROM = 24.0
 LEAST_CELL_ANGSTROM = 3.0
@@ -17,14 +17,57 @@ CELL_ANGSTROM = 10.0
 
 
 def demo(
-    structure: Annotated[str, typer.Option(help="A structure file, or the name of a sample of the library.", metavar="FILE")] = "srtio3-001",
+    structure: Annotated[
+        str | None, typer.Option(help="A structure file, or the name of a sample of the library; by default srtio3-001.", metavar="FILE")
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for what the demo makes.")] = Path("stemtwin-demo"),
+    film: Annotated[bool, typer.Option("--film", help="Instead, film a hole that grows in graphene and a silicon atom that is led.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """From a structure to a board: images, instruments side by side, focus, a dataset, scores. About two minutes, without network."""
+    from stemtwin.twin.errors import SettingsError
+
+    if not film:
+        _main_job(structure or "srtio3-001", output, as_json=as_json)
+        return
+    if structure is not None:
+        message = f"The films are of graphene; --structure {structure} is not shown in them. Leave one of --film and --structure out."
+        raise SettingsError(message)
+    _films(output, as_json=as_json)
+
+
+def _progress(*, hidden: bool) -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+    columns = (TextColumn("{task.description:<22}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True), disable=hidden)
+
+
+def _films(output: Path, *, as_json: bool) -> None:
+    """Make the films and print where they are."""
+    from stemtwin.leaderboard.films import FILMS
+
+    began, made, told = time.perf_counter(), [], []
+    output.mkdir(parents=True, exist_ok=True)
+    with _progress(hidden=as_json) as bar:
+        lines = {name: bar.add_task(name, total=1.0, start=False) for name in FILMS}
+        for name, make in FILMS.items():
+            bar.start_task(lines[name])
+            path, what = make(output, lambda share, line=lines[name]: bar.update(line, completed=share))
+            made.append(str(path))
+            told.append(what)
+    seconds = time.perf_counter() - began
+    if as_json:
+        print_json({"made": made, "said": told, "seconds": seconds})
+        return
+    console = make_console()
+    console.print(f"made in {seconds:.0f} s:")
+    for path, what in zip(made, told, strict=True):
+        console.print(f"  {path}: {what}", markup=False, soft_wrap=True)
+
+
+def _main_job(structure: str, output: Path, *, as_json: bool) -> None:
     from stemtwin.leaderboard import demo as steps
     from stemtwin.leaderboard.cli.image import load
 
@@ -39,8 +82,7 @@ def demo(
     if sample.periodic:  # instruments differ in energy and aperture: each has an operator of its own, small for a small cell
         least = load(structure, size=LEAST_CELL_ANGSTROM, thickness=None, zone_axis=(0, 0, 1), seed=0)[:2]
     output.mkdir(parents=True, exist_ok=True)
-    columns = (TextColumn("{task.description:<22}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=as_json) as bar:
+    with _progress(hidden=as_json) as bar:
         lines = [bar.add_task(step, total=1.0, start=False) for step in steps.STEPS]
 
         def tick(index: int) -> Any:
@@ -68,7 +110,6 @@ def demo(
 
 def _tell(notes: tuple[str, ...], boards: list[Any], made: list[Path], seconds: float) -> None:
     from stemtwin.leaderboard.cli.board import show
-    from stemtwin.leaderboard.cli.output import make_console
 
     console = make_console()
     for note in notes:

@@ -193,10 +193,10 @@ _MEYER = "Meyer et al., Phys. Rev. Lett. 108 (2012) 196102; Susi et al., Nat. Co
 _ASTM = "ASTM E521, effective displacement energies"
 
 
-def _layer(element: str, name: str, displacement: float, debye: float, source: str = _KOMSA, **terms: object) -> Site:
+def _layer(element: str, name: str, displacement: float, debye: float, source: str = _KOMSA, mark: str = "M", **terms: object) -> Site:
     """Return a site of a layered material, its velocity by Debye's model."""
     where = "[A] Debye temperature of the bulk"
-    return Site(element=element, name=name, displacement=displacement, mark="M", source=source, debye=debye, velocity_source=where, **terms)  # type: ignore[arg-type]
+    return Site(element=element, name=name, displacement=displacement, mark=mark, source=source, debye=debye, velocity_source=where, **terms)  # type: ignore[arg-type]
 
 
 # element: bulk threshold (eV), its mark and source, sublimation energy (eV), Debye temperature (K: Kittel, chapter 5, table 1)
@@ -307,7 +307,8 @@ SITES: tuple[Site, ...] = (
         "mos2-vacancy",
         6.5,
         580.0,
-        f"[A] a little below that of the perfect layer; {_KOMSA}",
+        f"a little below that of the perfect layer; {_KOMSA}",
+        "A",
         excited=ExcitedState(lowering=2.0, probability=0.01),
     ),
     _layer("Mo", "mos2", 20.0, 450.0),

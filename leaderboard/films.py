@@ -1,0 +1,254 @@
+"""Two films of what the beam does to a specimen: a hole that grows in graphene, and a silicon atom that is led along a path.
+
+Each function takes the images with the microscope, draws them beside the map of the true dose with the atoms in it, and leaves an animated GIF.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stemtwin.leaderboard import pilot
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from stemtwin.twin.instrument.microscope import Microscope
+    from stemtwin.twin.instrument.scan import RasterScan
+    from stemtwin.twin.samples.sample import Sample
+
+Tick = Callable[[float], None]
+"""Called with the share of a film that is done, 0 to 1."""
+
+HOLE_FRAMES = 30
+SECONDS = 0.3
+"""How long each frame of a film is shown, s; the last one longer."""
+PARK_S, LOOK_S = 3.0, 0.06
+"""How long the beam is parked between two images at most, and after how long its signal is looked at, s."""
+MOST_PARKS = 40
+START_SEED, CHANCE = 4, 8
+"""Where the silicon atom is at first, and how its luck runs."""
+WAY = ((-8.5, 0.0), (-8.5, -7.0))
+"""Where the silicon atom is led, from where it was first seen (x, y), A: along the sheet, then across."""
+HOP_EV = 13.8
+"""Threshold of the exchange with Si, eV [A]: 0.057 barn at 60 kV, the rate of 0.23 per second that putting-dune has, at 100 pA."""
+DOPANT_VACANCY = 1e-11
+"""Loss of a neighbour of Si, A^2 [A]: rare beside its exchange."""
+COLOURS = {6: "#ffffff", 14: "#5fe08a"}
+PATH, TARGET = "#4aa3ff", "#ff4040"
+LEAST = 300.0
+"""The map of the dose reaches down to the largest dose of a film over this."""
+GREYS, WARMS = 24, 48
+"""How many shades of grey and of the dose a film has: few make a small file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Still:
+    """One frame of a film: an image, the true dose in its pixels (e-/A^2), atoms (x, y, number), bonds (x, y of both ends), marks, a line of text."""
+
+    image: "xr.DataArray"
+    dose: np.ndarray
+    atoms: np.ndarray
+    bonds: np.ndarray
+    text: str
+    path: tuple[tuple[float, float], ...] = ()
+    target: tuple[float, float] | None = None
+
+
+def hole_film(folder: Path, tick: Tick) -> tuple[Path, str]:
+    """Film a small hole in graphene that grows under a scanned beam at 80 kV; return the file and what happened."""
+    from stemtwin.twin.instrument.microscope import Microscope
+    from stemtwin.twin.instrument.profiles import PROFILES
+    from stemtwin.twin.instrument.scan import RasterScan
+    from stemtwin.twin.samples.library import load_sample
+
+    sample = load_sample("graphene", size_angstrom=(25.0, 25.0), hole_angstrom=4.0, seed=0)
+    scope = Microscope(sample, PROFILES["nion-100"].still(), seed=3, phonons=1, engine="local", damage=True)
+    scope.set(energy_ev=80e3)
+    scan = RasterScan(shape=(72, 72), field_of_view_angstrom=(18.0, 18.0), origin_angstrom=(3.75, 3.25))
+    stills = []
+    for number in range(HOLE_FRAMES):
+        seen = scope.truth()["sample"]
+        frame = scope.acquire(scan, dwell_time_us=400.0, detectors="maadf")
+        lost = len(sample) - len(seen)
+        stills.append(_still(scope, scan, frame["maadf"], seen, f"graphene, 80 kV, 60 pA: {scope.time_s:.0f} s, {lost} atoms lost"))
+        tick((number + 1) / (HOLE_FRAMES + 4))
+    path = save_film(stills, folder / "hole.gif")
+    tick(1.0)
+    return path, f"a hole in graphene lost {lost} atoms in {scope.time_s:.0f} s at 80 kV"
+
+
+def silicon_film(folder: Path, tick: Tick) -> tuple[Path, str]:
+    """Film a silicon atom in graphene that is led along a path at 60 kV by images alone; return the file and what happened."""
+    from stemtwin.twin.instrument.scan import RasterScan
+
+    scope = _silicon_scope()
+    scan = RasterScan(shape=(68, 68), field_of_view_angstrom=(17.0, 17.0), origin_angstrom=(1.5, 4.0))
+    stills: list[Still] = []
+    goals: tuple[tuple[float, float], ...] | None = None
+    way: tuple[tuple[float, float], ...] = ()
+    whole = 0.0
+    for _ in range(MOST_PARKS):
+        frame = scope.acquire(scan, dwell_time_us=250.0, detectors=("haadf", "maadf"))
+        if goals is None:
+            start = pilot.find_silicon(frame["haadf"])
+            if start is None:
+                break
+            goals = tuple((start[0] + dx, start[1] + dy) for dx, dy in WAY)
+            way, whole = (start, *goals), _left(start, goals)
+        seen = pilot.decide(frame, goals)
+        goals = seen.goals
+        text = f"Si in graphene, 60 kV, 100 pA: {scope.time_s:.0f} s, {scope.truth()['events'].count('hop')} hops"
+        stills.append(replace(_still(scope, scan, frame["haadf"], scope.truth()["sample"], text), path=way, target=seen.target))
+        if seen.silicon is not None:
+            tick(0.9 * max(1 - _left(seen.silicon, goals) / whole, 0.0))
+        if seen.target is None:
+            break
+        _park(scope, seen.target)
+    path = save_film(stills, folder / "silicon.gif")
+    tick(1.0)
+    done = "to the end of its path" if goals == () else "on its path, not to its end,"
+    hops = scope.truth()["events"].count("hop")
+    return path, f"a silicon atom was led {done} by {hops} hops in {scope.time_s:.0f} s at 60 kV"
+
+
+FILMS = {"a hole grows": hole_film, "silicon is led": silicon_film}
+"""The films by what the progress bar calls them."""
+
+
+def _silicon_scope() -> "Microscope":
+    from stemtwin.twin.instrument.matter import Damage
+    from stemtwin.twin.instrument.microscope import Microscope
+    from stemtwin.twin.instrument.profiles import PROFILES
+    from stemtwin.twin.physics.dynamics.library import graphene
+    from stemtwin.twin.physics.dynamics.sites import find_site
+    from stemtwin.twin.samples.library import load_sample
+
+    sample = load_sample("graphene-si", size_angstrom=(20.0, 20.0), seed=START_SEED)
+    hop = replace(find_site("C", "graphene-si"), displacement=HOP_EV, mark="A", source="the rate of google/putting-dune at 100 pA")
+    damage = Damage(processes=graphene(hop=hop, dopant_vacancy=DOPANT_VACANCY))
+    scope = Microscope(sample, PROFILES["nion-60"].still(), seed=CHANCE, phonons=1, engine="operator", damage=damage)
+    scope.set(current_pa=100.0)
+    return scope
+
+
+def _park(scope: "Microscope", target: tuple[float, float]) -> None:
+    """Park the beam until its HAADF signal says that Si is under it, or for three seconds."""
+    from stemtwin.twin.instrument.scan import PathScan
+
+    here, first = PathScan(positions_angstrom=np.array([target])), 0.0
+    for _ in range(round(PARK_S / LOOK_S)):
+        signal = float(scope.acquire(here, dwell_time_us=LOOK_S * 1e6, detectors="haadf")["haadf"].sum())
+        first = first or signal
+        if pilot.has_jumped(first, signal):
+            return
+
+
+def _left(place: tuple[float, float], goals: Sequence[tuple[float, float]]) -> float:
+    stops = np.array([place, *goals])
+    return float(np.hypot(*np.diff(stops, axis=0).T).sum())
+
+
+def _still(scope: "Microscope", scan: "RasterScan", image: "xr.DataArray", sample: "Sample", text: str) -> Still:
+    """Return a frame of the sample that an image has shown, with the dose until now."""
+    from stemtwin.twin.samples.neighbours import find_bonds
+
+    xy, bonds = sample.positions_angstrom[:, :2], find_bonds(sample)
+    once = bonds.first < bonds.second
+    start = xy[bonds.first[once]]
+    return Still(
+        image=image,
+        dose=scope.truth()["dose"].on_raster(scan, blur_angstrom=0.3),
+        atoms=np.column_stack([xy, sample.numbers]),
+        bonds=np.stack([start, start + bonds.step[once][:, :2]], axis=1),
+        text=text,
+    )
+
+
+def save_film(stills: Sequence[Still], path: Path) -> Path:
+    """Draw the frames and write them as an animated GIF, whole or not at all; return the path."""
+    from PIL import Image
+
+    from stemtwin.twin.instrument.files import write_atomically
+
+    low, high = np.percentile(np.concatenate([still.image.to_numpy().ravel() for still in stills]).astype(float), (0.5, 99.9))
+    most = max(float(still.dose.max()) for still in stills)
+    pictures = [Image.fromarray(draw(still, (float(low), float(high)), most)) for still in stills]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(_palette())
+    flat = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    shown = [round(1000 * SECONDS)] * (len(flat) - 1) + [2500]
+    buffer = io.BytesIO()
+    flat[0].save(buffer, format="GIF", save_all=True, append_images=flat[1:], duration=shown, loop=0, optimize=True)
+    write_atomically(path, buffer.getvalue())
+    return path
+
+
+def _palette() -> list[int]:
+    """Return the colours of a film, three numbers each: greys, those of the dose, those of atoms and marks."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_rgba
+
+    warm, grey = colormaps["inferno"](np.linspace(0, 1, WARMS)), np.repeat(np.linspace(0, 1, GREYS)[:, None], 4, axis=1)
+    marks = np.array([to_rgba(colour) for colour in (*COLOURS.values(), PATH, TARGET)])
+    return np.rint(255 * np.concatenate([grey, warm, marks])[:, :3]).astype(int).ravel().tolist()
+
+
+def draw(still: Still, levels: tuple[float, float], most: float) -> np.ndarray:
+    """Return one frame as (height, width, 3) uint8.
+
+    Parameters
+    ----------
+    still : Still
+        The frame.
+    levels : tuple of float
+        What is black and white in the image.
+    most : float
+        Largest dose of the film, e-/A^2.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.collections import LineCollection
+    from matplotlib.colors import LogNorm
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 3.5), dpi=90)
+    canvas = FigureCanvasAgg(figure)
+    left, right, scale = (figure.add_axes((x, 0.02, width, 0.83)) for x, width in ((0.01, 0.455), (0.475, 0.455), (0.94, 0.01)))
+    y, x = still.image["y"].to_numpy(), still.image["x"].to_numpy()
+    half = 0.5 * float(x[1] - x[0])
+    extent = (x[0] - half, x[-1] + half, y[-1] + half, y[0] - half)
+    left.imshow(still.image.to_numpy(), cmap="gray", extent=extent, vmin=levels[0], vmax=levels[1], interpolation="nearest")
+    norm, dose = LogNorm(most / LEAST, 3 * most), np.maximum(still.dose, most / LEAST)  # above the largest dose: atoms stay lighter than it
+    shown: Any = right.imshow(dose, cmap="inferno", extent=extent, norm=norm, interpolation="nearest")
+    right.add_collection(LineCollection(list(still.bonds), colors=COLOURS[6], linewidths=1.0, zorder=2))
+    for number, colour in COLOURS.items():
+        mine = still.atoms[still.atoms[:, 2] == number]
+        right.scatter(mine[:, 0], mine[:, 1], s=16 if number == 6 else 60, color=colour, linewidths=0, zorder=3)
+    for axes in (left, right):
+        if still.path:
+            axes.plot(*np.array(still.path).T, color=PATH, lw=1.2, marker="o", ms=3, zorder=4)
+        if still.target is not None:
+            axes.plot(*still.target, marker="x", color=TARGET, ms=7, mew=1.8, zorder=5)
+        axes.set(xlim=extent[:2], ylim=extent[2:])
+        axes.axis("off")
+    left.set_title("what the detector counts", fontsize=8)
+    right.set_title("true dose, atoms and bonds", fontsize=8)
+    bar = figure.colorbar(shown, cax=scale)
+    bar.ax.tick_params(labelsize=6, length=2, pad=1)
+    bar.ax.set_title("e⁻/Å²", fontsize=7)
+    left.plot([x[0] + 0.7, x[0] + 5.7], [y[-1] - 0.6] * 2, color="white", lw=3, solid_capstyle="butt")
+    left.text(
+        x[0] + 0.7,
+        y[-1] - 1.0,
+        "5 Å",
+        color="white",
+        fontsize=8,
+        va="bottom",
+        bbox={"facecolor": "black", "alpha": 0.6, "pad": 1, "edgecolor": "none"},
+    )
+    figure.text(0.012, 0.985, still.text, fontsize=9, va="top")
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
