@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import instabilities
+from stemtwin.twin.errors import InstrumentError, SettingsError
+from stemtwin.twin.instrument import fouling, instabilities
+from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.matter import Damage
 from stemtwin.twin.instrument.microscope import Microscope
 from stemtwin.twin.instrument.profiles import PROFILES
 from stemtwin.twin.instrument.scan import PathScan, RasterScan
 from stemtwin.twin.instrument.settings import PotentialSlices
+from stemtwin.twin.physics import overlayer
 from stemtwin.twin.physics.dynamics.contamination import Contamination
 from stemtwin.twin.physics.dynamics.processes import Process
 from stemtwin.twin.samples.library import load_sample
@@ -143,6 +145,64 @@ def test_contamination_grows_where_the_beam_was(make: Callable[..., Microscope])
     scope = make(damage=Damage(processes=(), contamination=Contamination(growth=1e-4)))
     scope.acquire(FIELD, dwell_time_us=1e4)
     assert scope.truth()["film"].volume > 0
+
+
+def test_what_detectors_see_through_a_film(make: Callable[..., Microscope]) -> None:
+    """Signal (1 - p) + S p at the film's height: the dark field gains, the bright field loses, and the two frames differ by nothing else."""
+    scope = make(damage=Damage(processes=(), contamination=Contamination(growth=6e-5, halo_length=100.0)))
+    disc, ring = AnnularDetector(inner_mrad=0, outer_mrad=40, name="disc"), AnnularDetector(inner_mrad=40, outer_mrad=60, name="ring")
+    frames = scope.acquire(FIELD, dwell_time_us=3e4, frames=1, detectors=(disc, ring))
+    film = scope.truth()["film"]
+    heights = film.at(FIELD.points()).reshape(FIELD.shape)
+    assert 5 < heights.min() < heights.max() < 200
+    after = scope.acquire(FIELD, dwell_time_us=3e4, detectors=(disc, ring))
+    scattered = overlayer.scattered_share(heights, 200e3)
+    collected = fouling.collected((disc, ring), 200e3, 20e-3, (0.0, 0.0))
+    electrons = frames.attrs["electrons_per_point"]
+    for name, share, sign in (("disc", collected[0], -1), ("ring", collected[1], 1)):
+        before, now = (data[name].to_numpy() / electrons for data in (frames, after))
+        np.testing.assert_allclose(now, before * (1 - scattered) + share * scattered, atol=6 / math.sqrt(electrons))
+        assert sign * (now - before).mean() > 5 / math.sqrt(electrons * now.size)
+
+
+def test_a_clean_specimen_is_seen_as_without_films(make: Callable[..., Microscope]) -> None:
+    """Where nothing grows, the counts are those of a microscope that knows no films, to the last bit."""
+    clean, plain = (make(damage=what) for what in (Damage(processes=(), contamination=Contamination(growth=0.0)), None))
+    first, second = (scope.acquire(FIELD, dwell_time_us=50, frames=2, detectors=("haadf", "abf")) for scope in (clean, plain))
+    xr.testing.assert_identical(first, second)
+
+
+def test_a_shower_cleans_for_a_while_and_costs(make: Callable[..., Microscope]) -> None:
+    """Film and supply fall as told, time and dose go up by what was foretold, atoms are lost as by any dose, and the supply comes back in time."""
+    model = Contamination(growth=3e-3)
+    scope = make(damage=replace(FRAGILE, contamination=model, processes=(replace(FRAGILE.processes[0], cross_section=1e-4),)))
+    scope.acquire(FIELD, dwell_time_us=1e3)
+    events, film, before = len(scope.truth()["events"]), scope.truth()["film"], dict(scope.spent)
+    cost = scope.estimate_cost("shower", 3e3)
+    assert scope.shower(3e3) == pytest.approx(before["time_s"] + cost["time_s"])
+    assert scope.spent["electrons"] - before["electrons"] == pytest.approx(cost["electrons"])
+    assert scope.dose_map(FIELD).to_numpy().min() > 3e3 * 0.999
+    after = scope.truth()["film"]
+    np.testing.assert_allclose(after.height, film.height * math.exp(-1), rtol=1e-9)
+    assert after.supply == pytest.approx(film.supply * math.exp(-3))
+    dose = scope.snapshot().matter.sites.dose  # type: ignore[union-attr]
+    assert dose.min() > 3e3 * 0.999
+    assert len(scope.truth()["events"]) >= events
+    scope.advance_time(model.recovery)
+    assert scope.truth()["film"].supply == pytest.approx(1 - (1 - after.supply) * math.exp(-1))
+
+
+def test_a_shower_that_cannot_be_is_refused(make: Callable[..., Microscope]) -> None:
+    """No dose, too large a one, a blanked beam, a budget that does not suffice: the state is what it was."""
+    scope = make(dose_budget_e_per_angstrom2=100.0)
+    kept = scope.snapshot()
+    for dose, error, why in ((0.0, SettingsError, "above 0"), (1e9, SettingsError, "1e\\+06"), (200.0, InstrumentError, "dose budget, 100")):
+        with pytest.raises(error, match=why):
+            scope.shower(dose)
+    assert scope.snapshot() is kept
+    scope.set(blanked=True)
+    with pytest.raises(InstrumentError, match="blanked"):
+        scope.shower(10.0)
 
 
 def test_frames_do_not_tell_what_happened(make: Callable[..., Microscope]) -> None:

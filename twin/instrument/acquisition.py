@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from stemtwin.twin.errors import InstrumentError
-from stemtwin.twin.instrument import checks, diffraction, exposure, following, readout, results, simulate, spectrometers, suffering, views
+from stemtwin.twin.instrument import checks, diffraction, exposure, following, fouling, readout, results, simulate, spectrometers, suffering, views
 from stemtwin.twin.instrument import detectors as detector_floor
 from stemtwin.twin.instrument.camera import defects, response
 from stemtwin.twin.instrument.detectors import AnnularDetector, AnyDetector
@@ -171,7 +171,8 @@ def acquire(
             if seen is None or not shot.straight or seen != (beam, True):
                 signals, error, lineage = _signals(setup, after, asked, asked.plan, shot, beam, progress)
                 after, seen = replace(after, lineage=lineage), (beam, shot.straight)
-            frames.append(scan.frame(readout.read(setup, after, asked.plan.detectors, signals, shot)))
+            behind = fouling.behind_film(after, asked.plan.detectors, beam, shot, signals)
+            frames.append(scan.frame(readout.read(setup, after, asked.plan.detectors, behind, shot)))
         if asked.patterns is not None:
             cubes.append(_patterns(setup, after, asked.patterns, shot, beam, progress))
         if asked.spectra is not None:

@@ -34,6 +34,20 @@ def remaining(state: ScopeState, budget: float | None) -> float:
     return math.inf if budget is None else max(0.0, budget - largest_dose(state.sent.map()))
 
 
+def check_flood(state: ScopeState, dose: float, budget: float | None) -> None:
+    """Refuse a dose (e-/A^2) on the whole specimen that would exceed the budget where it has received most.
+
+    Raises
+    ------
+    InstrumentError
+        It would.
+    """
+    left = remaining(state, budget)
+    if dose > left:
+        message = f"A shower of {dose:.4g} e-/A^2 exceeds what is left of the dose budget, {left:.4g} e-/A^2. Use a smaller dose_e_per_angstrom2."
+        raise InstrumentError(message)
+
+
 def check(state: ScopeState, scan: Scan, dose: float, budget: float | None) -> None:
     """Refuse a scan that would exceed the budget somewhere in its field.
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import acquisition, checks, knobs, spectrometers, stage, suffering
+from stemtwin.twin.instrument import acquisition, checks, fouling, knobs, spectrometers, stage, suffering
 from stemtwin.twin.instrument.setup import Setup
 from stemtwin.twin.instrument.state import ScopeState
 
@@ -53,7 +53,7 @@ def price(setup: Setup, state: ScopeState, command: str, arguments: tuple[Any, .
     StemtwinError
         It would be refused.
     """
-    known = {"acquire": _acquire, "acquire_spectrum": _acquire_spectrum, "move_stage": _move, "advance_time": _wait, "set": _set}
+    known = {"acquire": _acquire, "acquire_spectrum": _acquire_spectrum, "move_stage": _move, "advance_time": _wait, "set": _set, "shower": _shower}
     if command not in known:
         message = f"There is no command named {command!r} with a cost. Use one of {', '.join(known)}."
         raise SettingsError(message)
@@ -82,6 +82,10 @@ def _move(setup: Setup, state: ScopeState, *, relative: bool = False, **way: flo
 
 def _wait(setup: Setup, state: ScopeState, seconds: float) -> dict[str, float]:  # noqa: ARG001 - one signature for all commands
     return {**FREE, "time_s": checks.number("seconds", seconds, "s", low=0, high=LONGEST_S)}
+
+
+def _shower(setup: Setup, state: ScopeState, dose_e_per_angstrom2: float) -> dict[str, float]:  # noqa: ARG001 - one signature for all commands
+    return fouling.shower_cost(setup, dose_e_per_angstrom2)
 
 
 def _set(setup: Setup, state: ScopeState, **changes: Any) -> dict[str, float]:

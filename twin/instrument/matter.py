@@ -99,7 +99,7 @@ class Matter:
             origin=sample,
             processes=processes_of(sample, temperature_k=damage.temperature_k) if damage.processes is None else damage.processes,
             relax=thin if damage.relax is None else damage.relax,
-            film=None if damage.contamination is None else Film.clean(sample.size_angstrom, FILM_STEP_ANGSTROM),
+            film=None if damage.contamination is None else Film.clean(sample.size_angstrom, FILM_STEP_ANGSTROM, repeats=sample.periodic),
         )
 
     @property

@@ -1,5 +1,6 @@
 """What passes of the beam, and time without it, do to a specimen that can change."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,12 +12,16 @@ from stemtwin.twin.instrument.setup import Setup
 from stemtwin.twin.instrument.state import ScopeState
 from stemtwin.twin.instrument.timing import ScanTiming
 from stemtwin.twin.physics.dynamics import contamination
-from stemtwin.twin.physics.dynamics.density import Density, probe_density
-from stemtwin.twin.physics.dynamics.exposure import Exposure, waited
+from stemtwin.twin.physics.dynamics.density import Density, gaussian_density, probe_density
+from stemtwin.twin.physics.dynamics.exposure import Exposure, parked, waited
 from stemtwin.twin.physics.dynamics.kinetics import advance
 from stemtwin.twin.physics.dynamics.relax import advance_relaxed
+from stemtwin.twin.physics.electrons import ELECTRONS_PER_PICOAMPERE_SECOND
 from stemtwin.twin.physics.noise import electrons_per_point
 from stemtwin.twin.samples.sample import Sample
+
+FLOOD_SIGMA = 1e5
+"""Of a beam that is even over any specimen, one standard deviation, A."""
 
 
 def begun(setup: Setup, state: ScopeState) -> ScopeState:
@@ -53,11 +58,24 @@ def after_pass(setup: Setup, state: ScopeState, shot: Pass) -> ScopeState:
 
 
 def after_time(setup: Setup, state: ScopeState, seconds: float) -> ScopeState:
-    """Return the state after a time (s) without beam has acted on the specimen: only what happens by itself happens."""
-    if setup.damage is None or state.matter is None or not state.matter.restless or not seconds:
+    """Return the state after a time (s) without beam has acted on the specimen: only what happens by itself happens, and molecules come back."""
+    if setup.damage is None or state.matter is None or not seconds or not (state.matter.restless or state.matter.film is not None):
         return state
     exposure = waited(seconds, energy=state.knobs.energy_ev, density=_density(setup, state, state.time_s))
     return _suffered(setup, setup.damage, state, exposure)
+
+
+def after_flood(setup: Setup, state: ScopeState, middle: tuple[float, float], seconds: float, dose: float) -> ScopeState:
+    """Return the state after a wide, even beam about a place (x, y) (A) has left a dose (e-/A^2) in a time (s); no film grows in it."""
+    if setup.damage is None or state.matter is None:
+        return state
+    wide = gaussian_density(FLOOD_SIGMA)  # its peak, times the current, is the flux
+    current = dose * 2 * math.pi * FLOOD_SIGMA**2 / (seconds * ELECTRONS_PER_PICOAMPERE_SECOND)
+    flood = parked(middle, seconds, current=current, energy=state.knobs.energy_ev, density=wide)
+    film = state.matter.film
+    after = _suffered(setup, setup.damage, replace(state, matter=replace(state.matter, film=None)), flood)
+    assert after.matter is not None
+    return replace(after, matter=replace(after.matter, film=film))
 
 
 def _suffered(setup: Setup, damage: Damage, state: ScopeState, exposure: Exposure) -> ScopeState:

@@ -30,6 +30,7 @@ File                     What is in it
 ``potential.py``         slices, projected potential, transmission
 ``phonons.py``           thermal displacements
 ``collection.py``        what detectors weigh: annuli and segments
+``overlayer.py``         an amorphous film on the specimen, single scattering
 ``noise.py``             counting electrons; ``counting.py``: pulse heights, lag, converter
 ``camera.py``            what a camera makes of electrons; ``pixels.py``: which pixel they fall on
 ``filters.py``           things that follow with a lag

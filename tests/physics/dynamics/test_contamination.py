@@ -110,3 +110,17 @@ def test_absurd_films_are_refused(make, words):
     """Negative heights, rates or doses are one clear sentence."""
     with pytest.raises(SettingsError, match=words):
         make()
+
+
+def test_a_surface_that_repeats_has_no_border():
+    """Where the surface repeats, nothing is lost, a cell further on is the same place, and the film is the same wherever in the cell the beam was."""
+    model = Contamination(growth=1e-5, halo_fraction=0.5, halo_length=6.0)
+    heights = []
+    for x, y in ((6.0, 8.0), (0.0, 0.0), (-12.0, 32.0)):
+        film = grow(Film.clean((20.0, 24.0), 2.0, repeats=True), parked((x, y), 2.0, current=50.0, energy=60e3, density=gaussian_density(0.5)), model)
+        heights.append(float(film.at(np.array([[x, y]]))[0]))
+        assert film.at(np.array([[x + 24.0, y - 20.0]]))[0] == pytest.approx(heights[-1], rel=1e-12)
+        assert film.at(np.array([[x + 23.9, y]]))[0] == pytest.approx(heights[-1], rel=0.2)
+        heights.append(film.volume)
+    np.testing.assert_allclose(heights[::2], heights[0], rtol=1e-9)
+    np.testing.assert_allclose(heights[1::2], heights[1], rtol=1e-9)

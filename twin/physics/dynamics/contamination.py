@@ -80,6 +80,8 @@ class Film:
         Where the point [0, 0] lies, x and y in A.
     supply : float
         Of molecules, 1 when rested, 0 right after a long shower.
+    cell : (float, float), optional
+        Height and width of the cell that the surface repeats, A; by default it does not.
 
     Raises
     ------
@@ -91,6 +93,7 @@ class Film:
     step: float
     origin: tuple[float, float] = (0.0, 0.0)
     supply: float = 1.0
+    cell: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         """Check and freeze."""
@@ -104,10 +107,10 @@ class Film:
         object.__setattr__(self, "supply", within("supply", self.supply, "", 0.0, 1.0, "It is a part of the rested supply."))
 
     @classmethod
-    def clean(cls, size: tuple[float, float], step: float, origin: tuple[float, float] = (0.0, 0.0)) -> "Film":
-        """Return a bare surface of size (height, width) in A from ``origin`` (x, y) on, its points ``step`` apart."""
+    def clean(cls, size: tuple[float, float], step: float, origin: tuple[float, float] = (0.0, 0.0), *, repeats: bool = False) -> "Film":
+        """Return a bare surface of size (height, width) in A from ``origin`` (x, y) on, its points ``step`` apart, that repeats or not."""
         shape = tuple(max(math.ceil(length / step), 1) for length in size)
-        return cls(height=np.zeros(shape), step=step, origin=origin)
+        return cls(height=np.zeros(shape), step=step, origin=origin, cell=size if repeats else None)
 
     @property
     def volume(self) -> float:
@@ -115,7 +118,7 @@ class Film:
         return float(self.height.sum()) * self.step**2
 
     def at(self, positions: np.ndarray) -> np.ndarray:
-        """Return the height (n,) at places (n, 2 or 3), x and y in A, between the points linearly; 0 outside of the grid."""
+        """Return the height (n,) at places (n, 2 or 3), x and y in A, between the points linearly; 0 outside of a grid that does not repeat."""
         rows, columns, weights = _corners(self, np.asarray(positions, dtype=float)[:, :2])
         padded = np.pad(self.height, 1)
         return (padded[rows, columns] * weights).sum(axis=0)
@@ -143,7 +146,7 @@ def grow(film: Film, exposure: Exposure, model: Contamination | None = None) -> 
     film : Film
         Before.
     exposure : Exposure
-        Path and current, in the film's coordinates; what falls outside of the grid is lost.
+        Path and current, in the film's coordinates; what falls outside of a grid that does not repeat is lost.
     model : Contamination, optional
         Rates.
     """
@@ -158,7 +161,8 @@ def grow(film: Film, exposure: Exposure, model: Contamination | None = None) -> 
     rest = math.exp(-duration / model.recovery)
     supplied = duration - (1 - film.supply) * model.recovery * (1 - rest)  # the supply integrated over the exposure
     growth = model.growth * current / (1 + current / model.saturation) * supplied
-    height = film.height + (1 - model.halo_fraction) * growth + model.halo_fraction * _spread(growth, model.halo_length / film.step)
+    halo = _spread(growth, model.halo_length / film.step, repeats=film.cell is not None)
+    height = film.height + (1 - model.halo_fraction) * growth + model.halo_fraction * halo
     return replace(film, height=np.maximum(height, 0.0), supply=1 - (1 - film.supply) * rest)
 
 
@@ -170,24 +174,32 @@ def shower(film: Film, dose: float, model: Contamination | None = None) -> Film:
 
 
 def _corners(film: Film, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the four points around each place in the grid with a margin of one, and their shares, each (4, n)."""
-    place = (xy - np.asarray(film.origin)) / film.step
+    """Return the four points around each place in the grid with a margin of one, and their shares, each (4, n).
+
+    Where the surface repeats, the last point of a row is followed by the first, perhaps less than a step away.
+    """
+    away = xy - np.asarray(film.origin)
+    if film.cell is not None:
+        away = away % np.array(film.cell)[::-1]
+    place = away / film.step
     low = np.floor(place)
     part = place - low
     j, i = (low.T + 1).astype(np.int64)
     ny, nx = film.height.shape
     rows, columns = np.stack([i, i, i + 1, i + 1]), np.stack([j, j + 1, j, j + 1])
     weights = np.stack([(1 - part[:, 0]) * (1 - part[:, 1]), part[:, 0] * (1 - part[:, 1]), (1 - part[:, 0]) * part[:, 1], part[:, 0] * part[:, 1]])
+    if film.cell is not None:
+        return (rows - 1) % ny + 1, (columns - 1) % nx + 1, weights
     inside = (rows >= 1) & (rows <= ny) & (columns >= 1) & (columns <= nx)
     return np.where(inside, rows, 0), np.where(inside, columns, 0), np.where(inside, weights, 0.0)
 
 
-def _spread(growth: np.ndarray, length: float) -> np.ndarray:
-    """Return the growth convolved with the Green function of (1 - l^2 laplace), l in points: what leaves the grid is lost."""
+def _spread(growth: np.ndarray, length: float, *, repeats: bool) -> np.ndarray:
+    """Return the growth convolved with the Green function of (1 - l^2 laplace), l in points: what leaves a grid that does not repeat is lost."""
     if length == 0:
         return growth
-    margin = math.ceil(min(8 * length, 2048))
-    shape = tuple(next_fast_len(n + margin, real=True) for n in growth.shape)
+    margin = 0 if repeats else math.ceil(min(8 * length, 2048))
+    shape = growth.shape if repeats else tuple(next_fast_len(n + margin, real=True) for n in growth.shape)
     ky = 2 * math.pi * np.minimum(np.arange(shape[0]), shape[0] - np.arange(shape[0])) / shape[0]
     kx = 2 * math.pi * rfftfreq(shape[1])
     laplace = 4 * np.sin(ky / 2)[:, None] ** 2 + 4 * np.sin(kx / 2)[None, :] ** 2  # of the grid: its Green function is nowhere negative

@@ -1,0 +1,108 @@
+"""A thin amorphous film on the specimen, such as contamination: it takes electrons out of the beam and scatters them once, without structure.
+
+Behind a film of height h a share p = 1 - exp(-n h sigma) of the electrons has been scattered elastically. What a detector D sees is then
+signal (1 - p) + S_D p, with S_D the share of scattered electrons that D collects: the beam's cone convolved with the atoms' differential
+cross-section (Born). It is thin: electrons that scatter twice, p^2 / 2 of them, count as scattered once; the specimen's own scattering between film
+and detector is left out of S_D, and so are energy losses, which no detector here tells from elastic scattering.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from scipy.fft import fft2, fftfreq, ifft2, next_fast_len
+
+from stemtwin.twin.physics import electrons
+from stemtwin.twin.physics.probe import disc_coverage
+from stemtwin.twin.physics.scattering_factors import scattering_factor
+from stemtwin.twin.physics.spectra.lowloss import elastic_cross_section
+
+CARBON = 6
+CARBON_DENSITY = 0.0903
+"""Atoms of amorphous carbon per A^3: 1.8 g/cm^3, as of evaporated films [M]; polymerised hydrocarbons are lighter [A]."""
+STEP = 0.03
+"""Largest step of the grid that angles are computed on, 1/A: f^2 of carbon falls to half in 0.2 / A."""
+
+Weights = Callable[[np.ndarray, np.ndarray, tuple[float, float]], np.ndarray]
+"""Of detectors, (channels, ky, kx), on reciprocal pixels: their centres ky and kx (1/A) and the sides of one."""
+
+
+def scattered_share(height: np.ndarray, energy: float, *, number: int = CARBON, density: float = CARBON_DENSITY) -> np.ndarray:
+    """Return the share of electrons that a film scatters elastically.
+
+    Parameters
+    ----------
+    height : ndarray
+        Of the film, A, any shape.
+    energy : float
+        Beam energy, eV.
+    number : int
+        Atomic number.
+    density : float
+        Atoms per A^3.
+    """
+    return -np.expm1(-np.asarray(height, float) * density * elastic_cross_section(number, energy, 0.0))
+
+
+def collected_share(
+    weights: Weights, outer: float, energy: float, semiangle: float, tilt: tuple[float, float] = (0.0, 0.0), *, number: int = CARBON
+) -> np.ndarray:
+    """Return which share of the electrons that a film scatters once each detector collects.
+
+    Parameters
+    ----------
+    weights : callable
+        Of the detectors.
+    outer : float
+        Largest angle that they reach, rad.
+    energy : float
+        Beam energy, eV.
+    semiangle : float
+        Of the beam's cone, rad.
+    tilt : tuple of float
+        Where its middle points (x, y), rad.
+    number : int
+        Atomic number.
+
+    Returns
+    -------
+    ndarray
+        Shares, float64, shape (channels,): over detectors that together collect every angle they add up to 1.
+    """
+    wavelength, gamma = electrons.wavelength(energy), electrons.lorentz_factor(energy)
+    radius = semiangle / wavelength
+    middle = tilt[1] / wavelength, tilt[0] / wavelength
+    half = outer / wavelength + 2 * (radius + math.hypot(*middle)) + 4 * STEP  # nothing that the detectors collect comes around the edge
+    count = next_fast_len(math.ceil(2 * half / min(STEP, radius / 4)))
+    step = 2 * half / count
+    k = fftfreq(count, 1 / (count * step))
+    ky, kx, pixel = k[:, None], k[None, :], (step, step)
+    cone = disc_coverage(ky - middle[0], kx - middle[1], pixel, radius)
+    atom = (gamma * wavelength * scattering_factor("kirkland", number, ky**2 + kx**2)) ** 2 * step**2
+    angles = ifft2(fft2(cone / cone.sum()) * fft2(atom)).real / elastic_cross_section(number, energy, 0.0)
+    return (np.asarray(weights(ky, kx, pixel), float) * angles).sum(axis=(-2, -1))
+
+
+def behind_film(signals: np.ndarray, height: np.ndarray, collected: np.ndarray, energy: float) -> np.ndarray:
+    """Return what detectors see of a specimen with a film of carbon on it.
+
+    Parameters
+    ----------
+    signals : ndarray
+        Without the film, shares of the beam, (channels, n).
+    height : ndarray
+        Of the film at each point, A, (n,).
+    collected : ndarray
+        From :func:`collected_share`, (channels,).
+    energy : float
+        Beam energy, eV.
+
+    Returns
+    -------
+    ndarray
+        (channels, n), the very same array where there is no film.
+    """
+    if not np.any(height):
+        return signals
+    scattered = scattered_share(height, energy)
+    return (signals * (1 - scattered) + np.asarray(collected)[:, None] * scattered).astype(signals.dtype)
