@@ -12,8 +12,10 @@ import pytest
 from stemtwin.twin.envs import autofocus, pictures
 from stemtwin.twin.envs.autofocus import Autofocus, Focus
 from stemtwin.twin.errors import SettingsError, StemtwinError, UnknownNameError
-from stemtwin.twin.instrument import simulate
+from stemtwin.twin.instrument import acquisition, knobs, simulate
 from stemtwin.twin.instrument.profiles import PROFILES
+from stemtwin.twin.instrument.setup import Setup
+from stemtwin.twin.instrument.state import ScopeState
 from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics.aberrations import Aberrations
 
@@ -232,3 +234,23 @@ def test_a_step_costs_a_few_milliseconds() -> None:
         if terminated or truncated:
             env.reset()
     assert (time.perf_counter() - began) / 300 < 0.01
+
+
+def test_the_task_is_a_restriction_of_the_microscope() -> None:
+    """What it images is what the microscope has under its beam at the same settings, where nothing strays, with a ring of the usual angles."""
+    task = replace(TASK, phonons=2)
+    base, plan = autofocus._prepared(task)
+    profile = replace(PROFILES[task.instrument].still(), detectors=())
+    off = Aberrations.from_cartesian(C10=50.0, C12a=20.0, C12b=-10.0)
+    setup = Setup(profile=profile, seed=5, specimen_seed=0, phonons=2, misalignment=off)
+    turned = {"C10": -80.0, "semiangle_mrad": task.semiangle_mrad, "current_pa": task.current_pa}
+    state = ScopeState(specimen=base.sample, knobs=knobs.turn(knobs.initial(profile), profile, turned))
+    asked = acquisition.order(setup, state, replace(base.scan, origin_angstrom=(3.0, 7.0)), dwell_time_us=task.dwell_time_us)
+    assert asked.plan is not None
+    assert asked.electrons_per_point == task.incident
+    assert asked.cost["dose_e_per_angstrom2"] == pytest.approx(task.dose_per_frame)
+    signals, _, _ = simulate.expected(asked.request, plan)
+    image = task.expected_image(np.array([-30.0, 20.0, -10.0]), (3.0, 7.0))
+    np.testing.assert_allclose(image, signals[0], rtol=1e-6, atol=1e-9)
+    own, _, _ = simulate.expected(asked.request, asked.plan)  # with a window of its own
+    np.testing.assert_allclose(image, own[0], rtol=2e-3, atol=1e-8)

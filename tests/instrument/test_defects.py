@@ -1,6 +1,9 @@
 """Defects that other simulated microscopes were measured to have; each test states the defect that ours must not have."""
 
 import math
+import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,12 +11,12 @@ import numpy as np
 import pytest
 
 from stemtwin.twin.instrument import simulate
-from stemtwin.twin.instrument.detectors import DETECTORS
+from stemtwin.twin.instrument.detectors import DETECTORS, AnnularDetector
 from stemtwin.twin.instrument.microscope import Microscope
 from stemtwin.twin.instrument.profiles import PROFILES
 from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.scan import PathScan, RasterScan
-from stemtwin.twin.instrument.settings import Beam
+from stemtwin.twin.instrument.settings import Beam, PotentialSlices
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.samples.sample import Sample
 
@@ -165,3 +168,101 @@ def test_requests_for_the_same_thing_give_the_same_thing(make_perovskite: Callab
     kept = simulate.simulate(asked)
     operators.clear()
     np.testing.assert_array_equal(simulate.simulate(asked).haadf, kept.haadf)
+
+
+@pytest.mark.parametrize(("haider", "krivanek", "factor"), [("C1", "C10", 1), ("A1", "C12", 1), ("B2", "C21", 3), ("A2", "C23", 1), ("C3", "C30", 1),
+    ("S3", "C32", 4), ("A3", "C34", 1), ("B4", "C41", 5), ("D4", "C43", 5), ("A4", "C45", 1), ("C5", "C50", 1), ("S5", "C52", 6), ("R5", "C54", 6),
+    ("A5", "C56", 1)])  # fmt: skip
+def test_names_of_two_notations_are_converted(nothing: PotentialSlices, haider: str, krivanek: str, factor: int) -> None:
+    """C21 = 3 B2, C32 = 4 S3, C41 = 5 B4, C43 = 5 D4, C52 = 6 S5, C54 = 6 R5 (defects: filed without conversion, B4 and D4 swapped, 4 for 5)."""
+    scope = Microscope(nothing, instrument="ideal")
+    scope.correct(haider, 0.0, 100.0)
+    assert scope.truth()["aberrations"].cartesian() == pytest.approx(Aberrations(**{krivanek: factor * 100.0}).cartesian(), abs=1e-9)
+
+
+def test_the_corrector_reaches_the_image(make_perovskite: Callable[..., Sample]) -> None:
+    """A correction shows: by 60 A from C1 = 0 it is the lens's picture at 60 A, to the last bit, and back again (defect: uncoupled)."""
+    scan = RasterScan(shape=(12, 12), field_of_view_angstrom=(3.905, 3.905))
+    corrected, turned = (Microscope(make_perovskite(sigma=None), instrument="ideal", seed=1, window_angstrom=20) for _ in range(2))
+    sharp = corrected.acquire(scan, dwell_time_us=1e5).haadf.to_numpy().astype(float)
+    turned.acquire(scan, dwell_time_us=1e5)
+    corrected.correct("C1", 0.0, 60.0)
+    turned.set(C10=60.0)
+    blurred = corrected.acquire(scan, dwell_time_us=1e5).haadf.to_numpy().astype(float)
+    np.testing.assert_array_equal(blurred, turned.acquire(scan, dwell_time_us=1e5).haadf)
+    assert np.abs(blurred - sharp).max() > 0.1 * sharp.max()
+    corrected.correct("C1", 60.0)
+    back = corrected.acquire(scan, dwell_time_us=1e5).haadf.to_numpy().astype(float)
+    assert (np.abs(back - sharp) < 8 * np.sqrt(sharp + 1)).all()
+
+
+def test_the_stage_reads_where_it_is(nothing: PotentialSlices) -> None:
+    """Reading draws nothing anew, and what is read is what was asked for, to 5 errors of the encoders (defect: random numbers at every call)."""
+    for name in PROFILES:
+        scope = Microscope(nothing, instrument=name, seed=3)
+        error = scope.profile.stage.readback.array()
+        for x in (400.0, -2500.0):
+            scope.move_stage(x_angstrom=x, z_angstrom=x / 5, beta_mrad=4.0)
+            read = scope.stage
+            assert (scope.stage, scope.stage) == (read, read)
+            np.testing.assert_allclose(read.array(), [x, 0, x / 5, 0, 4.0], atol=float(5 * error.max() + 1e-12))
+
+
+def test_averages_over_frames_are_less_noisy(nothing: PotentialSlices) -> None:
+    """The mean of 16 frames has a sixteenth of the variance of one (defect: the same noise in each)."""
+    scan, disc = RasterScan(shape=(48, 48), field_of_view_angstrom=(4, 4)), AnnularDetector(inner_mrad=0, outer_mrad=26, name="disc")
+    frames = Microscope(nothing, instrument="ideal", seed=1).acquire(scan, frames=16, detectors=(disc,)).disc.astype(float)
+    one = float(frames.var(("y", "x")).mean())
+    assert float(frames.mean("frame").var()) == pytest.approx(one / 16, rel=5 * math.sqrt(2 / 48**2))
+
+
+def test_the_dose_map_outlives_other_fields(nothing: PotentialSlices) -> None:
+    """A wider or narrower field, and other optics, leave the dose where it was (defect: wiped by each change of the field)."""
+    scope, field = Microscope(nothing, instrument="ideal"), RasterScan(shape=(16, 16), field_of_view_angstrom=(8, 8))
+    scope.acquire(field, detectors=("bf",))
+    before = scope.dose_map(field)
+    assert float(before.min()) > 0
+    scope.acquire(RasterScan(shape=(16, 16), field_of_view_angstrom=(200, 200), origin_angstrom=(1000, 0)), detectors=("bf",))
+    scope.set(C10=20.0, current_pa=10.0)
+    np.testing.assert_array_equal(scope.dose_map(field), before)
+    scope.acquire(replace(field, field_of_view_angstrom=(4, 4)), detectors=("bf",))
+    assert (scope.dose_map(field) >= before).all()
+    assert float(scope.dose_map(field).sum()) > float(before.sum())
+
+
+@pytest.mark.parametrize("name", [name for name in PROFILES if name != "ideal"])
+def test_usual_settings_stay_within_the_converter(make_perovskite: Callable[..., Sample], name: str) -> None:
+    """40 A of SrTiO3 at the usual settings: between noise floor and full scale on every detector, and with the electrons that went through."""
+    scan = RasterScan(shape=(12, 12), field_of_view_angstrom=(3.905, 3.905))
+    names = ("haadf", "laadf", "abf", "bf", "dpc4")
+    scope = Microscope(make_perovskite(1, 10), instrument=name, phonons=1, seed=1)
+    frame = scope.acquire(scan, detectors=names)
+    for channel in names:
+        chain = scope.profile.chain(channel)
+        assert chain is not None
+        assert float(frame[channel].max()) < 0.8 * (2**chain.bits - 1)
+        assert float(frame[channel].min()) > 0
+    for channel in ("haadf", "bf"):
+        electrons = (frame[channel].astype(float) - frame[channel].attrs["offset_adu"]) / frame[channel].attrs["gain_adu"]
+        assert 0.002 < float(electrons.mean()) / frame.attrs["electrons_per_point"] < 1
+
+
+def test_another_process_goes_on_to_the_last_bit(make_perovskite: Callable[..., Sample]) -> None:
+    """A new process with one seed takes the frame of this one, and with a pickled snapshot goes on as this one does."""
+    profile = replace(PROFILES["corrected-200kv"], residual=Aberrations())
+    scope = Microscope(make_perovskite(), profile, seed=4, phonons=1)
+    scan = RasterScan(shape=(12, 12), field_of_view_angstrom=(3.905, 3.905))
+    setting = pickle.dumps((make_perovskite(), profile, scan))
+    first = scope.acquire(scan).haadf.to_numpy()
+    scope.move_stage(x_angstrom=300)
+    kept = pickle.dumps(scope.snapshot())
+    second = scope.acquire(scan, frames=2).haadf.to_numpy()
+    code = (
+        "import pickle, sys\nfrom stemtwin.twin.instrument.microscope import Microscope\nsetting, kept = pickle.load(sys.stdin.buffer)\n"
+        "sample, profile, scan = pickle.loads(setting)\nscope = Microscope(sample, profile, seed=4, phonons=1)\n"
+        "first = scope.acquire(scan).haadf.to_numpy()\nscope = Microscope(sample, profile, seed=4, phonons=1)\n"
+        "scope.restore(pickle.loads(kept))\npickle.dump((first, scope.acquire(scan, frames=2).haadf.to_numpy()), sys.stdout.buffer)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps((setting, kept)), capture_output=True, check=True)
+    for own, other in zip((first, second), pickle.loads(done.stdout), strict=True):
+        np.testing.assert_array_equal(own, other)

@@ -123,12 +123,6 @@ def test_current_fades_and_a_flash_brings_it_back() -> None:
         still.current_factor(4.0, flashed_s=5.0)
 
 
-def test_the_film_grows_no_faster_than_molecules_arrive() -> None:
-    """Proportional to the flux where it is low, half the rate at the half flux, the rate where it is high."""
-    setting = Instabilities(contamination_angstrom_per_s=0.1, contamination_flux=1e6)
-    assert setting.contamination_growth([0.0, 1e3, 1e6, 1e12]) == pytest.approx([0, 0.1e-3, 0.05, 0.1], rel=2e-3)
-
-
 def test_settings_are_plain_values() -> None:
     """Frozen and hashable; the typical instrument names its sources and moves in every way."""
     assert hash(TYPICAL) == hash(replace(TYPICAL))
@@ -147,7 +141,6 @@ def test_settings_are_plain_values() -> None:
         {"drift_walk_angstrom": math.nan},
         {"energy_sigma_ev": -1.0},
         {"drift_angstrom_per_s": (1.0,)},
-        {"contamination_flux": 0.0},
         {"drift_angstrom_per_s": (1.0, 0.0), "drift_speed_angstrom_per_s": 1.0},
         {"aberrations": (AberrationWander(name="C10"), AberrationWander(name="C10"))},
         {"aberrations": ("C10",)},

@@ -13,12 +13,13 @@ from skimage.registration import phase_cross_correlation
 
 from stemtwin.twin.errors import InstrumentError, SettingsError, StemtwinError
 from stemtwin.twin.instrument import instabilities, stage
+from stemtwin.twin.instrument.chain import DetectorChain
 from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.distortion import ScanImperfections
 from stemtwin.twin.instrument.instabilities import AberrationWander, Instabilities
 from stemtwin.twin.instrument.microscope import Microscope
 from stemtwin.twin.instrument.profiles import PROFILES, Profile
-from stemtwin.twin.instrument.scan import PathScan, RasterScan, SpiralScan
+from stemtwin.twin.instrument.scan import PathScan, RasterScan, SparseScan, SpiralScan
 from stemtwin.twin.instrument.settings import PotentialSlices
 from stemtwin.twin.samples.sample import Sample
 
@@ -382,3 +383,60 @@ def test_a_budget_is_kept(make: Callable[..., Microscope]) -> None:
     scope.move_stage(x_angstrom=300)
     scope.acquire(scan)
     assert make().dose_remaining_e_per_angstrom2 == math.inf
+
+
+def test_a_price_has_the_budget_in_it(make: Callable[..., Microscope]) -> None:
+    """What the dose budget does not allow has no price either."""
+    scope = make(dose_budget_e_per_angstrom2=1.0)
+    with pytest.raises(InstrumentError, match=r"beyond the budget of 1 e-/A\^2"):
+        scope.estimate_cost("acquire", FIELD)
+
+
+def test_limits_are_told_before_any_work(make: Callable[..., Microscope]) -> None:
+    """Too large an aberration, field, probe or tilt, and a gain of what has none, are refused at once, in a sentence; nothing has happened."""
+    scope = make(replace(IDEAL, stage=stage.MECHANICAL))
+    with pytest.raises(SettingsError, match=r"C10=1e\+07 A is out of range: .* at most 1e\+06 A\. That is what the lenses reach"):
+        scope.set(C10=1e7)
+    with pytest.raises(SettingsError, match=r"gain of 'haadf' cannot be turned: on ideal it counts electrons\. Detectors with a chain: none"):
+        scope.set(gain={"haadf": 2.0})
+    with pytest.raises(SettingsError, match="no RasterScan, and a dose map has rows and columns"):
+        scope.dose_map(SpiralScan(shape=50, diameter_angstrom=3.0))  # type: ignore[arg-type]
+    for far in (RasterScan(shape=(8, 8), field_of_view_angstrom=(1e8, 1e8)), PathScan(positions_angstrom=np.array([[0, 0], [0, -2e7]]))):
+        with pytest.raises(InstrumentError, match=r"from the middle of the holder, which ends at 1e\+07 and 1e\+07 A\. Use a smaller field"):
+            scope.estimate_cost("acquire", far)
+    scope.set(C10=1e5)
+    before = scope.snapshot()
+    with pytest.raises(SettingsError, match=r"The probe spreads over .* cells .* Use smaller aberrations"):
+        scope.acquire(FIELD)
+    assert scope.snapshot() is before
+    scope.set(C10=0.0)
+    scope.move_stage(alpha_mrad=300.0)
+    before = scope.snapshot()
+    with pytest.raises(InstrumentError, match="tilted to alpha_mrad=300, beta_mrad=0, and images are computed up to about 100 mrad"):
+        scope.acquire(FIELD)
+    assert scope.snapshot() is before
+
+
+def test_a_beam_blanked_between_lines_leaves_no_streak(nothing: PotentialSlices) -> None:
+    """With a slow detector a line begins dark where the beam was off before it, and at full level where it waited there."""
+    slow = (("", DetectorChain(gain_adu=1.0, bits=0, lag_us=20.0)),)
+    scan, first = RasterScan(shape=(64, 16), field_of_view_angstrom=(4, 4)), {}
+    for blanks in (False, True):
+        profile = replace(IDEAL, chains=slow, flyback_us=1000.0, blanks_pauses=blanks)
+        disc = Microscope(nothing, profile, seed=1).acquire(scan, dwell_time_us=10, detectors=(DISC,)).disc
+        first[blanks] = float(disc[1:, 0].mean() / disc[1:, -4:].mean())
+    assert first[False] == pytest.approx(1, abs=0.01)
+    assert first[True] == pytest.approx(1 - (1 - math.exp(-0.5)) / 0.5, abs=0.01)
+
+
+def test_a_sparse_scan_has_the_dose_of_its_points(make: Callable[..., Microscope]) -> None:
+    """Its dose over the whole field, said before and after, is that of a full raster times the share of its points; elsewhere it counts nothing."""
+    usual = {"shape": (24, 24), "field_of_view_angstrom": (8.0, 8.0)}
+    sparse, scope = SparseScan(**usual, fraction=0.25, seed=1), make()
+    full = scope.acquire(RasterScan(**usual)).attrs["dose_e_per_angstrom2"]
+    said = scope.estimate_cost("acquire", sparse)["dose_e_per_angstrom2"]
+    frame = scope.acquire(sparse)
+    assert frame.attrs["dose_e_per_angstrom2"] == pytest.approx(full * sparse.count / 24**2)
+    assert said == pytest.approx(frame.attrs["dose_e_per_angstrom2"])
+    assert int(frame.visited.sum()) == sparse.count
+    assert not frame.haadf.to_numpy()[~frame.visited.to_numpy()].any()

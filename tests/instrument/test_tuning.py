@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from stemtwin.twin.errors import InstrumentError, UnknownNameError
+from stemtwin.twin.errors import InstrumentError, SettingsError, UnknownNameError
 from stemtwin.twin.instrument.corrector import TYPICAL_CORRECTOR
 from stemtwin.twin.instrument.microscope import Microscope
 from stemtwin.twin.instrument.profiles import PROFILES
@@ -73,3 +73,34 @@ def test_measurements_are_the_same_for_one_seed(nothing: PotentialSlices) -> Non
     assert not np.array_equal(first.image, second.image)
     scope.restore(start)
     xr.testing.assert_identical(scope.measure(), first)
+
+
+def test_a_blanked_beam_measures_nothing(nothing: PotentialSlices) -> None:
+    """Without a beam there are no images: the measurement is refused before anything happens, and so is its price; corrections need no beam."""
+    scope = Microscope(nothing, TUNABLE, seed=3)
+    scope.set(blanked=True)
+    before = scope.snapshot()
+    for command in (scope.measure, lambda: scope.estimate_cost("measure")):
+        with pytest.raises(InstrumentError, match=r"The beam is blanked.* set\(blanked=False\)"):
+            command()
+    assert scope.snapshot() is before
+    scope.correct("C1", 10.0)
+
+
+def test_the_price_of_tuning_is_known_ahead(nothing: PotentialSlices) -> None:
+    """Measurements and corrections take the time that was said, and no dose; what would be refused has no price."""
+    scope = Microscope(nothing, TUNABLE, seed=3)
+    for command, arguments in (("measure", {}), ("correct", {"name": "A1", "value": (30.0, 10.0)})):
+        price, before = scope.estimate_cost(command, **arguments), scope.time_s
+        assert price == {"time_s": pytest.approx(price["time_s"]), "electrons": 0, "dose_e_per_angstrom2": 0}
+        assert price["time_s"] > 0
+        getattr(scope, command)(**arguments)
+        assert scope.time_s - before == pytest.approx(price["time_s"])
+    with pytest.raises(InstrumentError, match="beyond the corrector's reach"):
+        scope.estimate_cost("correct", "C1", 1e9)
+    with pytest.raises(UnknownNameError):
+        scope.estimate_cost("measure", "Slow")
+    with pytest.raises(SettingsError, match="C1A1 has no tilts"):
+        scope.measure("C1A1", angle_mrad=10)
+    with pytest.raises(SettingsError, match="kind=3 is no measurement"):
+        scope.measure(3)  # type: ignore[arg-type]

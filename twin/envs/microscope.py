@@ -94,12 +94,13 @@ class WholeMicroscope:
           thousandth of the profile's largest current to all of it, logarithmic; ``shift`` Box (2,): (x, y) times 50 A; ``blanked`` Discrete(2); with
           ``tilting`` also ``tilt`` Box (2,): (x, y) times 5 mrad.
         - ``detectors``: ``camera_length`` Discrete: which of the profile's; ``gain`` and ``offset`` Box (detectors,): 0.1 to 10, logarithmic, and
-          times 1000 ADU.
+          times 1000 ADU (of detectors with a chain; those that count electrons have neither).
         - ``stage``: Box (3,): x, y, z times 1000 A; with ``tilting`` Box (5,): and alpha, beta times 20 mrad.
         - ``wait``: Box (1,): -1 is no time, 1 is 60 s.
     Observation space
         ``Dict``: ``frames`` uint16 (detectors, ny, nx), the last frame taken, electrons or ADU; ``fresh`` MultiBinary(1), whether it is new;
-        ``knobs`` float32: the setpoints as they were taken, in the action's units; ``stage`` float32: what the encoders read, A and mrad; ``cost``
+        ``knobs`` float32: the setpoints as they were taken, in the action's units: optics, current, aperture, shift, blanked, camera length, gain,
+        offset, and tilt where there is one, choices spread evenly over [-1, 1]; ``stage`` float32: what the encoders read, A and mrad; ``cost``
         float32 (4,): time (s), electrons, dose (e-/A^2) of this action, and the share of the steps that is left.
     Reward
         0, or what ``reward(frame, cost)`` returns: frame is the last ``xarray.Dataset`` of this action, or None.
@@ -216,7 +217,7 @@ class WholeMicroscope:
             {
                 "frames": gym.spaces.Box(0, 65535, (len(self.detectors), *self.shape), np.uint16),
                 "fresh": gym.spaces.MultiBinary(1),
-                "knobs": _unit(len(COEFFICIENTS) + 4),
+                "knobs": _unit(len(COEFFICIENTS) + 6 + 2 * len(self.detectors) + (2 if self.tilting else 0)),
                 "stage": gym.spaces.Box(-reach, reach, (axes,), np.float32),
                 "cost": gym.spaces.Box(0.0, 1e15, (4,), np.float32),
             }
@@ -264,8 +265,8 @@ class WholeMicroscope:
             "beam_shift_angstrom": tuple((SHIFT_ANGSTROM * beam["shift"]).tolist()),
             "blanked": bool(beam["blanked"]),
             "camera_length_mm": profile.camera_lengths_mm[int(detectors["camera_length"])],
-            "gain": {name: logarithmic(value, *GAIN) for name, value in zip(self.detectors, detectors["gain"], strict=True)},
-            "offset_adu": {name: float(OFFSET * value) for name, value in zip(self.detectors, detectors["offset"], strict=True)},
+            "gain": {name: logarithmic(value, *GAIN) for name, value in self._chained(detectors["gain"])},
+            "offset_adu": {name: float(OFFSET * value) for name, value in self._chained(detectors["offset"])},
         }
         scope = replace(before, knobs=knobs.turn(before.knobs, profile, changes))
         way: dict[str, float] = dict(zip(STAGE_AXES, (action["stage"] * STAGE_SCALE[: len(action["stage"])]).tolist(), strict=False))
@@ -284,6 +285,10 @@ class WholeMicroscope:
         )
         return self._frame(state, asked, logarithmic(scan["dwell"][0], *DWELL_US), before)
 
+    def _chained(self, values: np.ndarray) -> list[tuple[str, float]]:
+        """Return the detectors that have a chain, and what is asked of each; the others count electrons."""
+        return [(name, value) for name, value in zip(self.detectors, values, strict=True) if self.profile.chain(name) is not None]
+
     def _frame(self, state: Session, scan: RasterScan, dwell_time_us: float | None, before: ScopeState | None = None) -> Session:
         asked = acquisition.order(state.setup, state.scope, scan, dwell_time_us=dwell_time_us, detectors=self.detectors)
         frame, scope = acquisition.acquire(state.setup, state.scope, asked)
@@ -296,10 +301,16 @@ class WholeMicroscope:
         assert state.frame is not None  # the first frame is taken at the start
         set_to, profile = state.scope.knobs, self.profile
         optics = np.array(list(set_to.aberrations.cartesian().values())) / self.reach
+        gain, offset = dict(set_to.gain), dict(set_to.offset_adu)
         others = [
             _place(set_to.current_pa, profile.max_current_pa * 1e-3, profile.max_current_pa),
-            _place(set_to.semiangle_mrad, 1.0, 150.0),
+            _choice(set_to.semiangle_mrad, self.semiangles_mrad),
             *(shift / SHIFT_ANGSTROM for shift in set_to.beam_shift_angstrom),
+            _choice(set_to.blanked, (False, True)),
+            _choice(set_to.camera_length_mm, profile.camera_lengths_mm),
+            *(_place(gain.get(name, 1.0), *GAIN) for name in self.detectors),
+            *(offset.get(name, 0.0) / OFFSET for name in self.detectors),
+            *((tilt / TILT_MRAD for tilt in set_to.beam_tilt_mrad) if self.tilting else ()),
         ]
         left = 1 - state.steps / self.max_steps
         cost = [*(state.cost[name] for name in ("time_s", "electrons", "dose_e_per_angstrom2")), left]
@@ -365,6 +376,11 @@ def _unit(count: int) -> gym.spaces.Box:
 def _place(value: float, low: float, high: float) -> float:
     """Return where a number lies between two limits on a logarithmic scale, in [-1, 1]."""
     return 2 * math.log(value / low) / math.log(high / low) - 1
+
+
+def _choice(value: float, choices: tuple[float, ...]) -> float:
+    """Return where one of several choices lies among them, in [-1, 1]; 0 where there is one alone."""
+    return 2 * choices.index(value) / (len(choices) - 1) - 1 if len(choices) > 1 else 0.0
 
 
 def _square(side: float, shape: tuple[int, int]) -> tuple[float, float]:

@@ -19,6 +19,7 @@ from stemtwin.twin.instrument.dose import deposits, spacing_angstrom
 from stemtwin.twin.instrument.exposure import Exposure
 from stemtwin.twin.instrument.ledger import Entry
 from stemtwin.twin.instrument.plan import Plan
+from stemtwin.twin.instrument.profiles import Profile
 from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.scan import PathScan, RasterScan, Scan
 from stemtwin.twin.instrument.settings import Beam
@@ -106,6 +107,7 @@ def order(
     longest = max(profile.max_dwell_time_us, spectrometers.LONGEST_DWELL_US) if alone else profile.max_dwell_time_us
     dwell = checks.number("dwell_time_us", dwell, "us", above=0, high=longest)
     frames = checks.whole("frames", frames, low=1, high=10_000)
+    _within_reach(profile, scan)
     incident = electrons_per_point(state.knobs.current_pa, dwell * 1e-6)
     if incident > MOST_ELECTRONS:
         message = (
@@ -130,6 +132,23 @@ def order(
         pass_s=estimate_duration_s(scan, dwell_time_us=dwell, flyback_us=profile.flyback_us, settle_us=profile.settle_us),
         blanks_pauses=profile.blanks_pauses,
     )
+
+
+def _within_reach(profile: Profile, scan: object) -> None:
+    """Refuse a scan of places that the stage's holder does not have; what is no scan is refused elsewhere."""
+    if not isinstance(scan, Scan):
+        return
+    (x, y), size = scan.centre_angstrom, math.hypot(*scan.field_of_view_angstrom) / 2
+    reach = profile.stage.reach
+    if abs(x) + size <= reach.x_angstrom and abs(y) + size <= reach.y_angstrom:
+        return
+    far = np.abs(scan.points()).max(axis=0)
+    if far[0] > reach.x_angstrom or far[1] > reach.y_angstrom:
+        message = (
+            f"The scan goes {far[0]:.4g} A along x and {far[1]:.4g} A along y from the middle of the holder, which ends at {reach.x_angstrom:g} and "
+            f"{reach.y_angstrom:g} A. Use a smaller field, or an origin nearer to (0, 0)."
+        )
+        raise InstrumentError(message)
 
 
 def acquire(
@@ -289,6 +308,5 @@ def _attributes(setup: Setup, before: ScopeState, after: ScopeState, asked: Orde
         "stemtwin_settings": json.dumps({**results.visible_settings(request, plan), **spectra, "knobs": asdict(before.knobs)}),
     }
     if isinstance(request.scan, RasterScan):
-        dy, dx = request.scan.pitch_angstrom
-        known["dose_e_per_angstrom2"] = asked.frames * asked.electrons_per_point / (dy * dx)
+        known["dose_e_per_angstrom2"] = asked.frames * asked.electrons_per_point * request.scan.count / math.prod(request.scan.field_of_view_angstrom)
     return known

@@ -1,11 +1,12 @@
 """Commands beside acquisitions: moving the stage, and what any command would cost. Pure functions of the microscope's setup and state."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import acquisition, checks, fouling, knobs, spectrometers, stage, suffering
+from stemtwin.twin.instrument import acquisition, budget, checks, corrector, fouling, knobs, spectrometers, stage, suffering, tableau, tuning
 from stemtwin.twin.instrument.setup import Setup
 from stemtwin.twin.instrument.state import ScopeState
 
@@ -43,8 +44,10 @@ def wait(setup: Setup, state: ScopeState, seconds: float) -> ScopeState:
     return suffering.after_time(setup, replace(state, time_s=state.time_s + time), time)
 
 
-def price(setup: Setup, state: ScopeState, command: str, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> dict[str, float]:
-    """Return what a command would cost: ``time_s``, ``electrons``, ``dose_e_per_angstrom2``.
+def price(
+    setup: Setup, state: ScopeState, command: str, arguments: tuple[Any, ...], options: Mapping[str, Any], *, dose_budget: float | None = None
+) -> dict[str, float]:
+    """Return what a command would cost: ``time_s``, ``electrons``, ``dose_e_per_angstrom2``; with a budget, e-/A^2, acquisitions must fit it.
 
     Raises
     ------
@@ -53,7 +56,16 @@ def price(setup: Setup, state: ScopeState, command: str, arguments: tuple[Any, .
     StemtwinError
         It would be refused.
     """
-    known = {"acquire": _acquire, "acquire_spectrum": _acquire_spectrum, "move_stage": _move, "advance_time": _wait, "set": _set, "shower": _shower}
+    known = {
+        "acquire": functools.partial(_acquire, dose_budget),
+        "acquire_spectrum": functools.partial(_acquire_spectrum, dose_budget),
+        "move_stage": _move,
+        "advance_time": _wait,
+        "set": _set,
+        "measure": _measure,
+        "correct": _correct,
+        "shower": _shower,
+    }
     if command not in known:
         message = f"There is no command named {command!r} with a cost. Use one of {', '.join(known)}."
         raise SettingsError(message)
@@ -64,15 +76,33 @@ def price(setup: Setup, state: ScopeState, command: str, arguments: tuple[Any, .
         raise SettingsError(message) from None
 
 
-def _acquire(setup: Setup, state: ScopeState, scan: Any, *, average: bool = False, progress: object = None, **options: Any) -> dict[str, float]:  # noqa: ARG001 - they cost nothing
-    return acquisition.order(setup, state, scan, **options).cost
+def _acquire(
+    dose_budget: float | None,
+    setup: Setup,
+    state: ScopeState,
+    scan: Any,
+    *,
+    average: bool = False,  # noqa: ARG001 - it costs nothing
+    progress: object = None,  # noqa: ARG001 - nor does this
+    **options: Any,
+) -> dict[str, float]:
+    cost = acquisition.order(setup, state, scan, **options).cost
+    budget.check(state, scan, cost["dose_e_per_angstrom2"], dose_budget)
+    return cost
 
 
 def _acquire_spectrum(
-    setup: Setup, state: ScopeState, at: Any, *, detectors: Any = spectrometers.NAMES, edges: tuple[str, ...] = (), **options: Any
+    dose_budget: float | None,
+    setup: Setup,
+    state: ScopeState,
+    at: Any,
+    *,
+    detectors: Any = spectrometers.NAMES,
+    edges: tuple[str, ...] = (),
+    **options: Any,
 ) -> dict[str, float]:
     spectrometers.check_edges(detectors, edges)
-    return _acquire(setup, state, spectrometers.scan_of(at)[0], detectors=detectors, **options)
+    return _acquire(dose_budget, setup, state, spectrometers.scan_of(at)[0], detectors=detectors, **options)
 
 
 def _move(setup: Setup, state: ScopeState, *, relative: bool = False, **way: float) -> dict[str, float]:
@@ -86,6 +116,26 @@ def _wait(setup: Setup, state: ScopeState, seconds: float) -> dict[str, float]: 
 
 def _shower(setup: Setup, state: ScopeState, dose_e_per_angstrom2: float) -> dict[str, float]:  # noqa: ARG001 - one signature for all commands
     return fouling.shower_cost(setup, dose_e_per_angstrom2)
+
+
+def _measure(
+    setup: Setup,
+    state: ScopeState,
+    kind: str = "C1A1",
+    *,
+    angle_mrad: float | None = None,
+    max_fit: str | None = None,
+    progress: object = None,  # noqa: ARG001 - it costs nothing
+) -> dict[str, float]:
+    what = tuning.kind(kind, angle_mrad=angle_mrad, max_fit=max_fit)
+    tuning.lit(state)
+    return {**FREE, "time_s": tableau.duration_s(what, setup.profile.probe_images)}
+
+
+def _correct(setup: Setup, state: ScopeState, name: str, value: Any, target: Any = 0.0, *, conjugate_mixed: bool = False) -> dict[str, float]:  # noqa: ARG001 - one signature for all commands
+    profile = setup.profile.corrector
+    corrector.check(corrector.request(name, value, target, conjugate_mixed=conjugate_mixed), profile)
+    return {**FREE, "time_s": profile.duration_s}
 
 
 def _set(setup: Setup, state: ScopeState, **changes: Any) -> dict[str, float]:

@@ -188,15 +188,26 @@ def correct(change: Aberrations, profile: CorrectorProfile, rng: np.random.Gener
     InstrumentError
         A change is beyond the corrector's reach.
     """
+    check(change, profile)
+    values, drawn = vector(change), rng.standard_normal(len(CARTESIAN))
+    size = np.array([abs(getattr(change, name[:3])) for name in CARTESIAN])
+    true = np.einsum("ij,j->i", profile.matrix(), values) + profile.scatter * size * drawn
+    return Aberrations.from_cartesian(**dict(zip(CARTESIAN, true.tolist(), strict=True)))
+
+
+def check(change: Aberrations, profile: CorrectorProfile) -> None:
+    """Refuse a change that is beyond the corrector's reach.
+
+    Raises
+    ------
+    InstrumentError
+        It is.
+    """
     for n, m in ORDERS:
         asked, reach = abs(getattr(change, f"C{n}{m}")), profile.reach_angstrom[n - 1]
         if asked > reach:
             message = f"A change of C{n}{m} by {asked:g} A is beyond the corrector's reach of {reach:g} A for order {n}. Ask for less at once."
             raise InstrumentError(message)
-    values, drawn = vector(change), rng.standard_normal(len(CARTESIAN))
-    size = np.array([abs(getattr(change, name[:3])) for name in CARTESIAN])
-    true = np.einsum("ij,j->i", profile.matrix(), values) + profile.scatter * size * drawn
-    return Aberrations.from_cartesian(**dict(zip(CARTESIAN, true.tolist(), strict=True)))
 
 
 def corrected(state: Aberrations, change: Aberrations, profile: CorrectorProfile, rng: np.random.Generator) -> Aberrations:

@@ -219,7 +219,6 @@ UNCORRECTED = replace(
     drift_speed_angstrom_per_s=0.08,
     drift_walk_angstrom=0.4,
     creep_speed_angstrom_per_s=3.0,
-    contamination_angstrom_per_s=0.1,
 )
 """No corrector that could wander; an older stage and column [A]."""
 NION_STAGE = replace(

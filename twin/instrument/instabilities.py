@@ -1,7 +1,8 @@
 """What does not stand still: aberrations, stage, current and energy, as seeded processes of the simulated clock.
 
 The setting ``Instabilities`` says how much, ``Course`` what one seed makes of it at any time, ``Creep`` how the stage still moves after it was moved.
-Everything is a pure function of (seed, time, commands): however the time is cut, the bits are the same (``wander.py``).
+Everything is a pure function of (seed, time, commands): however the time is cut, the bits are the same (``wander.py``). Contamination belongs to the
+specimen and its dose: ``Damage(contamination=...)``.
 """
 
 import math
@@ -79,10 +80,6 @@ class Instabilities:
         Relative standard deviation of the current, and its correlation time, s.
     energy_sigma_ev, energy_tau_s : float
         Standard deviation of the beam's energy, eV, and its correlation time, s.
-    contamination_angstrom_per_s : float
-        How fast a film grows under a beam of high flux, A/s.
-    contamination_flux : float
-        Flux at which it grows half as fast, e-/(A^2 s).
     source : str
         Where the numbers come from.
 
@@ -105,8 +102,6 @@ class Instabilities:
     flicker_tau_s: float = 20.0
     energy_sigma_ev: float = 0.0
     energy_tau_s: float = 300.0
-    contamination_angstrom_per_s: float = 0.0
-    contamination_flux: float = 1e6
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -115,7 +110,7 @@ class Instabilities:
         if len(names) != len(self.aberrations) or len(set(names)) != len(names):
             message = f"aberrations={self.aberrations!r} must be AberrationWander values of different names. Give each aberration once."
             raise SettingsError(message)
-        for name in ("drift_speed_angstrom_per_s", "creep_speed_angstrom_per_s", "contamination_angstrom_per_s"):
+        for name in ("drift_speed_angstrom_per_s", "creep_speed_angstrom_per_s"):
             checks.number(name, getattr(self, name), "A/s", low=0)
         checks.number("drift_walk_angstrom", self.drift_walk_angstrom, "A", low=0)
         checks.number("creep_reach_angstrom", self.creep_reach_angstrom, "A", above=0)
@@ -124,7 +119,6 @@ class Instabilities:
         checks.number("fade", self.fade, "(a fraction)", low=0, high=1)
         checks.number("flicker", self.flicker, "(a fraction)", low=0, high=0.5)
         checks.number("energy_sigma_ev", self.energy_sigma_ev, "eV", low=0, high=1e3)
-        checks.number("contamination_flux", self.contamination_flux, "e-/(A^2 s)", above=0)
         if self.drift_angstrom_per_s is not None:
             object.__setattr__(self, "drift_angstrom_per_s", checks.pair("drift_angstrom_per_s", self.drift_angstrom_per_s, "A/s"))
             if self.drift_speed_angstrom_per_s:
@@ -133,11 +127,6 @@ class Instabilities:
                     "given, but the first is a velocity and the second a speed in a direction that is drawn. Give one of them."
                 )
                 raise SettingsError(message)
-
-    def contamination_growth(self, flux: np.ndarray | float) -> np.ndarray:
-        """Return how fast a contamination film grows under a flux (e-/(A^2 s), any shape), A/s: rate J / (J + J_half), which saturates."""
-        flux = np.maximum(np.asarray(flux, dtype=float), 0)
-        return self.contamination_angstrom_per_s * flux / (flux + self.contamination_flux)
 
 
 TYPICAL = Instabilities(
@@ -159,13 +148,10 @@ TYPICAL = Instabilities(
     flicker_tau_s=20,
     energy_sigma_ev=0.05,
     energy_tau_s=300,
-    contamination_angstrom_per_s=0.02,
-    contamination_flux=1e6,
     source=(
         "that C10 and C12 wander fastest and a corrected state lasts minutes: Barthel and Thust, Ultramicroscopy 134 (2013) 6 [M]; the standard "
         "deviations and times [A]; settled drift 0.05 to 0.5 nm/min, 2 to 20 nm/min after a move, decay in 2 to 10 min, random walk 0.01 to "
-        "0.05 nm/sqrt(s) [A]; a cold field emitter loses some 40 % in hours after a flash and flickers by half a percent [M]; energy 50 meV [A]; "
-        "contamination up to 1 nm/min [A]"
+        "0.05 nm/sqrt(s) [A]; a cold field emitter loses some 40 % in hours after a flash and flickers by half a percent [M]; energy 50 meV [A]"
     ),
 )
 """A corrected instrument with a cold field emitter some hours after alignment."""

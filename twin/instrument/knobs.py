@@ -21,6 +21,8 @@ LIMITS = {
     "camera_length_mm": {"unit": "mm", "above": 0},
 }
 """Knobs that are numbers, and their limits; the largest current and the camera lengths are the profile's."""
+LARGEST_ANGSTROM = {1: 1e6, 2: 1e7, 3: 1e8, 4: 1e10, 5: 1e12}
+"""Largest aberration of each order that the lenses give, A: 0.1 mm, 1 mm, 1 cm, 1 m, 100 m."""
 PAIRS = {
     "beam_tilt_mrad": ("mrad", 100.0, "That is what the deflectors reach."),
     "beam_shift_angstrom": ("A", 2e4, "That is what the deflectors reach; move the stage for more."),
@@ -110,7 +112,7 @@ def turn(knobs: Knobs, profile: Profile, changes: dict[str, Any]) -> Knobs:
     SettingsError
         A value is out of range, or the source size is given beside the current that it follows from.
     """
-    turned = {name: value for name, value in changes.items() if name in ABERRATION_NAMES}
+    turned = {name: _aberration(name, value) for name, value in changes.items() if name in ABERRATION_NAMES}
     changed: dict[str, Any] = {name: _checked(name, value, profile, knobs) for name, value in changes.items() if name not in turned}
     if {"current_pa", "source_size_angstrom"} <= set(changed) and profile.brightness < math.inf:
         message = (
@@ -128,13 +130,25 @@ def turn(knobs: Knobs, profile: Profile, changes: dict[str, Any]) -> Knobs:
     return new
 
 
-def _by_detector(name: str, value: Any, before: Knobs) -> tuple[tuple[str, float], ...]:
+def _aberration(name: str, value: Any) -> float:
+    if name.startswith("phi"):
+        return checks.number(name, value, "rad")
+    most = LARGEST_ANGSTROM[int(name[1])]
+    return checks.number(name, value, "A", low=-most, high=most, repair="That is what the lenses reach.")
+
+
+def _by_detector(name: str, value: Any, profile: Profile, before: Knobs) -> tuple[tuple[str, float], ...]:
     """Return a knob that each detector has, after those named were turned."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         message = f"{name}={value!r} names no detectors. Give numbers by name, for example {name}={{'haadf': 1.0}}."
         raise SettingsError(message)
     unit, low, high = DETECTOR_KNOBS[name]
     turned = {key: checks.number(f"{name}[{key}]", number, unit, low=low, high=high) for key, number in value.items()}
+    without = [key for key in turned if profile.chain(key) is None]
+    if without:
+        known = ", ".join(key for key, _ in profile.chains if key) or "none"
+        message = f"{name} of {without[0]!r} cannot be turned: on {profile.name} it counts electrons. Detectors with a chain: {known}."
+        raise SettingsError(message)
     return tuple(sorted((dict(getattr(before, name)) | turned).items()))
 
 
@@ -145,7 +159,7 @@ def _checked(name: str, value: Any, profile: Profile, before: Knobs) -> Any:
             raise SettingsError(message)
         return value
     if name in DETECTOR_KNOBS:
-        return _by_detector(name, value, before)
+        return _by_detector(name, value, profile, before)
     if name in PAIRS:
         unit, most, repair = PAIRS[name]
         pair = checks.pair(name, value, unit)

@@ -151,8 +151,13 @@ class Microscope:
         Raises
         ------
         SettingsError
-            The raster is rotated.
+            It is no raster, or rotated.
         """
+        if not isinstance(scan, RasterScan):
+            message = (
+                f"scan={scan!r} is no RasterScan, and a dose map has rows and columns. Use st.RasterScan(shape=..., field_of_view_angstrom=...)."
+            )
+            raise SettingsError(message)
         values = self._state.sent.map().on_raster(scan)
         return xr.DataArray(values, results.coordinates(scan), scan.dims, "dose", {"units": "e-/angstrom^2", "long_name": "nominal dose"})
 
@@ -263,12 +268,17 @@ class Microscope:
         progress : callable, optional
             Called with the number of waves that were just done while an imaging operator is built.
 
+        Notes
+        -----
+        Within a pass the beam's place and current follow the clock; the aberrations are those of the middle of the pass, and the specimen changes
+        between passes. Where they stray in one slow frame, ask for several quick ones and ``average``.
+
         Returns
         -------
         xarray.Dataset
             One variable per detector, dims (y, x) or (point,), with a dimension frame first if there are several: detected electrons, uint32, or what
             the ADC says (units ``adu``, with ``gain_adu``, ``offset_adu``) where the profile has a detector chain. Attributes have the nominal dose
-            of all frames (e-/A^2, of rasters), the time at the start (s) and the settings.
+            of all frames (e-/A^2, of rasters, over the whole field), the time at the start (s) and the settings.
 
         Raises
         ------
@@ -348,7 +358,8 @@ class Microscope:
         UnknownNameError, SettingsError
             There is no such measurement; nothing has changed.
         InstrumentError
-            The fit failed: the probe is out of range, or none explains the images. Its time has passed all the same.
+            The beam is blanked; nothing has changed. Or the fit failed: the probe is out of range, or none explains the images. Its time has passed
+            all the same.
         """
         found, self._state = tuning.measure(self._setup, self._state, tuning.kind(kind, angle_mrad=angle_mrad, max_fit=max_fit), progress=progress)
         if isinstance(found, InstrumentError):
@@ -382,7 +393,7 @@ class Microscope:
         Parameters
         ----------
         command : str
-            ``"acquire"``, ``"move_stage"``, ``"advance_time"``, ``"shower"`` or ``"set"``.
+            ``"acquire"``, ``"acquire_spectrum"``, ``"move_stage"``, ``"advance_time"``, ``"set"``, ``"measure"``, ``"correct"`` or ``"shower"``.
         *arguments, **options
             Those of the command.
 
@@ -391,7 +402,7 @@ class Microscope:
         StemtwinError
             The command would be refused.
         """
-        return commands.price(self._setup, self._state, command, arguments, options)
+        return commands.price(self._setup, self._state, command, arguments, options, dose_budget=self._budget)
 
     def snapshot(self) -> ScopeState:
         """Return the whole state; frozen, and good for any microscope of the same setup."""

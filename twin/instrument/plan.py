@@ -23,6 +23,8 @@ WINDOW_MARGIN = 10.0
 """What the window adds to the diameter of the aberrated probe, A."""
 LEAST_GRID_ANGLE = 120.0
 """A grid chosen here holds at least this angle, mrad, also where only bright-field detectors are asked for."""
+MOST_BLOCKS = 2**15
+"""Cells that a probe can spread over: a plan looks at each of them, and beyond this no memory holds what it would need."""
 PATIENCE = 20.0
 """Work that takes less, s, is done by the exact engine that gives every further image in milliseconds."""
 LOCAL_GAIN = 0.2
@@ -229,6 +231,12 @@ def _blocks(request: Request, grid: Grid, thickness: float, least: float, notes:
     window = max(LEAST_WINDOW, WINDOW_MARGIN + 2 * radius, least)
     blocks = imaging.window_blocks(grid.extent, window)
     periodic = isinstance(request.sample, PotentialSlices) or request.sample.periodic
+    if periodic and math.prod(blocks) > MOST_BLOCKS:
+        message = (
+            f"The probe spreads over {blocks[0]} x {blocks[1]} cells of {grid.extent[0]:.1f} x {grid.extent[1]:.1f} A, and at most {MOST_BLOCKS} "
+            "can be computed. Use smaller aberrations, a smaller convergence, or a larger cell (size_angstrom)."
+        )
+        raise SettingsError(message)
     if periodic:
         return blocks
     if blocks != (1, 1):

@@ -44,7 +44,7 @@ def read(setup: Setup, state: ScopeState, detectors: Sequence[Detector], signals
     ndarray
         uint32 electrons, or ADU, shape (channels, n).
     """
-    rng = setup.rng("noise", state.frames)
+    rng, dark = setup.rng("noise", state.frames), state.knobs.blanked or setup.profile.blanks_pauses
     chains = [chain(setup.profile, state.knobs, d.name) for d in detectors]
     if not any(chains):
         return noise.count_electrons(signals, shot.incident, rng)
@@ -55,7 +55,7 @@ def read(setup: Setup, state: ScopeState, detectors: Sequence[Detector], signals
                 out.append(noise.count_electrons(signal, shot.incident, rng))
                 continue
             pulses = electronics.detect(signal * shot.incident, rng)
-            out.append(electronics.convert(pulses, rng, timing=shot.timing, blanked=state.knobs.blanked))
+            out.append(electronics.convert(pulses, rng, timing=shot.timing, blanked=dark))
         channel += detector.channels
     return np.stack(out)
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from stemtwin.twin.errors import InstrumentError
-from stemtwin.twin.instrument import corrector, tableau
+from stemtwin.twin.errors import InstrumentError, SettingsError
+from stemtwin.twin.instrument import corrector, suffering, tableau
 from stemtwin.twin.instrument.setup import Setup
 from stemtwin.twin.instrument.state import ScopeState
 from stemtwin.twin.instrument.tableau import Measurement, Tableau
@@ -13,10 +13,35 @@ from stemtwin.twin.physics import electrons
 
 
 def kind(name: str, *, angle_mrad: float | None = None, max_fit: str | None = None) -> Tableau:
-    """Return what is to be measured: ``"C1A1"``, or a tableau by its name; see :func:`tableau.tableau`."""
+    """Return what is to be measured: ``"C1A1"``, or a tableau by its name; see :func:`tableau.tableau`.
+
+    Raises
+    ------
+    UnknownNameError, SettingsError
+        There is no such measurement, or a number is out of range.
+    """
+    if not isinstance(name, str):
+        message = f"kind={name!r} is no measurement. Use 'C1A1', or a tableau: {', '.join(tableau.TABLEAUS)}."
+        raise SettingsError(message)
     if name.upper() == tableau.C1A1.name.upper() and angle_mrad is None and max_fit is None:
         return tableau.C1A1
+    if name.upper() == tableau.C1A1.name.upper():
+        message = f"C1A1 has no tilts: it takes neither angle_mrad nor max_fit. Leave them out, or measure a tableau: {', '.join(tableau.TABLEAUS)}."
+        raise SettingsError(message)
     return tableau.tableau(name, angle_mrad=angle_mrad, max_fit=max_fit)
+
+
+def lit(state: ScopeState) -> None:
+    """Refuse to measure without a beam.
+
+    Raises
+    ------
+    InstrumentError
+        The beam is blanked.
+    """
+    if state.knobs.blanked:
+        message = "The beam is blanked, so that there is nothing to measure with. Use set(blanked=False) first."
+        raise InstrumentError(message)
 
 
 def measure(
@@ -28,9 +53,16 @@ def measure(
     -------
     tuple
         What was found, or the error of a fit that failed; and the state after. A measurement that fails has taken its time all the same.
+
+    Raises
+    ------
+    InstrumentError
+        The beam is blanked: nothing has happened.
     """
+    lit(state)
     taken = tableau.duration_s(what, setup.profile.probe_images)
     after = replace(state, time_s=state.time_s + taken, measurements=state.measurements + 1)
+    after = suffering.after_time(setup, after, taken)
     true = setup.aberrations(state, state.time_s + taken / 2)
     wavelength, rng = electrons.wavelength(state.knobs.energy_ev), setup.rng("corrector", state.measurements)
     try:
@@ -63,4 +95,6 @@ def correct(
     profile = setup.profile.corrector
     change = corrector.request(name, value, target, conjugate_mixed=conjugate_mixed)
     true = corrector.correct(change, profile, setup.rng("corrector", state.measurements))
-    return replace(state, corrected=optics.add(state.corrected, true), time_s=state.time_s + profile.duration_s, measurements=state.measurements + 1)
+    time = state.time_s + profile.duration_s
+    after = replace(state, corrected=optics.add(state.corrected, true), time_s=time, measurements=state.measurements + 1)
+    return suffering.after_time(setup, after, profile.duration_s)

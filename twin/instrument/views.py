@@ -12,6 +12,7 @@ from stemtwin.twin.instrument.plan import LEAST_WINDOW, PATIENCE, WINDOW_MARGIN,
 from stemtwin.twin.instrument.profiles import Profile
 from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.scan import Scan
+from stemtwin.twin.instrument.settings import LARGEST_TILT_MRAD
 from stemtwin.twin.instrument.setup import Setup
 from stemtwin.twin.instrument.state import ScopeState
 from stemtwin.twin.physics import aberrations as optics
@@ -28,9 +29,16 @@ def request(setup: Setup, state: ScopeState, scan: Scan, detectors: Sequence[str
     Raises
     ------
     StemtwinError
-        A detector is unknown or out of reach.
+        A detector is unknown or out of reach, or the specimen is tilted too far.
     """
     tilt = state.stage.true
+    if max(abs(tilt.alpha_mrad), abs(tilt.beta_mrad)) > LARGEST_TILT_MRAD:
+        told = state.stage.commanded
+        message = (
+            f"The specimen was tilted to alpha_mrad={told.alpha_mrad:g}, beta_mrad={told.beta_mrad:g}, and images are computed up to about "
+            f"{LARGEST_TILT_MRAD:g} mrad. Tilt it back, or load the sample in another zone axis."
+        )
+        raise InstrumentError(message)
     return Request(
         sample=state.specimen,
         beam=setup.beam(state, state.time_s),
