@@ -1,0 +1,72 @@
+"""stemtwin/Microscope-v1: what an action sets is what is read back, and a frame is the microscope's."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stemtwin.twin.envs.microscope import COEFFICIENTS, Session, WholeMicroscope
+from stemtwin.twin.errors import SettingsError
+
+TASK = WholeMicroscope(semiangles_mrad=(5.0, 10.0), phonons=1, shape=(24, 32), max_steps=6)
+
+
+@pytest.fixture(scope="module")
+def begun() -> Session:
+    """Return an episode that has just begun."""
+    return TASK.initial(np.random.Generator(np.random.Philox(3)))
+
+
+def rest(**changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the action that waits no time and takes no frame, but for the changes in its parts."""
+    action: dict[str, Any] = {
+        "scan": {"acquire": 0, "field": np.zeros(4, np.float32), "dwell": np.zeros(1, np.float32)},
+        "beam": {
+            "optics": np.zeros(25, np.float32),
+            "aperture": 1,
+            "current": np.zeros(1, np.float32),
+            "shift": np.zeros(2, np.float32),
+            "blanked": 0,
+        },
+        "detectors": {"camera_length": 1, "gain": np.zeros(2, np.float32), "offset": np.zeros(2, np.float32)},
+        "stage": np.zeros(3, np.float32),
+        "wait": -np.ones(1, np.float32),
+    }
+    for part, change in changes.items():
+        action[part] = {**action[part], **change}
+    return action
+
+
+def test_every_setpoint_is_read_back(begun: Session) -> None:
+    """Each knob of an action stands in the observation, in the action's units; choices are spread over [-1, 1]."""
+    rng = np.random.Generator(np.random.Philox(1))
+    optics, current, shift, gain, offset = (rng.uniform(-0.9, 0.9, n).astype(np.float32) for n in (len(COEFFICIENTS), 1, 2, 2, 2))
+    beam = {"optics": optics, "aperture": 0, "current": current, "shift": shift, "blanked": 1}
+    action = rest(beam=beam, detectors={"camera_length": 2, "gain": gain, "offset": offset})
+    seen = TASK.observe(TASK.transition(begun, action, rng))
+    length = 2 * 2 / (len(TASK.profile.camera_lengths_mm) - 1) - 1
+    np.testing.assert_allclose(seen["knobs"], [*optics, *current, -1, *shift, 1, length, *gain, *offset], atol=1e-5)
+    assert TASK.observation_space.contains(seen)
+    assert not seen["fresh"][0]
+
+
+def test_time_and_dose_are_what_the_action_takes(begun: Session) -> None:
+    """Waiting costs its time and no dose; a frame costs both, fewer electrons with less current; blanked it costs time alone."""
+    rng = np.random.Generator(np.random.Philox(1))
+    waited = TASK.transition(begun, {**rest(), "wait": np.zeros(1, np.float32)}, rng)
+    moved = TASK.transition(begun, rest(), rng)
+    assert waited.cost["time_s"] - moved.cost["time_s"] == pytest.approx(30)
+    assert waited.cost["electrons"] == 0
+    bright, faint, dark = (
+        TASK.transition(moved, rest(scan={"acquire": 1}, beam=beam), rng) for beam in ({}, {"current": np.full(1, -1, np.float32)}, {"blanked": 1})
+    )
+    assert bright.fresh
+    assert bright.cost["electrons"] > 10 * faint.cost["electrons"] > 0
+    assert (dark.cost["electrons"], dark.cost["dose_e_per_angstrom2"]) == (0, 0)
+    assert dark.cost["time_s"] == pytest.approx(bright.cost["time_s"])
+
+
+def test_an_unknown_reward_is_refused() -> None:
+    """A reward that cannot be called is named."""
+    with pytest.raises(SettingsError, match="reward='high' cannot be called"):
+        WholeMicroscope(reward_function="high")  # type: ignore[arg-type]
