@@ -22,8 +22,8 @@ QUANTITIES = {"space": "length", "reciprocal": "angle", "spectrum": "energy", "o
 def _write_nsid(data: "xr.Dataset", path: Path) -> None:
     """Write every variable as a channel of one measurement."""
     import h5py
-    import sidpy
-    from pyNSID.io.hdf_io import write_nsid_dataset
+    import sidpy  # pyright: ignore[reportMissingImports] - optional
+    from pyNSID.io.hdf_io import write_nsid_dataset  # pyright: ignore[reportMissingImports] - optional
 
     with h5py.File(path, "w") as file:
         for number, name in enumerate(data.data_vars):

@@ -72,7 +72,7 @@ class Spectrometers:
         return {name: detector for name, detector in (("eels", self.eels), ("edx", self.edx)) if detector is not None}
 
 
-def split(setup: Setup, state: ScopeState, detectors: Any) -> tuple[Spectrometers | None, tuple[Any, ...]]:
+def split(setup: Setup, state: ScopeState, detectors: Any) -> tuple[Spectrometers | None, Any]:
     """Return what takes spectra, if anything does, and the other detectors.
 
     Raises
@@ -163,7 +163,7 @@ def check_edges(detectors: Any, names: Sequence[str]) -> None:
         There is no such edge.
     """
     several = isinstance(detectors, Sequence) and not isinstance(detectors, str)
-    made = [_usual(d, 1.0) if d == "eels" else d for d in (detectors if several else (detectors,))]
+    made = [_usual("eels", 1.0) if d == "eels" else d for d in (detectors if several else (detectors,))]
     ranges = [d.energy_range_ev for d in made if isinstance(d, EELSDetector)]
     for edge in (edge_table.edge(name) for name in names):
         if not ranges:

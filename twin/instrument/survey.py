@@ -102,7 +102,8 @@ def _turn(knob: str, scope: Microscope, scan: RasterScan) -> tuple[RasterScan, f
     """Turn a knob; return the scan and the dwell time (us) to measure with."""
     kind, _, rest = knob.rpartition(" ")
     if kind == "stage":
-        scope.move_stage(**{rest: STAGE[rest]})
+        way: dict[str, Any] = {rest: STAGE[rest]}
+        scope.move_stage(**way)
     elif kind == "scan":
         return replace(scan, **{rest: SCAN[rest]}), DWELL_US
     elif knob == "dwell_time_us":
