@@ -36,7 +36,7 @@ TURNED: dict[str, Any] = {
     "phi12": 0.8,
 }
 """To what the other knobs are turned."""
-STAGE = {"x_angstrom": 1.0, "y_angstrom": 1.0, "z_angstrom": 40.0, "alpha_mrad": 40.0, "beta_mrad": 40.0}
+STAGE: dict[str, Any] = {"x_angstrom": 1.0, "y_angstrom": 1.0, "z_angstrom": 40.0, "alpha_mrad": 40.0, "beta_mrad": 40.0}
 SCAN: dict[str, Any] = {"field_of_view_angstrom": (5.0, 5.0), "origin_angstrom": (0.7, 0.4), "rotation_rad": 0.5}
 COUNTING = replace(PROFILES["ideal"], chains=(("", DetectorChain(gain_adu=1e-3, offset_adu=100.0, bits=32)),))
 UNSTABLE = replace(PROFILES["ideal"], instabilities=replace(instabilities.TYPICAL, drift_speed_angstrom_per_s=0.02))
