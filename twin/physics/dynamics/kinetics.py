@@ -16,10 +16,13 @@ from stemtwin.twin.physics.dynamics.exposure import Exposure, _lengths
 from stemtwin.twin.physics.dynamics.processes import Process, Rules, as_processes, compiled, symbol
 from stemtwin.twin.physics.dynamics.sites import ROOM
 from stemtwin.twin.physics.dynamics.specimen import Specimen
+from stemtwin.twin.physics.engine import threads
 
 MOST_EVENTS = 10_000_000
 """In one exposure; more are a spontaneous process that runs in circles."""
 MOST_BLOCKS = 512
+SITES_AT_ONCE = 128  # that one thread takes
+ALONE = 1_000_000  # sites times points of the path: below, one thread is fastest
 ROWS_MEMORY = 2**28  # bytes for the cumulative doses of all clocks
 
 
@@ -215,13 +218,17 @@ def advance(
     limit = MOST_EVENTS if max_events is None else min(int(max_events), MOST_EVENTS)
     matter = _matter(specimen)
     blocks = _blocks(exposure, specimen, rules)
-    log, spots, dose = loop.run(_path(exposure, specimen, blocks), matter, _tables(rules), exposure.repeats, blocks, rules.second_shell, limit, rng)
+    whole = _whole(exposure, specimen, matter[2]) if exposure.repeats == 1 else np.full(len(specimen.numbers), np.nan)
+    path = _path(exposure, specimen, blocks)
+    log, spots, dose = loop.run(path, matter, _tables(rules), exposure.repeats, blocks, rules.second_shell, limit, rng, whole)
     if max_events is None and len(log) >= MOST_EVENTS:
         message = f"More than {MOST_EVENTS} events in one exposure of {exposure.duration:g} s. Look for a spontaneous process that runs in circles."
         raise SettingsError(message)
     stopped = max_events is not None and len(log) == limit
     elapsed = float(spots[-1, 0]) if stopped else exposure.duration
     changed = dict(zip(("numbers", "labels", "positions", "links"), matter[:4], strict=True))
+    if stopped:
+        dose = sum((part.repeats * _whole(part, specimen, matter[2]) for part in exposure.split(elapsed)[0]), np.zeros(len(specimen.numbers)))
     after = specimen.replace(**changed, dose=specimen.dose + dose, time=specimen.time + elapsed)
     return Advance(specimen=after, events=_events(log, spots, rules, specimen), elapsed=elapsed)
 
@@ -286,6 +293,20 @@ def _blocks(exposure: Exposure, specimen: Specimen, rules: Rules) -> int:
     clocks = max(specimen.links.size * (len(rules.fractions) - 1) + len(specimen.numbers), 1)
     most = min(leaves, MOST_BLOCKS, max(ROWS_MEMORY // (8 * clocks), 1))
     return 1 << (most.bit_length() - 1)
+
+
+def _whole(exposure: Exposure, specimen: Specimen, positions: np.ndarray) -> np.ndarray:
+    """Return the dose that one pass leaves at places (n, 3), by all threads."""
+    n = len(positions)
+    out, density, size = np.empty(n), exposure.density, _lengths(specimen.size)
+    path, tree, xy = exposure.path, exposure.tree, np.ascontiguousarray(positions[:, :2])
+
+    def work(queue: Iterator[int]) -> None:
+        for first in queue:
+            out[first : first + SITES_AT_ONCE] = kernels.doses(xy[first : first + SITES_AT_ONCE], path, tree, density.table, density.law, size)
+
+    threads.spread(work, range(0, n, SITES_AT_ONCE), threads=None if n * len(path) > ALONE else 1)
+    return out
 
 
 def _path(exposure: Exposure, specimen: Specimen, blocks: int) -> tuple[np.ndarray, ...]:

@@ -28,12 +28,14 @@ from stemtwin.twin.physics.dynamics.kernels import (
 from stemtwin.twin.physics.engine.jit import kernel, part
 
 NEVER = math.inf
+SURE = 1.1  # a clock whose draw lies so far beyond its whole dose does not fire: that and the sum over blocks differ by much less
 
 # path: points, nodes, starts (when each point of a pass begins, with the end), block_time, table, law, size, stack
 # matter: numbers, labels, positions, links, kinds (copies that the loop changes)
 # rules: table, cross-sections, spontaneous rates, fractions of the way
 # clocks: weight of the dose, weight of the time, (pass, point) and part of the dwell when it fires, tournament of times, cumulative dose at the
-#         ends of blocks, whether that row is known. Clock i is at site i; the others, for currents that count beside the atom, follow.
+#         ends of blocks, whether that row is known, dose of one pass (nan: not known). Clock i is at site i; the others, for currents that count
+#         beside the atom, follow.
 
 
 @part
@@ -61,6 +63,18 @@ def _row(m, matter, rules, clocks, path, out):
             row[b + 1] = row[b] + node_dose(blocks + b, out[0], out[1], points, nodes, table, law, size, stack)
         known[m] = True
     return row
+
+
+@part
+def _whole(m, matter, rules, clocks, path, repeats, at):
+    """Dose of one pass at a clock's point; of the only pass without its course in time, where that is not known."""
+    if repeats > 1 or clocks[6][m]:
+        return _row(m, matter, rules, clocks, path, at)[-1]
+    if not clocks[7][m] >= 0.0:
+        points, nodes, _, _, table, law, size, stack = path
+        _clock_point(m, matter, rules, size, at)
+        clocks[7][m] = node_dose(1, at[0], at[1], points, nodes, table, law, size, stack)
+    return clocks[7][m]
 
 
 @part
@@ -123,14 +137,15 @@ def _draw(m, now, matter, rules, clocks, path, repeats, rng, at):
     weights, spontaneous, when, part_of, times = clocks[0], clocks[1], clocks[2], clocks[3], clocks[4]
     a, s = weights[m], spontaneous[m]
     fires = NEVER
-    if a > 0.0 or s > 0.0:
-        starts = path[2]
-        row = _row(m, matter, rules, clocks, path, at)
-        whole = a * row[-1] + s * starts[-1]
-        if whole > 0.0:
-            past = _until(int(now[1]), now[2], a, s, row, at, path) if now[1] > 0 or now[2] > 0 else 0.0
-            goal = past + rng.standard_exponential()
-            passes = int(min(goal / whole, 1e15))
+    starts = path[2]
+    whole = a * _whole(m, matter, rules, clocks, path, repeats, at) + s * starts[-1] if a > 0.0 or s > 0.0 else 0.0
+    if whole > 0.0:
+        drawn = rng.standard_exponential()
+        if drawn < SURE * whole * (repeats - now[0]):  # few do: only these need the course of their dose
+            row = _row(m, matter, rules, clocks, path, at)
+            whole = a * row[-1] + s * starts[-1]
+            goal = drawn + (_until(int(now[1]), now[2], a, s, row, at, path) if now[1] > 0 or now[2] > 0 else 0.0)
+            passes = int(min(goal / whole, 1e15)) if whole > 0.0 else repeats
             if now[0] + passes < repeats:
                 p, f = _reach(goal - passes * whole, a, s, row, at, path)
                 when[m, 0], when[m, 1], part_of[m] = int(now[0]) + passes, p, f
@@ -228,27 +243,28 @@ def _gather(i, j, second, links, mark, stamp, out):
 def _forget(affected, count, n, wide, clocks):
     """Forget the doses at sites whose places, or whose partners' places, have changed."""
     for c in range(count):
-        clocks[6][affected[c]] = False
+        clocks[6][affected[c]], clocks[7][affected[c]] = False, math.nan
         for slot in range(wide):
-            clocks[6][n + affected[c] * wide + slot] = False
+            m = n + affected[c] * wide + slot
+            clocks[6][m], clocks[7][m] = False, math.nan
 
 
 @part
-def _doses(stopped, now, matter, rules, clocks, path, repeats, at):
-    """Return the dose at every site, until the last event if it stopped the loop."""
-    positions, dose = matter[2], np.empty(len(matter[0]))
+def _doses(matter, rules, clocks, path, repeats, at):
+    """Return the dose of all passes at every site."""
+    dose = np.empty(len(matter[0]))
     for i in range(len(dose)):
-        if stopped or clocks[6][i]:
-            row = _row(i, matter, rules, clocks, path, at)
-            dose[i] = now[0] * row[-1] + _until(int(now[1]), now[2], 1.0, 0.0, row, at, path) if stopped else repeats * row[-1]
-        else:
-            dose[i] = repeats * node_dose(1, positions[i, 0], positions[i, 1], path[0], path[1], path[4], path[5], path[6], path[7])
+        dose[i] = repeats * _whole(i, matter, rules, clocks, path, repeats, at)
     return dose
 
 
 @kernel
-def run(path, matter, rules, repeats, blocks, second, limit, rng):
-    """Change ``matter`` as the path does; return events (e, 5: rule, site, partner, numbers of both before), (e, 5: time, x, y, z, dose), dose."""
+def run(path, matter, rules, repeats, blocks, second, limit, rng, whole):
+    """Change ``matter`` as the path does; return events (e, 5: rule, site, partner, numbers of both before), (e, 5: time, x, y, z, dose), dose.
+
+    ``whole`` holds the dose of one pass at each site, nan where it is not known; the dose that is returned is that of all passes, empty where
+    ``limit`` stopped them.
+    """
     numbers, labels, positions, links, kinds = matter
     table, fractions = rules[0], rules[3]
     n, width = links.shape
@@ -259,8 +275,10 @@ def run(path, matter, rules, repeats, blocks, second, limit, rng):
         leaves *= 2
     clocks = (
         np.zeros(count), np.zeros(count), np.zeros((count, 2), np.int64), np.zeros(count), np.full(2 * leaves, NEVER), np.empty((count, blocks + 1)),
-        np.zeros(count, np.bool_),
+        np.zeros(count, np.bool_), np.full(count, math.nan),
     )  # fmt: skip
+    for i in range(n):
+        clocks[7][i] = whole[i]
     scratch, at, now = np.zeros((1 + wide, 2)), np.empty(2), np.zeros(3)
     mark, affected = np.full(n, -1, np.int64), np.empty(n, np.int64)
     log, spots = np.empty((256, 5), np.int64), np.empty((256, 5))
@@ -294,4 +312,7 @@ def run(path, matter, rules, repeats, blocks, second, limit, rng):
             _forget(affected, changed, n, wide, clocks)
         for c in range(changed):
             _refresh(affected[c], m, turned, now, matter, rules, clocks, path, repeats, rng, scratch, at)
-    return log[:done], spots[:done], _doses(done == limit, now, matter, rules, clocks, path, repeats, at)
+    dose = np.empty(0)
+    if done < limit:
+        dose = _doses(matter, rules, clocks, path, repeats, at)
+    return log[:done], spots[:done], dose
