@@ -1,0 +1,319 @@
+"""All signals of one sample with one beam: image, energy losses, X-rays and diffraction patterns, saved in every format, and what they say.
+
+Each step is a function that does its work and returns what the next one needs; ``stemtwin demo --signals`` calls them in turn. What is found
+(thickness, edges, lattice, composition) comes from the counts alone.
+"""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+
+    from stemtwin.twin.instrument.microscope import Microscope
+    from stemtwin.twin.instrument.settings import Beam
+    from stemtwin.twin.instrument.spectra import EDXDetector
+
+Tick = Callable[[float], None]
+"""Called with the share of a step that is done, 0 to 1."""
+
+THICKNESS_ANGSTROM = 62.48
+POINTS, FIELD_ANGSTROM = 30, 11.715
+"""Three by three cells, so that means are means over the cell."""
+OFF_AXIS_MRAD = (60.0, 25.0)
+"""Tilt for the composition: on the zone axis the columns guide the beam, and their elements shine brighter than their share."""
+DARK_FIELD_MRAD = (40.0, 58.0)
+LEAST_PERIOD = 2.0
+"""Columns may lie so near, A; a period is longer."""
+EDGES = ("Ti_L3", "O_K")
+LINES = ("Sr_L", "Ti_K", "O_K")
+ZERO_LOSS_END_EV = 2.6
+"""Below the band gap of SrTiO3, 3.2 eV, nothing is lost; the zero-loss peak has ended here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Taken:
+    """What was taken: everything on the zone axis in one pass, and X-rays off it."""
+
+    on_axis: "xr.Dataset"
+    off_axis: "xr.Dataset"
+    beam: "Beam"
+    xrays: "EDXDetector"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What the counts say.
+
+    Parameters
+    ----------
+    t_over_lambda, thickness_angstrom : float
+        From ln(I_t / I_0), and times the mean free path, A.
+    onsets_ev : dict
+        Where each edge begins, eV.
+    lattice_angstrom : tuple
+        Two vectors (x, y), A, from the virtual dark field of the patterns.
+    composition, on_axis_composition : dict
+        Atomic fractions by Cliff and Lorimer, off the zone axis and on it.
+    """
+
+    t_over_lambda: float
+    thickness_angstrom: float
+    onsets_ev: dict[str, float]
+    lattice_angstrom: tuple[tuple[float, float], tuple[float, float]]
+    composition: dict[str, float]
+    on_axis_composition: dict[str, float]
+
+
+def microscope() -> "Microscope":
+    """Return the corrected 200 kV instrument, at rest, with SrTiO3 in it; surface plasmons are left out, as the log-ratio method does."""
+    from stemtwin.twin.instrument.microscope import Microscope
+    from stemtwin.twin.instrument.profiles import PROFILES
+    from stemtwin.twin.instrument.spectra import LossModel
+    from stemtwin.twin.samples.library import load_sample
+
+    sample = load_sample("srtio3-001", size_angstrom=(3.905, 3.905), thickness_angstrom=THICKNESS_ANGSTROM)
+    return Microscope(sample, PROFILES["corrected-200kv"].still(), seed=1, phonons=2, losses=LossModel(surfaces=False))
+
+
+def take(scope: "Microscope", tick: Tick, *, points: int = POINTS) -> Taken:
+    """Take all signals on the zone axis in one pass, and X-rays off it.
+
+    Parameters
+    ----------
+    scope : Microscope
+        From :func:`microscope`.
+    tick : callable
+        Progress.
+    points : int
+        Points along a side of the scan.
+    """
+    from stemtwin.twin.instrument.pixelated import PixelatedDetector
+    from stemtwin.twin.instrument.scan import RasterScan
+    from stemtwin.twin.instrument.spectra import EDXDetector, EELSDetector
+
+    losses = EELSDetector(energy_range_ev=(-24.0, 1000.0), dispersion_ev=0.5, collection_mrad=40.0)
+    xrays = EDXDetector()
+    camera = PixelatedDetector(shape=(64, 64), outer_mrad=60.0)
+    scan = RasterScan(shape=(points, points), field_of_view_angstrom=(FIELD_ANGSTROM, FIELD_ANGSTROM))
+    on_axis = scope.acquire(scan, dwell_time_us=1e5, detectors=("haadf", losses, xrays, camera))
+    tick(0.7)
+    scope.move_stage(alpha_mrad=OFF_AXIS_MRAD[0], beta_mrad=OFF_AXIS_MRAD[1])
+    coarse = RasterScan(shape=(8, 8), field_of_view_angstrom=(FIELD_ANGSTROM, FIELD_ANGSTROM))
+    off_axis = scope.acquire_spectrum(coarse, dwell_time_us=3e6, detectors=(xrays,))
+    tick(1.0)
+    return Taken(on_axis=on_axis, off_axis=off_axis, beam=scope.beam(), xrays=xrays)
+
+
+def save(taken: Taken, folder: Path, tick: Tick) -> list[Path]:
+    """Write everything in every format of :mod:`stemtwin.datasets.export` whose package is installed, and return the files."""
+    from stemtwin.datasets import export
+    from stemtwin.twin.errors import DatasetError
+
+    whole, off = taken.on_axis, taken.off_axis
+    wanted: list[tuple[xr.Dataset, str, str]] = [(whole, f"signals{ending}", "") for ending in (".nc", ".zarr", ".hf5", ".emd")]
+    for ending in (".hspy", ".zspy", ".parquet"):
+        wanted += [(whole, f"{name}{ending}", str(name)) for name in whole.data_vars]
+    wanted += [(off, "off-axis.nc", ""), (off, "off-axis-edx.hspy", "edx")]
+    made = []
+    for number, (data, name, variable) in enumerate(wanted):
+        try:
+            made.append(export.save(data, folder / name, variable=variable, overwrite=True))
+        except DatasetError as error:
+            if "installed" not in str(error):  # a package that is missing or of another version leaves one format out
+                raise
+        tick((number + 1) / len(wanted))
+    return made
+
+
+# ---- what the counts say ---------------------------------------------------------------------------------------------------------------
+
+
+def find(taken: Taken, folder: Path) -> Found:
+    """Return what the counts say, and write it as ``found.json``."""
+    from stemtwin.twin.instrument.files import write_atomically
+    from stemtwin.twin.instrument.spectra import quantify
+    from stemtwin.twin.physics.spectra import dielectric, lowloss
+
+    losses = taken.on_axis.eels.sum(("y", "x"))
+    material, beam = dielectric.material("srtio3"), taken.beam
+    collection = float(taken.on_axis.eels.attrs["collection_mrad"]) * 1e-3
+    path = lowloss.mean_free_path(material.mass_density, beam.energy_ev, collection, beam.semiangle_rad)
+    ratio = log_ratio(losses.energy_loss_ev.to_numpy(), losses.to_numpy().astype(float))
+    fractions = [quantify(data.edx.sum(("y", "x")).to_numpy(), LINES, beam, taken.xrays) for data in (taken.off_axis, taken.on_axis)]
+    found = Found(
+        t_over_lambda=ratio,
+        thickness_angstrom=ratio * path,
+        onsets_ev={name: onset(losses.energy_loss_ev.to_numpy(), losses.to_numpy().astype(float), near(name)) for name in EDGES},
+        lattice_angstrom=lattice(dark_field(taken.on_axis.pixelated)),
+        composition=fractions[0],
+        on_axis_composition=fractions[1],
+    )
+    write_atomically(folder / "found.json", json.dumps(asdict(found), indent=1).encode())
+    return found
+
+
+def near(name: str) -> float:
+    """Return where the table has an edge, eV."""
+    from stemtwin.twin.physics.spectra import edges
+
+    return edges.edge(name).onset
+
+
+def log_ratio(energies: np.ndarray, counts: np.ndarray) -> float:
+    """Return t / lambda = ln(I_t / I_0) of a spectrum that begins before the zero-loss peak and goes on far enough."""
+    return math.log(counts.sum() / counts[energies < ZERO_LOSS_END_EV].sum())
+
+
+def onset(energies: np.ndarray, counts: np.ndarray, expected: float) -> float:
+    """Return where an edge near an energy (eV) rises through half of its first maximum, above a power law fitted before it, eV."""
+    before = (energies > expected - 60) & (energies < expected - 6)
+    slope, level = np.polyfit(np.log(energies[before]), np.log(counts[before]), 1)
+    around = (energies > expected - 6) & (energies < expected + 12)
+    at, signal = energies[around], counts[around] - np.exp(level + slope * np.log(energies[around]))
+    top = int(np.argmax(signal > 0.85 * signal.max()))
+    below = int(np.flatnonzero(signal[: top + 1] < signal[top : top + 3].max() / 2).max())
+    half = signal[top : top + 3].max() / 2
+    return float(at[below] + (half - signal[below]) / (signal[below + 1] - signal[below]) * (at[below + 1] - at[below]))
+
+
+def dark_field(patterns: "xr.DataArray") -> "xr.DataArray":
+    """Return the virtual dark field of patterns: electrons far outside the bright disc."""
+    from stemtwin.twin.instrument import patterns as floor
+    from stemtwin.twin.instrument.detectors import AnnularDetector
+
+    return floor.virtual(patterns, AnnularDetector(inner_mrad=DARK_FIELD_MRAD[0], outer_mrad=DARK_FIELD_MRAD[1], name="dark_field"))
+
+
+def lattice(image: "xr.DataArray", *, orders: int = 4) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the two lattice vectors (x, y), A, of a periodic image: those whose Fourier series fits it best.
+
+    Shifts by which the image looks like itself begin the search; the series goes to so many orders. The field need not hold whole periods.
+    """
+    from scipy.optimize import minimize
+
+    values = image.to_numpy().astype(float)
+    y, x = np.meshgrid(image.y.to_numpy(), image.x.to_numpy(), indexing="ij")
+    start = np.linalg.inv(_periods(values, (float(image.y[1] - image.y[0]), float(image.x[1] - image.x[0])))).T
+    h = [(i, j) for i in range(-orders, orders + 1) for j in range(-orders, orders + 1) if (i, j) >= (0, 0)]
+
+    def misfit(flat: np.ndarray) -> float:
+        g = flat.reshape(2, 2)  # rows: reciprocal vectors (y, x)
+        phases = [2 * np.pi * ((i * g[0, 0] + j * g[1, 0]) * y + (i * g[0, 1] + j * g[1, 1]) * x).ravel() for i, j in h]
+        basis = np.column_stack([*(np.cos(p) for p in phases), *(np.sin(p) for p in phases[1:])])
+        projected = basis.T @ values.ravel()
+        explained = projected @ np.linalg.lstsq(basis.T @ basis, projected, rcond=None)[0]
+        return float(1 - explained / (values**2).sum())
+
+    best = minimize(misfit, start.ravel(), method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9, "maxiter": 2000}).x.reshape(2, 2)
+    real = np.linalg.inv(best).T  # rows: lattice vectors (y, x)
+    first, second = ((float(v[1]), float(v[0])) for v in real)
+    return first, second
+
+
+def _periods(values: np.ndarray, step: tuple[float, float]) -> np.ndarray:
+    """Return two short periods (y, x), A, of an image: shifts by which it looks like itself; rows, the one nearer to the x axis first."""
+    centred = values - values.mean()
+    sizes = [2 * n for n in values.shape]
+
+    def correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        return np.fft.irfft2(np.fft.rfft2(one, sizes) * np.fft.rfft2(other, sizes).conj(), sizes)
+
+    ones = np.ones_like(centred)
+    overlap = np.maximum(correlation(ones, ones), 1.0)
+    norm = np.sqrt(np.maximum(correlation(centred**2, ones) * correlation(ones, centred**2), 1e-300))
+    like = correlation(centred, centred) / norm
+    ny, nx = (np.fft.fftfreq(n, 1 / n) for n in sizes)
+    sy, sx = np.meshgrid(ny * step[0], nx * step[1], indexing="ij")
+    length = np.hypot(sy, sx)
+    peak = np.logical_and.reduce([like >= np.roll(like, (i, j), (0, 1)) for i in (-1, 0, 1) for j in (-1, 0, 1)])
+    peak &= (length > LEAST_PERIOD) & (overlap > values.size / 4) & ((sx > 0) | ((sx == 0) & (sy > 0)))
+    peak &= like > 0.9 * like[peak].max()
+    found = np.column_stack([sy[peak], sx[peak]])[np.argsort(length[peak])]
+    first = found[0]
+    across = np.abs(found @ np.array([first[1], -first[0]])) > 0.5 * np.hypot(*found.T) * np.hypot(*first)  # 30 degrees from the first
+    return np.array(sorted((first, found[across][0]), key=lambda v: abs(v[0])))
+
+
+# ---- pictures --------------------------------------------------------------------------------------------------------------------------
+
+
+def draw(taken: Taken, found: Found, path: Path) -> Path:
+    """Draw all signals and what they say as one PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from stemtwin.twin.instrument import patterns, pictures
+
+    figure = Figure(figsize=(12.0, 10.5), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(3, 6)
+    top = [figure.add_subplot(grid[0, 2 * i : 2 * i + 2]) for i in range(3)]
+    middle = [figure.add_subplot(grid[1, 2 * i : 2 * i + 2]) for i in range(3)]
+    losses, xrays = (figure.add_subplot(grid[2, 3 * i : 3 * i + 3]) for i in range(2))
+    data = taken.on_axis
+    pictures.show(top[0], data.haadf, title="HAADF, electrons")
+    pictures.show(top[1], edge_map(data.eels, near("Ti_L3"), 14.0), title="EELS, Ti L above background")
+    pictures.show(top[2], folded(line_map(data.edx, 4509.0), 3), title="EDX, Ti K (cells folded)")
+    pictures.show(middle[0], dark_field(data.pixelated), title="4D-STEM: virtual dark field, 40 to 58 mrad")
+    com = patterns.centre_of_mass(data.pixelated)
+    pictures.show(middle[1], patterns.icom(com, periodic=True), title="4D-STEM: centre of mass, and its integral")
+    (dy, dx), every = (float(com[a][1] - com[a][0]) for a in "yx"), 2
+    y, x = np.meshgrid(com.y[::every] + dy / 2, com.x[::every] + dx / 2, indexing="ij")
+    middle[1].quiver(x, y, com.com_x[::every, ::every], com.com_y[::every, ::every], color="gold", angles="xy", width=0.005)
+    mean = patterns.pacbed(data.pixelated)
+    edge = float(mean.kx[-1]) + 0.5 * float(mean.kx[1] - mean.kx[0])
+    middle[2].imshow(np.log10(np.maximum(mean.to_numpy(), 1)), cmap="magma", extent=(-edge, edge, edge, -edge))
+    middle[2].set_title("4D-STEM: mean pattern, log", fontsize=10)
+    middle[2].set_xlabel("kx (mrad)", fontsize=9)
+    _draw_losses(losses, data.eels.sum(("y", "x")), found)
+    for name, spectrum, fractions in (("on", data.edx, found.on_axis_composition), ("off", taken.off_axis.edx, found.composition)):
+        total = spectrum.sum(("y", "x"))
+        said = ", ".join(f"{symbol} {value:.1%}" for symbol, value in fractions.items())
+        xrays.semilogy(total.photon_energy_ev / 1e3, np.maximum(total, 0.5) / float(total.sum()), lw=0.8, label=f"{name} the zone axis: {said}")
+    xrays.set(xlim=(0.2, 6), ylim=(2e-5, 0.2), xlabel="photon energy (keV)", ylabel="share of the counts")
+    xrays.set_title("EDX; put in: Sr 20 %, Ti 20 %, O 60 %", fontsize=10)
+    xrays.legend(fontsize=8)
+    return pictures.save_png(figure, path)
+
+
+def _draw_losses(axes: "Axes", total: "xr.DataArray", found: Found) -> None:
+    axes.semilogy(total.energy_loss_ev, np.maximum(total, 1), lw=0.8, color="black")
+    for name, at in found.onsets_ev.items():
+        axes.axvline(at, color="tab:red", lw=0.8, ls="--")
+        axes.text(at + 6, 4 * float(total.sel(energy_loss_ev=at, method="nearest")), f"{name.replace('_', ' ')}: {at:.1f} eV", fontsize=8)
+    axes.set(xlim=(-24, 800), xlabel="energy loss (eV)", ylabel="counts")
+    axes.set_title(f"EELS: t/λ = {found.t_over_lambda:.4f}, {found.thickness_angstrom:.1f} Å; put in: {THICKNESS_ANGSTROM:g} Å", fontsize=10)
+
+
+def edge_map(spectra: "xr.DataArray", onset_ev: float, width_ev: float) -> "xr.DataArray":
+    """Return the counts of an edge at each point, above a background that keeps the shape of the mean spectrum's."""
+    at = spectra.energy_loss_ev
+    window, before = (at >= onset_ev - 1) & (at < onset_ev + width_ev), (at > onset_ev - 50) & (at < onset_ev - 5)
+    mean = spectra.sum(("y", "x"), dtype=float)
+    slope, level = np.polyfit(np.log(at[before]), np.log(mean[before]), 1)
+    background = np.exp(level + slope * np.log(at[window])).sum() / mean[before].sum()
+    return spectra[..., window].sum("energy_loss_ev", dtype=float) - float(background) * spectra[..., before].sum("energy_loss_ev", dtype=float)
+
+
+def line_map(spectra: "xr.DataArray", energy_ev: float, width_ev: float = 160.0) -> "xr.DataArray":
+    """Return the photons in a window around a line at each point."""
+    return spectra.sel(photon_energy_ev=slice(energy_ev - width_ev / 2, energy_ev + width_ev / 2)).sum("photon_energy_ev", dtype=float)
+
+
+def folded(image: "xr.DataArray", cells: int) -> "xr.DataArray":
+    """Return an image of so many by so many cells with each replaced by their mean; the points of a side are a multiple of it."""
+    ny, nx = (n // cells for n in image.shape)
+    mean = image.to_numpy().reshape(cells, ny, cells, nx).mean(axis=(0, 2))
+    return image.copy(data=np.tile(mean, (cells, cells)))
+
+
+STEPS = ("take all signals", "write all formats", "read what they say")
+"""What the progress bar calls the steps."""
