@@ -86,7 +86,7 @@ def hyperspy_signal(data: "xr.Dataset") -> dict[str, Any]:
         "learning_results": {},
         "models": {},
         "tmp_parameters": {"original_folder": "", "original_filename": "", "original_extension": ""},
-        "package_info": {"package": "stemtwin", "package_version": str(data.attrs.get("stemtwin_version", ""))},
+        "package_info": {"package": "exspy" if signal_type(array, axes) else "hyperspy", "package_version": ""},  # whose class it is
     }
 
 
@@ -115,6 +115,9 @@ def _hyperspy_metadata(data: "xr.Dataset", name: str, axes: tuple[Axis, ...]) ->
         named = {"azimuth_angle": "azimuth_deg", "elevation_angle": "elevation_deg", "energy_resolution_MnKa": "resolution_mnka_ev"}
         values = {ours: known.get(theirs) for ours, theirs in named.items()}
         microscope["Detector"] = {"EDS": _given({**values, "live_time": dwell, "real_time": dwell})}
+    if len(np.atleast_1d(known.get("stage", ()))) == STAGE_AXES:
+        alpha, beta = (float(angle) for angle in np.degrees(np.asarray(known["stage"][3:]) * 1e-3))
+        microscope["Stage"] = {"tilt_alpha": alpha, "tilt_beta": beta}
     out: dict[str, Any] = {
         "General": {"title": name, "authors": "", "notes": str(known.get("notes", ""))},
         "Signal": {"signal_type": kind, "quantity": f"{known.get('long_name', name)} ({known.get('units', '1')})"},
@@ -123,6 +126,10 @@ def _hyperspy_metadata(data: "xr.Dataset", name: str, axes: tuple[Axis, ...]) ->
     if "sample" in known:
         out["Sample"] = {"description": str(known["sample"])}
     return out
+
+
+STAGE_AXES = 5
+"""Numbers of the attribute ``stage``: x, y, z, A, and two tilts, mrad."""
 
 
 def _scaled(known: dict[str, Any], name: str, factor: float) -> float | None:

@@ -30,12 +30,14 @@ POINTS, FIELD_ANGSTROM = 30, 11.715
 OFF_AXIS_MRAD = (60.0, 25.0)
 """Tilt for the composition: on the zone axis the columns guide the beam, and their elements shine brighter than their share."""
 DARK_FIELD_MRAD = (40.0, 58.0)
+HALVED = (((0.5, 0.0), (0.0, 1.0)), ((1.0, 0.0), (0.0, 0.5)), ((0.5, 0.5), (0.5, -0.5)))
+"""Reciprocal vectors of cells twice as large."""
 LEAST_PERIOD = 2.0
 """Columns may lie so near, A; a period is longer."""
 EDGES = ("Ti_L3", "O_K")
 LINES = ("Sr_L", "Ti_K", "O_K")
-ZERO_LOSS_END_EV = 2.6
-"""Below the band gap of SrTiO3, 3.2 eV, nothing is lost; the zero-loss peak has ended here."""
+ZERO_LOSS_END_EV = 3.1
+"""Below the band gap of SrTiO3, 3.2 eV, nothing is lost; from here on, the tail of the zero-loss peak is added as it falls."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -72,15 +74,15 @@ class Found:
     on_axis_composition: dict[str, float]
 
 
-def microscope() -> "Microscope":
+def microscope(*, thickness_angstrom: float = THICKNESS_ANGSTROM, phonons: int | str = 2) -> "Microscope":
     """Return the corrected 200 kV instrument, at rest, with SrTiO3 in it; surface plasmons are left out, as the log-ratio method does."""
     from stemtwin.twin.instrument.microscope import Microscope
     from stemtwin.twin.instrument.profiles import PROFILES
     from stemtwin.twin.instrument.spectra import LossModel
     from stemtwin.twin.samples.library import load_sample
 
-    sample = load_sample("srtio3-001", size_angstrom=(3.905, 3.905), thickness_angstrom=THICKNESS_ANGSTROM)
-    return Microscope(sample, PROFILES["corrected-200kv"].still(), seed=1, phonons=2, losses=LossModel(surfaces=False))
+    sample = load_sample("srtio3-001", size_angstrom=(3.905, 3.905), thickness_angstrom=thickness_angstrom)
+    return Microscope(sample, PROFILES["corrected-200kv"].still(), seed=1, phonons=phonons, losses=LossModel(surfaces=False))
 
 
 def take(scope: "Microscope", tick: Tick, *, points: int = POINTS) -> Taken:
@@ -168,8 +170,14 @@ def near(name: str) -> float:
 
 
 def log_ratio(energies: np.ndarray, counts: np.ndarray) -> float:
-    """Return t / lambda = ln(I_t / I_0) of a spectrum that begins before the zero-loss peak and goes on far enough."""
-    return math.log(counts.sum() / counts[energies < ZERO_LOSS_END_EV].sum())
+    """Return t / lambda = ln(I_t / I_0) of a spectrum that begins before the zero-loss peak and goes on far enough.
+
+    What the peak holds beyond the last channel in the band gap is added to it: its tail falls as E^-4.
+    """
+    last, half = int(np.flatnonzero(energies < ZERO_LOSS_END_EV)[-1]), (energies[1] - energies[0]) / 2
+    near_end, far_end = (energies[last] - half) ** -3, (energies[last] + half) ** -3
+    zero_loss = counts[: last + 1].sum() + counts[last] * far_end / (near_end - far_end)
+    return math.log(counts.sum() / zero_loss)
 
 
 def onset(energies: np.ndarray, counts: np.ndarray, expected: float) -> float:
@@ -209,11 +217,20 @@ def lattice(image: "xr.DataArray", *, orders: int = 4) -> tuple[tuple[float, flo
         phases = [2 * np.pi * ((i * g[0, 0] + j * g[1, 0]) * y + (i * g[0, 1] + j * g[1, 1]) * x).ravel() for i, j in h]
         basis = np.column_stack([*(np.cos(p) for p in phases), *(np.sin(p) for p in phases[1:])])
         projected = basis.T @ values.ravel()
-        explained = projected @ np.linalg.lstsq(basis.T @ basis, projected, rcond=None)[0]
+        explained = projected @ np.linalg.solve(basis.T @ basis + 1e-9 * len(values.ravel()) * np.eye(len(projected)), projected)
         return float(1 - explained / (values**2).sum())
 
-    best = minimize(misfit, start.ravel(), method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9, "maxiter": 2000}).x.reshape(2, 2)
+    def fitted(start: np.ndarray) -> np.ndarray:
+        return minimize(misfit, start.ravel(), method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-12, "maxiter": 2000}).x.reshape(2, 2)
+
+    best = fitted(start)
+    while True:  # columns that look nearly alike hide a larger cell
+        larger = min((np.array(turn) @ best for turn in HALVED), key=lambda g: misfit(g.ravel()))
+        if misfit(larger.ravel()) > misfit(best.ravel()) / 4:
+            break
+        best = fitted(larger)
     real = np.linalg.inv(best).T  # rows: lattice vectors (y, x)
+    real = np.array(sorted((v if v[1] + 1e-6 * v[0] > 0 else -v for v in real), key=lambda v: abs(v[0])))
     first, second = ((float(v[1]), float(v[0])) for v in real)
     return first, second
 
@@ -240,6 +257,19 @@ def _periods(values: np.ndarray, step: tuple[float, float]) -> np.ndarray:
     first = found[0]
     across = np.abs(found @ np.array([first[1], -first[0]])) > 0.5 * np.hypot(*found.T) * np.hypot(*first)  # 30 degrees from the first
     return np.array(sorted((first, found[across][0]), key=lambda v: abs(v[0])))
+
+
+def told(found: Found) -> list[str]:
+    """Return what was found, and what was put in, as lines of text."""
+    (ax, ay), (bx, by) = found.lattice_angstrom
+    edges = ", ".join(f"{name.replace('_', ' ')} {at:.1f} eV ({near(name):g})" for name, at in found.onsets_ev.items())
+    off, on = (", ".join(f"{symbol} {100 * value:.1f} %" for symbol, value in c.items()) for c in (found.composition, found.on_axis_composition))
+    return [
+        f"EELS: t/lambda = {found.t_over_lambda:.4f}, {found.thickness_angstrom:.2f} A thick ({THICKNESS_ANGSTROM:g})",
+        f"EELS: edges {edges}",
+        f"EDX: {off} off the zone axis (20, 20, 60); on it {on}: columns guide the beam",
+        f"4D-STEM: lattice vectors ({ax:.3f}, {ay:.3f}) and ({bx:.3f}, {by:.3f}) A (3.905)",
+    ]
 
 
 # ---- pictures --------------------------------------------------------------------------------------------------------------------------
@@ -286,9 +316,16 @@ def draw(taken: Taken, found: Found, path: Path) -> Path:
 
 def _draw_losses(axes: "Axes", total: "xr.DataArray", found: Found) -> None:
     axes.semilogy(total.energy_loss_ev, np.maximum(total, 1), lw=0.8, color="black")
+    near_edges = axes.inset_axes((0.4, 0.45, 0.58, 0.52))
+    part = total.sel(energy_loss_ev=slice(435, 560))
+    near_edges.plot(part.energy_loss_ev, part / 1e3, lw=0.8, color="black")
+    near_edges.tick_params(labelsize=7)
+    near_edges.set_ylabel("thousands", fontsize=7)
     for name, at in found.onsets_ev.items():
-        axes.axvline(at, color="tab:red", lw=0.8, ls="--")
-        axes.text(at + 6, 4 * float(total.sel(energy_loss_ev=at, method="nearest")), f"{name.replace('_', ' ')}: {at:.1f} eV", fontsize=8)
+        near_edges.axvline(at, color="tab:red", lw=0.8, ls="--")
+        near_edges.text(
+            at - 1, 0.95 * float(part.max()) / 1e3, f"{name.replace('_', ' ')}: {at:.1f} eV", fontsize=8, rotation=90, va="top", ha="right"
+        )
     axes.set(xlim=(-24, 800), xlabel="energy loss (eV)", ylabel="counts")
     axes.set_title(f"EELS: t/λ = {found.t_over_lambda:.4f}, {found.thickness_angstrom:.1f} Å; put in: {THICKNESS_ANGSTROM:g} Å", fontsize=10)
 

@@ -1,4 +1,4 @@
-"""``stemtwin demo``: from a structure to a board; ``--film``: what the beam does to a specimen."""
+"""``stemtwin demo``: from a structure to a board; ``--signals``: all signals of one sample; ``--film``: what the beam does to a specimen."""
 
 import dataclasses
 import time
@@ -21,12 +21,19 @@ def demo(
         str | None, typer.Option(help="A structure file, or the name of a sample of the library; by default srtio3-001.", metavar="FILE")
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for what the demo makes.")] = Path("stemtwin-demo"),
+    signals: Annotated[bool, typer.Option("--signals", help="Instead, take all signals of SrTiO3 with one beam, and save all formats.")] = False,
     film: Annotated[bool, typer.Option("--film", help="Instead, film a hole that grows in graphene and a silicon atom that is led.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """From a structure to a board: images, instruments side by side, focus, a dataset, scores. About two minutes, without network."""
     from stemtwin.twin.errors import SettingsError
 
+    if film and signals:
+        message = "--film and --signals are two demonstrations. Leave one of them out."
+        raise SettingsError(message)
+    if signals:
+        _signals(structure, output, as_json=as_json)
+        return
     if not film:
         _main_job(structure or "srtio3-001", output, as_json=as_json)
         return
@@ -42,6 +49,41 @@ def _progress(*, hidden: bool) -> Any:
 
     columns = (TextColumn("{task.description:<22}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     return Progress(*columns, console=Console(stderr=True), disable=hidden)
+
+
+def _signals(structure: str | None, output: Path, *, as_json: bool) -> None:
+    """Take all signals, save them, and print what they say."""
+    from stemtwin.leaderboard import signals as steps
+    from stemtwin.twin.errors import SettingsError
+
+    if structure is not None:
+        message = f"The signals are of srtio3-001; --structure {structure} is not shown in them. Leave one of --signals and --structure out."
+        raise SettingsError(message)
+    began = time.perf_counter()
+    output.mkdir(parents=True, exist_ok=True)
+    with _progress(hidden=as_json) as bar:
+        lines = [bar.add_task(step, total=1.0, start=False) for step in steps.STEPS]
+
+        def tick(index: int) -> Any:
+            bar.start_task(lines[index])
+            return lambda share: bar.update(lines[index], completed=share)
+
+        taken = steps.take(steps.microscope(), tick(0))
+        made = steps.save(taken, output, tick(1))
+        bar.start_task(lines[2])
+        found = steps.find(taken, output)
+        made += [output / "found.json", steps.draw(taken, found, output / "signals.png")]
+        bar.update(lines[2], completed=1.0)
+    seconds = time.perf_counter() - began
+    if as_json:
+        print_json({"made": [str(m) for m in made], "found": dataclasses.asdict(found), "seconds": seconds})
+        return
+    console = make_console()
+    for line in steps.told(found):
+        console.print(line, markup=False, soft_wrap=True)
+    console.print(f"made in {seconds:.0f} s:")
+    for path in made:
+        console.print(f"  {path}", markup=False, soft_wrap=True)
 
 
 def _films(output: Path, *, as_json: bool) -> None:

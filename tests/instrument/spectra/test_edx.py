@@ -121,3 +121,16 @@ def test_errors():
     for wrong in ({"resolution_ev": 100.0}, {"solid_angle_sr": 20.0}, {"take_off_deg": 0.0}, {"energy_range_ev": (-5.0, 10.0)}):
         with pytest.raises(SettingsError):
             EDXDetector(**wrong)
+
+
+def test_few_counts_do_not_pull_the_fit_down():
+    """The mean of many fits of few counts is what was put in, within its error: no bias by weights that follow the noise."""
+    detector = EDXDetector(energy_range_ev=(200, 6200), dispersion_ev=20)
+    groups = [group for symbol in ("Ti", "O") for group in edx.lines_of(edx.NUMBERS[symbol], BEAM.energy_ev, detector)]
+    put_in = {group.name: 60.0 for group in groups}
+    mean = sum(60.0 * group.counts @ group.shapes / group.sensitivity for group in groups) + 0.05
+    rng = np.random.default_rng(3)
+    fits = [edx.fit_lines(rng.poisson(mean), ("Ti", "O"), BEAM, detector) for _ in range(60)]
+    for name in ("Ti_K", "O_K"):
+        found = np.array([fit[name] for fit in fits])
+        assert abs(found.mean() - put_in[name]) < 4 * found.std() / np.sqrt(len(fits)) + 0.03 * put_in[name]

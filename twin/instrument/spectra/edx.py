@@ -25,6 +25,8 @@ from stemtwin.twin.samples.sample import Sample
 
 ALL_ANGLES = 0.2
 """X-rays are emitted wherever the fast electron goes: the collection angle of their delocalisation, rad."""
+REWEIGHTED = 6
+"""Times that a fit of lines is weighed anew by the spectrum that it found."""
 TOGETHER = 512
 """Spectra put together at once."""
 
@@ -230,7 +232,7 @@ def fit_lines(counts: np.ndarray, symbols: Sequence[str], beam: Beam, detector: 
     Returns
     -------
     dict
-        Counts by name, ``"Ti_K"``: by non-negative least squares of all lines and of the bremsstrahlung, weighted as counts are.
+        Counts by name, ``"Ti_K"``: by non-negative least squares of all lines and of the bremsstrahlung, weighed by the counts expected.
 
     Raises
     ------
@@ -248,8 +250,12 @@ def fit_lines(counts: np.ndarray, symbols: Sequence[str], beam: Beam, detector: 
     shapes = [group.counts @ group.shapes / group.sensitivity for group in groups]
     background = _bremsstrahlung(tuple(sorted(NUMBERS[symbol] for symbol in symbols)), beam.energy_ev, detector).sum(axis=0)
     basis = np.array([*shapes, background / max(background.sum(), 1e-300)]).T
-    weight = 1 / np.sqrt(np.maximum(counts, counts.max(initial=1e-300) * 1e-4))
-    amounts, _ = nnls(basis * weight[:, None], counts * weight)
+    likely = np.full(len(counts), max(counts.mean(), 1e-300))
+    amounts = np.zeros(basis.shape[1])
+    for _ in range(REWEIGHTED):  # weighed by what is expected, not by what was counted: few counts would pull the fit down
+        weight = 1 / np.sqrt(np.maximum(likely, likely.max() * 1e-6))
+        amounts, _ = nnls(basis * weight[:, None], counts * weight)
+        likely = basis @ amounts
     return {group.name: float(amount) for group, amount in zip(groups, amounts, strict=False)}
 
 

@@ -1,0 +1,204 @@
+"""``stemtwin demo --signals``: what the files and the counts in them say is what was put in; other people's programs find the same."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from stemtwin.leaderboard import signals
+from stemtwin.leaderboard.cli.main import main
+from stemtwin.twin.instrument import patterns
+from stemtwin.twin.instrument.pixelated import PixelatedDetector
+from stemtwin.twin.instrument.request import Request
+from stemtwin.twin.instrument.scan import RasterScan
+from stemtwin.twin.instrument.simulate import simulate
+from stemtwin.twin.instrument.spectra import fit_lines
+
+THIN = 11.715
+CELL = 3.905
+
+
+@pytest.fixture(scope="module")
+def scope():
+    """Return the script's microscope with a thinner specimen, at rest."""
+    return signals.microscope(thickness_angstrom=THIN, phonons="static")
+
+
+@pytest.fixture(scope="module")
+def taken(scope):
+    """Return what the script takes."""
+    start = scope.snapshot()
+    out = signals.take(scope, lambda _: None)
+    scope.restore(start)
+    return out
+
+
+@pytest.fixture(scope="module")
+def files(taken, tmp_path_factory):
+    """Return the folder with all files of the script."""
+    folder = tmp_path_factory.mktemp("signals")
+    signals.save(taken, folder, lambda _: None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(taken, files):
+    """Return what the counts say."""
+    out = signals.find(taken, files)
+    signals.draw(taken, out, files / "signals.png")
+    return out
+
+
+def test_one_beam_one_pass(taken):
+    """All signals on the zone axis come from one pass over one scan: the same electrons, the same clock."""
+    data = taken.on_axis
+    assert set(data.data_vars) == {"haadf", "eels", "edx", "pixelated"}
+    assert data.attrs["duration_s"] == pytest.approx(900 * 0.1, rel=1e-3)  # and its flyback
+    losses = data.eels.sum("energy_loss_ev").mean() / data.attrs["electrons_per_point"]
+    patterns_sum = data.pixelated.sum(("ky", "kx")).mean() / data.attrs["electrons_per_point"]
+    assert 0.9 < float(losses) <= float(patterns_sum) + 1e-3
+
+
+def check(found, taken, thickness):
+    """Assert that what was found is what was put in."""
+    assert found.thickness_angstrom == pytest.approx(thickness, rel=0.01)
+    blur = math.hypot(0.7, 1.5 * 0.5)  # width of the source and of the camera's point spread, eV
+    for name, at in found.onsets_ev.items():
+        assert abs(at - signals.near(name)) < 0.5 + blur / 2
+    for vector, right in zip(found.lattice_angstrom, ((CELL, 0.0), (0.0, CELL)), strict=True):
+        assert min(math.dist(vector, right), math.dist(vector, (-right[0], -right[1]))) < 0.01 * CELL
+    lines = fit_lines(taken.off_axis.edx.sum(("y", "x")).to_numpy(), ("Sr", "Ti", "O"), taken.beam, taken.xrays)
+    error = math.sqrt(sum(1 / lines[name] for name in signals.LINES))
+    for symbol, right in (("Sr", 0.2), ("Ti", 0.2), ("O", 0.6)):
+        assert abs(found.composition[symbol] - right) < right * (3 * error + 0.03)  # counting, and what channelling is left
+
+
+def test_what_was_put_in_is_found(taken, files, found):
+    """Thickness within 1 %, edges within 0.5 eV and the resolution, lattice within 1 %, composition within its error."""
+    check(found, taken, THIN)
+    assert (files / "signals.png").stat().st_size > 1e4
+    assert json.loads((files / "found.json").read_text())["onsets_ev"]["O_K"] == found.onsets_ev["O_K"]
+    assert len(signals.told(found)) == 4
+
+
+@pytest.mark.slow
+def test_the_whole_script(tmp_path, capsys):
+    """The command makes files of every format that can be written here, in two minutes on two idle cores, and says what was put in."""
+    assert main(["demo", "--signals", "--output", str(tmp_path), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert {Path(name).suffix for name in said["made"]} >= {".nc", ".parquet", ".png", ".json"}
+    assert said["found"]["thickness_angstrom"] == pytest.approx(signals.THICKNESS_ANGSTROM, rel=0.01)
+    assert said["found"]["composition"] == pytest.approx({"Sr": 0.2, "Ti": 0.2, "O": 0.6}, rel=0.06)
+    assert said["found"]["on_axis_composition"]["Ti"] > 0.25  # columns guide the beam
+
+
+def test_the_centre_of_mass(taken, scope):
+    """The centre of mass of the counted patterns is that of the expected ones, and points at the columns."""
+    data = taken.on_axis
+    camera = PixelatedDetector(shape=(64, 64), outer_mrad=60.0)
+    scan = RasterScan(shape=(signals.POINTS,) * 2, field_of_view_angstrom=(signals.FIELD_ANGSTROM,) * 2)
+    request = Request(sample=scope.truth()["sample"], beam=scope.beam(), scan=scan, detectors=(camera,), phonons="static")
+    expected, counted = patterns.centre_of_mass(simulate(request).pixelated), patterns.centre_of_mass(data.pixelated)
+    sigma = 20.0 / math.sqrt(data.attrs["electrons_per_point"])  # the patterns are some 20 mrad wide
+    for name in ("com_y", "com_x"):
+        assert float(abs(counted[name] - expected[name]).max()) < 6 * sigma
+        assert float(expected[name].std()) > 20 * sigma
+    right, left = (int(np.argmin(abs(data.x.to_numpy() - x))) for x in (CELL + 0.8, CELL - 0.8))  # beside a strontium column
+    row = int(np.argmin(abs(data.y.to_numpy() - CELL)))
+    assert float(counted.com_x[row, left]) > 10 * sigma > -10 * sigma > float(counted.com_x[row, right])
+
+
+@pytest.mark.parametrize(("shape", "turn"), [((24, 26), 0.2), ((29, 23), 0.0)])
+def test_the_lattice_of_any_field(shape, turn):
+    """The lattice of a periodic image is found whether or not the field holds whole periods, and turned as the lattice is."""
+    y, x = np.meshgrid(0.39 * np.arange(shape[0]), 0.37 * np.arange(shape[1]), indexing="ij")
+    u, v = x * math.cos(turn) + y * math.sin(turn), y * math.cos(turn) - x * math.sin(turn)
+    wave = 2 * np.pi / np.array([4.1, 3.7])
+    image = 5 + np.cos(wave[0] * u) + 1.3 * np.cos(wave[1] * v) + 0.8 * np.cos(wave[0] * u + wave[1] * v)
+    found = signals.lattice(xr.DataArray(image, dims=("y", "x"), coords={"y": y[:, 0], "x": x[0]}))
+    for vector, length, angle in zip(found, (4.1, 3.7), (turn, turn + math.pi / 2), strict=True):
+        sign = 1 if vector[0] * math.cos(angle) + vector[1] * math.sin(angle) > 0 else -1
+        assert math.dist((sign * vector[0], sign * vector[1]), (length * math.cos(angle), length * math.sin(angle))) < 0.01
+
+
+def test_columns_that_look_nearly_alike():
+    """Two kinds of columns whose brightness differs by 10 % make the cell of both, not the half of it."""
+    y, x = np.meshgrid(0.39 * np.arange(30), 0.39 * np.arange(30), indexing="ij")
+    k = 2 * np.pi / 3.9
+    image = 5 + np.cos(k * (x + y)) + np.cos(k * (x - y)) + 0.05 * (np.cos(k * x) + np.cos(k * y))
+    found = signals.lattice(xr.DataArray(image, dims=("y", "x"), coords={"y": y[:, 0], "x": x[0]}))
+    assert found[0] == pytest.approx((3.9, 0.0), abs=0.01)
+    assert tuple(map(abs, found[1])) == pytest.approx((0.0, 3.9), abs=0.01)
+
+
+def test_an_onset_is_half_of_the_rise():
+    """A step blurred by the resolution, on a falling background, begins where it was put, within a tenth of a channel and noise."""
+    energies = np.arange(400.0, 700.0, 0.5)
+    step = 0.5 * (1 + np.tanh((energies - 532.3) / 0.6))
+    counts = np.random.default_rng(1).poisson(1e9 * energies**-1.5 * (1 + 0.4 * step)).astype(float)
+    assert signals.onset(energies, counts, 532.0) == pytest.approx(532.3, abs=0.15)
+
+
+def test_the_files_hold_what_was_taken(taken, files):
+    """A netCDF file comes back identical; files of one signal and the cube are there, each with its calibration."""
+    xr.testing.assert_identical(xr.load_dataset(files / "signals.nc"), taken.on_axis)
+    from stemtwin.datasets import export
+
+    written = {path.suffix for path in files.iterdir()}
+    for name in export.FORMATS:
+        kind = export.FORMATS[name]
+        if name != "zspy" and all(_there(module) for module in kind.needs):
+            assert kind.suffixes[0] in written, name
+
+
+def _there(module: str) -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec(module) is not None
+
+
+def test_hyperspy_finds_what_was_put_in(files, found):
+    """HyperSpy and eXSpy open the spectra, find the thickness, the edges and the composition."""
+    hs = pytest.importorskip("hyperspy.api", reason="HyperSpy is not installed")
+    pytest.importorskip("exspy", reason="eXSpy is not installed")
+    losses = hs.load(files / "eels.hspy").sum()
+    assert type(losses).__name__ == "EELSSpectrum"
+    relative = float(np.squeeze(losses.estimate_thickness(threshold=signals.ZERO_LOSS_END_EV).data))
+    assert relative == pytest.approx(found.t_over_lambda, abs=2e-4)  # it leaves the tail of the zero loss out
+    losses.add_elements(("Ti", "O"))
+    assert {"Ti_L3", "O_K"} <= set(losses.subshells)
+    for name in ("Ti_L3", "O_K"):
+        at = signals.near(name)
+        slope = np.gradient(losses.isig[at - 4.0 : at + 4.0].data.astype(float))
+        assert abs(losses.isig[at - 4.0 : at + 4.0].axes_manager[-1].axis[slope.argmax()] - at) < 1.1
+    rays = hs.load(files / "off-axis-edx.hspy").sum()
+    assert rays.metadata.Acquisition_instrument.TEM.Stage.tilt_alpha == pytest.approx(math.degrees(0.06))
+    rays.set_elements(["Sr", "Ti", "O"])
+    rays.set_lines(["Sr_La", "Ti_Ka", "O_Ka"])
+    lines = rays.get_lines_intensity(background_windows=rays.estimate_background_windows(line_width=[5.0, 2.0]))
+    strongest = {signal.metadata.Sample.xray_lines[0]: float(np.squeeze(signal.data)) for signal in lines}
+    assert min(strongest.values()) > 100
+
+
+def test_py4dstem_finds_the_lattice_and_the_centre_of_mass(taken, files):
+    """py4DSTEM opens the cube with its pixel sizes, and its centre of mass is ours."""
+    py4dstem = pytest.importorskip("py4DSTEM", reason="py4DSTEM is not installed (its releases need numpy 1)")
+    cube = py4dstem.read(str(files / "signals.emd"))
+    assert cube.calibration.get_R_pixel_size() == pytest.approx(CELL / 10)
+    assert cube.calibration.get_Q_pixel_size() == pytest.approx(1.875)
+    found = py4dstem.process.phase.DPC(datacube=cube, energy=200e3)
+    found.preprocess(plot_center_of_mass=False, plot_rotation=False, force_com_rotation=0, force_com_transpose=False)
+    ours = patterns.centre_of_mass(taken.on_axis.pixelated)
+    for theirs, name in ((found._com_measured_x, "com_y"), (found._com_measured_y, "com_x")):
+        np.testing.assert_allclose((theirs - theirs.mean()) * 1.875, ours[name] - ours[name].mean(), atol=1e-3)
+
+
+def test_refusals(tmp_path, capsys):
+    """Two demonstrations at once, or another structure, are refused in one sentence."""
+    assert main(["demo", "--signals", "--film", "--output", str(tmp_path)]) == 1
+    assert main(["demo", "--signals", "--structure", "mos2-1h", "--output", str(tmp_path)]) == 1
+    assert "srtio3-001" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
