@@ -221,7 +221,7 @@ def lattice(image: "xr.DataArray", *, orders: int = 4) -> tuple[tuple[float, flo
         return float(1 - explained / (values**2).sum())
 
     def fitted(start: np.ndarray) -> np.ndarray:
-        return minimize(misfit, start.ravel(), method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-12, "maxiter": 2000}).x.reshape(2, 2)
+        return minimize(misfit, start.ravel(), method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9, "maxiter": 2000}).x.reshape(2, 2)
 
     best = fitted(start)
     while True:  # columns that look nearly alike hide a larger cell

@@ -73,7 +73,7 @@ class Spectrometers:
 
 
 def split(setup: Setup, state: ScopeState, detectors: Any) -> tuple[Spectrometers | None, Any]:
-    """Return what takes spectra, if anything does, and the other detectors.
+    """Return what takes spectra, if anything does, and the other detectors (as given, where nothing does).
 
     Raises
     ------
