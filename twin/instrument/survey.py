@@ -94,11 +94,11 @@ def survey(sample: Sample | None = None, *, only: tuple[str, ...] | None = None)
         key = "phi12" if knob == "phi12" else "advance_time" if profile is UNSTABLE else profile.name + str(profile is COUNTING)
         if key not in kept or profile is UNSTABLE:
             kept[key] = _acquire(scope, scan, DWELL_US)
-        scan_after, dwell = _turn(knob, scope, scan)
+        scan_after, dwell = turn_knob(knob, scope, scan)
         yield Turn(knob=knob, before=kept[key], after=_acquire(scope, scan_after, dwell))
 
 
-def _turn(knob: str, scope: Microscope, scan: RasterScan) -> tuple[RasterScan, float]:
+def turn_knob(knob: str, scope: Microscope, scan: RasterScan) -> tuple[RasterScan, float]:
     """Turn a knob; return the scan and the dwell time (us) to measure with."""
     kind, _, rest = knob.rpartition(" ")
     if kind == "stage":
