@@ -1,8 +1,10 @@
 """Checks of numbers that people type, each with one clear sentence."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from numbers import Integral, Real
+
+import numpy as np
 
 from stemtwin.twin.errors import SettingsError
 
@@ -30,7 +32,7 @@ def number(
     SettingsError
         It is not a number, not finite, or outside the limits.
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, Real) or not _finite(value):
         message = f"{name}={value!r} is not a finite number of {unit}. {repair or 'Give a number.'}"
         raise SettingsError(message)
     value = float(value)
@@ -57,6 +59,21 @@ def whole(name: str, value: object, *, low: int, high: int | None = None) -> int
     return asked
 
 
+def flag(name: str, value: object) -> bool:
+    """Return True or False as a bool; raise SettingsError where it is neither, a number or a word included."""
+    if not isinstance(value, bool | np.bool_):
+        message = f"{name}={value!r} is neither True nor False. Give one of them."
+        raise SettingsError(message)
+    return bool(value)
+
+
+def function(name: str, value: object) -> None:
+    """Raise SettingsError where something is neither a function nor None."""
+    if value is not None and not callable(value):
+        message = f"{name}={value!r} is no function. Give one that takes a number, or leave it out."
+        raise SettingsError(message)
+
+
 def pair(name: str, value: object, unit: str, *, above: float | None = None) -> tuple[float, float]:
     """Return two finite numbers as floats; see :func:`number`."""
     first, second = _two(name, value, f"numbers of {unit}")
@@ -71,15 +88,24 @@ def whole_pair(name: str, value: object, *, low: int, high: int) -> tuple[int, i
 
 def variable_name(given: object, usual: str, taken: Sequence[str]) -> str:
     """Return the name of a result's variable: the given one, or else the usual one made a word; raise SettingsError where it is none or is taken."""
-    name = given or usual.replace(".", "p").replace("-", "m")
+    name = usual.replace(".", "p").replace("-", "m") if given is None or (isinstance(given, str) and not given) else given
     if not isinstance(name, str) or not name.isidentifier() or name in taken:
         message = f"A detector cannot be named {name!r}. Use a word of letters, digits and underscores that is none of {', '.join(taken)}."
         raise SettingsError(message)
     return name
 
 
+def _finite(value: Real) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int beyond floats
+        return False
+
+
 def _two(name: str, value: object, what: str) -> tuple[object, object]:
     try:
+        if isinstance(value, (str, bytes, Mapping, Set)):
+            raise TypeError  # two characters, or things in no order, are no pair
         first, second = value  # type: ignore[misc]
     except (TypeError, ValueError):
         message = f"{name}={value!r} is not a pair of {what}. Give two numbers."

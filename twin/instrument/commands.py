@@ -66,7 +66,7 @@ def price(
         "correct": _correct,
         "shower": _shower,
     }
-    if command not in known:
+    if not isinstance(command, str) or command not in known:
         message = f"There is no command named {command!r} with a cost. Use one of {', '.join(known)}."
         raise SettingsError(message)
     try:
@@ -82,10 +82,12 @@ def _acquire(
     state: ScopeState,
     scan: Any,
     *,
-    average: bool = False,  # noqa: ARG001 - it costs nothing
-    progress: object = None,  # noqa: ARG001 - nor does this
+    average: bool = False,
+    progress: object = None,
     **options: Any,
 ) -> dict[str, float]:
+    checks.flag("average", average)
+    checks.function("progress", progress)
     cost = acquisition.order(setup, state, scan, **options).cost
     budget.check(state, scan, cost["dose_e_per_angstrom2"], dose_budget)
     return cost
@@ -125,8 +127,9 @@ def _measure(
     *,
     angle_mrad: float | None = None,
     max_fit: str | None = None,
-    progress: object = None,  # noqa: ARG001 - it costs nothing
+    progress: object = None,
 ) -> dict[str, float]:
+    checks.function("progress", progress)
     what = tuning.kind(kind, angle_mrad=angle_mrad, max_fit=max_fit)
     tuning.lit(state)
     return {**FREE, "time_s": tableau.duration_s(what, setup.profile.probe_images)}

@@ -141,10 +141,12 @@ def request(name: str, value: complex | Sequence[float], target: complex | Seque
     SettingsError
         A value is no finite number, or the imaginary part of a round aberration is not 0.
     """
+    mixed = checks.flag("conjugate_mixed", conjugate_mixed)
     first, last = _complex(name, "value", value), _complex(name, "target", target)
-    if name in HAIDER:
-        return Aberrations.from_haider({name: last - first}, conjugate_mixed=conjugate_mixed)
-    if name not in KRIVANEK:
+    known = isinstance(name, str)
+    if known and name in HAIDER:
+        return Aberrations.from_haider({name: last - first}, conjugate_mixed=mixed)
+    if not known or name not in KRIVANEK:
         message = f"{name!r} is no aberration. Use one of {', '.join(HAIDER)} (Haider) or {', '.join(KRIVANEK)} (Krivanek)."
         raise UnknownNameError(message)
     change = last - first

@@ -154,10 +154,7 @@ def _by_detector(name: str, value: Any, profile: Profile, before: Knobs) -> tupl
 
 def _checked(name: str, value: Any, profile: Profile, before: Knobs) -> Any:
     if name in SWITCHES:
-        if not isinstance(value, bool):
-            message = f"{name}={value!r} is neither True nor False. Give one of them."
-            raise SettingsError(message)
-        return value
+        return checks.flag(name, value)
     if name in DETECTOR_KNOBS:
         return _by_detector(name, value, profile, before)
     if name in PAIRS:

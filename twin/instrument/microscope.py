@@ -104,6 +104,7 @@ class Microscope:
         self._state = ScopeState(specimen=sample, knobs=knobs.initial(profile))
         self._state = suffering.begun(self._setup, self._state)
         views.request(self._setup, self._state, RasterScan(shape=(1, 1), field_of_view_angstrom=(1, 1)), ("haadf",))  # refuses what cannot be imaged
+        self._state = replace(self._state, made_of=self._setup.made_of(sample))
 
     # ---- what may be read
 
@@ -285,6 +286,8 @@ class Microscope:
         StemtwinError
             The scan or a setting cannot be carried out, or the dose budget does not suffice; the state is unchanged then.
         """
+        average = checks.flag("average", average)
+        checks.function("progress", progress)
         asked = acquisition.order(self._setup, self._state, scan, dwell_time_us=dwell_time_us, frames=frames, detectors=detectors)
         budget.check(self._state, scan, asked.cost["dose_e_per_angstrom2"], self._budget)
         out, self._state = acquisition.acquire(self._setup, self._state, asked, average=average, progress=progress)
@@ -361,6 +364,7 @@ class Microscope:
             The beam is blanked; nothing has changed. Or the fit failed: the probe is out of range, or none explains the images. Its time has passed
             all the same.
         """
+        checks.function("progress", progress)
         found, self._state = tuning.measure(self._setup, self._state, tuning.kind(kind, angle_mrad=angle_mrad, max_fit=max_fit), progress=progress)
         if isinstance(found, InstrumentError):
             raise found
@@ -405,7 +409,7 @@ class Microscope:
         return commands.price(self._setup, self._state, command, arguments, options, dose_budget=self._budget)
 
     def snapshot(self) -> ScopeState:
-        """Return the whole state; frozen, and good for any microscope of the same setup."""
+        """Return the whole state; frozen, and good for any microscope made of the same sample, instrument, seed and other settings."""
         return self._state
 
     def restore(self, state: ScopeState) -> None:
@@ -414,10 +418,14 @@ class Microscope:
         Raises
         ------
         SettingsError
-            It is no such state.
+            It is no such state, or that of a microscope made of something else; nothing has changed.
         """
         if not isinstance(state, ScopeState):
             message = f"state={state!r} is no snapshot. Use what snapshot() returned."
+            raise SettingsError(message)
+        others = dict(state.made_of)
+        if different := [name for name, content in self._state.made_of if others.get(name) != content]:
+            message = f"This snapshot is of a microscope with another {', '.join(different)}. Restore it in one that was made with the same."
             raise SettingsError(message)
         self._state = state
 

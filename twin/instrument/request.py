@@ -66,7 +66,8 @@ class Request:
     interpolation : int
         f of PRISM; 1 is exact.
     tilt_mrad : tuple of float
-        Tilt of the specimen (ty, tx), mrad: an atom at depth z appears at x + z tan tx. ``Beam`` has the beam's tilt.
+        Tilt of the specimen (ty, tx), mrad, as shapes and fields are (y, x): an atom at depth z appears at x + z tan tx. Of a stage these are
+        (alpha, beta). ``Beam`` has the beam's tilt, (x, y).
     depths_angstrom : tuple of float, optional
         Signals at several depths from one pass, A, increasing, from 0 to the sample's thickness: what the detectors would see if the sample ended
         there, behind all planes at or above that depth (at 0 behind atoms on the entrance face). By multislice only. Without it: at the exit face.
@@ -99,12 +100,13 @@ class Request:
         """Check the settings."""
         _check_types(self)
         object.__setattr__(self, "detectors", detector_floor.checked(self.detectors))
-        if self.engine not in ENGINES:
+        if not isinstance(self.engine, str) or self.engine not in ENGINES:
             message = f"There is no engine named {self.engine!r}. Use one of {', '.join(ENGINES)}."
             raise SettingsError(message)
-        if self.parametrization not in PARAMETRIZATIONS:
+        if not isinstance(self.parametrization, str) or self.parametrization not in PARAMETRIZATIONS:
             message = f"There is no parametrization named {self.parametrization!r}. Use one of {', '.join(PARAMETRIZATIONS)}."
             raise SettingsError(message)
+        object.__setattr__(self, "antialias", checks.flag("antialias", self.antialias))
         object.__setattr__(self, "seed", checks.whole("seed", self.seed, low=0))
         object.__setattr__(self, "oversampling", checks.whole("oversampling", self.oversampling, low=1, high=4))
         if self.grid is not None and self.sampling_angstrom is not None:

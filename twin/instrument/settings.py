@@ -1,5 +1,6 @@
 """The beam, and potentials given as arrays: frozen settings in the units that people use."""
 
+import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,9 +36,9 @@ class Beam:
     focal_spread_angstrom : float
         Standard deviation of C10, A.
     beam_tilt_mrad : tuple of float
-        Direction (x, y) of the beam at the specimen against the optic axis, mrad: the probe's wave times exp(2 pi i q.r), q = tilt / wavelength. The
-        tilt comes after the lens: aberrations stay centred on the aperture, the probe keeps its shape and its place on the entrance face. Detectors
-        stay on the optic axis, so the pattern moves across them by the tilt.
+        Direction (x, y), as deflectors and points have it (``Request.tilt_mrad`` is (ty, tx)), of the beam at the specimen against the optic axis,
+        mrad: the probe's wave times exp(2 pi i q.r), q = tilt / wavelength. The tilt comes after the lens: aberrations stay centred on the aperture,
+        the probe keeps its shape and its place on the entrance face. Detectors stay on the optic axis, so the pattern moves across them by the tilt.
 
     Raises
     ------
@@ -156,6 +157,14 @@ class PotentialSlices:
         object.__setattr__(self, "array", array)
         object.__setattr__(self, "z_angstrom", z)
         object.__setattr__(self, "sampling_angstrom", checks.pair("sampling_angstrom", self.sampling_angstrom, "A", above=0))
+
+    @property
+    def digest(self) -> str:
+        """Sha256 (hexadecimal) of what an image depends on: potential, sampling and depths."""
+        hashed = hashlib.sha256(repr((self.array.shape, self.sampling_angstrom)).encode())
+        hashed.update(self.array.tobytes())
+        hashed.update(self.z_angstrom.tobytes())
+        return hashed.hexdigest()
 
     @property
     def size_angstrom(self) -> tuple[float, float]:

@@ -1,19 +1,21 @@
 """What a microscope is made of and does not change: specimen, profile, seed; and what its state then truly is at any time."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from stemtwin.twin.instrument.instabilities import Course
 from stemtwin.twin.instrument.matter import Damage
 from stemtwin.twin.instrument.profiles import Profile
-from stemtwin.twin.instrument.settings import Beam
+from stemtwin.twin.instrument.settings import Beam, PotentialSlices
 from stemtwin.twin.instrument.spectra.settings import LossModel
 from stemtwin.twin.instrument.state import ScopeState
 from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics import coherence
 from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.samples.sample import Sample
 
 STREAMS = {"specimen": 0, "noise": 1, "instrument": 2, "scan": 3, "stage": 4, "corrector": 5, "damage": 6, "camera": 7, "eels": 8, "edx": 9}
 """Spawn keys of the independent random streams of one microscope."""
@@ -54,6 +56,11 @@ class Setup:
     engine: str = "operator"
     damage: Damage | None = None
     losses: LossModel | None = None
+
+    def made_of(self, sample: Sample | PotentialSlices) -> tuple[tuple[str, Any], ...]:
+        """Return what a microscope with this specimen in it is made of: names and values that compare as equal in every process."""
+        own = ((item.name, getattr(self, item.name)) for item in fields(self) if item.name != "profile")
+        return (("sample", sample.digest), ("instrument", self.profile), *own)
 
     @cached_property
     def course(self) -> Course:

@@ -162,8 +162,11 @@ def check_edges(detectors: Any, names: Sequence[str]) -> None:
     UnknownNameError
         There is no such edge.
     """
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        message = f"edges={names!r} is no list of edges. Name them as ('Ti_L3', 'O_K')."
+        raise SettingsError(message)
     several = isinstance(detectors, Sequence) and not isinstance(detectors, str)
-    made = [_usual("eels", 1.0) if d == "eels" else d for d in (detectors if several else (detectors,))]
+    made = [_usual("eels", 1.0) if isinstance(d, str) and d == "eels" else d for d in (detectors if several else (detectors,))]
     ranges = [d.energy_range_ev for d in made if isinstance(d, EELSDetector)]
     for edge in (edge_table.edge(name) for name in names):
         if not ranges:

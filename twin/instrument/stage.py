@@ -187,6 +187,7 @@ def destination(state: StageState, way: Mapping[str, float], profile: StageProfi
     InstrumentError
         It is out of reach; the message says by which axis and how far one can go.
     """
+    further = checks.flag("relative", relative)
     unknown = [name for name in way if name not in AXES]
     if unknown:
         message = f"{unknown[0]!r} is no axis of the stage. Use {', '.join(AXES)}."
@@ -194,7 +195,7 @@ def destination(state: StageState, way: Mapping[str, float], profile: StageProfi
     target = asdict(state.commanded)
     for name, value in way.items():
         number = checks.number(name, value, unit(name))
-        target[name] = target[name] + number if relative else number
+        target[name] = target[name] + number if further else number
     for name, value in target.items():
         reach = getattr(profile.reach, name)
         if abs(value) > reach:

@@ -1,7 +1,7 @@
 """Everything that changes in a microscope, as one frozen value: keeping it is a snapshot, putting it back a restore."""
 
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 from stemtwin.twin.instrument.distortion import FieldChange
 from stemtwin.twin.instrument.dose import DoseMap
@@ -53,6 +53,8 @@ class ScopeState:
         Where the atoms are now.
     knobs : Knobs
         What was commanded.
+    made_of : tuple
+        What the microscope was made of, see ``Setup.made_of``: the state is good for such a one alone.
     scanned : Field, optional
         What the scan coils were last set to.
     stage : StageState
@@ -81,6 +83,7 @@ class ScopeState:
 
     specimen: Sample | PotentialSlices
     knobs: Knobs
+    made_of: tuple[tuple[str, Any], ...] = ()
     scanned: Field | None = None
     stage: StageState = field(default_factory=StageState)
     creep: Creep = field(default_factory=Creep)

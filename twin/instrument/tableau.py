@@ -206,7 +206,7 @@ def tableau(name: str, *, angle_mrad: float | None = None, max_fit: str | None =
     if angle_mrad is not None:
         out = replace(out, angle_mrad=checks.number("angle_mrad", angle_mrad, "mrad", above=0, high=LARGEST_TILT_MRAD, repair="Did you pass rad?"))
     if max_fit is not None:
-        highest = HAIDER[max_fit][0] if max_fit in HAIDER else max_fit
+        highest = (HAIDER[max_fit][0] if max_fit in HAIDER else max_fit) if isinstance(max_fit, str) else ""
         if highest not in KRIVANEK:
             message = f"max_fit={max_fit!r} is no aberration. Use one of {', '.join(HAIDER)}."
             raise SettingsError(message)

@@ -61,7 +61,7 @@ class SpiralScan(PointScan):
         object.__setattr__(self, "rotation_rad", checks.number("rotation_rad", self.rotation_rad, "rad"))
         if self.turns is not None:
             object.__setattr__(self, "turns", checks.number("turns", self.turns, "turns", above=0, high=self.shape[0]))
-        if self.motion not in MOTIONS:
+        if not isinstance(self.motion, str) or self.motion not in MOTIONS:
             message = f"motion={self.motion!r} is not known. Use one of {', '.join(MOTIONS)}."
             raise SettingsError(message)
 

@@ -67,7 +67,7 @@ class PathScan(PointScan):
         """Check the numbers and freeze them."""
         try:
             points = np.array(self.positions_angstrom, dtype=float)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             points = np.empty(0)
         if points.ndim != 2 or points.shape[1:] != (2,) or not len(points) or not np.isfinite(points).all():
             message = f"positions_angstrom has shape {points.shape} or holds no finite numbers. Give one (x, y) in A per point, shape (n, 2)."

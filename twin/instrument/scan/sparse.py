@@ -51,6 +51,9 @@ class SparseScan(RasterScan):
     def __post_init__(self) -> None:
         """Check the numbers and freeze the mask."""
         RasterScan.__post_init__(self)
+        if not isinstance(self.pattern, str):
+            message = f"pattern={self.pattern!r} is not known. Use {' or '.join(map(repr, PATTERNS))}, or give a mask."
+            raise SettingsError(message)
         object.__setattr__(self, "seed", checks.whole("seed", self.seed, low=0))
         if self.mask is not None:
             if self.fraction is not None or self.pattern not in ("random", "mask"):

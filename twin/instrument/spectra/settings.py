@@ -172,6 +172,8 @@ class EDXDetector(_Binned):
         }
         for name, (unit, limit) in limits.items():
             object.__setattr__(self, name, checks.number(name, getattr(self, name), unit, **limit))
+        for name in ("absorption", "bremsstrahlung"):
+            object.__setattr__(self, name, checks.flag(name, getattr(self, name)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -199,7 +199,7 @@ def edge(name: str) -> Edge:
     UnknownNameError
         There is no such edge.
     """
-    symbol, _, shell = name.replace(" ", "_").partition("_")
+    symbol, _, shell = name.replace(" ", "_").partition("_") if isinstance(name, str) else ("", "", "")
     if symbol in ONSETS:
         for found in edges_of(NUMBERS[symbol]):
             if shell[:1] == found.shell and (len(shell) == 1 or shell in dict(found.subshells)):
