@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stemtwin.leaderboard import pilot
+from stemtwin.leaderboard import leading
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -26,17 +26,8 @@ Tick = Callable[[float], None]
 HOLE_FRAMES = 30
 SECONDS = 0.3
 """How long each frame of a film is shown, s; the last one longer."""
-PARK_S, LOOK_S = 3.0, 0.06
-"""How long the beam is parked between two images at most, and after how long its signal is looked at, s."""
-MOST_PARKS = 40
-START_SEED, CHANCE = 4, 8
-"""Where the silicon atom is at first, and how its luck runs."""
-WAY = ((-8.5, 0.0), (-8.5, -7.0))
-"""Where the silicon atom is led, from where it was first seen (x, y), A: along the sheet, then across."""
-HOP_EV = 13.8
-"""Threshold of the exchange with Si, eV [A]: 0.057 barn at 60 kV, the rate of 0.23 per second that putting-dune has, at 100 pA."""
-DOPANT_VACANCY = 1e-11
-"""Loss of a neighbour of Si, A^2 [A]: rare beside its exchange."""
+SHOWN = 0
+"""The attempt that is filmed: the first of all that ``stemtwin demo --led`` counts, whose number in them says how often one arrives."""
 COLOURS = {6: "#ffffff", 14: "#5fe08a"}
 PATH, TARGET = "#4aa3ff", "#ff4040"
 LEAST = 300.0
@@ -83,73 +74,22 @@ def hole_film(folder: Path, tick: Tick) -> tuple[Path, str]:
 
 def silicon_film(folder: Path, tick: Tick) -> tuple[Path, str]:
     """Film a silicon atom in graphene that is led along a path at 60 kV by images alone; return the file and what happened."""
-    from stemtwin.twin.instrument.scan import RasterScan
-
-    scope = _silicon_scope()
-    scan = RasterScan(shape=(68, 68), field_of_view_angstrom=(17.0, 17.0), origin_angstrom=(1.5, 4.0))
+    scope, scan = leading.microscope(SHOWN), leading.field()
     stills: list[Still] = []
-    goals: tuple[tuple[float, float], ...] | None = None
-    way: tuple[tuple[float, float], ...] = ()
-    whole = 0.0
-    for _ in range(MOST_PARKS):
-        frame = scope.acquire(scan, dwell_time_us=250.0, detectors=("haadf", "maadf"))
-        if goals is None:
-            start = pilot.find_silicon(frame["haadf"])
-            if start is None:
-                break
-            goals = tuple((start[0] + dx, start[1] + dy) for dx, dy in WAY)
-            way, whole = (start, *goals), _left(start, goals)
-        seen = pilot.decide(frame, goals)
-        goals = seen.goals
-        text = f"Si in graphene, 60 kV, 100 pA: {scope.time_s:.0f} s, {scope.truth()['events'].count('hop')} hops"
-        stills.append(replace(_still(scope, scan, frame["haadf"], scope.truth()["sample"], text), path=way, target=seen.target))
-        if seen.silicon is not None:
-            tick(0.9 * max(1 - _left(seen.silicon, goals) / whole, 0.0))
-        if seen.target is None:
-            break
-        _park(scope, seen.target)
+    for step in leading.lead(scope, scan):
+        text = f"Si in graphene, 60 kV, {leading.CURRENT_PA:g} pA: {scope.time_s:.0f} s, {scope.truth()['events'].count('hop')} hops"
+        shown = _still(scope, scan, step.frame["haadf"], step.sample, text)
+        stills.append(replace(shown, path=step.way, target=step.decision.target))
+        tick(0.9 * step.done)
     path = save_film(stills, folder / "silicon.gif")
     tick(1.0)
-    done = "to the end of its path" if goals == () else "on its path, not to its end,"
+    done = "to the end of its path" if leading.has_arrived(step.decision) else "on its path, not to its end,"
     hops = scope.truth()["events"].count("hop")
     return path, f"a silicon atom was led {done} by {hops} hops in {scope.time_s:.0f} s at 60 kV"
 
 
 FILMS = {"a hole grows": hole_film, "silicon is led": silicon_film}
 """The films by what the progress bar calls them."""
-
-
-def _silicon_scope() -> "Microscope":
-    from stemtwin.twin.instrument.matter import Damage
-    from stemtwin.twin.instrument.microscope import Microscope
-    from stemtwin.twin.instrument.profiles import PROFILES
-    from stemtwin.twin.physics.dynamics.library import graphene
-    from stemtwin.twin.physics.dynamics.sites import find_site
-    from stemtwin.twin.samples.library import load_sample
-
-    sample = load_sample("graphene-si", size_angstrom=(20.0, 20.0), seed=START_SEED)
-    hop = replace(find_site("C", "graphene-si"), displacement=HOP_EV, mark="A", source="the rate of google/putting-dune at 100 pA")
-    damage = Damage(processes=graphene(hop=hop, dopant_vacancy=DOPANT_VACANCY))
-    scope = Microscope(sample, PROFILES["nion-60"].still(), seed=CHANCE, phonons=1, engine="operator", damage=damage)
-    scope.set(current_pa=100.0)
-    return scope
-
-
-def _park(scope: "Microscope", target: tuple[float, float]) -> None:
-    """Park the beam until its HAADF signal says that Si is under it, or for three seconds."""
-    from stemtwin.twin.instrument.scan import PathScan
-
-    here, first = PathScan(positions_angstrom=np.array([target])), 0.0
-    for _ in range(round(PARK_S / LOOK_S)):
-        signal = float(scope.acquire(here, dwell_time_us=LOOK_S * 1e6, detectors="haadf")["haadf"].sum())
-        first = first or signal
-        if pilot.has_jumped(first, signal):
-            return
-
-
-def _left(place: tuple[float, float], goals: Sequence[tuple[float, float]]) -> float:
-    stops = np.array([place, *goals])
-    return float(np.hypot(*np.diff(stops, axis=0).T).sum())
 
 
 def _still(scope: "Microscope", scan: "RasterScan", image: "xr.DataArray", sample: "Sample", text: str) -> Still:

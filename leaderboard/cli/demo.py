@@ -1,4 +1,7 @@
-"""``stemtwin demo``: from a structure to a board; ``--signals``: all signals of one sample; ``--film``: what the beam does to a specimen."""
+"""``stemtwin demo``: from a structure to a board; ``--signals``: all signals of one sample; ``--film``: what the beam does to a specimen.
+
+``--led N`` counts how often a silicon atom that is led along the path of the film arrives.
+"""
 
 import dataclasses
 import time
@@ -9,6 +12,8 @@ import typer
 
 from stemtwin.leaderboard.cli.output import JsonFlag, make_console, print_json
 
+MOST_LED = 1000
+"""Attempts with a silicon atom, at most."""
 FIELD_ANGSTROM = 24.0
 LEAST_CELL_ANGSTROM = 3.0
 """Where instruments are compared, the smallest cell that is at least so wide."""
@@ -23,14 +28,20 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for what the demo makes.")] = Path("stemtwin-demo"),
     signals: Annotated[bool, typer.Option("--signals", help="Instead, take all signals of SrTiO3 with one beam, and save all formats.")] = False,
     film: Annotated[bool, typer.Option("--film", help="Instead, film a hole that grows in graphene and a silicon atom that is led.")] = False,
+    led: Annotated[
+        int | None, typer.Option("--led", help="Instead, lead a silicon atom so often, each time with other luck, and count how often it arrives.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """From a structure to a board: images, instruments side by side, focus, a dataset, scores. About two minutes, without network."""
     from stemtwin.twin.errors import SettingsError
 
-    if film and signals:
-        message = "--film and --signals are two demonstrations. Leave one of them out."
+    if film + signals + (led is not None) > 1:
+        message = "--film, --signals and --led are demonstrations of their own. Leave all but one of them out."
         raise SettingsError(message)
+    if led is not None:
+        _led(led, structure, as_json=as_json)
+        return
     if signals:
         _signals(structure, output, as_json=as_json)
         return
@@ -107,6 +118,31 @@ def _films(output: Path, *, as_json: bool) -> None:
     console.print(f"made in {seconds:.0f} s:")
     for path, what in zip(made, told, strict=True):
         console.print(f"  {path}: {what}", markup=False, soft_wrap=True)
+
+
+def _led(count: int, structure: str | None, *, as_json: bool) -> None:
+    """Lead a silicon atom so often, and print how each attempt ended."""
+    from stemtwin.leaderboard import leading
+    from stemtwin.twin.errors import SettingsError
+
+    if structure is not None:
+        message = f"Silicon is led through graphene; --structure {structure} has no part in it. Leave one of --led and --structure out."
+        raise SettingsError(message)
+    if not 1 <= count <= MOST_LED:
+        message = f"--led {count} attempts are none or too many. Use 1 to {MOST_LED}; each takes about half a minute."
+        raise SettingsError(message)
+    with _progress(hidden=as_json) as bar:
+        line = bar.add_task("silicon is led", total=float(count))
+        ended = leading.attempts(count, lambda _: bar.advance(line))
+    arrived = sum(each.arrived for each in ended)
+    if as_json:
+        print_json({"arrived": arrived, "attempts": [dataclasses.asdict(each) for each in ended]})
+        return
+    console = make_console()
+    for each in ended:
+        how = "arrived" if each.arrived else f"ended by {each.ended_by}" if each.ended_by else "was not there in time"
+        console.print(f"  luck {each.luck}: {how} after {each.hops} hops, {each.parks} times parked, {each.time_s:.0f} s", markup=False)
+    console.print(f"{arrived} of {count} arrived")
 
 
 def _main_job(structure: str, output: Path, *, as_json: bool) -> None:

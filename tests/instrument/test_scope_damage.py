@@ -13,9 +13,11 @@ from stemtwin.twin.instrument import fouling, instabilities
 from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.matter import Damage
 from stemtwin.twin.instrument.microscope import Microscope
+from stemtwin.twin.instrument.pixelated import PixelatedDetector
 from stemtwin.twin.instrument.profiles import PROFILES
 from stemtwin.twin.instrument.scan import PathScan, RasterScan
 from stemtwin.twin.instrument.settings import PotentialSlices
+from stemtwin.twin.instrument.spectra import EDXDetector, EELSDetector
 from stemtwin.twin.physics import overlayer
 from stemtwin.twin.physics.dynamics.contamination import Contamination
 from stemtwin.twin.physics.dynamics.processes import Process
@@ -165,10 +167,35 @@ def test_what_detectors_see_through_a_film(make: Callable[..., Microscope]) -> N
         assert sign * (now - before).mean() > 5 / math.sqrt(electrons * now.size)
 
 
+def test_patterns_and_spectra_see_the_film_that_images_see(make_atom: Callable[..., Sample]) -> None:
+    """A camera's pixels add up to what a ring beside it collects, through a film too; C K appears in energy losses and X-rays as the film grows."""
+    damage = Damage(processes=(), contamination=Contamination(growth=3e-3, halo_length=100.0))
+    ring, camera = AnnularDetector(inner_mrad=30, outer_mrad=58, name="ring"), PixelatedDetector(shape=(48, 48), outer_mrad=60.0)
+    losses, photons = EELSDetector(energy_range_ev=(-20.0, 340.0), dispersion_ev=2.0, collection_mrad=40.0), EDXDetector(solid_angle_sr=12.0)
+    scope = Microscope(make_atom(3.5, 3.5, number=14), IDEAL, seed=1, damage=damage)
+    scan = RasterScan(shape=(2, 2), field_of_view_angstrom=(2.0, 2.0), origin_angstrom=(3.0, 3.0))
+    frames = scope.acquire(scan, dwell_time_us=3e4, frames=2, detectors=(ring, camera, losses, photons))
+    ky, kx = (frames[name].to_numpy() for name in ("ky", "kx"))
+    pitch = (float(ky[1] - ky[0]),) * 2
+    mask = ring.weights(ky[:, None], kx[None], pitch, 1e-3, antialias=True)[0]
+    virtual = (frames.pixelated.to_numpy() * mask).sum(axis=(-2, -1)).sum(axis=(-2, -1))
+    counted = frames.ring.to_numpy().sum(axis=(-2, -1)).astype(float)
+    assert (np.abs(virtual - counted) < 5 * np.sqrt(2 * counted)).all()
+    assert 10 * counted[0] < counted[1]
+    carbon = frames.edx.sel(photon_energy_ev=slice(200, 360)).sum(("y", "x", "photon_energy_ev")).to_numpy().astype(float)
+    assert carbon[0] + 10 < carbon[1]
+    above = frames.eels.sel(energy_loss_ev=slice(284, 320)).sum(("y", "x", "energy_loss_ev")).to_numpy().astype(float)
+    before = frames.eels.sel(energy_loss_ev=slice(248, 283)).sum(("y", "x", "energy_loss_ev")).to_numpy().astype(float)
+    assert (above / before)[1] > 1.5 * (above / before)[0]
+
+
 def test_a_clean_specimen_is_seen_as_without_films(make: Callable[..., Microscope]) -> None:
-    """Where nothing grows, the counts are those of a microscope that knows no films, to the last bit."""
+    """Where nothing grows, the counts are those of a microscope that knows no films, to the last bit: images and patterns."""
     clean, plain = (make(damage=what) for what in (Damage(processes=(), contamination=Contamination(growth=0.0)), None))
-    first, second = (scope.acquire(FIELD, dwell_time_us=50, frames=2, detectors=("haadf", "abf")) for scope in (clean, plain))
+    first, second = (
+        scope.acquire(FIELD, dwell_time_us=50, frames=2, detectors=("haadf", PixelatedDetector(shape=(16, 16), outer_mrad=60.0)))
+        for scope in (clean, plain)
+    )
     xr.testing.assert_identical(first, second)
 
 

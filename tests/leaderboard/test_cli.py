@@ -192,10 +192,10 @@ def test_every_command_has_a_line():
 
 def test_damage():
     """Cross-sections with thresholds and sources, as a table and as JSON; unknown elements and sites are one sentence."""
-    out = call("damage", "C", "--site", "graphene-si", "--energy", "60", "--energy", "80")
+    out = call("damage", "C", "--site", "graphene-si-computed", "--energy", "60", "--energy", "80")
     assert "14.80 eV" in out
     assert "Susi" in out
-    (entry,) = json.loads(call("damage", "C", "--site", "graphene-si", "--energy", "80", "--json"))
+    (entry,) = json.loads(call("damage", "C", "--site", "graphene-si-computed", "--energy", "80", "--json"))
     (row,) = entry["cross_sections_barn"]
     assert row["energy_ev"] == 80e3
     assert row["total"] == pytest.approx(6.0, rel=0.02)

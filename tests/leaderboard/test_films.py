@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from stemtwin.leaderboard import films, pilot
+from stemtwin.leaderboard import films, leading, pilot
 from stemtwin.leaderboard.cli.main import main
 
 AXIS = 0.25 * np.arange(56)
@@ -70,6 +70,32 @@ def test_a_signal_jumps_when_silicon_comes():
     """A heavier atom under the beam is told from the noise of a lighter one."""
     assert not pilot.has_jumped(50_000, 50_700)
     assert pilot.has_jumped(50_000, 150_000)
+
+
+def test_the_pilot_gives_up_on_silicon_that_stays():
+    """Si is stuck when so many images in a row see it on one place, not while it moves, and not before."""
+    moving, still = [(0.0, 1.4 * n) for n in range(40)], [(3.0, 3.0 + 0.01 * n) for n in range(pilot.PATIENCE)]
+    assert not pilot.is_stuck(moving)
+    assert not pilot.is_stuck(still)
+    assert pilot.is_stuck([*moving, *still, (3.0, 3.0)])
+
+
+def test_an_attempt_ends_as_its_events_say(monkeypatch):
+    """An attempt that may park the beam twice does not arrive; it tells the hops that there were, and the time on the microscope's clock."""
+    monkeypatch.setattr(leading, "MOST_PARKS", 2)
+    monkeypatch.setattr(leading, "PARK_S", 0.4)
+    ended = leading.attempt(5)
+    assert not ended.arrived
+    assert ended.parks == 2
+    assert 0 <= ended.hops <= 2
+    assert ended.time_s == pytest.approx(2 * 0.4 + 3 * 68 * 68 * 250e-6, rel=0.3)
+
+
+def test_leading_alone_is_refused_beside_other_demonstrations(capsys):
+    """What cannot be done together, or not at all, is one sentence."""
+    for more, words in ((["--film"], "Leave all but one"), (["--structure", "au-001"], "Leave one of"), ([], "none or too many")):
+        assert main(["demo", "--led", "0", *more]) == 1
+        assert words in capsys.readouterr().err
 
 
 def stills(monkeypatch):

@@ -51,6 +51,20 @@ def test_a_cone_moves_electrons_outwards():
     assert shares(0.06, 0.2, tilt=(0.0, 0.0), semiangle=0.01)[0] == pytest.approx(shares(0.06, 0.2, tilt=(0.002, 0.001), semiangle=0.01)[0], rel=0.03)
 
 
+def test_a_camera_tiles_what_rings_collect():
+    """Pixels of a camera add up to those of a coarser one, and over a ring to what the ring collects; a tilted beam moves the pattern."""
+    fine, coarse = (np.linspace(-0.06, 0.06, n + 1) for n in (96, 24))
+    pattern = overlayer.collected_pattern(fine, fine, ENERGY, SEMIANGLE)
+    binned = pattern.reshape(24, 4, 24, 4).sum(axis=(1, 3))
+    np.testing.assert_allclose(overlayer.collected_pattern(coarse, coarse, ENERGY, SEMIANGLE), binned, rtol=2e-3)
+    middle = (fine[1:] + fine[:-1]) / 2
+    ring = collection.annulus(middle[:, None], middle[None], (fine[1] - fine[0],) * 2, 0.03, 0.055)
+    assert (ring * pattern).sum() == pytest.approx(shares(0.03, 0.055)[0], rel=2e-3)
+    tilted = overlayer.collected_pattern(fine, fine, ENERGY, SEMIANGLE, (0.005, -0.01))  # x by 4 pixels, y by -8
+    np.testing.assert_allclose(tilted[20:60, 30:60], pattern[28:68, 26:56], rtol=5e-3)
+    np.testing.assert_allclose(pattern, pattern[::-1, ::-1], rtol=1e-9)
+
+
 @given(first=st.floats(0, 200), second=st.floats(0, 200))
 def test_films_add_up(first, second):
     """Two films scatter what one of their common height scatters: 1 - p multiplies."""

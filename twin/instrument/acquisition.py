@@ -256,6 +256,7 @@ def _patterns(setup: Setup, state: ScopeState, found: Patterns, shot: Exposure, 
     """Return what a camera counts in one pass, like the scan, shape (..., ky, kx); where a sparse scan was not, nothing."""
     scan, camera = shot.scan, found.camera
     expected = diffraction.expected_patterns(replace(found, request=replace(found.request, beam=beam)), shot.points, progress=progress)
+    expected = fouling.patterns_behind_film(state, camera, beam, shot, expected)
     rng = setup.rng("camera", state.frames)
     counts = expose(expected, shot.incident[:, None, None], response(camera, shot.timing.dwell_s * 1e6), defects(camera), rng)
     out = np.zeros((math.prod(scan.shape), *counts.shape[1:]), counts.dtype)

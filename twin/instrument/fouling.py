@@ -9,6 +9,7 @@ from stemtwin.twin.errors import InstrumentError
 from stemtwin.twin.instrument import checks, suffering
 from stemtwin.twin.instrument.detectors import Detector
 from stemtwin.twin.instrument.exposure import Exposure
+from stemtwin.twin.instrument.pixelated import PixelatedDetector
 from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.setup import Setup
 from stemtwin.twin.instrument.state import ScopeState
@@ -25,14 +26,31 @@ MOST_DOSE = 1e6
 
 def behind_film(state: ScopeState, detectors: tuple[Detector, ...], beam: Beam, shot: Exposure, signals: np.ndarray) -> np.ndarray:
     """Return expected signals (channels, n) of a specimen as the film on it leaves them, at the true positions of a pass; see ``overlayer``."""
-    film = None if state.matter is None else state.matter.film
-    if film is None:
-        return signals
-    height = film.at(shot.points)
-    if not height.any():
+    height = heights(state, shot)
+    if height is None:
         return signals
     tilt = beam.beam_tilt_mrad[0] * 1e-3, beam.beam_tilt_mrad[1] * 1e-3
     return overlayer.behind_film(signals, height, collected(detectors, beam.energy_ev, beam.semiangle_rad, tilt), beam.energy_ev)
+
+
+def heights(state: ScopeState, shot: Exposure) -> np.ndarray | None:
+    """Return the height of the film at the true positions of a pass, A, (n,); None where there is none."""
+    film = None if state.matter is None else state.matter.film
+    found = None if film is None else film.at(shot.points)
+    return found if found is not None and found.any() else None
+
+
+def patterns_behind_film(state: ScopeState, camera: PixelatedDetector, beam: Beam, shot: Exposure, patterns: np.ndarray) -> np.ndarray:
+    """Return a camera's expected patterns (n, ny, nx) as the film leaves them: dimmer, with the diffuse scattering of carbon in between."""
+    height = heights(state, shot)
+    if height is None:
+        return patterns
+    ny, nx = camera.shape_read
+    rows, columns = (1e-3 * camera.pixel_mrad * (np.arange(n + 1) - n / 2) for n in (ny, nx))
+    tilt = beam.beam_tilt_mrad[0] * 1e-3, beam.beam_tilt_mrad[1] * 1e-3
+    pixels = overlayer.collected_pattern(rows, columns, beam.energy_ev, beam.semiangle_rad, tilt)
+    seen = overlayer.behind_film(patterns.reshape(len(patterns), -1).T, height, pixels.ravel(), beam.energy_ev)
+    return np.ascontiguousarray(seen.T).reshape(patterns.shape)
 
 
 @functools.lru_cache(maxsize=64)

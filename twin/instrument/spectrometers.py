@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import checks, memory, simulate
+from stemtwin.twin.instrument import checks, fouling, memory, simulate
 from stemtwin.twin.instrument.exposure import Exposure
 from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.scan import PathScan, Scan
@@ -223,7 +223,9 @@ def take(
     assert isinstance(state.specimen, Sample)  # checked
     scan, order = shot.scan, shot.scan.order()
     path: Scan = scan if shot.straight else PathScan(positions_angstrom=shot.points)
+    height = fouling.heights(state, shot)
     same: dict[str, Any] = {
+        "film_angstrom": None if height is None else _like(path, height),
         "engine": taken.engine,
         "phonons": request.phonons,
         "seed": request.seed,
@@ -250,9 +252,14 @@ def _energy_drift(setup: Setup, shot: Exposure, path: Scan) -> np.ndarray | None
     """Return how far the spectrum of each point of a path has drifted, eV, shaped like it: a beam of more energy seems to have lost less."""
     if not setup.profile.instabilities.energy_sigma_ev:
         return None
-    shifts = np.zeros(math.prod(path.shape))
-    shifts[path.order()] = -setup.course.energy_shift_ev(shot.timing.middle_s)
-    return shifts.reshape(path.shape)
+    return _like(path, -setup.course.energy_shift_ev(shot.timing.middle_s))
+
+
+def _like(path: Scan, values: np.ndarray) -> np.ndarray:
+    """Return values in visiting order, (n,), as an array shaped like the path, 0 where it does not go."""
+    out = np.zeros(math.prod(path.shape))
+    out[path.order()] = values
+    return out.reshape(path.shape)
 
 
 def _counted(expected: np.ndarray, incident: np.ndarray, detector: Spectral, rng: np.random.Generator) -> np.ndarray:

@@ -9,6 +9,7 @@ from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.scan import PathScan, RasterScan
 from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.spectra import EDXDetector, edx, elements, expected_edx, fit_lines, quantify
+from stemtwin.twin.physics import overlayer
 from stemtwin.twin.physics.spectra import xrays
 from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
@@ -54,6 +55,27 @@ def test_counts_are_the_formula():
     seen = xrays.efficiency([elements.silicon_depth(np.array([4510.0]), 300.0)], elements.silicon_depth(np.array([4510.0]), 450e4))[0]
     wanted = areal * sigma * shell.fluorescence * weight * 0.7 / (4 * np.pi) * seen
     assert counted == pytest.approx(wanted, rel=0.01)
+
+
+def test_a_film_emits_carbon():
+    """No film: the same bits. A film of carbon gives C K in proportion to its height, by the formula of any element, and absorbs a little of O K."""
+    place = PathScan(positions_angstrom=np.full((3, 2), 1.0))
+    detector = EDXDetector(energy_range_ev=(100.0, 1000.0), dispersion_ev=5.0, bremsstrahlung=False)
+
+    def taken(heights, **settings):
+        return expected_edx(titanate(8), BEAM, place, replace(detector, **settings), engine="thin", film_angstrom=heights).edx.to_numpy()
+
+    heights = np.array([2.0, 4.0, 8.0])
+    clean, filmed = taken(None), taken(heights)
+    np.testing.assert_array_equal(clean, taken(np.zeros(3)))
+    carbon = slice(0, 70)  # up to 450 eV
+    counts = (filmed - clean)[:, carbon].sum(axis=1)
+    assert counts / counts[0] == pytest.approx(heights / heights[0], rel=5e-3)
+    (lines,) = edx.lines_of(6, BEAM.energy_ev, detector)
+    expected = overlayer.CARBON_DENSITY * heights * lines.sensitivity
+    assert (taken(heights, absorption=False) - taken(None, absorption=False)).sum(axis=1) == pytest.approx(expected, rel=5e-3)
+    oxygen = slice(75, 95)
+    assert 0.995 < filmed[2, oxygen].sum() / clean[2, oxygen].sum() < 1
 
 
 def test_counts_follow_thickness_and_solid_angle():

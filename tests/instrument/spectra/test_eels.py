@@ -12,10 +12,12 @@ from stemtwin.twin.instrument.scan import PathScan, RasterScan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
 from stemtwin.twin.instrument.spectra import EELSDetector, LossModel, Particle, expected_eels, read_out
 from stemtwin.twin.instrument.spectra import densities as density_floor
+from stemtwin.twin.instrument.spectra import eels as eels_floor
 from stemtwin.twin.instrument.spectra.densities import Channel, densities
 from stemtwin.twin.instrument.spectra.structure import islands, regions
-from stemtwin.twin.physics import noise
-from stemtwin.twin.physics.spectra import lowloss
+from stemtwin.twin.physics import noise, overlayer
+from stemtwin.twin.physics.spectra import coreloss, lowloss
+from stemtwin.twin.physics.spectra import edges as edge_table
 from stemtwin.twin.physics.spectra.dielectric import MATERIALS
 from stemtwin.twin.physics.spectra.plasmons import FlakeModes
 from stemtwin.twin.samples.library import load_sample
@@ -47,6 +49,31 @@ def particle():
     atoms = Octahedron("Al", 9, 2)
     atoms.center(vacuum=30)
     return Sample.from_ase(atoms, name="particle", periodic=False)
+
+
+def test_a_film_adds_its_thickness_and_its_carbon(titanate):
+    """No film: the same bits. A film of carbon adds h / lambda to ln(I_total / I_0), C K in proportion to h, by its cross-section.
+
+    The core loss above its onset is the difference of spectra with the edge and without, of films so thin that no electron loses energy twice.
+    """
+    place = PathScan(positions_angstrom=np.full((3, 2), 1.0))
+
+    def taken(heights, edges=None):
+        return expected_eels(titanate, BEAM, place, LOW, engine="thin", edges=edges, film_angstrom=heights)
+
+    clean, bare, thick = taken(None), taken(np.zeros(3)), taken(np.full(3, 60.0))
+    np.testing.assert_array_equal(clean.eels, bare.eels)
+    path = lowloss.mean_free_path(eels_floor.FILM.mass_density, 200e3, 40e-3, 20e-3)
+    np.testing.assert_allclose(thick.t_over_lambda - clean.t_over_lambda, 60.0 / path, rtol=1e-9)
+    zero = [float(d.eels[0].sel(energy_ev=slice(-20, 4)).sum() / d.collected[0]) for d in (clean, thick)]
+    assert math.log(zero[0] / zero[1]) == pytest.approx(60.0 / path, rel=0.03)
+    assert (thick.collected < clean.collected).all()
+    heights = np.array([1.0, 2.0, 4.0])
+    with_edge, without = (taken(heights, edges).eels.sel(energy_ev=slice(284, 440)).sum("energy_ev") for edges in (("C_K",), ()))
+    counted = (with_edge - without).to_numpy()
+    assert counted / counted[0] == pytest.approx(heights, rel=0.02)
+    edge = coreloss.differential(edge_table.edge("C_K"), 0.5 * np.arange(881), 200e3, 40e-3, convergence=20e-3)
+    assert counted[0] == pytest.approx(overlayer.CARBON_DENSITY * 0.5 * edge[568:].sum() * float(clean.collected[0]), rel=0.05)
 
 
 def test_total_is_what_is_collected(film):

@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,10 @@ from stemtwin.twin.instrument import plain, results
 from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.spectra import elements
-from stemtwin.twin.instrument.spectra.densities import Channel, densities
+from stemtwin.twin.instrument.spectra.densities import Channel, Densities, densities
 from stemtwin.twin.instrument.spectra.eels import describe
 from stemtwin.twin.instrument.spectra.settings import EDXDetector
+from stemtwin.twin.physics import overlayer
 from stemtwin.twin.physics.scattering_factors import SYMBOLS
 from stemtwin.twin.physics.spectra import coreloss, xrays
 from stemtwin.twin.physics.spectra.masses import MASSES, NUMBERS
@@ -114,6 +115,7 @@ def expected_edx(
     seed: int = 0,
     tilt_mrad: tuple[float, float] = (0.0, 0.0),
     window_angstrom: float = 0.0,
+    film_angstrom: np.ndarray | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> xr.Dataset:
     """Return the expected X-ray spectrum at each point of a scan: photons counted per incident electron and channel, without noise.
@@ -130,6 +132,8 @@ def expected_edx(
         The detector.
     engine, phonons, seed, tilt_mrad, window_angstrom, progress
         See :func:`stemtwin.twin.instrument.spectra.densities.densities`.
+    film_angstrom : ndarray, optional
+        Height of a film of carbon on the specimen at each point, A, shaped like the scan: it emits and absorbs X-rays with the specimen.
 
     Returns
     -------
@@ -151,6 +155,8 @@ def expected_edx(
     channels += [Channel(name=SYMBOLS[number], numbers=(number,), d50=1.0) for number in dark]
     settled = {"tilt_mrad": tilt_mrad, "window_angstrom": window_angstrom, "progress": progress}
     seen = densities(sample, beam, scan, channels, engine=engine, phonons=phonons, seed=seed, **settled)
+    if film_angstrom is not None:
+        groups, channels, seen = _filmed(groups, channels, seen, np.asarray(film_angstrom, float).reshape(scan.shape), beam, detector)
     values = np.maximum(seen.values.reshape(len(channels), math.prod(scan.shape)).T, 0)
     spectra = np.empty((len(values), detector.channels), np.float32)
     for start in range(0, len(values), TOGETHER):
@@ -171,6 +177,22 @@ def expected_edx(
         {**results.coordinates(scan), "energy_ev": ("energy_ev", detector.energies(), {"units": "eV", "long_name": "photon energy"})},
         describe(sample, beam, seen, settings, "simulated X-ray spectra"),
     )
+
+
+def _filmed(
+    groups: list[Lines], channels: list[Channel], seen: Densities, film: np.ndarray, beam: Beam, detector: EDXDetector
+) -> tuple[list[Lines], list[Channel], Densities]:
+    """Return lines, channels and what the probe sees with the atoms of a film of carbon so high, A, shaped like the scan."""
+    carbon, values = overlayer.CARBON, seen.values
+    if all(channel.numbers != (carbon,) for channel in channels):
+        new = list(lines_of(carbon, beam.energy_ev, detector))
+        at = len(groups) if new else len(channels)  # elements without lines come last
+        names = [group.name for group in new] or [SYMBOLS[carbon]]
+        groups = groups + new
+        channels = channels[:at] + [Channel(name=name, numbers=(carbon,), d50=1.0) for name in names] + channels[at:]
+        values = np.insert(values, [at] * len(names), 0.0, axis=0)
+    atoms = np.array([channel.numbers == (carbon,) for channel in channels], float).reshape(-1, *[1] * film.ndim) * overlayer.CARBON_DENSITY * film
+    return groups, channels, replace(seen, values=values + atoms)
 
 
 def _spectra(values: np.ndarray, groups: Sequence[Lines], numbers: list[int], beam: Beam, detector: EDXDetector) -> np.ndarray:

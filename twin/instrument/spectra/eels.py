@@ -4,7 +4,7 @@ import functools
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.spectra import structure
 from stemtwin.twin.instrument.spectra.densities import Channel, Densities, densities
 from stemtwin.twin.instrument.spectra.settings import EELSDetector, LossModel, Particle
+from stemtwin.twin.physics import overlayer
+from stemtwin.twin.physics.probe import disc_coverage
 from stemtwin.twin.physics.spectra import coreloss, lowloss, plasmons, response, zeroloss
 from stemtwin.twin.physics.spectra import edges as edge_table
 from stemtwin.twin.physics.spectra.dielectric import Material
@@ -33,6 +35,8 @@ SLABS = np.array([2.0, 4.0, 7.0, 12.0, 20.0, 35.0, 60.0, 100.0, 200.0, 500.0])
 """Thicknesses for which the losses of two surfaces are computed, A; between them they are interpolated."""
 TOGETHER = 256
 """Spectra put together at once."""
+FILM = replace(structure.named("amorphous-carbon"), name="contamination", density=overlayer.CARBON_DENSITY)
+"""What a film on the specimen is made of: carbon as dense as it is for images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -72,6 +76,7 @@ def expected_eels(
     tilt_mrad: tuple[float, float] = (0.0, 0.0),
     window_angstrom: float = 0.0,
     shifts_ev: np.ndarray | None = None,
+    film_angstrom: np.ndarray | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> xr.Dataset:
     """Return the expected spectrum at each point of a scan, as fractions of the incident beam per channel, without noise.
@@ -94,6 +99,9 @@ def expected_eels(
         See :func:`stemtwin.twin.instrument.spectra.densities.densities`.
     shifts_ev : ndarray, optional
         How far the spectrum of each point has drifted beside the detector's ``energy_shift_ev``, eV, shaped like the scan.
+    film_angstrom : ndarray, optional
+        Height of a film of carbon on the specimen at each point, A, shaped like the scan: it adds to t / lambda and to the C K edge, and scatters
+        electrons out of the collection aperture as it does in images (``overlayer``). Its surfaces are left out.
 
     Returns
     -------
@@ -109,30 +117,54 @@ def expected_eels(
         There is no such edge.
     """
     model = model or LossModel()
-    chosen = _edges(sample, beam, detector, edges)
+    film = None if film_angstrom is None else np.asarray(film_angstrom, float).reshape(math.prod(scan.shape))
+    known = {int(number) for number in np.unique(sample.numbers)}
+    chosen = _edges(sample.name, known if film is None else known | {overlayer.CARBON}, beam, detector, edges)
+    own = tuple(edge for edge in chosen if edge.number in known)
     regions = structure.regions(sample, model)
     low = coreloss.delocalisation(LOW_LOSS, beam.energy_ev, detector.collection_mrad * 1e-3)
     channels = [Channel(name=material.name, numbers=numbers, d50=low) for numbers, material in regions]
     channels += [
         Channel(name=edge.name, numbers=(edge.number,), d50=coreloss.delocalisation(edge.onset, beam.energy_ev, detector.collection_mrad * 1e-3))
-        for edge in chosen
+        for edge in own
     ]
     settled = {"tilt_mrad": tilt_mrad, "window_angstrom": window_angstrom, "progress": progress}
     seen = densities(sample, beam, scan, channels, collection_mrad=detector.collection_mrad, engine=engine, phonons=phonons, seed=seed, **settled)
     shifts = None if shifts_ev is None else np.asarray(shifts_ev, float).reshape(math.prod(scan.shape))
-    spectra, thickness = _spectra(sample, beam, scan, detector, model, tuple(material for _, material in regions), chosen, seen, shifts)
+    materials = tuple(material for _, material in regions)
+    if film is not None:
+        chosen, materials = own + tuple(edge for edge in chosen if edge not in own), (*materials, FILM)
+        seen = _filmed(seen, film, len(regions), chosen, beam, detector)
+    spectra, thickness = _spectra(sample, beam, scan, detector, model, materials, chosen, seen, shifts)
     return _dataset(sample, beam, scan, detector, model, chosen, seen, spectra, thickness)
 
 
-def _edges(sample: Sample, beam: Beam, detector: EELSDetector, names: Sequence[str] | None) -> tuple[Edge, ...]:
-    """Return the edges that a spectrum shows."""
+def _filmed(seen: Densities, film: np.ndarray, regions: int, chosen: tuple[Edge, ...], beam: Beam, detector: EELSDetector) -> Densities:
+    """Return what the probe sees with the film's atoms, (points,) high: as one more material, and among the edges."""
+    shape = seen.values.shape[1:]
+    atoms = overlayer.CARBON_DENSITY * film.reshape(shape)
+    edges = np.zeros((len(chosen), *shape))
+    edges[: len(seen.values) - regions] = seen.values[regions:]
+    edges += np.array([edge.number == overlayer.CARBON for edge in chosen], float).reshape(-1, *[1] * len(shape)) * atoms
+    beta = detector.collection_mrad * 1e-3
+
+    def disc(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float]) -> np.ndarray:
+        return disc_coverage(ky, kx, pixel, beta / beam.wavelength_angstrom)[None]
+
+    tilt = beam.beam_tilt_mrad[0] * 1e-3, beam.beam_tilt_mrad[1] * 1e-3
+    inside = overlayer.collected_share(disc, beta, beam.energy_ev, beam.semiangle_rad, tilt)
+    collected = overlayer.behind_film(np.array(seen.collected, float).reshape(1, -1), film, inside, beam.energy_ev).reshape(shape)
+    return replace(seen, values=np.concatenate([seen.values[:regions], atoms[None], edges]), collected=collected)
+
+
+def _edges(sample: str, numbers: set[int], beam: Beam, detector: EELSDetector, names: Sequence[str] | None) -> tuple[Edge, ...]:
+    """Return the edges that a spectrum of a sample of these elements shows."""
     low, high = detector.energy_range_ev
-    numbers = {int(number) for number in np.unique(sample.numbers)}
     if names is not None:
         chosen = tuple(edge_table.edge(name) for name in names)
         for edge in chosen:
             if edge.number not in numbers:
-                message = f"{edge.name}: the sample {sample.name!r} holds no {edge.symbol}. Leave this edge out."
+                message = f"{edge.name}: the sample {sample!r} holds no {edge.symbol}. Leave this edge out."
                 raise SettingsError(message)
             if not low <= edge.onset < high:
                 message = (
@@ -241,7 +273,8 @@ def _spectra(
     path = [lowloss.mean_free_path(m.mass_density, beam.energy_ev, detector.collection_mrad * 1e-3, beam.semiangle_rad) for m in materials]
     thickness = atoms / np.array([m.density * each for m, each in zip(materials, path, strict=True)])
     islands = structure.islands(sample, model) if model.particles == "auto" else model.particles
-    bare = np.array([model.surfaces and all(each.material != m.name for each in islands) for m in materials], bool)  # no plasmons of their own
+    own_plasmons = {each.material for each in islands} | {FILM.name}
+    bare = np.array([model.surfaces and m.name not in own_plasmons for m in materials], bool)
     slabs = _between(atoms / np.array([m.density for m in materials])) * bare[:, None]
     # core losses are part of what the mean free path counts
     share = np.maximum(1 - core.sum(axis=1) / np.maximum(thickness.sum(axis=1), 1e-300), 0)

@@ -14,6 +14,7 @@ DUNE_RATE = math.log(2) / 3
 """Largest rate for each neighbour in the simulator of putting-dune, 1/s [V]: google/putting-dune, constants.py."""
 DUNE_OFFSET, DUNE_VARIANCE = 0.85, 0.1
 """Where the rate is largest, in bonds from Si, and its variance, in bonds^2 [V]: google/putting-dune, graphene.py."""
+_SU = "[A] as measured of P: Su et al., Sci. Adv. 5 (2019) eaav2252, table 1"
 BOND = 1.42
 """C-C bond of graphene, A."""
 LOOSE_RATE = 1e3
@@ -37,15 +38,16 @@ def graphene(
     Parameters
     ----------
     bulk, edge, hop, rotation : Site, optional
-        Thresholds of C: with three bonds, with two, beside a dopant, for turning a bond; by default those of ``sites.py``.
+        Thresholds of C: with three bonds, with two, beside a dopant, for turning a bond; by default those of ``sites.py``. That of the hop is an
+        effective one, which gives the rate that is observed at 60 kV; ``find_site("C", "graphene-si-computed")`` is the computed one, 20 times rarer.
     rotate_back : float
         Threshold for turning a turned bond back, eV [A]: it is strained, and so turns more easily.
     dopant : str
         Si, or another element.
     replacement : float
-        Cross-section for a C adatom to take the dopant's place, A^2 [A].
+        Cross-section for a C adatom to take the dopant's place, A^2 [A]: what was measured for P at 60 kV, 0.07 +- 0.02 barn (``_SU``).
     dopant_vacancy : float
-        Cross-section for losing a C neighbour of the dopant, A^2 [A].
+        Cross-section for losing a C neighbour of the dopant, A^2 [A]: what was measured for P at 60 kV, 0.010 +- 0.003 barn (``_SU``).
     healing : float
         Rate at which an empty site with three bonds is filled with C, 1/s: adatoms; 0 in a clean vacuum.
     """
@@ -71,9 +73,9 @@ def graphene(
             source="the C neighbour that is hit changes places with the dopant: Susi et al., Phys. Rev. Lett. 113 (2014) 115501",
         ),
         Process(
-            name="eject-beside-dopant", element="C", action="eject", cross_section=dopant_vacancy, beside=dopant, coordination=full, source="[A]",
+            name="eject-beside-dopant", element="C", action="eject", cross_section=dopant_vacancy, beside=dopant, coordination=full, source=_SU,
         ),
-        Process(name="replace-dopant", element=dopant, action="become", cross_section=replacement, product="C", coordination=full, source="[A]"),
+        Process(name="replace-dopant", element=dopant, action="become", cross_section=replacement, product="C", coordination=full, source=_SU),
         Process(name="heal", element=EMPTY, action="become", rate=healing, product="C", coordination=full, product_label=0, source="[A]"),
     )  # fmt: skip
 

@@ -242,9 +242,17 @@ SITES: tuple[Site, ...] = (
     Site(
         element="C",
         name="graphene-si",
+        displacement=13.85,
+        mark="A",
+        source="exchange with a Si neighbour, fitted to 0.05 barn at 60 kV: measured for P, Su et al., Sci. Adv. 5 (2019) eaav2252, table 1",
+        **_GRAPHENE,
+    ),
+    Site(
+        element="C",
+        name="graphene-si-computed",
         displacement=14.8,
         mark="M",
-        source="exchange with a Si neighbour, 14.8 to 15 eV: Susi et al., Phys. Rev. Lett. 113 (2014) 115501",
+        source="exchange with a Si neighbour, 14.8 to 15 eV, computed: Susi et al., Phys. Rev. Lett. 113 (2014) 115501",
         **_GRAPHENE,
     ),
     Site(

@@ -1,0 +1,171 @@
+"""A silicon atom in graphene is led along a path, once or many times: the microscope, the loop between images and parked beams, how often it arrives.
+
+The pilot sees images alone. What it cannot help is chemistry: at each hop the dopant may be replaced by a C adatom, or lose a neighbour, with the
+cross-sections of competing processes; so that a part of all attempts ends on the way, whoever pilots.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stemtwin.leaderboard import pilot
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from stemtwin.twin.instrument.microscope import Microscope
+    from stemtwin.twin.instrument.scan import RasterScan
+    from stemtwin.twin.samples.sample import Sample
+
+Place = tuple[float, float]
+
+START_SEED = 4
+"""Where the silicon atom is at first."""
+WAY: tuple[Place, ...] = ((-8.5, 0.0), (-8.5, -7.0))
+"""Where it is led, from where it was first seen (x, y), A: along the sheet, then across."""
+SEMIANGLE_MRAD = 26.0
+"""With the aberrations of ``nion-60``, the convergence that leaves least current beside the atom that is hit."""
+CURRENT_PA = 100.0
+PARK_S, LOOK_S = 4.0, 0.04
+"""How long the beam is parked between two images at most, and after how long its signal is looked at, s."""
+MOST_PARKS = 70
+"""Of one attempt."""
+DOPANT_VACANCY = 1e-11
+"""Loss of a neighbour of Si, A^2 [A]: 0.001 barn, a tenth of what was measured of P; Si was led much further than that would let it go."""
+DETECTORS = ("haadf", "maadf")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One image on the way: what was seen, what stood there when it was taken (the truth), what the pilot decided, and the share of the way done."""
+
+    frame: "xr.Dataset"
+    sample: "Sample"
+    decision: pilot.Decision
+    way: tuple[Place, ...]
+    done: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """How one attempt ended.
+
+    Parameters
+    ----------
+    luck : int
+        Seed of the microscope.
+    arrived : bool
+        Whether the pilot saw Si at the end of its path.
+    hops : int
+        How often Si changed places with C.
+    parks : int
+        How often the beam was parked.
+    time_s : float
+        On the microscope's clock, s.
+    ended_by : str
+        The process that stopped it, if one did.
+    """
+
+    luck: int
+    arrived: bool
+    hops: int
+    parks: int
+    time_s: float
+    ended_by: str
+
+
+def microscope(luck: int) -> "Microscope":
+    """Return the microscope with a Si atom in graphene; ``luck`` seeds its noise and everything that happens."""
+    from stemtwin.twin.instrument.matter import Damage
+    from stemtwin.twin.instrument.microscope import Microscope
+    from stemtwin.twin.instrument.profiles import PROFILES
+    from stemtwin.twin.physics.dynamics.library import graphene
+    from stemtwin.twin.samples.library import load_sample
+
+    sample = load_sample("graphene-si", size_angstrom=(20.0, 20.0), seed=START_SEED)
+    damage = Damage(processes=graphene(dopant_vacancy=DOPANT_VACANCY))
+    scope = Microscope(sample, PROFILES["nion-60"].still(), seed=luck, phonons=1, engine="operator", damage=damage)
+    scope.set(current_pa=CURRENT_PA, semiangle_mrad=SEMIANGLE_MRAD)
+    return scope
+
+
+def field() -> "RasterScan":
+    """Return the scan of an image on the way."""
+    from stemtwin.twin.instrument.scan import RasterScan
+
+    return RasterScan(shape=(68, 68), field_of_view_angstrom=(17.0, 17.0), origin_angstrom=(1.5, 4.0))
+
+
+def lead(scope: "Microscope", scan: "RasterScan") -> Iterator[Step]:
+    """Lead the silicon atom along its way, image by image, until it has arrived, is lost, or stays where it is."""
+    goals: tuple[Place, ...] | None = None
+    way: tuple[Place, ...] = ()
+    seen_at: list[Place] = []
+    for _ in range(MOST_PARKS + 1):
+        sample = scope.truth()["sample"]
+        frame = scope.acquire(scan, dwell_time_us=250.0, detectors=DETECTORS)
+        if goals is None:
+            start = pilot.find_silicon(frame["haadf"])
+            if start is None:
+                return
+            goals = tuple((start[0] + dx, start[1] + dy) for dx, dy in WAY)
+            way = (start, *goals)
+        decision = pilot.decide(frame, goals)
+        goals = decision.goals
+        left = 0.0 if decision.silicon is None else _length((decision.silicon, *goals)) / _length(way)
+        yield Step(frame=frame, sample=sample, decision=decision, way=way, done=max(1 - left, 0.0))
+        if decision.target is None or decision.silicon is None:
+            return
+        seen_at.append(decision.silicon)
+        if pilot.is_stuck(seen_at):
+            return
+        park(scope, decision.target)
+
+
+def has_arrived(decision: pilot.Decision) -> bool:
+    """Return whether the pilot saw Si at the end of its path."""
+    return decision.silicon is not None and not decision.goals
+
+
+def park(scope: "Microscope", target: Place) -> None:
+    """Park the beam until its HAADF signal says that Si has come under it, or for `PARK_S`."""
+    from stemtwin.twin.instrument.scan import PathScan
+
+    here, first = PathScan(positions_angstrom=np.array([target])), 0.0
+    for _ in range(round(PARK_S / LOOK_S)):
+        signal = float(scope.acquire(here, dwell_time_us=LOOK_S * 1e6, detectors=DETECTORS)["haadf"].sum())
+        first = first or signal
+        if pilot.has_jumped(first, signal):
+            return
+
+
+def attempt(luck: int) -> Attempt:
+    """Lead the silicon atom once and return how that ended."""
+    scope = microscope(luck)
+    ends = [step.decision for step in lead(scope, field())]
+    arrived, events = bool(ends) and has_arrived(ends[-1]), scope.truth()["events"]
+    stops = [event.process for event in events if event.process != "hop"]
+    return Attempt(
+        luck=luck,
+        arrived=arrived,
+        hops=events.count("hop"),
+        parks=max(len(ends) - 1, 0),
+        time_s=scope.time_s,
+        ended_by=stops[0] if stops and not arrived else "",
+    )
+
+
+def attempts(count: int, tick: Callable[[Attempt], None] | None = None) -> list[Attempt]:
+    """Return how attempts with the lucks 0 to ``count`` - 1 ended, all of them."""
+    out = []
+    for luck in range(count):
+        out.append(attempt(luck))
+        if tick is not None:
+            tick(out[-1])
+    return out
+
+
+def _length(stops: Sequence[Place]) -> float:
+    return float(np.hypot(*np.diff(np.array(stops), axis=0).T).sum())
