@@ -16,7 +16,7 @@ def knobs(
     page: Annotated[Path | None, typer.Option("--page", help="Write the table into this Markdown page, between its marks.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Turn every knob of the microscope and print by how much each signal changes: rms change over mean signal, in per cent."""
+    """Turn every knob and print by how much each signal changes: rms change over mean signal, in per cent; - where by no more than noise."""
     from rich.console import Console
     from rich.progress import track
 
@@ -29,12 +29,12 @@ def knobs(
         raise SettingsError(message)
     console = make_console()
     turns = track(survey.survey(), description="turning knobs", total=len(survey.knobs()), console=Console(stderr=True), disable=as_json)
-    rows = {turn.knob: {signal: turn.change(signal) for signal in survey.SIGNALS} for turn in turns}
+    rows = {turn.knob: {signal: turn.change(signal) if turn.reaches(signal) else None for signal in survey.SIGNALS} for turn in turns}
     if as_json:
         print_json(rows)
         return
     lines = [HEAD + " | ".join(survey.SIGNALS) + " |", "|---|" + "---|" * len(survey.SIGNALS)]
-    lines += [f"| {knob} | " + " | ".join(f"{100 * change:.3g}" for change in row.values()) + " |" for knob, row in rows.items()]
+    lines += [f"| {knob} | " + " | ".join(_cell(change) for change in row.values()) + " |" for knob, row in rows.items()]
     table = "\n".join(lines)
     if page is None:
         console.print(table, markup=False, soft_wrap=True)
@@ -43,3 +43,7 @@ def knobs(
     before, after = text.split(MARK)[0], text.split(END, 1)[1]
     write_atomically(page, f"{before}{MARK}\n\n{table}\n\n{END}{after}".encode())
     console.print(f"{page}: {len(rows)} knobs, {len(survey.SIGNALS)} signals", markup=False)
+
+
+def _cell(change: float | None) -> str:
+    return "-" if change is None else f"{100 * change:.3g}"

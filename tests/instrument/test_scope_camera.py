@@ -62,3 +62,16 @@ def test_drift_and_defocus_reach_the_patterns(make: Callable[..., Microscope]) -
     for other in (drifting, blurred):
         assert float(abs(other - still).max()) > 10 * float(np.sqrt(still.max()))
     xr.testing.assert_identical(make(moving).acquire(SCAN, detectors=(CAMERA,)), make(moving).acquire(SCAN, detectors=(CAMERA,)))
+
+
+def test_the_camera_length_scales_what_the_instrument_has(static: Sample) -> None:
+    """At half the camera length what is asked for by name, cameras and the spectrometer, takes twice the angle; what is given keeps its own."""
+    scan, own = RasterScan(shape=(1, 2), field_of_view_angstrom=(3.9, 3.9)), replace(CAMERA, outer_mrad=30.0)
+    for detectors in ((), (own,)):
+        scope, seen = Microscope(static, replace(PROFILES["ideal"], detectors=detectors)), []
+        for length in (100.0, 50.0):
+            scope.set(camera_length_mm=length)
+            out = scope.acquire(scan, detectors=("pixelated", "eels"))
+            seen.append((float(out.kx.max()), out.eels.attrs["collection_mrad"]))
+        np.testing.assert_allclose(seen[1], 2 * np.array(seen[0]))
+        assert float(scope.acquire(scan, detectors=(CAMERA,)).kx.max()) == 60.0 * 31 / 32

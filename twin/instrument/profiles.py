@@ -10,7 +10,7 @@ from typing import Any, Self
 from stemtwin.twin.instrument import checks, hardware
 from stemtwin.twin.instrument.chain import DetectorChain
 from stemtwin.twin.instrument.corrector import TYPICAL_CORRECTOR, CorrectorProfile
-from stemtwin.twin.instrument.detectors import Detector
+from stemtwin.twin.instrument.detectors import AnyDetector
 from stemtwin.twin.instrument.distortion import ScanImperfections
 from stemtwin.twin.instrument.instabilities import Instabilities
 from stemtwin.twin.instrument.stage import MECHANICAL, PIEZO, StageProfile
@@ -90,7 +90,7 @@ class Profile:
     camera_length_mm: float = 100.0
     camera_lengths_mm: tuple[float, ...] = (50.0, 75.0, 100.0, 150.0, 200.0)
     largest_detector_mm: float = math.inf
-    detectors: tuple[Detector, ...] = ()
+    detectors: tuple[AnyDetector, ...] = ()
     chains: tuple[tuple[str, DetectorChain], ...] = ()
     imperfections: ScanImperfections = field(default_factory=ScanImperfections)
     instabilities: Instabilities = field(default_factory=Instabilities)
@@ -105,7 +105,7 @@ class Profile:
         checks.number("semiangle_mrad", self.semiangle_mrad, "mrad", above=0, high=150)
         checks.number("current_pa", self.current_pa, "pA", above=0, high=self.max_current_pa)
 
-    def detector(self, name: str) -> Detector | None:
+    def detector(self, name: str) -> AnyDetector | None:
         """Return the instrument's own detector of that name at the usual camera length, or None where it has none."""
         return next((detector for detector in self.detectors if detector.name == name), None)
 

@@ -30,7 +30,7 @@ NAMES = ("eels", "edx")
 DIMENSIONS = {"eels": "energy_loss_ev", "edx": "photon_energy_ev"}
 """Names of the energy axes in results."""
 USUAL_RANGE_EV, USUAL_DISPERSION_EV, USUAL_COLLECTION = (-24.0, 1000.0), 0.5, 1.5
-"""Of ``"eels"``: energy losses, width of a channel, and collection angle over convergence."""
+"""Of ``"eels"``: energy losses, width of a channel, and collection angle over convergence at the usual camera length."""
 ENGINES = ("operator", "multislice")
 """Engines of images that spectra have too; with any other, theirs is chosen by the work."""
 LEAST_WIDTH_EV = 1e-3
@@ -85,7 +85,8 @@ def split(setup: Setup, state: ScopeState, detectors: Any) -> tuple[Spectrometer
     spectral = tuple(d for d in given if isinstance(d, Spectral) or (isinstance(d, str) and d in NAMES))
     if not spectral:
         return None, given if several else detectors
-    made = [_usual(d, state.knobs.semiangle_mrad) if isinstance(d, str) else d for d in spectral]
+    wide = state.knobs.semiangle_mrad * setup.profile.camera_length_mm / state.knobs.camera_length_mm  # the entrance's radius is fixed
+    made = [_usual(d, wide) if isinstance(d, str) else d for d in spectral]
     losses = [d for d in made if isinstance(d, EELSDetector)]
     xrays = [d for d in made if isinstance(d, EDXDetector)]
     for name, found in (("EELS", losses), ("EDX", xrays)):

@@ -55,7 +55,7 @@ def at_camera_length(detectors: tuple[str | AnyDetector, ...], profile: Profile,
     """Return detectors with the angles that the camera length gives them.
 
     The instrument's own detectors (named) have fixed radii: their angles are inversely proportional to the camera length. A detector given by its
-    angles keeps them, where its radius fits the instrument. A camera says itself how large it is.
+    angles keeps them, where its radius fits the instrument; so does a camera that is given.
 
     Raises
     ------
@@ -69,8 +69,8 @@ def at_camera_length(detectors: tuple[str | AnyDetector, ...], profile: Profile,
         if isinstance(asked, str) and length != usual:
             if isinstance(detector, str):
                 detector = detector_floor.DETECTORS[detector](state.knobs.semiangle_mrad, detector_floor.USUAL_OUTER_MRAD)
-            if not isinstance(detector, PixelatedDetector):
-                detector = detector_floor.scaled(detector, usual / length)
+            scaled = _scaled_camera if isinstance(detector, PixelatedDetector) else detector_floor.scaled
+            detector = scaled(detector, usual / length)  # type: ignore[arg-type] - each takes its own kind
         if not isinstance(detector, str | PixelatedDetector):
             radius, most = detector.outer_mrad * 1e-3 * length, profile.largest_detector_mm
             if radius > most:
@@ -82,6 +82,13 @@ def at_camera_length(detectors: tuple[str | AnyDetector, ...], profile: Profile,
                 raise InstrumentError(message)
         out.append(detector)
     return tuple(out)
+
+
+def _scaled_camera(camera: PixelatedDetector, factor: float) -> PixelatedDetector:
+    if camera.camera_length_mm is not None:
+        return replace(camera, camera_length_mm=camera.camera_length_mm / factor)
+    assert camera.outer_mrad is not None  # one of the two is given
+    return replace(camera, outer_mrad=camera.outer_mrad * factor)
 
 
 def plan(setup: Setup, asked: Request) -> Plan:
