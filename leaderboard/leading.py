@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Place = tuple[float, float]
 
 START_SEED = 4
-"""Where the silicon atom is at first."""
+"""Where the silicon atom is at first: one place from which the path stays in the field."""
 WAY: tuple[Place, ...] = ((-8.5, 0.0), (-8.5, -7.0))
 """Where it is led, from where it was first seen (x, y), A: along the sheet, then across."""
 SEMIANGLE_MRAD = 26.0

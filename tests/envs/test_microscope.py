@@ -1,5 +1,6 @@
 """stemtwin/Microscope-v1: what an action sets is what is read back, and a frame is the microscope's."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,34 @@ def test_time_and_dose_are_what_the_action_takes(begun: Session) -> None:
     assert bright.cost["electrons"] > 10 * faint.cost["electrons"] > 0
     assert (dark.cost["electrons"], dark.cost["dose_e_per_angstrom2"]) == (0, 0)
     assert dark.cost["time_s"] == pytest.approx(bright.cost["time_s"])
+
+
+def test_a_specimen_that_suffers() -> None:
+    """A session is a snapshot: from the middle of a film the same action gives the same bits; what happened stands in the truth, not in what is seen.
+
+    Observations have the space that they have without damage, and the costs are the same numbers: nothing but the frame tells of lost atoms.
+    """
+    task = replace(TASK, shape=(8, 8), semiangles_mrad=(5.0,), detectors=("haadf",), damage=True)
+    rng = np.random.Generator(np.random.Philox(3))
+    small = np.array([0, 0, -1, 0], np.float32)  # a field of 4 A
+    action = rest(scan={"acquire": 1, "field": small, "dwell": np.ones(1, np.float32)}, beam={"aperture": 0, "current": np.ones(1, np.float32)})
+    action["detectors"] = {"camera_length": 1, "gain": np.zeros(1, np.float32), "offset": np.zeros(1, np.float32)}
+    first = task.initial(rng)
+    middle = task.transition(first, action, rng)
+    ends = [task.transition(middle, action, rng) for _ in range(2)]
+    assert task.truth(ends[0])["events"] > task.truth(middle)["events"] > task.truth(first)["events"]
+    assert task.truth(ends[0])["atoms"] < task.truth(first)["atoms"]
+    assert task.truth(ends[0]) == task.truth(ends[1])
+    assert all(state.scope.matter is not None for state in ends)
+    seen = [task.observe(state) for state in ends]
+    for name, value in seen[0].items():
+        np.testing.assert_array_equal(value, seen[1][name])
+    one, other = (state.scope.matter.events for state in ends)  # type: ignore[union-attr]
+    assert list(one) == list(other)
+    whole = replace(task, damage=False)
+    assert task.observation_space == whole.observation_space
+    assert task.observation_space.contains(seen[0])
+    assert task.cost(ends[0]).keys() == whole.cost(ends[0]).keys()
 
 
 def test_an_unknown_reward_is_refused() -> None:

@@ -39,6 +39,16 @@ def test_there_and_back(name, how):
     assert len({process.name for process in processes_of(sample)}) == len(processes_of(sample))
 
 
+@pytest.mark.parametrize("name", ["batio3-001", "lasrfeo3-001", "gaas-110", "cdte-110"])
+def test_no_element_of_a_compound_stays_for_ever(name):
+    """Each element of a crystal has a process that displaces it; of perovskites, oxygen has the lowest threshold."""
+    sample = load_sample(name)
+    sites = {process.element: process.site for process in processes_of(sample) if process.action == "eject"}
+    assert set(sites) == set(sample.symbols)
+    if "O" in sites:
+        assert min(sites, key=lambda symbol: sites[symbol].displacement) == "O"
+
+
 def test_links_are_the_bonds_of_the_whole_structure():
     """In graphene each atom has three bonds; in MoS2 Mo six and S three, with six sites of its own layer to jump to, vacancies included."""
     assert (specimen_of(load_sample("graphene", size_angstrom=(15.0, 15.0))).coordination() == 3).all()
@@ -125,8 +135,10 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(SettingsError, match="sites"):
         sample_of(specimen_of(load_sample("graphene", size_angstrom=(20.0, 20.0))), sample)
     xenon = Sample(name="xenon", numbers=[54], positions_angstrom=[[5, 5, 5]], size_angstrom=(10, 10), thickness_angstrom=10)
-    with pytest.raises(SettingsError, match="No displacement threshold"):
+    with pytest.raises(SettingsError, match="No displacement threshold is known for Xe in"):
         processes_of(xenon)
+    with pytest.raises(SettingsError, match="known for N in si3n4"):  # Si alone would leave it
+        processes_of(load_sample("si3n4-amorphous"))
     own = Process(name="leave", element="Xe", action="eject", rate=1.0)
     idle = waited(100.0, energy=60e3, density=gaussian_density(1.0))
     after, events = advance(specimen_of(xenon), idle, (own,), np.random.default_rng(1))

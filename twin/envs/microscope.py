@@ -13,7 +13,8 @@ import xarray as xr
 from stemtwin.twin.envs.autofocus import CELLS
 from stemtwin.twin.envs.task import StemEnv
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import acquisition, checks, commands, knobs
+from stemtwin.twin.instrument import acquisition, checks, commands, knobs, suffering
+from stemtwin.twin.instrument.matter import find_damage
 from stemtwin.twin.instrument.plan import WINDOW_MARGIN
 from stemtwin.twin.instrument.profiles import PROFILES, Profile
 from stemtwin.twin.instrument.scan import RasterScan
@@ -134,6 +135,9 @@ class WholeMicroscope:
         Nominal dose in one episode, added up over frames wherever they lie, e-/A^2.
     phonons : int
         Frozen-phonon configurations.
+    damage : bool
+        Whether the beam changes the specimen, as is known of such a one; it is then as large as the library makes it, and each event costs the engine
+        some work. What has happened is a part of the truth; the agent sees it in frames alone.
 
     Raises
     ------
@@ -151,6 +155,7 @@ class WholeMicroscope:
     max_steps: int = 200
     dose_budget_e_per_angstrom2: float = 1e9
     phonons: int = 8
+    damage: bool = False
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -165,9 +170,10 @@ class WholeMicroscope:
         object.__setattr__(self, "semiangles_mrad", angles)
         checks.whole("max_steps", self.max_steps, low=1)
         checks.number("dose_budget_e_per_angstrom2", self.dose_budget_e_per_angstrom2, "e-/A^2", above=0)
-        if not isinstance(self.tilting, bool):
-            message = f"tilting={self.tilting!r} is neither True nor False. Give one of them."
-            raise SettingsError(message)
+        for name in ("tilting", "damage"):
+            if not isinstance(getattr(self, name), bool):
+                message = f"{name}={getattr(self, name)!r} is neither True nor False. Give one of them."
+                raise SettingsError(message)
         if self.reward_function is not None and not callable(self.reward_function):
             message = f"reward={self.reward_function!r} cannot be called. Give a function of (frame, cost) that returns a number, or leave it out."
             raise SettingsError(message)
@@ -243,9 +249,10 @@ class WholeMicroscope:
             specimen_seed=0,
             misalignment=Aberrations.from_cartesian(**dict(zip(COEFFICIENTS, off.tolist(), strict=True))),
             window_angstrom=_window(self),
+            damage=find_damage(self.damage),
         )
         start = knobs.turn(knobs.initial(self.profile), self.profile, {"semiangle_mrad": self.semiangles_mrad[-1]})
-        scope = ScopeState(specimen=_specimen(self), knobs=start)
+        scope = suffering.begun(setup, ScopeState(specimen=_specimen(self), knobs=start))
         x, y = rng.uniform(-REACH_ANGSTROM, REACH_ANGSTROM, 2)
         scope = commands.move(setup, scope, {"x_angstrom": float(x), "y_angstrom": float(y)})
         scan = RasterScan(shape=self.shape, field_of_view_angstrom=_square(math.sqrt(math.prod(FIELD_ANGSTROM)), self.shape))
@@ -351,10 +358,12 @@ class WholeMicroscope:
         }
 
     def truth(self, state: Session) -> dict[str, float]:
-        """Return the true aberrations (A) and where the specimen truly is (A)."""
+        """Return the true aberrations (A), where the specimen truly is (A), and of one that can change how many atoms it has and what happened."""
         true = state.setup.aberrations(state.scope, state.scope.time_s).cartesian()
         at = state.setup.specimen_shift(state.scope, np.array([state.scope.time_s]))[0]
-        return {**{f"{name}_angstrom": float(value) for name, value in true.items()}, "x_angstrom": float(at[0]), "y_angstrom": float(at[1])}
+        found = {**{f"{name}_angstrom": float(value) for name, value in true.items()}, "x_angstrom": float(at[0]), "y_angstrom": float(at[1])}
+        matter = state.scope.matter
+        return found if matter is None else {**found, "atoms": float(matter.sites.present.sum()), "events": float(len(matter.events))}
 
     def picture(self, state: Session) -> np.ndarray:
         """Return the frames beside the read-backs, uint8, shape (height, width, 3)."""
@@ -405,7 +414,7 @@ def _reach(task: WholeMicroscope) -> np.ndarray:
 
 @functools.lru_cache(maxsize=8)
 def _specimen(task: WholeMicroscope) -> Sample:
-    return load_sample(task.sample, size_angstrom=CELLS.get(task.sample), seed=0)
+    return load_sample(task.sample, size_angstrom=None if task.damage else CELLS.get(task.sample), seed=0)
 
 
 @functools.lru_cache(maxsize=8)

@@ -157,7 +157,7 @@ def processes_of(sample: Sample, *, temperature_k: float = ROOM) -> tuple[Proces
     Raises
     ------
     SettingsError
-        No threshold of any of its elements is known.
+        Of one of its elements no threshold is known: it would stay for ever while the others go.
     """
     symbols = set(sample.symbols)
     thin = len(sample) > 0 and float(np.ptp(sample.positions_angstrom[:, 2])) < SHEET
@@ -169,6 +169,7 @@ def processes_of(sample: Sample, *, temperature_k: float = ROOM) -> tuple[Proces
         return library.dichalcogenide(metals[0], chalcogens[0], temperature=temperature_k)
     compound, bonds = sample.name.split("-")[0], find_bonds(sample).coordination
     out: list[Process] = []
+    unknown: list[str] = []
     for symbol in sorted(symbols):
         known = {site.name: site for site in SITES if site.element == symbol}
         if compound in known:
@@ -176,7 +177,9 @@ def processes_of(sample: Sample, *, temperature_k: float = ROOM) -> tuple[Proces
         elif {"bulk", "surface"} <= set(known):
             ours = bonds[sample.numbers == number_of(symbol)]
             out += library.solid(symbol, int(np.bincount(ours).argmax()))
-    if not out:
-        message = f"No displacement threshold is known for {', '.join(sorted(symbols)) or 'vacuum'} in {sample.name}. Give processes of your own."
+        else:
+            unknown.append(symbol)
+    if unknown or not out:
+        message = f"No displacement threshold is known for {', '.join(unknown) or 'vacuum'} in {sample.name}. Give processes of your own."
         raise SettingsError(message)
     return tuple(out)

@@ -189,6 +189,8 @@ _GRAPHENE = {"velocity2": 3.17e5 * METRE2, "debye": 1287.0, "velocity_source": "
 _KOMSA = "Komsa et al., Phys. Rev. Lett. 109 (2012) 035503 (computed)"
 _HOBBS = "Hobbs, in: Introduction to Analytical Electron Microscopy (1987) 399"
 _EGERTON = "5/3 of the sublimation energy: Egerton et al., Ultramicroscopy 110 (2010) 991; energies: Kittel, chapter 3, table 1"
+_PONS = "Pons and Bourgoin, J. Phys. C 18 (1985) 3839"
+_BRYANT = "Bryant, Cox and Webster, J. Phys. C 1 (1968) 1737"
 _MEYER = "Meyer et al., Phys. Rev. Lett. 108 (2012) 196102; Susi et al., Nat. Commun. 7 (2016) 13040"
 _ASTM = "ASTM E521, effective displacement energies"
 
@@ -228,6 +230,20 @@ def _solids() -> Iterable[Site]:
         )
 
 
+def _perovskites() -> Iterable[Site]:
+    """Yield the sites of SrTiO3, and of its kin by the place of each element: the A site, the B site, oxygen."""
+    smith = "Smith et al., J. Am. Ceram. Soc. 86 (2003) 1459"
+    kin = {"srtio3": ("Sr", "Ti"), "batio3": ("Ba", "Ti"), "pbtio3": ("Pb", "Ti"), "lafeo3": ("La", "Fe"), "lasrfeo3": ("La", "Sr", "Fe")}
+    for compound, metals in kin.items():
+        known = compound == "srtio3"
+        mark, source, moving = ("M", smith, "[M]") if known else ("A", f"as in SrTiO3: {smith}", "[A] as SrTiO3")
+        values = [(metal, 70.0) for metal in metals[:-1]] + [(metals[-1], 140.0), ("O", 45.0)]
+        for element, displacement in values:
+            yield Site(
+                element=element, name=compound, displacement=displacement, mark=mark, source=source, debye=513.0, velocity_source=moving
+            )  # fmt: skip
+
+
 SITES: tuple[Site, ...] = (
     Site(element="C", name="graphene", displacement=21.14, mark="M", source=_MEYER, **_GRAPHENE),
     Site(
@@ -244,7 +260,7 @@ SITES: tuple[Site, ...] = (
         name="graphene-si",
         displacement=13.85,
         mark="A",
-        source="exchange with a Si neighbour, fitted to 0.05 barn at 60 kV: measured for P, Su et al., Sci. Adv. 5 (2019) eaav2252, table 1",
+        source="exchange with a Si neighbour, 0.05 barn at 60 kV: google/putting-dune; as of P, Su et al., Sci. Adv. 5 (2019) eaav2252",
         **_GRAPHENE,
     ),
     Site(
@@ -328,33 +344,7 @@ SITES: tuple[Site, ...] = (
     _layer("W", "wse2", 26.0, 400.0),
     _layer("Te", "mote2", 5.9, 300.0),
     _layer("Mo", "mote2", 20.0, 450.0),
-    Site(
-        element="Sr",
-        name="srtio3",
-        displacement=70.0,
-        mark="M",
-        source="Smith et al., J. Am. Ceram. Soc. 86 (2003) 1459",
-        debye=513.0,
-        velocity_source="[M]",
-    ),
-    Site(
-        element="Ti",
-        name="srtio3",
-        displacement=140.0,
-        mark="M",
-        source="Smith et al., J. Am. Ceram. Soc. 86 (2003) 1459",
-        debye=513.0,
-        velocity_source="[M]",
-    ),
-    Site(
-        element="O",
-        name="srtio3",
-        displacement=45.0,
-        mark="M",
-        source="Smith et al., J. Am. Ceram. Soc. 86 (2003) 1459",
-        debye=513.0,
-        velocity_source="[M]",
-    ),
+    *_perovskites(),
     Site(
         element="Mg",
         name="mgo",
@@ -383,6 +373,10 @@ SITES: tuple[Site, ...] = (
         velocity_source="[A]",
         radiolysis=Radiolysis(loss=10.0, electrons=6.0, efficiency=1e-4),  # [A] of the order that Hobbs gives for quartz
     ),
+    Site(element="Ga", name="gaas", displacement=10.0, mark="M", source=_PONS, debye=344.0, velocity_source="[M]"),
+    Site(element="As", name="gaas", displacement=10.0, mark="M", source=_PONS, debye=344.0, velocity_source="[M]"),
+    Site(element="Cd", name="cdte", displacement=5.6, mark="M", source=_BRYANT, debye=158.0, velocity_source="[M]"),
+    Site(element="Te", name="cdte", displacement=7.8, mark="M", source=_BRYANT, debye=158.0, velocity_source="[M]"),
     *_solids(),
 )
 """Every site that is known. Excited states and radiolysis are [A] throughout: orders of magnitude, to be replaced by measured ones."""
