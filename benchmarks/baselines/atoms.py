@@ -71,7 +71,10 @@ def kernel_norm(sigma: float) -> float:
 
 
 def refine(image: np.ndarray, peak: np.ndarray, sigma: float) -> np.ndarray:
-    """Return the centre (y, x), px, of a Gaussian on a constant fitted about a peak; the peak itself where the fit leaves the neighbourhood."""
+    """Return the centre (y, x), px, of a Gaussian on a constant fitted about a peak; the peak itself where the fit does not converge, or leaves.
+
+    Rounded to 1e-6 px: the last bits of MINPACK's steps depend on where its memory lies, and the same image shall have the same answer.
+    """
     reach = max(2, round(1.5 * sigma))
     y0, x0 = (int(part) for part in peak)
     ys = np.arange(max(0, y0 - reach), min(image.shape[0], y0 + reach + 1))
@@ -97,8 +100,8 @@ def refine(image: np.ndarray, peak: np.ndarray, sigma: float) -> np.ndarray:
 
     fit = least_squares(residual, [0.0, 0.0, sigma, high - low, low], jac=jacobian, method="lm", max_nfev=50)
     shift = fit.x[:2]
-    good = np.isfinite(shift).all() and np.hypot(*shift) <= reach and fit.x[3] > 0 and abs(fit.x[2]) < 4 * sigma
-    return np.array([y0, x0], dtype=float) + (shift if good else 0.0)
+    good = fit.success and np.isfinite(shift).all() and np.hypot(*shift) <= reach and fit.x[3] > 0 and abs(fit.x[2]) < 4 * sigma
+    return np.array([y0, x0], dtype=float) + (np.round(shift, 6) if good else 0.0)
 
 
 def merge(points: np.ndarray, scores: np.ndarray, distance: float) -> np.ndarray:
