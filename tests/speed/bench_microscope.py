@@ -1,7 +1,10 @@
 """The instrument: a frame with everything that distorts and disturbs it, and an hour of its life."""
 
 import functools
+import os
+from unittest import mock
 
+from stemtwin.twin.instrument import operators
 from stemtwin.twin.instrument.microscope import Microscope
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.samples.library import load_sample
@@ -44,6 +47,24 @@ def hour():
     return live, None
 
 
+def hour_adrift():
+    """The same hour from its beginning, with nobody who focuses: operators for ever wider probes are built on the way, none is held or on disk."""
+    one = scope()
+    start = one.snapshot()
+
+    def live():
+        operators.clear()
+        with mock.patch.dict(os.environ, STEMTWIN_CACHE_BYTES="0"):
+            one.restore(start)
+            for minute in range(60):
+                if minute % 10 == 9:
+                    one.move_stage(x_angstrom=5.0, relative=True)
+                one.acquire(SCAN)
+                one.advance_time(60 * (minute + 1) + start.time_s - one.time_s)
+
+    return live, None
+
+
 def milliseconds(ours, _):
     """Time of ours."""
     return ours * 1e3
@@ -56,6 +77,14 @@ ROWS = [
         prepare=frame,
         value=milliseconds,
         unit="ms",
+        at_most=True,
+    ),
+    Row(
+        work="microscope, one hour adrift: 60 frames, 6 stage moves, nobody focuses, operators built on the way",
+        bar=60,
+        prepare=hour_adrift,
+        value=lambda ours, _: ours,
+        unit="s",
         at_most=True,
     ),
     Row(

@@ -25,7 +25,7 @@ from stemtwin.twin.instrument.scan import PathScan, RasterScan, Scan
 from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.setup import Setup
 from stemtwin.twin.instrument.spectrometers import Spectral, Spectrometers
-from stemtwin.twin.instrument.state import Field, ScopeState
+from stemtwin.twin.instrument.state import Field, Room, ScopeState
 from stemtwin.twin.instrument.timing import estimate_duration_s, scan_timing
 from stemtwin.twin.physics.camera import expose
 from stemtwin.twin.physics.noise import electrons_per_point
@@ -48,6 +48,8 @@ class Order:
         Specimen, beam at the start, nominal scan, detectors.
     plan : Plan, optional
         How signals are computed; None where there are only a camera and spectra.
+    room : Room, optional
+        In which window, there.
     patterns : Patterns, optional
         How the patterns of a camera are computed, where there is one.
     spectra : Spectrometers, optional
@@ -66,6 +68,7 @@ class Order:
 
     request: Request
     plan: Plan | None
+    room: Room | None
     patterns: Patterns | None
     spectra: Spectrometers | None
     dwell_time_us: float
@@ -121,9 +124,11 @@ def order(
     rest = () if alone else tuple(d for d in request.detectors if d not in detector_floor.cameras(request.detectors))
     camera = None if alone or len(rest) == len(request.detectors) else plan_patterns(replace(request, engine="auto"))
     request = replace(request, detectors=rest) if rest else request
+    plan, room = views.settle(setup, state, request) if rest else (None, state.room)
     return Order(
         request=request,
-        plan=views.plan(setup, request) if rest else None,
+        plan=plan,
+        room=room,
         patterns=camera,
         spectra=spectra,
         dwell_time_us=dwell,
@@ -173,7 +178,7 @@ def acquire(
         The frames, and the state after.
     """
     scan, seen = asked.request.scan, None
-    after = replace(state, scanned=_scanned(state, scan))
+    after = replace(state, scanned=_scanned(state, scan), room=asked.room)
     frames, cubes, lines, error = [], [], [], np.empty(0)
     for _ in range(asked.frames):
         timing = scan_timing(
@@ -230,7 +235,7 @@ def _scanned(state: ScopeState, scan: Scan) -> Field:
 def _renewed(setup: Setup, state: ScopeState, asked: Order) -> Order:
     """Return an order for a specimen that has changed in between."""
     request = replace(asked.request, sample=state.specimen)
-    plan = None if asked.plan is None else views.plan(setup, request)
+    plan = None if asked.plan is None or asked.room is None else views.plan(setup, request, asked.room.window_angstrom)
     found = asked.patterns
     if found is not None:
         found = plan_patterns(replace(found.request, sample=state.specimen, detectors=(found.camera,), engine="auto"))

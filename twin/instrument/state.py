@@ -43,6 +43,25 @@ class Field:
         return replace(self, centre_angstrom=centre, field_of_view_angstrom=size, before=old)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """The window that images are computed in: room for the probe, and for what it is going to grow to.
+
+    Parameters
+    ----------
+    window_angstrom : float
+        Its side, A.
+    since_s : float
+        Since when, s.
+    ahead_angstrom : float
+        The last window that was looked ahead for, A.
+    """
+
+    window_angstrom: float
+    since_s: float
+    ahead_angstrom: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ScopeState:
     """The state of a microscope; what else it does is a pure function of this, its seed and its profile.
@@ -75,6 +94,8 @@ class ScopeState:
         Where they were sent.
     matter : Matter, optional
         The specimen's sites and what became of them, where the beam can change it.
+    room : Room, optional
+        The window of the last image.
     lineage : tuple
         The images for which a local operator was brought up to date, as requests and plans: from these it can be made again, to the same bits.
     frames, moves, measurements, exposures : int
@@ -94,6 +115,7 @@ class ScopeState:
     dose: DoseMap = field(default_factory=DoseMap)
     sent: Ledger = field(default_factory=Ledger)
     matter: Matter | None = None
+    room: Room | None = None
     lineage: tuple[tuple[Request, Plan], ...] = ()
     frames: int = 0
     moves: int = 0

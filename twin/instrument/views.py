@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from stemtwin.twin.errors import InstrumentError, SettingsError
+from stemtwin.twin.errors import InstrumentError, SettingsError, StemtwinError
 from stemtwin.twin.instrument import detectors as detector_floor
 from stemtwin.twin.instrument.detectors import AnyDetector
 from stemtwin.twin.instrument.pixelated import PixelatedDetector
@@ -12,15 +12,24 @@ from stemtwin.twin.instrument.plan import LEAST_WINDOW, PATIENCE, WINDOW_MARGIN,
 from stemtwin.twin.instrument.profiles import Profile
 from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.scan import Scan
-from stemtwin.twin.instrument.settings import LARGEST_TILT_MRAD
+from stemtwin.twin.instrument.settings import LARGEST_TILT_MRAD, Beam
 from stemtwin.twin.instrument.setup import Setup
-from stemtwin.twin.instrument.state import ScopeState
+from stemtwin.twin.instrument.state import Room, ScopeState
+from stemtwin.twin.instrument.wander import LARGEST_TIME_S
 from stemtwin.twin.physics import aberrations as optics
 
 REIMAGING = ("local", "windows")
 """Engines beside the dense operator that keep what they built for the next image."""
 RUNGS = tuple(LEAST_WINDOW * math.sqrt(2) ** i for i in range(20))
 """Windows that operators are built for, A: a probe that grows a little does not need a new one."""
+FORESEEN_RUNGS = tuple(LEAST_WINDOW * 2 ** (i / 4) for i in range(40))
+"""Windows of probes that were looked ahead for, A."""
+AHEAD_S = tuple(60.0 * i for i in range(61))
+"""How far is looked ahead, s: an hour, minute by minute."""
+SOON = 16
+"""Of these the first ones, for which a window that there is already is taken again."""
+LEAST_SHARE = 0.4
+"""A window is given up where the probe needs a smaller share of it: with the focus brought back, images are as quick as before."""
 
 
 def request(setup: Setup, state: ScopeState, scan: Scan, detectors: Sequence[str | AnyDetector] | str | AnyDetector) -> Request:
@@ -91,15 +100,67 @@ def _scaled_camera(camera: PixelatedDetector, factor: float) -> PixelatedDetecto
     return replace(camera, outer_mrad=camera.outer_mrad * factor)
 
 
-def plan(setup: Setup, asked: Request) -> Plan:
-    """Return how the frames of a request are computed: where ``engine`` is ``"auto"``, by one that gives every further image in milliseconds.
+def settle(setup: Setup, state: ScopeState, asked: Request) -> tuple[Plan, Room]:
+    """Return how the frames of a request are computed, and in which window; see :func:`plan`.
+
+    A window that straying optics have outgrown is followed by one for the hour to come, as long as that is no matter of patience: operators are built
+    once instead of step by step. It is kept until the probe needs much less.
 
     Raises
     ------
     StemtwinError
         It cannot be computed.
     """
-    window = window_angstrom(setup, asked)
+    needed = _needed(setup, asked.sample.thickness_angstrom, asked.beam)
+    usual = _usual(asked, needed)
+    ahead = _foreseen(setup, state, asked, needed)
+    if ahead is not None:
+        try:
+            found = plan(setup, asked, ahead.window_angstrom)
+        except StemtwinError:  # too much for the memory, for example
+            found = None
+        if found is not None and found.engine == "operator" and (found.seconds <= PATIENCE or setup.engine != "auto"):
+            return found, ahead
+    before = 0.0 if state.room is None else state.room.ahead_angstrom
+    return plan(setup, asked, usual), Room(window_angstrom=usual, since_s=state.time_s, ahead_angstrom=before)
+
+
+def _foreseen(setup: Setup, state: ScopeState, asked: Request, needed: float) -> Room | None:
+    """Return the window that was settled on before, or one for the hour to come where straying alone has outgrown that; None: the usual one does."""
+    held, unstable = state.room, setup.profile.instabilities
+    if held is None or not (unstable.aberrations or unstable.energy_sigma_ev) or not getattr(asked.sample, "periodic", True):
+        return None
+    if needed <= held.window_angstrom:
+        return held if needed >= LEAST_SHARE * held.window_angstrom else None
+
+    def at(time_s: float) -> float:
+        return _needed(setup, asked.sample.thickness_angstrom, setup.beam(state, min(time_s, LARGEST_TIME_S)))
+
+    if at(held.since_s) > held.window_angstrom:  # knobs were turned
+        return None
+    coming = [at(state.time_s + later) for later in AHEAD_S]
+    enough = max(coming[:SOON]) <= held.ahead_angstrom
+    window = held.ahead_angstrom if enough else _rung(FORESEEN_RUNGS, max(coming))
+    return Room(window_angstrom=window, since_s=state.time_s, ahead_angstrom=window)
+
+
+def plan(setup: Setup, asked: Request, window: float) -> Plan:
+    """Return how the frames of a request are computed: where ``engine`` is ``"auto"``, by one that gives every further image in milliseconds.
+
+    Parameters
+    ----------
+    setup : Setup
+        The microscope.
+    asked : Request
+        What is to be computed.
+    window : float
+        Room for the probe, A.
+
+    Raises
+    ------
+    StemtwinError
+        It cannot be computed.
+    """
     if setup.engine != "auto":
         return make_plan(asked, window_angstrom=window)
     dense: Plan | None = None
@@ -120,10 +181,19 @@ def plan(setup: Setup, asked: Request) -> Plan:
 
 
 def window_angstrom(setup: Setup, asked: Request) -> float:
-    """Return the window that the probe needs, A, rounded up: an operator built for it serves while the aberrations stray."""
-    beam = asked.beam
-    thickness = asked.sample.thickness_angstrom
+    """Return the window that the probe needs, A, rounded up where the specimen repeats: an operator built for it serves a while."""
+    return _usual(asked, _needed(setup, asked.sample.thickness_angstrom, asked.beam))
+
+
+def _usual(asked: Request, needed: float) -> float:
+    return _rung(RUNGS, needed) if getattr(asked.sample, "periodic", True) else needed
+
+
+def _needed(setup: Setup, thickness: float, beam: Beam) -> float:
     through = replace(beam.aberrations, C10=beam.aberrations.C10 + thickness)
-    radius = max(optics.blur_radius(state, beam.semiangle_rad) for state in (beam.aberrations, through))
-    needed = max(setup.window_angstrom, WINDOW_MARGIN + 2 * radius)
-    return next((rung for rung in RUNGS if rung >= needed), needed)
+    radius = max(optics.blur_radius(faces, beam.semiangle_rad) for faces in (beam.aberrations, through))
+    return max(setup.window_angstrom, WINDOW_MARGIN + 2 * radius)
+
+
+def _rung(rungs: Sequence[float], needed: float) -> float:
+    return next((rung for rung in rungs if rung >= needed), needed)
