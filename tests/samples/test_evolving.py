@@ -1,14 +1,15 @@
 """Samples that change under the beam: nothing is lost on the way to the kinetics and back."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.physics.dynamics.density import gaussian_density
-from stemtwin.twin.physics.dynamics.exposure import Exposure, waited
-from stemtwin.twin.physics.dynamics.kinetics import advance, carry_out
+from stemtwin.twin.physics.dynamics.density import gaussian_density, probe_density
+from stemtwin.twin.physics.dynamics.exposure import Exposure, parked, waited
+from stemtwin.twin.physics.dynamics.kinetics import advance, carry_out, channels
 from stemtwin.twin.physics.dynamics.processes import Process
 from stemtwin.twin.physics.dynamics.relax import relax
 from stemtwin.twin.samples.evolving import processes_of, sample_of, specimen_of
@@ -118,6 +119,23 @@ def test_crystals_are_sputtered_from_the_exit_face():
     assert {event.process for event in events} == {"sputter-Al"}
     assert events[0].position[2] == specimen.positions[:, 2].max()
     assert min(event.position[2] for event in events) > specimen.positions[:, 2].min()
+
+
+def test_silicon_in_graphene_hops_within_seconds():
+    """By default a beam of 60 kV and 100 pA that is parked on a neighbour makes Si hop within seconds, to that one, as putting-dune's law says.
+
+    Its largest rate is ln 2 / 3 per second; a well-corrected probe of 100 pA gives as much within half of it.
+    """
+    sample = load_sample("graphene-si", size_angstrom=(20.0, 20.0))
+    sheet = specimen_of(sample)
+    aimed = int(sheet.links[np.flatnonzero(sheet.numbers == 14)[0], 0])
+    x, y, _ = (float(value) for value in sheet.positions[aimed])
+    beam = parked((x, y), 1.0, current=100.0, energy=60e3, density=probe_density(60e3, 0.03, None, 0.3))
+    found = channels(sheet, beam, processes_of(sample))
+    hops = found.causes == found.processes.index("hop")
+    assert found.hazards[hops].sum() == pytest.approx(math.log(2) / 3, rel=0.5)
+    assert found.sites[hops][found.hazards[hops].argmax()] == aimed
+    assert found.hazards[hops].max() > 0.95 * found.hazards[hops].sum()
 
 
 def test_an_idle_sample_stays():
