@@ -20,6 +20,8 @@ SHOWER_SIDE_ANGSTROM = 1e4
 """Side of the square that a shower floods, A [A]: a micrometre, so that molecules do not come back at once."""
 SHOWER_GRID = 64
 """Points along a side of it in the dose map."""
+TOGETHER = 256
+"""Patterns seen through a film at once."""
 MOST_DOSE = 1e6
 """Largest dose of a shower, e-/A^2."""
 
@@ -41,7 +43,7 @@ def heights(state: ScopeState, shot: Exposure) -> np.ndarray | None:
 
 
 def patterns_behind_film(state: ScopeState, camera: PixelatedDetector, beam: Beam, shot: Exposure, patterns: np.ndarray) -> np.ndarray:
-    """Return a camera's expected patterns (n, ny, nx) as the film leaves them: dimmer, with the diffuse scattering of carbon in between."""
+    """Return a camera's expected patterns (n, ny, nx) as the film leaves them: dimmer, with carbon's diffuse scattering. They change in place."""
     height = heights(state, shot)
     if height is None:
         return patterns
@@ -49,8 +51,11 @@ def patterns_behind_film(state: ScopeState, camera: PixelatedDetector, beam: Bea
     rows, columns = (1e-3 * camera.pixel_mrad * (np.arange(n + 1) - n / 2) for n in (ny, nx))
     tilt = beam.beam_tilt_mrad[0] * 1e-3, beam.beam_tilt_mrad[1] * 1e-3
     pixels = overlayer.collected_pattern(rows, columns, beam.energy_ev, beam.semiangle_rad, tilt)
-    seen = overlayer.behind_film(patterns.reshape(len(patterns), -1).T, height, pixels.ravel(), beam.energy_ev)
-    return np.ascontiguousarray(seen.T).reshape(patterns.shape)
+    flat = patterns.reshape(len(patterns), -1)
+    for start in range(0, len(flat), TOGETHER):
+        some = slice(start, start + TOGETHER)
+        flat[some] = overlayer.behind_film(flat[some].T, height[some], pixels.ravel(), beam.energy_ev).T
+    return flat.reshape(patterns.shape)
 
 
 @functools.lru_cache(maxsize=64)
