@@ -8,7 +8,7 @@ READY := .venv/ready
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test format check check-all lowest speed
+.PHONY: help demo test format check check-all lowest foreign speed
 
 help:
 	@echo "make demo       image a sample, run an agent, score the baselines, print the board"
@@ -17,6 +17,7 @@ help:
 	@echo "make check      ruff, pyright, codespell, cffconvert"
 	@echo "make check-all  check, then the slow tests and those against abTEM"
 	@echo "make lowest     the default tests with the oldest versions that pyproject.toml allows"
+	@echo "make foreign    files of all signals, opened by HyperSpy, eXSpy, SciFiReaders and py4DSTEM in environments of their own"
 	@echo "make speed      the speed benchmarks (on a quiet machine)"
 
 $(READY): pyproject.toml
@@ -52,6 +53,29 @@ lowest:
 	build/lowest/bin/python -m pip install --quiet uv
 	build/lowest/bin/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct --editable '.[test]'
 	build/lowest/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile -W default
+
+# Other people's programs need environments of their own: py4DSTEM's releases need numpy 1, and .zspy needs zarr 2, which lies beside.
+build/foreign/ready: pyproject.toml
+	$(PYTHON) -m venv --clear build/foreign
+	build/foreign/bin/python -m pip install --quiet uv
+	build/foreign/bin/uv pip install --quiet --python build/foreign/bin/python --editable '.[formats]' hyperspy exspy SciFiReaders hypothesis pytest pytest-timeout
+	build/foreign/bin/uv pip install --quiet --python build/foreign/bin/python --target build/foreign/zarr2 --no-deps 'zarr<3' 'numcodecs<0.16' asciitree deprecated fasteners wrapt
+	touch $@
+
+build/py4dstem/ready:
+	$(PYTHON) -m venv --clear build/py4dstem
+	build/py4dstem/bin/python -m pip install --quiet uv
+	build/py4dstem/bin/uv pip install --quiet --python build/py4dstem/bin/python py4DSTEM
+	touch $@
+
+foreign: build/foreign/ready build/py4dstem/ready
+	build/foreign/bin/python -m pytest -q tests/datasets/test_export.py tests/datasets/test_imports.py
+	PYTHONPATH=build/foreign/zarr2 build/foreign/bin/python -m pytest -q -p no:zarr tests/datasets/test_export.py -k zspy
+	rm -rf build/foreign/files
+	build/foreign/bin/stemtwin demo --signals --output build/foreign/files
+	build/foreign/bin/python tests/foreign/put_in.py build/foreign/files
+	build/foreign/bin/python -W ignore tests/foreign/hyperspy_reads.py build/foreign/files
+	build/py4dstem/bin/python -W ignore tests/foreign/py4dstem_reads.py build/foreign/files
 
 speed: $(READY)
 	$(BIN)/python -m tests.speed.run

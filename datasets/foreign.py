@@ -151,9 +151,14 @@ def _write_zspy(data: "xr.Dataset", path: Path) -> None:
     from rsciio import zspy
 
     if int(zarr.__version__.split(".")[0]) > 2 and not hasattr(zarr, "ZipStore"):
-        message = f"RosettaSciIO writes .zspy files with zarr 2, and zarr {zarr.__version__} is installed. Use .hspy, or an environment with zarr<3."
+        message = (
+            f"RosettaSciIO writes .zspy files with zarr 2, and zarr {zarr.__version__} is installed. "
+            "Use .hspy, or an environment of its own with zarr<3 for .zspy alone."
+        )
         raise DatasetError(message)
-    zspy.file_writer(str(path), hyperspy_signal(data), show_progressbar=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # zarr 2 warns of what zarr 3 lacks
+        zspy.file_writer(str(path), hyperspy_signal(data), show_progressbar=False)
 
 
 # ---- EMD 1.0 -------------------------------------------------------------------------------------------------------------------------

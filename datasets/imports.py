@@ -26,12 +26,20 @@ TO_OURS = {
     "angstrom": ("angstrom", 1.0), "a": ("angstrom", 1.0), "nm": ("angstrom", 10.0), "pm": ("angstrom", 0.01), "um": ("angstrom", 1e4),
     "mm": ("angstrom", 1e7), "m": ("angstrom", 1e10),
     "mrad": ("mrad", 1.0), "rad": ("mrad", 1e3), "urad": ("mrad", 1e-3),
-    "1/angstrom": ("1/angstrom", 1.0), "1/a": ("1/angstrom", 1.0), "1/nm": ("1/angstrom", 0.1), "1/m": ("1/angstrom", 1e-10),
+    "1/angstrom": ("1/angstrom", 1.0), "1/a": ("1/angstrom", 1.0), "1/nm": ("1/angstrom", 0.1), "1/pm": ("1/angstrom", 100.0),
+    "1/um": ("1/angstrom", 1e-4), "1/m": ("1/angstrom", 1e-10),
     "ev": ("eV", 1.0), "kev": ("eV", 1e3), "mev": ("eV", 1e-3), "s": ("s", 1.0), "ms": ("s", 1e-3), "us": ("s", 1e-6),
 }  # fmt: skip
 """Units as they are written, in small letters, and what they are in ours."""
 NAMES = {"angstrom": ("y", "x"), "mrad": ("ky", "kx"), "1/angstrom": ("ky", "kx"), "eV": ("energy",), "s": ("time",)}
 """What axes of a unit are called, the last axes first."""
+COUNTED = ("frame", "segment", "point", "configuration")
+"""Axes that number things and have no unit."""
+FITTING = {
+    **dict.fromkeys(("y", "x", "depth", "wavelength"), ("angstrom", "pixel")), **dict.fromkeys(("ky", "kx"), ("mrad", "1/angstrom", "pixel")),
+    "energy": ("eV",), "time": ("s",), **dict.fromkeys(COUNTED, ("",)),
+}  # fmt: skip
+"""Names of our dimensions, and the units that each of them has."""
 
 Calibrations = Mapping[int, tuple[float, str]]
 
@@ -45,14 +53,16 @@ def read_file(path: str | Path, *, calibrations: Calibrations | str | None = Non
         netCDF and zarr as :func:`~stemtwin.datasets.export.save` writes them; NSID (.hf5); EMD 1.0 (.emd, .h5); and what RosettaSciIO reads: dm3,
         dm4, other emd, mrc, blo, mib, hspy, zspy, ser, tif, msa.
     calibrations : mapping or str, optional
-        For axes that the file leaves uncalibrated: step and unit by the axis' number, ``{0: (0.5, "nm")}``; or ``"pixels"`` to count pixels there.
+        For axes that the file leaves uncalibrated: step and unit by the axis' number in the result, ``{0: (0.5, "nm")}``; or ``"pixels"`` to count
+        pixels there.
     lazy : bool
         Leave large arrays on disk, as dask arrays.
 
     Returns
     -------
     xarray.Dataset
-        One variable per dataset in the file, with dims such as (y, x, ky, kx) or (y, x, energy), coordinates in A, mrad (or 1/A) and eV.
+        One variable per dataset in the file, with dims such as (y, x, ky, kx) or (y, x, energy), coordinates in A, mrad (or 1/A) and eV; a stack of
+        images has the dimension frame.
 
     Raises
     ------
@@ -115,6 +125,9 @@ def _rosetta(path: Path, reader: str, *, lazy: bool) -> list[dict[str, Any]]:
         warnings.simplefilter("ignore")  # readers say what they leave out of the vendor's metadata, and of files that they forget to close
         try:
             signals = importlib.import_module(f"rsciio.{reader}").file_reader(str(path), lazy=lazy)
+        except ImportError as error:
+            message = f"Reading {path.name} needs a package that is not installed: {str(error).rstrip('.')}. Use pip install 'stemtwin[formats]'."
+            failed = DatasetError(message)
         except Exception as error:  # every reader has its own errors for files that are not what they seem
             failed, error.__traceback__ = _wrong(path, reader, error), None
     if failed is not None:
@@ -224,7 +237,9 @@ def _text(value: Any) -> str:
 def unit_of(written: Any) -> tuple[str, float] | None:
     """Return our unit and the factor to it of a unit as files write it; None where it is none."""
     text = "" if written is None else str(written).strip()
+    text = re.sub(r"^.*\(([^()]+)\)$", r"\1", text)  # "Energy Loss (eV)"
     plain = text.replace("\u00c5", "angstrom").replace("\u212b", "angstrom").replace("\u00b5", "u").replace("\u03bc", "u").lower()
+    plain = plain.replace("\u207b\u00b9", "-1")
     inverse = re.fullmatch(r"(?:1 ?/ ?(\w+)|(\w+)\s*(?:\^|\*\*)? ?[-\u2212]1)", plain)
     if inverse:
         plain = f"1/{inverse[1] or inverse[2]}"
@@ -235,12 +250,20 @@ def _array(signal: dict[str, Any], path: Path, number: int, calibrations: Calibr
     """Return a signal as an array, and what its file says of the whole."""
     import xarray as xr
 
+    ours = "stemtwin" in signal.get("original_metadata", {})
     data, axes = signal["data"], [dict(axis) for axis in signal["axes"]]
+    if not ours:
+        order = sorted(range(len(axes)), key=lambda i: (_spectral(axes[i]), not axes[i].get("navigate", False)))
+        single = [i for i, axis in enumerate(axes) if axis.get("size") == 1 and unit_of(axis.get("units")) is None and len(axes) > 1]
+        data = data.transpose(order).squeeze(tuple(order.index(i) for i in single))
+        axes = [axes[i] for i in order if i not in single]
+        if _is_stack(axes, calibrations):
+            axes[0] |= {"name": "frame", "scale": 1.0, "offset": 0.0}
     general = signal.get("metadata", {}).get("General", {})
     name = re.sub(r"\W+", "_", str(general.get("title") or path.stem)).strip("_") or f"signal_{number}"
     units = [_calibrated(axis, i, path, name, calibrations) for i, axis in enumerate(axes)]
-    ours = "stemtwin" in signal.get("original_metadata", {})
-    dims = [str(axis["name"]) for axis in axes] if ours else _dims(axes, [unit for unit, _, _ in units])
+    pattern = _told(signal, "Signal.signal_type") == "electron_diffraction"
+    dims = [str(axis["name"]) for axis in axes] if ours else _dims(axes, [unit for unit, _, _ in units], pattern=pattern)
     coordinates = {}
     for dim, axis, (unit, step, offset) in zip(dims, axes, units, strict=True):
         points = np.asarray(axis["axis"], float) * step if "axis" in axis else offset + step * np.arange(int(axis["size"]))
@@ -249,13 +272,25 @@ def _array(signal: dict[str, Any], path: Path, number: int, calibrations: Calibr
     return xr.DataArray(data, coordinates, dims, name, own), whole or {"source_file": path.name}
 
 
+def _spectral(axis: dict[str, Any]) -> bool:
+    """Return whether an axis is that of a spectrum: some files have it first."""
+    return (unit_of(axis.get("units")) or ("",))[0] == "eV" or str(axis.get("name") or "").lower() == "wavelength"
+
+
+def _is_stack(axes: list[dict[str, Any]], calibrations: Calibrations | str | None) -> bool:
+    """Return whether axes are those of a stack of images: the first one numbers them and has no unit, the others are calibrated."""
+    given = isinstance(calibrations, Mapping) and 0 in calibrations
+    units = [unit_of(axis.get("units")) for axis in axes]
+    return len(axes) == 3 and bool(axes[0].get("navigate")) and units[0] is None and None not in units[1:] and not given
+
+
 def _calibrated(axis: dict[str, Any], i: int, path: Path, name: str, calibrations: Calibrations | str | None) -> tuple[str, float, float]:
     """Return unit, step and offset of an axis in our units."""
     known, scale, offset = unit_of(axis.get("units")), float(axis.get("scale", 1.0)), float(axis.get("offset", 0.0))
     if known:
         return known[0], scale * known[1], offset * known[1]
     label = str(axis.get("name") or "")
-    if label in ("frame", "segment", "point", "configuration"):
+    if label in COUNTED:
         return "", scale, offset
     if calibrations == "pixels":
         return "pixel", 1.0, 0.0
@@ -273,23 +308,28 @@ def _calibrated(axis: dict[str, Any], i: int, path: Path, name: str, calibration
     raise SettingsError(message)
 
 
-def _dims(axes: list[dict[str, Any]], units: list[str]) -> list[str]:
-    """Return the names of dimensions: ours where an axis already has one of them, or else by unit, the last two of a kind being (.y, .x)."""
-    own = [str(axis.get("name") or "") for axis in axes]
-    if len(set(own)) == len(own) and all(name in OURS for name in own):
+def _dims(axes: list[dict[str, Any]], units: list[str], *, pattern: bool) -> list[str]:
+    """Return the names of dimensions: ours where all axes have such with units that fit, or else by unit, the last two of a kind being (.y, .x).
+
+    Axes that count pixels are y and x, and before them x, y of the scan where the others are those of a diffraction ``pattern``.
+    """
+    own = [str(axis.get("name") or "").lower() for axis in axes]
+    if len(set(own)) == len(own) and all(unit in FITTING.get(name, ()) for name, unit in zip(own, units, strict=True)):
         return own
     out: list[str] = []
     for i, unit in enumerate(units):
         names = NAMES.get(unit, ())
         rank = sum(u == unit for u in units[i + 1 :])  # how many of the kind come behind
         if unit == "pixel":
-            names, rank = (("y", "x", "ky", "kx") if len(units) == 4 else ("y", "x")), len(units) - 1 - i
+            names, rank = (("y", "x", "ky", "kx") if pattern or len(units) == 4 else ("y", "x")), len(units) - 1 - i
+        if unit in FITTING.get(own[i], ()) and own[i] not in ("y", "x", "ky", "kx"):
+            names, rank = (own[i],), 0
         name = names[len(names) - 1 - rank] if rank < len(names) else f"axis_{i}"
         out.append(name if name not in out else f"axis_{i}")
     return out
 
 
-OURS = ("y", "x", "ky", "kx", "energy", "time", "frame", "segment", "point", "configuration", "depth")
+OURS = tuple(FITTING)
 """Names of our dimensions."""
 
 
@@ -299,20 +339,37 @@ def _attributes(signal: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     if isinstance(ours, Mapping) and "attributes" in ours:
         written = json.loads(ours["attributes"])
         return written["dataset"], written["variable"]
-    metadata = signal.get("metadata", {})
-    tem = metadata.get("Acquisition_instrument", {}).get("TEM", {})
     out: dict[str, Any] = {}
     for theirs, name, factor in (
         ("beam_energy", "energy_ev", 1e3),
         ("convergence_angle", "semiangle_mrad", 1.0),
         ("beam_current", "current_pa", 1e3),
         ("camera_length", "camera_length_mm", 1.0),
+        ("Detector.EELS.collection_angle", "collection_mrad", 1.0),
     ):
-        if isinstance(tem.get(theirs), (int, float)):
-            out[name] = float(tem[theirs]) * factor
-    kind = metadata.get("Signal", {}).get("signal_type")
-    quantity = metadata.get("Signal", {}).get("quantity")
-    return {}, out | {name: str(value) for name, value in (("signal_type", kind), ("long_name", quantity)) if value}
+        value = _told(signal, f"Acquisition_instrument.TEM.{theirs}")
+        if isinstance(value, (int, float, np.number)) and value > 0:
+            out[name] = float(value) * factor
+    known = {"signal_type": _told(signal, "Signal.signal_type"), "long_name": _told(signal, "Signal.quantity")}
+    return {}, out | {name: str(value) for name, value in known.items() if value}
+
+
+def _told(signal: dict[str, Any], place: str) -> Any:
+    """Return an entry of a file's metadata, or of the vendor's by RosettaSciIO's table of where that stands; None if it is not there."""
+    found = _entry(signal.get("metadata", {}), place)
+    for theirs, (ours, turned) in signal.get("mapping", {}).items():
+        value = _entry(signal.get("original_metadata", {}), theirs) if found is None and ours == place else None
+        if value is not None:
+            with contextlib.suppress(Exception):  # an entry that is not what the table expects is none
+                found = turned(value) if turned else value
+    return found
+
+
+def _entry(tree: Any, place: str) -> Any:
+    """Return what stands in nested mappings at names joined by dots; None if nothing does."""
+    for name in place.split("."):
+        tree = tree.get(name) if isinstance(tree, Mapping) else None
+    return tree
 
 
 def _together(arrays: "list[tuple[xr.DataArray, dict[str, Any]]]") -> "xr.Dataset":

@@ -129,7 +129,7 @@ def test_dependencies_have_lower_bounds_and_no_pins() -> None:
     """A requirement says from which version on; it never forbids a later one."""
     extras = PROJECT["project"]["optional-dependencies"]
     for requirement in [*PROJECT["project"]["dependencies"], *(entry for name in extras if name != "all" for entry in extras[name])]:
-        assert re.fullmatch(r"[\w-]+(\[\w+\])?>=[\d.]+", requirement), requirement
+        assert re.fullmatch(r"[\w-]+(\[[\w-]+\])?>=[\d.]+", requirement), requirement
 
 
 @pytest.fixture(scope="session")

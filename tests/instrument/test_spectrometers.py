@@ -36,7 +36,10 @@ def make(make_perovskite: Callable[..., Sample]) -> Callable[..., Microscope]:
 
 
 def test_one_pass_gives_images_and_spectra(make: Callable[..., Microscope]) -> None:
-    """Image, patterns, energy losses and X-rays cost what one pass costs, and the image is that of an acquisition without spectra."""
+    """Image, patterns, energy losses and X-rays cost what one pass costs, and the image is that of an acquisition without spectra.
+
+    Each spectrum says whether it has channelling.
+    """
     scope, other = make(), make()
     out = scope.acquire(SCAN, dwell_time_us=1e3, frames=2, detectors=("haadf", LOW, XRAYS, "pixelated"))
     assert out.eels.dims == ("frame", "y", "x", "energy_loss_ev")
@@ -48,6 +51,8 @@ def test_one_pass_gives_images_and_spectra(make: Callable[..., Microscope]) -> N
     incident = noise.electrons_per_point(50.0, 1e-3)
     assert scope.spent["electrons"] == pytest.approx(2 * 12 * incident)
     assert not np.array_equal(out.eels[0], out.eels[1])
+    assert out.eels.attrs["engine"] in ("operator", "multislice", "thin")
+    assert ("no channelling" in out.edx.attrs["engine_error"]) == (out.edx.attrs["engine"] == "thin")
     assert out.attrs["electrons_per_point"] == pytest.approx(incident)
 
 

@@ -179,7 +179,7 @@ def acquire(
     """
     scan, seen = asked.request.scan, None
     after = replace(state, scanned=_scanned(state, scan), room=asked.room)
-    frames, cubes, lines, error = [], [], [], np.empty(0)
+    frames, cubes, lines, how, error = [], [], [], {}, np.empty(0)
     for _ in range(asked.frames):
         timing = scan_timing(
             scan,
@@ -200,7 +200,8 @@ def acquire(
         if asked.patterns is not None:
             cubes.append(_patterns(setup, after, asked.patterns, shot, beam, progress))
         if asked.spectra is not None:
-            lines.append(spectrometers.take(setup, after, asked.spectra, asked.request, shot, beam, progress))
+            line, how = spectrometers.take(setup, after, asked.spectra, asked.request, shot, beam, progress)
+            lines.append(line)
         before, after = after.specimen, suffering.after_pass(setup, _exposed(setup, after, shot), shot)
         if after.specimen is not before:
             asked, seen = _renewed(setup, after, asked), None
@@ -214,7 +215,7 @@ def acquire(
         coordinates |= diffraction.angles(asked.patterns.camera)
     if asked.spectra is not None:
         counts = {name: _together([line[name] for line in lines], average=average) for name in lines[0]}
-        found, axes = spectrometers.variables(asked.spectra, scan, counts)
+        found, axes = spectrometers.variables(asked.spectra, scan, counts, how)
         variables, coordinates = variables | found, coordinates | axes
     return xr.Dataset(variables, coordinates, _attributes(setup, state, after, asked)), after
 

@@ -197,8 +197,8 @@ def scan_of(at: Any) -> tuple[Scan, bool]:
 
 def take(
     setup: Setup, state: ScopeState, taken: Spectrometers, request: Request, shot: Exposure, beam: Beam, progress: simulate.Progress | None
-) -> dict[str, np.ndarray]:
-    """Return the counts of each detector in one pass.
+) -> tuple[dict[str, np.ndarray], dict[str, dict[str, str]]]:
+    """Return the counts of each detector in one pass, and how they were computed.
 
     Parameters
     ----------
@@ -217,9 +217,11 @@ def take(
 
     Returns
     -------
-    dict
-        Counts by name, shaped like the scan, then (channels,): uint32, or float32 where the camera has a gain or read noise. Where a sparse scan was
-        not, nothing is counted.
+    counts : dict
+        By name, shaped like the scan, then (channels,): uint32, or float32 where the camera has a gain or read noise. Where a sparse scan was not,
+        nothing is counted.
+    how : dict
+        By name: ``engine`` and ``engine_error``, attributes of the variable.
     """
     assert isinstance(state.specimen, Sample)  # checked
     scan, order = shot.scan, shot.scan.order()
@@ -234,19 +236,20 @@ def take(
         "window_angstrom": taken.window_angstrom,
         "progress": progress,
     }
-    out = {}
+    out, how = {}, {}
     for name, detector in taken.named().items():
         if isinstance(detector, EELSDetector):
             drift = _energy_drift(setup, shot, path)
             expected = loss_floor.expected_eels(state.specimen, beam, path, detector, model=taken.model, shifts_ev=drift, **same)
         else:
             expected = xray_floor.expected_edx(state.specimen, beam, path, detector, **same)
+        how[name] = {key: str(expected.attrs[key]) for key in ("engine", "engine_error")}
         values = expected[name].to_numpy().reshape(-1, detector.channels)[path.order()]
         counts = _counted(values, shot.incident, detector, setup.rng(name, state.frames))
         whole = np.zeros((math.prod(scan.shape), detector.channels), counts.dtype)
         whole[order] = counts
         out[name] = whole.reshape(*scan.shape, -1)
-    return out
+    return out, how
 
 
 def _energy_drift(setup: Setup, shot: Exposure, path: Scan) -> np.ndarray | None:
@@ -275,13 +278,15 @@ def _counted(expected: np.ndarray, incident: np.ndarray, detector: Spectral, rng
     return out
 
 
-def variables(taken: Spectrometers, scan: Scan, counts: dict[str, np.ndarray]) -> tuple[dict[str, Any], dict[str, Any]]:
+def variables(
+    taken: Spectrometers, scan: Scan, counts: dict[str, np.ndarray], how: dict[str, dict[str, str]]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return variables and energy axes of the counts of all passes, for a Dataset."""
     found, axes = {}, {}
     for name, detector in taken.named().items():
         dims = (*scan.dims, DIMENSIONS[name])
         values = counts[name]
-        found[name] = (("frame", *dims) if values.ndim > len(dims) else dims, values, _described(detector))
+        found[name] = (("frame", *dims) if values.ndim > len(dims) else dims, values, _described(detector) | how[name])
         about = {"units": "eV", "long_name": "energy loss" if name == "eels" else "photon energy"}
         axes[DIMENSIONS[name]] = (DIMENSIONS[name], detector.energies(), about)
     return found, axes

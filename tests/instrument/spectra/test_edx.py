@@ -100,12 +100,17 @@ def test_composition_comes_back():
 
 
 def test_absorption_can_be_switched():
-    """Absorption takes more of the soft lines, more in thick specimens, nothing in thin ones."""
-    ratio = {}
+    """Absorption takes more of the soft lines, more in thick specimens, nothing in thin ones; with the electrons known it is added back."""
+    ratio, lines, wanted = {}, ("Sr_L", "Ti_K", "O_K"), {"Sr": 0.2, "Ti": 0.2, "O": 0.6}
     for thickness in (4, 2000):
         sample = titanate(thickness)
         with_absorption = mean_spectrum(sample, EDXDetector())
         ratio[thickness] = with_absorption / np.maximum(mean_spectrum(sample, IDEAL), 1e-300)
+        assert quantify(with_absorption, lines, BEAM, EDXDetector(), electrons=1.0) == pytest.approx(wanted, rel=0.03)
+        bare = quantify(with_absorption, lines, BEAM, EDXDetector())
+        assert (bare["O"] == pytest.approx(0.6, rel=0.01)) if thickness == 4 else (bare["O"] < 0.4)
+        with pytest.raises(SettingsError, match="electrons=0"):
+            quantify(with_absorption, lines, BEAM, EDXDetector(), electrons=0.0)
     energies = IDEAL.energies()
     oxygen, titanium = np.abs(energies - 525).argmin(), np.abs(energies - 4510).argmin()
     assert ratio[4][oxygen] == pytest.approx(1, abs=0.01)

@@ -1,6 +1,7 @@
 """Energy-loss spectra of samples: conservation, thickness, edges, channelling, plasmons that no image shows."""
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -273,11 +274,13 @@ def test_auto_takes_what_is_affordable(titanate, monkeypatch):
     channels = (Channel(name="Ti", numbers=(22,), d50=1.5),)
     asked = density_floor._Asked(sample=titanate, beam=BEAM, channels=channels, collection=40.0, phonons="static", seed=0)
     large = load_sample("srtio3-001", size_angstrom=(78, 78), thickness_angstrom=40)
-    assert density_floor._cheapest(asked, 10_000) == "operator"
-    assert density_floor._cheapest(replace(asked, sample=large), 100_000) == "thin"
+    assert density_floor._cheapest(asked, 10_000) == ("operator", "")
+    engine, reason = density_floor._cheapest(replace(asked, sample=large), 100_000)
+    assert engine == "thin"
+    assert re.search(r"would take about \S+ s: engine='(operator|multislice)'|memory", reason)
     monkeypatch.setattr(density_floor, "SECONDS_PER_PRODUCT", 1e3)
     density_floor._cheapest.cache_clear()
-    assert density_floor._cheapest(asked, 1) == "multislice"
+    assert density_floor._cheapest(asked, 1) == ("multislice", "")
     density_floor._cheapest.cache_clear()
 
 

@@ -157,8 +157,9 @@ def densities(
     )
     if not len(sample):
         return Densities(values=np.zeros((len(asked.channels), *scan.shape)), collected=np.ones(scan.shape), engine="thin", exactness="no atoms")
+    reason = ""
     if engine == "auto":
-        engine = _cheapest(asked, scan.count)
+        engine, reason = _cheapest(asked, scan.count)
     if engine != "thin" and not sample.periodic:
         make_plan(asked.request(scan), window_angstrom=asked.window)  # refuses places outside the cell
     if engine == "multislice":
@@ -168,7 +169,7 @@ def densities(
         exactness = "the same as multislice but for rounding (1e-4)"
     else:
         image, collected = _thin_images(asked), None
-        exactness = "no elastic scattering in the specimen: no channelling"
+        exactness = "no elastic scattering in the specimen: no channelling" + reason
     values = simulate.scanned(image, scan).astype(float)
     if collection_mrad is None:
         inside = np.ones(scan.shape)
@@ -221,22 +222,26 @@ def _plan(asked: _Asked) -> Plan:
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
-def _cheapest(asked: _Asked, points: int) -> str:
-    """Return the first engine that takes less than a minute."""
+def _cheapest(asked: _Asked, points: int) -> tuple[str, str]:
+    """Return the first engine that takes less than a minute, and why none with channelling does, if none does."""
     asked.request()  # refuses settings that make no sense
     try:
         plan = _plan(asked)
-    except (SamplingError, SettingsError):  # the probe does not fit, or the memory does not suffice
-        return "thin"
+    except (SamplingError, SettingsError) as error:  # the probe does not fit, or the memory does not suffice
+        return "thin", f", since with it: {error}"
     area, slices = math.prod(plan.grid.shape), len(plan.slices.planes)
     blocks = plan.blocks[0] * plan.blocks[1]
     products = plan.configurations * plan.beams**2 / blocks * area * slices * len(asked.channels) * SECONDS_PER_PRODUCT
     steps = 2 * plan.configurations * plan.beams * area * slices * SECONDS_PER_POINT
     if products + steps < PATIENCE:
-        return "operator"
+        return "operator", ""
     focal, source = quadrature.counts(asked.beam)
     waves = plan.configurations * focal * (points * source * blocks + 2 * plan.beams)
-    return "multislice" if 3 * waves * area * slices * SECONDS_PER_POINT < PATIENCE else "thin"
+    alone = 3 * waves * area * slices * SECONDS_PER_POINT
+    if alone < PATIENCE:
+        return "multislice", ""
+    named, seconds = min(("operator", products + steps), ("multislice", alone), key=lambda each: each[1])
+    return "thin", f", which would take about {seconds:.0f} s: engine={named!r}"
 
 
 _Images = tuple[ImageCoefficients, ImageCoefficients | None]

@@ -11,7 +11,7 @@ import xarray as xr
 from scipy.optimize import nnls
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import plain, results
+from stemtwin.twin.instrument import checks, plain, results
 from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.spectra import elements
@@ -30,6 +30,8 @@ REWEIGHTED = 6
 """Times that a fit of lines is weighed anew by the spectrum that it found."""
 TOGETHER = 512
 """Spectra put together at once."""
+ESCAPES = 12
+"""Times that a specimen's absorption is found anew from its densities."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -281,8 +283,8 @@ def fit_lines(counts: np.ndarray, symbols: Sequence[str], beam: Beam, detector: 
     return {group.name: float(amount) for group, amount in zip(groups, amounts, strict=False)}
 
 
-def quantify(counts: np.ndarray, lines: Sequence[str], beam: Beam, detector: EDXDetector) -> dict[str, float]:
-    """Return atomic fractions from a spectrum by Cliff and Lorimer, without a correction for absorption.
+def quantify(counts: np.ndarray, lines: Sequence[str], beam: Beam, detector: EDXDetector, *, electrons: float | None = None) -> dict[str, float]:
+    """Return atomic fractions from a spectrum by Cliff and Lorimer.
 
     Parameters
     ----------
@@ -294,11 +296,19 @@ def quantify(counts: np.ndarray, lines: Sequence[str], beam: Beam, detector: EDX
         Of the spectrum.
     detector : EDXDetector
         Of the spectrum.
+    electrons : float, optional
+        Incident electrons of the whole spectrum. With them counts are atoms per A^2, hence what the specimen absorbs, which is added back (the zeta
+        factors of M. Watanabe, D. B. Williams, J. Microsc. 221 (2006) 89). Without them, or where the detector's ``absorption`` is off, nothing is.
+
+    Returns
+    -------
+    dict
+        Atomic fraction by element.
 
     Raises
     ------
     SettingsError
-        The detector sees no such lines, or there are no counts.
+        The detector sees no such lines, there are no counts, or ``electrons`` is not positive.
     """
     symbols = [line.partition("_")[0] for line in lines]
     found = fit_lines(counts, symbols, beam, detector)
@@ -306,7 +316,22 @@ def quantify(counts: np.ndarray, lines: Sequence[str], beam: Beam, detector: EDX
     if missing := [line for line in lines if line not in groups]:
         message = f"The detector sees no lines named {', '.join(missing)}. It sees {', '.join(groups)}."
         raise SettingsError(message)
+    if electrons is not None:
+        escaping = _escaped(
+            [groups[line] for line in lines], [found[line] for line in lines], checks.number("electrons", electrons, "", above=0), detector
+        )
+        found |= {line: found[line] / part for line, part in zip(lines, escaping, strict=True)}
     masses = {symbol: MASSES[NUMBERS[symbol]] for symbol in symbols}
     sensitivities = {symbol: groups[line].sensitivity for symbol, line in zip(symbols, lines, strict=True)}
     factors = xrays.k_factors(sensitivities, masses, symbols[0])
     return xrays.cliff_lorimer({symbol: found[line] for symbol, line in zip(symbols, lines, strict=True)}, factors, masses)
+
+
+def _escaped(groups: Sequence[Lines], counts: Sequence[float], electrons: float, detector: EDXDetector) -> list[float]:
+    """Return the part of each element's photons that left the specimen, from what all elements absorb at the densities that the counts tell."""
+    escaping = np.ones(len(groups))
+    for _ in range(ESCAPES):
+        atoms = np.array(counts) / (electrons * np.array([group.sensitivity for group in groups]) * escaping)
+        areal = {group.number: np.array([density]) for group, density in zip(groups, atoms, strict=True)}
+        escaping = np.array([(_escaping(areal, group.energies, detector)[0] * group.counts).sum() / group.sensitivity for group in groups])
+    return [float(part) for part in escaping]
