@@ -124,7 +124,7 @@ def test_auto_leaves_an_operator_that_does_not_fit(
     request_: Request, make_perovskite: Callable[..., Sample], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the machine cannot hold all plane waves at once, the points go one by one; asked for by name, the operator is refused."""
-    large = replace(request_, sample=make_perovskite(6, sigma=None))
+    large = replace(request_, sample=make_perovskite(6, sigma=None), scan=RasterScan(shape=(64, 64), field_of_view_angstrom=(4, 4)))
     needs = {name: make_plan(replace(large, engine=name)).memory_bytes for name in ("operator", "multislice")}
     assert needs["multislice"] < needs["operator"]
     monkeypatch.setattr(memory, "fits", lambda needed: needed <= needs["multislice"] * 1.1)

@@ -232,7 +232,7 @@ def test_windows_keep_probes_from_their_edges() -> None:
 
 
 def test_in_vacuum_a_detector_collects_its_share_of_the_aperture() -> None:
-    """Without a specimen, bf collects exactly (1/2)^2 of the beam in a large field, where the mean over the aperture alone gives 2 % more."""
+    """Without a specimen, bf collects exactly (1/2)^2 of the beam in any window, where a mean over the aperture would give 2 % more."""
     plan_of = Request(sample=disturbed(36), beam=BEAM, scan=points(1, 30), detectors=("bf",), sampling_angstrom=0.3)
     weights = operators.detector_weights(plan_of, make_plan(plan_of))
     grid = Grid(shape=(80, 80), extent=(24.0, 24.0))
@@ -240,6 +240,4 @@ def test_in_vacuum_a_detector_collects_its_share_of_the_aperture() -> None:
         grid=grid, wavelength=BEAM.wavelength_angstrom, transmission=np.ones((1, 80, 80), np.complex64), planes=np.zeros(1), thickness=1.0
     )
     operator = imaging.build(iter([nothing]), BEAM.semiangle_rad, weights)
-    mean = float(operator.image(Aberrations()).at(np.zeros((1, 2)))[0, 0])
-    assert mean > 0.254
-    assert mean + engine.beyond(operator, BEAM.semiangle_rad, (1e4, 1e4))[0] == pytest.approx(0.25, rel=2e-3)
+    assert float(operator.image(Aberrations()).at(np.zeros((1, 2)))[0, 0]) == pytest.approx(0.25, rel=1e-5)

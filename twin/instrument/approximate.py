@@ -25,7 +25,7 @@ def by_prism(request: Request, plan: Plan, progress: Progress | None) -> tuple[n
     """Return the signals of each configuration by PRISM, shape (configurations, channels, n) in visiting order, and how far they are from multislice.
 
     The error is measured on the first configuration, at 8 points of the scan: what is compared is the probe in its window; the tails beyond see the
-    same mean.
+    same.
     """
     weights = operators.detector_weights(request, plan)
     f = (request.interpolation, request.interpolation)
@@ -48,10 +48,10 @@ def _prism_error(request: Request, stack: SliceStack, matrix: prism.ScatteringMa
     at = points[np.unique(np.linspace(0, len(points) - 1, CHECKED_POINTS).round().astype(int))]
     beam = request.beam
     exact, norm = probes.window_signals(stack, at, beam.aberrations, beam.semiangle_rad, weights, antialias=request.antialias)
-    ours, mean = matrix.window_signals(at, beam.aberrations, weights)
+    ours, beyond = matrix.window_signals(at, beam.aberrations, weights)
     if request.antialias:
-        exact = exact + (1 - norm) * mean[:, None]
-        ours = ours + (1 - matrix.norm(beam.aberrations)) * mean[:, None]
+        exact = exact + (1 - norm) * beyond[:, None]
+        ours = ours + (1 - matrix.norm(beam.aberrations)) * beyond[:, None]
     else:
         exact, ours = exact / norm, ours / matrix.norm(beam.aberrations)
     return prism.window_error(ours, exact)

@@ -46,7 +46,7 @@ def by_windows_and_local(request: Request, detectors: Sequence[Detector]) -> tup
     return tuple(d for d in detectors if d not in dark), dark
 
 
-def cost(engine: str, request: Request, grid: Grid, planes: np.ndarray, detectors: Sequence[Detector], beams: Sequence[int]) -> Cost:
+def cost(engine: str, request: Request, grid: Grid, planes: np.ndarray, detectors: Sequence[Detector], beams: Sequence[int], rim: int) -> Cost:
     """Return what an engine would cost.
 
     Parameters
@@ -63,6 +63,8 @@ def cost(engine: str, request: Request, grid: Grid, planes: np.ndarray, detector
         Detectors with their angles.
     beams : sequence of int
         Plane waves of each offset block.
+    rim : int
+        Those at the aperture's rim, over all blocks, which multislice sends for the probe's tails.
     """
     channels, points, slices = sum(d.channels for d in detectors), request.scan.count, len(planes)
     count, area = request.configurations, math.prod(grid.shape)
@@ -85,24 +87,20 @@ def cost(engine: str, request: Request, grid: Grid, planes: np.ndarray, detector
         pixels = memory.seen_pixels(detectors, grid, request.beam.wavelength_angstrom)
         needed = base + memory.of_operator(grid, beams, channels, pixels, count)
         return Cost(waves=count * sum(beams), memory_bytes=needed, seconds=FIRST_SECONDS + steps * SECONDS_PER_POINT + products * SECONDS_PER_PRODUCT)
-    waves = count * multislice_waves(engine, request, beams)
+    waves = count * multislice_waves(engine, request, beams, rim)
     shifted = points * quadrature.counts(request.beam)[1]
-    needed = (
-        memory.of_abtem(grid, channels, shifted)
-        if engine == "abtem"
-        else memory.of_probes(grid, beams, channels, shifted, request.faces, antialias=request.antialias)
-    )
+    needed = memory.of_abtem(grid, channels, shifted) if engine == "abtem" else memory.of_probes(grid, beams, rim, channels, shifted, request.faces)
     return Cost(waves=waves, memory_bytes=base + needed, seconds=FIRST_SECONDS + waves * slices * area * SECONDS_PER_POINT)
 
 
-def multislice_waves(engine: str, request: Request, beams: Sequence[int]) -> int:
+def multislice_waves(engine: str, request: Request, beams: Sequence[int], rim: int) -> int:
     """Return how many waves multislice sends through one configuration."""
     focal, source = quadrature.counts(request.beam)
     used = [n for n in beams if n]
     probes = request.scan.count * source
     if engine == "abtem":
         return focal * probes
-    return focal * (probes * len(used) + (sum(used) if request.antialias else 0))
+    return focal * (probes * len(used) + rim)
 
 
 def _local(request: Request, grid: Grid, planes: np.ndarray, detectors: Sequence[Detector], program: int) -> Cost:

@@ -143,9 +143,9 @@ def _price(found: Patterns, plan: Plan, engine: str, *, held: bool) -> Cost:
         batch = threads.thread_count() * diffraction.PROBES * (16 * most + 12 * pixels)
         seconds = step[0] + waves * step[1] + points * modes * count * layout.products * SECONDS_PER_AMPLITUDE
         return Cost(waves=waves, memory_bytes=int(base + 8 * count * layout.products + batch), seconds=seconds)
-    alone = plan.beams if request.antialias else 0
+    alone = sum(np.count_nonzero(rim) for rim in layout.rims(found.optics.semiangle)) if request.antialias else 0
     waves = int(count * (points * modes * len(layout.blocks) + alone))
-    batch = min(points, diffraction.WAVES_AT_ONCE) * (16 * most + 8 * pixels) + (8 * max(b.beams.size for b in layout.blocks) * most if alone else 0)
+    batch = min(points, diffraction.WAVES_AT_ONCE) * (16 * most + 8 * pixels) + 8 * alone * most
     return Cost(waves=waves, memory_bytes=int(base + batch), seconds=step[0] + waves * step[1])
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import psutil
 
 from stemtwin.twin.errors import SettingsError
@@ -61,10 +62,13 @@ def of_matrices(beams: Sequence[int], channels: int) -> float:
     return sum(n * (n + 1) // 2 for n in beams) * 10.7 * channels  # 8 bytes a pair, and what fills the lanes
 
 
-def of_probes(grid: Grid, beams: Sequence[int], channels: int, points: int, faces: int, *, antialias: bool) -> int:
-    """Return the peak of multislice with single probes, bytes, without the specimen; ``points`` counts shifted ones too, ``faces`` depths."""
-    most, batch = max(beams), min(points, probes.BATCH)
-    return most * (64 * batch + (40 * most if antialias else 0)) + math.prod(grid.shape) * (8 * channels + 60) + points * (faces * channels * 24 + 32)
+def of_probes(grid: Grid, beams: Sequence[int], rim: int, channels: int, points: int, faces: int) -> int:
+    """Return the peak of multislice with single probes, bytes, without the specimen.
+
+    ``rim`` counts the plane waves for the probe's tails, ``points`` shifted ones too, ``faces`` depths.
+    """
+    batch, alone = min(points, probes.BATCH), rim / np.count_nonzero(beams)
+    return int(max(max(beams) * 64 * batch, 40 * alone**2)) + math.prod(grid.shape) * (8 * channels + 60) + points * (faces * channels * 24 + 32)
 
 
 def seen_pixels(detectors: Sequence[Detector], grid: Grid, wavelength: float) -> tuple[float, float]:

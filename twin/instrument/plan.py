@@ -13,7 +13,7 @@ from stemtwin.twin.instrument.costs import Cost
 from stemtwin.twin.instrument.detectors import Detector
 from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.settings import PotentialSlices
-from stemtwin.twin.physics.engine import imaging
+from stemtwin.twin.physics.engine import imaging, probes
 from stemtwin.twin.physics.grids import Grid, fast_length
 from stemtwin.twin.physics.potential import Slices, assign_slices
 
@@ -137,7 +137,8 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0, blocks: tuple[i
         imaging.aperture_beams(grid, wavelength, beam.semiangle_rad, offset, blocks, antialias=request.antialias).size
         for offset in imaging.block_offsets(blocks)
     ]
-    engine, reason, price = _engine(request, grid, slices.planes, detectors, beams)
+    rim = probes.rim_count(grid.extent, blocks, beam.semiangle_rad / wavelength) if request.antialias else 0
+    engine, reason, price = _engine(request, grid, slices.planes, detectors, beams, rim)
     return Plan(
         engine=engine,
         reason=reason,
@@ -274,7 +275,9 @@ def _step(wavelength: float, angle: float) -> float:
     return wavelength * (1 - 1e-6) / (3e-3 * angle)
 
 
-def _engine(request: Request, grid: Grid, planes: np.ndarray, detectors: tuple[Detector, ...], beams: Sequence[int]) -> tuple[str, str, Cost]:
+def _engine(
+    request: Request, grid: Grid, planes: np.ndarray, detectors: tuple[Detector, ...], beams: Sequence[int], rim: int
+) -> tuple[str, str, Cost]:
     """Return the engine, why it, and what it costs."""
     if request.engine == "abtem" and (request.antialias or request.oversampling != 1):
         message = (
@@ -282,24 +285,24 @@ def _engine(request: Request, grid: Grid, planes: np.ndarray, detectors: tuple[D
         )
         raise SettingsError(message)
     if request.depths_angstrom is not None:
-        chosen = costs.cost("multislice", request, grid, planes, detectors, beams)
+        chosen = costs.cost("multislice", request, grid, planes, detectors, beams, rim)
         memory.check(chosen.memory_bytes)
         return "multislice", f"signals at {request.faces} depths come from one pass of it", chosen
     if request.engine != "auto":
-        chosen = costs.cost(request.engine, request, grid, planes, detectors, beams)
+        chosen = costs.cost(request.engine, request, grid, planes, detectors, beams, rim)
         memory.check(chosen.memory_bytes)
         return request.engine, "asked for", chosen
-    price = {name: costs.cost(name, request, grid, planes, detectors, beams) for name in ("operator", "multislice")}
+    price = {name: costs.cost(name, request, grid, planes, detectors, beams, rim) for name in ("operator", "multislice")}
     operator, multislice = price["operator"], price["multislice"]
     if multislice.waves < operator.waves:
-        engine, reason = "multislice", f"{multislice.waves} probes are fewer than {operator.waves} plane waves"
+        engine, reason = "multislice", f"{multislice.waves} waves for single probes are fewer than {operator.waves} plane waves"
     elif not memory.fits(operator.memory_bytes) and memory.fits(multislice.memory_bytes):
         engine, reason = "multislice", f"{sum(beams)} plane waves at once would need {operator.memory_bytes / 2**30:.1f} GiB"
     elif operator.seconds > max(PATIENCE, 2 * multislice.seconds):
         engine, reason = "multislice", f"the products of {sum(beams)} plane waves would take {operator.seconds:.0f} s"
     else:
         engine, reason = "operator", f"{sum(beams)} plane waves give every image"
-    if price[engine].seconds > PATIENCE and len(beams) == 1 and (other := _cheaper(request, grid, planes, detectors, beams, price[engine])):
+    if price[engine].seconds > PATIENCE and len(beams) == 1 and (other := _cheaper(request, grid, planes, detectors, beams, rim, price[engine])):
         engine, reason, cheaper = other
         price[engine] = cheaper
     memory.check(price[engine].memory_bytes)
@@ -307,12 +310,12 @@ def _engine(request: Request, grid: Grid, planes: np.ndarray, detectors: tuple[D
 
 
 def _cheaper(
-    request: Request, grid: Grid, planes: np.ndarray, detectors: tuple[Detector, ...], beams: Sequence[int], exact: Cost
+    request: Request, grid: Grid, planes: np.ndarray, detectors: tuple[Detector, ...], beams: Sequence[int], rim: int, exact: Cost
 ) -> tuple[str, str, Cost] | None:
     """Return the engine to a tolerance that takes much less time than the exact ones, if there is one: why it, and what it costs."""
     name, why = ("local", "a dark-field detector sees short distances") if costs.is_dark(request, detectors) else ("windows", "the field in parts")
     try:
-        near = costs.cost(name, request, grid, planes, detectors, beams)
+        near = costs.cost(name, request, grid, planes, detectors, beams, rim)
     except SamplingError:  # a window would be as large as the field
         return None
     if near.seconds > LOCAL_GAIN * exact.seconds or not memory.fits(near.memory_bytes):

@@ -183,6 +183,4 @@ class Field:
         image = operator.image(
             beam.aberrations, semiangle=beam.semiangle_rad, source_size=beam.source_size_angstrom, focal_spread=beam.focal_spread_angstrom
         )
-        values = read(image)
-        extra = windows.beyond(operator, beam.semiangle_rad, layout.field.extent)
-        return values + extra.reshape(-1, *[1] * (values.ndim - 1)).astype(np.float32)
+        return read(image)

@@ -70,7 +70,7 @@ def test_equals_multislice(antialias, seed):
 
 
 def exact_signals(stacks, at, state, semiangle, weigh, *, antialias):
-    """Return the quadratic form in numpy and complex128, one point at a time: signal = a^H M a, and the tails' share. (channels, P)."""
+    """Return the quadratic form in numpy and complex128, one point at a time: signal = a^H M a, and the rim's share. (channels, P)."""
     grid = stacks[0].grid
     radius = semiangle / stacks[0].wavelength
     c = probe.aperture(grid.ky[:, None], grid.kx, grid.reciprocal_sampling, radius, antialias=antialias).ravel()
@@ -90,7 +90,8 @@ def exact_signals(stacks, at, state, semiangle, weigh, *, antialias):
                 out[channel, p] += (b.conj() @ m @ b).real / len(stacks)
             if antialias:
                 norm = (np.abs(a) ** 2).sum()
-                out[channel] += (1 - norm) * (np.abs(a) ** 2 @ m.diagonal().real) / norm / len(stacks)
+                rim = c**4 * (1 - c)
+                out[channel] += (1 - norm) * (rim @ m.diagonal().real) / rim.sum() / len(stacks)
     return out
 
 

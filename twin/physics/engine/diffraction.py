@@ -1,11 +1,13 @@
 r"""Diffraction patterns of convergent probes: from the scattering matrix in Fourier space, or from multislice of each probe.
 
-.. math:: I_q(r) = \sum_m \Big|\sum_k a^m_k e^{-2\pi i k r} S_{kq}\Big|^2 + \frac{1 - n}{n} \sum_k |a_k|^2 |S_{kq}|^2, \qquad n = \sum_k |a_k|^2
+.. math::
+
+    I_q(r) = \sum_m \Big|\sum_k a^m_k e^{-2\pi i k r} S_{kq}\Big|^2 + (1 - n) \sum_k w_k |S_{kq}|^2 \Big/ \sum_k w_k, \qquad n = \sum_k |a_k|^2
 
 S_kq is the exit amplitude at q of an incident plane wave k; modes m make up a partially coherent beam. The last term is the probe's tails beyond the
-window, as in every other engine, so that a mask on the patterns gives what a detector of that shape gives. Thermal scattering: the mean over
-frozen-phonon configurations. A probe wider than the cell, or a pattern finer than its reciprocal pixels, takes offset blocks (see `imaging`): the
-plane waves of one block scatter to reciprocal pixels of their own, so blocks never interfere.
+window, waves of the aperture's rim (w: `probe.rim`), as in every other engine, so that a mask on the patterns gives what a detector of that shape
+gives. Thermal scattering: the mean over frozen-phonon configurations. A probe wider than the cell, or a pattern finer than its reciprocal pixels,
+takes offset blocks (see `imaging`): the plane waves of one block scatter to reciprocal pixels of their own, so blocks never interfere.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -129,6 +131,13 @@ class Layout:
         )
         return modes, inside / area
 
+    def rims(self, semiangle: float) -> list[np.ndarray]:
+        """Return how much the plane waves of each block count in the probe's tails beyond the window, (B,); their sum over all blocks is 1."""
+        radius = semiangle / self.wavelength
+        found = [probe.rim(probe.aperture(block.ky, block.kx, self.pixel, radius)) for block in self.blocks]
+        total = sum(float(w.sum()) for w in found)
+        return [w / max(total, 1e-300) for w in found]
+
 
 def layout(grid: Grid, wavelength: float, semiangle: float, camera: Camera, *, blocks: tuple[int, int] = (1, 1), antialias: bool = True) -> Layout:
     """Return plane waves and pixels of a cell, an aperture and a camera.
@@ -246,11 +255,11 @@ class DiffractionMatrix:
         total = np.zeros(self.layout.camera.shape[0] * self.layout.camera.shape[1], np.float32)
         if norm >= 1:
             return total
-        plain, _ = self.layout.amplitudes(Optics(aberrations=optics.aberrations, semiangle=optics.semiangle))
-        for number, block in enumerate(self.layout.blocks):
-            weight = (np.abs(plain[number][0]) ** 2 * (1 - norm) / (norm * len(self.matrices))).astype(np.float32)
+        for number, (block, rim) in enumerate(zip(self.layout.blocks, self.layout.rims(optics.semiangle), strict=True)):
+            used = np.flatnonzero(rim)
+            weight = (rim[used] * (1 - norm) / len(self.matrices)).astype(np.float32)
             for configuration in self.matrices:
-                part = configuration[number]
+                part = configuration[number][used]
                 total += block.shares @ (weight @ (np.real(part) ** 2 + np.imag(part) ** 2))
         return total
 
@@ -292,7 +301,7 @@ def probe_patterns(
     Parameters as in :func:`build` and :meth:`DiffractionMatrix.patterns`; the result is the same.
     """
     modes, norm = plan.amplitudes(optics)
-    plain, _ = plan.amplitudes(Optics(aberrations=optics.aberrations, semiangle=optics.semiangle))
+    rims = plan.rims(optics.semiangle)
     positions, count = np.asarray(positions, float), 0
     total = np.zeros((len(positions), plan.camera.shape[0] * plan.camera.shape[1]), np.float32)
     for stack in stacks:
@@ -303,10 +312,12 @@ def probe_patterns(
                 return (block.shares @ (np.real(waves) ** 2 + np.imag(waves) ** 2).T).T
 
             if norm < 1:
-                alone = np.diag(np.abs(plain[number][0])).astype(np.complex64)
-                waves = exit_coefficients(stack, block.beams, alone, block.seen, offset=block.offset)
-                total += (1 - norm) / norm * shared(waves).sum(axis=0)
-                _report(progress, block.beams.size)
+                used = np.flatnonzero(rims[number])
+                if used.size:
+                    alone = np.diag(np.sqrt(rims[number][used])).astype(np.complex64)
+                    waves = exit_coefficients(stack, block.beams[used], alone, block.seen, offset=block.offset)
+                    total += (1 - norm) * shared(waves).sum(axis=0)
+                _report(progress, used.size)
             for start in range(0, len(positions), WAVES_AT_ONCE):
                 at = positions[start : start + WAVES_AT_ONCE]
                 phase = np.exp(-2j * np.pi * (np.outer(at[:, 0], block.kx) + np.outer(at[:, 1], block.ky)))

@@ -157,10 +157,15 @@ class ImageCoefficients:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Aperture:
-    """What an operator needs of one convergence: amplitudes before aberrations (B,) of each block, and the share of the probe's tails (channels,)."""
+    """What an operator needs of one convergence.
+
+    ``amplitudes`` before aberrations (B,) of each block; ``missing``, the part of the probe beyond the window; ``beyond``, what detectors collect of
+    that part per unit, (channels,).
+    """
 
     amplitudes: tuple[np.ndarray, ...]
-    tails: np.ndarray
+    beyond: np.ndarray
+    missing: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -281,13 +286,17 @@ class ImagingOperator:
         aperture, matrices = self._aperture(semiangle), self._with_focal_spread(focal_spread)
         real, imag = self._amplitudes(states, aperture)
         total = forms.quadratic_form(real, imag, list(matrices), [part.pairs for part in self.parts], my, mx)
-        total[:, :, 0, mx] += aperture.tails
+        total[:, :, 0, mx] += aperture.missing * aperture.beyond
         if np.any(source_size):
             qy, qx = np.arange(my + 1)[:, None] / self.grid.extent[0], np.arange(-mx, mx + 1) / self.grid.extent[1]
             sizes = np.broadcast_to(np.asarray(source_size, float), len(states)).tolist()
             for state, size in enumerate(sizes):
                 total[state] *= coherence.source_factor(size, qy, qx)
         return ImageCoefficients(coefficients=total, extent=self.grid.extent)
+
+    def beyond(self, semiangle: float | None = None) -> np.ndarray:
+        """Return what detectors collect of the probe's tails beyond the window, per unit of their power, (channels,): see `probe.rim`."""
+        return self._aperture(self.semiangle if semiangle is None else semiangle).beyond
 
     def _amplitudes(self, states: Sequence[Aberrations], aperture: _Aperture) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Return real and imaginary parts of a_k = c_k exp(-i chi_k) / norm, each block's padded: (states, B + 16)."""
@@ -306,10 +315,10 @@ class ImagingOperator:
             cover = [probe.aperture(part.ky, part.kx, pixel, radius, antialias=self.antialias) for part in self.parts]
             inside = sum(float((c**2).sum()) for c in cover)
             norm = math.pi * radius**2 / (pixel[0] * pixel[1]) if self.antialias else max(inside, 1.0)
-            seen = sum(diagonal @ c**2 for diagonal, c in zip(self.diagonals, cover, strict=True))
-            # with covered fractions, the probe's tails beyond the window see the specimen's mean
-            tails = (1 - inside / norm) * seen / max(inside, 1e-300)
-            found = _Aperture(amplitudes=tuple(c / math.sqrt(norm) for c in cover), tails=np.asarray(tails, float))
+            rims = [probe.rim(c) for c in cover]
+            seen = sum(diagonal @ w for diagonal, w in zip(self.diagonals, rims, strict=True)) / max(sum(float(w.sum()) for w in rims), 1e-300)
+            amplitudes = tuple(c / math.sqrt(norm) for c in cover)
+            found = _Aperture(amplitudes=amplitudes, beyond=np.asarray(seen, float), missing=max(1 - inside / norm, 0.0))
             _remember(self._apertures, semiangle, found)
         return found
 

@@ -215,7 +215,7 @@ def probe_densities(
     blocks : tuple of int
         Offset blocks (ny, nx) for probes wider than the cell.
     antialias : bool
-        Covered fractions at the aperture's edge; the probe's tails beyond the window then see what plane waves see.
+        Covered fractions at the aperture's edge; the probe's tails beyond the window then see what plane waves of the rim see.
 
     Returns
     -------
@@ -224,7 +224,7 @@ def probe_densities(
     """
     grid, channels = stack.grid, len(atoms.d50)
     pixel = imaging.block_pixel(grid.extent, blocks)
-    signal, tails, norm = np.zeros((channels, len(positions))), np.zeros(channels), 0.0
+    signal, tails, norm, share = np.zeros((channels, len(positions))), np.zeros(channels), 0.0, 0.0
     for offset in imaging.block_offsets(blocks):
         beams = imaging.aperture_beams(grid, stack.wavelength, semiangle, offset, blocks, antialias=antialias)
         if not beams.size:
@@ -234,13 +234,15 @@ def probe_densities(
         a = probes.amplitudes(ky, kx, pixel, stack.wavelength, semiangle, aberrations, antialias=antialias)
         norm += float((np.abs(a) ** 2).sum())
         if antialias:
-            tails += _density(stack, atoms, beams, np.diag(np.abs(a)).astype(np.complex64), offset).sum(axis=1)
+            waves, power = probes.rim_waves(grid, stack.wavelength, semiangle, offset, blocks)
+            share += float(power.sum())
+            tails += _density(stack, atoms, waves, np.diag(np.sqrt(power)).astype(np.complex64), offset).sum(axis=1) if waves.size else 0
         for start in range(0, len(positions), BATCH):
             at = positions[start : start + BATCH]
             phase = -2 * np.pi * (np.outer(at[:, 0], kx) + np.outer(at[:, 1], ky))
             signal[:, start : start + BATCH] += _density(stack, atoms, beams, (a * np.exp(1j * phase)).astype(np.complex64), offset)
     if antialias:
-        return signal + ((1 - norm) * tails / norm)[:, None]
+        return signal + (max(1 - norm, 0.0) * tails / max(share, 1e-300))[:, None]
     return signal / norm
 
 

@@ -50,7 +50,7 @@ def check(operator: "LocalOperator", rng: np.random.Generator, region: Region | 
     """Compare with multislice of single probes at random points, in focus and with C10 = 2 / (lambda k_max^2).
 
     Probes go through the whole field, or where it is larger than 112 A through a window of it with at least 24 A around them: less than 1 % of a
-    probe is beyond that, and what the window's seams do to this part is far less again. In windows, as in images, it counts with the mean signal.
+    probe is beyond that, and what the window's seams do to this part is far less again. In windows, as in images, it is waves of the aperture's rim.
 
     Parameters
     ----------
@@ -70,17 +70,22 @@ def check(operator: "LocalOperator", rng: np.random.Generator, region: Region | 
     """
     whole: Region = ((0.0, operator.grid.extent[0]), (0.0, operator.grid.extent[1])) if region is None else region
     states = (Aberrations(), Aberrations(C10=blur_of_check(operator.basis.radius) / operator.semiangle))
-    ours, theirs, spread = [], [], []
+    ours, theirs, variances = [], [], []
     for _ in range(-(-points // (2 * LANES))):
         for state in states:
             box = _box(whole, rng)
             at = np.column_stack([rng.uniform(*box[1], LANES), rng.uniform(*box[0], LANES)])
             image = operator.image(state, region=region)
-            signals = _reference(operator, at, box, state, image.mean)
+            signals = _reference(operator, at, box, state, image.beyond)
             ours.append(image.at(at))
             theirs.append(signals.mean(axis=0))
-            spread.append(signals.var(axis=0, ddof=1) / len(signals) if len(signals) > 1 else np.full(signals.shape[1:], np.nan))
-    found, true, variance = (np.concatenate(part, axis=1) for part in (ours, theirs, spread))
+            variances.append(spread(signals))
+    found, true, variance = (np.concatenate(part, axis=1) for part in (ours, theirs, variances))
+    return accuracy(found, true, variance)
+
+
+def accuracy(found: np.ndarray, true: np.ndarray, variance: np.ndarray) -> Accuracy:
+    """Return how far signals are from true ones of some variance over phonon configurations, all of shape (channels, points)."""
     mean, error = true.mean(axis=1), found - true
     return Accuracy(
         points=true.shape[1],
@@ -91,12 +96,17 @@ def check(operator: "LocalOperator", rng: np.random.Generator, region: Region | 
     )
 
 
+def spread(signals: np.ndarray) -> np.ndarray:
+    """Return the variance of the mean over phonon configurations, (configurations, channels, points); nan for a single one."""
+    return signals.var(axis=0, ddof=1) / len(signals) if len(signals) > 1 else np.full(signals.shape[1:], np.nan)
+
+
 def blur_of_check(radius: float) -> float:
     """Return the geometric radius, A, of the probes of a check that are out of focus, from alpha / lambda, 1/A."""
     return 2 / radius
 
 
-def _reference(operator: "LocalOperator", at: np.ndarray, box: Region, state: Aberrations, mean: np.ndarray) -> np.ndarray:
+def _reference(operator: "LocalOperator", at: np.ndarray, box: Region, state: Aberrations, beyond: np.ndarray) -> np.ndarray:
     """Return multislice signals of probes at points in a box, shape (configurations, channels, points)."""
     shape, _ = window_shape(operator.grid, box, periodic=operator.periodic)
     starts = [
@@ -112,7 +122,7 @@ def _reference(operator: "LocalOperator", at: np.ndarray, box: Region, state: Ab
     phase = -2 * np.pi * (np.outer(at[:, 0] - origin[1], kx) + np.outer(at[:, 1] - origin[0], ky))
     waves = (a * np.exp(1j * phase)).astype(np.complex64)
     detector = operator.weights(grid.ky[:, None], grid.kx, grid.reciprocal_sampling)
-    tails = (1 - float((np.abs(a) ** 2).sum())) * mean if operator.antialias else np.zeros(len(mean))
+    tails = (1 - float((np.abs(a) ** 2).sum())) * beyond if operator.antialias else np.zeros(len(beyond))
     stacks = (_cut(operator.stacks[i], grid, starts, periodic=operator.periodic) for i in range(len(operator.stacks)))
     return np.array([collect(stack, beams, waves, detector) + tails[:, None] for stack in stacks])
 

@@ -59,16 +59,14 @@ class LocalImage:
         Sides (Ly, Lx) of the canvas, A: the image's period.
     origin : tuple of float
         Its corner (y, x), A.
+    beyond : ndarray
+        What the probe's tails beyond the canvas give per unit of their power, (channels,); 0 for pixel masks.
     """
 
     coefficients: np.ndarray
     extent: tuple[float, float]
     origin: tuple[float, float]
-
-    @property
-    def mean(self) -> np.ndarray:
-        """Mean over the canvas, shape (channels,)."""
-        return np.real(self.coefficients[:, 0, self.coefficients.shape[2] // 2])
+    beyond: np.ndarray
 
     def raster(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Return the image on a rectangular raster of positions y (ny,) and x (nx,), A, float32, shape (channels, ny, nx)."""
@@ -201,7 +199,7 @@ class Canvas:
     # ---- the probe ----
 
     def _aperture(self, semiangle: float, wavelength: float, *, antialias: bool) -> tuple[np.ndarray, ...]:
-        """Return iy, ix, ky, kx and the real amplitudes of the beams inside the aperture, and those over the functions' shape."""
+        """Return iy, ix, ky, kx, real amplitudes of the beams inside the aperture, those over the functions' shape, and the rim's correlation."""
         key = (semiangle, antialias)
         found = self._apertures.get(key)
         if found is None:
@@ -213,7 +211,10 @@ class Canvas:
             inside = np.flatnonzero(amplitude)
             iy, ix = inside // hx.size - hy.size // 2, inside % hx.size - hx.size // 2
             ky, kx, amplitude = ky[inside], kx[inside], amplitude[inside]
-            found = (iy, ix, ky, kx, amplitude, amplitude / self.basis.shape(np.hypot(ky, kx)))
+            shape, power = self.basis.shape(np.hypot(ky, kx)), probe.rim(probe.aperture(ky, kx, pixel, semiangle / wavelength))
+            rim, power = np.flatnonzero(power), power / max(float(power.sum()), 1e-300)
+            correlation = self._correlation(iy[rim], ix[rim], power[rim] / shape[rim] ** 2)
+            found = (iy, ix, ky, kx, amplitude, amplitude / shape, correlation)
             if len(self._apertures) > 3:
                 self._apertures.clear()
             self._apertures[key] = found
@@ -221,7 +222,7 @@ class Canvas:
 
     def _fields(self, aberrations: list[Aberrations], aperture: tuple[np.ndarray, ...], wavelength: float, margin: tuple[int, int]) -> np.ndarray:
         """Return f of each state on the fine grid, periodically continued by margins, complex64, shape (states, ny + my, nx + 2 mx)."""
-        iy, ix, ky, kx, _, shaped = aperture
+        iy, ix, ky, kx, _, shaped, _ = aperture
         ny, nx = self.fine
         out = np.empty((len(aberrations), ny + margin[0], nx + 2 * margin[1]), np.complex64)
         for state, field in zip(aberrations, out, strict=True):
@@ -257,13 +258,28 @@ class Canvas:
         half[:, 1:] += total[:, my - 1 :: -1, ::-1].conj() if my else 0
         half[:, 0, mx + 1 :] += total[:, my, mx - 1 :: -1].conj()
         half[:, 0, :mx] = 0
-        norm = float((aperture[4] ** 2).sum())
-        if antialias:  # the probe's tails beyond the canvas see its mean
-            half[:, 0, mx] += (1 - norm) / norm * half[:, 0, mx].real
+        beyond = np.zeros(self.channels)
+        if antialias:
+            beyond = self._mean(aperture[6])
+            half[:, 0, mx] += max(1 - float((aperture[4] ** 2).sum()), 0.0) * beyond
         if source_size:
             qy, qx = np.arange(my + 1)[:, None] / self.extent[0], np.arange(-mx, mx + 1) / self.extent[1]
             half *= coherence.source_factor(source_size, qy, qx)
-        return LocalImage(coefficients=half.astype(np.complex64), extent=self.extent, origin=self.origin)
+        return LocalImage(coefficients=half.astype(np.complex64), extent=self.extent, origin=self.origin, beyond=beyond)
+
+    def _correlation(self, iy: np.ndarray, ix: np.ndarray, strength: np.ndarray) -> np.ndarray:
+        """Return sum_k strength_k exp(2 pi i k delta) for each difference delta of lattice points, (2, batches, 16); others than 0 count twice."""
+        steps = self.basis.steps
+        phase = 2 * np.pi * (np.outer(iy / self.shape[0], steps[:, 0]) + np.outer(ix / self.shape[1], steps[:, 1]))
+        twice = np.where((steps == 0).all(axis=1), 1.0, 2.0) / (self.extent[0] * self.extent[1])
+        out = np.zeros((2, self.batches * LANES))
+        out[:, : len(steps)] = twice * (strength @ np.cos(phase)), twice * (strength @ np.sin(phase))
+        return out.reshape(2, self.batches, LANES)
+
+    def _mean(self, correlation: np.ndarray) -> np.ndarray:
+        """Return the mean over the canvas, (channels,), from what `_correlation` gives: it meets the overlaps at zero frequency."""
+        first = self.points.reshape(self.channels, self.batches, *self.shape, 2, LANES)[:, :, 0, 0]
+        return (first[:, :, 0] * correlation[0] - first[:, :, 1] * correlation[1]).sum(axis=(1, 2))
 
     def _form(self, real: np.ndarray, imag: np.ndarray, shares: np.ndarray, pitch: int, origin: int) -> np.ndarray:
         """Return the image's coefficients on the full plane, complex128, shape (channels, 2 my + 1, 2 mx + 1)."""

@@ -100,9 +100,9 @@ class ScatteringMatrix:
         ndarray
             float64, shape (channels, P).
         """
-        inside, mean = self.window_signals(positions, aberrations, weights, semiangle=semiangle)
+        inside, beyond = self.window_signals(positions, aberrations, weights, semiangle=semiangle)
         norm = self.norm(aberrations, semiangle)
-        return inside + ((1 - norm) * mean)[:, None] if self.antialias else inside / norm
+        return inside + (max(1 - norm, 0.0) * beyond)[:, None] if self.antialias else inside / norm
 
     def norm(self, aberrations: Aberrations, semiangle: float | None = None) -> float:
         """Return the sum of the squared amplitudes: the part of the beam inside the window."""
@@ -111,7 +111,7 @@ class ScatteringMatrix:
     def window_signals(
         self, positions: np.ndarray, aberrations: Aberrations, weights: Weights, *, semiangle: float | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return what the window's part of each probe gives, shape (channels, P), and the mean that the probe's tails see, shape (channels,)."""
+        """Return what the window's part of each probe gives, (channels, P), and what the probe's tails beyond it give per unit, (channels,)."""
         window = self.window
         flat = weights(window.ky[:, None], window.kx, window.reciprocal_sampling)
         flat = flat.reshape(len(flat), -1).astype(np.float32)
@@ -120,9 +120,8 @@ class ScatteringMatrix:
         def keep(which: np.ndarray, patterns: np.ndarray) -> None:
             out[:, which] = flat @ patterns.reshape(len(patterns), -1).T
 
-        a = self.amplitudes(aberrations, semiangle)
-        self._patterns(positions, a, keep)
-        return out, self._mean_signal(a, weights) / float((np.abs(a) ** 2).sum())
+        self._patterns(positions, self.amplitudes(aberrations, semiangle), keep)
+        return out, self._beyond(self.semiangle if semiangle is None else semiangle, weights)
 
     def patterns(self, positions: np.ndarray, aberrations: Aberrations, *, semiangle: float | None = None) -> np.ndarray:
         """Return diffraction patterns of coherent probes, float32, shape (P, ny, nx) in FFT order on ``window``; their sums are at most 1."""
@@ -134,14 +133,16 @@ class ScatteringMatrix:
         self._patterns(positions, self.amplitudes(aberrations, semiangle), keep)
         return out
 
-    def _mean_signal(self, a: np.ndarray, weights: Weights) -> np.ndarray:
-        """Sum over plane waves of abs(a_k)^2 times what detectors collect of each: what the probe's tails beyond the window see."""
+    def _beyond(self, semiangle: float, weights: Weights) -> np.ndarray:
+        """Return the mean of what detectors collect of plane waves of the aperture's rim, which the probe's tails beyond the window consist of."""
         detector = weights(self.grid.ky[:, None], self.grid.kx, self.grid.reciprocal_sampling)
+        ky, kx = self.hy / self.grid.extent[0], self.hx / self.grid.extent[1]
+        power = probe.rim(probe.aperture(ky, kx, self.window.reciprocal_sampling, semiangle / self.wavelength))
         total = np.zeros(len(detector))
-        for weight, wave in zip(np.abs(a) ** 2, self.waves, strict=True):
-            spectrum = np.abs(scipy.fft.fft2(wave, norm="forward")) ** 2
-            total += weight * (detector * spectrum).sum(axis=(1, 2))
-        return total
+        for number in np.flatnonzero(power):
+            spectrum = np.abs(scipy.fft.fft2(self.waves[number], norm="forward")) ** 2
+            total += power[number] * (detector * spectrum).sum(axis=(1, 2))
+        return total / max(float(power.sum()), 1e-300)
 
     def _patterns(self, positions: np.ndarray, a: np.ndarray, keep: Callable[[np.ndarray, np.ndarray], None]) -> None:
         """Call ``keep`` with indices of probes and their patterns; probes that share a window go through one matrix product."""

@@ -9,6 +9,7 @@ from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine import imaging
 from stemtwin.twin.physics.engine.imaging import Weights
 from stemtwin.twin.physics.engine.multislice import SliceStack, collect
+from stemtwin.twin.physics.grids import Grid
 
 BATCH = 512
 """Probes whose amplitudes are held at once."""
@@ -43,8 +44,8 @@ def probe_signals(
     blocks : tuple of int
         Offset blocks (ny, nx) for probes wider than the cell.
     antialias : bool
-        Covered fractions at the aperture's edge. The probe's tails beyond the window then see the specimen's mean, for which every plane wave of the
-        aperture goes through the specimen once.
+        Covered fractions at the aperture's edge. The probe's tails beyond the window then see what plane waves of the aperture's rim see, each of
+        which goes through the specimen once (:func:`rim_waves`).
     depths : sequence of float, optional
         Depths z, A: the signals of the specimen's part above each, all from one pass.
     progress : callable, optional
@@ -57,7 +58,7 @@ def probe_signals(
     """
     grid = stack.grid
     pixel = imaging.block_pixel(grid.extent, blocks)
-    signal, tails, norm = np.zeros(()), np.zeros(()), 0.0
+    signal, tails, norm, share = np.zeros(()), np.zeros(()), 0.0, 0.0
     for offset in imaging.block_offsets(blocks):
         beams = imaging.aperture_beams(grid, stack.wavelength, semiangle, offset, blocks, antialias=antialias)
         if not beams.size:
@@ -67,14 +68,34 @@ def probe_signals(
         by, bx = ky[beams // grid.shape[1]], kx[beams % grid.shape[1]]
         a = amplitudes(by, bx, pixel, stack.wavelength, semiangle, aberrations, antialias=antialias)
         if antialias:
-            tails = tails + collect(stack, beams, np.diag(np.abs(a)).astype(np.complex64), detector, offset=offset, depths=depths).sum(axis=-1)
+            waves, power = rim_waves(grid, stack.wavelength, semiangle, offset, blocks)
+            share += float(power.sum())
+            if waves.size:
+                alone = np.diag(np.sqrt(power)).astype(np.complex64)
+                tails = tails + collect(stack, waves, alone, detector, offset=offset, depths=depths).sum(axis=-1)
             if progress is not None:
-                progress(beams.size)
+                progress(waves.size)
         norm += float((np.abs(a) ** 2).sum())
         signal = signal + _collected(stack, beams, a, (by, bx), positions, detector, offset, depths, progress)
     if antialias:
-        return signal + ((1 - norm) * tails / norm)[..., None]
+        return signal + (max(1 - norm, 0.0) * tails / max(share, 1e-300))[..., None]
     return signal / norm
+
+
+def rim_waves(grid: Grid, wavelength: float, semiangle: float, offset: tuple[float, float], blocks: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the plane waves of one offset block that a probe's tails beyond the window consist of, flat indices, and how much each counts."""
+    beams = imaging.aperture_beams(grid, wavelength, semiangle, offset, blocks, antialias=True)
+    ky, kx = grid.ky[beams // grid.shape[1]] + offset[0] / grid.extent[0], grid.kx[beams % grid.shape[1]] + offset[1] / grid.extent[1]
+    power = probe.rim(probe.aperture(ky, kx, imaging.block_pixel(grid.extent, blocks), semiangle / wavelength))
+    return beams[power > 0], power[power > 0]
+
+
+def rim_count(extent: tuple[float, float], blocks: tuple[int, int], radius: float) -> int:
+    """Return how many plane waves :func:`rim_waves` gives over all blocks, for an aperture of a radius, 1/A."""
+    dy, dx = imaging.block_pixel(extent, blocks)
+    most_y, most_x = int(radius / dy) + 1, int(radius / dx) + 1
+    cover = probe.aperture(dy * np.arange(-most_y, most_y + 1)[:, None], dx * np.arange(-most_x, most_x + 1), (dy, dx), radius)
+    return int(np.count_nonzero((cover > imaging.COVERED) & (probe.rim(cover) > 0)))
 
 
 def window_signals(
