@@ -40,3 +40,5 @@ def certify(
     console.print(table)
     for name, error in result.standard_error.items():
         console.print(f"{name}: standard error over the phonon configurations {error:.2%} of the mean", markup=False)
+    for note in result.notes:
+        console.print(f"note: {note}", markup=False)

@@ -40,19 +40,9 @@ def signals(
     progress : callable, optional
         Called with the number of waves that were just done.
 
-    Raises
-    ------
-    SettingsError
-        Something that abTEM cannot do in the same way.
     """
     import abtem  # slow to import and seldom asked for
 
-    if plan.blocks != (1, 1):
-        message = "engine='abtem' needs the whole probe inside the cell. Use a larger cell (size_angstrom) or smaller aberrations."
-        raise SettingsError(message)
-    if request.phonons == "damped":
-        message = "engine='abtem' has no Debye-Waller damping. Use phonons='static' or a number of configurations."
-        raise SettingsError(message)
     first, (ty, tx) = float(plan.slices.planes[0]), request.relative_tilt_rad
     with _quiet():
         potential = _potential(request, plan, configuration)

@@ -1,7 +1,8 @@
 """Two solvers on one request, and how far the result is from convergence.
 
 On the same grid, with the same planes and pixel masks: our multislice, abTEM's multislice fed with our slices (the solvers alone differ), and abTEM
-with its own potential (the placement of atoms differs too). Then our result with a finer grid, with half slices, and over the phonon configurations.
+with its own potential (the placement of atoms differs too). Then our result with a finer grid, with thinner slices (where they are atomic planes
+already, with thicker ones), and over the phonon configurations.
 """
 
 import itertools
@@ -20,6 +21,11 @@ MOST_POINTS = 16
 """Points of the scan that are computed, spread over it."""
 FINER = 1.5
 """How many times finer the grid of the convergence check is."""
+PLACED = (
+    "abTEM's own potential places atoms bilinearly between grid points, which takes up to 17 % from dark-field signals at 0.04 A: a difference there "
+    "beside none with our slices is of that placement, not of the solvers"
+)
+"""What is said where the two potentials are compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +70,8 @@ class Certificate:
         The comparisons.
     standard_error : dict
         Relative standard error over the phonon configurations by detector; empty for one configuration.
+    notes : tuple of str
+        What has to be known to read the comparisons.
     """
 
     points: int
@@ -71,6 +79,7 @@ class Certificate:
     slices: int
     lines: tuple[Line, ...]
     standard_error: dict[str, float]
+    notes: tuple[str, ...] = ()
 
 
 def certify(request: Request, *, progress: Callable[[str], None] | None = None) -> Certificate:
@@ -92,24 +101,35 @@ def certify(request: Request, *, progress: Callable[[str], None] | None = None) 
     coherent = replace(request.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0)
     full = replace(request, beam=coherent, scan=_few(request), engine="multislice", depths_angstrom=None)
     plan = make_plan(full)
-    names = [d.name for d in plan.detectors]
+    bare = replace(_one(full), antialias=False, oversampling=1, grid=plan.grid.shape, sampling_angstrom=None)
+    slices = _as_slices(bare)
+    make_plan(replace(slices, engine="abtem"))  # refused before any work
+    names, notes = [d.name for d in plan.detectors], []
     error = np.full(_channels(plan)[-1].stop, np.nan)
     if plan.configurations > 1:
         say(f"multislice of {plan.configurations} configurations")
         error = simulate.expected(full, plan)[1]
     lines: list[Line] = []
-    bare = replace(_one(full), antialias=False, oversampling=1, grid=plan.grid.shape, sampling_angstrom=None)
     say("multislice with pixel masks")
     masks = simulate.expected(bare, make_plan(bare))[0]
     say("abTEM with our slices")
-    lines += _lines(names, plan, "abTEM, our slices, same grid", masks, _abtem(_as_slices(bare)))
+    lines += _lines(names, plan, "abTEM, our slices, same grid", masks, _abtem(slices))
     if not isinstance(request.sample, PotentialSlices):
-        say("abTEM with its own potential")
-        lines += _lines(names, plan, "abTEM, its own potential, same grid", masks, _abtem(bare))
-        lines += _convergence(full, plan, names, say)
+        if request.phonons != "damped":
+            say("abTEM with its own potential")
+            lines += _lines(names, plan, "abTEM, its own potential, same grid", masks, _abtem(bare))
+            notes.append(PLACED)
+        lines += _convergence(full, plan, names, say, notes)
     channels = _channels(plan)
     errors = {name: float(error[which].max()) for name, which in zip(names, channels, strict=True) if np.isfinite(error[which]).all()}
-    return Certificate(points=full.scan.shape[0], grid=plan.grid.shape, slices=len(plan.slices.planes), lines=tuple(lines), standard_error=errors)
+    return Certificate(
+        points=full.scan.shape[0],
+        grid=plan.grid.shape,
+        slices=len(plan.slices.planes),
+        lines=tuple(lines),
+        standard_error=errors,
+        notes=tuple(notes),
+    )
 
 
 def _few(request: Request) -> PathScan:
@@ -119,8 +139,8 @@ def _few(request: Request) -> PathScan:
 
 
 def _one(request: Request) -> Request:
-    """Return the request for a single configuration of the specimen, the first one."""
-    return replace(request, phonons=1) if request.configurations > 1 or isinstance(request.phonons, int) else replace(request, phonons="static")
+    """Return the request for a single configuration of the specimen, the first one; a damped lattice stays one."""
+    return replace(request, phonons=1) if request.configurations > 1 or isinstance(request.phonons, int) else request
 
 
 def _as_slices(request: Request) -> Request:
@@ -135,7 +155,7 @@ def _abtem(request: Request) -> np.ndarray:
     return simulate.expected(other, make_plan(other))[0]
 
 
-def _convergence(full: Request, plan: Plan, names: list[str], say: Callable[[str], None]) -> list[Line]:
+def _convergence(full: Request, plan: Plan, names: list[str], say: Callable[[str], None], notes: list[str]) -> list[Line]:
     one = _one(full)
     base = replace(one, grid=plan.grid.shape, sampling_angstrom=None)
     say("convergence: reference")
@@ -149,8 +169,12 @@ def _convergence(full: Request, plan: Plan, names: list[str], say: Callable[[str
     planes = plan.slices.planes
     if len(planes) > 1:
         say("convergence: slices")
-        thin = replace(base, slice_thickness_angstrom=float(np.diff(planes).min()) / 2)
-        out += _lines(names, plan, "ours, slices half as thick", reference, simulate.expected(thin, make_plan(thin))[0])
+        other, what = replace(base, slice_thickness_angstrom=float(np.diff(planes).min()) / 2), "ours, slices half as thick"
+        if np.array_equal(make_plan(other).slices.planes, planes):
+            thick = min(2 * float(np.diff(planes).max()), full.sample.thickness_angstrom)
+            other, what = replace(base, slice_thickness_angstrom=thick), "ours, slices twice as thick"
+            notes.append("slices are atomic planes, and thinner ones the same: those twice as thick show how much the cut matters")
+        out += _lines(names, plan, what, reference, simulate.expected(other, make_plan(other))[0])
     return out
 
 

@@ -152,7 +152,7 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0, blocks: tuple[i
         waves=price.waves,
         memory_bytes=price.memory_bytes,
         seconds=price.seconds,
-        notes=tuple(notes),
+        notes=(*notes, *_patience(engine, price, request.configurations)),
     )
 
 
@@ -279,11 +279,8 @@ def _engine(
     request: Request, grid: Grid, planes: np.ndarray, detectors: tuple[Detector, ...], beams: Sequence[int], rim: int
 ) -> tuple[str, str, Cost]:
     """Return the engine, why it, and what it costs."""
-    if request.engine == "abtem" and (request.antialias or request.oversampling != 1):
-        message = (
-            "engine='abtem' has pixel masks and no finer transmission grid. Pass antialias=False and oversampling=1, so that both sides do the same."
-        )
-        raise SettingsError(message)
+    if request.engine == "abtem":
+        _check_abtem(request, grid, beams)
     if request.depths_angstrom is not None:
         chosen = costs.cost("multislice", request, grid, planes, detectors, beams, rim)
         memory.check(chosen.memory_bytes)
@@ -302,22 +299,52 @@ def _engine(
         engine, reason = "multislice", f"the products of {sum(beams)} plane waves would take {operator.seconds:.0f} s"
     else:
         engine, reason = "operator", f"{sum(beams)} plane waves give every image"
-    if price[engine].seconds > PATIENCE and len(beams) == 1 and (other := _cheaper(request, grid, planes, detectors, beams, rim, price[engine])):
-        engine, reason, cheaper = other
-        price[engine] = cheaper
+    near = _approximate(request, grid, planes, detectors, beams, rim) if price[engine].seconds > PATIENCE and len(beams) == 1 else None
+    if near is not None:
+        name, why, other = near
+        if other.seconds <= LOCAL_GAIN * price[engine].seconds and memory.fits(other.memory_bytes):
+            return name, f"{why}: {other.seconds:.0f} s instead of {price[engine].seconds:.0f} s, to {request.tolerance:g}", other
+        price[name] = other
+    if price[engine].seconds > PATIENCE:
+        others = ", ".join(f"{name} {found.seconds:.3g} s" for name, found in price.items() if name != engine)
+        reason += f"; for this one alone {others}"
     memory.check(price[engine].memory_bytes)
     return engine, reason, price[engine]
 
 
-def _cheaper(
-    request: Request, grid: Grid, planes: np.ndarray, detectors: tuple[Detector, ...], beams: Sequence[int], rim: int, exact: Cost
+def _check_abtem(request: Request, grid: Grid, beams: Sequence[int]) -> None:
+    """Refuse what abTEM cannot do in the same way."""
+    if request.antialias or request.oversampling != 1:
+        message = (
+            "engine='abtem' has pixel masks and no finer transmission grid. Pass antialias=False and oversampling=1, so that both sides do the same."
+        )
+        raise SettingsError(message)
+    if len(beams) > 1:
+        cell = f"{grid.extent[0]:.1f} x {grid.extent[1]:.1f} A"
+        message = f"engine='abtem' needs the whole probe inside the cell of {cell}. Use a larger cell (size_angstrom) or smaller aberrations."
+        raise SettingsError(message)
+    if request.phonons == "damped":
+        message = "engine='abtem' has no Debye-Waller damping. Use phonons='static' or a number of configurations."
+        raise SettingsError(message)
+
+
+def _approximate(
+    request: Request, grid: Grid, planes: np.ndarray, detectors: tuple[Detector, ...], beams: Sequence[int], rim: int
 ) -> tuple[str, str, Cost] | None:
-    """Return the engine to a tolerance that takes much less time than the exact ones, if there is one: why it, and what it costs."""
+    """Return the engine to a tolerance that suits the detectors, if there is one: why it, and what it costs."""
     name, why = ("local", "a dark-field detector sees short distances") if costs.is_dark(request, detectors) else ("windows", "the field in parts")
     try:
-        near = costs.cost(name, request, grid, planes, detectors, beams, rim)
+        return name, why, costs.cost(name, request, grid, planes, detectors, beams, rim)
     except SamplingError:  # a window would be as large as the field
         return None
-    if near.seconds > LOCAL_GAIN * exact.seconds or not memory.fits(near.memory_bytes):
-        return None
-    return name, f"{why}: {near.seconds:.0f} s instead of {exact.seconds:.0f} s, to {request.tolerance:g}", near
+
+
+def _patience(engine: str, cost: Cost, configurations: int) -> list[str]:
+    """Return what there is to say of a build that takes long."""
+    if engine not in ("operator", "local", "windows") or cost.seconds <= PATIENCE:
+        return []
+    each = f", {cost.seconds / configurations:.0f} s of it for each phonon configuration" if configurations > 1 else ""
+    return [
+        f"the first image takes about {cost.seconds:.0f} s{each}; further ones of this specimen, with other optics too, take milliseconds. "
+        "A smaller cell, outer_mrad or semiangle_mrad takes less"
+    ]

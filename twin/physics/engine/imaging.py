@@ -82,6 +82,15 @@ def block_pixel(extent: tuple[float, float], blocks: tuple[int, int]) -> tuple[f
     return 1 / (extent[0] * blocks[0]), 1 / (extent[1] * blocks[1])
 
 
+def beyond_band(grid: Grid, wavelength: float, semiangle: float, pixel: tuple[float, float]) -> str:
+    """Return what is said of an aperture that a grid cannot hold."""
+    step = 0.995 / (3 * (semiangle / wavelength + math.hypot(*pixel)))
+    return (
+        f"A convergence of {semiangle * 1e3:g} mrad reaches beyond the grid's band limit ({grid.max_angle(wavelength) * 1e3:.1f} mrad). "
+        f"Use points at most {step:.3g} A apart or a smaller convergence."
+    )
+
+
 @functools.lru_cache(maxsize=APERTURES)
 def aperture_beams(
     grid: Grid, wavelength: float, semiangle: float, offset: tuple[float, float], blocks: tuple[int, int], *, antialias: bool
@@ -100,11 +109,7 @@ def aperture_beams(
     ky, kx = ky[near_y][:, None], kx[near_x]
     touched = probe.aperture(ky, kx, pixel, radius, antialias=antialias) > COVERED
     if (touched & (np.hypot(ky, kx) >= grid.band_limit)).any():
-        message = (
-            f"A convergence of {semiangle * 1e3:g} mrad reaches beyond the grid's band limit ({grid.max_angle(wavelength) * 1e3:.1f} mrad). "
-            "Use a finer sampling or a smaller convergence."
-        )
-        raise SamplingError(message)
+        raise SamplingError(beyond_band(grid, wavelength, semiangle, pixel))
     beams = (near_y[:, None] * grid.shape[1] + near_x)[touched]
     beams.flags.writeable = False
     return beams

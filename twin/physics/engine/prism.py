@@ -18,7 +18,7 @@ from stemtwin.twin.errors import SamplingError
 from stemtwin.twin.physics import probe
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine import threads
-from stemtwin.twin.physics.engine.imaging import Weights
+from stemtwin.twin.physics.engine.imaging import Weights, beyond_band
 from stemtwin.twin.physics.engine.multislice import SliceStack, exit_coefficients
 from stemtwin.twin.physics.grids import Grid, fast_length
 
@@ -248,11 +248,7 @@ def plane_waves(grid: Grid, wavelength: float, semiangle: float, interpolation: 
     touched = probe.aperture(grid.ky[:, None], grid.kx, pixel, radius, antialias=antialias) > 0
     touched &= (hy[:, None] % fy == 0) & (hx % fx == 0)
     if (touched & ~grid.band).any():
-        message = (
-            f"A convergence of {semiangle * 1e3:g} mrad reaches beyond the grid's band limit ({grid.max_angle(wavelength) * 1e3:.1f} mrad). "
-            "Use a finer sampling or a smaller convergence."
-        )
-        raise SamplingError(message)
+        raise SamplingError(beyond_band(grid, wavelength, semiangle, pixel))
     return np.flatnonzero(touched)
 
 
