@@ -78,13 +78,13 @@ def aperture(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], radius:
 
 
 def rim(cover: np.ndarray) -> np.ndarray:
-    """Return how much each plane wave counts in what the probe's tails beyond the window see, from the covered fractions c: c^4 (1 - c).
+    """Return how much each plane wave counts in what the probe's tails beyond the window see, from the covered fractions c: c^6 (1 - c).
 
     Far from the probe is near the aperture's edge in reciprocal space, and the power that c^2 misses of c is missed there: the tails are waves of the
-    rim, not of the whole aperture. A pixel that the aperture hardly touches may lie in a detector beside it: c^4 keeps to the inner ones. In a vacuum
+    rim, not of the whole aperture. A pixel that the aperture hardly touches may lie in a detector beside it: c^6 keeps to the inner ones. In a vacuum
     a bright-field detector then collects its share of the aperture exactly, where the mean over the aperture gives 2 % more in a window of 24 A.
     """
-    return np.where(1 - cover > ROUNDING, cover**4 * (1 - cover), 0)
+    return np.where(1 - cover > ROUNDING, cover**6 * (1 - cover), 0)
 
 
 def amplitudes(

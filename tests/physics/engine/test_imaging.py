@@ -90,7 +90,7 @@ def exact_signals(stacks, at, state, semiangle, weigh, *, antialias):
                 out[channel, p] += (b.conj() @ m @ b).real / len(stacks)
             if antialias:
                 norm = (np.abs(a) ** 2).sum()
-                rim = c**4 * (1 - c)
+                rim = c**6 * (1 - c)
                 out[channel] += (1 - norm) * (rim @ m.diagonal().real) / rim.sum() / len(stacks)
     return out
 

@@ -421,7 +421,7 @@ def test_image_twin():
             total += (2 if p or q else 1) * (f.conj() * np.roll(f, (-p, -q), (0, 1)) * k).sum().real
         return total / np.prod(basis.grid.extent)
 
-    rim, beyond = c**4 * (1 - c), 0.0
+    rim, beyond = c**6 * (1 - c), 0.0
     for number in np.flatnonzero(rim > 1e-4):  # one plane wave after the other, without interference
         wave = np.outer(np.exp(2j * np.pi * ky[number] * y), np.exp(2j * np.pi * kx[number] * x))
         beyond += rim[number] / rim.sum() * form(wave / basis.shape(np.hypot(ky[number], kx[number])))
