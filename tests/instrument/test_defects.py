@@ -45,9 +45,9 @@ def test_steps_smaller_than_a_pixel_are_seen(make_atom: Callable[..., Sample]) -
     np.testing.assert_allclose(second - first, [0.02, 0], atol=0.001)
 
 
-@pytest.mark.parametrize("turn", ["C10", "C12", "C21", "C23", "C30", "C34", "C45", "C50", "C56"])
-def test_every_aberration_reaches_the_image(make_perovskite: Callable[..., Sample], turn: str) -> None:
-    """Each knob changes the HAADF image (defects: defocus stored but never used, constants in place of the corrector's state)."""
+@pytest.mark.parametrize("turn", ["C10", "C34"])
+def test_aberrations_reach_the_image(make_perovskite: Callable[..., Sample], turn: str) -> None:
+    """A knob changes the HAADF image (defects: defocus stored but never used, constants in place of the corrector's state); all: test_knobs."""
     amount = {1: 60.0, 2: 4e3, 3: 4e5, 4: 3e7, 5: 2e9}[int(turn[1])]
     scope = Microscope(make_perovskite(sigma=None), instrument="ideal", seed=1, window_angstrom=30)
     scan = RasterScan(shape=(12, 12), field_of_view_angstrom=(3.905, 3.905))

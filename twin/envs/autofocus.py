@@ -79,7 +79,8 @@ class Autofocus:
     """Bring a sample into focus.
 
     Description
-        A HAADF frame is taken after each action. The lens and the twofold stigmator start at an unknown distance from focus.
+        A HAADF frame is taken after each action: of the usual ring, from 3 convergence angles outwards, and not of the instrument's own, whose angles
+        depend on the profile. The lens and the twofold stigmator start at an unknown distance from focus.
     Action space
         ``Box(-1, 1, (3,))``: changes of C10, C12a, C12b by at most 100, 50, 50 A. Knobs stop 200, 120, 120 A from where they started.
     Observation space
