@@ -122,6 +122,28 @@ def test_a_scan_is_no_region_of_nonsense() -> None:
                 SCAN.region(first, shape)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("command", "given", "said"),
+    [
+        ("set", {"energy_ev": 200}, r"at least 1000 .* eV\. Did you pass keV\?"),
+        ("set", {"semiangle_mrad": 0.02}, r"at least 0\.1 .* mrad\. Did you pass rad\?"),
+        ("set", {"current_pa": 50e-12}, r"at least 0\.001 .* pA\. .* did you pass A or nA\?"),
+        ("set", {"camera_length_mm": 0.1}, r"is no camera length of ideal\. Use one of .* mm"),
+        ("set", {"gain": {"eels": 2.0}}, r"gain of 'eels' cannot be turned: on ideal it counts electrons"),
+        ("acquire", {"scan": SCAN, "dwell_time_us": 4e-6}, r"at least 0\.001 .* us\. It is given in microseconds"),
+        ("move_stage", {"x_angstrom": 1e9}, r"out of the stage's reach: it goes from -1e\+07 to 1e\+07 A"),
+        ("advance_time", {"seconds": -1.0}, r"at least 0 and at most 1e\+06 s"),
+    ],
+)
+def test_wrong_units_are_recognised(nothing: PotentialSlices, command: str, given: dict[str, Any], said: str) -> None:
+    """Numbers in keV, rad, A, m and s, and ways beyond the limits, are refused with the limit and its unit; nothing has changed."""
+    scope = Microscope(nothing, "ideal")
+    before = scope.snapshot()
+    with pytest.raises(StemtwinError, match=said):
+        getattr(scope, command)(**given)
+    assert scope.snapshot() is before
+
+
 # ---- snapshots
 
 

@@ -34,6 +34,8 @@ LEAST_SIDE = 1.0
 """A field is taken to be at least so wide, A: a parked beam is no point."""
 NOTHING = AnnularDetector(inner_mrad=0.0, outer_mrad=1.0, name="nothing")
 """Stands in a request for spectra alone, and is not computed."""
+LEAST_DWELL_US = 1e-3
+"""Shortest time at a point, us: no scan generator is quicker than a nanosecond."""
 MOST_ELECTRONS = 1e9
 """Electrons at one point that the counters hold."""
 
@@ -108,7 +110,7 @@ def order(
     spectra, others = spectrometers.split(setup, state, detectors)
     alone = spectra is not None and not others  # the scan's generator is not in the way of a spectrum
     longest = max(profile.max_dwell_time_us, spectrometers.LONGEST_DWELL_US) if alone else profile.max_dwell_time_us
-    dwell = checks.number("dwell_time_us", dwell, "us", above=0, high=longest)
+    dwell = checks.number("dwell_time_us", dwell, "us", low=LEAST_DWELL_US, high=longest, repair="It is given in microseconds.")
     frames = checks.whole("frames", frames, low=1, high=10_000)
     _within_reach(profile, scan)
     incident = electrons_per_point(state.knobs.current_pa, dwell * 1e-6)

@@ -9,13 +9,14 @@ from typing import Any
 from stemtwin.twin.errors import SettingsError, UnknownNameError
 from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.profiles import Profile
+from stemtwin.twin.instrument.settings import LEAST_SEMIANGLE_MRAD
 from stemtwin.twin.physics.aberrations import Aberrations
 
 ABERRATION_NAMES = tuple(item.name for item in fields(Aberrations))
 LIMITS = {
     "energy_ev": {"unit": "eV", "low": 1e3, "high": 3e6, "repair": "Did you pass keV?"},
-    "semiangle_mrad": {"unit": "mrad", "above": 0, "high": 150, "repair": "Did you pass rad?"},
-    "current_pa": {"unit": "pA", "above": 0},
+    "semiangle_mrad": {"unit": "mrad", "low": LEAST_SEMIANGLE_MRAD, "high": 150, "repair": "Did you pass rad?"},
+    "current_pa": {"unit": "pA", "low": 1e-3},
     "source_size_angstrom": {"unit": "A", "low": 0, "high": 1e4},
     "focal_spread_angstrom": {"unit": "A", "low": 0, "high": 1e4},
     "camera_length_mm": {"unit": "mm", "above": 0},
@@ -30,6 +31,8 @@ PAIRS = {
 """Knobs that are a pair (x, y): unit, largest absolute value, repair."""
 DETECTOR_KNOBS = {"gain": ("times the usual", 1e-3, 1e3), "offset_adu": ("ADU", -65535.0, 65535.0)}
 """Knobs that each detector has: unit, smallest and largest value. They reach detectors with a chain; one that counts electrons has neither."""
+COUNTERS = ("eels", "edx", "pixelated", "ronchigram")
+"""What counts by itself, whatever chain the instrument has."""
 SWITCHES = ("blanked",)
 """Knobs that are on or off."""
 
@@ -144,7 +147,7 @@ def _by_detector(name: str, value: Any, profile: Profile, before: Knobs) -> tupl
         raise SettingsError(message)
     unit, low, high = DETECTOR_KNOBS[name]
     turned = {key: checks.number(f"{name}[{key}]", number, unit, low=low, high=high) for key, number in value.items()}
-    without = [key for key in turned if profile.chain(key) is None]
+    without = [key for key in turned if profile.chain(key) is None or key in COUNTERS]
     if without:
         known = ", ".join(key for key, _ in profile.chains if key) or "none"
         message = f"{name} of {without[0]!r} cannot be turned: on {profile.name} it counts electrons. Detectors with a chain: {known}."
@@ -169,7 +172,7 @@ def _checked(name: str, value: Any, profile: Profile, before: Knobs) -> Any:
         raise UnknownNameError(message)
     limits: dict[str, Any] = LIMITS[name]
     if name == "current_pa":
-        limits = limits | {"high": profile.max_current_pa, "repair": f"That is what {profile.name} gives."}
+        limits = limits | {"high": profile.max_current_pa, "repair": f"That is what {profile.name} gives; did you pass A or nA?"}
     number = checks.number(name, value, **limits)
     if name == "camera_length_mm" and number not in profile.camera_lengths_mm:
         table = ", ".join(f"{length:g}" for length in profile.camera_lengths_mm)

@@ -13,6 +13,7 @@ from stemtwin.twin.instrument.corrector import TYPICAL_CORRECTOR, CorrectorProfi
 from stemtwin.twin.instrument.detectors import AnyDetector
 from stemtwin.twin.instrument.distortion import ScanImperfections
 from stemtwin.twin.instrument.instabilities import Instabilities
+from stemtwin.twin.instrument.settings import LEAST_SEMIANGLE_MRAD
 from stemtwin.twin.instrument.stage import MECHANICAL, PIEZO, StageProfile
 from stemtwin.twin.instrument.tableau import ProbeImages
 from stemtwin.twin.physics import coherence, electrons
@@ -102,7 +103,7 @@ class Profile:
     def __post_init__(self) -> None:
         """Check the numbers."""
         checks.number("energy_ev", self.energy_ev, "eV", low=1e3, high=3e6, repair="Did you pass keV?")
-        checks.number("semiangle_mrad", self.semiangle_mrad, "mrad", above=0, high=150)
+        checks.number("semiangle_mrad", self.semiangle_mrad, "mrad", low=LEAST_SEMIANGLE_MRAD, high=150, repair="Did you pass rad?")
         checks.number("current_pa", self.current_pa, "pA", above=0, high=self.max_current_pa)
 
     def detector(self, name: str) -> AnyDetector | None:

@@ -11,6 +11,8 @@ from stemtwin.twin.physics import electrons
 from stemtwin.twin.physics.aberrations import Aberrations, blur_radius
 
 LOWEST_ENERGY_EV = 1e3
+LEAST_SEMIANGLE_MRAD = 0.1
+"""Below, a beam is parallel, or its convergence was given in rad."""
 LARGEST_TILT_MRAD = 100.0
 """Beyond, slices across the beam are no good cut of the specimen, and multislice's small angles are none."""
 
@@ -57,7 +59,9 @@ class Beam:
         """Check the numbers."""
         object.__setattr__(self, "energy_ev", _energy(self.energy_ev))
         object.__setattr__(
-            self, "semiangle_mrad", checks.number("semiangle_mrad", self.semiangle_mrad, "mrad", above=0, high=150, repair="Did you pass rad?")
+            self,
+            "semiangle_mrad",
+            checks.number("semiangle_mrad", self.semiangle_mrad, "mrad", low=LEAST_SEMIANGLE_MRAD, high=150, repair="Did you pass rad?"),
         )
         if not isinstance(self.aberrations, Aberrations):
             message = f"aberrations={self.aberrations!r} is no Aberrations. Use st.Aberrations(C10=-50.0)."
