@@ -1,6 +1,7 @@
 """What a request will cost and how it will be computed: before any work, and as it then is."""
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.scan import PathScan, RasterScan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
 from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.engine import gram
 from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
 
@@ -137,6 +139,23 @@ def test_auto_leaves_an_operator_that_does_not_fit(
     assert "GiB" in plan.reason
     with pytest.raises(SettingsError, match=r"needs about .* GiB of memory; 80% of what is free are"):
         make_plan(replace(large, engine="operator"))
+
+
+def test_less_memory_takes_more_passes_and_the_plan_says_so(
+    request_: Request, make_perovskite: Callable[..., Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit waves are all held where half of the memory suffices; else every wave goes through the specimen more than once, and the time grows."""
+    large = replace(request_, sample=make_perovskite(6, 20, sigma=None), engine="operator")
+    monkeypatch.setattr(gram, "WAVES_BYTES", 2**28)
+    monkeypatch.setattr(memory, "fits", lambda _: True)
+    roomy = make_plan(large)
+    assert roomy.waves_bytes >= 8 * roomy.beams * memory.seen_pixels(roomy.detectors, roomy.grid, large.beam.wavelength_angstrom)[0]
+    monkeypatch.setattr(memory, "fits", lambda needed: needed < roomy.memory_bytes)
+    tight = make_plan(large)
+    passes = math.ceil(roomy.waves_bytes / tight.waves_bytes)
+    assert passes > 1
+    assert tight.memory_bytes < roomy.memory_bytes
+    assert roomy.seconds < tight.seconds < passes * roomy.seconds
 
 
 def test_what_does_not_fit_the_machine_is_refused_before_any_work(request_: Request, make_perovskite: Callable[..., Sample]) -> None:

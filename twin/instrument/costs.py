@@ -9,7 +9,7 @@ import numpy as np
 from stemtwin.twin.instrument import memory, quadrature
 from stemtwin.twin.instrument.detectors import Detector
 from stemtwin.twin.instrument.request import Request
-from stemtwin.twin.physics.engine import imaging, local, local_check, local_size, prism, windows
+from stemtwin.twin.physics.engine import gram, imaging, local, local_check, local_size, prism, windows
 from stemtwin.twin.physics.engine.local_basis import Basis, localisation
 from stemtwin.twin.physics.grids import Grid
 
@@ -27,11 +27,15 @@ DARK = 1.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """Waves sent through the specimen over all configurations, peak memory (bytes, the program included), and time on two cores (s)."""
+    """Waves sent through the specimen over all configurations, peak memory (bytes, the program included), and time on two cores (s).
+
+    ``waves_bytes`` of the memory hold exit amplitudes while an operator is built; with less, every wave goes through the specimen more than once.
+    """
 
     waves: int
     memory_bytes: int
     seconds: float
+    waves_bytes: int = gram.WAVES_BYTES
 
 
 def is_dark(request: Request, detectors: Sequence[Detector]) -> bool:
@@ -83,10 +87,13 @@ def cost(engine: str, request: Request, grid: Grid, planes: np.ndarray, detector
     base += memory.working_memory(grid)
     if engine == "operator":
         seen = scale * sum(d.outer_mrad**2 - d.inner_mrad**2 for d in detectors)
-        steps, products = count * sum(beams) * slices * area, count * sum(n**2 for n in beams) * seen
         pixels = memory.seen_pixels(detectors, grid, request.beam.wavelength_angstrom)
-        needed = base + memory.of_operator(grid, beams, channels, pixels, count)
-        return Cost(waves=count * sum(beams), memory_bytes=needed, seconds=FIRST_SECONDS + steps * SECONDS_PER_POINT + products * SECONDS_PER_PRODUCT)
+        held = memory.held_waves(beams, pixels[0], base + memory.of_operator(grid, beams, channels, (0.0, pixels[1]), count))
+        needed = base + memory.of_operator(grid, beams, channels, pixels, count, held)
+        passes = sum(n * math.ceil(pixels[0] / gram.portion(n, held)) for n in beams if n)
+        steps, products = count * passes * slices * area, count * sum(n**2 for n in beams) * seen
+        seconds = FIRST_SECONDS + steps * SECONDS_PER_POINT + products * SECONDS_PER_PRODUCT
+        return Cost(waves=count * sum(beams), memory_bytes=needed, seconds=seconds, waves_bytes=held)
     waves = count * multislice_waves(engine, request, beams, rim)
     shifted = points * quadrature.counts(request.beam)[1]
     needed = memory.of_abtem(grid, channels, shifted) if engine == "abtem" else memory.of_probes(grid, beams, rim, channels, shifted, request.faces)
@@ -152,7 +159,8 @@ def _windows(request: Request, grid: Grid, planes: np.ndarray, detectors: Sequen
     building += memory.of_operator(window, [beams], channels, pixels, count)
     checking = memory.of_specimen(reference, slices, request.oversampling, count) + memory.wave_memory(reference)
     held = min(len(tiles) * memory.of_matrices([beams], channels) * (2 if beam.focal_spread_angstrom else 1), memory.HELD_OPERATORS)
-    steps = (waves * math.prod(window.shape) + probes) * slices
+    passes = math.ceil(pixels[0] / gram.portion(beams, gram.WAVES_BYTES))
+    steps = (waves * passes * math.prod(window.shape) + probes) * slices
     seconds = FIRST_SECONDS + steps * SECONDS_PER_POINT + products * SECONDS_PER_PRODUCT
     return Cost(waves=waves, memory_bytes=int(program + held + max(building, checking)), seconds=seconds)
 

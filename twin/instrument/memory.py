@@ -34,7 +34,7 @@ def of_specimen(grid: Grid, slices: int, oversampling: int, configurations: int)
     return int(min(configurations, 2) * slices * area * 8 + 8 * area * oversampling**2 * threads.thread_count())
 
 
-def of_operator(grid: Grid, beams: Sequence[int], channels: int, seen: tuple[float, float], configurations: int) -> int:
+def of_operator(grid: Grid, beams: Sequence[int], channels: int, seen: tuple[float, float], configurations: int, held: int = gram.WAVES_BYTES) -> int:
     """Return the peak of building an imaging operator, bytes, without the specimen.
 
     Parameters
@@ -49,12 +49,29 @@ def of_operator(grid: Grid, beams: Sequence[int], channels: int, seen: tuple[flo
         Reciprocal pixels that all detectors together see, and those that one sees at most.
     configurations : int
         Frozen-phonon configurations.
+    held : int
+        Bytes of exit amplitudes that are held at a time.
     """
     area, most = math.prod(grid.shape), max(beams)
     kept = of_matrices(beams, channels)
-    waves = min(most * seen[0] * 8, gram.WAVES_BYTES)
+    waves = min(most * seen[0] * 8, held)
     form = waves + most**2 * 8 * channels + 2 * 8 * min(gram.PIXELS, seen[1]) * most + area * (4 * channels + 60)
     return int(kept * (1 if configurations == 1 else 2) + form)
+
+
+def held_waves(beams: Sequence[int], seen: float, others: int) -> int:
+    """Return how many bytes of exit amplitudes to hold at a time: all of them, or as many as leave half of what may be taken.
+
+    ``seen`` counts the reciprocal pixels of all detectors, ``others`` the bytes of everything else. The less is held, the more often every plane wave
+    goes through the specimen.
+    """
+    most = max(beams)
+    need = int(8 * most * (seen * 1.02 + gram.PIXELS))  # covered fractions reach a little further
+    for passes in range(1, need // gram.WAVES_BYTES + 1):
+        held = 8 * most * gram.PIXELS * math.ceil(need / passes / (8 * most * gram.PIXELS))
+        if fits(others + 2 * held):
+            return held
+    return gram.WAVES_BYTES
 
 
 def of_matrices(beams: Sequence[int], channels: int) -> float:

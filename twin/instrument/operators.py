@@ -125,6 +125,7 @@ def operator_for(request: Request, plan: Plan, *, progress: Callable[[int], None
             blocks=plan.blocks,
             antialias=request.antialias,
             progress=report,
+            held=plan.waves_bytes,
         )
 
     operator = CACHE.get(key, build)

@@ -13,7 +13,7 @@ from stemtwin.twin.instrument.costs import Cost
 from stemtwin.twin.instrument.detectors import Detector
 from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.settings import PotentialSlices
-from stemtwin.twin.physics.engine import imaging, probes
+from stemtwin.twin.physics.engine import gram, imaging, probes
 from stemtwin.twin.physics.grids import Grid, fast_length
 from stemtwin.twin.physics.potential import Slices, assign_slices
 
@@ -59,6 +59,8 @@ class Plan:
         Estimated peak, bytes.
     seconds : float
         Estimated time on two cores, s.
+    waves_bytes : int
+        Of the memory, what holds exit amplitudes while an operator is built.
     notes : tuple of str
         What was decided on the way.
     """
@@ -75,6 +77,7 @@ class Plan:
     waves: int
     memory_bytes: int
     seconds: float
+    waves_bytes: int = gram.WAVES_BYTES
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -152,6 +155,7 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0, blocks: tuple[i
         waves=price.waves,
         memory_bytes=price.memory_bytes,
         seconds=price.seconds,
+        waves_bytes=price.waves_bytes,
         notes=(*notes, *_patience(engine, price, request.configurations)),
     )
 

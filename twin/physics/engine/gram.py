@@ -13,7 +13,12 @@ PANEL = 128
 PIXELS = 8192
 """Exit coefficients that are multiplied at a time; fixed for the same reason."""
 WAVES_BYTES = 1 << 30
-"""Exit amplitudes held at a time: detectors that need more are done in parts, each with a multislice of its own."""
+"""Exit amplitudes held at a time where no more is granted: detectors that need more are done in parts, each with a multislice of its own."""
+
+
+def portion(count: int, held: int) -> int:
+    """Return how many exit coefficients of so many plane waves are done with one multislice, where so many bytes hold them."""
+    return max(PIXELS, held // (8 * count) // PIXELS * PIXELS)
 
 
 def detected(
@@ -23,6 +28,7 @@ def detected(
     pairs: forms.Pairs,
     offset: tuple[float, float],
     progress: Callable[[int], None] | None,
+    held: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return M of every channel of a detector, and its diagonal.
 
@@ -40,6 +46,8 @@ def detected(
         Of the plane waves, in reciprocal pixels.
     progress : callable, optional
         Called with the number of plane waves done since the last call.
+    held : int, optional
+        Bytes of exit amplitudes held at a time, by default ``WAVES_BYTES``: whatever it is, the bits are the same.
 
     Returns
     -------
@@ -49,7 +57,7 @@ def detected(
     flat, count = detector.reshape(len(detector), -1), beams.size
     seen = np.flatnonzero(flat.any(axis=0))
     matrices = np.zeros((len(flat), count, count), np.complex64)
-    most = max(PIXELS, WAVES_BYTES // (8 * count) // PIXELS * PIXELS)
+    most = portion(count, WAVES_BYTES if held is None else held)
     portions = [seen[start : start + most] for start in range(0, seen.size, most)]
     unit = np.eye(count, dtype=np.complex64)
     reported = 0
@@ -65,10 +73,10 @@ def detected(
         waves = exit_coefficients(stack, beams, unit, select, offset=offset, progress=report)
         with threadpool_limits(1, user_api="blas"):
             for weight, matrix in zip(flat[:, select], matrices, strict=True):
-                inside = np.flatnonzero(weight)
-                for start in range(0, inside.size, PIXELS):
-                    pixels = inside[start : start + PIXELS]
-                    add_upper(waves[:, pixels], weight[pixels], matrix)
+                for start in range(0, weight.size, PIXELS):  # the same pieces wherever a portion ends
+                    pixels = start + np.flatnonzero(weight[start : start + PIXELS])
+                    if pixels.size:
+                        add_upper(waves[:, pixels], weight[pixels], matrix)
     return picked(matrices, pairs)
 
 

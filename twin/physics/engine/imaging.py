@@ -355,6 +355,7 @@ def build(
     weights: Weights,
     *,
     blocks: tuple[int, int] = (1, 1),
+    held: int | None = None,
     **settings: Any,
 ) -> ImagingOperator:
     """Build the operator of a specimen and detectors.
@@ -365,6 +366,8 @@ def build(
         As in :func:`assemble`.
     weights : callable
         Detector weights, all channels, of reciprocal pixels.
+    held : int, optional
+        Bytes of exit amplitudes held at a time, as in :func:`gram.detected`.
     **settings
         antialias, progress, cache, key, as in :func:`assemble`.
 
@@ -375,7 +378,7 @@ def build(
     """
 
     def piece(_configuration: int, stack: SliceStack, part: Block, progress: Callable[[int], None] | None) -> dict[str, np.ndarray]:
-        return _piece(stack, weights, blocks, part, progress)
+        return _piece(stack, weights, blocks, part, progress, held)
 
     return assemble(stacks, semiangle, piece, blocks=blocks, **settings)
 
@@ -449,13 +452,13 @@ def assemble(
 
 
 def _piece(
-    stack: SliceStack, weights: Weights, blocks: tuple[int, int], part: Block, progress: Callable[[int], None] | None
+    stack: SliceStack, weights: Weights, blocks: tuple[int, int], part: Block, progress: Callable[[int], None] | None, held: int | None
 ) -> dict[str, np.ndarray]:
     """Return what one configuration adds to one block."""
     grid = stack.grid
     ky, kx = grid.ky + part.offset[0] / grid.extent[0], grid.kx + part.offset[1] / grid.extent[1]
     detector = weights(ky[:, None], kx, block_pixel(grid.extent, blocks))
-    elements, diagonal = gram.detected(stack, detector, part.beams, part.pairs, part.offset, progress)
+    elements, diagonal = gram.detected(stack, detector, part.beams, part.pairs, part.offset, progress, held)
     return {"elements": elements, "diagonal": diagonal}
 
 

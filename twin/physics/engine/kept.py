@@ -21,6 +21,7 @@ def build(
     blocks: tuple[int, int] = (1, 1),
     antialias: bool = True,
     progress: Callable[[int], None] | None = None,
+    held: int | None = None,
 ) -> ImagingOperator:
     """Return the operator of a key from disk, or build and keep it; see :func:`imaging.build`.
 
@@ -30,12 +31,12 @@ def build(
         Where operators, and the pieces of one being built, are kept.
     key : str
         :func:`cache.content_key` of everything that the operator depends on, the code included.
-    stacks, semiangle, weights, blocks, antialias, progress
+    stacks, semiangle, weights, blocks, antialias, progress, held
         As in :func:`imaging.build`; nothing is drawn from ``stacks`` when the operator is on disk, and ``progress`` is not called then.
     """
 
     def make() -> ImagingOperator:
-        return imaging.build(stacks, semiangle, weights, blocks=blocks, antialias=antialias, progress=progress, cache=cache, key=key)
+        return imaging.build(stacks, semiangle, weights, blocks=blocks, held=held, antialias=antialias, progress=progress, cache=cache, key=key)
 
     return kept(cache, key, make)
 
