@@ -58,7 +58,7 @@ def test_what_does_not_stray_is_not_looked_ahead_for(static: Sample) -> None:
         scope = Microscope(static, profile, seed=1)
         state = replace(scope.snapshot(), room=None)
         seen = {}
-        for focus in (0.0, -150.0, 300.0, 0.0):
+        for focus in (0.0, 120.0, -150.0, 300.0, 120.0, 0.0):
             state = replace(state, knobs=replace(state.knobs, aberrations=replace(state.knobs.aberrations, C10=focus)))
             asked = views.request(scope._setup, state, SCAN, ("haadf",))
             _, room = views.settle(scope._setup, state, asked)

@@ -58,6 +58,8 @@ TURNED: dict[str, Any] = {
 STAGE: dict[str, Any] = {"x_angstrom": 1.0, "y_angstrom": 1.0, "z_angstrom": 40.0, "alpha_mrad": 40.0, "beta_mrad": 40.0}
 SCAN: dict[str, Any] = {"field_of_view_angstrom": (5.0, 5.0), "origin_angstrom": (0.7, 0.4), "rotation_rad": 0.5}
 IDEAL = replace(PROFILES["ideal"], detectors=CAMERAS)
+REGION = (2, 3), (5, 5)
+"""The part of the scan that is scanned instead, with as many points: its first pixel and its shape."""
 COUNTING = replace(IDEAL, chains=(("", DetectorChain(gain_adu=1e-3, offset_adu=100.0, bits=32)),))
 UNSTABLE = replace(IDEAL, instabilities=replace(instabilities.TYPICAL, drift_speed_angstrom_per_s=0.02))
 
@@ -95,7 +97,15 @@ class Turn:
 def knobs() -> tuple[str, ...]:
     """Return everything that can be turned; one azimuth stands for all."""
     set_by_name = tuple(name for name in NAMES if not name.startswith("phi") or name == "phi12")
-    return (*set_by_name, *(f"stage {axis}" for axis in AXES), *(f"scan {name}" for name in SCAN), "dwell_time_us", "correct", "advance_time")
+    return (
+        *set_by_name,
+        *(f"stage {axis}" for axis in AXES),
+        *(f"scan {name}" for name in SCAN),
+        "scan region",
+        "dwell_time_us",
+        "correct",
+        "advance_time",
+    )
 
 
 def specimen() -> Sample:
@@ -140,6 +150,9 @@ def turn_knob(knob: str, scope: Microscope, scan: RasterScan) -> tuple[RasterSca
     if kind == "stage":
         way: dict[str, Any] = {rest: STAGE[rest]}
         scope.move_stage(**way)
+    elif knob == "scan region":
+        part = scan.region(*REGION)
+        return replace(part, shape=scan.shape), 1.0
     elif kind == "scan":
         return replace(scan, **{rest: SCAN[rest]}), 1.0
     elif knob == "dwell_time_us":

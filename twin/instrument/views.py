@@ -131,7 +131,8 @@ def _foreseen(setup: Setup, state: ScopeState, asked: Request, needed: float) ->
     if held is None or not (unstable.aberrations or unstable.energy_sigma_ev) or not getattr(asked.sample, "periodic", True):
         return None
     if needed <= held.window_angstrom:
-        return held if needed >= LEAST_SHARE * held.window_angstrom else None
+        ahead = held.window_angstrom == held.ahead_angstrom
+        return held if ahead and needed >= LEAST_SHARE * held.window_angstrom else None
 
     def at(time_s: float) -> float:
         return _needed(setup, asked.sample.thickness_angstrom, setup.beam(state, min(time_s, LARGEST_TIME_S)))
