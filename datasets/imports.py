@@ -22,6 +22,12 @@ ROSETTA = {
     ".hspy": "hspy", ".zspy": "zspy", ".ser": "tia", ".emi": "tia", ".tif": "tiff", ".tiff": "tiff", ".msa": "msa",
 }  # fmt: skip
 """RosettaSciIO's reader for each ending."""
+HDF5 = b"\x89HDF\r\n\x1a\n"
+BEGINNINGS = {
+    ".dm3": (b"\0\0\0\3", b"\0\0\0\4"), ".dm4": (b"\0\0\0\4", b"\0\0\0\3"), ".emd": (HDF5,), ".hspy": (HDF5,), ".blo": (b"IMGBLO",),
+    ".mib": (b"MQ1",), ".ser": (b"II\x97\1",), ".emi": (b"JK",), ".tif": (b"II", b"MM"), ".tiff": (b"II", b"MM"), ".msa": (b"#FORMAT",),
+}  # fmt: skip
+"""What files of a kind begin with: readers may take other files for arrays of any size."""
 TO_OURS = {
     "angstrom": ("angstrom", 1.0), "a": ("angstrom", 1.0), "nm": ("angstrom", 10.0), "pm": ("angstrom", 0.01), "um": ("angstrom", 1e4),
     "mm": ("angstrom", 1e7), "m": ("angstrom", 1e10),
@@ -87,7 +93,10 @@ def read_file(path: str | Path, *, calibrations: Calibrations | str | None = Non
     else:
         message = f"There is no reader for the ending of {path.name}. Known are .nc, .zarr, .hf5, .h5, {', '.join(ROSETTA)}."
         raise SettingsError(message)
-    return _together([_array(signal, path, number, calibrations) for number, signal in enumerate(signals)])
+    try:
+        return _together([_array(signal, path, number, calibrations) for number, signal in enumerate(signals)])
+    except json.JSONDecodeError as error:  # of the attributes that we wrote
+        raise _wrong(path, ending[1:], error) from error
 
 
 def _ours(path: Path, ending: str, *, lazy: bool) -> "xr.Dataset":
@@ -96,6 +105,9 @@ def _ours(path: Path, ending: str, *, lazy: bool) -> "xr.Dataset":
     try:
         if ending == ".nc":
             data = xr.open_dataset(path, engine="h5netcdf", chunks={} if lazy else None)
+            if not data.data_vars or any(str(dim).startswith("phony_dim") for dim in data.dims):
+                reason = "it is HDF5 without arrays that have dimensions"
+                raise ValueError(reason)
         else:
             data = xr.open_zarr(path, zarr_format=2, consolidated=True)
         return data if lazy else data.load()
@@ -120,6 +132,11 @@ def _wrong(path: Path, form: str, error: Exception) -> DatasetError:
 
 def _rosetta(path: Path, reader: str, *, lazy: bool) -> list[dict[str, Any]]:
     _need("rsciio", path)
+    beginnings = BEGINNINGS.get(path.suffix.lower(), (b"",))
+    if not path.is_dir():
+        with path.open("rb") as file:
+            if not file.read(8).startswith(beginnings):
+                raise _wrong(path, reader, ValueError("it begins as no such file does"))
     signals, failed = [], None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # readers say what they leave out of the vendor's metadata, and of files that they forget to close
@@ -132,7 +149,7 @@ def _rosetta(path: Path, reader: str, *, lazy: bool) -> list[dict[str, Any]]:
             failed, error.__traceback__ = _wrong(path, reader, error), None
     if failed is not None:
         raise failed
-    if not signals:
+    if not signals or not all(np.prod(signal["data"].shape) for signal in signals):
         message = f"{path} holds no data. Check that it is whole."
         raise DatasetError(message)
     return signals

@@ -119,7 +119,7 @@ def test_blockfiles_keep_both_scales(tmp_path: Path) -> None:
     assert array["x"].to_numpy()[1] == pytest.approx(5.0, rel=1e-6)
 
 
-@pytest.mark.parametrize("ending", ["dm3", "dm4", "emd", "mrc", "mib", "blo", "hspy", "nc", "hf5", "h5", "ser"])
+@pytest.mark.parametrize("ending", ["dm3", "dm4", "emd", "mrc", "mib", "blo", "hspy", "nc", "hf5", "h5", "ser", "emi", "tif", "msa"])
 def test_another_format_under_a_right_name_is_refused(tmp_path: Path, ending: str) -> None:
     """Text under a microscope's ending: the message names file and format; nothing else escapes."""
     rosetta()
@@ -139,11 +139,27 @@ def test_missing_files_and_unknown_endings_are_refused(tmp_path: Path) -> None:
 
 
 def test_hdf5_that_is_something_else_is_refused(tmp_path: Path) -> None:
-    """HDF5 without NSID or EMD in it."""
+    """HDF5 without NSID, EMD or netCDF in it."""
     import h5py
 
-    for name in ("a.hf5", "a.h5"):
+    for name in ("a.hf5", "a.h5", "a.nc", "a.hspy", "a.emd"):
         with h5py.File(tmp_path / name, "w") as file:
             file["data"] = np.zeros(3)
         with pytest.raises((DatasetError, SettingsError), match=name):
             read_file(tmp_path / name)
+
+
+def test_attributes_that_are_spoilt_are_refused(tmp_path: Path) -> None:
+    """A file of ours whose settings are no longer what was written."""
+    rosetta()
+    import h5py
+    import xarray as xr
+
+    from stemtwin.datasets.export import save
+
+    image = xr.DataArray(np.zeros((2, 3)), {d: (d, np.arange(n), {"units": "angstrom"}) for d, n in (("y", 2), ("x", 3))}, ("y", "x"), "haadf")
+    path = save(image, tmp_path / "image.hspy")
+    with h5py.File(path, "r+") as file:
+        file["Experiments/haadf/original_metadata/stemtwin"].attrs["attributes"] = '{"dataset": '
+    with pytest.raises(DatasetError, match=r"image\.hspy cannot be read as hspy"):
+        read_file(path)
