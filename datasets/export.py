@@ -219,9 +219,16 @@ def attributes(data: "xr.Dataset | xr.DataArray") -> dict[str, Any]:
     return {str(name): value.item() if isinstance(value, np.generic) else value for name, value in data.attrs.items()}
 
 
+def places(data: "xr.Dataset", name: str) -> dict[str, np.ndarray]:
+    """Return the coordinates of a variable that are no axes, float64, (n,): x and y of each point of a path, or of a single point."""
+    array = data[name]
+    return {str(key): np.atleast_1d(np.asarray(array[key], float)) for key in array.coords if key not in array.dims}
+
+
 def described(data: "xr.Dataset", name: str) -> str:
-    """Return the attributes of a Dataset and of one variable as one JSON string, for formats that have no other room for them."""
-    return json.dumps({"dataset": attributes(data), "variable": attributes(data[name])}, default=str)
+    """Return attributes of a Dataset and of one variable as one JSON string, for formats that have no other room; of places, dims and attributes."""
+    about = {key: [list(map(str, data[name][key].dims)), attributes(data[name][key])] for key in places(data, name)}
+    return json.dumps({"dataset": attributes(data), "variable": attributes(data[name]), "places": about}, default=str)
 
 
 # ---- formats that hold all of a Dataset ----------------------------------------------------------------------------------------------
@@ -256,6 +263,7 @@ def _write_parquet(data: "xr.Dataset", path: Path) -> None:
     features = hf.Features({str(name): feature, "row": hf.Value("int64")})
     rows = hf.Dataset.from_dict({str(name): list(values), "row": list(range(len(values)))}, features=features)
     known = {"axes": [[a.name, a.size, a.offset, a.step, a.units] for a in axes], **json.loads(described(data, str(name)))}
+    known["values_of_places"] = {key: values.tolist() for key, values in places(data, str(name)).items()}
     table = rows.data.table
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"stemtwin": json.dumps(known).encode()})
     storage.write_parquet(table, path)

@@ -43,6 +43,8 @@ def _write_nsid(data: "xr.Dataset", path: Path) -> None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # pyNSID warns of a function of its own
                 write_nsid_dataset(values, group, main_data_name=str(name))
+            for key, points in export.places(data, str(name)).items():
+                group[f"{name}/places/{key}"] = points
 
 
 def _nsid_type(axes: tuple[Axis, ...]) -> str:
@@ -81,7 +83,7 @@ def hyperspy_signal(data: "xr.Dataset") -> dict[str, Any]:
         "data": array.to_numpy(),
         "axes": listed,
         "metadata": _hyperspy_metadata(data, str(name), axes),
-        "original_metadata": {"stemtwin": {"attributes": export.described(data, str(name))}},
+        "original_metadata": {"stemtwin": {"attributes": export.described(data, str(name)), "places": export.places(data, str(name))}},
         "attributes": {"_lazy": False, "ragged": False},
         "learning_results": {},
         "models": {},
@@ -210,6 +212,8 @@ def _emd_array(data: "xr.Dataset", name: str, axes: tuple[Axis, ...], kind: Any,
     )
     known = emdfile.Metadata("stemtwin")
     known["attributes"] = export.described(data, name)
+    for key, points in export.places(data, name).items():
+        known[f"place_{key}"] = points
     out.metadata = known
     return out
 

@@ -167,7 +167,8 @@ def _nsid(path: Path) -> list[dict[str, Any]]:
         axes = [_axis(scale[0].attrs["name"], scale[0].attrs["units"], scale[0][()]) for scale in item.dims]
         ours = item.parent.get("original_metadata")
         told = ours.attrs["stemtwin"] if ours is not None and "stemtwin" in ours.attrs else None
-        found.append(_signal(item[()], axes, item.attrs["main_data_name"], item.attrs.get("units", ""), told))
+        beside = {key: values[()] for key, values in item.parent.get("places", {}).items()}
+        found.append(_signal(item[()], axes, item.attrs["main_data_name"], item.attrs.get("units", ""), told, beside))
 
     try:
         with h5py.File(path) as file:
@@ -205,8 +206,10 @@ def _emd1(path: Path) -> list[dict[str, Any]]:
         axes = [
             _axis(EMD_NAMES.get(_text(d.attrs["name"]), d.attrs["name"]), d.attrs["units"], d[()], n) for d, n in zip(dims, data.shape, strict=True)
         ]
-        told = item.get("metadatabundle/stemtwin/attributes")
-        found.append(_signal(data[()], axes, name.rsplit("/", maxsplit=1)[-1], data.attrs.get("units", ""), None if told is None else told[()]))
+        ours = item.get("metadatabundle/stemtwin", {})
+        beside = {key.removeprefix("place_"): values[()] for key, values in ours.items() if key.startswith("place_")}
+        told = ours["attributes"][()] if "attributes" in ours else None
+        found.append(_signal(data[()], axes, name.rsplit("/", maxsplit=1)[-1], data.attrs.get("units", ""), told, beside))
 
     try:
         with h5py.File(path) as file:
@@ -234,8 +237,8 @@ def _axis(name: Any, units: Any, points: np.ndarray, size: int | None = None) ->
     return {"name": _text(name), "units": _text(units), "scale": step, "offset": float(points[0]), "size": size or len(points)}
 
 
-def _signal(data: np.ndarray, axes: list[dict[str, Any]], title: Any, units: Any, told: Any) -> dict[str, Any]:
-    original = {} if told is None else {"stemtwin": {"attributes": _text(told)}}
+def _signal(data: np.ndarray, axes: list[dict[str, Any]], title: Any, units: Any, told: Any, places: dict[str, Any]) -> dict[str, Any]:
+    original = {} if told is None else {"stemtwin": {"attributes": _text(told), "places": places}}
     return {
         "data": data,
         "axes": axes,
@@ -286,6 +289,8 @@ def _array(signal: dict[str, Any], path: Path, number: int, calibrations: Calibr
         points = np.asarray(axis["axis"], float) * step if "axis" in axis else offset + step * np.arange(int(axis["size"]))
         coordinates[dim] = (dim, points, {"units": unit} if unit else {})
     whole, own = _attributes(signal)
+    if ours:
+        coordinates |= _places(signal["original_metadata"]["stemtwin"])
     return xr.DataArray(data, coordinates, dims, name, own), whole or {"source_file": path.name}
 
 
@@ -369,6 +374,13 @@ def _attributes(signal: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
             out[name] = float(value) * factor
     known = {"signal_type": _told(signal, "Signal.signal_type"), "long_name": _told(signal, "Signal.quantity")}
     return {}, out | {name: str(value) for name, value in known.items() if value}
+
+
+def _places(ours: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the coordinates that we wrote beside the axes: x and y of each point of a path."""
+    about, values = json.loads(ours["attributes"]).get("places", {}), ours.get("places", {})
+    known = {name: (dims, np.asarray(values[name]), attrs) for name, (dims, attrs) in about.items() if name in values}
+    return {name: (dims, points if dims else points[0], attrs) for name, (dims, points, attrs) in known.items()}
 
 
 def _told(signal: dict[str, Any], place: str) -> Any:

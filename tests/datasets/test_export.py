@@ -217,6 +217,22 @@ def test_py4dstem_reads_the_cube(result: xr.Dataset, tmp_path: Path) -> None:
     np.testing.assert_allclose(cube.get_dp_mean().data, result["pixelated"].mean(("y", "x")), rtol=1e-6)
 
 
+@pytest.mark.parametrize("ending", [".hspy", ".hf5", ".emd"])
+@pytest.mark.parametrize("single", [False, True])
+def test_spectra_along_a_path_know_where_they_are(tmp_path: Path, ending: str, single: bool) -> None:
+    """Places that are no axes, x and y of each point, or of one, come back with their units."""
+    only({".hspy": "rsciio", ".hf5": "pyNSID", ".emd": "emdfile"}[ending])
+    dims, count = ((), ()) if single else (("point",), (3,))
+    rng = np.random.default_rng(2)
+    data = xr.Dataset(
+        {"eels": ((*dims, "energy"), rng.random((*count, 16)), {"units": "counts"})},
+        {axis: (dims, rng.random(count), {"units": "angstrom"}) for axis in "xy"} | {"energy": coordinate("energy", 400.0, 0.5, 16, "eV")},
+    )
+    back = read_file(save(data, tmp_path / f"path{ending}"))
+    xr.testing.assert_allclose(back.eels.drop_vars("point", errors="ignore"), data.eels)
+    assert back.x.attrs["units"] == "angstrom"
+
+
 def test_writes_are_whole_or_not_there(result: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer that fails in the middle leaves the old file as it was and no other; names that are taken need overwrite=True."""
     path = save(result, tmp_path / "result.nc")
