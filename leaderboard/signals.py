@@ -114,8 +114,8 @@ def take(scope: "Microscope", tick: Tick, *, points: int = POINTS) -> Taken:
     return Taken(on_axis=on_axis, off_axis=off_axis, beam=scope.beam(), xrays=xrays)
 
 
-def save(taken: Taken, folder: Path, tick: Tick) -> list[Path]:
-    """Write everything in every format of :mod:`stemtwin.datasets.export` whose package is installed, and return the files."""
+def save(taken: Taken, folder: Path, tick: Tick) -> tuple[list[Path], list[str]]:
+    """Write everything in every format of :mod:`stemtwin.datasets.export` whose package is installed; return the files, and why others are missing."""
     from stemtwin.datasets import export
     from stemtwin.twin.errors import DatasetError
 
@@ -124,15 +124,18 @@ def save(taken: Taken, folder: Path, tick: Tick) -> list[Path]:
     for ending in (".hspy", ".zspy", ".parquet"):
         wanted += [(whole, f"{name}{ending}", str(name)) for name in whole.data_vars]
     wanted += [(off, "off-axis.nc", ""), (off, "off-axis-edx.hspy", "edx")]
-    made = []
+    made: list[Path] = []
+    left_out: list[str] = []
     for number, (data, name, variable) in enumerate(wanted):
         try:
             made.append(export.save(data, folder / name, variable=variable, overwrite=True))
         except DatasetError as error:
             if "installed" not in str(error):  # a package that is missing or of another version leaves one format out
                 raise
+            if Path(name).suffix not in {Path(reason.split(":")[0]).suffix for reason in left_out}:  # once for each format
+                left_out.append(f"{name}: {error}")
         tick((number + 1) / len(wanted))
-    return made
+    return made, left_out
 
 
 # ---- what the counts say ---------------------------------------------------------------------------------------------------------------

@@ -80,14 +80,14 @@ def _signals(structure: str | None, output: Path, *, as_json: bool) -> None:
             return lambda share: bar.update(lines[index], completed=share)
 
         taken = steps.take(steps.microscope(), tick(0))
-        made = steps.save(taken, output, tick(1))
+        made, left_out = steps.save(taken, output, tick(1))
         bar.start_task(lines[2])
         found = steps.find(taken, output)
         made += [output / "found.json", steps.draw(taken, found, output / "signals.png")]
         bar.update(lines[2], completed=1.0)
     seconds = time.perf_counter() - began
     if as_json:
-        print_json({"made": [str(m) for m in made], "found": dataclasses.asdict(found), "seconds": seconds})
+        print_json({"made": [str(m) for m in made], "left_out": left_out, "found": dataclasses.asdict(found), "seconds": seconds})
         return
     console = make_console()
     for line in steps.told(found):
@@ -95,6 +95,8 @@ def _signals(structure: str | None, output: Path, *, as_json: bool) -> None:
     console.print(f"made in {seconds:.0f} s:")
     for path in made:
         console.print(f"  {path}", markup=False, soft_wrap=True)
+    for reason in left_out:
+        console.print(f"left out: {reason}", markup=False, soft_wrap=True)
 
 
 def _films(output: Path, *, as_json: bool) -> None:
