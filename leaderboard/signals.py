@@ -115,7 +115,7 @@ def take(scope: "Microscope", tick: Tick, *, points: int = POINTS) -> Taken:
 
 
 def save(taken: Taken, folder: Path, tick: Tick) -> tuple[list[Path], list[str]]:
-    """Write everything in every format of :mod:`stemtwin.datasets.export` whose package is installed; return the files, and why others are missing."""
+    """Write everything in every format of :mod:`stemtwin.datasets.export` whose package is installed; return the files, and why some are missing."""
     from stemtwin.datasets import export
     from stemtwin.twin.errors import DatasetError
 
