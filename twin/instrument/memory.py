@@ -1,6 +1,8 @@
 """How much memory a simulation takes at its peak, and whether the machine has it."""
 
+import functools
 import math
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -125,7 +127,13 @@ def of_abtem(grid: Grid, channels: int, points: int) -> int:
 
 def program() -> int:
     """Return the memory of the running program itself, bytes."""
-    return int(psutil.Process().memory_info().rss)
+    return int(_process(os.getpid()).memory_info().rss)
+
+
+@functools.lru_cache(maxsize=1)
+def _process(number: int) -> psutil.Process:
+    """Return the running process; looking it up costs more than asking it."""
+    return psutil.Process(number)
 
 
 def fits(needed: int) -> bool:

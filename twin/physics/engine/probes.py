@@ -1,5 +1,6 @@
 """Signals of single probes by multislice: the reference that the imaging operator is compared with."""
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -90,6 +91,7 @@ def rim_waves(grid: Grid, wavelength: float, semiangle: float, offset: tuple[flo
     return beams[power > 0], power[power > 0]
 
 
+@functools.lru_cache(maxsize=256)
 def rim_count(extent: tuple[float, float], blocks: tuple[int, int], radius: float) -> int:
     """Return how many plane waves :func:`rim_waves` gives over all blocks, for an aperture of a radius, 1/A."""
     dy, dx = imaging.block_pixel(extent, blocks)
