@@ -93,7 +93,8 @@ class Wander:
             blocks, inside = knot >> LEVELS, knot & ((1 << LEVELS) - 1)
             if blocks.size and blocks.min() == blocks.max():  # usual: one frame is short
                 values = self._block(int(blocks[0]))
-                return (values[inside] * (1 - fraction) + values[inside + 1] * fraction).reshape(*times.shape, len(self._keys))
+                out = values.take(inside, axis=0) * (1 - fraction) + values.take(inside + 1, axis=0) * fraction
+                return out.reshape(*times.shape, len(self._keys))
             for block in np.unique(blocks):
                 here = blocks == block
                 values, first = self._block(int(block)), inside[here]
