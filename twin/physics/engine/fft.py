@@ -31,6 +31,7 @@ from stemtwin.twin.errors import SamplingError
 from stemtwin.twin.physics.engine.jit import inlined, part
 from stemtwin.twin.physics.engine.lanes import (
     POINT,
+    fetch_ahead,
     gather_points,
     load_points,
     scatter_points,
@@ -305,10 +306,11 @@ def _middle(line, place, stages, order, table, offset):
 
 
 @part
-def convolve_line(wave, base, reads, writes, line, plan, table, offset):
+def convolve_line(wave, base, reads, writes, line, plan, table, offset, ahead):
     """Transform a line of the wave, exchange parts, multiply by ``table[offset : offset + n]``, transform.
 
-    ``reads[i]`` and ``writes[i]`` say where point i lies in the wave, in float32 from ``base``; ``line`` is scratch of n points.
+    ``reads[i]`` and ``writes[i]`` say where point i lies in the wave, in float32 from ``base``; ``line`` is scratch of n points. Where ``ahead`` is not
+    0, the line that begins so many float32 further is fetched meanwhile: no machine foresees columns, whose points are far from each other.
     """
     stages, order, twiddles = plan
     last = stages.shape[0] - 1
@@ -317,6 +319,9 @@ def convolve_line(wave, base, reads, writes, line, plan, table, offset):
     for place in range(0, stages[0, 1], sub):
         for s in range(1, last):
             _down(line, place * POINT, stages, s, twiddles)
+        if ahead:
+            for i in range(place, place + sub):
+                fetch_ahead(wave, base + ahead + reads[i])
         _middle(line, place, stages, order, table, offset)
         for s in range(last - 1, 0, -1):
             _up(line, place * POINT, stages, s, twiddles)

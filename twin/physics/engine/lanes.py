@@ -225,6 +225,24 @@ def store(typingctx, array, index, value):
     return types.void(array, index, value), codegen
 
 
+@intrinsic
+def fetch_ahead(typingctx, array, index):
+    """Ask for the point at ``index`` of a flat float32 array, which need not exist, to be near when it is read later. It changes no value."""
+
+    def codegen(context, builder, sig, args):
+        (at,) = _integers(context, builder, sig, args, (1,))
+        data = _data(context, builder, sig.args[0], args[0])
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, _INT, _INT, _INT])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        for half in (0, 1):
+            place = builder.bitcast(builder.gep(data, [builder.add(at, ir.Constant(at.type, half * LANES))]), byte)
+            builder.call(prefetch, [place, ir.Constant(_INT, 0), ir.Constant(_INT, 2), ir.Constant(_INT, 1)])  # to read; second cache; data
+        return context.get_dummy_value()
+
+    return types.void(array, index), codegen
+
+
 @intrinsic(prefer_literal=True)
 def load_points(typingctx, array, index, step, radix):
     """Return a tuple of ``radix`` (a literal) points, the first at ``index``, ``step`` apart."""

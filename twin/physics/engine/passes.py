@@ -35,7 +35,7 @@ def _propagate(wave, y_factors, x_factors, band, line, factors, plan, places):
         x_factor = x_factors[c]
         for i in range(ny):
             factors[i] = y_factors[i] * x_factor * band[c, i]
-        convolve_line(wave, c * POINT, places, places, line, plan, factors, 0)
+        convolve_line(wave, c * POINT, places, places, line, plan, factors, 0, POINT)
 
 
 @part
@@ -43,7 +43,7 @@ def _transmit(wave, transmission, first, pitch, ny, line, plan, reads, writes):
     """All rows: transform back, times the transmission, transform."""
     nx = plan.order.size
     for y in range(ny):
-        convolve_line(wave, y * pitch * POINT, reads, writes, line, plan, transmission, first + y * nx)
+        convolve_line(wave, y * pitch * POINT, reads, writes, line, plan, transmission, first + y * nx, 0)
 
 
 @kernel
