@@ -16,8 +16,8 @@ lengths = st.sampled_from(LENGTHS)
 
 @jit.kernel
 def convolve(wave, base, reads, writes, line, plan, table, offset):
-    """One convolution."""
-    fft.convolve_line(wave, base, reads, writes, line, plan, table, offset)
+    """One convolution, with the next line fetched ahead, whether it exists or not."""
+    fft.convolve_line(wave, base, reads, writes, line, plan, table, offset, POINT)
 
 
 @jit.kernel

@@ -309,8 +309,8 @@ def _middle(line, place, stages, order, table, offset):
 def convolve_line(wave, base, reads, writes, line, plan, table, offset, ahead):
     """Transform a line of the wave, exchange parts, multiply by ``table[offset : offset + n]``, transform.
 
-    ``reads[i]`` and ``writes[i]`` say where point i lies in the wave, in float32 from ``base``; ``line`` is scratch of n points. Where ``ahead`` is not
-    0, the line that begins so many float32 further is fetched meanwhile: no machine foresees columns, whose points are far from each other.
+    ``reads[i]`` and ``writes[i]`` say where point i lies in the wave, in float32 from ``base``; ``line`` is scratch of n points. Where ``ahead``
+    is not 0, the line that begins so many float32 further is fetched meanwhile: no machine foresees columns, whose points are far from each other.
     """
     stages, order, twiddles = plan
     last = stages.shape[0] - 1
