@@ -5,6 +5,7 @@
 
 import dataclasses
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,6 +63,17 @@ def _progress(*, hidden: bool) -> Any:
     return Progress(*columns, console=Console(stderr=True), disable=hidden)
 
 
+def _stepwise(bar: Any, steps: Iterable[str]) -> tuple[list[Any], Callable[[int], Callable[[float], None]]]:
+    """Return a line of the bar per step, and a function that starts one and returns what takes the share of it that is done."""
+    lines = [bar.add_task(step, total=1.0, start=False) for step in steps]
+
+    def tick(index: int) -> Callable[[float], None]:
+        bar.start_task(lines[index])
+        return lambda share: bar.update(lines[index], completed=share)
+
+    return lines, tick
+
+
 def _signals(structure: str | None, output: Path, *, as_json: bool) -> None:
     """Take all signals, save them, and print what they say."""
     from stemtwin.leaderboard import signals as steps
@@ -73,12 +85,7 @@ def _signals(structure: str | None, output: Path, *, as_json: bool) -> None:
     began = time.perf_counter()
     output.mkdir(parents=True, exist_ok=True)
     with _progress(hidden=as_json) as bar:
-        lines = [bar.add_task(step, total=1.0, start=False) for step in steps.STEPS]
-
-        def tick(index: int) -> Any:
-            bar.start_task(lines[index])
-            return lambda share: bar.update(lines[index], completed=share)
-
+        lines, tick = _stepwise(bar, steps.STEPS)
         taken = steps.take(steps.microscope(), tick(0))
         made, left_out = steps.save(taken, output, tick(1))
         bar.start_task(lines[2])
@@ -163,12 +170,7 @@ def _main_job(structure: str, output: Path, *, as_json: bool) -> None:
         least = load(structure, size=LEAST_CELL_ANGSTROM, thickness=None, zone_axis=(0, 0, 1), seed=0)[:2]
     output.mkdir(parents=True, exist_ok=True)
     with _progress(hidden=as_json) as bar:
-        lines = [bar.add_task(step, total=1.0, start=False) for step in steps.STEPS]
-
-        def tick(index: int) -> Any:
-            bar.start_task(lines[index])
-            return lambda share: bar.update(lines[index], completed=share)
-
+        lines, tick = _stepwise(bar, steps.STEPS)
         made = steps.image_step(sample, origin, FIELD_ANGSTROM, output, tick(0))
         bar.update(lines[0], completed=1.0)
         made += steps.instrument_step(*least, output, tick(1))

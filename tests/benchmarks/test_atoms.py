@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from stemtwin.benchmarks.agents import find_baseline
 from stemtwin.benchmarks.atoms import Columns, Detections, content_hash, frame_bounds, read_columns, score, score_image
+from stemtwin.benchmarks.baselines import atoms as baselines
 from stemtwin.benchmarks.metrics import DETECTION, DOSE_EDGES, d90
 from stemtwin.benchmarks.runner import predict, score_predictions
 from stemtwin.benchmarks.tasks import find_task
@@ -160,3 +161,22 @@ def test_frames_end_half_a_pixel_outside_their_outer_pixels():
     data = make(n=1)
     np.testing.assert_allclose(frame_bounds(data)[0], [[-0.1, -0.1], [12.7, 12.7]])
     assert len(read_columns(data)[0].positions) == int(data["n_columns"][0])
+
+
+@pytest.mark.parametrize(("success", "moved"), [(True, True), (False, False)])
+def test_a_refined_peak_does_not_depend_on_last_bits(success, moved, monkeypatch):
+    """Steps of the fit that differ in their last bits give the same answer; a fit that does not converge leaves the peak where it is."""
+    y, x = np.mgrid[:11, :11]
+    image = 50 * np.exp(-((y - 5.3) ** 2 + (x - 4.8) ** 2) / 8) + 2.0
+    fit, found = baselines.least_squares, []
+    for error in (0.0, 1e-12):
+
+        def disturbed(*args, error=error, **kwargs):
+            result = fit(*args, **kwargs)
+            result.x, result.success = result.x + error, success
+            return result
+
+        monkeypatch.setattr(baselines, "least_squares", disturbed)
+        found.append(baselines.refine(image, np.array([5, 5]), 2.0))
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_allclose(found[0], [5.3, 4.8] if moved else [5, 5], atol=1e-5)
