@@ -192,8 +192,8 @@ def transmission(potential: np.ndarray, interaction: float, grid: Grid) -> np.nd
     """
     out = np.empty(grid.shape, np.complex64)
 
-    def read(rows: slice) -> np.ndarray:
-        return fast.exponential((interaction * potential[rows]).astype(np.float32))
+    def read(rows: slice, lines: np.ndarray) -> None:
+        fast.exponential((interaction * potential[rows]).astype(np.float32), lines)
 
     fast.band_limited(read, potential.shape, grid, out, thread_count())
     return out

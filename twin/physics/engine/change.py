@@ -17,7 +17,7 @@ from stemtwin.twin.physics.engine.transmission import (
     Recipe,
     band_of,
     coefficients,
-    cropped,
+    crop,
     each,
     exponential,
     finish,
@@ -104,7 +104,7 @@ def add_change(before: Atoms, after: Atoms, window: Window, grid: Grid, recipe: 
     def along_x(block: slice) -> None:
         lines = np.zeros((block.stop - block.start, fine.shape[1]), np.complex64)
         lines[:, columns] = change[block]
-        part[block] = cropped(forward(lines, 1), band.columns, 1)
+        crop(forward(lines, 1), band.columns, part[block])
 
     def read(block: slice) -> np.ndarray:
         lines = np.zeros((fine.shape[0], block.stop - block.start), np.complex64)
@@ -124,7 +124,7 @@ def _exponential_in(atoms: Atoms, window: Window, grid: Grid, local: Grid, recip
     inside = (atoms.positions[:, :2] - origin) % np.array(grid.extent[::-1])
     near = atoms._replace(positions=inside).only(np.flatnonzero((inside < np.array(window.grid.extent[::-1])).all(axis=1)))
     half = coefficients(near, local, recipe.parametrization, recipe.interaction, threads)
-    return exponential(values(half, local.shape, threads))
+    return exponential(values(half, local.shape, threads), np.empty(local.shape, np.complex64))
 
 
 def _taper(count: int, whole: int) -> np.ndarray:

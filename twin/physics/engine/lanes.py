@@ -190,6 +190,19 @@ def squared(typingctx, value):
 
 
 @intrinsic
+def weighted(typingctx, value, array, index):
+    """Return the value, each lane multiplied by a number of its own: the sixteen float32 from ``index`` of a flat array."""
+
+    def codegen(context, builder, sig, args):
+        (at,) = _integers(context, builder, sig, args, (2,))
+        place = builder.gep(_data(context, builder, sig.args[1], args[1]), [at])
+        weights = builder.load(builder.bitcast(place, _VECTOR.as_pointer()), align=4)
+        return _join(builder, *(builder.fmul(weights, part, flags=_FLAGS) for part in _split(builder, args[0])))
+
+    return lanes(value, array, index), codegen
+
+
+@intrinsic
 def zeros(typingctx):
     """Return sixteen zeros."""
 
@@ -220,6 +233,22 @@ def store(typingctx, array, index, value):
     def codegen(context, builder, sig, args):
         (at,) = _integers(context, builder, sig, args, (1,))
         _write(builder, _data(context, builder, sig.args[0], args[0]), at, args[2])
+        return context.get_dummy_value()
+
+    return types.void(array, index, value), codegen
+
+
+@intrinsic
+def add_complex(typingctx, array, index, value):
+    """Add the value to sixteen complex64, real and imaginary parts by turns, from ``index`` of a flat float32 array."""
+    mixed = ir.VectorType(ir.FloatType(), POINT)
+
+    def codegen(context, builder, sig, args):
+        (at,) = _integers(context, builder, sig, args, (1,))
+        turns = ir.Constant(ir.VectorType(_INT, POINT), [lane + half * LANES for lane in range(LANES) for half in (0, 1)])
+        place = builder.bitcast(builder.gep(_data(context, builder, sig.args[0], args[0]), [at]), mixed.as_pointer())
+        new = builder.shuffle_vector(*_split(builder, args[2]), turns)
+        builder.store(builder.fadd(builder.load(place, align=4), new, flags=_FLAGS), place, align=4)
         return context.get_dummy_value()
 
     return types.void(array, index, value), codegen

@@ -14,7 +14,7 @@ threads, so results do not depend on it.
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -22,13 +22,15 @@ import scipy.fft
 
 from stemtwin.twin.physics.electrons import POTENTIAL_CONSTANT
 from stemtwin.twin.physics.engine import threads as engine_threads
-from stemtwin.twin.physics.engine.lanes import LANES, POINT, aligned
+from stemtwin.twin.physics.engine.lanes import LANES, aligned
 from stemtwin.twin.physics.engine.structure import add_structure
 from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.physics.scattering_factors import scattering_factor
 
 BLOCK = 64
 """Lines that are treated at once."""
+RAMP_POINTS = 2**15
+"""Points of phase ramps that are worked out at once."""
 KEPT_POINTS = 2**21
 """Tables of scattering factors with more points than this are not kept from call to call: at most 16 x 8 MB stay in memory."""
 
@@ -85,16 +87,16 @@ def _make_factors(parametrization: str, number: int, shape: tuple[int, int], ext
 _kept_factors = functools.lru_cache(maxsize=16)(_make_factors)
 
 
-def _ramps(at: np.ndarray, period: float, count: int, sigma: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return cos and sin of 2 pi h x / period, times the Debye-Waller factor along this axis, float32, shape (count, n)."""
-    h = np.arange(count)[:, None]
-    turns = h * (at / period)
-    phase = (2 * np.pi * (turns - np.rint(turns))).astype(np.float32)
+def _ramps(per_period: np.ndarray, h: np.ndarray, damping: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return cos and sin of 2 pi h x, times exp(-2 (pi h sigma)^2), float32, shape (h, n), for x and sigma in units of the period."""
+    turns = h[:, None] * per_period
+    turns -= np.rint(turns)
+    phase = (2 * np.pi * turns).astype(np.float32)
     cos, sin = np.cos(phase), np.sin(phase)
-    if sigma is not None:
-        damping = np.exp(-2 * (np.pi * sigma * (h / period)) ** 2).astype(np.float32)
-        cos *= damping
-        sin *= damping
+    if damping is not None:
+        factor = np.exp(-2 * (np.pi * (h[:, None] * damping)) ** 2).astype(np.float32)
+        cos *= factor
+        sin *= factor
     return cos, sin
 
 
@@ -117,29 +119,42 @@ def coefficients(atoms: Atoms, grid: Grid, parametrization: str, scale: float = 
     """
     (ny, nx), (period_y, period_x) = grid.shape, grid.extent
     rows, columns = ny // 2 + 1, nx // 2 + 1
-    total = np.zeros((ny, -(-columns // LANES) * LANES), np.complex64)
+    points = -(-columns // LANES)
+    total = np.zeros((ny, points * LANES), np.complex64)
+    flat = total.view(np.float32).ravel()
     constant = np.float32(scale * POTENTIAL_CONSTANT / (period_y * period_x))
     for number in np.unique(atoms.numbers).tolist():
         at, _, damping = atoms.only(atoms.numbers == number)
+        x, y, count = at[:, 0] / period_x, at[:, 1] / period_y, len(at)
+        damping_x, damping_y = (None, None) if damping is None else (damping / period_x, damping / period_y)
         factor = _factors(parametrization, int(number), (ny, nx), (period_y, period_x))
-        cos_y, sin_y = _ramps(at[:, 1], period_y, rows + rows % 2, damping)
-        cos_x, sin_x = _ramps(at[:, 0], period_x, total.shape[1], damping)
-        corner = constant * factor[-1, columns - 1] * (sin_y[rows - 1] * sin_x[columns - 1]).sum()
+        cos_y, sin_y = np.empty((2, rows + rows % 2, count), np.float32)
+        along_x = aligned(points * count * 2 * LANES)
+        parts = along_x.reshape(points, count, 2, LANES)
+
+        def ramp_y(block: slice, y=y, damping=damping_y, cos_y=cos_y, sin_y=sin_y) -> None:
+            cos_y[block], sin_y[block] = _ramps(y, np.arange(block.start, block.stop), damping)
+
+        def ramp_x(block: slice, x=x, damping=damping_x, parts=parts) -> None:
+            ramps = _ramps(x, np.arange(block.start * LANES, block.stop * LANES), damping)
+            for half, sign in enumerate((constant, -constant)):
+                parts[block, :, half] = (sign * ramps[half]).reshape(-1, LANES, len(x)).transpose(0, 2, 1)
+
+        def add(block: slice, cos_y=cos_y, sin_y=sin_y, along_x=along_x, factor=factor) -> None:
+            add_structure(flat, ny, block.start, block.stop, cos_y, sin_y, along_x, factor.ravel())
+
+        size = -(-RAMP_POINTS // count)
+        each(ramp_y, len(cos_y), threads, size)
+        each(ramp_x, points, threads, -(-size // LANES))
+        last_sin_x = parts[(columns - 1) // LANES, :, 1, (columns - 1) % LANES]
+        corner = factor[-1, columns - 1] * (sin_y[rows - 1] * last_sin_x).sum()
         if ny % 2 == 0:  # the real part of V: half of a Nyquist coefficient belongs to the frequency of the other sign
             sin_y[rows - 1] = 0
         if nx % 2 == 0:
-            sin_x[columns - 1] = 0
-        points = aligned(total.shape[1] * at.shape[0] * 2)
-        parts = points.reshape(-1, len(at), 2, LANES)
-        parts[:, :, 0] = (constant * cos_x).reshape(-1, LANES, len(at)).transpose(0, 2, 1)
-        parts[:, :, 1] = (-constant * sin_x).reshape(-1, LANES, len(at)).transpose(0, 2, 1)
-
-        def add(block: slice, cos_y=cos_y, sin_y=sin_y, points=points, factor=factor) -> None:
-            add_structure(total, block.start, block.stop, cos_y, sin_y, points, factor, aligned(4 * POINT))
-
+            last_sin_x[:] = 0
         each(add, rows, threads)
         if ny % 2 == 0 and nx % 2 == 0:
-            total[rows - 1, columns - 1] -= corner  # both frequencies are negative in FFT order: cos(a + b), where the rows gave cos(a) cos(b)
+            total[rows - 1, columns - 1] += corner  # both frequencies are negative in FFT order: cos(a + b), where the rows gave cos(a) cos(b)
     return total[:, :columns]
 
 
@@ -183,38 +198,32 @@ def band_of(grid: Grid, fine: tuple[int, int]) -> Band:
     return Band(rows, columns, inside * np.float32(1 / (fine[0] * fine[1])))
 
 
-def cropped(lines: np.ndarray, kept: tuple[int, int], axis: int) -> np.ndarray:
-    """Return the first and the last lines or columns."""
+def ends(kept: tuple[int, int], count: int) -> tuple[slice, slice]:
+    """Return where the first and the last coefficients of ``kept`` lie among ``count``; among ``sum(kept)`` they lie side by side."""
     first, last = kept
-    lines = lines.swapaxes(0, axis)
-    return np.concatenate([lines[:first], lines[len(lines) - last :]]).swapaxes(0, axis)
+    return slice(first), slice(count - last, count)
 
 
-def _padded(lines: np.ndarray, kept: tuple[int, int], count: int, axis: int) -> np.ndarray:
-    """Return what `cropped` made the kept lines or columns of, zeros between them."""
-    shape = list(lines.shape)
-    shape[axis] = count
-    out = np.zeros(shape, lines.dtype)
-    first, last = kept
-    inside, lines = out.swapaxes(0, axis), lines.swapaxes(0, axis)
-    inside[:first], inside[count - last :] = lines[:first], lines[first:]
+def crop(lines: np.ndarray, kept: tuple[int, int], out: np.ndarray) -> None:
+    """Copy the first and the last columns of ``lines``, side by side."""
+    for of, to in zip(ends(kept, lines.shape[1]), ends(kept, out.shape[1]), strict=True):
+        out[:, to] = lines[:, of]
+
+
+def exponential(phase: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Return ``out``, complex64, filled with exp(i phase) for a float32 phase."""
+    np.cos(phase, out=out.real)
+    np.sin(phase, out=out.imag)
     return out
 
 
-def exponential(phase: np.ndarray) -> np.ndarray:
-    """Return exp(i phase), complex64, for a float32 phase."""
-    out = np.empty(phase.shape, np.complex64)
-    out.real, out.imag = np.cos(phase), np.sin(phase)
-    return out
-
-
-def band_limited(read: Callable[[slice], np.ndarray], fine: tuple[int, int], grid: Grid, out: np.ndarray, threads: int = 1) -> None:
+def band_limited(read: Callable[[slice, np.ndarray], None], fine: tuple[int, int], grid: Grid, out: np.ndarray, threads: int = 1) -> None:
     """Write the band-limited part of a complex function that is given on a finer grid.
 
     Parameters
     ----------
     read : callable
-        Takes a slice of rows and returns the function there, complex64, shape (rows, mx); it may be overwritten.
+        Takes a slice of rows and an array complex64, shape (rows, mx), which it fills with the function there.
     fine : tuple of int
         Points of the finer grid (my, mx).
     grid : Grid
@@ -227,14 +236,15 @@ def band_limited(read: Callable[[slice], np.ndarray], fine: tuple[int, int], gri
     band = band_of(grid, fine)
     part = np.empty((fine[0], sum(band.columns)), np.complex64)
 
-    def along_x(block: slice) -> None:
-        line = forward(read(block), 1)
-        part[block] = cropped(line, band.columns, 1)
+    def along_x(block: slice, scratch: np.ndarray) -> None:
+        lines = scratch.reshape(-1, fine[1])
+        read(block, lines)
+        crop(forward(lines, 1), band.columns, part[block])
 
     def write(rows: slice, lines: np.ndarray) -> None:
         out[rows] = lines
 
-    each(along_x, fine[0], threads)
+    each_with_scratch(along_x, fine[0], fine[1], threads)
     finish(lambda columns: part[:, columns], band, grid, write, threads)
 
 
@@ -243,16 +253,24 @@ def finish(read: Callable[[slice], np.ndarray], band: Band, grid: Grid, write: C
     ny, nx = grid.shape
     coarse = np.empty((ny, sum(band.columns)), np.complex64)
 
-    def along_y(block: slice) -> None:
-        column = cropped(forward(read(block), 0), band.rows, 0)
-        column *= band.weights[:, block]
-        coarse[:, block] = _backward(_padded(column, band.rows, ny, 0), 0)
+    def along_y(block: slice, scratch: np.ndarray) -> None:
+        columns = forward(read(block), 0)
+        kept = scratch.reshape(ny, -1)
+        kept[band.rows[0] : ny - band.rows[1]] = 0
+        weights = band.weights[:, block]
+        for of, to, by in zip(ends(band.rows, len(columns)), ends(band.rows, ny), ends(band.rows, len(weights)), strict=True):
+            np.multiply(columns[of], weights[by], out=kept[to])
+        coarse[:, block] = _backward(kept, 0)
 
-    def along_x(block: slice) -> None:
-        write(block, _backward(_padded(coarse[block], band.columns, nx, 1), 1))
+    def along_x(block: slice, scratch: np.ndarray) -> None:
+        lines = scratch.reshape(-1, nx)
+        lines[:, band.columns[0] : nx - band.columns[1]] = 0
+        for of, to in zip(ends(band.columns, coarse.shape[1]), ends(band.columns, nx), strict=True):
+            lines[:, to] = coarse[block, of]
+        write(block, _backward(lines, 1))
 
-    each(along_y, coarse.shape[1], threads)
-    each(along_x, ny, threads)
+    each_with_scratch(along_y, coarse.shape[1], ny, threads)
+    each_with_scratch(along_x, ny, nx, threads)
 
 
 def _columns_to_space(half: np.ndarray, threads: int) -> None:
@@ -271,8 +289,8 @@ def slice_transmission(atoms: Atoms, grid: Grid, recipe: Recipe, out: np.ndarray
     half = coefficients(atoms, fine, recipe.parametrization, recipe.interaction, threads)
     _columns_to_space(half, threads)
 
-    def read(block: slice) -> np.ndarray:
-        return exponential(_real_rows(half[block], fine.shape[1]))
+    def read(block: slice, lines: np.ndarray) -> None:
+        exponential(_real_rows(half[block], fine.shape[1]), lines)
 
     band_limited(read, fine.shape, grid, out, threads)
 
@@ -300,19 +318,33 @@ def _real_rows(half: np.ndarray, count: int) -> np.ndarray:
     return np.asarray(scipy.fft.irfft(half, n=count, axis=1, norm="forward"))
 
 
-def _blocks(count: int) -> list[slice]:
-    return [slice(begin, min(begin + BLOCK, count)) for begin in range(0, count, BLOCK)]
+def _blocks(count: int, size: int = BLOCK) -> list[slice]:
+    return [slice(begin, min(begin + size, count)) for begin in range(0, count, size)]
 
 
-def each(work: Callable[[slice], None], count: int, threads: int) -> None:
-    """Do the work on all blocks of lines."""
-    if threads == 1:
-        for block in _blocks(count):
-            work(block)
-        return
+def each(work: Callable[[slice], None], count: int, threads: int, size: int = BLOCK) -> None:
+    """Do the work on all blocks of ``size`` lines."""
 
-    def drawn(queue: Iterator[slice]) -> None:
+    def drawn(queue: Iterable[slice]) -> None:
         for block in queue:
             work(block)
 
-    engine_threads.spread(drawn, _blocks(count), threads=threads)
+    _on_threads(drawn, _blocks(count, size), threads)
+
+
+def each_with_scratch(work: Callable[[slice, np.ndarray], None], count: int, points: int, threads: int) -> None:
+    """Do the work on all blocks of lines; with each block it gets a flat array, complex64, of ``points`` per line, not cleared from block to block."""
+
+    def drawn(queue: Iterable[slice]) -> None:
+        scratch = np.empty(BLOCK * points, np.complex64)
+        for block in queue:
+            work(block, scratch[: (block.stop - block.start) * points])
+
+    _on_threads(drawn, _blocks(count, BLOCK), threads)
+
+
+def _on_threads(drawn: Callable[[Iterable[slice]], None], blocks: list[slice], threads: int) -> None:
+    if threads == 1:
+        drawn(blocks)
+    else:
+        engine_threads.spread(drawn, blocks, threads=threads)
