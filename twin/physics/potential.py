@@ -165,7 +165,7 @@ def projected_potential(
         V, V A, float32, shape (ny, nx): the inverse transform of (K / area) sum_j f_j(k) exp(-2 pi i k.r_j), its real part on even grids.
     """
     atoms = _atoms(positions, numbers, sigma)
-    half = fast.coefficients(atoms, grid, parametrization, threads=thread_count())
+    half = fast.coefficients(atoms, grid, parametrization, fast.Space(), threads=thread_count())
     return fast.values(half, grid.shape, thread_count())
 
 
@@ -195,7 +195,7 @@ def transmission(potential: np.ndarray, interaction: float, grid: Grid) -> np.nd
     def read(rows: slice, lines: np.ndarray) -> None:
         fast.exponential((interaction * potential[rows]).astype(np.float32), lines)
 
-    fast.band_limited(read, potential.shape, grid, out, thread_count())
+    fast.band_limited(read, potential.shape, grid, out, fast.Space(), thread_count())
     return out
 
 
@@ -241,8 +241,9 @@ def transmissions(
     out = np.empty((layers, *grid.shape), np.complex64)
 
     def work(queue: Iterator[int]) -> None:
+        space = fast.Space()
         for i in queue:
-            fast.slice_transmission(atoms.only(slices.index == i), grid, recipe, out[i], max(1, count // layers))
+            fast.slice_transmission(atoms.only(slices.index == i), grid, recipe, out[i], space, max(1, count // layers))
 
     spread(work, range(layers), threads=min(count, layers))
     return out
@@ -292,7 +293,7 @@ def update_transmissions(
     """
     old, new = _atoms(before, numbers, sigma), _atoms(after, numbers, sigma)
     _check_update(transmission, old, new, slices, grid, reach)
-    recipe, threads = fast.Recipe(interaction, parametrization, oversampling), thread_count()
+    recipe, space, threads = fast.Recipe(interaction, parametrization, oversampling), fast.Space(), thread_count()
     here, there = old.positions[:, :2], new.positions[:, :2]
     moved = ~((here == there) | (np.isnan(here) & np.isnan(there))).all(axis=1)
     changed = np.unique(slices.index[moved])
@@ -301,13 +302,13 @@ def update_transmissions(
         was, now = old.only(inside), new.only(inside)
         groups = [] if reach is None else steps(here[inside], there[inside], np.flatnonzero(moved[inside]), grid, reach)
         if not 0 < sum(math.prod(window.grid.shape) for _, window in groups) < WORTHWHILE * math.prod(grid.shape):
-            fast.slice_transmission(_present(now), grid, recipe, transmission[i], threads)
+            fast.slice_transmission(_present(now), grid, recipe, transmission[i], space, threads)
             continue
         for group, window in groups:
             positions = was.positions.copy()
             positions[group] = now.positions[group]
             then = was._replace(positions=positions)
-            add_change(_present(was), _present(then), window, grid, recipe, transmission[i], threads)
+            add_change(_present(was), _present(then), window, grid, recipe, transmission[i], space, threads)
             was = then
     return changed
 

@@ -15,6 +15,7 @@ import numpy as np
 from stemtwin.twin.physics.engine.transmission import (
     Atoms,
     Recipe,
+    Space,
     band_of,
     coefficients,
     crop,
@@ -76,7 +77,7 @@ def steps(before: np.ndarray, after: np.ndarray, moved: np.ndarray, grid: Grid, 
     return groups
 
 
-def add_change(before: Atoms, after: Atoms, window: Window, grid: Grid, recipe: Recipe, out: np.ndarray, threads: int = 1) -> None:
+def add_change(before: Atoms, after: Atoms, window: Window, grid: Grid, recipe: Recipe, out: np.ndarray, space: Space, threads: int = 1) -> None:
     """Add the change of a slice's transmission function whose cause lies in the middle of a window.
 
     Parameters
@@ -85,14 +86,14 @@ def add_change(before: Atoms, after: Atoms, window: Window, grid: Grid, recipe: 
         All atoms of the slice.
     window : Window
         Where the change is. It is damped smoothly from half-way to the window's edges.
-    grid, recipe, threads
+    grid, recipe, space, threads
         As in `transmission.slice_transmission`.
     out : ndarray
         The transmission function, complex64, shape (ny, nx): gets the change.
     """
     fine, local = refined(grid, recipe.oversampling), refined(window.grid, recipe.oversampling)
-    change = _exponential_in(after, window, grid, local, recipe, threads)
-    change -= _exponential_in(before, window, grid, local, recipe, threads)
+    change = _exponential_in(after, window, grid, local, recipe, space, threads)
+    change -= _exponential_in(before, window, grid, local, recipe, space, threads)
     for axis, taper in enumerate(_taper(n, m) for n, m in zip(local.shape, fine.shape, strict=True)):
         change *= np.expand_dims(taper, 1 - axis)
     rows, columns = (
@@ -115,15 +116,15 @@ def add_change(before: Atoms, after: Atoms, window: Window, grid: Grid, recipe: 
         out[block] += lines
 
     each(along_x, rows.size, threads)
-    finish(read, band, grid, write, threads)
+    finish(read, band, grid, write, space, threads)
 
 
-def _exponential_in(atoms: Atoms, window: Window, grid: Grid, local: Grid, recipe: Recipe, threads: int) -> np.ndarray:
+def _exponential_in(atoms: Atoms, window: Window, grid: Grid, local: Grid, recipe: Recipe, space: Space, threads: int) -> np.ndarray:
     """Return exp(i sigma V) of the atoms in a window, on its finer grid."""
     origin = np.array([window.first[1] * grid.sampling[1], window.first[0] * grid.sampling[0]])
     inside = (atoms.positions[:, :2] - origin) % np.array(grid.extent[::-1])
     near = atoms._replace(positions=inside).only(np.flatnonzero((inside < np.array(window.grid.extent[::-1])).all(axis=1)))
-    half = coefficients(near, local, recipe.parametrization, recipe.interaction, threads)
+    half = coefficients(near, local, recipe.parametrization, space, recipe.interaction, threads)
     return exponential(values(half, local.shape, threads), np.empty(local.shape, np.complex64))
 
 

@@ -20,8 +20,8 @@ def _add_rows(total, row, ny, columns, column, even, odd, factor):
 def add_structure(total, ny, begin, end, cos_y, sin_y, along_x, factor):
     """Add factor(ky, kx) sum_j exp(-2 pi i k.r_j) to the rows +ky and -ky of a half plane.
 
-    ``total`` is (ny, columns) complex64, flat, as float32, with whole points of 16 columns; ``factor`` (rows, columns) float32, flat; ``begin`` is even,
-    rows ``begin`` to ``end - 1`` are of ``cos_y``, ``sin_y`` (rows, atoms), padded to an even number; ``along_x`` holds the points
+    ``total`` is (ny, columns) complex64, flat, as float32, with whole points of 16 columns; ``factor`` (rows, columns) float32, flat; ``begin`` is
+    even, rows ``begin`` to ``end - 1`` are of ``cos_y``, ``sin_y`` (rows, atoms), padded to an even number; ``along_x`` holds the points
     (columns / 16, atoms) of exp(-2 pi i kx x_j).
     """
     atoms = cos_y.shape[1]

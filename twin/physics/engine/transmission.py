@@ -1,6 +1,6 @@
 """From atoms to transmission functions, fast: structure factors in SIMD lanes, real transforms, and only the band carried further.
 
-One slice takes these steps; scratch is a half plane of the finer grid and its columns inside the band, per thread.
+One slice takes these steps; memory is a half plane of the finer grid and its columns inside the band, per thread, the same from slice to slice.
 
 1. Fourier coefficients of V on the half plane kx >= 0. A phase ramp is a product of one in x and one in y, and the rows ky and -ky share their
    products: with X = exp(-2 pi i kx x), P = sum cos(2 pi ky y) X and Q = sum sin(2 pi ky y) X the rows are P - iQ and P + iQ. Sixteen kx are one
@@ -14,6 +14,7 @@ threads, so results do not depend on it.
 """
 
 import functools
+import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ import scipy.fft
 
 from stemtwin.twin.physics.electrons import POTENTIAL_CONSTANT
 from stemtwin.twin.physics.engine import threads as engine_threads
-from stemtwin.twin.physics.engine.lanes import LANES, aligned
+from stemtwin.twin.physics.engine.lanes import LANES, POINT, aligned
 from stemtwin.twin.physics.engine.structure import add_structure
 from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.physics.scattering_factors import scattering_factor
@@ -65,6 +66,20 @@ class Recipe(NamedTuple):
     oversampling: int
 
 
+class Space:
+    """Memory that one caller uses again from slice to slice: fresh pages cost as much as the arithmetic."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, np.ndarray] = {}
+
+    def array(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the array of this name, complex64, with whatever stood in it before."""
+        size = math.prod(shape)
+        if name not in self._kept or self._kept[name].size < size:
+            self._kept[name] = aligned(2 * size).view(np.complex64)
+        return self._kept[name][:size].reshape(shape)
+
+
 # ---- structure factors ---------------------------------------------------------------------------------------------------------------
 
 
@@ -100,13 +115,15 @@ def _ramps(per_period: np.ndarray, h: np.ndarray, damping: np.ndarray | None) ->
     return cos, sin
 
 
-def coefficients(atoms: Atoms, grid: Grid, parametrization: str, scale: float = 1.0, threads: int = 1) -> np.ndarray:
+def coefficients(atoms: Atoms, grid: Grid, parametrization: str, space: Space, scale: float = 1.0, threads: int = 1) -> np.ndarray:
     """Return the Fourier coefficients of V on the half plane kx >= 0.
 
     Parameters
     ----------
     atoms, grid, parametrization
         What lies where, on which grid, with which scattering factors.
+    space : Space
+        Where the result lies, until the next call.
     scale : float
         What V is multiplied by.
     threads : int
@@ -117,45 +134,49 @@ def coefficients(atoms: Atoms, grid: Grid, parametrization: str, scale: float = 
     ndarray
         V A, complex64, shape (ny, nx // 2 + 1), so that their sum with all phases is V: its real part where a Nyquist frequency has one sign only.
     """
-    (ny, nx), (period_y, period_x) = grid.shape, grid.extent
-    rows, columns = ny // 2 + 1, nx // 2 + 1
-    points = -(-columns // LANES)
-    total = np.zeros((ny, points * LANES), np.complex64)
-    flat = total.view(np.float32).ravel()
-    constant = np.float32(scale * POTENTIAL_CONSTANT / (period_y * period_x))
+    columns = grid.shape[1] // 2 + 1
+    total = space.array("half plane", (grid.shape[0], -(-columns // LANES) * LANES))
+    total[:] = 0
     for number in np.unique(atoms.numbers).tolist():
-        at, _, damping = atoms.only(atoms.numbers == number)
-        x, y, count = at[:, 0] / period_x, at[:, 1] / period_y, len(at)
-        damping_x, damping_y = (None, None) if damping is None else (damping / period_x, damping / period_y)
-        factor = _factors(parametrization, int(number), (ny, nx), (period_y, period_x))
-        cos_y, sin_y = np.empty((2, rows + rows % 2, count), np.float32)
-        along_x = aligned(points * count * 2 * LANES)
-        parts = along_x.reshape(points, count, 2, LANES)
-
-        def ramp_y(block: slice, y=y, damping=damping_y, cos_y=cos_y, sin_y=sin_y) -> None:
-            cos_y[block], sin_y[block] = _ramps(y, np.arange(block.start, block.stop), damping)
-
-        def ramp_x(block: slice, x=x, damping=damping_x, parts=parts) -> None:
-            ramps = _ramps(x, np.arange(block.start * LANES, block.stop * LANES), damping)
-            for half, sign in enumerate((constant, -constant)):
-                parts[block, :, half] = (sign * ramps[half]).reshape(-1, LANES, len(x)).transpose(0, 2, 1)
-
-        def add(block: slice, cos_y=cos_y, sin_y=sin_y, along_x=along_x, factor=factor) -> None:
-            add_structure(flat, ny, block.start, block.stop, cos_y, sin_y, along_x, factor.ravel())
-
-        size = -(-RAMP_POINTS // count)
-        each(ramp_y, len(cos_y), threads, size)
-        each(ramp_x, points, threads, -(-size // LANES))
-        last_sin_x = parts[(columns - 1) // LANES, :, 1, (columns - 1) % LANES]
-        corner = factor[-1, columns - 1] * (sin_y[rows - 1] * last_sin_x).sum()
-        if ny % 2 == 0:  # the real part of V: half of a Nyquist coefficient belongs to the frequency of the other sign
-            sin_y[rows - 1] = 0
-        if nx % 2 == 0:
-            last_sin_x[:] = 0
-        each(add, rows, threads)
-        if ny % 2 == 0 and nx % 2 == 0:
-            total[rows - 1, columns - 1] += corner  # both frequencies are negative in FFT order: cos(a + b), where the rows gave cos(a) cos(b)
+        factor = _factors(parametrization, int(number), grid.shape, grid.extent)
+        _add_element(total, atoms.only(atoms.numbers == number), grid, factor, scale, threads)
     return total[:, :columns]
+
+
+def _add_element(total: np.ndarray, atoms: Atoms, grid: Grid, factor: np.ndarray, scale: float, threads: int) -> None:
+    """Add the coefficients of atoms with one scattering factor to a half plane of whole points."""
+    (ny, nx), (period_y, period_x) = grid.shape, grid.extent
+    rows, columns, points, count = ny // 2 + 1, nx // 2 + 1, total.shape[1] // LANES, len(atoms.positions)
+    constant = np.float32(scale * POTENTIAL_CONSTANT / (period_y * period_x))
+    x, y = atoms.positions[:, 0] / period_x, atoms.positions[:, 1] / period_y
+    damping_x, damping_y = (None, None) if atoms.sigma is None else (atoms.sigma / period_x, atoms.sigma / period_y)
+    cos_y, sin_y = np.empty((2, rows + rows % 2, count), np.float32)
+    along_x = aligned(points * count * POINT)
+    parts = along_x.reshape(points, count, 2, LANES)
+
+    def ramp_y(block: slice) -> None:
+        cos_y[block], sin_y[block] = _ramps(y, np.arange(block.start, block.stop), damping_y)
+
+    def ramp_x(block: slice) -> None:
+        ramps = _ramps(x, np.arange(block.start * LANES, block.stop * LANES), damping_x)
+        for half, sign in enumerate((constant, -constant)):
+            parts[block, :, half] = (sign * ramps[half]).reshape(-1, LANES, count).transpose(0, 2, 1)
+
+    def add(block: slice) -> None:
+        add_structure(total.view(np.float32).ravel(), ny, block.start, block.stop, cos_y, sin_y, along_x, factor.ravel())
+
+    size = -(-RAMP_POINTS // count)
+    each(ramp_y, len(cos_y), threads, size)
+    each(ramp_x, points, threads, -(-size // LANES))
+    last_sin_x = parts[(columns - 1) // LANES, :, 1, (columns - 1) % LANES]
+    corner = factor[-1, columns - 1] * (sin_y[rows - 1] * last_sin_x).sum()
+    if ny % 2 == 0:  # the real part of V: half of a Nyquist coefficient belongs to the frequency of the other sign
+        sin_y[rows - 1] = 0
+    if nx % 2 == 0:
+        last_sin_x[:] = 0
+    each(add, rows, threads)
+    if ny % 2 == 0 and nx % 2 == 0:
+        total[rows - 1, columns - 1] += corner  # both frequencies are negative in FFT order: cos(a + b), where the rows gave cos(a) cos(b)
 
 
 def values(half: np.ndarray, shape: tuple[int, int], threads: int = 1) -> np.ndarray:
@@ -212,12 +233,20 @@ def crop(lines: np.ndarray, kept: tuple[int, int], out: np.ndarray) -> None:
 
 def exponential(phase: np.ndarray, out: np.ndarray) -> np.ndarray:
     """Return ``out``, complex64, filled with exp(i phase) for a float32 phase."""
-    np.cos(phase, out=out.real)
-    np.sin(phase, out=out.imag)
+    parts = out.view(np.float32).reshape(*out.shape, 2)
+    np.cos(phase, out=parts[..., 0])
+    np.sin(phase, out=parts[..., 1])
     return out
 
 
-def band_limited(read: Callable[[slice, np.ndarray], None], fine: tuple[int, int], grid: Grid, out: np.ndarray, threads: int = 1) -> None:
+def band_limited(
+    read: Callable[[slice, np.ndarray], None],
+    fine: tuple[int, int],
+    grid: Grid,
+    out: np.ndarray,
+    space: Space,
+    threads: int = 1,
+) -> None:
     """Write the band-limited part of a complex function that is given on a finer grid.
 
     Parameters
@@ -230,11 +259,13 @@ def band_limited(read: Callable[[slice, np.ndarray], None], fine: tuple[int, int
         The wave's grid.
     out : ndarray
         Takes the result, complex64, shape (ny, nx), contiguous.
+    space : Space
+        Memory to work in.
     threads : int
         How many threads at most.
     """
     band = band_of(grid, fine)
-    part = np.empty((fine[0], sum(band.columns)), np.complex64)
+    part = space.array("columns in the band", (fine[0], sum(band.columns)))
 
     def along_x(block: slice, scratch: np.ndarray) -> None:
         lines = scratch.reshape(-1, fine[1])
@@ -244,14 +275,21 @@ def band_limited(read: Callable[[slice, np.ndarray], None], fine: tuple[int, int
     def write(rows: slice, lines: np.ndarray) -> None:
         out[rows] = lines
 
-    each_with_scratch(along_x, fine[0], fine[1], threads)
-    finish(lambda columns: part[:, columns], band, grid, write, threads)
+    each_in_space(along_x, fine[0], fine[1], space, threads)
+    finish(lambda columns: part[:, columns], band, grid, write, space, threads)
 
 
-def finish(read: Callable[[slice], np.ndarray], band: Band, grid: Grid, write: Callable[[slice, np.ndarray], None], threads: int) -> None:
+def finish(
+    read: Callable[[slice], np.ndarray],
+    band: Band,
+    grid: Grid,
+    write: Callable[[slice, np.ndarray], None],
+    space: Space,
+    threads: int,
+) -> None:
     """Take columns inside the band, in Fourier space along x and on the finer grid along y, to rows of the wave's grid."""
     ny, nx = grid.shape
-    coarse = np.empty((ny, sum(band.columns)), np.complex64)
+    coarse = space.array("columns of the wave's grid", (ny, sum(band.columns)))
 
     def along_y(block: slice, scratch: np.ndarray) -> None:
         columns = forward(read(block), 0)
@@ -269,8 +307,8 @@ def finish(read: Callable[[slice], np.ndarray], band: Band, grid: Grid, write: C
             lines[:, to] = coarse[block, of]
         write(block, _backward(lines, 1))
 
-    each_with_scratch(along_y, coarse.shape[1], ny, threads)
-    each_with_scratch(along_x, ny, nx, threads)
+    each_in_space(along_y, coarse.shape[1], ny, space, threads)
+    each_in_space(along_x, ny, nx, space, threads)
 
 
 def _columns_to_space(half: np.ndarray, threads: int) -> None:
@@ -280,19 +318,19 @@ def _columns_to_space(half: np.ndarray, threads: int) -> None:
     each(columns, half.shape[1], threads)
 
 
-def slice_transmission(atoms: Atoms, grid: Grid, recipe: Recipe, out: np.ndarray, threads: int = 1) -> None:
+def slice_transmission(atoms: Atoms, grid: Grid, recipe: Recipe, out: np.ndarray, space: Space, threads: int = 1) -> None:
     """Write the band-limited exp(i sigma V) of the atoms of one slice into ``out``, complex64, shape (ny, nx), contiguous."""
     if not len(atoms.positions):
         out[:] = 1
         return
     fine = refined(grid, recipe.oversampling)
-    half = coefficients(atoms, fine, recipe.parametrization, recipe.interaction, threads)
+    half = coefficients(atoms, fine, recipe.parametrization, space, recipe.interaction, threads)
     _columns_to_space(half, threads)
 
     def read(block: slice, lines: np.ndarray) -> None:
         exponential(_real_rows(half[block], fine.shape[1]), lines)
 
-    band_limited(read, fine.shape, grid, out, threads)
+    band_limited(read, fine.shape, grid, out, space, threads)
 
 
 def refined(grid: Grid, oversampling: int) -> Grid:
@@ -332,15 +370,15 @@ def each(work: Callable[[slice], None], count: int, threads: int, size: int = BL
     _on_threads(drawn, _blocks(count, size), threads)
 
 
-def each_with_scratch(work: Callable[[slice, np.ndarray], None], count: int, points: int, threads: int) -> None:
-    """Do the work on all blocks of lines; with each block it gets a flat array, complex64, of ``points`` per line, not cleared from block to block."""
+def each_in_space(work: Callable[[slice, np.ndarray], None], count: int, points: int, space: Space, threads: int) -> None:
+    """Do the work on all blocks of lines; with each block it gets a flat array, complex64, of ``points`` per line, never cleared."""
 
     def drawn(queue: Iterable[slice]) -> None:
-        scratch = np.empty(BLOCK * points, np.complex64)
+        lines = (space if threads == 1 else Space()).array("lines", (BLOCK * points,))
         for block in queue:
-            work(block, scratch[: (block.stop - block.start) * points])
+            work(block, lines[: (block.stop - block.start) * points])
 
-    _on_threads(drawn, _blocks(count, BLOCK), threads)
+    _on_threads(drawn, _blocks(count), threads)
 
 
 def _on_threads(drawn: Callable[[Iterable[slice]], None], blocks: list[slice], threads: int) -> None:
