@@ -98,6 +98,12 @@ class Exposure:
         """The path as a tree in time; see ``kernels.build_tree``."""
         return kernels.build_tree(self.path)
 
+    @cached_property
+    def by_place(self) -> tuple[np.ndarray, np.ndarray]:
+        """The path and its tree with points that lie near each other side by side: far fewer nodes count where the order in time does not."""
+        path = np.ascontiguousarray(self.path[_along_z_curve(self.points)])
+        return path, kernels.build_tree(path)
+
     def dose_at(self, positions: np.ndarray, size: tuple[float, float] | None = None) -> np.ndarray:
         """Return the dose that all of the exposure leaves at given places.
 
@@ -160,3 +166,12 @@ def waited(duration: float, *, energy: float, density: Density) -> Exposure:
 def _lengths(size: tuple[float, float] | None) -> np.ndarray:
     """Return the cell's lengths along x and y for the kernels; 0 where nothing repeats."""
     return np.zeros(2) if size is None else np.array([size[1], size[0]], dtype=float)
+
+
+def _along_z_curve(points: np.ndarray) -> np.ndarray:
+    """Return the order of points (n, 2) along Morton's curve, which visits each quarter of a square as a whole, and each quarter of a quarter."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    steps = ((points - low) / max(float((high - low).max()), np.finfo(float).tiny) * 0xFFFF).astype(np.uint64)
+    for shift, mask in ((8, 0x00FF00FF), (4, 0x0F0F0F0F), (2, 0x33333333), (1, 0x55555555)):  # bits apart from each other
+        steps = (steps | steps << np.uint64(shift)) & np.uint64(mask)
+    return np.argsort(steps[:, 0] | steps[:, 1] << np.uint64(1), kind="stable")

@@ -12,6 +12,7 @@ from stemtwin.twin.physics.engine.jit import kernel, part
 
 LEAF = 8  # points in a leaf of the tree
 APART = 3.0  # a node counts as one point from this many of its radii on, if it is beyond the core: some 5 % of a tail that holds 2 %
+SMALL = 0.05  # a node with a radius of this part of the cell may lie half a cell away, where some of its points are nearer by another image
 ANY, NOTHING = -1, -2  # in rules: no condition, no partner
 EJECT, BECOME, EXCHANGE, ROTATE = 0, 1, 2, 3
 (
@@ -98,6 +99,12 @@ def build_tree(points):
 
 
 @part
+def _near_one_image(d, radius, length):
+    """Return whether the nearest images of a node's points are those near the nearest image of its centre, all or to the tail's accuracy."""
+    return length <= 0.0 or abs(d) + radius < 0.5 * length or radius < SMALL * length
+
+
+@part
 def node_dose(start, x, y, points, nodes, table, law, size, stack):
     """Return the dose at (x, y) from all points below a node, electrons / A^2."""
     leaves = len(nodes) // 2
@@ -111,7 +118,7 @@ def node_dose(start, x, y, points, nodes, table, law, size, stack):
             continue
         radius = nodes[i, 3]
         dx, dy = wrapped(x - nodes[i, 1], size[0]), wrapped(y - nodes[i, 2], size[1])
-        within = (size[0] <= 0.0 or abs(dx) + radius < 0.5 * size[0]) and (size[1] <= 0.0 or abs(dy) + radius < 0.5 * size[1])
+        within = _near_one_image(dx, radius, size[0]) and _near_one_image(dy, radius, size[1])
         reach = max(APART * radius, radius + law[6])
         if radius == 0.0 or (within and dx * dx + dy * dy > reach * reach):
             total += weight * density_at(dx, dy, table, law)

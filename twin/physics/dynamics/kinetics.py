@@ -299,7 +299,7 @@ def _whole(exposure: Exposure, specimen: Specimen, positions: np.ndarray) -> np.
     """Return the dose that one pass leaves at places (n, 3), by all threads."""
     n = len(positions)
     out, density, size = np.empty(n), exposure.density, _lengths(specimen.size)
-    path, tree, xy = exposure.path, exposure.tree, np.ascontiguousarray(positions[:, :2])
+    (path, tree), xy = exposure.by_place, np.ascontiguousarray(positions[:, :2])
 
     def work(queue: Iterator[int]) -> None:
         for first in queue:
