@@ -92,12 +92,17 @@ def test_auto_takes_the_local_operator_for_large_dark_fields():
 
 
 def test_local_operators_are_kept_on_disk(sheet, tmp_path, monkeypatch):
-    """A second process that asks for the same physics reads the pieces and builds nothing; it gets the same bits, and the same stated error."""
+    """A second process that asks for the same physics reads the pieces and builds nothing; it gets the same bits, and the same stated error.
+
+    The first one sends as many waves through the specimen as the plan says.
+    """
     monkeypatch.setenv("STEMTWIN_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("STEMTWIN_CACHE_BYTES", str(2**30))
     raster = RasterScan(shape=(8, 8), field_of_view_angstrom=(4, 4), origin_angstrom=(1, 2))
     settings = {"detectors": (DARK,), "phonons": 1, "seed": 4, "engine": "local"}
-    first = simulate.simulate(sheet, BEAM, raster, **settings)
+    waves: list[int] = []
+    first = simulate.simulate(sheet, BEAM, raster, progress=waves.append, **settings)
+    assert sum(waves) == simulate.explain(Request(sample=sheet, beam=BEAM, scan=raster, **settings)).waves
     operators.clear()
     monkeypatch.setattr(approximate.local, "build", None)
     again = simulate.simulate(sheet, BEAM, raster, **settings)

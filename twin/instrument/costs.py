@@ -17,7 +17,7 @@ SECONDS_PER_POINT = 0.9e-9
 """Usual time of one multislice step per grid point and wave on two cores, s."""
 SECONDS_PER_PRODUCT = 2.5e-11
 """Usual time per pair of plane waves and reciprocal pixel of an operator's matrix products on two cores, s."""
-SECONDS_PER_OVERLAP = 1.2e-9
+SECONDS_PER_OVERLAP = 1.1e-10
 """Usual time per function, partner function and point of a local operator's overlaps on two cores, s."""
 FIRST_SECONDS = 0.3
 """Usual time of everything else, s."""
@@ -130,9 +130,10 @@ def _local(request: Request, grid: Grid, planes: np.ndarray, detectors: Sequence
     (x0, y0), (x1, y1) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
     blurs = (0.0, local_check.blur_of_check(radius), local.blur(beam.aberrations, beam.semiangle_rad))
     size = local_size.size(basis, len(planes), seen, channels, ((y0, y1), (x0, x1)), blurs)
-    waves = count * size.functions
-    steps = waves * len(planes) * math.prod(size.window.shape)
-    overlaps = waves * len(basis.steps) * size.points * channels
+    waves = count * size.waves
+    checking = 2 * count * local_check.POINTS * size.checked  # sixteen at a time: on one of two cores
+    steps = (waves * math.prod(size.window.shape) + checking) * len(planes)
+    overlaps = count * size.functions * len(basis.steps) * size.points * channels
     needed = program + memory.LOCAL_KERNELS + memory.of_local(size, grid, len(planes), request.oversampling, count)
     seconds = FIRST_SECONDS + steps * SECONDS_PER_POINT + overlaps * SECONDS_PER_OVERLAP
     return Cost(waves=waves, memory_bytes=int(needed), seconds=seconds)

@@ -9,7 +9,7 @@ import pytest
 from stemtwin.twin.errors import SamplingError, SettingsError
 from stemtwin.twin.physics import collection, electrons, potential, probe
 from stemtwin.twin.physics.aberrations import Aberrations, chi
-from stemtwin.twin.physics.engine import imaging, local, local_image, local_kernels, probes
+from stemtwin.twin.physics.engine import imaging, local, local_image, local_kernels, local_size, probes
 from stemtwin.twin.physics.engine.lanes import LANES, POINT, aligned
 from stemtwin.twin.physics.engine.local import LocalOperator
 from stemtwin.twin.physics.engine.local_basis import SIDE, Localisation, partners
@@ -470,6 +470,21 @@ def test_every_pair_once():
                         seen.add((*j.tolist(), int(slot)))
         most = np.prod(basis.counts) * len(basis.steps)
         assert len(seen) == most if periodic else 0.7 * most < len(seen) < most
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+@pytest.mark.parametrize("region", [None, ((3.0, 9.0), (20.0, 24.0)), ((-4.0, 2.0), (1.0, 1.5))])
+def test_what_is_sent_is_known_before(periodic, region, monkeypatch):
+    """The patches that a build sends through the specimen, partners and those sent twice among them, are counted beforehand, exactly."""
+    found = fresh([wide()], WIDE, periodic=periodic)
+    sent = []
+    monkeypatch.setattr(found.windows, "propagate", lambda _, patches, __: sent.extend(patches) or dict.fromkeys(patches))
+    monkeypatch.setattr(found.windows, "correlate", lambda *_, **__: None)
+    found.build(region, margin=2.0)
+    assert len(sent) == local_size.sent(found.basis, found.pieces(region, 2.0))
+    if region is None:
+        assert len(set(sent)) == np.prod(found.basis.patches)
+        assert (len(sent) > len(set(sent))) == periodic
 
 
 # ---- what is refused -----------------------------------------------------------------------------------------------------------------

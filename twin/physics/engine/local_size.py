@@ -4,9 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from stemtwin.twin.physics.engine import threads
-from stemtwin.twin.physics.engine.lanes import POINT
-from stemtwin.twin.physics.engine.local_basis import LEAST_CANVAS, MARGIN, PIECE, SIDE, Basis, Region, canvas_span, pieces_of
+from stemtwin.twin.physics.engine.lanes import LANES, POINT
+from stemtwin.twin.physics.engine.local_basis import LEAST_CANVAS, MARGIN, PIECE, SIDE, Basis, Piece, Region, canvas_span, pieces_of
 from stemtwin.twin.physics.engine.local_check import window_shape
 from stemtwin.twin.physics.engine.local_waves import FINER, window_grid
 from stemtwin.twin.physics.engine.multislice import wave_memory
@@ -26,10 +28,14 @@ class Size:
     ----------
     functions : int
         Basis functions of the pieces that a region needs.
+    waves : int
+        Functions that are sent through the specimen, partners of these and lanes at the lattice's edges among them.
     window : Grid
         The window through which each is sent.
     points : float
         Exit coefficients that the detectors see.
+    checked : int
+        Points of the grid on which single probes are sent for the check.
     held : int
         Bytes of overlaps and canvases.
     working : int
@@ -37,8 +43,10 @@ class Size:
     """
 
     functions: int
+    waves: int
     window: Grid
     points: float
+    checked: int
     held: int
     working: int
 
@@ -78,11 +86,48 @@ def size(basis: Basis, planes: int, seen: tuple[float, float], channels: int, re
     building = rows * columns * points * POINT * NUMBER + threads.thread_count() * per_thread + 24 * channels * FINER**2 * area
     return Size(
         functions=functions,
+        waves=LANES * sent(basis, pieces),
         window=window,
         points=points,
+        checked=math.prod(window_shape(basis.grid, region, periodic=basis.periodic)[0]),
         held=int(functions * batch + canvases),
         working=int(max(building, _check(basis, planes, channels, region))),
     )
+
+
+def sent(basis: Basis, pieces: list[Piece]) -> int:
+    """Return how many patches are sent when pieces (some rows of them times some columns) are built: their own and their partners, row by row.
+
+    A patch that a row has no use for is dropped, and sent again for one that has: on a field that repeats, the first rows for the last ones.
+    """
+    rows, columns = ([i for p in sorted({piece[axis] for piece in pieces}) for i in _within(p, PIECE, basis.patches[axis])] for axis in (0, 1))
+    across = _across(basis, [x for column in columns for x in _within(column, SIDE, basis.counts[1])])
+    lines = {row: _within(row, SIDE, basis.counts[0]) for row in rows}
+    ahead = {n: [across[max(0, i - n + 1) : i + 1].any(axis=0) for i in range(n - 1 + len(across))] for n in map(len, lines.values())}
+    total, before = 0, np.zeros(basis.patches, bool)
+    for own in lines.values():
+        needed = np.zeros(basis.patches, bool)
+        for y, reached in enumerate(ahead[len(own)], own[0]):
+            if basis.periodic or y < basis.counts[0]:
+                needed[y % basis.counts[0] // SIDE] |= reached
+        total += int(np.count_nonzero(needed & ~before))
+        before = needed
+    return total
+
+
+def _within(number: int, side: int, count: int) -> range:
+    """Return which of ``count`` things, counted in groups of ``side``, are in a group."""
+    return range(number * side, min((number + 1) * side, count))
+
+
+def _across(basis: Basis, points: list[int]) -> np.ndarray:
+    """Return which columns of patches stand at a step from columns of lattice points, for each number of rows that a step goes, bool."""
+    p, q = basis.steps.T
+    out = np.zeros((int(p.max()) + 1, basis.patches[1]), bool)
+    for number, reached in enumerate(out):
+        cell, x = np.divmod(np.add.outer(points, q[p == number]), basis.counts[1])
+        reached[x[basis.periodic | (cell == 0)] // SIDE] = True
+    return out
 
 
 def _canvas(basis: Basis, shape: tuple[int, int], channels: int) -> int:
