@@ -275,13 +275,13 @@ class ArrayCache:
         """Iterate over time of last use, name and bytes of the folder's files, of our names alone."""
         try:
             with os.scandir(self.folder) as found:
-                names = [each.name for each in found if each.name.endswith((ENTRY, TEMPORARY))]
+                files = [each for each in found if each.name.endswith((ENTRY, TEMPORARY))]
         except OSError:
             return
-        for name in names:
+        for file in files:
             with contextlib.suppress(OSError):  # gone meanwhile
-                about = (self.folder / name).lstat()
-                yield about.st_mtime, name, about.st_size
+                about = file.stat(follow_symlinks=False)
+                yield about.st_mtime, file.name, about.st_size
 
     def _make_room(self, newest: str) -> None:
         """Remove what killed processes left, then what was used longest ago until the rest fits; never the newest, nor what is being written."""
