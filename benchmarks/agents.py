@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -131,3 +132,40 @@ def load_entry_point(address: str) -> Callable[[], Any]:
         message = f"agent {address!r}: {module_name} has no class or function named {name!r}."
         raise SettingsError(message)
     return factory
+
+
+NEEDS = {"agent": {"reset": "brief", "act": "observation, cost"}, "predictions": {"detect": "given, rng"}}
+"""What an entry must have, by kind of task: methods and what they are called with."""
+
+
+def make_entry(entry: Baseline, kind: str) -> Any:
+    """Return what an entry makes, an :class:`Agent` or a :class:`Detector`; errors inside its own code pass as they are.
+
+    Raises
+    ------
+    SettingsError
+        It cannot be made without arguments, or lacks a method that the kind of task calls, or one that takes what it is called with.
+    """
+    form = ", ".join(f"{name}({told})" for name, told in NEEDS[kind].items())
+    repair = f"Name a class that is made without arguments and has {form}."
+    if not _takes(entry.factory, 0):
+        message = f"agent {entry.name!r} cannot be made without arguments. {repair}"
+        raise SettingsError(message)
+    made = entry.factory()
+    for name, told in NEEDS[kind].items():
+        method = getattr(made, name, None)
+        if not callable(method) or not _takes(method, told.count(",") + 1):
+            message = f"agent {entry.name!r} has no method {name}({told}). {repair}"
+            raise SettingsError(message)
+    return made
+
+
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    """Return whether a function can be called with so many positional arguments; what hides its arguments is believed."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:
+        return True
+    return True

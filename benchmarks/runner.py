@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stemtwin.benchmarks.agents import Baseline, Brief, find_baseline, load_entry_point
+from stemtwin.benchmarks.agents import Baseline, Brief, find_baseline, load_entry_point, make_entry
 from stemtwin.benchmarks.atoms import Detections, read_columns
 from stemtwin.benchmarks.atoms import content_hash as data_hash
 from stemtwin.benchmarks.focus import Episode
@@ -82,7 +82,7 @@ def predict(task: Task, entry: Baseline, data: "xr.Dataset", *, seed: int = 0, p
     ids = data["sample_id"].values.astype(str)
     inputs = {field.name: data[field.name].values for field in task.inputs}
     truths = read_columns(data) if entry.oracle else None
-    detector = entry.factory()
+    detector = make_entry(entry, task.kind)
     streams = np.random.SeedSequence(seed).spawn(len(ids))
     found = {}
     for i, name in enumerate(ids.tolist()):
@@ -187,8 +187,11 @@ def run_episode(task: Task, entry: Baseline, agent: Any, env: Any, *, split: str
         began = time.perf_counter()
         answer = agent.act({name: np.array(value) for name, value in observation.items()}, dict(info["cost"]))
         wall += time.perf_counter() - began
-        action = np.asarray(answer, dtype=env.action_space.dtype)
-        if not env.action_space.contains(action):
+        try:
+            action = np.asarray(answer, dtype=env.action_space.dtype)
+        except (TypeError, ValueError):
+            action = None
+        if action is None or not env.action_space.contains(action):
             message = f"{entry.name}: action {len(actions)} of episode {number} is {answer!r}, not in {env.action_space}. Return one that is."
             raise SubmissionError(message)
         observation, reward, terminated, truncated, info = env.step(action)
@@ -260,7 +263,8 @@ def run_agent(
         message = f"episodes={n} must be at least 1."
         raise SettingsError(message)
     began = time.perf_counter()
-    env, agent, done = make(task), entry.factory(), []
+    agent = make_entry(entry, task.kind)
+    env, done = make(task), []
     try:
         for number in range(n):
             done.append(run_episode(task, entry, agent, env, split=split, number=number))

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def evaluate(
     task: Annotated[str, typer.Argument(help="Name of the task: see 'stemtwin list tasks'.")],
     baseline: Annotated[str | None, typer.Option(help="Run this baseline: see 'stemtwin task NAME'.")] = None,
-    agent: Annotated[str | None, typer.Option(help="Run this code, pkg.mod:Name, in this process: for practice, not ranked.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Run your class, pkg.mod:Name (docs/scores.md), in this process: practice, not ranked.")] = None,
     predictions: Annotated[Path | None, typer.Option(help="Score this folder: submission.yaml and predictions.parquet.")] = None,
-    split: Annotated[str | None, typer.Option(help="Split; the task's own where none is named.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split; the first of the task's where none is named.")] = None,
     size: Annotated[str, typer.Option(help="Size of the dataset: tiny, std or full.")] = "std",
     episodes: Annotated[int | None, typer.Option(help="Number of episodes of an agent task.")] = None,
     team: Annotated[str, typer.Option(help="Team, for the board.")] = "",
@@ -57,7 +57,8 @@ def _run(
     named = [f"--{name}" for name, value in (("baseline", baseline), ("agent", agent), ("predictions", predictions)) if value is not None]
     if len(named) != 1:
         message = (
-            f"{' and '.join(named) or 'nothing'} was given to run on {task.name!r}, exactly one of --baseline, --agent and --predictions is needed"
+            f"{' and '.join(named) or 'nothing'} {'were' if named else 'was'} given to run on {task.name!r}, "
+            "exactly one of --baseline, --agent and --predictions is needed"
         )
         raise typer.BadParameter(message)
     if predictions is not None:

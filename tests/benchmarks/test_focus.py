@@ -1,17 +1,21 @@
 """Task autofocus: the fit finds focus, the runner plays fair, the baselines stand in their order."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from stemtwin.benchmarks.agents import Baseline
+from stemtwin.benchmarks.agents import Baseline, make_entry
 from stemtwin.benchmarks.baselines.focus import LARGEST, SECTORS, fit_focus, sector_powers
 from stemtwin.benchmarks.runner import derive_seed, evaluate, resolve, run_agent, save_run
+from stemtwin.benchmarks.submission import read_header
 from stemtwin.benchmarks.tasks import find_task
 from stemtwin.twin.errors import SettingsError, SubmissionError, UnknownNameError
 from tests.benchmarks.fakes import FakeAutofocus
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 TASK = find_task("autofocus")
 
 
@@ -125,6 +129,50 @@ def test_a_wrong_action_is_refused_not_clipped():
     for wrong in (Wild, Nan):
         with pytest.raises(SubmissionError, match="mine: action 0 of episode 0"):
             run_agent(TASK, entry(wrong), "practice", episodes=1, make=make)
+
+
+def test_a_wrong_entry_is_told_what_is_missing():
+    """An entry without the methods, or with others' arguments, is a sentence with the whole form, before any episode; so is an action of words."""
+
+    class NoReset:
+        act = Still.act
+
+    class OneArgument(Still):
+        def act(self, observation):
+            return 0 * observation["knobs"]
+
+    class Needy(Still):
+        def __init__(self, weights):
+            self.weights = weights
+
+    for wrong, told in ((NoReset, r"no method reset\(brief\)"), (OneArgument, r"no method act\(observation, cost\)"), (Needy, "without arguments")):
+        with pytest.raises(SettingsError, match=told + r".*has reset\(brief\), act\(observation, cost\)\.$"):
+            run_agent(TASK, entry(wrong), "practice", episodes=1, make=make)
+
+    class Words(Still):
+        def act(self, observation, cost):
+            super().act(observation, cost)
+            return "up"
+
+    with pytest.raises(SubmissionError, match="action 0 of episode 0 is 'up'"):
+        run_agent(TASK, entry(Words), "practice", episodes=1, make=make)
+
+
+def test_the_page_on_scores_runs(tmp_path):
+    """The agent, the detector and the header that docs/scores.md shows are what the runner takes."""
+    blocks = re.findall(r"```(?:python|yaml)\n(.*?)```", (ROOT / "docs" / "scores.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    agent, detector, header = blocks
+    names: dict = {}
+    exec(agent, names)
+    exec(detector, names)
+    assert run_agent(TASK, entry(names["Patient"]), "practice", episodes=1, make=make).report.trust == "practice"
+    image = np.zeros((8, 8), np.uint16)
+    image[3, 5] = 9
+    given = {"image": image, "sampling_angstrom": 0.5}
+    brightest = make_entry(entry(names["Brightest"]), "predictions")
+    np.testing.assert_array_equal(brightest.detect(given, np.random.default_rng(0)).positions, [[2.5, 1.5]])
+    (tmp_path / "submission.yaml").write_text(header, encoding="utf-8")
+    assert read_header(tmp_path, find_task("atoms-2d")).split == "test"
 
 
 def test_the_score_is_of_the_state_at_the_end():

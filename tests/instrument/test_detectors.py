@@ -108,6 +108,8 @@ def test_lists_of_detectors_are_checked(asked: object, said: str) -> None:
 
 def test_an_unknown_detector_is_told_which_one_was_meant() -> None:
     """A typing error gets a suggestion."""
+    with pytest.raises(SettingsError, match=r"'eels' is no image: .*expected_eels"):
+        detectors.checked(("haadf", "eels"))
     with pytest.raises(UnknownNameError, match="Did you mean 'haadf'"):
         detectors.checked(("hadf",))
 

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from stemtwin.twin.envs import rewards
-from stemtwin.twin.envs.task import StemEnv
+from stemtwin.twin.envs.task import StemEnv, wrong_setting
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument import checks, operators, simulate
 from stemtwin.twin.instrument.plan import LEAST_WINDOW, WINDOW_MARGIN, Plan, make_plan
@@ -278,7 +278,6 @@ def make(render_mode: str | None = None, **settings: Any) -> StemEnv:
     try:
         task = Autofocus(**settings)
     except TypeError as error:
-        message = f"{str(error).removeprefix('Autofocus.__init__() ')}: no setting of this environment. See stemtwin.twin.envs.autofocus.Autofocus."
-        raise SettingsError(message) from None
+        raise wrong_setting("stemtwin/Autofocus-v1", Autofocus, settings) or error from None
     task.prepare()
     return StemEnv(task, render_mode=render_mode)

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from stemtwin.twin.envs.autofocus import CELLS
-from stemtwin.twin.envs.task import StemEnv
+from stemtwin.twin.envs.task import StemEnv, wrong_setting
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument import acquisition, checks, commands, knobs, suffering
 from stemtwin.twin.instrument.matter import find_damage
@@ -123,8 +123,8 @@ class WholeMicroscope:
     shape : tuple of int
         Points (ny, nx) of every frame.
     semiangles_mrad : tuple of float
-        Apertures to choose from, mrad; by default half, three quarters and all of the profile's usual one. Each takes some seconds at its
-        first use.
+        Apertures to choose from, mrad; by default half, three quarters and all of the profile's usual one. Each, at each camera length, takes an
+        imaging operator of its own: 10 s to a minute of processor time at its first use, kept on disk after that. One aperture is a good start.
     tilting : bool
         Whether beam and stage tilt: each new tilt is a new calculation for the engine, some seconds of work.
     reward : callable, optional
@@ -433,6 +433,5 @@ def make(render_mode: str | None = None, **settings: Any) -> StemEnv:
     try:
         task = WholeMicroscope(**settings)
     except TypeError as error:
-        message = f"{str(error).removeprefix('WholeMicroscope.__init__() ')}: no setting of this environment. See twin.envs.microscope."
-        raise SettingsError(message) from None
+        raise wrong_setting("stemtwin/Microscope-v1", WholeMicroscope, settings) or error from None
     return StemEnv(task, render_mode=render_mode)

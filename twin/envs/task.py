@@ -1,5 +1,7 @@
 """What a task is, and the one class that makes a Gymnasium environment of it."""
 
+import dataclasses
+import difflib
 from typing import Any, Generic, Protocol, TypeVar
 
 import gymnasium as gym
@@ -145,6 +147,17 @@ class StemEnv(gym.Env, Generic[State]):
     def _info(self) -> dict[str, Any]:
         assert self._state is not None
         return {"cost": self.task.cost(self._state)}
+
+
+def wrong_setting(environment: str, task: type, settings: dict[str, Any]) -> SettingsError | None:
+    """Return the error of the first of some settings that a task does not have, or None where it has them all."""
+    known = [field.name for field in dataclasses.fields(task)]
+    wrong = next((name for name in settings if name not in known), None)
+    if wrong is None:
+        return None
+    near = difflib.get_close_matches(wrong, known, n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else f"Settings are {', '.join(known)}."
+    return SettingsError(f"{environment} has no setting {wrong!r}. {hint}")
 
 
 def _converted(space: gym.Space, action: Any) -> Any:

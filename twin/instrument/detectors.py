@@ -182,6 +182,9 @@ Detector = AnnularDetector | SegmentedDetector
 """What gives numbers at each point."""
 AnyDetector = Detector | PixelatedDetector
 
+SPECTRA = {name: f"stemtwin.twin.instrument.spectra.expected_{name}" for name in ("eels", "edx")}
+"""Names of spectra, which a microscope takes beside the detectors here, and what gives them without noise."""
+
 DETECTORS: Registry[Callable[[float, float], AnyDetector]] = Registry("detector")
 """Detectors by name: functions of the convergence semi-angle and of the largest angle that the grid holds, both in mrad."""
 
@@ -261,6 +264,9 @@ def checked(detectors: object) -> tuple[str | AnyDetector, ...]:
         message = f"detectors={detectors!r} asks for no signal. Name at least one detector, for example ('haadf',)."
         raise SettingsError(message)
     for detector in given:
+        if isinstance(detector, str) and detector in SPECTRA:
+            message = f"{detector!r} is no image: {SPECTRA[detector]} gives what is expected of it, and st.Microscope counts it. Ask one of them."
+            raise SettingsError(message)
         if isinstance(detector, str):
             DETECTORS[detector]
         elif not isinstance(detector, (AnnularDetector, SegmentedDetector, PixelatedDetector)):

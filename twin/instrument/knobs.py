@@ -10,6 +10,7 @@ from stemtwin.twin.errors import SettingsError, UnknownNameError
 from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.profiles import Profile
 from stemtwin.twin.instrument.settings import LEAST_SEMIANGLE_MRAD
+from stemtwin.twin.instrument.stage import AXES
 from stemtwin.twin.physics.aberrations import Aberrations
 
 ABERRATION_NAMES = tuple(item.name for item in fields(Aberrations))
@@ -35,6 +36,20 @@ COUNTERS = ("eels", "edx", "pixelated", "ronchigram")
 """What counts by itself, whatever chain the instrument has."""
 SWITCHES = ("blanked",)
 """Knobs that are on or off."""
+ELSEWHERE = {
+    "defocus": "Turn C10, which is minus the defocus.",
+    "C1": "In Krivanek's notation it is C10.",
+    "A1": "In Krivanek's notation it is C12, with phi12.",
+    "B2": "In Krivanek's notation it is C21 = 3 B2, with phi21.",
+    "A2": "In Krivanek's notation it is C23, with phi23.",
+    "C3": "In Krivanek's notation it is C30.",
+    "S3": "In Krivanek's notation it is C32 = 4 S3, with phi32.",
+    "A3": "In Krivanek's notation it is C34, with phi34.",
+    "C5": "In Krivanek's notation it is C50.",
+    **{axis: f"It is an axis of the stage: use move_stage({axis}=...)." for axis in AXES},
+    "dwell_time_us": "Give it to acquire(scan, dwell_time_us=...).",
+}
+"""Names that are looked for among the knobs, and where they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +183,8 @@ def _checked(name: str, value: Any, profile: Profile, before: Knobs) -> Any:
         return pair
     if name not in LIMITS:
         near = difflib.get_close_matches(name, NAMES, n=1)
-        message = f"There is no knob named {name!r}. " + (f"Did you mean {near[0]!r}?" if near else f"Knobs are {', '.join(NAMES)}.")
+        hint = ELSEWHERE.get(name) or (f"Did you mean {near[0]!r}?" if near else f"Knobs are {', '.join(NAMES)}.")
+        message = f"There is no knob named {name!r}. {hint}"
         raise UnknownNameError(message)
     limits: dict[str, Any] = LIMITS[name]
     if name == "current_pa":
