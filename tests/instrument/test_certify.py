@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from stemtwin.leaderboard.cli.main import build
-from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.errors import SamplingError, SettingsError
 from stemtwin.twin.instrument import certify, simulate
 from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.plan import make_plan
@@ -85,11 +85,18 @@ def test_a_damped_lattice_is_certified_as_one(asked: Request, other: list[Reques
 
 
 def test_what_the_other_solver_cannot_hold_is_refused_before_any_work(asked: Request, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A probe wider than the cell has no counterpart: one sentence with the cell, and no wave has been computed."""
+    """A probe wider than the cell and planes too near each other have no counterpart: one sentence with both numbers, before any wave."""
     monkeypatch.setattr(simulate, "expected", lambda *_: pytest.fail("computed"))
     wide = replace(asked, beam=replace(asked.beam, aberrations=Aberrations(C10=900)))
-    with pytest.raises(SettingsError, match=r"engine='abtem' needs the whole probe inside the cell of 15\.6 x 15\.6 A"):
+    with pytest.raises(SamplingError, match=r"needs 46\.\d A, and engine='abtem' the whole probe inside the cell of 15\.6 x 15\.6 A"):
         certify.certify(wide)
+    at = asked.sample.positions_angstrom.copy()
+    at[0, 2] += 0.04
+    near = replace(asked, sample=replace(asked.sample, positions_angstrom=at), slice_thickness_angstrom=0.06)
+    with pytest.raises(
+        SettingsError, match=r"planes 0\.\d+ A apart: its slices are at least 0\.05 A thick\. Use a slice_thickness_angstrom above 0\.06"
+    ):
+        certify.certify(near)
 
 
 def test_the_command_prints_all_of_it(asked: Request, other: list[Request], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,6 +98,7 @@ def test_angles_out_of_order_or_range_are_refused(inner: float, outer: float) ->
         (("haadf", 3), "is no detector"),
         (("haadf", "haadf"), "same name: haadf, haadf"),
         ((AnnularDetector(inner_mrad=1, outer_mrad=2, name="bf"), "bf"), "same name"),
+        (("dpc4", SegmentedDetector(inner_mrad=0, outer_mrad=20, segments=8)), "dpc4 has 4, segmented_0_20 has 8. Give them the same number"),
     ],
 )
 def test_lists_of_detectors_are_checked(asked: object, said: str) -> None:

@@ -102,6 +102,10 @@ def test_specimens_that_do_not_repeat_hold_the_probe_and_the_scan(request_: Requ
     far = replace(inside, beam=replace(inside.beam, aberrations=Aberrations(C10=-800)))
     with pytest.raises(SamplingError, match=r"The probe needs \d+\.\d A, but the specimen does not repeat: its cell is 15\.6 x 15\.6 A\."):
         make_plan(far)  # a defocus that would wrap around the cell
+    beside = replace(inside, scan=RasterScan(shape=(4, 4), field_of_view_angstrom=(4, 4), origin_angstrom=(30, 5)), detectors=("haadf",))
+    for engine in ("local", "windows"):  # which have vacuum around the field
+        with pytest.raises(SettingsError, match=r"scan reaches from \(30\.0, 5\.0\)"):
+            make_plan(replace(beside, engine=engine))
 
 
 def test_a_potential_brings_its_grid(request_: Request, nothing: PotentialSlices) -> None:

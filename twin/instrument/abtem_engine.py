@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument import specimen
 from stemtwin.twin.instrument.memory import ABTEM_BATCH
 from stemtwin.twin.instrument.operators import detector_weights
@@ -98,9 +97,6 @@ def _potential(request: Request, plan: Plan, configuration: int) -> Any:
     sample = request.sample
     if isinstance(sample, PotentialSlices):
         return abtem.PotentialArray(sample.array.transpose(0, 2, 1).copy(), slice_thickness=tuple(steps), extent=(width, height))
-    if (steps < 0.05).any():
-        message = f"engine='abtem' cannot take planes {steps.min():.3g} A apart. Give a slice_thickness_angstrom."
-        raise SettingsError(message)
     at = specimen.positions(request, configuration).copy()
     starts = np.concatenate([[0], np.cumsum(steps)])
     at[:, 2] = (starts[plan.slices.index] + starts[plan.slices.index + 1]) / 2

@@ -103,7 +103,8 @@ def certify(request: Request, *, progress: Callable[[str], None] | None = None) 
     plan = make_plan(full)
     bare = replace(_one(full), antialias=False, oversampling=1, grid=plan.grid.shape, sampling_angstrom=None)
     slices = _as_slices(bare)
-    make_plan(replace(slices, engine="abtem"))  # refused before any work
+    for asked in (slices, bare) if request.phonons != "damped" else (slices,):
+        make_plan(replace(asked, engine="abtem"))  # refused before any work
     names, notes = [d.name for d in plan.detectors], []
     error = np.full(_channels(plan)[-1].stop, np.nan)
     if plan.configurations > 1:

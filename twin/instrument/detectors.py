@@ -279,7 +279,20 @@ def checked(detectors: object) -> tuple[str | AnyDetector, ...]:
     if len(cameras(tuple(given))) > 1:
         message = f"Two cameras are asked for among {', '.join(names)}, and the column holds one. Leave one out."
         raise SettingsError(message)
+    _check_segments(tuple(given))
     return tuple(given)
+
+
+def _check_segments(detectors: tuple[str | AnyDetector, ...]) -> None:
+    """Refuse segments that have no common dimension ``segment`` in one result."""
+    usual = _made(detectors, USUAL_OUTER_MRAD / 10, USUAL_OUTER_MRAD)  # angles do not matter here
+    divided = {d.name: d.segments for d in usual if isinstance(d, SegmentedDetector)}
+    if len(set(divided.values())) > 1:
+        listed = ", ".join(f"{name} has {count}" for name, count in divided.items())
+        message = (
+            f"Detectors with different numbers of segments do not fit one result: {listed}. Give them the same number, or ask for one at a time."
+        )
+        raise SettingsError(message)
 
 
 def scaled(detector: Detector, factor: float) -> Detector:

@@ -25,6 +25,8 @@ LEAST_GRID_ANGLE = 120.0
 """A grid chosen here holds at least this angle, mrad, also where only bright-field detectors are asked for."""
 MOST_BLOCKS = 2**15
 """Cells that a probe can spread over: a plan looks at each of them, and beyond this no memory holds what it would need."""
+LEAST_ABTEM_STEP = 0.05
+"""abTEM takes a sample's atoms where our planes are at least so far apart, A."""
 PATIENCE = 20.0
 """Work that takes less, s, is done by the exact engine that gives every further image in milliseconds."""
 LOCAL_GAIN = 0.2
@@ -126,14 +128,17 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0, blocks: tuple[i
     detectors = _detectors(request, grid)
     if request.engine != "windows":  # which never have the whole field
         memory.check(memory.program() + memory.of_specimen(grid, len(slices.planes), request.oversampling, request.configurations))
+    if request.engine == "abtem":
+        _check_abtem(request, slices.planes)
     if blocks is None and request.engine in ("local", "windows") and not getattr(request.sample, "periodic", True):
         blocks = (1, 1)  # there is vacuum around the field
+        _check_inside(request, grid, all_of_it=False)
     if blocks is None:
         blocks = _blocks(request, grid, thickness, window_angstrom, notes)
-    if request.engine in ("local", "prism", "windows") and blocks != (1, 1):
+    if request.engine in ("local", "prism", "windows", "abtem") and blocks != (1, 1):
         message = (
-            f"engine={request.engine!r} needs the whole probe inside the cell of {grid.extent[0]:.1f} x {grid.extent[1]:.1f} A, and it is wider. "
-            "Use a larger cell (size_angstrom), smaller aberrations, or engine='operator'."
+            f"The probe needs {_window(request, thickness, window_angstrom):.1f} A, and engine={request.engine!r} the whole probe inside the cell of "
+            f"{grid.extent[0]:.1f} x {grid.extent[1]:.1f} A. Use a larger cell (size_angstrom), smaller aberrations, or engine='operator'."
         )
         raise SamplingError(message)
     beams = [
@@ -231,9 +236,13 @@ def _up(shape: tuple[int, int]) -> str:
     return f"{_fast(shape[0])} x {_fast(shape[1])}"
 
 
+def _window(request: Request, thickness: float, least: float) -> float:
+    """Return the side of the window that holds the probe, A."""
+    return max(LEAST_WINDOW, WINDOW_MARGIN + 2 * request.beam.probe_radius(thickness), least)
+
+
 def _blocks(request: Request, grid: Grid, thickness: float, least: float, notes: list[str]) -> tuple[int, int]:
-    radius = request.beam.probe_radius(thickness)
-    window = max(LEAST_WINDOW, WINDOW_MARGIN + 2 * radius, least)
+    window = _window(request, thickness, least)
     blocks = imaging.window_blocks(grid.extent, window)
     periodic = isinstance(request.sample, PotentialSlices) or request.sample.periodic
     if periodic and math.prod(blocks) > MOST_BLOCKS:
@@ -250,16 +259,23 @@ def _blocks(request: Request, grid: Grid, thickness: float, least: float, notes:
             "Use a larger cell (size_angstrom) or smaller aberrations."
         )
         raise SamplingError(message)
-    points = request.scan.points()
-    if (points < 0).any() or (points[:, 0] > grid.extent[1]).any() or (points[:, 1] > grid.extent[0]).any():
-        message = (
-            f"The scan reaches from ({points[:, 0].min():.1f}, {points[:, 1].min():.1f}) to ({points[:, 0].max():.1f}, {points[:, 1].max():.1f}) A, "
-            f"outside the cell of {grid.extent[1]:.1f} x {grid.extent[0]:.1f} A of a specimen that is not periodic. Scan inside the cell."
-        )
-        raise SettingsError(message)
+    _check_inside(request, grid, all_of_it=True)
     margin = window / 2 + thickness * max(abs(math.tan(t)) for t in request.relative_tilt_rad)
     notes.append(f"the specimen does not repeat: points nearer than {margin:.1f} A to its edge see the opposite edge")
     return blocks
+
+
+def _check_inside(request: Request, grid: Grid, *, all_of_it: bool) -> None:
+    """Refuse a scan that is not inside the cell of a specimen that does not repeat: all of it, or at least a point."""
+    points = request.scan.points()
+    inside = ((points >= 0) & (points <= np.array(grid.extent[::-1]))).all(axis=1)
+    if not (inside.all() if all_of_it else inside.any()):
+        (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
+        message = (
+            f"The scan reaches from ({x0:.1f}, {y0:.1f}) to ({x1:.1f}, {y1:.1f}) A, outside the cell of {grid.extent[1]:.1f} x {grid.extent[0]:.1f} A "
+            "of a specimen that is not periodic. Scan inside the cell."
+        )
+        raise SettingsError(message)
 
 
 def _detectors(request: Request, grid: Grid) -> tuple[Detector, ...]:
@@ -283,8 +299,6 @@ def _engine(
     request: Request, grid: Grid, planes: np.ndarray, detectors: tuple[Detector, ...], beams: Sequence[int], rim: int
 ) -> tuple[str, str, Cost]:
     """Return the engine, why it, and what it costs."""
-    if request.engine == "abtem":
-        _check_abtem(request, grid, beams)
     if request.depths_angstrom is not None:
         chosen = costs.cost("multislice", request, grid, planes, detectors, beams, rim)
         memory.check(chosen.memory_bytes)
@@ -316,19 +330,21 @@ def _engine(
     return engine, reason, price[engine]
 
 
-def _check_abtem(request: Request, grid: Grid, beams: Sequence[int]) -> None:
+def _check_abtem(request: Request, planes: np.ndarray) -> None:
     """Refuse what abTEM cannot do in the same way."""
     if request.antialias or request.oversampling != 1:
         message = (
             "engine='abtem' has pixel masks and no finer transmission grid. Pass antialias=False and oversampling=1, so that both sides do the same."
         )
         raise SettingsError(message)
-    if len(beams) > 1:
-        cell = f"{grid.extent[0]:.1f} x {grid.extent[1]:.1f} A"
-        message = f"engine='abtem' needs the whole probe inside the cell of {cell}. Use a larger cell (size_angstrom) or smaller aberrations."
-        raise SettingsError(message)
     if request.phonons == "damped":
         message = "engine='abtem' has no Debye-Waller damping. Use phonons='static' or a number of configurations."
+        raise SettingsError(message)
+    apart = float(np.diff(planes).min(initial=np.inf))
+    if apart < LEAST_ABTEM_STEP and not isinstance(request.sample, PotentialSlices):
+        thick = request.slice_thickness_angstrom
+        repair = "Give a slice_thickness_angstrom" if thick is None else f"Use a slice_thickness_angstrom above {thick:g}"
+        message = f"engine='abtem' cannot take planes {apart:.3g} A apart: its slices are at least {LEAST_ABTEM_STEP:g} A thick. {repair}."
         raise SettingsError(message)
 
 
