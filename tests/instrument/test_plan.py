@@ -120,6 +120,16 @@ def test_a_potential_brings_its_grid(request_: Request, nothing: PotentialSlices
         make_plan(replace(request_, sample=odd))
 
 
+def test_windows_that_prism_cuts_cost_time(request_: Request, make_perovskite: Callable[..., Sample]) -> None:
+    """As many probes in one window take less time than each in a window of its own, which is cut out of the scattering matrix; f = 1 cuts none."""
+    sample, settings = make_perovskite(8, sigma=None), {"engine": "prism", "antialias": True}
+    near, far = (RasterScan(shape=(32, 32), field_of_view_angstrom=(side, side), origin_angstrom=(8, 8)) for side in (0.01, 16.0))
+    together, apart = (make_plan(replace(request_, sample=sample, scan=scan, **settings)).seconds for scan in (near, far))
+    assert apart > 3 * together
+    whole = [make_plan(replace(request_, sample=sample, scan=scan, interpolation=1, **settings)).seconds for scan in (near, far)]
+    assert whole[0] == whole[1]
+
+
 def test_auto_takes_the_cheaper_engine(request_: Request) -> None:
     """Plane waves give every image, so many points take the operator; fewer points than plane waves, with pixel masks, take multislice."""
     assert make_plan(request_).engine == "operator"

@@ -17,6 +17,8 @@ SECONDS_PER_POINT = 0.9e-9
 """Usual time of one multislice step per grid point and wave on two cores, s."""
 SECONDS_PER_PRODUCT = 2.5e-11
 """Usual time per pair of plane waves and reciprocal pixel of an operator's matrix products on two cores, s."""
+SECONDS_PER_COPY = 2e-9
+"""Usual time per plane wave and point of a window that PRISM cuts out of the scattering matrix and reads on two cores, s."""
 SECONDS_PER_OVERLAP = 1.1e-10
 """Usual time per function, partner function and point of a local operator's overlaps on two cores, s."""
 FIRST_SECONDS = 0.3
@@ -169,9 +171,13 @@ def _windows(request: Request, grid: Grid, planes: np.ndarray, detectors: Sequen
 def _prism(request: Request, grid: Grid, slices: int, detectors: Sequence[Detector], base: int) -> Cost:
     beam, f, channels = request.beam, request.interpolation, sum(d.channels for d in detectors)
     waves = prism.plane_waves(grid, beam.wavelength_angstrom, beam.semiangle_rad, (f, f), antialias=request.antialias).size
-    area, reduced = math.prod(grid.shape), math.prod(prism.reduced_grid(grid, (f, f)).shape)
+    small = prism.reduced_grid(grid, (f, f))
+    area, reduced = math.prod(grid.shape), math.prod(small.shape)
     focal, source = quadrature.counts(beam)
     products = request.scan.count * focal * source * waves * reduced / f**2
-    seconds = FIRST_SECONDS + request.configurations * (waves * slices * area * SECONDS_PER_POINT + products * SECONDS_PER_PRODUCT)
+    places = len(np.unique(prism.window_starts(small, (f, f), request.scan.points()), axis=0))
+    copies = 0.0 if f == 1 else focal * min(places * source, reduced / prism.SNAP**2) * waves * reduced / f**2
+    each = waves * slices * area * SECONDS_PER_POINT + products * SECONDS_PER_PRODUCT + copies * SECONDS_PER_COPY
+    seconds = FIRST_SECONDS + request.configurations * each
     needed = base + memory.of_prism(grid, waves, f, channels)
     return Cost(waves=request.configurations * waves, memory_bytes=int(needed), seconds=seconds)

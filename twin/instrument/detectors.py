@@ -289,9 +289,7 @@ def _check_segments(detectors: tuple[str | AnyDetector, ...]) -> None:
     divided = {d.name: d.segments for d in usual if isinstance(d, SegmentedDetector)}
     if len(set(divided.values())) > 1:
         listed = ", ".join(f"{name} has {count}" for name, count in divided.items())
-        message = (
-            f"Detectors with different numbers of segments do not fit one result: {listed}. Give them the same number, or ask for one at a time."
-        )
+        message = f"Detectors of one result have as many segments as each other, and {listed}. Give them the same number, or ask for one at a time."
         raise SettingsError(message)
 
 

@@ -272,8 +272,8 @@ def _check_inside(request: Request, grid: Grid, *, all_of_it: bool) -> None:
     if not (inside.all() if all_of_it else inside.any()):
         (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
         message = (
-            f"The scan reaches from ({x0:.1f}, {y0:.1f}) to ({x1:.1f}, {y1:.1f}) A, outside the cell of {grid.extent[1]:.1f} x {grid.extent[0]:.1f} A "
-            "of a specimen that is not periodic. Scan inside the cell."
+            f"The scan reaches from ({x0:.1f}, {y0:.1f}) to ({x1:.1f}, {y1:.1f}) A, outside the cell of "
+            f"{grid.extent[1]:.1f} x {grid.extent[0]:.1f} A of a specimen that is not periodic. Scan inside the cell."
         )
         raise SettingsError(message)
 

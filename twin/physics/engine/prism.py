@@ -6,6 +6,7 @@ to the window: what it scatters beyond is missing, what the aperture's finer str
 and detector; ``window_error`` measures it against multislice.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -147,12 +148,9 @@ class ScatteringMatrix:
     def _patterns(self, positions: np.ndarray, a: np.ndarray, keep: Callable[[np.ndarray, np.ndarray], None]) -> None:
         """Call ``keep`` with indices of probes and their patterns; probes that share a window go through one matrix product."""
         positions = np.asarray(positions, float)
-        window, (ny, nx) = self.window, self.grid.shape
+        window = self.window
         whole = self.interpolation == (1, 1)
-        centre = np.column_stack([positions[:, 1] / self.grid.sampling[0], positions[:, 0] / self.grid.sampling[1]])
-        start = np.zeros((len(positions), 2), int)
-        if not whole:
-            start = np.rint((centre - np.array(window.shape) / 2) / SNAP).astype(int) * SNAP
+        start = window_starts(self.grid, self.interpolation, positions)
         _, group = np.unique(start, axis=0, return_inverse=True)
         order = np.argsort(group.ravel(), kind="stable")
         ends = np.flatnonzero(np.diff(group.ravel()[order])) + 1
@@ -160,18 +158,37 @@ class ScatteringMatrix:
         ky, kx = self.hy / self.grid.extent[0], self.hx / self.grid.extent[1]
 
         def work(queue: Iterator[np.ndarray]) -> None:
+            part = self.waves if whole else np.empty((len(self.waves), *window.shape), np.complex64)
             for which in queue:
                 at = positions[which]
                 phase = np.exp(-2j * np.pi * (np.outer(at[:, 1], ky) + np.outer(at[:, 0], kx)))
-                rows = (start[which[0], 0] + np.arange(window.shape[0])) % ny
-                columns = (start[which[0], 1] + np.arange(window.shape[1])) % nx
-                part = self.waves if whole else self.waves[:, rows[:, None], columns]
+                if not whole:
+                    _cut(self.waves, start[which[0]], part)
                 exit_waves = (a * phase).astype(np.complex64) @ part.reshape(len(part), -1)
                 spectrum = scipy.fft.fft2(exit_waves.reshape(-1, *window.shape), norm="forward")
                 keep(which, spectrum.real**2 + spectrum.imag**2)
 
         with threadpool_limits(1, user_api="blas"):
             threads.spread(work, jobs)
+
+
+def window_starts(grid: Grid, interpolation: tuple[int, int], positions: np.ndarray) -> np.ndarray:
+    """Return where on a matrix' grid the windows of probes at positions (x, y), A, begin, points (y, x), int, shape (P, 2); all at 0 for f = 1."""
+    if interpolation == (1, 1):
+        return np.zeros((len(positions), 2), int)
+    sides = np.array(grid.shape) // np.array(interpolation)
+    return np.rint((positions[:, ::-1] / np.array(grid.sampling) - sides / 2) / SNAP).astype(int) * SNAP
+
+
+def _cut(waves: np.ndarray, start: np.ndarray, out: np.ndarray) -> None:
+    """Copy the window (B, wy, wx) that begins at a point (y, x), anywhere, out of periodic waves (B, ny, nx)."""
+    spans = []
+    for first, n, count in zip(start.tolist(), out.shape[1:], waves.shape[1:], strict=True):
+        begin = first % count
+        head = min(n, count - begin)
+        spans.append([(slice(0, head), slice(begin, begin + head)), (slice(head, n), slice(0, n - head))])
+    for (to_y, from_y), (to_x, from_x) in itertools.product(*spans):
+        out[:, to_y, to_x] = waves[:, from_y, from_x]
 
 
 def build(
