@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from stemtwin.twin.envs.microscope import COEFFICIENTS, Session, WholeMicroscope
-from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.errors import SettingsError, UnknownNameError
+from stemtwin.twin.instrument.detectors import AnnularDetector
 
 TASK = WholeMicroscope(semiangles_mrad=(5.0, 10.0), phonons=1, shape=(24, 32), max_steps=6)
 
@@ -93,6 +94,15 @@ def test_a_specimen_that_suffers() -> None:
     assert task.observation_space == whole.observation_space
     assert task.observation_space.contains(seen[0])
     assert task.cost(ends[0]).keys() == whole.cost(ends[0]).keys()
+
+
+@pytest.mark.parametrize("wrong", [("dpc4", "haadf"), ("pixelated",), ("haadf", AnnularDetector(inner_mrad=60, outer_mrad=90))])
+def test_what_is_no_frame_is_refused_before_it_is_computed(wrong: tuple) -> None:
+    """Cameras, segments and detectors that have no name in the registry fit no frame of the observation: refused when the environment is made."""
+    with pytest.raises(SettingsError, match=r"a frame has one number at each point, and .* Use haadf, maadf, laadf, abf, bf"):
+        replace(TASK, detectors=wrong)
+    with pytest.raises(UnknownNameError, match="Did you mean 'haadf'"):
+        replace(TASK, detectors=("hadf",))
 
 
 def test_an_unknown_reward_is_refused() -> None:

@@ -76,6 +76,15 @@ def test_slices_that_can_be_thinner_are_compared_with_those(asked: Request, othe
     assert thick.standard_error == {}
 
 
+def test_a_cut_that_changes_nothing_is_no_comparison(asked: Request, other: list[Request], make_perovskite: Callable[..., Sample]) -> None:
+    """Two planes stay two planes in slices as thick as the sample: no line says 0 for it, and a note says why."""
+    layer = make_perovskite(4, 1, sigma=None)
+    upper = replace(layer, positions_angstrom=layer.positions_angstrom - [0, 0, layer.positions_angstrom[:, 2].min()])
+    found = certify.certify(replace(asked, sample=upper, phonons="static"))
+    assert not any("thick" in line.what for line in found.lines)
+    assert any("those of 3.9 A the same" in note for note in found.notes), found.notes
+
+
 def test_a_damped_lattice_is_certified_as_one(asked: Request, other: list[Request]) -> None:
     """Debye-Waller damping goes into the slices that both solvers get: damped signals, not those of a static lattice; abTEM alone has none."""
     damped, static = (certify.certify(replace(asked, phonons=motion)) for motion in ("damped", "static"))

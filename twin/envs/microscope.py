@@ -14,10 +14,12 @@ from stemtwin.twin.envs.autofocus import CELLS
 from stemtwin.twin.envs.task import StemEnv, wrong_setting
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument import acquisition, checks, commands, knobs, suffering
+from stemtwin.twin.instrument import detectors as detector_floor
 from stemtwin.twin.instrument.matter import find_damage
 from stemtwin.twin.instrument.plan import WINDOW_MARGIN
 from stemtwin.twin.instrument.profiles import PROFILES, Profile
 from stemtwin.twin.instrument.scan import RasterScan
+from stemtwin.twin.instrument.settings import LEAST_SEMIANGLE_MRAD
 from stemtwin.twin.instrument.setup import Setup
 from stemtwin.twin.instrument.state import ScopeState
 from stemtwin.twin.physics import electrons
@@ -161,12 +163,19 @@ class WholeMicroscope:
         """Check the settings."""
         PROFILES[self.instrument]
         names = (self.detectors,) if isinstance(self.detectors, str) else tuple(self.detectors)
-        object.__setattr__(self, "detectors", names)
+        object.__setattr__(self, "detectors", detector_floor.checked(names))
+        for name in names:
+            if not isinstance(name, str) or "annular" not in detector_floor.DETECTORS.tags(name):
+                rings = ", ".join(known for known in detector_floor.DETECTORS if "annular" in detector_floor.DETECTORS.tags(known))
+                message = (
+                    f"detectors={names!r}: a frame has one number at each point, and {name!r} gives none or several. Use {rings}, or st.Microscope."
+                )
+                raise SettingsError(message)
         object.__setattr__(self, "shape", checks.whole_pair("shape", self.shape, low=8, high=1024))
         usual = self.profile.semiangle_mrad
         angles = tuple(self.semiangles_mrad) or (0.5 * usual, 0.75 * usual, usual)
         for angle in angles:
-            checks.number("semiangles_mrad", angle, "mrad", above=0, high=150)
+            checks.number("semiangles_mrad", angle, "mrad", low=LEAST_SEMIANGLE_MRAD, high=150)
         object.__setattr__(self, "semiangles_mrad", angles)
         checks.whole("max_steps", self.max_steps, low=1)
         checks.number("dose_budget_e_per_angstrom2", self.dose_budget_e_per_angstrom2, "e-/A^2", above=0)
