@@ -196,7 +196,7 @@ def build(card: Card, size: str, folder: str | Path, progress: Progress | None =
 
     known("size", size, card.sizes, card.id)
     folder = Path(folder).absolute()
-    partial = folder.with_name(folder.name + ".partial")
+    partial = partial_of(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f".{folder.name}.lock")):
@@ -237,6 +237,11 @@ def _origin(card: Card, size: str) -> dict[str, str]:
 
     version = importlib.metadata.version("stemtwin")
     return {"package": f"stemtwin {version}", "numpy": np.__version__, "card": card.digest, "size": size, "seeds": card.seeds.policy}
+
+
+def partial_of(folder: Path) -> Path:
+    """Return where the parts of a dataset lie until its folder is finished."""
+    return folder.with_name(folder.name + ".partial")
 
 
 def _part(partial: Path, specimen: Specimen) -> Path:

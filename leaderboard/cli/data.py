@@ -50,6 +50,7 @@ def _specimen_bar(quiet: bool) -> Iterator[Any]:
 def list_(as_json: Json = False) -> None:
     """List the datasets, their sizes, and which of them are on this machine."""
     from stemtwin.datasets.fetch import folder_of
+    from stemtwin.datasets.generate import partial_of
     from stemtwin.datasets.manifest import MANIFEST
 
     found = []
@@ -60,13 +61,16 @@ def list_(as_json: Json = False) -> None:
                 images = sum(n * card.sizes[size].images_per_specimen[split] for split, n in card.sizes[size].specimens.items())
                 folder = folder_of(card, size)
                 here = str(folder) if (folder / MANIFEST).is_file() else None
-                found.append({"name": name, "version": version, "size": size, "images": images, "title": card.title, "folder": here})
+                begun = here is None and partial_of(folder).is_dir()
+                row = {"name": name, "version": version, "size": size, "images": images, "title": card.title, "folder": here, "begun": begun}
+                found.append(row)
     if as_json:
         typer.echo(json.dumps(found))
         return
     table = Table("dataset", "version", "size", "images", "on this machine")
     for row in found:
-        table.add_row(row["name"], row["version"], row["size"], str(row["images"]), row["folder"] or "no")
+        absent = "begun: build it to go on" if row["begun"] else "no"
+        table.add_row(row["name"], row["version"], row["size"], str(row["images"]), row["folder"] or absent)
     Console().print(table)
 
 

@@ -28,6 +28,8 @@ COMMANDS = {  # name: (module, function or Typer in it, one line for the help)
     "board": ("stemtwin.leaderboard.cli.board", "board", "Show the board."),
 }
 
+INTERRUPTED = 130
+
 
 def build(wanted: str | None = None) -> typer.Typer:
     """Return the application with one command loaded and the others by name and help line only.
@@ -89,14 +91,16 @@ def main(arguments: Sequence[str]) -> int:
     except StemtwinError as error:
         return _say(str(error), 1)
     except (KeyboardInterrupt, typer.Abort):
-        return _say("Interrupted.", 130)
+        return _say("Interrupted.", INTERRUPTED)
     except Exception as error:
         format_message = getattr(error, "format_message", None)
         if format_message is None:  # no misuse of the command line: a fault of ours, which needs its traceback
             raise
-        text = format_message()
+        text = format_message().replace("Value error, ", "")
         stop = "" if text.endswith((".", "?")) else "."
         return _say(f"{text}{stop} See 'stemtwin {wanted + ' ' if wanted in COMMANDS else ''}--help'.", 2)
+    if code == INTERRUPTED:  # newer typers make it of a KeyboardInterrupt, without a word
+        return _say("Interrupted.", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from stemtwin.datasets import generate
+from stemtwin.datasets.fetch import folder_of
 from stemtwin.leaderboard.cli.data import app
 from stemtwin.twin.errors import DatasetError, UnknownNameError
 
@@ -26,7 +27,10 @@ def run(monkeypatch, image_source):
 
 
 def test_build_list_verify_publish_fetch(run, card, tmp_path, monkeypatch):
-    """The groups' commands work one after the other, and with --json print one JSON value and nothing else."""
+    """The groups' commands work one after the other, and with --json print one JSON value and nothing else; a begun build is listed."""
+    begun = generate.partial_of(folder_of(card, "tiny"))
+    begun.mkdir(parents=True)
+    assert [row["begun"] for row in json.loads(run("list", "--json").stdout) if row["name"] == "atoms-small" and row["size"] == "tiny"] == [True]
     built = json.loads(run("build", "atoms-small", "--size", "tiny", "--json").stdout)
     assert built["rows"] == {"train": 30, "val": 30, "test": 30}
     listed = {row["size"]: row for row in json.loads(run("list", "--json").stdout)}

@@ -109,6 +109,13 @@ def test_a_refused_knob_turns_nothing(scope: Microscope, knobs: dict, error: typ
     assert scope.settings is before
 
 
+def test_it_says_what_it_is(static: Sample) -> None:
+    """The text of a microscope names its specimen, its instrument and its seed, and follows the knobs."""
+    scope = Microscope(static, seed=3)
+    scope.set(energy_ev=60e3, current_pa=12)
+    assert str(scope) == f"Microscope({static.name!r}, 'corrected-200kv', 60 kV, 25 mrad, 12 pA, seed=3)"
+
+
 def test_what_cannot_be_imaged_is_refused_at_the_door(static: Sample) -> None:
     """An unknown instrument, a seed below 0, phonons of a static sample, no sample: before any work."""
     with pytest.raises(UnknownNameError, match="Did you mean 'corrected-200kv'"):

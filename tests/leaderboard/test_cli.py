@@ -104,6 +104,17 @@ def test_the_board_fits_its_terminal(width, whole):
     assert "version" in call("board")
 
 
+def test_an_interrupted_command_says_so(monkeypatch, capsys):
+    """Ctrl-C in the middle of a command, whatever the command line's library makes of it, is one line and exit code 130."""
+
+    def stop(name):
+        raise KeyboardInterrupt(name)
+
+    monkeypatch.setattr("stemtwin.benchmarks.tasks.find_task", stop)
+    assert main(["task", "autofocus"]) == 130
+    assert capsys.readouterr().err.split("\n")[-2] == "stemtwin: Interrupted."
+
+
 def test_an_empty_board_says_what_to_do(capsys):
     """An empty board names its file and the next command."""
     assert main(["board"]) == 0
@@ -128,7 +139,7 @@ ENDINGS = [
     (["eval"], 2, "Missing argument"),
     (["eval", "atoms-2d"], 2, "exactly one of --baseline, --agent and --predictions is needed"),
     (["eval", "autofocus", "--baseline", "random", "--episodes", "few"], 2, "--episodes"),
-    (["list", "cats"], 2, "'cats' is not one of"),
+    (["list", "cats"], 2, "Invalid value for 'kind': 'cats' is not one of"),
     (["--nope"], 2, "No such option"),
 ]
 

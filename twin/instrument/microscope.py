@@ -106,6 +106,13 @@ class Microscope:
         views.request(self._setup, self._state, RasterScan(shape=(1, 1), field_of_view_angstrom=(1, 1)), ("haadf",))  # refuses what cannot be imaged
         self._state = replace(self._state, made_of=self._setup.made_of(sample))
 
+    def __repr__(self) -> str:
+        """Return one line: specimen, instrument, the commonest knobs, seed."""
+        said, specimen = self.settings, self._state.specimen
+        beam = f"{said.energy_ev * 1e-3:g} kV, {said.semiangle_mrad:g} mrad, {said.current_pa:g} pA"
+        name = getattr(specimen, "name", type(specimen).__name__)
+        return f"Microscope({name!r}, {self.profile.name!r}, {beam}, seed={self._setup.seed})"
+
     # ---- what may be read
 
     @property
