@@ -94,7 +94,7 @@ def test_auto_takes_the_local_operator_for_large_dark_fields():
 def test_local_operators_are_kept_on_disk(sheet, tmp_path, monkeypatch):
     """A second process that asks for the same physics reads the pieces and builds nothing; it gets the same bits, and the same stated error.
 
-    The first one sends as many waves through the specimen as the plan says.
+    The first one sends as many waves through the specimen as the plan says; progress adds up to them where the disk has the pieces, too.
     """
     monkeypatch.setenv("STEMTWIN_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("STEMTWIN_CACHE_BYTES", str(2**30))
@@ -105,7 +105,9 @@ def test_local_operators_are_kept_on_disk(sheet, tmp_path, monkeypatch):
     assert sum(waves) == simulate.explain(Request(sample=sheet, beam=BEAM, scan=raster, **settings)).waves
     operators.clear()
     monkeypatch.setattr(approximate.local, "build", None)
-    again = simulate.simulate(sheet, BEAM, raster, **settings)
+    counted: list[int] = []
+    again = simulate.simulate(sheet, BEAM, raster, progress=counted.append, **settings)
+    assert sum(counted) == sum(waves)
     np.testing.assert_array_equal(first["haadf"], again["haadf"])
     assert first.attrs["engine_error"] == again.attrs["engine_error"]
 

@@ -121,10 +121,8 @@ def expected(request: Request, plan: Plan, *, progress: Progress | None = None) 
     if plan.engine == "operator":
         operator = operators.operator_for(request, plan, progress=progress)
         return operator_signals(operator, request), operator.standard_error, "the same as multislice but for rounding (1e-5)"
-    if plan.engine == "local":
-        return approximate.by_local(request, plan, progress)
-    if plan.engine == "windows":
-        return windows.by_windows(request, plan, progress)
+    if plan.engine in ("local", "windows"):
+        return _piece_by_piece(request, plan, progress)
     if plan.engine == "prism":
         values, exactness = approximate.by_prism(request, plan, progress)
     elif plan.engine == "abtem":
@@ -136,6 +134,22 @@ def expected(request: Request, plan: Plan, *, progress: Progress | None = None) 
         return request.scan.frame(mean), np.full(len(mean), np.nan), exactness
     variance = (values.var(axis=0, ddof=1) / count).mean(-1)
     return request.scan.frame(mean), np.sqrt(variance) / np.maximum(mean.mean(-1), 1e-30), exactness
+
+
+def _piece_by_piece(request: Request, plan: Plan, progress: Progress | None) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return what an engine that builds pieces finds; those that need not be built count as done at the end."""
+    by, done = approximate.by_local if plan.engine == "local" else windows.by_windows, 0
+
+    def report(waves: int) -> None:
+        nonlocal done
+        done += waves
+        if progress is not None:
+            progress(waves)
+
+    found = by(request, plan, report)
+    if progress is not None and done < plan.waves:
+        progress(plan.waves - done)
+    return found
 
 
 def _by_multislice(request: Request, plan: Plan, progress: Progress | None) -> list[np.ndarray]:
