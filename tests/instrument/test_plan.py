@@ -15,7 +15,7 @@ import pytest
 from stemtwin.twin.errors import SamplingError, SettingsError
 from stemtwin.twin.instrument import memory, simulate
 from stemtwin.twin.instrument.detectors import AnnularDetector
-from stemtwin.twin.instrument.plan import make_plan
+from stemtwin.twin.instrument.plan import PATIENCE, make_plan
 from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.scan import PathScan, RasterScan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
@@ -183,6 +183,19 @@ def test_abtem_is_asked_for_the_same_physics_only(request_: Request) -> None:
     """The other solver has pixel masks and no finer grid: a request for anything else is refused, nothing is ignored."""
     with pytest.raises(SettingsError, match="Pass antialias=False and oversampling=1"):
         make_plan(replace(request_, engine="abtem"))
+
+
+def test_long_runs_of_single_probes_say_what_takes_less(request_: Request) -> None:
+    """Of a depth series with a source, the plan says how many probes the source takes (what the waves grow by), and what the operator would take."""
+    scan = replace(request_.scan, shape=(256, 256))
+    sharp = replace(request_, scan=scan, depths_angstrom=(request_.sample.thickness_angstrom,))
+    series = replace(sharp, beam=replace(sharp.beam, source_size_angstrom=0.4, focal_spread_angstrom=0.0))
+    sharp = replace(sharp, beam=replace(sharp.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0))
+    long, states = make_plan(series), make_plan(series).waves / make_plan(sharp).waves
+    assert long.seconds > PATIENCE
+    assert f"source size and focal spread take {states:.0f} probes for each point" in str(long)
+    by_itself = make_plan(replace(series, depths_angstrom=None, engine="operator"))
+    assert f"takes an operator: at most {by_itself.seconds:.3g} s for each" in str(long)
 
 
 def test_the_plan_reads_well(request_: Request) -> None:
