@@ -12,7 +12,7 @@ from stemtwin.twin.physics.aberrations import Aberrations, chi
 from stemtwin.twin.physics.engine import imaging, local, local_image, local_kernels, local_size, probes
 from stemtwin.twin.physics.engine.lanes import LANES, POINT, aligned
 from stemtwin.twin.physics.engine.local import LocalOperator
-from stemtwin.twin.physics.engine.local_basis import SIDE, Localisation, partners
+from stemtwin.twin.physics.engine.local_basis import SIDE, Basis, Localisation, partners, pieces_of
 from stemtwin.twin.physics.engine.multislice import SliceStack
 from stemtwin.twin.physics.grids import Grid, fast_length
 from stemtwin.twin.samples.library import load_sample
@@ -378,6 +378,25 @@ def test_a_flake_in_vacuum():
         found, true = flake.image(state).at(at)[0], around.image(state).at(at + np.array([border * dx, border * dy]))[0]
         assert errors(found, true)[0] < 0.01
     assert flake.check(np.random.default_rng(6)).rms < 0.01
+
+
+@pytest.mark.parametrize("side", [16.0, 24.0, 40.0, 60.0, 100.0])
+def test_a_wider_margin_never_needs_fewer_pieces(side):
+    """Of a field that does not repeat, a scan of all of it needs all pieces, at any margin: what is beyond the lattice's edge takes none away."""
+    basis = Basis(grid=Grid(shape=(512, 480), extent=(side, side)), radius=SEMIANGLE / WAVELENGTH, periodic=False, local=REACH)
+    whole = ((0.0, side), (0.0, side))
+    for margin in (0.0, 5.0, 12.0, 15.3, 60.0):
+        inner = set(pieces_of(basis, ((side / 2, side / 2), (side / 2, side / 2)), margin))
+        assert inner <= set(pieces_of(basis, whole, margin))
+        if margin >= REACH.reach + max(basis.spacing):
+            assert pieces_of(basis, whole, margin) == pieces_of(basis, None, margin)
+
+
+def test_a_change_of_more_than_a_field_that_does_not_repeat_is_all_of_it():
+    """A region that begins before the field's edge and ends behind the other one touches every patch."""
+    stack = specimen(outer=90e-3, seed=1)[3]
+    flake = fresh([stack], WIDE, periodic=False)
+    assert flake._changed_pixels([stack], [((-15.0, 45.0), (-15.0, 45.0))]).all()
 
 
 # ---- the kernels and their slow twins ------------------------------------------------------------------------------------------------

@@ -303,8 +303,11 @@ class LocalOperator:
         for region in regions:
             spans = []
             for (low, high), step, count in zip(region, self.grid.sampling, self.grid.shape, strict=True):
-                pixels = np.arange(math.floor(low / step), min(math.ceil(high / step), math.floor(low / step) + count - 1) + 1)
-                spans.append(pixels % count if self.periodic else pixels[(pixels >= 0) & (pixels < count)])
+                first, last = math.floor(low / step), math.ceil(high / step)
+                if self.periodic:
+                    spans.append(np.arange(first, min(last, first + count - 1) + 1) % count)
+                else:
+                    spans.append(np.arange(max(first, 0), min(last, count - 1) + 1))
             changed[np.ix_(*spans)] = True
         return changed
 

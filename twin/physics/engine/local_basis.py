@@ -244,8 +244,8 @@ def pieces_of(basis: Basis, region: Region | None, margin: float) -> list[Piece]
         h, origin, lattice = basis.spacing[axis], basis.origin[axis], basis.counts[axis]
         low = math.floor((region[axis][0] - margin - origin) / h)
         high = math.ceil((region[axis][1] + margin - origin) / h)
-        points = np.arange(low, min(high, low + lattice - 1) + 1)
-        points = points % lattice if basis.periodic else points[(points >= 0) & (points < lattice)]
+        first, last = (low, low + lattice - 1) if basis.periodic else (max(low, 0), lattice - 1)
+        points = np.arange(first, min(high, last) + 1) % lattice
         chosen.append(np.unique(points // (SIDE * PIECE)).tolist())
     return list(itertools.product(*chosen))
 
