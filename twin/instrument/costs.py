@@ -13,14 +13,20 @@ from stemtwin.twin.physics.engine import gram, imaging, local, local_check, loca
 from stemtwin.twin.physics.engine.local_basis import Basis, localisation
 from stemtwin.twin.physics.grids import Grid
 
-SECONDS_PER_POINT = 0.9e-9
-"""Usual time of one multislice step per grid point and wave on two cores, s."""
+SECONDS_PER_POINT = 1e-9
+"""Usual time of one multislice step per wave and point of a grid of 384 x 384 on two cores, s."""
+BEYOND_CACHES = 0.17
+"""That time grows as this power of the points: longer lines, and batches of waves that no cache holds (1.1 at 512 x 512, 1.9 at 2400 x 2400)."""
 SECONDS_PER_PRODUCT = 2.5e-11
 """Usual time per pair of plane waves and reciprocal pixel of an operator's matrix products on two cores, s."""
 SECONDS_PER_COPY = 2e-9
 """Usual time per plane wave and point of a window that PRISM cuts out of the scattering matrix and reads on two cores, s."""
 SECONDS_PER_OVERLAP = 1.1e-10
 """Usual time per function, partner function and point of a local operator's overlaps on two cores, s."""
+SECONDS_PER_VALUE = 8e-9
+"""Usual time per point at which a slice's exp(i sigma V) is evaluated, on two cores, s."""
+SECONDS_PER_PHASE = 1.2e-11
+"""Usual time per atom and point at which its potential's coefficients are summed, on two cores, s."""
 FIRST_SECONDS = 0.3
 """Usual time of everything else, s."""
 DARK = 1.2
@@ -84,6 +90,7 @@ def cost(engine: str, request: Request, grid: Grid, planes: np.ndarray, detector
         parts += [_local(request, grid, planes, dark, program)] if dark else []
         return Cost(waves=sum(p.waves for p in parts), memory_bytes=max(p.memory_bytes for p in parts), seconds=sum(p.seconds for p in parts))
     base = program + memory.of_specimen(grid, slices, request.oversampling, count)
+    first = FIRST_SECONDS + _specimen_seconds(request, grid, slices)
     if engine == "prism":
         return _prism(request, grid, slices, detectors, base)
     base += memory.working_memory(grid)
@@ -93,13 +100,24 @@ def cost(engine: str, request: Request, grid: Grid, planes: np.ndarray, detector
         held = memory.held_waves(beams, pixels[0], base + memory.of_operator(grid, beams, channels, (0.0, pixels[1]), count))
         needed = base + memory.of_operator(grid, beams, channels, pixels, count, held)
         passes = sum(n * math.ceil(pixels[0] / gram.portion(n, held)) for n in beams if n)
-        steps, products = count * passes * slices * area, count * sum(n**2 for n in beams) * seen
-        seconds = FIRST_SECONDS + steps * SECONDS_PER_POINT + products * SECONDS_PER_PRODUCT
+        steps, products = count * passes * slices, count * sum(n**2 for n in beams) * seen
+        seconds = first + steps * step_seconds(area) + products * SECONDS_PER_PRODUCT
         return Cost(waves=count * sum(beams), memory_bytes=needed, seconds=seconds, waves_bytes=held)
     waves = count * multislice_waves(engine, request, beams, rim)
     shifted = points * quadrature.counts(request.beam)[1]
     needed = memory.of_abtem(grid, channels, shifted) if engine == "abtem" else memory.of_probes(grid, beams, rim, channels, shifted, request.faces)
-    return Cost(waves=waves, memory_bytes=base + needed, seconds=FIRST_SECONDS + waves * slices * area * SECONDS_PER_POINT)
+    return Cost(waves=waves, memory_bytes=base + needed, seconds=first + waves * slices * step_seconds(area))
+
+
+def step_seconds(points: int) -> float:
+    """Return the usual time of one multislice step of one wave on a grid of so many points, s."""
+    return points * SECONDS_PER_POINT * (points / 384**2) ** BEYOND_CACHES
+
+
+def _specimen_seconds(request: Request, grid: Grid, slices: int, share: float = 1.0) -> float:
+    """Return the usual time of making all transmission functions on a grid that holds a share of the atoms, s."""
+    values = request.configurations * request.oversampling**2 * math.prod(grid.shape)
+    return values * (slices * SECONDS_PER_VALUE + share * len(getattr(request.sample, "numbers", ())) * SECONDS_PER_PHASE)
 
 
 def multislice_waves(engine: str, request: Request, beams: Sequence[int], rim: int) -> int:
@@ -133,11 +151,12 @@ def _local(request: Request, grid: Grid, planes: np.ndarray, detectors: Sequence
     blurs = (0.0, local_check.blur_of_check(radius), local.blur(beam.aberrations, beam.semiangle_rad))
     size = local_size.size(basis, len(planes), seen, channels, ((y0, y1), (x0, x1)), blurs)
     waves = count * size.waves
-    checking = 2 * count * local_check.POINTS * size.checked  # sixteen at a time: on one of two cores
-    steps = (waves * math.prod(size.window.shape) + checking) * len(planes)
+    checking = 2 * count * local_check.POINTS * step_seconds(size.checked)  # sixteen at a time: on one of two cores
+    stepping = (waves * step_seconds(math.prod(size.window.shape)) + checking) * len(planes)
     overlaps = count * size.functions * len(basis.steps) * size.points * channels
     needed = program + memory.LOCAL_KERNELS + memory.of_local(size, grid, len(planes), request.oversampling, count)
-    seconds = FIRST_SECONDS + steps * SECONDS_PER_POINT + overlaps * SECONDS_PER_OVERLAP
+    first = FIRST_SECONDS + _specimen_seconds(request, grid, len(planes))
+    seconds = first + stepping + overlaps * SECONDS_PER_OVERLAP
     return Cost(waves=waves, memory_bytes=int(needed), seconds=seconds)
 
 
@@ -157,14 +176,15 @@ def _windows(request: Request, grid: Grid, planes: np.ndarray, detectors: Sequen
     reference = divided.around((0, 0), windows.reference_shape(divided)).grid
     waves = count * beams * len(tiles)
     products = count * len(tiles) * beams**2 * sum(d.channels for d in detectors) * pixels[1]
-    probes = count * windows.POINTS * math.prod(reference.shape)
     building = memory.of_specimen(window, slices, request.oversampling, count) + memory.working_memory(window)
     building += memory.of_operator(window, [beams], channels, pixels, count)
     checking = memory.of_specimen(reference, slices, request.oversampling, count) + memory.wave_memory(reference)
     held = min(len(tiles) * memory.of_matrices([beams], channels) * (2 if beam.focal_spread_angstrom else 1), memory.HELD_OPERATORS)
     passes = math.ceil(pixels[0] / gram.portion(beams, gram.WAVES_BYTES))
-    steps = (waves * passes * math.prod(window.shape) + probes) * slices
-    seconds = FIRST_SECONDS + steps * SECONDS_PER_POINT + products * SECONDS_PER_PRODUCT
+    probing = count * windows.POINTS * step_seconds(math.prod(reference.shape))
+    stepping = (waves * passes * step_seconds(math.prod(window.shape)) + probing) * slices
+    first = FIRST_SECONDS + len(tiles) * _specimen_seconds(request, window, slices, math.prod(window.extent) / math.prod(grid.extent))
+    seconds = first + stepping + products * SECONDS_PER_PRODUCT
     return Cost(waves=waves, memory_bytes=int(program + held + max(building, checking)), seconds=seconds)
 
 
@@ -177,7 +197,7 @@ def _prism(request: Request, grid: Grid, slices: int, detectors: Sequence[Detect
     products = request.scan.count * focal * source * waves * reduced / f**2
     places = len(np.unique(prism.window_starts(small, (f, f), request.scan.points()), axis=0))
     copies = 0.0 if f == 1 else focal * min(places * source, reduced / prism.SNAP**2) * waves * reduced / f**2
-    each = waves * slices * area * SECONDS_PER_POINT + products * SECONDS_PER_PRODUCT + copies * SECONDS_PER_COPY
-    seconds = FIRST_SECONDS + request.configurations * each
+    each = waves * slices * step_seconds(area) + products * SECONDS_PER_PRODUCT + copies * SECONDS_PER_COPY
+    seconds = FIRST_SECONDS + _specimen_seconds(request, grid, slices) + request.configurations * each
     needed = base + memory.of_prism(grid, waves, f, channels)
     return Cost(waves=request.configurations * waves, memory_bytes=int(needed), seconds=seconds)

@@ -137,7 +137,7 @@ def _price(found: Patterns, plan: Plan, engine: str, *, held: bool) -> Cost:
     base = memory.program() + memory.KERNELS + memory.of_specimen(plan.grid, slices, request.oversampling, count)
     base += 8 * sum(block.shares.nnz for block in layout.blocks)
     base += 4 * math.prod(request.scan.shape) * pixels if held else 0
-    step = costs.FIRST_SECONDS, slices * area * costs.SECONDS_PER_POINT
+    step = costs.FIRST_SECONDS, slices * costs.step_seconds(area)
     if engine == "operator":
         waves = count * plan.beams
         batch = threads.thread_count() * diffraction.PROBES * (16 * most + 12 * pixels)

@@ -19,7 +19,7 @@ import numpy as np
 
 from stemtwin.twin.errors import SamplingError, SettingsError
 from stemtwin.twin.instrument import operators, quadrature, simulate, specimen
-from stemtwin.twin.instrument.costs import SECONDS_PER_POINT, SECONDS_PER_PRODUCT
+from stemtwin.twin.instrument.costs import SECONDS_PER_PRODUCT, step_seconds
 from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.plan import Plan, make_plan
 from stemtwin.twin.instrument.request import Request
@@ -232,12 +232,12 @@ def _cheapest(asked: _Asked, points: int) -> tuple[str, str]:
     area, slices = math.prod(plan.grid.shape), len(plan.slices.planes)
     blocks = plan.blocks[0] * plan.blocks[1]
     products = plan.configurations * plan.beams**2 / blocks * area * slices * len(asked.channels) * SECONDS_PER_PRODUCT
-    steps = 2 * plan.configurations * plan.beams * area * slices * SECONDS_PER_POINT
+    steps = 2 * plan.configurations * plan.beams * slices * step_seconds(area)
     if products + steps < PATIENCE:
         return "operator", ""
     focal, source = quadrature.counts(asked.beam)
     waves = plan.configurations * focal * (points * source * blocks + 2 * plan.beams)
-    alone = 3 * waves * area * slices * SECONDS_PER_POINT
+    alone = 3 * waves * slices * step_seconds(area)
     if alone < PATIENCE:
         return "multislice", ""
     named, seconds = min(("operator", products + steps), ("multislice", alone), key=lambda each: each[1])
