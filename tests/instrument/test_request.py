@@ -176,7 +176,7 @@ def test_every_number_survives_the_file(
     """TOML keeps every bit of every float and of 128-bit seeds; None is left out."""
     rings = (
         AnnularDetector(inner_mrad=inner, outer_mrad=60, name="ring"),
-        SegmentedDetector(inner_mrad=inner, outer_mrad=60, segments=3, rotation_rad=0.1),
+        SegmentedDetector(inner_mrad=inner, outer_mrad=60, segments=4, rotation_rad=0.1),
     )
     asked = Request(
         sample=static,
