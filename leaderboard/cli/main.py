@@ -29,6 +29,7 @@ COMMANDS = {  # name: (module, function or Typer in it, one line for the help)
 }
 
 INTERRUPTED = 130
+"""Exit code of a command that the user stopped: 128 and the number of the signal, as shells have it."""
 
 
 def build(wanted: str | None = None) -> typer.Typer:

@@ -2,8 +2,7 @@
 
 Every row runs ours and its peer in turn, at least five times each and for ten seconds, and takes the median over pairs. Nothing is measured again
 because it missed. Writes RESULTS.md beside this file and exits 1 if a bar was missed, or if a peer that a row needs is not installed (the row then
-says which).
-Rows stand in ``bench_*.py``, in a list ``ROWS``. Run it on a quiet machine.
+says which). Rows stand in ``bench_*.py``, in a list ``ROWS``. Run it on a quiet machine.
 """
 
 import argparse

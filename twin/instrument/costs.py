@@ -92,7 +92,7 @@ def cost(engine: str, request: Request, grid: Grid, planes: np.ndarray, detector
     base = program + memory.of_specimen(grid, slices, request.oversampling, count)
     first = FIRST_SECONDS + _specimen_seconds(request, grid, slices)
     if engine == "prism":
-        return _prism(request, grid, slices, detectors, base)
+        return _prism(request, grid, slices, detectors, base, first)
     base += memory.working_memory(grid)
     if engine == "operator":
         seen = scale * sum(d.outer_mrad**2 - d.inner_mrad**2 for d in detectors)
@@ -188,7 +188,7 @@ def _windows(request: Request, grid: Grid, planes: np.ndarray, detectors: Sequen
     return Cost(waves=waves, memory_bytes=int(program + held + max(building, checking)), seconds=seconds)
 
 
-def _prism(request: Request, grid: Grid, slices: int, detectors: Sequence[Detector], base: int) -> Cost:
+def _prism(request: Request, grid: Grid, slices: int, detectors: Sequence[Detector], base: int, first: float) -> Cost:
     beam, f, channels = request.beam, request.interpolation, sum(d.channels for d in detectors)
     waves = prism.plane_waves(grid, beam.wavelength_angstrom, beam.semiangle_rad, (f, f), antialias=request.antialias).size
     small = prism.reduced_grid(grid, (f, f))
@@ -198,6 +198,6 @@ def _prism(request: Request, grid: Grid, slices: int, detectors: Sequence[Detect
     places = len(np.unique(prism.window_starts(small, (f, f), request.scan.points()), axis=0))
     copies = 0.0 if f == 1 else focal * min(places * source, reduced / prism.SNAP**2) * waves * reduced / f**2
     each = waves * slices * step_seconds(area) + products * SECONDS_PER_PRODUCT + copies * SECONDS_PER_COPY
-    seconds = FIRST_SECONDS + _specimen_seconds(request, grid, slices) + request.configurations * each
+    seconds = first + request.configurations * each
     needed = base + memory.of_prism(grid, waves, f, channels)
     return Cost(waves=request.configurations * waves, memory_bytes=int(needed), seconds=seconds)
