@@ -1,1 +1,19 @@
-"""Tasks, scorers, statistics and baselines."""
+"""Tasks, scorers, statistics and baselines.
+
+================= ======================================================================
+File              Content
+================= ======================================================================
+``agents.py``     entries: detectors for predictions, agents for environments
+``atoms.py``      the task ``atoms-2d``
+``focus.py``      the task ``autofocus``
+``matching.py``   one-to-one matching of detected and true points
+``metrics.py``    metrics as formulas of additive sums
+``report.py``     the score report
+``runner.py``     runs of entries, and their scores
+``slices.py``     values per slice of the data
+``statistics.py`` bootstrap intervals over clusters
+``submission.py`` submission folders, checked and read
+``tasks.py``      the registry of tasks
+``baselines/``    published methods that a submission is compared with
+================= ======================================================================
+"""

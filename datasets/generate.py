@@ -64,7 +64,7 @@ def specimen_rows(card: Card, size: str, specimen: Specimen, acquire: ImageSourc
     specimen : Specimen
         From :func:`stemtwin.datasets.draw.draw_specimen`.
     acquire : ImageSource, optional
-        What records the images; by default a :class:`stemtwin.twin.instrument.microscope.Microscope`.
+        What records the images; by default a :class:`stemtwin.twin.instrument.scope.microscope.Microscope`.
 
     Returns
     -------
@@ -130,8 +130,8 @@ def _facts(specimen: Specimen, condition: Condition, sample: "Sample", shot: Sho
 def microscope_shots(sample: "Sample", specimen: Specimen, conditions: Sequence[Condition], card: Card) -> Iterator[Shot]:
     """Record images with the twin's microscope: one per specimen, so that its imaging operator is built once and serves all images."""
     from stemtwin.twin.instrument.detectors import AnnularDetector
-    from stemtwin.twin.instrument.microscope import Microscope
-    from stemtwin.twin.instrument.profiles import PROFILES
+    from stemtwin.twin.instrument.hardware.profiles import PROFILES
+    from stemtwin.twin.instrument.scope.microscope import Microscope
 
     setup, settings = specimen.setup, card.generator
     scope = Microscope(
@@ -153,8 +153,8 @@ def microscope_shots(sample: "Sample", specimen: Specimen, conditions: Sequence[
 
 def _window(sample: "Sample", setup: Setup, conditions: Sequence[Condition]) -> float:
     """Return the width [A] that holds the probes of all conditions anywhere in the sample, so that they share one imaging operator."""
-    from stemtwin.twin.instrument.plan import WINDOW_MARGIN
-    from stemtwin.twin.instrument.profiles import PROFILES
+    from stemtwin.twin.instrument.hardware.profiles import PROFILES
+    from stemtwin.twin.instrument.simulation.plan import WINDOW_MARGIN
     from stemtwin.twin.physics.aberrations import Aberrations, add, blur_radius
 
     radius = 0.0

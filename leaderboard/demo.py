@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from stemtwin.benchmarks.report import Report
     from stemtwin.leaderboard.store import Board
-    from stemtwin.twin.instrument.profiles import Profile
+    from stemtwin.twin.instrument.hardware.profiles import Profile
     from stemtwin.twin.samples.sample import Sample
 
 Tick = Callable[[float], None]
@@ -51,12 +51,12 @@ def image_step(sample: "Sample", origin: tuple[float, float], size: float, folde
         Progress.
     """
     from stemtwin.leaderboard.cli.image import add_noise, save_netcdf
-    from stemtwin.twin.instrument import pictures
-    from stemtwin.twin.instrument.microscope import Microscope
-    from stemtwin.twin.instrument.profiles import PROFILES
-    from stemtwin.twin.instrument.request import Request
+    from stemtwin.twin.instrument import micrographs
+    from stemtwin.twin.instrument.hardware.profiles import PROFILES
     from stemtwin.twin.instrument.scan import RasterScan
-    from stemtwin.twin.instrument.simulate import explain, simulate
+    from stemtwin.twin.instrument.scope.microscope import Microscope
+    from stemtwin.twin.instrument.simulation.request import Request
+    from stemtwin.twin.instrument.simulation.simulate import explain, simulate
 
     scan = RasterScan(shape=(128, 128), field_of_view_angstrom=(size, size), origin_angstrom=origin)
     scope = Microscope(sample, PROFILES["corrected-200kv"].still(), seed=1)
@@ -74,7 +74,7 @@ def image_step(sample: "Sample", origin: tuple[float, float], size: float, folde
     frames = [("HAADF, expected", expected["haadf"]), ("ABF, expected", expected["abf"])]
     frames += [(f"HAADF, {DOSE:,.0f} e⁻/Å²", counted["haadf"])]
     caption = f"{sample.name}, {sample.thickness_angstrom:.0f} Å thick, 200 kV, 20 mrad"
-    png = pictures.save_png(pictures.micrographs(frames, caption=caption), folder / "image.png")
+    png = micrographs.save_png(micrographs.micrographs(frames, caption=caption), folder / "image.png")
     return [png, save_netcdf(expected, folder / "image-expected.nc"), save_netcdf(counted, folder / "image-counted.nc")]
 
 
@@ -86,10 +86,10 @@ def _detectors() -> tuple[Any, ...]:
 
 def instrument_step(sample: "Sample", origin: tuple[float, float], folder: Path, tick: Tick) -> list[Path]:
     """Show one sample under five instruments, and a scan that drifts and hums beside one that does not, with its dose map."""
-    from stemtwin.twin.instrument import pictures
-    from stemtwin.twin.instrument.microscope import Microscope
-    from stemtwin.twin.instrument.profiles import PROFILES
+    from stemtwin.twin.instrument import micrographs
+    from stemtwin.twin.instrument.hardware.profiles import PROFILES
     from stemtwin.twin.instrument.scan import RasterScan
+    from stemtwin.twin.instrument.scope.microscope import Microscope
 
     scan = RasterScan(shape=(128, 128), field_of_view_angstrom=(SCAN_ANGSTROM, SCAN_ANGSTROM), origin_angstrom=origin)
     phonons = 2 if sample.thermal_sigma_angstrom is not None else "static"
@@ -102,7 +102,7 @@ def instrument_step(sample: "Sample", origin: tuple[float, float], folder: Path,
         frames.append((f"{name}: {knobs.energy_ev / 1e3:g} kV, {knobs.semiangle_mrad:g} mrad, {knobs.current_pa:g} pA", frame))
         tick((number + 1) / (len(INSTRUMENTS) + 1))
     caption = f"{sample.name} by five instruments: HAADF frames of 8 µs per point, as their ADC reads them"
-    made = [pictures.save_png(pictures.micrographs(frames, columns=3, caption=caption), folder / "instruments.png")]
+    made = [micrographs.save_png(micrographs.micrographs(frames, columns=3, caption=caption), folder / "instruments.png")]
 
     shaky = shaking(PROFILES["corrected-200kv"])
     still, moving = (Microscope(sample, profile, seed=2, phonons=phonons) for profile in (PROFILES["corrected-200kv"].still(), shaky))
@@ -115,7 +115,7 @@ def instrument_step(sample: "Sample", origin: tuple[float, float], folder: Path,
     dose = still.dose_map(around).copy(data=moving.truth()["dose"].on_raster(around))
     shown = [("nothing moves: electrons", first), ("drift, hum, jitter: ADU", second), ("where its electrons went: e⁻/Å²", dose)]
     caption = f"{sample.name}, corrected-200kv, 40 µs per point: drift 3 Å/s, hum 0.5 Å"
-    made.append(pictures.save_png(pictures.micrographs(shown, caption=caption), folder / "distortions.png"))
+    made.append(micrographs.save_png(micrographs.micrographs(shown, caption=caption), folder / "distortions.png"))
     tick(1.0)
     return made
 
@@ -134,7 +134,7 @@ def focus_step(folder: Path, tick: Tick) -> list[Path]:
     import gymnasium
 
     from stemtwin.benchmarks.agents import Brief, find_baseline
-    from stemtwin.twin.instrument import pictures
+    from stemtwin.twin.instrument import micrographs
 
     env = gymnasium.make("stemtwin:stemtwin/Autofocus-v1", disable_env_checker=True)
     agent = find_baseline("autofocus", "focal-series").factory()
@@ -149,7 +149,7 @@ def focus_step(folder: Path, tick: Tick) -> list[Path]:
         done = terminated or truncated
     env.close()
     caption = f"stemtwin/Autofocus-v1, focal-series baseline: {len(frames)} frames, {info['cost']['dose_e_per_angstrom2']:.2g} e⁻/Å²"
-    return [pictures.save_png(pictures.micrographs(frames, columns=5, caption=caption), folder / "focal-series.png")]
+    return [micrographs.save_png(micrographs.micrographs(frames, columns=5, caption=caption), folder / "focal-series.png")]
 
 
 def _seen(env: Any, observation: dict[str, np.ndarray]) -> tuple[str, Any]:

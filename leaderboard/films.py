@@ -16,8 +16,8 @@ from stemtwin.leaderboard import leading
 if TYPE_CHECKING:
     import xarray as xr
 
-    from stemtwin.twin.instrument.microscope import Microscope
     from stemtwin.twin.instrument.scan import RasterScan
+    from stemtwin.twin.instrument.scope.microscope import Microscope
     from stemtwin.twin.samples.sample import Sample
 
 Tick = Callable[[float], None]
@@ -51,9 +51,9 @@ class Still:
 
 def hole_film(folder: Path, tick: Tick) -> tuple[Path, str]:
     """Film a small hole in graphene that grows under a scanned beam at 80 kV; return the file and what happened."""
-    from stemtwin.twin.instrument.microscope import Microscope
-    from stemtwin.twin.instrument.profiles import PROFILES
+    from stemtwin.twin.instrument.hardware.profiles import PROFILES
     from stemtwin.twin.instrument.scan import RasterScan
+    from stemtwin.twin.instrument.scope.microscope import Microscope
     from stemtwin.twin.samples.library import load_sample
 
     sample = load_sample("graphene", size_angstrom=(25.0, 25.0), hole_angstrom=4.0, seed=0)

@@ -15,8 +15,8 @@ from stemtwin.leaderboard import pilot
 if TYPE_CHECKING:
     import xarray as xr
 
-    from stemtwin.twin.instrument.microscope import Microscope
     from stemtwin.twin.instrument.scan import RasterScan
+    from stemtwin.twin.instrument.scope.microscope import Microscope
     from stemtwin.twin.samples.sample import Sample
 
 Place = tuple[float, float]
@@ -78,10 +78,10 @@ class Attempt:
 
 def microscope(luck: int) -> "Microscope":
     """Return the microscope with a Si atom in graphene; ``luck`` seeds its noise and everything that happens."""
-    from stemtwin.twin.instrument.matter import Damage
-    from stemtwin.twin.instrument.microscope import Microscope
-    from stemtwin.twin.instrument.profiles import PROFILES
-    from stemtwin.twin.physics.dynamics.library import graphene
+    from stemtwin.twin.instrument.hardware.profiles import PROFILES
+    from stemtwin.twin.instrument.scope.microscope import Microscope
+    from stemtwin.twin.instrument.scope.specimen_state import Damage
+    from stemtwin.twin.physics.dynamics.process_library import graphene
     from stemtwin.twin.samples.library import load_sample
 
     sample = load_sample("graphene-si", size_angstrom=(20.0, 20.0), seed=START_SEED)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-    from stemtwin.twin.instrument.microscope import Microscope
+    from stemtwin.twin.instrument.scope.microscope import Microscope
     from stemtwin.twin.instrument.settings import Beam
     from stemtwin.twin.instrument.spectra import EDXDetector
 
@@ -76,8 +76,8 @@ class Found:
 
 def microscope(*, thickness_angstrom: float = THICKNESS_ANGSTROM, phonons: int | str = 2) -> "Microscope":
     """Return the corrected 200 kV instrument, at rest, with SrTiO3 in it; surface plasmons are left out, as the log-ratio method does."""
-    from stemtwin.twin.instrument.microscope import Microscope
-    from stemtwin.twin.instrument.profiles import PROFILES
+    from stemtwin.twin.instrument.hardware.profiles import PROFILES
+    from stemtwin.twin.instrument.scope.microscope import Microscope
     from stemtwin.twin.instrument.spectra import LossModel
     from stemtwin.twin.samples.library import load_sample
 
@@ -167,7 +167,7 @@ def find(taken: Taken, folder: Path) -> Found:
 
 def near(name: str) -> float:
     """Return where the table has an edge, eV."""
-    from stemtwin.twin.physics.spectra import edges
+    from stemtwin.twin.physics.spectra import ionisation_edges as edges
 
     return edges.edge(name).onset
 
@@ -197,8 +197,8 @@ def onset(energies: np.ndarray, counts: np.ndarray, expected: float) -> float:
 
 def dark_field(patterns: "xr.DataArray") -> "xr.DataArray":
     """Return the virtual dark field of patterns: electrons far outside the bright disc."""
-    from stemtwin.twin.instrument import patterns as floor
     from stemtwin.twin.instrument.detectors import AnnularDetector
+    from stemtwin.twin.instrument.simulation import pattern_analysis as floor
 
     return floor.virtual(patterns, AnnularDetector(inner_mrad=DARK_FIELD_MRAD[0], outer_mrad=DARK_FIELD_MRAD[1], name="dark_field"))
 
@@ -283,7 +283,8 @@ def draw(taken: Taken, found: Found, path: Path) -> Path:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from stemtwin.twin.instrument import patterns, pictures
+    from stemtwin.twin.instrument import micrographs
+    from stemtwin.twin.instrument.simulation import pattern_analysis as patterns
 
     figure = Figure(figsize=(12.0, 10.5), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
@@ -292,12 +293,12 @@ def draw(taken: Taken, found: Found, path: Path) -> Path:
     middle = [figure.add_subplot(grid[1, 2 * i : 2 * i + 2]) for i in range(3)]
     losses, xrays = (figure.add_subplot(grid[2, 3 * i : 3 * i + 3]) for i in range(2))
     data = taken.on_axis
-    pictures.show(top[0], data.haadf, title="HAADF, electrons")
-    pictures.show(top[1], edge_map(data.eels, near("Ti_L3"), 14.0), title="EELS, Ti L above background")
-    pictures.show(top[2], folded(line_map(data.edx, 4509.0), 3), title="EDX, Ti K (cells folded)")
-    pictures.show(middle[0], dark_field(data.pixelated), title="4D-STEM: virtual dark field, 40 to 58 mrad")
+    micrographs.show(top[0], data.haadf, title="HAADF, electrons")
+    micrographs.show(top[1], edge_map(data.eels, near("Ti_L3"), 14.0), title="EELS, Ti L above background")
+    micrographs.show(top[2], folded(line_map(data.edx, 4509.0), 3), title="EDX, Ti K (cells folded)")
+    micrographs.show(middle[0], dark_field(data.pixelated), title="4D-STEM: virtual dark field, 40 to 58 mrad")
     com = patterns.centre_of_mass(data.pixelated)
-    pictures.show(middle[1], patterns.icom(com, periodic=True), title="4D-STEM: centre of mass, and its integral")
+    micrographs.show(middle[1], patterns.icom(com, periodic=True), title="4D-STEM: centre of mass, and its integral")
     (dy, dx), every = (float(com[a][1] - com[a][0]) for a in "yx"), 2
     y, x = np.meshgrid(com.y[::every] + dy / 2, com.x[::every] + dx / 2, indexing="ij")
     middle[1].quiver(x, y, com.com_x[::every, ::every], com.com_y[::every, ::every], color="gold", angles="xy", width=0.005)
@@ -314,7 +315,7 @@ def draw(taken: Taken, found: Found, path: Path) -> Path:
     xrays.set(xlim=(0.2, 6), ylim=(2e-5, 0.2), xlabel="photon energy (keV)", ylabel="share of the counts")
     xrays.set_title("EDX; put in: Sr 20 %, Ti 20 %, O 60 %", fontsize=10)
     xrays.legend(fontsize=8)
-    return pictures.save_png(figure, path)
+    return micrographs.save_png(figure, path)
 
 
 def _draw_losses(axes: "Axes", total: "xr.DataArray", found: Found) -> None:

@@ -29,12 +29,12 @@ if TYPE_CHECKING:
         UnknownNameError,
     )
     from stemtwin.twin.instrument.detectors import AnnularDetector, SegmentedDetector
-    from stemtwin.twin.instrument.microscope import Microscope
     from stemtwin.twin.instrument.pixelated import PixelatedDetector
-    from stemtwin.twin.instrument.ronchigram import ronchigram
     from stemtwin.twin.instrument.scan import LissajousScan, PathScan, RasterScan, SerpentineScan, SparseScan, SpiralScan
+    from stemtwin.twin.instrument.scope.microscope import Microscope
     from stemtwin.twin.instrument.settings import Beam, PlaneWave, PotentialSlices
-    from stemtwin.twin.instrument.simulate import Request, exit_wave, explain, simulate
+    from stemtwin.twin.instrument.simulation.ronchigram import ronchigram
+    from stemtwin.twin.instrument.simulation.simulate import Request, exit_wave, explain, simulate
     from stemtwin.twin.physics.aberrations import Aberrations
     from stemtwin.twin.samples.columns import projected_columns
     from stemtwin.twin.samples.library import list_samples, load_sample
@@ -92,12 +92,12 @@ _HOMES = {
         "UnknownNameError",
     ),
     "stemtwin.twin.instrument.detectors": ("AnnularDetector", "SegmentedDetector"),
-    "stemtwin.twin.instrument.microscope": ("Microscope",),
+    "stemtwin.twin.instrument.scope.microscope": ("Microscope",),
     "stemtwin.twin.instrument.pixelated": ("PixelatedDetector",),
-    "stemtwin.twin.instrument.ronchigram": ("ronchigram",),
+    "stemtwin.twin.instrument.simulation.ronchigram": ("ronchigram",),
     "stemtwin.twin.instrument.scan": ("LissajousScan", "PathScan", "RasterScan", "SerpentineScan", "SparseScan", "SpiralScan"),
     "stemtwin.twin.instrument.settings": ("Beam", "PlaneWave", "PotentialSlices"),
-    "stemtwin.twin.instrument.simulate": ("Request", "exit_wave", "explain", "simulate"),
+    "stemtwin.twin.instrument.simulation.simulate": ("Request", "exit_wave", "explain", "simulate"),
     "stemtwin.twin.physics.aberrations": ("Aberrations",),
     "stemtwin.twin.samples.columns": ("projected_columns",),
     "stemtwin.twin.samples.library": ("list_samples", "load_sample"),

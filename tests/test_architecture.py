@@ -5,6 +5,7 @@ Imports point down only: physics < samples < instrument < control, envs < datase
 
 import ast
 import functools
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,11 @@ FLOORS = {
     "stemtwin.benchmarks": 7,
     "stemtwin.leaderboard": 8,
 }
+ROOMS = {
+    "stemtwin.twin.instrument": ("hardware", "simulation", "spectra", "scope"),
+    "stemtwin.twin.physics.engine": ("kernels", "multislice", "operator", "local"),
+}
+"""Subpackages of a package from the lowest up; its own modules, and subpackages that are not listed, lie below all of them."""
 LONGEST_MODULE, LONGEST_FUNCTION, DEEPEST_CLASS = 500, 90, 2
 TABLES: set[str] = set()  # modules that are tables of coefficients, and so may be longer
 UNITS = ("_ev", "_kev", "_mrad", "_angstrom", "_pa", "_us", "_nm", "_px")
@@ -88,6 +94,26 @@ def misdirected(module: str, target: str) -> str | None:
     return None if own == other or FLOORS[other] < FLOORS[own] else f"{own} is not above {other}"
 
 
+def room_of(package: str, module: str) -> int | None:
+    """Return the height of a module's room inside a package, 0 for the base, or None for a module outside."""
+    if not module.startswith(f"{package}."):
+        return None
+    room = module.removeprefix(f"{package}.").split(".")[0]
+    return ROOMS[package].index(room) + 1 if room in ROOMS[package] else 0
+
+
+def climbs(module: str, target: str) -> bool:
+    """Return whether an import leads to a higher room of the same package."""
+    rooms = [(room_of(package, module), room_of(package, target)) for package in ROOMS]
+    return any(own is not None and other is not None and other > own for own, other in rooms)
+
+
+def listed_files(docstring: str) -> set[str]:
+    """Return the files and folders that the table in a package's docstring lists: the first cell of each row."""
+    rows = [line for line in docstring.splitlines() if line.startswith("``")]
+    return {found[1] for row in rows if (found := re.match(r"``(\w+(?:\.py|/))``", row))}
+
+
 def dotted(node: ast.AST) -> str:
     """Return a.b.c for an attribute or a name, else nothing."""
     return ast.unparse(node) if isinstance(node, ast.Attribute | ast.Name) else ""
@@ -99,6 +125,9 @@ def by_module(path: Path) -> str:
 
 
 each_file = pytest.mark.parametrize("path", FILES, ids=by_module)
+each_package = pytest.mark.parametrize(
+    "path", [path for path in FILES if path.name == "__init__.py" and path.parent.name != "stemtwin"], ids=by_module
+)
 each_physics_file = pytest.mark.parametrize("path", [path for path in FILES if module_name(path).startswith("stemtwin.twin.physics")], ids=by_module)
 
 
@@ -123,7 +152,7 @@ def test_imports_point_down(path: Path) -> None:
         ("stemtwin.twin.physics.probe", "stemtwin.twin.errors.SamplingError", True),
         ("stemtwin.twin.physics.probe", "stemtwin.twin.registry.Registry", False),
         ("stemtwin.twin.physics.probe", "stemtwin.twin.samples.sample.Sample", False),
-        ("stemtwin.twin.envs.task", "stemtwin.twin.control.dispatcher", False),
+        ("stemtwin.twin.envs.functional_env", "stemtwin.twin.control.dispatcher", False),
         ("stemtwin.twin.instrument.scan", "stemtwin.RasterScan", False),
         ("stemtwin.leaderboard.store", "stemtwin.__version__", True),
         ("stemtwin.leaderboard.store", "stemtwin.benchmarks.runner", True),
@@ -136,13 +165,45 @@ def test_the_judge_of_imports_judges_right(module: str, target: str, right: bool
     assert (misdirected(module, target) is None) is right
 
 
+@each_file
+def test_rooms_are_entered_from_above(path: Path) -> None:
+    """Inside the instrument and the engine a module imports from its own room and from lower ones, also inside functions."""
+    module = module_name(path)
+    assert [f"line {line}: {target}" for target, line in imports(tree_of(path)) if climbs(module, target)] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "target", "wrong"),
+    [
+        ("stemtwin.twin.instrument.detectors", "stemtwin.twin.instrument.scope.state", True),
+        ("stemtwin.twin.instrument.scan.raster", "stemtwin.twin.instrument.hardware.stage.Stage", True),
+        ("stemtwin.twin.instrument.hardware.stage", "stemtwin.twin.instrument.hardware.drift", False),
+        ("stemtwin.twin.instrument.simulation.plan", "stemtwin.twin.instrument.spectra.eels", True),
+        ("stemtwin.twin.instrument.scope.state", "stemtwin.twin.instrument.hardware.stage", False),
+        ("stemtwin.twin.physics.engine.multislice.multislice", "stemtwin.twin.physics.engine.operator.prism", True),
+        ("stemtwin.twin.instrument.hardware.stage", "stemtwin.twin.physics.engine.local.basis", False),
+    ],
+)
+def test_the_judge_of_rooms_judges_right(module: str, target: str, wrong: bool) -> None:
+    """An import to a higher room of the same package is wrong; down, sideways and into another package is not this rule's matter."""
+    assert climbs(module, target) is wrong
+
+
+@each_package
+def test_tables_of_files_name_exactly_the_files(path: Path) -> None:
+    """The table in a package's docstring has one row per module and per subpackage of its folder, and no other."""
+    modules = {file.name for file in path.parent.glob("*.py")} - {"__init__.py"}
+    folders = {f"{file.parent.name}/" for file in path.parent.glob("*/__init__.py")}
+    assert listed_files(ast.get_docstring(tree_of(path)) or "") == modules | folders
+
+
 @each_physics_file
 def test_physics_stands_on_numpy_scipy_and_numba_alone(path: Path) -> None:
     """The ground floor computes with the standard library, numpy, scipy and numba (in the engine also llvmlite), and nothing else."""
     allowed = {"numpy", "scipy", "numba", "stemtwin", *sys.stdlib_module_names}
     if ".engine." in module_name(path):
         allowed |= {"llvmlite"}  # vector instructions that numba has no word for
-    if ".engine." in module_name(path) or module_name(path).endswith(".dynamics.relax"):
+    if ".engine." in module_name(path) or module_name(path).endswith(".dynamics.relaxation"):
         allowed |= {"threadpoolctl"}  # holds BLAS to one thread, so that the bits do not depend on their number
     assert {target.split(".")[0] for target, _ in imports(tree_of(path))} <= allowed
 

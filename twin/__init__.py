@@ -1,1 +1,13 @@
-"""The digital twin: physics, samples, instrument, environments, each floor importing only from those below it."""
+"""The digital twin: physics, samples, instrument, environments. Imports point down.
+
+=============== ==========================================================
+File            Content
+=============== ==========================================================
+``errors.py``   the error tree
+``registry.py`` names for things
+``physics/``    formulas on arrays
+``samples/``    positions of atoms
+``instrument/`` the microscope and its simulation
+``envs/``       Gymnasium environments
+=============== ==========================================================
+"""

@@ -18,8 +18,8 @@ def certify(
     from rich.console import Console
     from rich.table import Table
 
-    from stemtwin.twin.instrument.certify import certify as run
-    from stemtwin.twin.instrument.request import Request
+    from stemtwin.twin.instrument.simulation.certify import certify as run
+    from stemtwin.twin.instrument.simulation.request import Request
 
     asked = Request.load(request)
     with Console(stderr=True).status("certify") as status:

@@ -19,9 +19,9 @@ def damage(
 ) -> None:
     """Print displacement cross-sections against beam energy, with the thresholds they come from and the sources of these."""
     from stemtwin.twin.errors import SettingsError
+    from stemtwin.twin.physics.dynamics.displacement_thresholds import SITES, find_site
     from stemtwin.twin.physics.dynamics.isotopes import SYMBOLS, number_of
     from stemtwin.twin.physics.dynamics.limits import within
-    from stemtwin.twin.physics.dynamics.sites import SITES, find_site
 
     if element is None:
         if site is not None or energy:
@@ -47,8 +47,8 @@ def damage(
 
 def _entry(site: Any, energies: list[float], temperature: float) -> dict[str, Any]:
     """Return a site and its cross-sections (barn) as plain values."""
+    from stemtwin.twin.physics.dynamics.displacement_thresholds import cross_sections
     from stemtwin.twin.physics.dynamics.knockon import threshold_energy
-    from stemtwin.twin.physics.dynamics.sites import cross_sections
 
     rows = [cross_sections(site, energy, temperature=temperature) for energy in energies]
     parts = ("static", "knock_on", "excited", "radiolysis", "total")

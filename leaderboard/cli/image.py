@@ -32,8 +32,8 @@ def image(
     as_json: JsonFlag = False,
 ) -> None:
     """Make a picture of any structure, and save it as PNG and netCDF."""
-    from stemtwin.twin.instrument import pictures
-    from stemtwin.twin.instrument.simulate import explain, simulate
+    from stemtwin.twin.instrument import micrographs
+    from stemtwin.twin.instrument.simulation.simulate import explain, simulate
 
     if output.suffix.lower() != ".png":
         message = f"--output {output} does not end in .png. Give the picture's name; the netCDF file gets the same name."
@@ -54,8 +54,8 @@ def image(
         data = add_noise(data, request.scan, dose, seed)
     caption = f"{sample.name}, {sample.thickness_angstrom:.0f} Å thick, {request.beam.energy_ev / 1e3:g} kV, {request.beam.semiangle_mrad:g} mrad"
     caption += f", {dose:g} e⁻/Å²" if dose else ", expected signal"
-    figure = pictures.micrographs([(_title(data[name]), data[name]) for name in data], caption=caption)
-    pictures.save_png(figure, output)
+    figure = micrographs.micrographs([(_title(data[name]), data[name]) for name in data], caption=caption)
+    micrographs.save_png(figure, output)
     netcdf = save_netcdf(data, output.with_suffix(".nc"))
     if as_json:
         print_json({"png": str(output), "netcdf": str(netcdf), "engine": plan.engine, "notes": [*notes, *plan.notes]})
@@ -128,10 +128,10 @@ def _request(
     sample: Any, origin: tuple[float, float], size: float, points: int, *, instrument: str, defocus: float, detectors: str, phonons: int, seed: int
 ) -> Any:
     from stemtwin.twin.instrument import checks
-    from stemtwin.twin.instrument.microscope import Microscope
-    from stemtwin.twin.instrument.profiles import PROFILES
-    from stemtwin.twin.instrument.request import Request
+    from stemtwin.twin.instrument.hardware.profiles import PROFILES
     from stemtwin.twin.instrument.scan import RasterScan
+    from stemtwin.twin.instrument.scope.microscope import Microscope
+    from stemtwin.twin.instrument.simulation.request import Request
 
     scope = Microscope(sample, PROFILES[instrument].still(), seed=seed)
     scope.set(C10=-checks.number("--defocus", defocus, "A"))

@@ -21,19 +21,19 @@ def knobs(
     from rich.progress import track
 
     from stemtwin.twin.errors import SettingsError
-    from stemtwin.twin.instrument import survey
     from stemtwin.twin.instrument.files import write_atomically
+    from stemtwin.twin.instrument.scope import knob_survey
 
     if page is not None and not (page.is_file() and MARK in page.read_text(encoding="utf-8")):
         message = f"{page} is no page with a place for the table. Give a Markdown file that has the lines {MARK} and {END}."
         raise SettingsError(message)
     console = make_console()
-    turns = track(survey.survey(), description="turning knobs", total=len(survey.knobs()), console=Console(stderr=True), disable=as_json)
-    rows = {turn.knob: {signal: turn.change(signal) if turn.reaches(signal) else None for signal in survey.SIGNALS} for turn in turns}
+    turns = track(knob_survey.survey(), description="turning knobs", total=len(knob_survey.knobs()), console=Console(stderr=True), disable=as_json)
+    rows = {turn.knob: {signal: turn.change(signal) if turn.reaches(signal) else None for signal in knob_survey.SIGNALS} for turn in turns}
     if as_json:
         print_json(rows)
         return
-    lines = [HEAD + " | ".join(survey.SIGNALS) + " |", "|---|" + "---|" * len(survey.SIGNALS)]
+    lines = [HEAD + " | ".join(knob_survey.SIGNALS) + " |", "|---|" + "---|" * len(knob_survey.SIGNALS)]
     lines += [f"| {knob} | " + " | ".join(_cell(change) for change in row.values()) + " |" for knob, row in rows.items()]
     table = "\n".join(lines)
     if page is None:
@@ -42,7 +42,7 @@ def knobs(
     text = page.read_text(encoding="utf-8")
     before, after = text.split(MARK)[0], text.split(END, 1)[1]
     write_atomically(page, f"{before}{MARK}\n\n{table}\n\n{END}{after}".encode())
-    console.print(f"{page}: {len(rows)} knobs, {len(survey.SIGNALS)} signals", markup=False)
+    console.print(f"{page}: {len(rows)} knobs, {len(knob_survey.SIGNALS)} signals", markup=False)
 
 
 def _cell(change: float | None) -> str:

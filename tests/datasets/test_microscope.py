@@ -56,12 +56,12 @@ def test_the_same_specimen_gives_the_same_bits_and_fresh_noise_for_each_image(re
 
 def test_one_operator_serves_all_images_of_a_specimen(released, monkeypatch):
     """Whatever the conditions, a specimen's imaging operator is built once."""
-    from stemtwin.twin.instrument import operators
-    from stemtwin.twin.physics.engine import imaging
+    from stemtwin.twin.instrument.simulation import operator_cache
+    from stemtwin.twin.physics.engine.operator import imaging_operator
 
-    built, build = [], imaging.build
-    monkeypatch.setattr(imaging, "build", lambda *args, **kwargs: built.append(1) or build(*args, **kwargs))
-    operators.clear()
+    built, build = [], imaging_operator.build
+    monkeypatch.setattr(imaging_operator, "build", lambda *args, **kwargs: built.append(1) or build(*args, **kwargs))
+    operator_cache.clear()
     rows = generate.specimen_rows(released, "tiny", draw_specimen(released, "tiny", "val", 1_000_005))
     assert len(rows) == 5
     assert len(built) == 1

@@ -12,10 +12,11 @@ import pytest
 from stemtwin.twin.envs import autofocus, pictures
 from stemtwin.twin.envs.autofocus import Autofocus, Focus
 from stemtwin.twin.errors import SettingsError, StemtwinError, UnknownNameError
-from stemtwin.twin.instrument import acquisition, knobs, simulate
-from stemtwin.twin.instrument.profiles import PROFILES
-from stemtwin.twin.instrument.setup import Setup
-from stemtwin.twin.instrument.state import ScopeState
+from stemtwin.twin.instrument.hardware.profiles import PROFILES
+from stemtwin.twin.instrument.scope import acquisition, knobs
+from stemtwin.twin.instrument.scope.setup import Setup
+from stemtwin.twin.instrument.scope.state import ScopeState
+from stemtwin.twin.instrument.simulation import simulate
 from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics.aberrations import Aberrations
 

@@ -18,7 +18,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import concatenate, create_empty_array
 
 from stemtwin.twin.envs import ENVIRONMENTS, register
-from stemtwin.twin.envs.task import StemEnv
+from stemtwin.twin.envs.functional_env import StemEnv
 from stemtwin.twin.errors import InstrumentError, SettingsError
 
 Make = Callable[..., gym.Env]

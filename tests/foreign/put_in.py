@@ -10,13 +10,13 @@ import numpy as np
 
 from stemtwin.datasets import export
 from stemtwin.leaderboard import signals
-from stemtwin.twin.instrument import patterns
-from stemtwin.twin.instrument.microscope import Microscope
+from stemtwin.twin.instrument.hardware.profiles import PROFILES
 from stemtwin.twin.instrument.pixelated import PixelatedDetector
-from stemtwin.twin.instrument.profiles import PROFILES
-from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.scan import RasterScan
-from stemtwin.twin.instrument.simulate import simulate
+from stemtwin.twin.instrument.scope.microscope import Microscope
+from stemtwin.twin.instrument.simulation import pattern_analysis
+from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.instrument.simulation.simulate import simulate
 from stemtwin.twin.instrument.spectra import EDXDetector
 from stemtwin.twin.samples.sample import Sample
 
@@ -33,7 +33,7 @@ def expected_centre_of_mass(path: Path) -> None:
     camera = PixelatedDetector(shape=(64, 64), outer_mrad=60.0)
     seed = scope._setup.stream_seed("specimen")
     request = Request(sample=scope.truth()["sample"], beam=scope.beam(), scan=scan, detectors=(camera,), phonons=2, seed=seed)
-    found = patterns.centre_of_mass(simulate(request).pixelated)
+    found = pattern_analysis.centre_of_mass(simulate(request).pixelated)
     np.save(path, np.stack([found.com_y, found.com_x]))
 
 

@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import plain
 from stemtwin.twin.instrument.detectors import checked
 from stemtwin.twin.instrument.pixelated import PixelatedDetector
+from stemtwin.twin.instrument.simulation import serialisation
 
 
 def test_angles_follow_from_the_camera_length() -> None:
@@ -33,7 +33,7 @@ def test_settings_survive_plain_values() -> None:
         PixelatedDetector(outer_mrad=30),
         PixelatedDetector(shape=(64, 32), camera_length_mm=90, binning=2, dead_fraction=0.01, saturation_counts=4095, name="merlin"),
     ):
-        assert plain.detector_from_dict(plain.detector_to_dict(camera)) == camera
+        assert serialisation.detector_from_dict(serialisation.detector_to_dict(camera)) == camera
 
 
 @pytest.mark.parametrize(

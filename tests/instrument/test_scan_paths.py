@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import plain, results, simulate
 from stemtwin.twin.instrument.scan import LissajousScan, PathScan, RasterScan, Scan, SerpentineScan, SparseScan, SpiralScan
 from stemtwin.twin.instrument.settings import Beam
+from stemtwin.twin.instrument.simulation import results, serialisation, simulate
 from stemtwin.twin.samples.sample import Sample
 from tests.instrument.paths import COPRIME, EACH, RASTER, any_scan
 
@@ -45,7 +45,7 @@ def test_lines_divide_the_visits(scan: Scan) -> None:
 @given(scan=any_scan())
 def test_scans_survive_files(scan: Scan) -> None:
     """Plain values in JSON bring back the same kind of scan with the same points, bit for bit."""
-    back = plain.scan_from_dict(json.loads(json.dumps(plain.scan_to_dict(scan))))
+    back = serialisation.scan_from_dict(json.loads(json.dumps(serialisation.scan_to_dict(scan))))
     assert type(back) is type(scan)
     assert back.points().tobytes() == scan.points().tobytes()
     assert (back.line_starts() == scan.line_starts()).all()

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from stemtwin.twin.physics import electrons
 from stemtwin.twin.physics import potential as pot
-from stemtwin.twin.physics.engine.multislice import SliceStack, exit_coefficients
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_coefficients
 from stemtwin.twin.physics.grids import Grid, fast_length
 from stemtwin.twin.physics.scattering_factors import scattering_factor
 

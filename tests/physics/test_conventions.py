@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stemtwin.twin import physics
-from stemtwin.twin.physics import collection, electrons, probe
+from stemtwin.twin.physics import detector_weights, electrons, probe
 from stemtwin.twin.physics import potential as pot
 from stemtwin.twin.physics.aberrations import Aberrations, chi
-from stemtwin.twin.physics.engine import imaging, probes
-from stemtwin.twin.physics.engine.multislice import SliceStack, collect, exit_coefficients
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, collect, exit_coefficients
+from stemtwin.twin.physics.engine.operator import imaging_operator, single_probes
 from stemtwin.twin.physics.grids import Grid, fast_length
 from tests.physics import twins
 
@@ -56,10 +56,10 @@ def test_probe_position_is_x_y():
     atom = twins.stack(np.array([[9.0, 2.0, 0.0]]), np.array([38]), stack.grid, ENERGY, 0.1)
 
     def dark_field(ky, kx, pixel):
-        return collection.annulus(ky, kx, pixel, 0.03 / WAVELENGTH, 0.06 / WAVELENGTH)[None]
+        return detector_weights.annulus(ky, kx, pixel, 0.03 / WAVELENGTH, 0.06 / WAVELENGTH)[None]
 
     at = np.array([[9.0, 2.0], [2.0, 9.0], [6.0, 2.0], [9.0, 6.0]])
-    signal = probes.probe_signals(atom, at, Aberrations(), ALPHA, dark_field)[0]
+    signal = single_probes.probe_signals(atom, at, Aberrations(), ALPHA, dark_field)[0]
     assert signal.argmax() == 0
 
 
@@ -148,10 +148,10 @@ def test_tilt(tilt):
 
     # and a converged probe meets it there
     def dark_field(ky, kx, pixel):
-        return collection.annulus(ky, kx, pixel, 0.03 / WAVELENGTH, 0.07 / WAVELENGTH)[None]
+        return detector_weights.annulus(ky, kx, pixel, 0.03 / WAVELENGTH, 0.07 / WAVELENGTH)[None]
 
     at = np.array([seen[:2], [4.0, 5.0]])
-    signal = probes.probe_signals(stack, at, Aberrations(C10=-z), ALPHA, dark_field)[0]
+    signal = single_probes.probe_signals(stack, at, Aberrations(C10=-z), ALPHA, dark_field)[0]
     assert signal[0] > 2 * signal[1]
 
 
@@ -189,14 +189,14 @@ def test_antialiasing():
             stack = twins.vacuum(grid, ENERGY, 0.0)
 
             def half(ky, kx, pixel):
-                return collection.annulus(ky, kx, pixel, 0.0, 0.5 * ALPHA / WAVELENGTH, antialias=antialias)[None]
+                return detector_weights.annulus(ky, kx, pixel, 0.0, 0.5 * ALPHA / WAVELENGTH, antialias=antialias)[None]
 
-            part.append(probes.probe_signals(stack, np.zeros((1, 2)), Aberrations(), ALPHA, half, antialias=antialias)[0, 0])
+            part.append(single_probes.probe_signals(stack, np.zeros((1, 2)), Aberrations(), ALPHA, half, antialias=antialias)[0, 0])
         return np.ptp(part)
 
     assert vary(True) < 0.006
     assert vary(False) > 3 * vary(True)
-    ring = collection.annulus(np.zeros(4), np.array([0.9, 1.0, 1.9, 2.0]), (0.1, 0.1), 1.0, 2.0, antialias=False)
+    ring = detector_weights.annulus(np.zeros(4), np.array([0.9, 1.0, 1.9, 2.0]), (0.1, 0.1), 1.0, 2.0, antialias=False)
     assert ring.tolist() == [0, 1, 1, 0]
 
 
@@ -204,7 +204,7 @@ def test_signal_is_a_fraction_of_the_beam():
     """A detector that takes everything reads 1 in vacuum, with covered fractions and with pixel masks."""
     stack = twins.vacuum(Grid(shape=(48, 48), extent=(6.0, 6.0)), ENERGY, 5.0)
     for antialias in (True, False):
-        signal = probes.probe_signals(
+        signal = single_probes.probe_signals(
             stack, np.zeros((1, 2)), Aberrations(), ALPHA, lambda ky, kx, _: np.ones((1, ky.size, kx.size), np.float32), antialias=antialias
         )
         assert signal[0, 0] == pytest.approx(1.0, abs=1e-5)
@@ -314,8 +314,8 @@ def test_operator_reads_the_same_conventions():
     stack = twins.stack(np.array([[5.5, 1.5, 0.0]]), np.array([38]), grid, ENERGY, 0.0)
 
     def dark_field(ky, kx, pixel):
-        return collection.annulus(ky, kx, pixel, 0.03 / WAVELENGTH, 0.06 / WAVELENGTH)[None]
+        return detector_weights.annulus(ky, kx, pixel, 0.03 / WAVELENGTH, 0.06 / WAVELENGTH)[None]
 
-    image = imaging.build(iter([stack]), ALPHA, dark_field).image(Aberrations())
+    image = imaging_operator.build(iter([stack]), ALPHA, dark_field).image(Aberrations())
     raster = image.raster(np.arange(12) * 0.5, np.arange(15) * 0.5)[0]
     assert np.unravel_index(raster.argmax(), raster.shape) == (3, 11)

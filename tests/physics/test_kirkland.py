@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stemtwin.twin.instrument.settings import PlaneWave
-from stemtwin.twin.instrument.simulate import exit_wave
+from stemtwin.twin.instrument.simulation.simulate import exit_wave
 from stemtwin.twin.physics import electrons, probe
 from stemtwin.twin.physics.aberrations import Aberrations, chi
 from stemtwin.twin.physics.grids import Grid

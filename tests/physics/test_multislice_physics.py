@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.scan import PathScan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
-from stemtwin.twin.instrument.simulate import simulate
-from stemtwin.twin.physics import collection, electrons, probe
+from stemtwin.twin.instrument.simulation.simulate import simulate
+from stemtwin.twin.physics import detector_weights, electrons, probe
 from stemtwin.twin.physics import potential as pot
 from stemtwin.twin.physics.aberrations import Aberrations
-from stemtwin.twin.physics.engine import imaging, probes
-from stemtwin.twin.physics.engine.multislice import SliceStack, exit_coefficients
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_coefficients
+from stemtwin.twin.physics.engine.operator import imaging_operator, single_probes
 from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.samples.sample import Sample
 from tests.physics import twins
@@ -31,7 +31,7 @@ def ring(wavelength, inner, outer, *, antialias=True):
     """Return the weights of one annulus (mrad)."""
 
     def weigh(ky, kx, pixel):
-        return collection.annulus(ky, kx, pixel, inner * 1e-3 / wavelength, outer * 1e-3 / wavelength, antialias=antialias)[None]
+        return detector_weights.annulus(ky, kx, pixel, inner * 1e-3 / wavelength, outer * 1e-3 / wavelength, antialias=antialias)[None]
 
     return weigh
 
@@ -148,7 +148,7 @@ def spread_over_shifts(number, sampling, oversampling, energy, shifts, points):
     for fraction in shifts:
         at = np.array([[*(points // 2 * sampling + sampling * np.asarray(fraction)), 0.0]])
         stack = twins.stack(at, np.array([number]), grid, energy, 0.0, oversampling=oversampling)
-        out.append(probes.probe_signals(stack, at[:, :2], Aberrations(), 0.02, weigh, antialias=False)[0, 0])
+        out.append(single_probes.probe_signals(stack, at[:, :2], Aberrations(), 0.02, weigh, antialias=False)[0, 0])
     return np.ptp(out) / np.mean(out) if oversampling > 1 else np.abs(out / np.mean(out) - 1).max()
 
 
@@ -208,7 +208,7 @@ def test_cross_section_of_one_atom(number, energy):
     at = np.array([[3.013, 4.421, 0.0]])
     stack = twins.stack(at, np.array([number]), grid, energy, 0.0, oversampling=2)
     exact = cross_section(stack.transmission[0].astype(complex), grid, wavelength, alpha, 60.0, outer)
-    operator = imaging.build(iter([stack]), alpha, ring(wavelength, 60.0, outer, antialias=False), antialias=False)
+    operator = imaging_operator.build(iter([stack]), alpha, ring(wavelength, 60.0, outer, antialias=False), antialias=False)
     step = side / 36  # finer than the image's band limit needs, so that the sum is the integral
     scanned = float(operator.image(Aberrations(C10=-20)).raster(np.arange(36) * step, np.arange(36) * step).sum(dtype=float) * step**2)
     assert scanned == pytest.approx(exact, rel=1e-4)
@@ -225,7 +225,7 @@ def test_brute_force_scan_is_the_operator():
     x = np.arange(20) * 0.25
     at = np.stack(np.meshgrid(x, x), axis=-1).reshape(-1, 2)
     weigh = ring(wavelength, 60.0, 100.0, antialias=False)
-    scanned = probes.probe_signals(stack, at, Aberrations(), alpha, weigh, antialias=False).sum() * 0.25**2
+    scanned = single_probes.probe_signals(stack, at, Aberrations(), alpha, weigh, antialias=False).sum() * 0.25**2
     exact = cross_section(stack.transmission[0].astype(complex), grid, wavelength, alpha, 60.0, 100.0)
     assert scanned == pytest.approx(exact, rel=1e-4)
 
@@ -246,8 +246,8 @@ def test_vacuum_in_front_is_defocus(d, c10, seed):
     def weigh(ky, kx, pixel):
         return np.concatenate([ring(near.wavelength, low, high)(ky, kx, pixel) for low, high in ((0, 10), (21, 40), (40, 65))])
 
-    one = probes.probe_signals(far, points, Aberrations(C10=c10, C30=1e4), 0.02, weigh)
-    other = probes.probe_signals(near, points, Aberrations(C10=c10 + d, C30=1e4), 0.02, weigh)
+    one = single_probes.probe_signals(far, points, Aberrations(C10=c10, C30=1e4), 0.02, weigh)
+    other = single_probes.probe_signals(near, points, Aberrations(C10=c10 + d, C30=1e4), 0.02, weigh)
     assert np.abs(one - other).max() < 1e-6
     assert np.abs(one / other - 1).max() < 1e-5
 
@@ -291,7 +291,7 @@ def test_mirror_and_periods():
     weigh = ring(electrons.wavelength(energy), 21.0, 50.0)
     points = np.random.default_rng(4).random((5, 2)) * 6
     first, second, third = (
-        probes.probe_signals(twins.stack(a, numbers, grid, energy, thickness), p, Aberrations(C10=-20), 0.02, weigh)
+        single_probes.probe_signals(twins.stack(a, numbers, grid, energy, thickness), p, Aberrations(C10=-20), 0.02, weigh)
         for a, p in ((at, points), (mirrored, points * np.array([-1, 1]) + np.array([7.5, 0])), (moved, points))
     )
     assert np.allclose(second, first, rtol=1e-4)
@@ -307,7 +307,7 @@ def test_reciprocity_of_thin_slices():
 
     def signals(z):
         placed = np.column_stack([at[:, :2], z])
-        return probes.probe_signals(twins.stack(placed, numbers, grid, energy, 5.0), points, Aberrations(), 0.02, weigh)
+        return single_probes.probe_signals(twins.stack(placed, numbers, grid, energy, 5.0), points, Aberrations(), 0.02, weigh)
 
     apart = signals(np.where(np.arange(6) < 3, 0.0, 1.1))
     swapped = signals(np.where(np.arange(6) < 3, 1.1, 0.0))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stemtwin.twin.physics import collection, electrons, overlayer
+from stemtwin.twin.physics import detector_weights, electrons, overlayer
 from stemtwin.twin.physics.spectra.lowloss import elastic_cross_section
 
 ENERGY, SEMIANGLE = 100e3, 25e-3
@@ -19,7 +19,7 @@ def rings(*edges, energy=ENERGY):
     wavelength = electrons.wavelength(energy)
 
     def weights(ky, kx, pixel):
-        return np.stack([collection.annulus(ky, kx, pixel, a / wavelength, b / wavelength) for a, b in itertools.pairwise(edges)])
+        return np.stack([detector_weights.annulus(ky, kx, pixel, a / wavelength, b / wavelength) for a, b in itertools.pairwise(edges)])
 
     return weights
 
@@ -58,7 +58,7 @@ def test_a_camera_tiles_what_rings_collect():
     binned = pattern.reshape(24, 4, 24, 4).sum(axis=(1, 3))
     np.testing.assert_allclose(overlayer.collected_pattern(coarse, coarse, ENERGY, SEMIANGLE), binned, rtol=2e-3)
     middle = (fine[1:] + fine[:-1]) / 2
-    ring = collection.annulus(middle[:, None], middle[None], (fine[1] - fine[0],) * 2, 0.03, 0.055)
+    ring = detector_weights.annulus(middle[:, None], middle[None], (fine[1] - fine[0],) * 2, 0.03, 0.055)
     assert (ring * pattern).sum() == pytest.approx(shares(0.03, 0.055)[0], rel=2e-3)
     tilted = overlayer.collected_pattern(fine, fine, ENERGY, SEMIANGLE, (0.005, -0.01))  # x by 4 pixels, y by -8
     np.testing.assert_allclose(tilted[20:60, 30:60], pattern[28:68, 26:56], rtol=5e-3)

@@ -11,12 +11,12 @@ from scipy import constants, integrate
 from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.scan import PathScan
 from stemtwin.twin.instrument.settings import Beam
-from stemtwin.twin.instrument.simulate import simulate
-from stemtwin.twin.physics import collection, electrons, phonons
+from stemtwin.twin.instrument.simulation.simulate import simulate
+from stemtwin.twin.physics import detector_weights, electrons, phonons
 from stemtwin.twin.physics import potential as pot
 from stemtwin.twin.physics.aberrations import Aberrations
-from stemtwin.twin.physics.engine import probes
-from stemtwin.twin.physics.engine.multislice import SliceStack, exit_coefficients
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_coefficients
+from stemtwin.twin.physics.engine.operator import single_probes
 from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.samples.sample import Sample
 
@@ -131,12 +131,12 @@ def test_frozen_phonon_means(count):
     at, numbers, sigma, grid, thickness = thermal_specimen((2, 3), 128)
 
     def weigh(ky, kx, pixel):
-        return collection.annulus(ky, kx, pixel, 60e-3 / electrons.wavelength(200e3), 130e-3 / electrons.wavelength(200e3))[None]
+        return detector_weights.annulus(ky, kx, pixel, 60e-3 / electrons.wavelength(200e3), 130e-3 / electrons.wavelength(200e3))[None]
 
     points = np.array([[0, 0], [1.9525, 1.9525], [1.0, 0.4]])
 
     def signal(stack):
-        return probes.probe_signals(stack, points, Aberrations(), 0.02, weigh)[0]
+        return single_probes.probe_signals(stack, points, Aberrations(), 0.02, weigh)[0]
 
     first, second = (
         np.array([signal(configuration(at, numbers, sigma, grid, thickness, np.random.default_rng([seed, i]))) for i in range(count)])

@@ -4,7 +4,7 @@ import numpy as np
 
 from stemtwin.twin.physics import electrons
 from stemtwin.twin.physics import potential as pot
-from stemtwin.twin.physics.engine.multislice import SliceStack
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.physics.scattering_factors import scattering_factor
 

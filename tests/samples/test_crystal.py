@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stemtwin.twin.errors import StructureFileError
-from stemtwin.twin.samples.build import Cut, build_sample, specimen_rng
+from stemtwin.twin.samples.builders import Cut, build_sample, specimen_rng
 from stemtwin.twin.samples.crystal import Crystal, draw_sites, primitive
 
 

@@ -6,15 +6,15 @@ import itertools
 import numpy as np
 
 from stemtwin.twin.instrument.detectors import AnnularDetector
-from stemtwin.twin.instrument.matter import Damage
-from stemtwin.twin.instrument.microscope import Microscope
-from stemtwin.twin.instrument.profiles import PROFILES
+from stemtwin.twin.instrument.hardware.profiles import PROFILES
 from stemtwin.twin.instrument.scan import RasterScan
-from stemtwin.twin.physics.dynamics.density import probe_density
+from stemtwin.twin.instrument.scope.microscope import Microscope
+from stemtwin.twin.instrument.scope.specimen_state import Damage
+from stemtwin.twin.physics.dynamics.current_density import probe_density
 from stemtwin.twin.physics.dynamics.exposure import Exposure
 from stemtwin.twin.physics.dynamics.kinetics import advance, carry_out
 from stemtwin.twin.physics.dynamics.processes import Process
-from stemtwin.twin.samples.evolving import specimen_of
+from stemtwin.twin.samples.kinetics_conversion import specimen_of
 from stemtwin.twin.samples.library import load_sample
 from tests.speed.run import Row
 

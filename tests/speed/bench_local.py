@@ -6,15 +6,15 @@ import itertools
 
 import numpy as np
 
-from stemtwin.twin.instrument.changing import ChangingOperator
 from stemtwin.twin.instrument.detectors import AnnularDetector
-from stemtwin.twin.instrument.request import Request
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.settings import Beam
-from stemtwin.twin.physics import collection, electrons, potential
+from stemtwin.twin.instrument.simulation.incremental_operator import ChangingOperator
+from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.physics import detector_weights, electrons, potential
 from stemtwin.twin.physics.aberrations import Aberrations
-from stemtwin.twin.physics.engine import local
-from stemtwin.twin.physics.engine.multislice import SliceStack
+from stemtwin.twin.physics.engine.local import local_operator
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 from stemtwin.twin.physics.grids import Grid, fast_length
 from stemtwin.twin.samples.library import load_sample
 from tests.speed.run import Row
@@ -30,7 +30,7 @@ WINDOW = 8.0
 
 def weights(ky, kx, pixel):
     """HAADF, 60 to 150 mrad."""
-    return collection.annulus(ky, kx, pixel, INNER / WAVELENGTH, OUTER / WAVELENGTH)[None]
+    return detector_weights.annulus(ky, kx, pixel, INNER / WAVELENGTH, OUTER / WAVELENGTH)[None]
 
 
 @functools.cache
@@ -47,7 +47,7 @@ def field():
 
 def build():
     """Build and check the operator of the field, to 1 %."""
-    return local.build([field()[2]], SEMIANGLE, weights, rng=np.random.default_rng(1), tolerance=0.01)
+    return local_operator.build([field()[2]], SEMIANGLE, weights, rng=np.random.default_rng(1), tolerance=0.01)
 
 
 def axes():

@@ -4,9 +4,9 @@ import functools
 import os
 from unittest import mock
 
-from stemtwin.twin.instrument import operators
-from stemtwin.twin.instrument.microscope import Microscope
 from stemtwin.twin.instrument.scan import RasterScan
+from stemtwin.twin.instrument.scope.microscope import Microscope
+from stemtwin.twin.instrument.simulation import operator_cache
 from stemtwin.twin.samples.library import load_sample
 from tests.speed.run import Row
 
@@ -53,7 +53,7 @@ def hour_adrift():
     start = one.snapshot()
 
     def live():
-        operators.clear()
+        operator_cache.clear()
         with mock.patch.dict(os.environ, STEMTWIN_CACHE_BYTES="0"):
             one.restore(start)
             for minute in range(60):

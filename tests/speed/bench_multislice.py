@@ -8,8 +8,8 @@ from functools import cache, partial
 import numpy as np
 
 from stemtwin.twin.physics import electrons
-from stemtwin.twin.physics.engine.multislice import SliceStack, collect
-from stemtwin.twin.physics.engine.threads import thread_count
+from stemtwin.twin.physics.engine.kernels.threads import thread_count
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, collect
 from stemtwin.twin.physics.grids import Grid
 from tests.speed.run import Row
 
@@ -144,7 +144,7 @@ def against_matrix_product(shape):
 FIRST_CALL = """
 import numpy as np
 from stemtwin.twin.physics.grids import Grid
-from stemtwin.twin.physics.engine.multislice import SliceStack, collect
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, collect
 grid = Grid(shape=(256, 256), extent=(16.0, 16.0))
 stack = SliceStack(grid=grid, wavelength=0.025, transmission=np.ones((5, 256, 256), np.complex64), planes=np.arange(5.0), thickness=5.0)
 collect(stack, np.array([0]), np.ones((32, 1), np.complex64), np.ones((1, 256, 256), np.float32))

@@ -6,11 +6,11 @@ from functools import cache, partial
 import numpy as np
 
 import stemtwin as st
-from stemtwin.twin.instrument import operators, specimen
+from stemtwin.twin.instrument.simulation import operator_cache, slice_stacks
 from stemtwin.twin.physics import electrons
 from stemtwin.twin.physics.aberrations import ORDERS, Aberrations
-from stemtwin.twin.physics.engine import imaging
-from stemtwin.twin.physics.engine.multislice import SliceStack
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
+from stemtwin.twin.physics.engine.operator import imaging_operator
 from stemtwin.twin.physics.grids import Grid
 from tests.speed.run import Row
 
@@ -40,7 +40,7 @@ def request(thickness, phonons):
 def build(asked):
     """Return the operator of a request, one block of beams, potential and transmission included."""
     plan = st.explain(asked)
-    return imaging.build(specimen.stacks(asked, plan), SEMIANGLE, operators.detector_weights(asked, plan))
+    return imaging_operator.build(slice_stacks.stacks(asked, plan), SEMIANGLE, operator_cache.detector_weights(asked, plan))
 
 
 @cache
@@ -183,7 +183,7 @@ def ring(ky, kx, _pixel):
 
 def same_operator():
     """Build our operator of the same slices."""
-    return imaging.build(iter([same_stack()]), SEMIANGLE, ring, antialias=False)
+    return imaging_operator.build(iter([same_stack()]), SEMIANGLE, ring, antialias=False)
 
 
 def checked():

@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 
 from stemtwin.twin.instrument.pixelated import PixelatedDetector
-from stemtwin.twin.instrument.request import Request
-from stemtwin.twin.instrument.ronchigram import ronchigram
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.settings import Beam
-from stemtwin.twin.instrument.simulate import simulate
+from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.instrument.simulation.ronchigram import ronchigram
+from stemtwin.twin.instrument.simulation.simulate import simulate
 from stemtwin.twin.physics.aberrations import ORDERS, Aberrations
 from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample

@@ -2,9 +2,9 @@
 
 import functools
 
-from stemtwin.twin.instrument.microscope import Microscope
-from stemtwin.twin.instrument.profiles import PROFILES
+from stemtwin.twin.instrument.hardware.profiles import PROFILES
 from stemtwin.twin.instrument.scan import RasterScan
+from stemtwin.twin.instrument.scope.microscope import Microscope
 from stemtwin.twin.instrument.spectra import EDXDetector, EELSDetector
 from stemtwin.twin.samples.library import load_sample
 from tests.speed.run import Row

@@ -1,13 +1,14 @@
 """Gymnasium environments: tasks that an agent practises on the twin.
 
-=============== ==========================================================================
-File            What is in it
-=============== ==========================================================================
-``task.py``     the Task protocol, the registry of tasks, ``StemEnv``
-``rewards.py``  reward shapes in [0, 1]
-``autofocus.py`` ``stemtwin/Autofocus-v1``
-``microscope.py`` ``stemtwin/Microscope-v1``
-=============== ==========================================================================
+===================== =====================================================
+File                  Content
+===================== =====================================================
+``autofocus.py``      ``stemtwin/Autofocus-v1``
+``functional_env.py`` the Task protocol, the registry of tasks, ``StemEnv``
+``microscope.py``     ``stemtwin/Microscope-v1``
+``pictures.py``       pictures of environment states
+``rewards.py``        reward shapes in [0, 1]
+===================== =====================================================
 """
 
 ENVIRONMENTS = {

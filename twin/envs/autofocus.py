@@ -9,18 +9,19 @@ import gymnasium as gym
 import numpy as np
 
 from stemtwin.twin.envs import rewards
-from stemtwin.twin.envs.task import StemEnv, wrong_setting
+from stemtwin.twin.envs.functional_env import StemEnv, wrong_setting
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import checks, operators, simulate
-from stemtwin.twin.instrument.plan import LEAST_WINDOW, WINDOW_MARGIN, Plan, make_plan
-from stemtwin.twin.instrument.profiles import PROFILES
-from stemtwin.twin.instrument.request import Request
+from stemtwin.twin.instrument import checks
+from stemtwin.twin.instrument.hardware.profiles import PROFILES
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.settings import Beam
+from stemtwin.twin.instrument.simulation import operator_cache, simulate
+from stemtwin.twin.instrument.simulation.plan import LEAST_WINDOW, WINDOW_MARGIN, Plan, make_plan
+from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics import noise
 from stemtwin.twin.physics.aberrations import Aberrations
-from stemtwin.twin.physics.engine.imaging import ImagingOperator
+from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
 from stemtwin.twin.samples.library import load_sample
 
 SHAPE = (128, 128)
@@ -270,7 +271,7 @@ def _prepared(task: Autofocus) -> tuple[Request, Plan]:
 @functools.lru_cache(maxsize=4)
 def _operator(task: Autofocus) -> ImagingOperator:
     """Return the imaging operator, so that no step need ask whose it is."""
-    return operators.operator_for(*_prepared(task))
+    return operator_cache.operator_for(*_prepared(task))
 
 
 def make(render_mode: str | None = None, **settings: Any) -> StemEnv:

@@ -11,17 +11,18 @@ import numpy as np
 import xarray as xr
 
 from stemtwin.twin.envs.autofocus import CELLS
-from stemtwin.twin.envs.task import StemEnv, wrong_setting
+from stemtwin.twin.envs.functional_env import StemEnv, wrong_setting
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import acquisition, checks, commands, knobs, suffering
+from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument import detectors as detector_floor
-from stemtwin.twin.instrument.matter import find_damage
-from stemtwin.twin.instrument.plan import WINDOW_MARGIN
-from stemtwin.twin.instrument.profiles import PROFILES, Profile
+from stemtwin.twin.instrument.hardware.profiles import PROFILES, Profile
 from stemtwin.twin.instrument.scan import RasterScan
+from stemtwin.twin.instrument.scope import acquisition, beam_damage, commands, knobs
+from stemtwin.twin.instrument.scope.setup import Setup
+from stemtwin.twin.instrument.scope.specimen_state import find_damage
+from stemtwin.twin.instrument.scope.state import ScopeState
 from stemtwin.twin.instrument.settings import LEAST_SEMIANGLE_MRAD
-from stemtwin.twin.instrument.setup import Setup
-from stemtwin.twin.instrument.state import ScopeState
+from stemtwin.twin.instrument.simulation.plan import WINDOW_MARGIN
 from stemtwin.twin.physics import electrons
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.samples.library import load_sample
@@ -261,7 +262,7 @@ class WholeMicroscope:
             damage=find_damage(self.damage),
         )
         start = knobs.turn(knobs.initial(self.profile), self.profile, {"semiangle_mrad": self.semiangles_mrad[-1]})
-        scope = suffering.begun(setup, ScopeState(specimen=_specimen(self), knobs=start))
+        scope = beam_damage.begun(setup, ScopeState(specimen=_specimen(self), knobs=start))
         x, y = rng.uniform(-REACH_ANGSTROM, REACH_ANGSTROM, 2)
         scope = commands.move(setup, scope, {"x_angstrom": float(x), "y_angstrom": float(y)})
         scan = RasterScan(shape=self.shape, field_of_view_angstrom=_square(math.sqrt(math.prod(FIELD_ANGSTROM)), self.shape))

@@ -10,7 +10,7 @@ import numpy as np
 from stemtwin.twin.errors import SamplingError, SettingsError
 from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.pixelated import TAKEN_NAMES, PixelatedDetector
-from stemtwin.twin.physics import collection, counting
+from stemtwin.twin.physics import detector_electronics, detector_weights
 from stemtwin.twin.registry import Registry
 
 USUAL_OUTER_MRAD = 200.0
@@ -75,7 +75,7 @@ class Sensitivity:
     def weights(self, ky: np.ndarray, kx: np.ndarray, radius: float) -> np.ndarray:
         """Return the chance of detection at places (1/A) on a detector with an outer radius (1/A), without the dead centre, in [0, 1], float32."""
         slope, twofold = (self.slope, self.slope_azimuth_rad), (self.twofold, self.twofold_azimuth_rad)
-        return counting.response(ky, kx, radius, slope, self.bowl, twofold).clip(0, 1).astype(np.float32)
+        return detector_electronics.response(ky, kx, radius, slope, self.bowl, twofold).clip(0, 1).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +127,7 @@ class AnnularDetector:
         uneven = self.sensitivity
         first = self.inner_mrad if uneven is None else max(self.inner_mrad, uneven.dead_mrad)
         inner, outer = first * 1e-3 / wavelength, self.outer_mrad * 1e-3 / wavelength
-        ring = collection.annulus(ky, kx, pixel, inner, outer, antialias=antialias)[None]
+        ring = detector_weights.annulus(ky, kx, pixel, inner, outer, antialias=antialias)[None]
         return ring if uneven is None else ring * uneven.weights(ky, kx, outer)
 
 
@@ -175,7 +175,7 @@ class SegmentedDetector:
     def weights(self, ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], wavelength: float, *, antialias: bool) -> np.ndarray:
         """Return the weights on reciprocal pixels (1/A), float32, shape (segments, ...)."""
         inner, outer = self.inner_mrad * 1e-3 / wavelength, self.outer_mrad * 1e-3 / wavelength
-        return collection.segments(ky, kx, pixel, inner, outer, self.segments, self.rotation_rad, antialias=antialias)
+        return detector_weights.segments(ky, kx, pixel, inner, outer, self.segments, self.rotation_rad, antialias=antialias)
 
 
 Detector = AnnularDetector | SegmentedDetector

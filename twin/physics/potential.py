@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from stemtwin.twin.errors import SamplingError, SettingsError
-from stemtwin.twin.physics.engine import transmission as fast
-from stemtwin.twin.physics.engine.change import add_change, steps
-from stemtwin.twin.physics.engine.threads import spread, thread_count
+from stemtwin.twin.physics.engine.kernels.threads import spread, thread_count
+from stemtwin.twin.physics.engine.multislice import transmission as fast
+from stemtwin.twin.physics.engine.multislice.transmission_update import add_change, steps
 from stemtwin.twin.physics.grids import Grid
 
 PLANE_GAP = 0.4

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import numpy as np
 
-from stemtwin.twin.samples.build import DEFAULT_SIZE, DEFAULT_THICKNESS, check_memory
+from stemtwin.twin.samples.builders import DEFAULT_SIZE, DEFAULT_THICKNESS, check_memory
 from stemtwin.twin.samples.sample import Sample
-from stemtwin.twin.samples.specimens import Knob, Order, specimen
+from stemtwin.twin.samples.sample_families import Knob, Order, specimen
 
 DALTON = 1.66053906660  # 1e-24 g; CODATA 2018
 REACH = 1.8  # times the longest bond: how far an atom looks for its bonds

@@ -9,7 +9,7 @@ from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.samples.defects import SIDES, displace, remove, share, sites, substitute
 from stemtwin.twin.samples.graphene import VACUUM_CELL
 from stemtwin.twin.samples.sample import Sample
-from stemtwin.twin.samples.specimens import Knob, Order, fraction, specimen
+from stemtwin.twin.samples.sample_families import Knob, Order, fraction, specimen
 
 METALS, CHALCOGENS = ("Mo", "W"), ("S", "Se", "Te")
 # a and the X-X distance across the layer, A; WTe2 has no 1H crystal: its numbers are calculated, rounded.

@@ -8,9 +8,9 @@ from typing import Annotated
 import numpy as np
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.samples.build import DEFAULT_SIZE, DEFAULT_THICKNESS, check_memory
+from stemtwin.twin.samples.builders import DEFAULT_SIZE, DEFAULT_THICKNESS, check_memory
 from stemtwin.twin.samples.sample import Defect, Sample, wrap
-from stemtwin.twin.samples.specimens import Knob, Order, rms, specimen
+from stemtwin.twin.samples.sample_families import Knob, Order, rms, specimen
 
 WALL_SIZE = 64.0  # A, width where none is asked for and there are walls
 POLES = ("+x", "-x", "+y", "-y", "+z", "-z")

@@ -9,7 +9,7 @@ from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.samples.defects import displace, remove, share, sites, substitute
 from stemtwin.twin.samples.neighbours import find_bonds, steps_from, within
 from stemtwin.twin.samples.sample import Defect, Sample
-from stemtwin.twin.samples.specimens import Knob, Order, fraction, specimen
+from stemtwin.twin.samples.sample_families import Knob, Order, fraction, specimen
 
 A = 2.46  # A
 VACUUM_CELL = 20.0  # A, height of the cell that holds a sheet; the builder trims it

@@ -14,9 +14,9 @@ from stemtwin.twin.samples import (  # noqa: F401 (they register what they hold)
     perovskites,
     semiconductors,
 )
-from stemtwin.twin.samples.build import Cut
+from stemtwin.twin.samples.builders import Cut
 from stemtwin.twin.samples.sample import Sample
-from stemtwin.twin.samples.specimens import SAMPLES, Order, Value
+from stemtwin.twin.samples.sample_families import SAMPLES, Order, Value
 
 __all__ = ["SAMPLES", "list_samples", "load_sample"]
 

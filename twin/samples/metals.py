@@ -7,11 +7,11 @@ from typing import Annotated
 import numpy as np
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.samples.build import DEFAULT_SIZE, DEFAULT_THICKNESS, check_memory
+from stemtwin.twin.samples.builders import DEFAULT_SIZE, DEFAULT_THICKNESS, check_memory
 from stemtwin.twin.samples.defects import remove, share, sites
 from stemtwin.twin.samples.sample import Defect, Sample, near_pairs, wrap
+from stemtwin.twin.samples.sample_families import PENG, Knob, Order, fraction, rms, specimen
 from stemtwin.twin.samples.semiconductors import AXES, FCC
-from stemtwin.twin.samples.specimens import PENG, Knob, Order, fraction, rms, specimen
 
 BCC = ((0.0, 0.0, 0.0), (0.5, 0.5, 0.5))
 CROWDING = 0.7  # atoms of two grains nearer than this times the bond length become one

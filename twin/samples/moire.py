@@ -7,12 +7,12 @@ from typing import Annotated
 import numpy as np
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.samples.build import DEFAULT_SIZE
+from stemtwin.twin.samples.builders import DEFAULT_SIZE
 from stemtwin.twin.samples.defects import remove, share, sites
 from stemtwin.twin.samples.dichalcogenides import LAYERS
 from stemtwin.twin.samples.graphene import VACUUM_CELL, A
 from stemtwin.twin.samples.sample import Defect, Sample
-from stemtwin.twin.samples.specimens import SAMPLES, Knob, Order, Sites, fraction, specimen
+from stemtwin.twin.samples.sample_families import SAMPLES, Knob, Order, Sites, fraction, specimen
 
 TOLERANCE = 0.6  # degrees between the twist that is asked for and the one that is built
 MOST_CELLS = 600  # of one sheet in a commensurate cell: edges of up to 24.5 lattice constants, 60 A in graphene

@@ -8,10 +8,10 @@ import numpy as np
 
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.samples.amorphous import CARBON, film
-from stemtwin.twin.samples.build import check_memory
+from stemtwin.twin.samples.builders import check_memory
 from stemtwin.twin.samples.metals import GOLD, PLATINUM, Metal
 from stemtwin.twin.samples.sample import VACUUM_MARGIN, Defect, Sample
-from stemtwin.twin.samples.specimens import Knob, Order, specimen
+from stemtwin.twin.samples.sample_families import Knob, Order, specimen
 
 SHAPES = ("wulff", "octahedron", "cuboctahedron", "icosahedron", "decahedron")
 VIEWS = {"001": (0, 0, 1), "110": (1, 1, 0), "111": (1, 1, 1)}

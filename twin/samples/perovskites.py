@@ -6,7 +6,7 @@ import numpy as np
 
 from stemtwin.twin.samples.defects import remove, share, sites, substitute
 from stemtwin.twin.samples.sample import Sample
-from stemtwin.twin.samples.specimens import Order, Sites, fraction, rms, specimen
+from stemtwin.twin.samples.sample_families import Order, Sites, fraction, rms, specimen
 
 NoOxygen = Annotated[float, fraction("share of the oxygen sites that are empty, V_O")]
 NoCation = Annotated[float, fraction("share of the A sites (Sr, La) that are empty")]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stemtwin.twin.errors import SettingsError, StructureFileError
-from stemtwin.twin.samples.build import Cut, build_sample
+from stemtwin.twin.samples.builders import Cut, build_sample
 from stemtwin.twin.samples.cif import B_OVER_U, element_number, read_cif
 from stemtwin.twin.samples.crystal import Crystal
 from stemtwin.twin.samples.library import load_sample

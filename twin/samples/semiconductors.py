@@ -9,7 +9,7 @@ import numpy as np
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.samples.defects import remove, share, sites, substitute
 from stemtwin.twin.samples.sample import Defect, Sample
-from stemtwin.twin.samples.specimens import PENG, Knob, Order, Sites, fraction, rms, specimen
+from stemtwin.twin.samples.sample_families import PENG, Knob, Order, Sites, fraction, rms, specimen
 
 FCC = ((0.0, 0.0, 0.0), (0.0, 0.5, 0.5), (0.5, 0.0, 0.5), (0.5, 0.5, 0.0))
 AXES = {"001": (0, 0, 1), "110": (1, 1, 0)}

@@ -8,7 +8,7 @@ import pytest
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.scan import PathScan, RasterScan
 from stemtwin.twin.instrument.settings import Beam
-from stemtwin.twin.instrument.spectra import EDXDetector, edx, elements, expected_edx, fit_lines, quantify
+from stemtwin.twin.instrument.spectra import EDXDetector, edx, expected_edx, fit_lines, quantify, xray_data
 from stemtwin.twin.physics import overlayer
 from stemtwin.twin.physics.spectra import xrays
 from stemtwin.twin.samples.library import load_sample
@@ -36,9 +36,9 @@ def mean_spectrum(sample, detector):
 ])  # fmt: skip
 def test_lines(number, name, energy):
     """Lines lie where tables have them, yields are between 0 and 1, and a shell's weights add up to no more than 1."""
-    found = {line.name: line.energy for shell in elements.shells(number) for line in shell.lines}
+    found = {line.name: line.energy for shell in xray_data.shells(number) for line in shell.lines}
     assert found[name] == pytest.approx(energy, abs=0.5)
-    for shell in elements.shells(number):
+    for shell in xray_data.shells(number):
         assert 0 < shell.fluorescence < 1
         assert sum(line.weight for line in shell.lines) <= 1.001
 
@@ -49,10 +49,10 @@ def test_counts_are_the_formula():
     detector = replace(IDEAL, bremsstrahlung=False, energy_range_ev=(4200.0, 4800.0), dispersion_ev=5.0)
     counted = mean_spectrum(sample, detector).sum()
     areal = (sample.numbers == 22).sum() / np.prod(sample.size_angstrom)
-    shell = next(each for each in elements.shells(22) if each.name == "K")
+    shell = next(each for each in xray_data.shells(22) if each.name == "K")
     weight = sum(line.weight for line in shell.lines if line.name.startswith("Ka"))
     sigma = xrays.ionisation_casnati(shell.energy, 2, 200e3)
-    seen = xrays.efficiency([elements.silicon_depth(np.array([4510.0]), 300.0)], elements.silicon_depth(np.array([4510.0]), 450e4))[0]
+    seen = xrays.efficiency([xray_data.silicon_depth(np.array([4510.0]), 300.0)], xray_data.silicon_depth(np.array([4510.0]), 450e4))[0]
     wanted = areal * sigma * shell.fluorescence * weight * 0.7 / (4 * np.pi) * seen
     assert counted == pytest.approx(wanted, rel=0.01)
 

@@ -12,13 +12,13 @@ from stemtwin.twin.errors import SettingsError, UnknownNameError
 from stemtwin.twin.instrument.scan import PathScan, RasterScan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
 from stemtwin.twin.instrument.spectra import EELSDetector, LossModel, Particle, expected_eels, read_out
-from stemtwin.twin.instrument.spectra import densities as density_floor
+from stemtwin.twin.instrument.spectra import areal_densities as density_floor
 from stemtwin.twin.instrument.spectra import eels as eels_floor
-from stemtwin.twin.instrument.spectra.densities import Channel, densities
-from stemtwin.twin.instrument.spectra.structure import islands, regions
+from stemtwin.twin.instrument.spectra.areal_densities import Channel, densities
+from stemtwin.twin.instrument.spectra.materials import islands, regions
 from stemtwin.twin.physics import noise, overlayer
 from stemtwin.twin.physics.spectra import coreloss, lowloss
-from stemtwin.twin.physics.spectra import edges as edge_table
+from stemtwin.twin.physics.spectra import ionisation_edges as edge_table
 from stemtwin.twin.physics.spectra.dielectric import MATERIALS
 from stemtwin.twin.physics.spectra.plasmons import FlakeModes
 from stemtwin.twin.samples.library import load_sample

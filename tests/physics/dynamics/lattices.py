@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from stemtwin.twin.physics.dynamics.specimen import Specimen
+from stemtwin.twin.physics.dynamics.site_network import Specimen
 
 BOND = 1.42
 

@@ -11,7 +11,7 @@ from scipy.special import k0
 
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.physics.dynamics.contamination import Contamination, Film, grow, shower
-from stemtwin.twin.physics.dynamics.density import gaussian_density
+from stemtwin.twin.physics.dynamics.current_density import gaussian_density
 from stemtwin.twin.physics.dynamics.exposure import Exposure, parked
 from stemtwin.twin.physics.electrons import ELECTRONS_PER_PICOAMPERE_SECOND
 

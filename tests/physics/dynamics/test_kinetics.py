@@ -8,12 +8,12 @@ import pytest
 from scipy import stats
 
 from stemtwin.twin.errors import InstrumentError, SettingsError, UnknownNameError
-from stemtwin.twin.physics.dynamics import library
-from stemtwin.twin.physics.dynamics.density import gaussian_density, probe_density
+from stemtwin.twin.physics.dynamics import process_library
+from stemtwin.twin.physics.dynamics.current_density import gaussian_density, probe_density
 from stemtwin.twin.physics.dynamics.exposure import Exposure, parked, waited
 from stemtwin.twin.physics.dynamics.kinetics import Events, advance, carry_out, channels
 from stemtwin.twin.physics.dynamics.processes import Process, arrhenius, compiled
-from stemtwin.twin.physics.dynamics.specimen import Specimen
+from stemtwin.twin.physics.dynamics.site_network import Specimen
 from stemtwin.twin.physics.electrons import ELECTRONS_PER_PICOAMPERE_SECOND
 from tests.physics.dynamics.lattices import graphene, mos2
 
@@ -47,7 +47,7 @@ def dune(where, duration):
     """Return a sheet with Si, the parked beam at a part of the way to its first neighbour, and the hop."""
     sheet = graphene(3, 2, silicon=SILICON)
     start, end = sheet.positions[SILICON], sheet.positions[sheet.links[SILICON, 0]]
-    hop, density = library.putting_dune(CURRENT)
+    hop, density = process_library.putting_dune(CURRENT)
     point = (start + where * (end - start))[:2]
     return sheet, parked(tuple(point), duration, current=CURRENT, energy=60e3, density=density), hop
 
@@ -233,11 +233,11 @@ def links_are_mutual(specimen):
 def test_a_hole_grows_from_its_edge():
     """At 80 kV bulk C stays while atoms with two bonds are lost: a vacancy becomes a hole, every loss after the first is at its edge."""
     sheet = graphene(6, 4)
-    wound = carry_out(sheet, library.graphene()[0], 50)
+    wound = carry_out(sheet, process_library.graphene()[0], 50)
     x, y = sheet.positions[50, :2]
     beam = parked((x, y), 1.0, current=200.0, energy=80e3, density=gaussian_density(1.5))
     beam = dataclasses.replace(beam, repeats=4)
-    specimen, events = advance(wound, beam, library.graphene(), generator(2))
+    specimen, events = advance(wound, beam, process_library.graphene(), generator(2))
     names = {event.process for event in events}
     assert len(events) > 10
     assert "eject-bulk" not in names
@@ -246,14 +246,14 @@ def test_a_hole_grows_from_its_edge():
     assert (np.diff(events.times) >= 0).all()
     away, cell = specimen.positions[~specimen.present, :2] - [x, y], np.array(sheet.size)[::-1]
     assert np.hypot(*(away - cell * np.round(away / cell)).T).max() < 8
-    assert len(advance(sheet, beam, library.graphene(), generator(2)).events) == 0
+    assert len(advance(sheet, beam, process_library.graphene(), generator(2)).events) == 0
 
 
 def test_a_turned_bond_makes_pentagons_and_heptagons():
     """A Stone-Wales turn keeps every bond count, makes two five- and two seven-membered rings; two turns bring back six-membered ones."""
     sheet = graphene(6, 4)
-    turn = next(process for process in library.graphene() if process.name == "rotate-bond")
-    back = next(process for process in library.graphene() if process.name == "rotate-back")
+    turn = next(process for process in process_library.graphene() if process.name == "rotate-bond")
+    back = next(process for process in process_library.graphene() if process.name == "rotate-back")
     site, partner = 50, int(sheet.links[50, 0])
     once = carry_out(sheet, turn, site, partner)
     assert rings(once) == {5: 2, 6: rings(sheet)[6] - 4, 7: 2}
@@ -292,11 +292,11 @@ def test_sulfur_vacancies_move_and_only_the_exit_layer_is_lost():
     x, y = np.meshgrid(np.arange(0, size[1], 0.5), np.arange(0, size[0], 0.5))
     points = np.column_stack([x.ravel(), y.ravel()])
     beam = Exposure(points=points, dwell=np.full(len(points), 1e-3), current=100.0, energy=80e3, density=gaussian_density(0.6), repeats=10)
-    after, events = advance(layer, beam, library.dichalcogenide(), rng)
+    after, events = advance(layer, beam, process_library.dichalcogenide(), rng)
     lost = [event for event in events if event.process == "eject-chalcogen"]
     assert len(lost) > 3
     assert all(event.position[2] > 4 for event in lost)
-    migrate = next(process for process in library.dichalcogenide() if process.name == "migrate")
+    migrate = next(process for process in process_library.dichalcogenide() if process.name == "migrate")
     moved, jumps = advance(after, dataclasses.replace(beam, repeats=20), (migrate,), rng)
     assert len(jumps) > 5
     assert (np.sort(moved.numbers) == np.sort(after.numbers)).all()
@@ -308,11 +308,11 @@ def test_sulfur_vacancies_move_and_only_the_exit_layer_is_lost():
 def test_dopants_are_replaced_and_vacancies_heal():
     """A dopant turns into C, an empty site is filled: what a process makes stands there afterwards."""
     sheet = graphene(3, 2, silicon=SILICON)
-    replace, heal = (next(p for p in library.graphene(healing=0.5) if p.name == name) for name in ("replace-dopant", "heal"))
+    replace, heal = (next(p for p in process_library.graphene(healing=0.5) if p.name == name) for name in ("replace-dopant", "heal"))
     assert carry_out(sheet, replace, SILICON).numbers[SILICON] == 6
-    wound = carry_out(sheet, library.graphene()[0], 20)
+    wound = carry_out(sheet, process_library.graphene()[0], 20)
     idle = waited(100.0, energy=60e3, density=gaussian_density(1.0))
-    healed, events = advance(wound, idle, library.graphene(healing=0.5), generator())
+    healed, events = advance(wound, idle, process_library.graphene(healing=0.5), generator())
     assert (healed.numbers == sheet.numbers).all()
     assert [event.process for event in events] == ["heal"]
     assert events[0].element == "empty"
@@ -330,13 +330,13 @@ def test_thermal_rates():
 
 def film(seed=6):
     """Return a sheet with a hole, a scan at 80 kV that goes on growing it, and processes."""
-    sheet = carry_out(graphene(6, 4, silicon=20), library.graphene()[0], 50)
+    sheet = carry_out(graphene(6, 4, silicon=20), process_library.graphene()[0], 50)
     x, y = np.meshgrid(np.arange(0, 14, 0.7), np.arange(0, 16, 0.7))
     points = np.column_stack([x.ravel(), y.ravel()])
     beam = Exposure(
         points=points, dwell=np.full(len(points), 2e-4), current=100.0, energy=80e3, density=probe_density(80e3, 0.03, None, 0.3), repeats=150
     )
-    return sheet, beam, library.graphene(), generator(seed)
+    return sheet, beam, process_library.graphene(), generator(seed)
 
 
 def test_snapshot_in_the_middle_of_a_film(tmp_path):
@@ -396,7 +396,7 @@ def test_stopping_at_each_event_is_the_same_process():
 def test_many_events_keep_the_specimen_whole():
     """After many events of every kind links are still mutual, numbers are known elements, and atoms have only been lost."""
     sheet, beam, _, rng = film()
-    processes = tuple(dataclasses.replace(process, scale=30 * process.scale) for process in library.graphene(healing=0.01))
+    processes = tuple(dataclasses.replace(process, scale=30 * process.scale) for process in process_library.graphene(healing=0.01))
     after, events = advance(sheet, dataclasses.replace(beam, energy=120e3), processes, rng)
     assert len(events) > 50
     assert events.count("rotate-bond") > 0
@@ -412,7 +412,7 @@ def test_many_events_keep_the_specimen_whole():
 def test_an_atom_that_is_gone_has_no_event():
     """An event on an empty site, on the wrong element or without its partner is refused, and the specimen is as it was."""
     sheet = graphene(3, 2, silicon=SILICON)
-    loss, hop = library.graphene()[0], next(process for process in library.graphene() if process.name == "hop")
+    loss, hop = process_library.graphene()[0], next(process for process in process_library.graphene() if process.name == "hop")
     wound = carry_out(sheet, loss, 20)
     before = wound.to_arrays()
     with pytest.raises(InstrumentError, match="is gone"):

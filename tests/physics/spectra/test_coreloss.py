@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stemtwin.twin.errors import SettingsError, UnknownNameError
 from stemtwin.twin.physics import electrons
 from stemtwin.twin.physics.scattering_factors import SYMBOLS
-from stemtwin.twin.physics.spectra import coreloss, edges, photoabsorption
+from stemtwin.twin.physics.spectra import coreloss, ionisation_edges, photoabsorption
 from stemtwin.twin.physics.spectra.coreloss import BARN
 from stemtwin.twin.samples.library import list_samples, load_sample
 
@@ -27,7 +27,7 @@ PUBLISHED = [
 @pytest.mark.parametrize(("name", "energy", "collection", "barn"), PUBLISHED)
 def test_published_cross_sections(name, energy, collection, barn):
     """Cross-sections over 100 eV are the published ones within 20 %; hydrogenic K shells within 1 %."""
-    ours = coreloss.cross_section(edges.edge(name), 100, energy, collection, white_lines=False) / BARN
+    ours = coreloss.cross_section(ionisation_edges.edge(name), 100, energy, collection, white_lines=False) / BARN
     assert ours == pytest.approx(barn, rel=0.2)
     if name.endswith("K"):
         assert ours == pytest.approx(barn, rel=0.01)
@@ -46,7 +46,7 @@ ONSETS = {
 @pytest.mark.parametrize("name", ONSETS)
 def test_onsets(name):
     """Where the cross-section rises to half of its first maximum lies within 0.5 eV of the onset of energy-loss spectra."""
-    edge = edges.edge(name)
+    edge = ionisation_edges.edge(name)
     loss = ONSETS[name] + np.arange(-5, 8, 0.02)
     values = coreloss.differential(edge, loss, 200e3, 20e-3)
     peak = np.flatnonzero((values[1:-1] >= values[2:]) & (values[1:-1] > values[:-2]))
@@ -59,7 +59,7 @@ def test_every_element_of_the_library_has_an_edge():
     symbols = {symbol for name in list_samples() for symbol in load_sample(name).symbols}
     symbols |= {"Ba", "Pb", "La", "Fe", "Mn", "Bi", "W", "Se", "Te", "N", "B", "Pt", "Pd", "Ce", "Mg", "Ge", "Ni", "Al", "Li", "Co", "In", "F", "Sn"}
     for symbol in symbols:
-        found = edges.edges_of(SYMBOLS.index(symbol))
+        found = ionisation_edges.edges_of(SYMBOLS.index(symbol))
         assert bool(found) is (symbol != "H")
         for edge in found:
             assert coreloss.cross_section(edge, 100, 200e3, 20e-3) > 0
@@ -67,7 +67,12 @@ def test_every_element_of_the_library_has_an_edge():
 
 def test_optical_table_belongs_to_the_edges():
     """Every L and M edge has an optical strength, and every strength an edge; all are positive."""
-    names = {f"{edge.symbol}_{edge.shell}" for symbol in edges.ONSETS for edge in edges.edges_of(SYMBOLS.index(symbol)) if edge.shell != "K"}
+    names = {
+        f"{edge.symbol}_{edge.shell}"
+        for symbol in ionisation_edges.ONSETS
+        for edge in ionisation_edges.edges_of(SYMBOLS.index(symbol))
+        if edge.shell != "K"
+    }
     assert names == set(photoabsorption.STRENGTH)
     assert min(min(values) for values in photoabsorption.STRENGTH.values()) > 0
 
@@ -77,7 +82,7 @@ def test_optical_strength_is_near_the_hydrogenic_one(name):
     """Measured optical strengths of deep L shells are those of the hydrogenic model within 30 % (screening): an independent check of the table."""
     from stemtwin.twin.physics.spectra import gos
 
-    edge = edges.edge(name)
+    edge = ionisation_edges.edge(name)
     loss = edge.onset + np.array([150.0, 300.0, 600.0])
     charge = gos.effective_charge("2p", edge.number)
     count = 6 * gos.hydrogenic("2p", charge, loss, np.zeros(1)) + np.where(
@@ -99,10 +104,10 @@ def test_accepted_part_of_a_cone(theta, alpha, beta):
 @given(name=st.sampled_from(["C_K", "Ti_L3", "La_M5"]), beta=st.floats(3e-3, 50e-3), alpha=st.floats(0, 50e-3))
 def test_more_collection_more_signal(name, beta, alpha):
     """Cross-sections grow with the collection angle, shrink with the convergence; where all is collected, the convergence does not matter."""
-    sigma = [coreloss.cross_section(edges.edge(name), 50, 200e3, angle, convergence=alpha) for angle in (beta, 1.5 * beta)]
+    sigma = [coreloss.cross_section(ionisation_edges.edge(name), 50, 200e3, angle, convergence=alpha) for angle in (beta, 1.5 * beta)]
     assert 0 < sigma[0] < sigma[1]
-    assert sigma[0] <= coreloss.cross_section(edges.edge(name), 50, 200e3, beta) * (1 + 1e-9)
-    wide = [coreloss.cross_section(edges.edge(name), 50, 200e3, 0.3, convergence=angle) for angle in (0.0, alpha)]
+    assert sigma[0] <= coreloss.cross_section(ionisation_edges.edge(name), 50, 200e3, beta) * (1 + 1e-9)
+    wide = [coreloss.cross_section(ionisation_edges.edge(name), 50, 200e3, 0.3, convergence=angle) for angle in (0.0, alpha)]
     assert wide[0] == pytest.approx(wide[1], rel=2e-3)
 
 
@@ -110,16 +115,16 @@ def test_dipole_limit():
     """For small angles dsigma/dE = (4 a0^2 R^2 / E T) pi ln(1 + (beta / theta_E)^2) df/dE: the optical limit (Egerton, eq. 3.151)."""
     from stemtwin.twin.physics.spectra import gos
 
-    edge, loss, beta = edges.edge("C_K"), np.array([290.0, 330.0]), 2e-3
+    edge, loss, beta = ionisation_edges.edge("C_K"), np.array([290.0, 330.0]), 2e-3
     t = coreloss.half_velocity_energy(200e3)
     dipole = 4 * np.pi * gos.BOHR**2 * gos.RYDBERG**2 / (loss * t) * np.log1p((beta / coreloss.characteristic_angle(loss, 200e3)) ** 2)
     np.testing.assert_allclose(coreloss.differential(edge, loss, 200e3, beta), dipole * coreloss.optical_strength(edge, loss), rtol=0.01)
 
 
-@pytest.mark.parametrize("name", sorted(edges.WHITE_LINES))
+@pytest.mark.parametrize("name", sorted(ionisation_edges.WHITE_LINES))
 def test_white_lines(name):
     """The two lines share the strength by the branching ratio, in proportion to the holes; the valence moves lines and onset together."""
-    edge, lines = edges.edge(f"{name}_{'M5' if SYMBOLS.index(name) >= 55 else 'L3'}"), edges.WHITE_LINES[name]
+    edge, lines = ionisation_edges.edge(f"{name}_{'M5' if SYMBOLS.index(name) >= 55 else 'L3'}"), ionisation_edges.WHITE_LINES[name]
     loss = np.arange(edge.onset - 60, edge.onset + 90, 0.01)
     strength, shift = coreloss.white_line_strength(edge, loss)
     assert shift == 0
@@ -136,7 +141,7 @@ def test_white_lines(name):
 def test_valence_out_of_range():
     """A valence that leaves more holes than states is refused."""
     with pytest.raises(SettingsError, match="valence"):
-        coreloss.differential(edges.edge("Fe_L3"), np.array([710.0]), 200e3, 20e-3, valence=12)
+        coreloss.differential(ionisation_edges.edge("Fe_L3"), np.array([710.0]), 200e3, 20e-3, valence=12)
 
 
 @given(loss=st.floats(20, 3000), energy=st.floats(60e3, 300e3), collection=st.floats(10e-3, 0.1))
@@ -160,15 +165,15 @@ def test_power_law():
 def test_bad_names_and_settings():
     """Unknown edges, beams that are too slow, angles in mrad: each is refused with the repair."""
     with pytest.raises(UnknownNameError, match="Ti_L3"):
-        edges.edge("Ti_K9")
+        ionisation_edges.edge("Ti_K9")
     with pytest.raises(UnknownNameError, match="Qq"):
-        edges.edge("Qq_K")
-    assert edges.edge("Ti L").name == "Ti_L3"
+        ionisation_edges.edge("Qq_K")
+    assert ionisation_edges.edge("Ti L").name == "Ti_L3"
     with pytest.raises(SettingsError, match="no ionisation edges of U"):
-        edges.edges_of(92)
+        ionisation_edges.edges_of(92)
     with pytest.raises(SettingsError, match="mrad"):
-        coreloss.differential(edges.edge("C_K"), np.array([300.0]), 200e3, 20.0)
+        coreloss.differential(ionisation_edges.edge("C_K"), np.array([300.0]), 200e3, 20.0)
     with pytest.raises(SettingsError, match="keV"):
-        coreloss.differential(edges.edge("C_K"), np.array([300.0]), 200, 20e-3)
+        coreloss.differential(ionisation_edges.edge("C_K"), np.array([300.0]), 200, 20e-3)
     with pytest.raises(SettingsError, match="too slow"):
-        coreloss.differential(edges.edge("Au_M5"), np.array([2300.0]), 3000, 20e-3)
+        coreloss.differential(ionisation_edges.edge("Au_M5"), np.array([2300.0]), 3000, 20e-3)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import erf
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.physics.spectra import coreloss, edges, xrays
+from stemtwin.twin.physics.spectra import coreloss, ionisation_edges, xrays
 from stemtwin.twin.physics.spectra.coreloss import BARN
 from stemtwin.twin.physics.spectra.xrays import Line, Shell
 
@@ -22,7 +22,7 @@ from stemtwin.twin.physics.spectra.xrays import Line, Shell
 @pytest.mark.parametrize("beam", [80e3, 200e3])
 def test_ionisation_by_two_models(name, energy, count, tolerance, beam):
     """Casnati's cross-section is the core-loss cross-section integrated over all angles and losses (two independent models)."""
-    edge = edges.edge(name)
+    edge = ionisation_edges.edge(name)
     loss = np.geomspace(edge.onset, min(0.4 * beam, 60 * edge.onset), 3000)
     integral = np.trapezoid(coreloss.differential(edge, loss, beam, 0.5, white_lines=False), loss)
     assert xrays.ionisation_casnati(energy, count, beam) == pytest.approx(integral, rel=tolerance)

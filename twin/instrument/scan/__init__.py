@@ -17,15 +17,15 @@ Name                       What it is
 ``centre_angstrom``        middle (x, y) of the field, A; ``field_of_view_angstrom``: its height and width
 ========================== ==============================================================================
 
-================== ==============================================================================
-File               What is in it
-================== ==============================================================================
-``raster.py``      ``RasterScan``, ``SerpentineScan``
-``sparse.py``      ``SparseScan``: a part of a raster
-``path.py``        ``PathScan``: any list of points
-``curves.py``      ``SpiralScan``, ``LissajousScan``
-``kinds.py``       the registry of scans, by the names that they have in files
-================== ==============================================================================
+============= ===========================================================
+File          Content
+============= ===========================================================
+``curves.py`` ``SpiralScan``, ``LissajousScan``
+``kinds.py``  the registry of scans, by the names that they have in files
+``path.py``   ``PathScan``: any list of points
+``raster.py`` ``RasterScan``, ``SerpentineScan``
+``sparse.py`` ``SparseScan``: a part of a raster
+============= ===========================================================
 """
 
 from stemtwin.twin.instrument.scan.curves import LissajousScan, SpiralScan

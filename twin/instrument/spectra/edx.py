@@ -11,17 +11,18 @@ import xarray as xr
 from scipy.optimize import nnls
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import checks, plain, results
+from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.instrument.settings import Beam
-from stemtwin.twin.instrument.spectra import elements
-from stemtwin.twin.instrument.spectra.densities import Channel, Densities, densities
+from stemtwin.twin.instrument.simulation import results, serialisation
+from stemtwin.twin.instrument.spectra import xray_data
+from stemtwin.twin.instrument.spectra.areal_densities import Channel, Densities, densities
 from stemtwin.twin.instrument.spectra.eels import describe
-from stemtwin.twin.instrument.spectra.settings import EDXDetector
+from stemtwin.twin.instrument.spectra.spectrometer_settings import EDXDetector
 from stemtwin.twin.physics import overlayer
 from stemtwin.twin.physics.scattering_factors import SYMBOLS
 from stemtwin.twin.physics.spectra import coreloss, xrays
-from stemtwin.twin.physics.spectra.masses import MASSES, NUMBERS
+from stemtwin.twin.physics.spectra.atomic_masses import MASSES, NUMBERS
 from stemtwin.twin.samples.sample import Sample
 
 ALL_ANGLES = 0.2
@@ -74,8 +75,8 @@ class Lines:
 
 def efficiency(detector: EDXDetector, energy: np.ndarray) -> np.ndarray:
     """Return the part of all photons, emitted in any direction, that a detector counts: solid angle times efficiency."""
-    dead = elements.silicon_depth(energy, detector.dead_layer_angstrom)
-    active = elements.silicon_depth(energy, detector.active_um * 1e4)
+    dead = xray_data.silicon_depth(energy, detector.dead_layer_angstrom)
+    active = xray_data.silicon_depth(energy, detector.active_um * 1e4)
     return detector.solid_angle_sr / (4 * math.pi) * xrays.efficiency([dead], active)
 
 
@@ -89,7 +90,7 @@ def lines_of(number: int, beam_energy: float, detector: EDXDetector) -> tuple[Li
         There are no X-ray data of the element.
     """
     low, high = detector.energy_range_ev
-    shells = elements.shells(number)
+    shells = xray_data.shells(number)
     by_shell: dict[str, list[tuple[float, float]]] = {}
     for name, line, sigma in xrays.emissions(shells, beam_energy):
         if low <= line.energy < high and sigma > 0:
@@ -133,7 +134,7 @@ def expected_edx(
     detector : EDXDetector
         The detector.
     engine, phonons, seed, tilt_mrad, window_angstrom, progress
-        See :func:`stemtwin.twin.instrument.spectra.densities.densities`.
+        See :func:`stemtwin.twin.instrument.spectra.areal_densities.densities`.
     film_angstrom : ndarray, optional
         Height of a film of carbon on the specimen at each point, A, shaped like the scan: it emits and absorbs X-rays with the specimen.
 
@@ -173,7 +174,7 @@ def expected_edx(
     }
     for channel, density in zip(channels, seen.values, strict=True):
         variables[f"density_{channel.name}"] = (scan.dims, density, {"units": "1/angstrom^2", "long_name": "atoms that the probe sees"})
-    settings = {"beam": plain.beam_to_dict(beam), "detector": asdict(detector)}
+    settings = {"beam": serialisation.beam_to_dict(beam), "detector": asdict(detector)}
     return xr.Dataset(
         variables,
         {**results.coordinates(scan), "energy_ev": ("energy_ev", detector.energies(), {"units": "eV", "long_name": "photon energy"})},
@@ -223,7 +224,7 @@ def _escaping(areal: dict[int, np.ndarray], energies: np.ndarray, detector: EDXD
 @functools.lru_cache(maxsize=64)
 def _absorbing(numbers: tuple[int, ...], energies: bytes) -> np.ndarray:
     at = np.frombuffer(energies)
-    return np.array([elements.absorption_cross_section(number, at) for number in numbers])
+    return np.array([xray_data.absorption_cross_section(number, at) for number in numbers])
 
 
 @functools.lru_cache(maxsize=16)

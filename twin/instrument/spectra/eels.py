@@ -11,18 +11,18 @@ import numpy as np
 import xarray as xr
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import plain, results
 from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.instrument.settings import Beam
-from stemtwin.twin.instrument.spectra import structure
-from stemtwin.twin.instrument.spectra.densities import Channel, Densities, densities
-from stemtwin.twin.instrument.spectra.settings import EELSDetector, LossModel, Particle
+from stemtwin.twin.instrument.simulation import results, serialisation
+from stemtwin.twin.instrument.spectra import materials as structure
+from stemtwin.twin.instrument.spectra.areal_densities import Channel, Densities, densities
+from stemtwin.twin.instrument.spectra.spectrometer_settings import EELSDetector, LossModel, Particle
 from stemtwin.twin.physics import overlayer
 from stemtwin.twin.physics.probe import disc_coverage
-from stemtwin.twin.physics.spectra import coreloss, lowloss, plasmons, response, zeroloss
-from stemtwin.twin.physics.spectra import edges as edge_table
+from stemtwin.twin.physics.spectra import coreloss, eels_camera, lowloss, plasmons, zeroloss
+from stemtwin.twin.physics.spectra import ionisation_edges as edge_table
 from stemtwin.twin.physics.spectra.dielectric import Material
-from stemtwin.twin.physics.spectra.edges import Edge
+from stemtwin.twin.physics.spectra.ionisation_edges import Edge
 from stemtwin.twin.samples.sample import Sample
 
 LOW_LOSS = 20.0
@@ -96,7 +96,7 @@ def expected_eels(
     edges : sequence of str, optional
         Edges that must be there, ``("Ti_L3", "O_K")``; others are left out. By default all edges of the sample's elements that the range reaches.
     engine, phonons, seed, tilt_mrad, window_angstrom, progress
-        See :func:`stemtwin.twin.instrument.spectra.densities.densities`.
+        See :func:`stemtwin.twin.instrument.spectra.areal_densities.densities`.
     shifts_ev : ndarray, optional
         How far the spectrum of each point has drifted beside the detector's ``energy_shift_ev``, eV, shaped like the scan.
     film_angstrom : ndarray, optional
@@ -283,7 +283,7 @@ def _spectra(
     totals = np.concatenate([np.ones(len(kinds.bulk)), kinds.surface_total, np.ones(len(kinds.core))])
     used = amounts.any(axis=0)
     amounts, losses, totals = amounts[:, used], losses[used], totals[used]
-    weights = response.point_spread(detector.point_spread_channels, detector.point_spread_tail)
+    weights = eels_camera.point_spread(detector.point_spread_channels, detector.point_spread_tail)
     index = (kinds.first + np.arange(detector.channels)) % kinds.axis.size
     collected, points = seen.collected.reshape(-1), scan.positions().reshape(-1, 2)
     modes = _modes(sample, beam, model, islands, kinds.axis)
@@ -296,7 +296,7 @@ def _spectra(
             density = modes(points[some])
             coefficients = coefficients * np.exp(kinds.axis.transform(density) - density.sum(axis=1)[:, None] * kinds.axis.dispersion)
         spectra = kinds.axis.back(coefficients)[:, index]
-        out[some] = np.maximum(response.spread(spectra, weights), 0) * collected[some, None]
+        out[some] = np.maximum(eels_camera.spread(spectra, weights), 0) * collected[some, None]
     return out, thickness.sum(axis=1)
 
 
@@ -343,7 +343,7 @@ def _dataset(
     }
     for edge, values in zip(chosen, seen.values[len(seen.values) - len(chosen) :], strict=True):
         variables[f"density_{edge.name}"] = (dims, values, {"units": "1/angstrom^2", "long_name": f"{edge.symbol} atoms that the probe sees"})
-    settings: dict[str, Any] = {"beam": plain.beam_to_dict(beam), "detector": asdict(detector), "edges": [edge.name for edge in chosen]}
+    settings: dict[str, Any] = {"beam": serialisation.beam_to_dict(beam), "detector": asdict(detector), "edges": [edge.name for edge in chosen]}
     settings["model"] = {**asdict(model), "materials": [[list(symbols), structure.named(material).name] for symbols, material in model.materials]}
     return xr.Dataset(
         variables,
@@ -370,4 +370,4 @@ def describe(sample: Sample, beam: Beam, seen: Densities, settings: dict, title:
 
 def read_out(expected: np.ndarray, electrons: float, detector: EELSDetector, rng: np.random.Generator) -> np.ndarray:
     """Draw what the camera reads for so many incident electrons per point: counts, float64, shaped like the expected spectra (..., channels)."""
-    return response.read_out(np.asarray(expected, float) * electrons, detector.gain, detector.read_noise, rng)
+    return eels_camera.read_out(np.asarray(expected, float) * electrons, detector.gain, detector.read_noise, rng)

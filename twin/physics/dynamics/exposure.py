@@ -6,8 +6,8 @@ from functools import cached_property
 import numpy as np
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.physics.dynamics import kernels
-from stemtwin.twin.physics.dynamics.density import Density
+from stemtwin.twin.physics.dynamics import kinetics_kernels
+from stemtwin.twin.physics.dynamics.current_density import Density
 from stemtwin.twin.physics.dynamics.limits import beam_energy, within
 from stemtwin.twin.physics.electrons import ELECTRONS_PER_PICOAMPERE_SECOND
 
@@ -96,13 +96,13 @@ class Exposure:
     @cached_property
     def tree(self) -> np.ndarray:
         """The path as a tree in time; see ``kernels.build_tree``."""
-        return kernels.build_tree(self.path)
+        return kinetics_kernels.build_tree(self.path)
 
     @cached_property
     def by_place(self) -> tuple[np.ndarray, np.ndarray]:
         """The path and its tree with points that lie near each other side by side: far fewer nodes count where the order in time does not."""
         path = np.ascontiguousarray(self.path[_along_z_curve(self.points)])
-        return path, kernels.build_tree(path)
+        return path, kinetics_kernels.build_tree(path)
 
     def dose_at(self, positions: np.ndarray, size: tuple[float, float] | None = None) -> np.ndarray:
         """Return the dose that all of the exposure leaves at given places.
@@ -119,7 +119,7 @@ class Exposure:
         (n,) float64, electrons / A^2.
         """
         xy = np.ascontiguousarray(np.asarray(positions, dtype=float)[:, :2])
-        return self.repeats * kernels.doses(xy, self.path, self.tree, self.density.table, self.density.law, _lengths(size))
+        return self.repeats * kinetics_kernels.doses(xy, self.path, self.tree, self.density.table, self.density.law, _lengths(size))
 
     def split(self, time: float) -> "tuple[tuple[Exposure, ...], tuple[Exposure, ...]]":
         """Return what lies before and what lies after a time (s since the start), each as exposures that follow one another.

@@ -11,12 +11,12 @@ from typing import Any, Self
 import numpy as np
 
 from stemtwin.twin.errors import InstrumentError, SettingsError
-from stemtwin.twin.physics.dynamics import kernels, loop
+from stemtwin.twin.physics.dynamics import event_loop, kinetics_kernels
+from stemtwin.twin.physics.dynamics.displacement_thresholds import ROOM
 from stemtwin.twin.physics.dynamics.exposure import Exposure, _lengths
 from stemtwin.twin.physics.dynamics.processes import Process, Rules, as_processes, compiled, symbol
-from stemtwin.twin.physics.dynamics.sites import ROOM
-from stemtwin.twin.physics.dynamics.specimen import Specimen
-from stemtwin.twin.physics.engine import threads
+from stemtwin.twin.physics.dynamics.site_network import Specimen
+from stemtwin.twin.physics.engine.kernels import threads
 
 MOST_EVENTS = 10_000_000
 """In one exposure; more are a spontaneous process that runs in circles."""
@@ -220,7 +220,7 @@ def advance(
     blocks = _blocks(exposure, specimen, rules)
     whole = _whole(exposure, specimen, matter[2]) if exposure.repeats == 1 else np.full(len(specimen.numbers), np.nan)
     path = _path(exposure, specimen, blocks)
-    log, spots, dose = loop.run(path, matter, _tables(rules), exposure.repeats, blocks, rules.second_shell, limit, rng, whole)
+    log, spots, dose = event_loop.run(path, matter, _tables(rules), exposure.repeats, blocks, rules.second_shell, limit, rng, whole)
     if max_events is None and len(log) >= MOST_EVENTS:
         message = f"More than {MOST_EVENTS} events in one exposure of {exposure.duration:g} s. Look for a spontaneous process that runs in circles."
         raise SettingsError(message)
@@ -236,7 +236,7 @@ def advance(
 def channels(specimen: Specimen, exposure: Exposure, processes: Sequence[Process], *, temperature: float = ROOM) -> Channels:
     """Return every event that can happen and its hazard over an exposure; see :func:`advance` for the parameters."""
     rules = compiled(as_processes(processes), exposure.energy, temperature)
-    found, where = kernels.list_channels(rules.table, rules.fractions, *_matter(specimen), _lengths(specimen.size))
+    found, where = kinetics_kernels.list_channels(rules.table, rules.fractions, *_matter(specimen), _lengths(specimen.size))
     causes, sites, slots = found.T
     hazards = rules.cross_sections[causes] * exposure.dose_at(where, specimen.size) + rules.rates[causes] * exposure.duration
     partners = np.where(slots >= 0, specimen.links[sites, slots], -1)
@@ -277,10 +277,12 @@ def carry_out(specimen: Specimen, process: Process, site: int, partner: int | No
         raise InstrumentError(message)
     rules = compiled((process,), 60e3)  # the energy does not matter for what happens
     s, matter = specimen, _matter(specimen)
-    found, _ = kernels.list_channels(rules.table, rules.fractions, *matter, _lengths(s.size))
+    found, _ = kinetics_kernels.list_channels(rules.table, rules.fractions, *matter, _lengths(s.size))
     ends = np.where(found[:, 2] >= 0, s.links[found[:, 1], found[:, 2]], -1)
     wanted = (found[:, 1] == site) & (ends == (-1 if partner is None else partner))
-    if not wanted.any() or not kernels.act_once(rules.table[0], int(site), -1 if partner is None else int(partner), *matter, _lengths(s.size)):
+    if not wanted.any() or not kinetics_kernels.act_once(
+        rules.table[0], int(site), -1 if partner is None else int(partner), *matter, _lengths(s.size)
+    ):
         with_partner = "" if partner is None else f" and site {partner} ({symbol(int(s.numbers[partner]))})"
         message = f"{process.name} cannot happen at site {site} ({symbol(int(s.numbers[site]))}){with_partner}: they are not what it asks for."
         raise InstrumentError(message)
@@ -303,7 +305,9 @@ def _whole(exposure: Exposure, specimen: Specimen, positions: np.ndarray) -> np.
 
     def work(queue: Iterator[int]) -> None:
         for first in queue:
-            out[first : first + SITES_AT_ONCE] = kernels.doses(xy[first : first + SITES_AT_ONCE], path, tree, density.table, density.law, size)
+            out[first : first + SITES_AT_ONCE] = kinetics_kernels.doses(
+                xy[first : first + SITES_AT_ONCE], path, tree, density.table, density.law, size
+            )
 
     threads.spread(work, range(0, n, SITES_AT_ONCE), threads=None if n * len(path) > ALONE else 1)
     return out
@@ -311,7 +315,7 @@ def _whole(exposure: Exposure, specimen: Specimen, positions: np.ndarray) -> np.
 
 def _path(exposure: Exposure, specimen: Specimen, blocks: int) -> tuple[np.ndarray, ...]:
     starts = np.concatenate([[0.0], exposure.ends])
-    per = kernels.LEAF * (len(exposure.tree) // 2) // blocks
+    per = kinetics_kernels.LEAF * (len(exposure.tree) // 2) // blocks
     block_time = starts[np.minimum(np.arange(blocks + 1) * per, len(exposure.points))]
     density, stack = exposure.density, np.empty(64, dtype=np.int64)
     return exposure.path, exposure.tree, starts, block_time, density.table, density.law, _lengths(specimen.size), stack

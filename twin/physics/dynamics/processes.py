@@ -9,14 +9,19 @@ from typing import Any
 import numpy as np
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.physics.dynamics import kernels
+from stemtwin.twin.physics.dynamics import kinetics_kernels
+from stemtwin.twin.physics.dynamics.displacement_thresholds import ROOM, Site, cross_sections
 from stemtwin.twin.physics.dynamics.isotopes import SYMBOLS, number_of
 from stemtwin.twin.physics.dynamics.limits import within
-from stemtwin.twin.physics.dynamics.sites import ROOM, Site, cross_sections
-from stemtwin.twin.physics.dynamics.specimen import BOND, JUMP
+from stemtwin.twin.physics.dynamics.site_network import BOND, JUMP
 from stemtwin.twin.physics.phonons import BOLTZMANN
 
-ACTIONS = {"eject": kernels.EJECT, "become": kernels.BECOME, "exchange": kernels.EXCHANGE, "rotate": kernels.ROTATE}
+ACTIONS = {
+    "eject": kinetics_kernels.EJECT,
+    "become": kinetics_kernels.BECOME,
+    "exchange": kinetics_kernels.EXCHANGE,
+    "rotate": kinetics_kernels.ROTATE,
+}
 LINKS = {"bond": BOND, "jump": JUMP}
 FACES = {"any": 0, "exit": 1, "entrance": -1}
 EMPTY = "empty"
@@ -134,7 +139,7 @@ class Process:
 
 def _number(element: str | None) -> int:
     if element is None:
-        return kernels.ANY
+        return kinetics_kernels.ANY
     return 0 if element == EMPTY else number_of(element)
 
 
@@ -151,7 +156,7 @@ class Rules:
     @property
     def second_shell(self) -> bool:
         """Whether a rule depends on the neighbours of a partner."""
-        return bool(((self.table[:, kernels.PARTNER_LEAST] > 0) | (self.table[:, kernels.PARTNER_MOST] < 99)).any())
+        return bool(((self.table[:, kinetics_kernels.PARTNER_LEAST] > 0) | (self.table[:, kinetics_kernels.PARTNER_MOST] < 99)).any())
 
 
 @functools.lru_cache(maxsize=256)
@@ -168,23 +173,27 @@ def compiled(processes: tuple[Process, ...], energy: float, temperature: float =
         message = f"Two processes have one name among {', '.join(names)}. Give each its own."
         raise SettingsError(message)
     fractions = [1.0, *sorted({process.offset for process in processes} - {1.0})]
-    table = np.zeros((len(processes), kernels.COLUMNS), dtype=np.int64)
+    table = np.zeros((len(processes), kinetics_kernels.COLUMNS), dtype=np.int64)
     for row, process in zip(table, processes, strict=True):
-        row[kernels.ELEMENT], row[kernels.PARTNER] = _number(process.element), _number(process.partner)
+        row[kinetics_kernels.ELEMENT], row[kinetics_kernels.PARTNER] = _number(process.element), _number(process.partner)
         if process.partner is None:
-            row[kernels.PARTNER] = kernels.NOTHING
-        row[kernels.LEAST], row[kernels.MOST] = process.coordination
-        row[kernels.PARTNER_LEAST], row[kernels.PARTNER_MOST] = process.partner_coordination
-        row[kernels.BESIDE], row[kernels.APART_FROM] = _number(process.beside), _number(process.apart_from)
-        row[kernels.FACE], row[kernels.LINK], row[kernels.ACTION] = FACES[process.face], LINKS[process.link], ACTIONS[process.action]
-        row[kernels.PRODUCT] = _number(process.product)
+            row[kinetics_kernels.PARTNER] = kinetics_kernels.NOTHING
+        row[kinetics_kernels.LEAST], row[kinetics_kernels.MOST] = process.coordination
+        row[kinetics_kernels.PARTNER_LEAST], row[kinetics_kernels.PARTNER_MOST] = process.partner_coordination
+        row[kinetics_kernels.BESIDE], row[kinetics_kernels.APART_FROM] = _number(process.beside), _number(process.apart_from)
+        row[kinetics_kernels.FACE], row[kinetics_kernels.LINK], row[kinetics_kernels.ACTION] = (
+            FACES[process.face],
+            LINKS[process.link],
+            ACTIONS[process.action],
+        )
+        row[kinetics_kernels.PRODUCT] = _number(process.product)
         for column, label in (
-            (kernels.LABEL, process.label),
-            (kernels.PARTNER_LABEL, process.partner_label),
-            (kernels.PRODUCT_LABEL, process.product_label),
+            (kinetics_kernels.LABEL, process.label),
+            (kinetics_kernels.PARTNER_LABEL, process.partner_label),
+            (kinetics_kernels.PRODUCT_LABEL, process.product_label),
         ):
-            row[column] = kernels.ANY if label is None else label
-        row[kernels.GROUP] = fractions.index(process.offset)
+            row[column] = kinetics_kernels.ANY if label is None else label
+        row[kinetics_kernels.GROUP] = fractions.index(process.offset)
     sigma = np.array([process.cross_section_at(energy, temperature) for process in processes], dtype=float)
     rates = np.array([process.rate for process in processes], dtype=float)
     return Rules(table=table, cross_sections=sigma, rates=rates, fractions=np.array(fractions), names=names)

@@ -28,7 +28,7 @@ from scipy.interpolate import PchipInterpolator
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.physics import electrons
 from stemtwin.twin.physics.spectra import gos, photoabsorption
-from stemtwin.twin.physics.spectra.edges import ELECTRONS, WHITE_LINES, Edge
+from stemtwin.twin.physics.spectra.ionisation_edges import ELECTRONS, WHITE_LINES, Edge
 
 BARN = 1e-8
 """1 barn, A^2."""

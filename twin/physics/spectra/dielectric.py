@@ -17,8 +17,8 @@ import numpy as np
 
 from stemtwin.twin.errors import SettingsError, UnknownNameError
 from stemtwin.twin.physics import electrons
+from stemtwin.twin.physics.spectra.atomic_masses import MASSES, NUMBERS
 from stemtwin.twin.physics.spectra.gos import BOHR
-from stemtwin.twin.physics.spectra.masses import MASSES, NUMBERS
 
 PLASMA_CONSTANT = math.sqrt(4 * math.pi * electrons.COULOMB_CONSTANT * electrons.COULOMB_CONSTANT * BOHR)
 """Plasmon energy of one free electron per A^3, eV: hbar sqrt(n e^2 / eps0 m)."""

@@ -1,0 +1,106 @@
+"""Windows that are looked ahead for: optics that stray cost few operators, knobs that are turned cost what they always did."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from stemtwin.twin.instrument.hardware.drift import AberrationWander, Instabilities
+from stemtwin.twin.instrument.hardware.profiles import PROFILES
+from stemtwin.twin.instrument.scan import RasterScan
+from stemtwin.twin.instrument.scope import imaging_requests
+from stemtwin.twin.instrument.scope.microscope import Microscope
+from stemtwin.twin.instrument.scope.state import ScopeState
+from stemtwin.twin.instrument.simulation.plan import LEAST_WINDOW, WINDOW_MARGIN
+from stemtwin.twin.physics.engine.operator import imaging_operator
+from stemtwin.twin.samples.sample import Sample
+
+SCAN = RasterScan(shape=(6, 6), field_of_view_angstrom=(3.905, 3.905))
+STRAYING = replace(
+    PROFILES["ideal"], instabilities=Instabilities(aberrations=(AberrationWander(name="C10", sigma_angstrom=5, tau_s=600, rate_angstrom_per_s=0.1),))
+)
+
+
+def windows(scope: Microscope, state: ScopeState, minutes: int = 60, correct_each: int = 0) -> tuple[list[float], ScopeState]:
+    """Return the windows of images taken every minute, with the focus brought back now and then, and the state at the end."""
+    found = []
+    for minute in range(minutes):
+        state = replace(state, time_s=60.0 * minute)
+        if correct_each and minute and minute % correct_each == 0:
+            true = scope._setup.aberrations(state, state.time_s)
+            state = replace(state, corrected=replace(state.corrected, C10=state.corrected.C10 - true.C10))
+        asked = imaging_requests.request(scope._setup, state, SCAN, ("haadf",))
+        plan, room = imaging_requests.settle(scope._setup, state, asked)
+        radius = asked.beam.probe_radius(plan.thickness)
+        assert room.window_angstrom >= max(LEAST_WINDOW, WINDOW_MARGIN + 2 * radius) - 1e-9
+        assert plan.blocks == imaging_operator.window_blocks(plan.grid.extent, room.window_angstrom)
+        state = replace(state, room=room)
+        found.append(room.window_angstrom)
+    return found, state
+
+
+@pytest.mark.parametrize(("name", "seeds"), [("corrected-200kv", (1, 2)), ("nion-100", (2,))])
+def test_an_hour_adrift_needs_two_windows(static: Sample, name: str, seeds: tuple[int, ...]) -> None:
+    """However optics stray in an hour, two windows hold the probe in each minute of it; with the focus brought back each quarter, few do."""
+    for seed in seeds:
+        scope = Microscope(static, name, seed=seed)
+        adrift, _ = windows(scope, scope.snapshot())
+        assert len(set(adrift)) <= 2
+        kept, _ = windows(scope, scope.snapshot(), correct_each=15)
+        assert len(set(kept)) <= 3
+        assert max(kept) < 1.2 * max(adrift)
+
+
+def test_what_does_not_stray_is_not_looked_ahead_for(static: Sample) -> None:
+    """A knob that is turned asks for the window of the probe as it is, on any instrument; back in focus, the first window is there again."""
+    for profile in (PROFILES["ideal"], STRAYING):
+        scope = Microscope(static, profile, seed=1)
+        state = replace(scope.snapshot(), room=None)
+        seen = {}
+        for focus in (0.0, 120.0, -150.0, 300.0, 120.0, 0.0):
+            state = replace(state, knobs=replace(state.knobs, aberrations=replace(state.knobs.aberrations, C10=focus)))
+            asked = imaging_requests.request(scope._setup, state, SCAN, ("haadf",))
+            _, room = imaging_requests.settle(scope._setup, state, asked)
+            assert room.window_angstrom == imaging_requests.window_angstrom(scope._setup, asked)
+            state = replace(state, room=room)
+            seen.setdefault(focus, set()).add(room.window_angstrom)
+        assert all(len(found) == 1 for found in seen.values())
+
+
+def test_a_window_that_was_looked_ahead_for_is_given_up(static: Sample) -> None:
+    """Where much less would do, it goes: images in focus are as quick as before."""
+    scope = Microscope(static, STRAYING, seed=1)
+    found, state = windows(scope, scope.snapshot())
+    assert found[0] == LEAST_WINDOW
+    assert found[-1] > 20
+    state = replace(state, corrected=replace(state.corrected, C10=-scope._setup.aberrations(state, state.time_s).C10))
+    _, room = imaging_requests.settle(scope._setup, state, imaging_requests.request(scope._setup, state, SCAN, ("haadf",)))
+    assert room.window_angstrom == LEAST_WINDOW
+
+
+def test_images_after_a_snapshot_have_the_window_that_they_had(static: Sample) -> None:
+    """What was looked ahead for is a part of the state: restored, in another microscope too, the next frames are the same bits."""
+    quick = replace(STRAYING, semiangle_mrad=10.0)
+    scope, other = Microscope(static, quick, seed=1), Microscope(static, quick, seed=1)
+    first = []
+    for _ in range(3):
+        scope.acquire(SCAN)
+        first.append(scope.snapshot())
+        scope.advance_time(1200.0)
+    last = scope.acquire(SCAN).haadf
+    assert first[0].room.window_angstrom < first[2].room.window_angstrom
+    for state in first:
+        other.restore(state)
+        while other.snapshot().frames < 3:
+            other.advance_time(1200.0)
+            other.acquire(SCAN)
+        other.advance_time(1200.0)
+        np.testing.assert_array_equal(other.acquire(SCAN).haadf, last)
+
+
+def test_an_island_is_imaged_wherever_its_probe_fits(make_perovskite: Callable[..., Sample]) -> None:
+    """Of a specimen that does not repeat, a probe that fits is imaged: no window is rounded up beyond the cell."""
+    scope = Microscope(make_perovskite(4, sigma=None, periodic=False), "ideal")
+    scope.set(C10=-120.0)
+    assert scope.estimate_cost("acquire", replace(SCAN, origin_angstrom=(6.0, 6.0)))["time_s"] > 0

@@ -1,0 +1,120 @@
+"""The engines that trade exactness for size: within what they say, and saying it."""
+
+import re
+
+import numpy as np
+import pytest
+
+from stemtwin.twin.errors import SamplingError
+from stemtwin.twin.instrument.detectors import AnnularDetector
+from stemtwin.twin.instrument.scan import PathScan, RasterScan
+from stemtwin.twin.instrument.settings import Beam
+from stemtwin.twin.instrument.simulation import approximate, operator_cache, simulate
+from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.samples.library import load_sample
+
+BEAM = Beam(energy_ev=80e3, semiangle_mrad=25, aberrations=Aberrations(C10=30), source_size_angstrom=0.2)
+DARK = AnnularDetector(inner_mrad=60, outer_mrad=120, name="haadf")
+
+
+@pytest.fixture(scope="module")
+def sheet():
+    """A field of MoS2 larger than one probe."""
+    return load_sample("mos2-1h", size_angstrom=(30, 30))
+
+
+def points(count: int) -> PathScan:
+    """Random points of the field."""
+    return PathScan(positions_angstrom=np.random.default_rng(5).uniform(0, 28, (count, 2)))
+
+
+def stated(data) -> tuple[float, float]:
+    """The rms and the largest error that a result states."""
+    found = re.search(r"rms ([0-9.e+-]+), largest ([0-9.e+-]+) of the mean", data.attrs["engine_error"])
+    assert found is not None
+    return float(found[1]), float(found[2])
+
+
+@pytest.mark.parametrize(("engine", "allowed"), [("local", 0.01), ("prism", 0.03)])
+def test_error_against_multislice_is_what_the_result_states(sheet, engine, allowed):
+    """At points that the engine did not choose, the rms error is below what was asked for, and of the size that the result states."""
+    settings = {"detectors": (DARK,), "phonons": "static"}
+    exact = simulate.simulate(sheet, BEAM, points(24), engine="multislice", **settings)["haadf"].to_numpy()
+    data = simulate.simulate(sheet, BEAM, points(24), engine=engine, **settings)
+    rms, largest = stated(data)
+    error = data["haadf"].to_numpy() - exact
+    assert np.sqrt((error**2).mean()) / exact.mean() < allowed
+    assert np.sqrt((error**2).mean()) / exact.mean() < 3 * rms
+    assert rms <= largest
+    assert data.attrs["engine"] == engine
+
+
+def test_local_raster_and_points_agree(sheet):
+    """A raster, the same raster as points, and the same operator from the cache give the same image."""
+    raster = RasterScan(shape=(16, 16), field_of_view_angstrom=(8, 8), origin_angstrom=(3, 4))
+    settings = {"detectors": (DARK,), "phonons": "static", "engine": "local"}
+    image = simulate.simulate(sheet, BEAM, raster, **settings)["haadf"].to_numpy()
+    held = len(operator_cache.LOCAL)
+    at = PathScan(positions_angstrom=raster.positions().reshape(-1, 2))
+    again = simulate.simulate(sheet, BEAM, at, **settings)["haadf"].to_numpy()
+    np.testing.assert_allclose(again, image.ravel(), atol=2e-5 * image.max())
+    assert len(operator_cache.LOCAL) == held
+
+
+def test_prism_with_f_1_is_exact(sheet):
+    """With f = 1 every plane wave is taken: multislice to 1e-4."""
+    small = load_sample("mos2-1h")
+    settings = {"detectors": (DARK, "bf"), "phonons": 2}
+    exact = simulate.simulate(small, BEAM, points(5), engine="multislice", **settings)
+    data = simulate.simulate(small, BEAM, points(5), engine="prism", interpolation=1, **settings)
+    for name in ("haadf", "bf"):
+        np.testing.assert_allclose(data[name], exact[name], rtol=1e-4)
+    assert stated(data)[1] < 1e-4
+
+
+def test_local_refuses_the_bright_field(sheet):
+    """A bright-field detector sees long distances: the local operator refuses it and names the engine that serves."""
+    with pytest.raises(SamplingError, match="operator"):
+        simulate.simulate(sheet, BEAM, points(3), detectors=("bf",), phonons="static", engine="local")
+
+
+def test_auto_takes_the_local_operator_for_large_dark_fields():
+    """A raster over a field of 60 A with a dark-field detector goes to the local operator, with a bright-field detector to an exact engine."""
+    large = load_sample("mos2-1h", size_angstrom=(60, 60))
+    scan = RasterScan(shape=(128, 128), field_of_view_angstrom=(30, 30))
+    asked = Request(sample=large, beam=BEAM, scan=scan, detectors=(DARK,), phonons=2)
+    plan = simulate.explain(asked)
+    assert plan.engine == "local"
+    assert "dark-field" in plan.reason
+    bright = Request(sample=large, beam=BEAM, scan=scan, detectors=("bf",), phonons=2)
+    assert simulate.explain(bright).engine in {"operator", "multislice"}
+
+
+def test_local_operators_are_kept_on_disk(sheet, tmp_path, monkeypatch):
+    """A second process that asks for the same physics reads the pieces and builds nothing; it gets the same bits, and the same stated error.
+
+    The first one sends as many waves through the specimen as the plan says; progress adds up to them where the disk has the pieces, too.
+    """
+    monkeypatch.setenv("STEMTWIN_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("STEMTWIN_CACHE_BYTES", str(2**30))
+    raster = RasterScan(shape=(8, 8), field_of_view_angstrom=(4, 4), origin_angstrom=(1, 2))
+    settings = {"detectors": (DARK,), "phonons": 1, "seed": 4, "engine": "local"}
+    waves: list[int] = []
+    first = simulate.simulate(sheet, BEAM, raster, progress=waves.append, **settings)
+    assert sum(waves) == simulate.explain(Request(sample=sheet, beam=BEAM, scan=raster, **settings)).waves
+    operator_cache.clear()
+    monkeypatch.setattr(approximate.local, "build", None)
+    counted: list[int] = []
+    again = simulate.simulate(sheet, BEAM, raster, progress=counted.append, **settings)
+    assert sum(counted) == sum(waves)
+    np.testing.assert_array_equal(first["haadf"], again["haadf"])
+    assert first.attrs["engine_error"] == again.attrs["engine_error"]
+
+
+@pytest.mark.parametrize("engine", ["local", "prism"])
+def test_a_probe_wider_than_the_cell_is_refused(sheet, engine):
+    """Both engines would let the probe wrap around the cell, where multislice on that cell wraps too and the stated error says nothing: refused."""
+    wide = Beam(energy_ev=80e3, semiangle_mrad=25, aberrations=Aberrations(C10=900))
+    with pytest.raises(SamplingError, match="whole probe inside the cell"):
+        simulate.simulate(sheet, wide, points(3), detectors=(DARK,), phonons="static", engine=engine)

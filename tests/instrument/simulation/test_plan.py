@@ -1,0 +1,274 @@
+"""What a request will cost and how it will be computed: before any work, and as it then is."""
+
+import json
+import math
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stemtwin.twin.errors import SamplingError, SettingsError
+from stemtwin.twin.instrument.detectors import AnnularDetector
+from stemtwin.twin.instrument.scan import PathScan, RasterScan
+from stemtwin.twin.instrument.settings import Beam, PotentialSlices
+from stemtwin.twin.instrument.simulation import memory, simulate
+from stemtwin.twin.instrument.simulation.plan import PATIENCE, make_plan
+from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.engine.operator import gram_matrix
+from stemtwin.twin.samples.library import load_sample
+from stemtwin.twin.samples.sample import Sample
+
+
+@pytest.fixture
+def request_(static: Sample, beam: Beam, raster: RasterScan) -> Request:
+    """Return a request with nothing but what is needed."""
+    return Request(sample=static, beam=beam, scan=raster)
+
+
+def test_the_grid_holds_what_the_detectors_need(request_: Request) -> None:
+    """Without grid or sampling, the band limit reaches the largest detector angle, and beyond where that is small: sides of factors 2, 3 and 5."""
+    for names, angle in ((("haadf",), 0.2), (("bf",), 0.12), ((AnnularDetector(inner_mrad=20, outer_mrad=140),), 0.175)):
+        plan = make_plan(replace(request_, detectors=names))
+        assert angle <= plan.grid.max_angle(request_.beam.wavelength_angstrom) < 1.15 * angle
+        assert plan.grid.extent == request_.sample.size_angstrom
+
+
+def test_grid_and_sampling_are_kept_or_refined_and_said(request_: Request) -> None:
+    """A grid with other prime factors is rounded up and the plan says so; a sampling is a largest distance."""
+    plan = make_plan(replace(request_, grid=(97, 100)))
+    assert plan.grid.shape == (100, 100)
+    assert any("97 x 100 rounded up to 100 x 100" in note for note in plan.notes)
+    fine = make_plan(replace(request_, sampling_angstrom=(0.04, 0.03)))
+    assert 0.035 < fine.grid.sampling[0] <= 0.04
+    assert 0.027 < fine.grid.sampling[1] <= 0.03
+
+
+def test_a_detector_beyond_the_grid_is_refused_with_the_repair_that_works(request_: Request) -> None:
+    """The sampling that the message asks for holds the detector."""
+    wide = replace(request_, detectors=(AnnularDetector(inner_mrad=60, outer_mrad=200, name="wide"),))
+    with pytest.raises(SamplingError, match=r"outer_mrad=200 of wide .* keV, 0\.1\d* A, 2/3 band limit\)\. Use sampling_angstrom <= ") as caught:
+        make_plan(replace(wide, sampling_angstrom=0.12))
+    asked = float(str(caught.value).split("<= ")[1].split(" ")[0])
+    assert make_plan(replace(wide, sampling_angstrom=asked)).grid.max_angle(wide.beam.wavelength_angstrom) >= 0.2
+
+
+def test_an_aperture_beyond_the_grid_is_refused(request_: Request) -> None:
+    """A grid too coarse for the convergence is an error, not a cut aperture; what the message asks for suffices."""
+    open_ = replace(request_, beam=replace(request_.beam, semiangle_mrad=40), detectors=(AnnularDetector(inner_mrad=0, outer_mrad=5),))
+    with pytest.raises(SamplingError, match=r"convergence of 40 mrad reaches beyond the grid's band limit \(\d+\.\d mrad\)") as caught:
+        make_plan(replace(open_, sampling_angstrom=0.25))
+    asked = float(re.search(r"at most ([\d.]+) A apart", str(caught.value))[1])
+    assert 0.1 < asked < 0.25
+    make_plan(replace(open_, sampling_angstrom=asked))
+
+
+def test_slices(request_: Request, make_perovskite: Callable[..., Sample]) -> None:
+    """By default slices are atomic planes; a thickness that lays edges on atoms moves them and says so; one thicker than the sample is refused."""
+    sample = make_perovskite(1, 3, sigma=None)
+    plan = make_plan(replace(request_, sample=sample))
+    np.testing.assert_allclose(plan.slices.planes, 3.905 / 2 * np.arange(6), atol=1e-9)
+    assert plan.thickness == pytest.approx(3 * 3.905)
+    assert plan.notes == ()
+    moved = make_plan(replace(request_, sample=sample, slice_thickness_angstrom=3.905))
+    assert any("edges moved" in note for note in moved.notes)
+    with pytest.raises(SettingsError, match=r"slice_thickness_angstrom=12 is thicker than the sample \(11\.715 A\)"):
+        make_plan(replace(request_, sample=sample, slice_thickness_angstrom=12))
+
+
+def test_a_probe_wider_than_the_cell_gets_more_blocks(request_: Request) -> None:
+    """The window grows with defocus, thickness and aberrations, never below 14 A; a demanded window counts too."""
+    assert make_plan(request_).blocks == (4, 4)
+    far = replace(request_, beam=replace(request_.beam, aberrations=Aberrations(C10=-500)))
+    assert make_plan(far).blocks == (8, 8)
+    assert make_plan(request_, window_angstrom=30).blocks == (8, 8)
+    assert make_plan(far, blocks=(1, 1)).blocks == (1, 1)
+
+
+def test_specimens_that_do_not_repeat_hold_the_probe_and_the_scan(request_: Request, make_perovskite: Callable[..., Sample]) -> None:
+    """A cell too small for the probe, or a scan beside it, is refused; where all fits, the plan says how far the edges reach."""
+    with pytest.raises(SamplingError, match=r"does not repeat.*size_angstrom"):
+        make_plan(replace(request_, sample=make_perovskite(1, sigma=None, periodic=False)))
+    wide = replace(request_, sample=make_perovskite(4, sigma=None, periodic=False))
+    with pytest.raises(SettingsError, match=r"scan reaches from \(0\.3, -0\.2\)"):
+        make_plan(wide)
+    inside = replace(wide, scan=RasterScan(shape=(4, 4), field_of_view_angstrom=(4, 4), origin_angstrom=(5, 5)))
+    assert any("opposite edge" in note for note in make_plan(inside).notes)
+    far = replace(inside, beam=replace(inside.beam, aberrations=Aberrations(C10=-800)))
+    with pytest.raises(SamplingError, match=r"The probe needs \d+\.\d A, but the specimen does not repeat: its cell is 15\.6 x 15\.6 A\."):
+        make_plan(far)  # a defocus that would wrap around the cell
+    beside = replace(inside, scan=RasterScan(shape=(4, 4), field_of_view_angstrom=(4, 4), origin_angstrom=(30, 5)), detectors=("haadf",))
+    for engine in ("local", "tiled"):  # which have vacuum around the field
+        with pytest.raises(SettingsError, match=r"scan reaches from \(30\.0, 5\.0\)"):
+            make_plan(replace(beside, engine=engine))
+
+
+def test_a_potential_brings_its_grid(request_: Request, nothing: PotentialSlices) -> None:
+    """Its points are the wave's: another grid, another cut, or a side with other prime factors is refused."""
+    assert make_plan(replace(request_, sample=nothing)).grid.shape == (96, 96)
+    assert make_plan(replace(request_, sample=nothing, grid=(96, 96))).grid.shape == (96, 96)
+    for wrong in ({"grid": (64, 64)}, {"sampling_angstrom": 0.02}, {"slice_thickness_angstrom": 1.0}):
+        with pytest.raises(SettingsError, match="Leave"):
+            make_plan(replace(request_, sample=nothing, **wrong))
+    odd = PotentialSlices(array=np.zeros((1, 97, 96)), sampling_angstrom=(0.04, 0.04), z_angstrom=np.array([0.0]))
+    with pytest.raises(SamplingError, match="Give a potential of 100 x 96 points"):
+        make_plan(replace(request_, sample=odd))
+
+
+def test_windows_that_prism_cuts_cost_time(request_: Request, make_perovskite: Callable[..., Sample]) -> None:
+    """As many probes in one window take less time than each in a window of its own, which is cut out of the scattering matrix; f = 1 cuts none."""
+    sample, settings = make_perovskite(8, sigma=None), {"engine": "prism", "antialias": True}
+    near, far = (RasterScan(shape=(32, 32), field_of_view_angstrom=(side, side), origin_angstrom=(8, 8)) for side in (0.01, 16.0))
+    together, apart = (make_plan(replace(request_, sample=sample, scan=scan, **settings)).seconds for scan in (near, far))
+    assert apart > 3 * together
+    whole = [make_plan(replace(request_, sample=sample, scan=scan, interpolation=1, **settings)).seconds for scan in (near, far)]
+    assert whole[0] == whole[1]
+
+
+def test_auto_takes_the_cheaper_engine(request_: Request) -> None:
+    """Plane waves give every image, so many points take the operator; fewer points than plane waves, with pixel masks, take multislice."""
+    assert make_plan(request_).engine == "operator"
+    few = replace(request_, antialias=False, scan=PathScan(positions_angstrom=np.array([[0, 0]])))
+    assert make_plan(few).engine == "multislice"
+    many = replace(request_, antialias=False, scan=RasterScan(shape=(64, 64), field_of_view_angstrom=(4, 4)))
+    assert make_plan(many).engine == "operator"
+    assert make_plan(replace(many, engine="multislice")).engine == "multislice"
+
+
+def test_auto_leaves_an_operator_that_does_not_fit(
+    request_: Request, make_perovskite: Callable[..., Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the machine cannot hold all plane waves at once, the points go one by one; asked for by name, the operator is refused."""
+    large = replace(request_, sample=make_perovskite(6, sigma=None), scan=RasterScan(shape=(64, 64), field_of_view_angstrom=(4, 4)))
+    needs = {name: make_plan(replace(large, engine=name)).memory_bytes for name in ("operator", "multislice")}
+    assert needs["multislice"] < needs["operator"]
+    monkeypatch.setattr(memory, "fits", lambda needed: needed <= needs["multislice"] * 1.1)
+    plan = make_plan(large)
+    assert plan.engine == "multislice"
+    assert "GiB" in plan.reason
+    with pytest.raises(SettingsError, match=r"needs about .* GiB of memory; 80% of what is free are"):
+        make_plan(replace(large, engine="operator"))
+
+
+def test_less_memory_takes_more_passes_and_the_plan_says_so(
+    request_: Request, make_perovskite: Callable[..., Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit waves are all held where half of the memory suffices; else every wave goes through the specimen more than once, and the time grows."""
+    large = replace(request_, sample=make_perovskite(6, 20, sigma=None), engine="operator")
+    monkeypatch.setattr(gram_matrix, "WAVES_BYTES", 2**28)
+    monkeypatch.setattr(memory, "fits", lambda _: True)
+    roomy = make_plan(large)
+    assert roomy.waves_bytes >= 8 * roomy.beams * memory.seen_pixels(roomy.detectors, roomy.grid, large.beam.wavelength_angstrom)[0]
+    monkeypatch.setattr(memory, "fits", lambda needed: needed < roomy.memory_bytes)
+    tight = make_plan(large)
+    passes = math.ceil(roomy.waves_bytes / tight.waves_bytes)
+    assert passes > 1
+    assert tight.memory_bytes < roomy.memory_bytes
+    assert roomy.seconds < tight.seconds < passes * roomy.seconds
+
+
+def test_what_does_not_fit_the_machine_is_refused_before_any_work(request_: Request, make_perovskite: Callable[..., Sample]) -> None:
+    """A wave of 8192 x 8192 points through a thousand planes needs more memory than there is, and `explain` says so at once."""
+    thick = replace(request_, sample=make_perovskite(1, 500, sigma=None), grid=(8192, 8192), oversampling=4)
+    with pytest.raises(SettingsError, match=r"needs about \d+\.\d GiB of memory.*Use a smaller cell"):
+        simulate.explain(thick)
+
+
+def test_abtem_is_asked_for_the_same_physics_only(request_: Request) -> None:
+    """The other solver has pixel masks and no finer grid: a request for anything else is refused, nothing is ignored."""
+    with pytest.raises(SettingsError, match="Pass antialias=False and oversampling=1"):
+        make_plan(replace(request_, engine="abtem"))
+
+
+def test_long_runs_of_single_probes_say_what_takes_less(request_: Request) -> None:
+    """Of a depth series with a source, the plan says how many probes the source takes (what the waves grow by), and what the operator would take."""
+    scan = replace(request_.scan, shape=(256, 256))
+    sharp = replace(request_, scan=scan, depths_angstrom=(request_.sample.thickness_angstrom,))
+    series = replace(sharp, beam=replace(sharp.beam, source_size_angstrom=0.4, focal_spread_angstrom=0.0))
+    sharp = replace(sharp, beam=replace(sharp.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0))
+    long, states = make_plan(series), make_plan(series).waves / make_plan(sharp).waves
+    assert long.seconds > PATIENCE
+    assert f"source size and focal spread take {states:.0f} probes for each point" in str(long)
+    by_itself = make_plan(replace(series, depths_angstrom=None, engine="operator"))
+    assert f"takes an operator: at most {by_itself.seconds:.3g} s for each" in str(long)
+
+
+def test_the_plan_reads_well(request_: Request) -> None:
+    """str(explain(...)) is a table with one line for each thing that people ask about."""
+    lines = str(simulate.explain(replace(request_, grid=(97, 97)))).splitlines()
+    first = [line.split()[0] for line in lines]
+    assert first == ["engine", "grid", "sampling", "slices", "detectors", "configurations", "beams", "waves", "memory", "time", "note"]
+
+
+@pytest.mark.parametrize("engine", ["operator", "multislice"])
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("coherence", [{}, {"source_size_angstrom": 0.3, "focal_spread_angstrom": 20}])
+def test_progress_counts_the_waves_of_the_plan(thermal: Sample, engine: str, antialias: bool, coherence: dict) -> None:
+    """The steps that `progress` gets add up to `explain(...).waves`, whatever engine, edges and coherence; also if nothing is left to do."""
+    asked = Request(
+        sample=thermal,
+        beam=Beam(energy_ev=200e3, semiangle_mrad=20, **coherence),
+        scan=PathScan(positions_angstrom=np.array([[0, 0], [1, 2], [0.3, 0.4]])),
+        detectors=("bf",),
+        phonons=2,
+        seed=77 + antialias,
+        antialias=antialias,
+        engine=engine,
+    )
+    for _ in range(2):
+        steps: list[int] = []
+        simulate.simulate(asked, progress=steps.append)
+        assert sum(steps) == simulate.explain(asked).waves
+
+
+DARK = AnnularDetector(inner_mrad=60, outer_mrad=130)
+MEASURE = """
+import json, sys
+from pathlib import Path
+from stemtwin.twin.instrument import simulate
+from stemtwin.twin.instrument.simulation.request import Request
+request = Request.load(sys.argv[1])
+plan = simulate.explain(request)
+simulate.simulate(request)
+peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+print(json.dumps([plan.memory_bytes, 1024 * int(peak.split()[1])]))
+"""  # not ru_maxrss: on Linux a new process starts with that of the one that started it
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
+@pytest.mark.parametrize(
+    "case", ["channels", "local", *(pytest.param(name, marks=pytest.mark.slow) for name in ("blocks", "probes", "prism", "tiled"))]
+)
+def test_the_estimate_of_memory_is_within_a_fifth(case: str, make_perovskite: Callable[..., Sample], tmp_path: Path) -> None:
+    """The peak that `explain` foretells differs from the one that the process then has by less than 20 %."""
+    near = Beam(energy_ev=200e3, semiangle_mrad=20)
+    raster = RasterScan(shape=(128, 128), field_of_view_angstrom=(16, 16))
+    low, part, few = Beam(energy_ev=80e3, semiangle_mrad=25), replace(raster, field_of_view_angstrom=(9, 12)), replace(raster, shape=(3, 3))
+    sheet = load_sample("mos2-1h", size_angstrom=(32, 32))
+    asked = {
+        "channels": Request(sample=make_perovskite(3, 2), beam=near, scan=raster, detectors=("haadf", "bf", "dpc4"), phonons=2),
+        "blocks": Request(sample=make_perovskite(2), beam=replace(near, aberrations=Aberrations(C10=-700)), scan=raster, phonons=2),
+        "probes": Request(
+            sample=make_perovskite(5, 6),
+            beam=near,
+            scan=PathScan(positions_angstrom=np.linspace(0, 9, 20).reshape(-1, 2)),
+            phonons=2,
+            antialias=False,
+            engine="multislice",
+        ),
+        "local": Request(sample=sheet, beam=low, scan=part, detectors=(DARK,), phonons=2, engine="local"),
+        "tiled": Request(sample=sheet, beam=low, scan=part, detectors=("bf", "abf"), phonons=2, engine="tiled", sampling_angstrom=0.15),
+        "prism": Request(sample=sheet, beam=low, scan=few, detectors=(DARK, "bf"), phonons=2, engine="prism"),
+    }[case]
+    asked.save(tmp_path / "request.toml")
+    sheets = {"tiled": sheet, "local": load_sample("mos2-1h", size_angstrom=(16, 16)), "prism": load_sample("mos2-1h", size_angstrom=(16, 16))}
+    small = sheets.get(case, make_perovskite(1))
+    simulate.simulate(replace(asked, sample=small, phonons=1))  # compiles what is not compiled yet, which takes memory of its own
+    done = subprocess.run([sys.executable, "-c", MEASURE, str(tmp_path / "request.toml")], check=True, capture_output=True, text=True)
+    foretold, peak = json.loads(done.stdout)
+    assert foretold == pytest.approx(peak, rel=0.2)

@@ -1,0 +1,275 @@
+"""What does not stand still: aberrations, stage, current and energy, as seeded processes of the simulated clock.
+
+The setting ``Instabilities`` says how much, ``Course`` what one seed makes of it at any time, ``Creep`` how the stage still moves after it was moved.
+Everything is a pure function of (seed, time, commands): however the time is cut, the bits are the same (``wander.py``). Contamination belongs to the
+specimen and its dose: ``Damage(contamination=...)``.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument import checks
+from stemtwin.twin.instrument.hardware.random_paths import Wander, checked_times
+from stemtwin.twin.physics.aberrations import ORDERS, Aberrations
+
+STREAMS = {"aberrations": 0, "stage": 64, "current": 66, "energy": 67, "directions": 68}
+"""First key of each process; an aberration's key is its place among the Cartesian coefficients."""
+NAMES = tuple(f"C{n}{m}" for n, m in ORDERS)
+CARTESIAN = tuple(Aberrations().cartesian())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AberrationWander:
+    """How one aberration strays from where it was tuned.
+
+    Parameters
+    ----------
+    name : str
+        Krivanek's name: C10, C12, ... C56.
+    sigma_angstrom : float
+        Standard deviation of each Cartesian component long after tuning, A.
+    tau_s : float
+        Correlation time, s.
+    rate_angstrom_per_s : float
+        Linear drift, A/s; its sign or direction is drawn once for each seed.
+
+    Raises
+    ------
+    SettingsError
+        A name or a number is out of range.
+    """
+
+    name: str
+    sigma_angstrom: float = 0.0
+    tau_s: float = 600.0
+    rate_angstrom_per_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if self.name not in NAMES:
+            message = f"name={self.name!r} is no aberration. Use one of {', '.join(NAMES)}."
+            raise SettingsError(message)
+        checks.number("sigma_angstrom", self.sigma_angstrom, "A", low=0)
+        checks.number("tau_s", self.tau_s, "s", low=1)
+        checks.number("rate_angstrom_per_s", self.rate_angstrom_per_s, "A/s", low=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instabilities:
+    """How much an instrument is unstable; by default not at all.
+
+    Parameters
+    ----------
+    aberrations : tuple of AberrationWander
+        Each aberration at most once.
+    drift_speed_angstrom_per_s : float
+        Speed of the settled specimen, A/s; its direction is drawn once for each seed.
+    drift_angstrom_per_s : tuple of float, optional
+        Velocity (vy, vx) of the settled specimen instead, A/s.
+    drift_walk_angstrom : float
+        Standard deviation of the specimen's random walk along x, and along y, after 1 s, A.
+    creep_speed_angstrom_per_s, creep_reach_angstrom, creep_tau_s : float
+        After a stage move by a vector d the specimen creeps on along d at first with speed (1 - exp(-abs(d) / reach)), A/s, which decays with tau, s.
+    fade, fade_tau_s : float
+        Fraction of the current that is lost in the end, and in which time, s, after the tip was flashed.
+    flicker, flicker_tau_s : float
+        Relative standard deviation of the current, and its correlation time, s.
+    energy_sigma_ev, energy_tau_s : float
+        Standard deviation of the beam's energy, eV, and its correlation time, s.
+    source : str
+        Where the numbers come from.
+
+    Raises
+    ------
+    SettingsError
+        A number is out of range.
+    """
+
+    aberrations: tuple[AberrationWander, ...] = ()
+    drift_speed_angstrom_per_s: float = 0.0
+    drift_angstrom_per_s: tuple[float, float] | None = None
+    drift_walk_angstrom: float = 0.0
+    creep_speed_angstrom_per_s: float = 0.0
+    creep_reach_angstrom: float = 1e4
+    creep_tau_s: float = 240.0
+    fade: float = 0.0
+    fade_tau_s: float = 7200.0
+    flicker: float = 0.0
+    flicker_tau_s: float = 20.0
+    energy_sigma_ev: float = 0.0
+    energy_tau_s: float = 300.0
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        names = [item.name for item in self.aberrations if isinstance(item, AberrationWander)]
+        if len(names) != len(self.aberrations) or len(set(names)) != len(names):
+            message = f"aberrations={self.aberrations!r} must be AberrationWander values of different names. Give each aberration once."
+            raise SettingsError(message)
+        for name in ("drift_speed_angstrom_per_s", "creep_speed_angstrom_per_s"):
+            checks.number(name, getattr(self, name), "A/s", low=0)
+        checks.number("drift_walk_angstrom", self.drift_walk_angstrom, "A", low=0)
+        checks.number("creep_reach_angstrom", self.creep_reach_angstrom, "A", above=0)
+        for name in ("creep_tau_s", "fade_tau_s", "flicker_tau_s", "energy_tau_s"):
+            checks.number(name, getattr(self, name), "s", low=1)
+        checks.number("fade", self.fade, "(a fraction)", low=0, high=1)
+        checks.number("flicker", self.flicker, "(a fraction)", low=0, high=0.5)
+        checks.number("energy_sigma_ev", self.energy_sigma_ev, "eV", low=0, high=1e3)
+        if self.drift_angstrom_per_s is not None:
+            object.__setattr__(self, "drift_angstrom_per_s", checks.pair("drift_angstrom_per_s", self.drift_angstrom_per_s, "A/s"))
+            if self.drift_speed_angstrom_per_s:
+                message = (
+                    f"drift_angstrom_per_s={self.drift_angstrom_per_s} and drift_speed_angstrom_per_s={self.drift_speed_angstrom_per_s:g} are both "
+                    "given, but the first is a velocity and the second a speed in a direction that is drawn. Give one of them."
+                )
+                raise SettingsError(message)
+
+
+TYPICAL = Instabilities(
+    aberrations=(
+        AberrationWander(name="C10", sigma_angstrom=20, tau_s=600, rate_angstrom_per_s=0.1),
+        AberrationWander(name="C12", sigma_angstrom=15, tau_s=900),
+        AberrationWander(name="C21", sigma_angstrom=300, tau_s=2400),
+        AberrationWander(name="C23", sigma_angstrom=200, tau_s=3600),
+        AberrationWander(name="C30", sigma_angstrom=3000, tau_s=10800),
+    ),
+    drift_speed_angstrom_per_s=0.03,
+    drift_walk_angstrom=0.2,
+    creep_speed_angstrom_per_s=1.5,
+    creep_reach_angstrom=1e4,
+    creep_tau_s=240,
+    fade=0.4,
+    fade_tau_s=14400,
+    flicker=0.005,
+    flicker_tau_s=20,
+    energy_sigma_ev=0.05,
+    energy_tau_s=300,
+    source=(
+        "that C10 and C12 wander fastest and a corrected state lasts minutes: Barthel and Thust, Ultramicroscopy 134 (2013) 6 [M]; the standard "
+        "deviations and times [A]; settled drift 0.05 to 0.5 nm/min, 2 to 20 nm/min after a move, decay in 2 to 10 min, random walk 0.01 to "
+        "0.05 nm/sqrt(s) [A]; a cold field emitter loses some 40 % in hours after a flash and flickers by half a percent [M]; energy 50 meV [A]"
+    ),
+)
+"""A corrected instrument with a cold field emitter some hours after alignment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Creep:
+    """How the specimen still moves because the stage was moved: one exponential holds all moves so far, for their decays are alike.
+
+    Parameters
+    ----------
+    time_s : float
+        When the stage was last moved, s.
+    velocity : tuple of float
+        How fast the specimen crept then, (x, y), A/s.
+    offset : tuple of float
+        How far it had crept by then, (x, y), A.
+    """
+
+    time_s: float = 0.0
+    velocity: tuple[float, float] = (0.0, 0.0)
+    offset: tuple[float, float] = (0.0, 0.0)
+
+    def at(self, times_s: np.ndarray | float, tau_s: float) -> np.ndarray:
+        """Return how far the specimen has crept at times not before the last move (s, any shape), (x, y), A, shape (..., 2)."""
+        since = checked_times(times_s) - self.time_s
+        if (since < 0).any():
+            message = f"times_s={since.min() + self.time_s:g} s is before the stage's last move at {self.time_s:g} s. Ask for later times."
+            raise SettingsError(message)
+        return np.array(self.offset) + np.array(self.velocity) * tau_s * -np.expm1(-since / tau_s)[..., None]
+
+    def moved(self, time_s: float, displacement: tuple[float, float], setting: Instabilities) -> Self:
+        """Return the creep after the stage carried the specimen by (x, y), A, at a time (s) not before the last move."""
+        offset = self.at(time_s, setting.creep_tau_s)
+        distance = math.hypot(*displacement)
+        velocity = np.array(self.velocity) * math.exp(-(time_s - self.time_s) / setting.creep_tau_s)
+        if distance:
+            speed = setting.creep_speed_angstrom_per_s * -math.expm1(-distance / setting.creep_reach_angstrom)
+            velocity = velocity + speed / distance * np.array(displacement)
+        return replace(self, time_s=float(time_s), velocity=(float(velocity[0]), float(velocity[1])), offset=(float(offset[0]), float(offset[1])))
+
+
+class Course:
+    """What one seed makes of an instrument's instabilities: pure functions of the time. Everything starts as it was tuned, at time 0.
+
+    Parameters
+    ----------
+    setting : Instabilities
+        How much.
+    seed : int
+        Which course.
+    """
+
+    def __init__(self, setting: Instabilities, seed: int) -> None:
+        self._setting = setting
+        directions = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(STREAMS["directions"],))))
+        angles = dict(zip((*NAMES, "drift"), directions.uniform(0, 2 * math.pi, len(NAMES) + 1).tolist(), strict=True))
+        self._names, sigma, tau, rate = [], [], [], []
+        for item in setting.aberrations:
+            parts = [(item.name, math.copysign(1, math.cos(angles[item.name])))]
+            if item.name[2] != "0":
+                parts = [(f"{item.name}a", math.cos(angles[item.name])), (f"{item.name}b", math.sin(angles[item.name]))]
+            for name, direction in parts:
+                self._names.append(name)
+                sigma.append(item.sigma_angstrom)
+                tau.append(item.tau_s)
+                rate.append(item.rate_angstrom_per_s * direction)
+        self._rate = np.array(rate)
+        keys = [STREAMS["aberrations"] + CARTESIAN.index(name) for name in self._names]
+        self._aberrations = Wander(seed=seed, streams=keys, sigma=sigma, tau_s=tau, step_s=1.0)
+        walk, stage = setting.drift_walk_angstrom, STREAMS["stage"]
+        self._walk = Wander(seed=seed, streams=(stage, stage + 1), sigma=(walk, walk), tau_s=(math.inf, math.inf))
+        self._current = Wander(seed=seed, streams=(STREAMS["current"],), sigma=(setting.flicker,), tau_s=(setting.flicker_tau_s,))
+        self._energy = Wander(seed=seed, streams=(STREAMS["energy"],), sigma=(setting.energy_sigma_ev,), tau_s=(setting.energy_tau_s,))
+        if setting.drift_angstrom_per_s is None:
+            speed, angle = setting.drift_speed_angstrom_per_s, angles["drift"]
+            self._drift = np.array([speed * math.cos(angle), speed * math.sin(angle)])
+        else:
+            self._drift = np.array(setting.drift_angstrom_per_s[::-1])
+
+    @property
+    def setting(self) -> Instabilities:
+        """How much; frozen."""
+        return self._setting
+
+    def aberrations(self, time_s: float) -> Aberrations:
+        """Return how far the aberrations have strayed from the tuned ones at a time (s), A and rad; knots 1 s apart."""
+        values = self._aberrations.at(float(time_s)) + self._rate * float(time_s)
+        return Aberrations.from_cartesian(**dict(zip(self._names, values.tolist(), strict=True)))
+
+    def drift_angstrom(self, times_s: np.ndarray | float, creep: Creep | None = None) -> np.ndarray:
+        """Return how far the specimen has drifted since time 0: settled drift, random walk and what is left of stage moves.
+
+        Parameters
+        ----------
+        times_s : array_like
+            Times, s, any shape; not before the creep's last move.
+        creep : Creep, optional
+            What the stage moves left behind.
+
+        Returns
+        -------
+        ndarray
+            (x, y), A, float64, shape (..., 2): an atom at r is found at r + drift.
+        """
+        times = checked_times(times_s)
+        out = self._walk.at(times) + self._drift * times[..., None]
+        return out if creep is None else out + creep.at(times, self._setting.creep_tau_s)
+
+    def current_factor(self, times_s: np.ndarray | float, flashed_s: float = 0.0) -> np.ndarray:
+        """Return the current as a fraction of that after a flash, at times (s, any shape) not before the last flash (s)."""
+        times, setting = checked_times(times_s), self._setting
+        if (times < flashed_s).any():
+            message = f"times_s={times.min():g} s is before the tip was flashed at {flashed_s:g} s. Ask for later times."
+            raise SettingsError(message)
+        faded = 1 + setting.fade * np.expm1(-(times - flashed_s) / setting.fade_tau_s)
+        return faded * np.exp(self._current.at(times)[..., 0] - setting.flicker**2 / 2)
+
+    def energy_shift_ev(self, times_s: np.ndarray | float) -> np.ndarray:
+        """Return how much the beam's energy has changed since time 0, at times (s, any shape), eV."""
+        return self._energy.at(times_s)[..., 0]

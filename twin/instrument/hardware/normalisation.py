@@ -1,0 +1,105 @@
+"""From readings to fractions of the beam: the beam is scanned over the detector itself, and the readings on and beside it are the scale.
+
+LeBeau and Stemmer, Ultramicroscopy 108 (2008) 1653: normalised = (I - I_vacuum) / (I_detector - I_vacuum).
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument import checks
+from stemtwin.twin.instrument.detectors import AnnularDetector
+from stemtwin.twin.instrument.hardware.readout_chain import DetectorChain
+
+FIELD = 1.2
+"""Side of the scan over a detector, in diameters of it."""
+
+
+def scan_detector(
+    detector: AnnularDetector, chain: DetectorChain, electrons_per_point: float, rng: np.random.Generator, *, shape: tuple[int, int] = (128, 128)
+) -> np.ndarray:
+    """Return readings of the whole beam, focused on one place of the detector after the other.
+
+    Parameters
+    ----------
+    detector : AnnularDetector
+        What is scanned, with its sensitivity.
+    chain : DetectorChain
+        Its electronics; its lag plays no part, as such scans are slow.
+    electrons_per_point : float
+        Mean electrons of the beam during one reading.
+    rng : numpy.random.Generator
+        The only source of randomness.
+    shape : tuple of int
+        Number of places (ny, nx) in a square of 1.2 diameters.
+
+    Returns
+    -------
+    ndarray
+        ADU, shape (ny, nx).
+    """
+    ny, nx = checks.whole_pair("shape", shape, low=16, high=4096)
+    beam = checks.number("electrons_per_point", electrons_per_point, "electrons", above=0)
+    side = FIELD * 2e-3 * detector.outer_mrad
+    y, x = ((np.arange(n) + 0.5) / n * side - side / 2 for n in (ny, nx))
+    expected = beam * detector.weights(y[:, None], x[None], (side / ny, side / nx), 1.0, antialias=False)[0]
+    quick = replace(chain, lag_us=0.0)
+    return quick.convert(quick.detect(expected, rng), rng)
+
+
+def levels(readings: np.ndarray) -> tuple[float, float]:
+    """Return the mean readings beside and on the detector, ADU, of a scan over it: two means, and edges left out.
+
+    Raises
+    ------
+    SettingsError
+        The scan shows no detector: all readings are alike.
+    """
+    image = np.asarray(readings, float)
+    limit = (image.min() + image.max()) / 2
+    for _ in range(50):
+        on = image > limit
+        if on.all() or not on.any():
+            break
+        limit, before = (image[on].mean() + image[~on].mean()) / 2, limit
+        if limit == before:
+            break
+    inside, outside = _inner(image > limit), _inner(image <= limit)
+    if not inside.any() or not outside.any():
+        message = "This scan shows no detector: all readings are alike. Use more electrons, or a field that holds the detector and its surroundings."
+        raise SettingsError(message)
+    return float(image[outside].mean()), float(image[inside].mean())
+
+
+def normalised(readings: np.ndarray, vacuum_adu: float, detector_adu: float, *, electrons_ratio: float = 1.0) -> np.ndarray:
+    """Return readings as fractions of the beam, float64.
+
+    Parameters
+    ----------
+    readings : ndarray
+        ADU, any shape.
+    vacuum_adu, detector_adu : float
+        Mean readings beside and on the detector; see :func:`levels`.
+    electrons_ratio : float
+        Electrons of the beam per reading, divided by those in the scan over the detector.
+
+    Raises
+    ------
+    SettingsError
+        The two levels are no scale.
+    """
+    ratio = checks.number("electrons_ratio", electrons_ratio, "", above=0)
+    if not detector_adu > vacuum_adu:
+        message = f"detector_adu={detector_adu:g} is not above vacuum_adu={vacuum_adu:g}. Take both from a scan over the detector."
+        raise SettingsError(message)
+    return (np.asarray(readings, float) - vacuum_adu) / ((detector_adu - vacuum_adu) * ratio)
+
+
+def _inner(mask: np.ndarray) -> np.ndarray:
+    """Return a mask without the points that have a neighbour outside it."""
+    out = mask.copy()
+    for axis in (0, 1):
+        for step in (-1, 1):
+            out &= np.roll(mask, step, axis)
+    return out

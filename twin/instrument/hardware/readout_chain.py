@@ -1,0 +1,143 @@
+"""From expected electrons to what a detector's electronics say, and back to fractions of the beam."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument import checks
+from stemtwin.twin.instrument.timing import ScanTiming
+from stemtwin.twin.physics import detector_electronics
+
+_LIMITS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("gain_adu", "ADU", {"above": 0, "high": 1e6}),
+    ("offset_adu", "ADU", {"low": -1e9, "high": 1e9}),
+    ("read_noise_adu", "ADU", {"low": 0, "high": 1e6}),
+    ("dqe", "", {"above": 0, "high": 1}),
+    ("lag_us", "us", {"low": 0, "high": 1e6}),
+    ("efficiency", "of the electrons", {"above": 0, "high": 1}),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorChain:
+    """Scintillator, amplifier and converter of one detector.
+
+    Parameters
+    ----------
+    gain_adu : float
+        Steps of the converter (ADU) per electron, on average.
+    offset_adu : float
+        Mean reading without any electron, ADU.
+    read_noise_adu : float
+        Standard deviation of the noise of each reading, ADU.
+    dqe : float
+        1 / (1 + variance of the pulse heights over their squared mean).
+    bits : int
+        Of the converter, which rounds and clips; 0: it does neither.
+    lag_us : float
+        Time constant of scintillator and amplifier, us.
+    efficiency : float
+        Share of the electrons on the detector that leave a pulse.
+
+    Raises
+    ------
+    SettingsError
+        A number is out of range.
+
+    Notes
+    -----
+    With no lag: (variance - read_noise_adu^2 - 1 / 12) / (mean - offset_adu) = gain_adu / dqe.
+    """
+
+    gain_adu: float = 1.0
+    offset_adu: float = 0.0
+    read_noise_adu: float = 0.0
+    dqe: float = 1.0
+    bits: int = 16
+    lag_us: float = 0.0
+    efficiency: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name, unit, limits in _LIMITS:
+            object.__setattr__(self, name, checks.number(name, getattr(self, name), unit, **limits))
+        object.__setattr__(self, "bits", checks.whole("bits", self.bits, low=0, high=32))
+
+    @property
+    def full_scale_electrons(self) -> float:
+        """Electrons at one point that the converter can tell from more; infinite without a converter."""
+        return (2**self.bits - 1 - self.offset_adu) / self.gain_adu if self.bits else float("inf")
+
+    def detect(self, expected: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Draw how many electrons leave a pulse.
+
+        Parameters
+        ----------
+        expected : ndarray
+            Expected electrons on the detector, any shape; values below 0 (rounding) count as 0.
+        rng : numpy.random.Generator
+            The only source of randomness.
+
+        Returns
+        -------
+        ndarray
+            uint32, the shape of ``expected``.
+        """
+        return rng.poisson(np.maximum(expected, 0) * self.efficiency).astype(np.uint32)
+
+    def convert(self, electrons: np.ndarray, rng: np.random.Generator, *, timing: ScanTiming | None = None, blanked: bool = False) -> np.ndarray:
+        """Return what the electronics say of electrons that left a pulse.
+
+        Parameters
+        ----------
+        electrons : ndarray
+            Numbers from :meth:`detect`, any shape; with a lag in visiting order along the last axis.
+        rng : numpy.random.Generator
+            The only source of randomness.
+        timing : ScanTiming, optional
+            When the beam visits which point; needed where there is a lag.
+        blanked : bool
+            Whether the beam is off between lines. Otherwise it waits at the first point of the next one.
+
+        Returns
+        -------
+        ndarray
+            ADU, uint16 or uint32, or float64 where ``bits`` is 0.
+
+        Raises
+        ------
+        SettingsError
+            There is a lag, and no timing or another one than these electrons'.
+
+        Notes
+        -----
+        The lag acts on the pulses, after the draw: it carries charge, noise and all, from each point to the next, so that the noise of neighbours is
+        correlated and smaller. Electrons are spread evenly over their dwell time.
+        """
+        charge = detector_electronics.pulse_charge(electrons, self.dqe, rng)
+        if self.lag_us:
+            charge = self._lagged(charge, timing, blanked)
+        return detector_electronics.convert(
+            charge, gain=self.gain_adu, offset=self.offset_adu, read_noise=self.read_noise_adu, bits=self.bits, rng=rng
+        )
+
+    def electrons(self, adu: np.ndarray) -> np.ndarray:
+        """Return how many electrons on the detector a reading stands for, float64: (adu - offset) / (gain efficiency)."""
+        return (np.asarray(adu, float) - self.offset_adu) / (self.gain_adu * self.efficiency)
+
+    def _lagged(self, charge: np.ndarray, timing: ScanTiming | None, blanked: bool) -> np.ndarray:
+        if timing is None or charge.shape[-1] != timing.count:
+            message = (
+                f"lag_us={self.lag_us:g} needs to know when each of {charge.shape[-1]} points is visited, and the timing given has "
+                f"{timing.count if timing else 0}. Pass the scan's timing and electrons in visiting order, or set lag_us=0."
+            )
+            raise SettingsError(message)
+        waits = np.zeros(timing.count)
+        waits[timing.starts] = timing.pause_s
+        return detector_electronics.lagged(charge, timing.dwell_s, waits, self.lag_us * 1e-6, dark=blanked)
+
+
+IDEAL_CHAIN = DetectorChain(bits=0)
+"""Counts electrons: one step each, no noise, no limit."""

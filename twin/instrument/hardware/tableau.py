@@ -1,0 +1,407 @@
+"""Measuring aberrations: C1A1 and Zemlin tableaus, from images that are taken and fitted.
+
+As correctors of probes do it, a film of gold clusters on carbon beside the specimen is imaged with too much, with too little and with the right
+focus, along the axis (C1A1) and along tilted beams (tableau). Every image is rendered by wave optics with the true aberrations about the tilted beam,
+every count is drawn, and what the fit finds comes from these counts alone: so noise, range and failure are real.
+Source: Haider, Uhlemann, Zach, Ultramicroscopy 81 (2000) 163.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stemtwin.twin.errors import InstrumentError, SettingsError
+from stemtwin.twin.instrument import checks
+from stemtwin.twin.instrument.hardware.corrector import KRIVANEK
+from stemtwin.twin.physics import aberrations as optics
+from stemtwin.twin.physics import coherence, noise, phase_diversity, zemlin
+from stemtwin.twin.physics.aberrations import HAIDER, Aberrations
+from stemtwin.twin.registry import Registry
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Progress = Callable[[int], None]
+LARGEST_TILT_MRAD = 60.0
+LARGEST_MISFIT = 4.0
+"""Chi-square per degree of freedom of a fit to images beyond which it is no answer; between 1 and this it widens the intervals."""
+QUANTILE_95 = 1.959964
+"""Standard deviations of a Gaussian within which 95 % lie."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeImages:
+    """How the film is imaged.
+
+    Parameters
+    ----------
+    size : int
+        Points along each side.
+    sampling_angstrom : float
+        Distance between points, A.
+    semiangle_mrad : float
+        Convergence semi-angle, by an aperture of the measurement's own, mrad.
+    defocus_angstrom : float
+        Overfocus and underfocus, A.
+    current_pa, dwell_time_us : float
+        Probe current, pA, and dwell time, us.
+    background, cluster_angstrom2 : float
+        Fraction of the beam that the dark-field detector collects from the carbon, and its cross-section for one cluster, A^2.
+    density_per_angstrom2, cluster_sigma_angstrom : float
+        Clusters per A^2; standard deviation of a cluster's projected density, A. The film repeats with the field of view.
+    jitter_angstrom : float
+        Standard deviation of each image's shift along x, and along y, that is left after the image shift has been compensated, A.
+    tolerance : float
+        By which fraction of its target a probe's diameter may be off.
+    overhead_s : float
+        Time for each image beside the scan, s.
+    source : str
+        Where the numbers come from.
+
+    Raises
+    ------
+    SettingsError
+        A number is out of range.
+    """
+
+    size: int = 128
+    sampling_angstrom: float = 2.4
+    semiangle_mrad: float = 8.0
+    defocus_angstrom: float = 3000.0
+    current_pa: float = 200.0
+    dwell_time_us: float = 20.0
+    background: float = 0.01
+    cluster_angstrom2: float = 1.0
+    density_per_angstrom2: float = 0.003
+    cluster_sigma_angstrom: float = 2.4
+    jitter_angstrom: float = 3.0
+    tolerance: float = 0.25
+    overhead_s: float = 0.1
+    source: str = (
+        "target diameter 20 points, and failure when it is off by more than a quarter: a message of a Spectra 300's corrector "
+        "in asyncroscopy's notebooks [V]; "
+        "clusters of some 1 nm, 30 atoms of 0.03 A^2 each [A]; focus, aperture, current and dwell time chosen for the intervals that are usual, "
+        "+-1 to 2 nm for C10 and C12, +-10 to 30 nm for C21 and C23, +-0.3 to 1 um for C30 [A]"
+    )
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        object.__setattr__(self, "size", checks.whole("size", self.size, low=32, high=1024))
+        for name, unit, high in (
+            ("sampling_angstrom", "A", 100), ("semiangle_mrad", "mrad", 50), ("defocus_angstrom", "A", 1e5), ("current_pa", "pA", 1e4),
+            ("dwell_time_us", "us", 1e4), ("cluster_angstrom2", "A^2", 1e3), ("density_per_angstrom2", "1/A^2", 0.1),
+            ("cluster_sigma_angstrom", "A", 100), ("tolerance", "(a fraction)", 1),
+        ):  # fmt: skip
+            checks.number(name, getattr(self, name), unit, above=0, high=high)
+        for name, unit, high in (("background", "(a fraction)", 1), ("jitter_angstrom", "A", 100), ("overhead_s", "s", 1e3)):
+            checks.number(name, getattr(self, name), unit, low=0, high=high)
+        if self.cluster_sigma_angstrom < 0.9 * self.sampling_angstrom:
+            message = (
+                f"cluster_sigma_angstrom={self.cluster_sigma_angstrom:g} A is too small for points {self.sampling_angstrom:g} A apart, which cannot "
+                f"hold the film's detail. Use sampling_angstrom <= {self.cluster_sigma_angstrom / 0.9:.3g}."
+            )
+            raise SettingsError(message)
+
+    @property
+    def diameter_px(self) -> float:
+        """Diameter that the defocused probe should have, points."""
+        return 2e-3 * self.semiangle_mrad * self.defocus_angstrom / self.sampling_angstrom
+
+    @property
+    def foci_angstrom(self) -> tuple[float, float, float]:
+        """What is added to C10 for each image, A."""
+        return self.defocus_angstrom, -self.defocus_angstrom, 0.0
+
+    @property
+    def duration_s(self) -> float:
+        """Time for the images of one tilt, s."""
+        return 3 * (self.size**2 * self.dwell_time_us * 1e-6 + self.overhead_s)
+
+    @property
+    def dose_e_per_angstrom2(self) -> float:
+        """Dose on the film for the images of one tilt, e-/A^2."""
+        return 3 * noise.electrons_per_point(self.current_pa, self.dwell_time_us * 1e-6) / self.sampling_angstrom**2
+
+    def optics(self, wavelength: float) -> phase_diversity.Optics:
+        """Return the same for a wavelength, A, in the units of the physics."""
+        return phase_diversity.Optics(wavelength=wavelength, semiangle=self.semiangle_mrad * 1e-3, size=self.size, sampling=self.sampling_angstrom)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tableau:
+    """Which tilts are taken, and what is fitted to them.
+
+    Parameters
+    ----------
+    name : str
+        Registry name.
+    angle_mrad : float
+        Tilt of the outermost ring, mrad.
+    rings : tuple
+        (fraction of the outermost tilt, number of azimuths) for each ring; the untilted beam comes first.
+    order : int
+        Aberrations up to this order are fitted.
+
+    Raises
+    ------
+    SettingsError
+        A number is out of range.
+    """
+
+    name: str
+    angle_mrad: float
+    rings: tuple[tuple[float, int], ...]
+    order: int
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        checks.number("angle_mrad", self.angle_mrad, "mrad", low=0, high=LARGEST_TILT_MRAD, repair="Did you pass rad?")
+        object.__setattr__(self, "order", checks.whole("order", self.order, low=1, high=5))
+        for fraction, count in self.rings:
+            checks.number("fraction of a ring", fraction, "(of the outermost tilt)", above=0, high=1)
+            checks.whole("azimuths of a ring", count, low=1, high=96)
+
+    def tilts_mrad(self) -> np.ndarray:
+        """Return the tilts (ty, tx), mrad, shape (n, 2); every second ring is turned by half its step."""
+        tilts = [(0.0, 0.0)]
+        for i, (fraction, count) in enumerate(self.rings):
+            for j in range(count):
+                phi = 2 * math.pi * (j + 0.5 * (i % 2)) / count
+                tilts.append((self.angle_mrad * fraction * math.sin(phi), self.angle_mrad * fraction * math.cos(phi)))
+        return np.array(tilts)
+
+
+C1A1 = Tableau(name="C1A1", angle_mrad=0.0, rings=(), order=1)
+"""Defocus and twofold astigmatism, from the untilted beam."""
+TABLEAUS: Registry[Tableau] = Registry("tableau")
+"""Tableaus by name; angles and orders as de-twin's corrector offers them (its column/ceos.py [V]), rings [A]."""
+TABLEAUS.add("Fast", Tableau(name="Fast", angle_mrad=9.0, rings=((1.0, 8),), order=2))
+TABLEAUS.add("Standard", Tableau(name="Standard", angle_mrad=18.0, rings=((0.5, 6), (1.0, 12)), order=4))
+TABLEAUS.add("Enhanced", Tableau(name="Enhanced", angle_mrad=34.0, rings=((0.34, 6), (0.68, 12), (1.0, 18)), order=5))
+
+
+def tableau(name: str, *, angle_mrad: float | None = None, max_fit: str | None = None) -> Tableau:
+    """Return a tableau by its name in any case, with another outermost tilt or another highest aberration where given.
+
+    Parameters
+    ----------
+    name : str
+        Fast, Standard or Enhanced.
+    angle_mrad : float, optional
+        Tilt of the outermost ring, mrad.
+    max_fit : str, optional
+        Haider's or Krivanek's name of the highest aberration: all up to its order are fitted.
+
+    Raises
+    ------
+    UnknownNameError
+        There is no such tableau.
+    SettingsError
+        A number is out of range, ``max_fit`` is no aberration, or these tilts do not determine it.
+    """
+    out = TABLEAUS[str(name).capitalize()]
+    if angle_mrad is not None:
+        out = replace(out, angle_mrad=checks.number("angle_mrad", angle_mrad, "mrad", above=0, high=LARGEST_TILT_MRAD, repair="Did you pass rad?"))
+    if max_fit is not None:
+        highest = (HAIDER[max_fit][0] if max_fit in HAIDER else max_fit) if isinstance(max_fit, str) else ""
+        if highest not in KRIVANEK:
+            message = f"max_fit={max_fit!r} is no aberration. Use one of {', '.join(HAIDER)}."
+            raise SettingsError(message)
+        out = replace(out, order=int(highest[1]))
+        identity = np.broadcast_to(np.eye(3), (len(out.tilts_mrad()), 3, 3))
+        zemlin.solve(np.zeros((len(identity), 3)), identity, out.tilts_mrad() * 1e-3, order=out.order)  # refuses what the tilts do not determine
+    return out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Measurement:
+    """What a measurement gives: estimates and the images they come from. Nothing of the truth.
+
+    Parameters
+    ----------
+    name : str
+        Of the tableau, or C1A1.
+    aberrations : Aberrations
+        What is there as it was measured, A and rad; what was not fitted is zero.
+    confidence : dict
+        Half of the interval that holds 95 %, for each Cartesian coefficient that was fitted, A.
+    misfit : float
+        Chi-square per degree of freedom of that fit (1 for C1A1, which has none left); above 1 it has widened the intervals.
+    tilts_mrad : ndarray
+        (ty, tx), mrad, shape (n, 2).
+    first_order, first_order_error : ndarray
+        C10, C12a, C12b of the beam at each tilt and their standard deviations, A, shape (n, 3).
+    foci_angstrom : tuple of float
+        What was added to C10 in each image, A.
+    images : ndarray
+        Counted electrons, uint16, shape (n, 3, size, size).
+    probes : ndarray
+        Overfocused and underfocused probe, deconvolved, float32, shape (n, 2, width, width).
+    sampling_angstrom : float
+        Distance between points, A.
+    duration_s, dose_e_per_angstrom2 : float
+        Time that it took, s, and dose on the film, e-/A^2.
+    """
+
+    name: str
+    aberrations: Aberrations
+    confidence: dict[str, float]
+    misfit: float
+    tilts_mrad: np.ndarray
+    first_order: np.ndarray
+    first_order_error: np.ndarray
+    foci_angstrom: tuple[float, ...]
+    images: np.ndarray
+    probes: np.ndarray
+    sampling_angstrom: float
+    duration_s: float
+    dose_e_per_angstrom2: float
+
+    def dataset(self) -> "xr.Dataset":
+        """Return the same as a Dataset, which netCDF and zarr hold: the notation is Krivanek's, its coefficients Cartesian."""
+        import xarray as xr
+
+        names = list(self.confidence)
+        values = self.aberrations.cartesian()
+        step = self.sampling_angstrom
+        axes = [step * np.arange(size) for size in self.images.shape[-2:]]
+        probe = [step * (np.arange(size) - size // 2) for size in self.probes.shape[-2:]]
+        return xr.Dataset(
+            {
+                "image": (("tilt", "focus", "y", "x"), self.images, {"units": "electrons"}),
+                "probe": (("tilt", "side", "probe_y", "probe_x"), self.probes, {"units": "1"}),
+                "first_order": (("tilt", "component"), self.first_order, {"units": "angstrom"}),
+                "first_order_error": (("tilt", "component"), self.first_order_error, {"units": "angstrom"}),
+                "coefficient": (("name",), np.array([values[name] for name in names]), {"units": "angstrom"}),
+                "confidence": (("name",), np.array(list(self.confidence.values())), {"units": "angstrom"}),
+            },
+            {
+                "tilt_y": ("tilt", self.tilts_mrad[:, 0], {"units": "mrad"}),
+                "tilt_x": ("tilt", self.tilts_mrad[:, 1], {"units": "mrad"}),
+                "focus": ("focus", np.array(self.foci_angstrom), {"units": "angstrom"}),
+                "side": ("side", ["overfocus", "underfocus"]),
+                "component": ("component", ["C10", "C12a", "C12b"]),
+                "name": ("name", names),
+                "y": ("y", axes[0], {"units": "angstrom"}),
+                "x": ("x", axes[1], {"units": "angstrom"}),
+                "probe_y": ("probe_y", probe[0], {"units": "angstrom"}),
+                "probe_x": ("probe_x", probe[1], {"units": "angstrom"}),
+            },
+            {
+                "title": f"tableau {self.name}" if self.name != "C1A1" else "C1A1",
+                "misfit": self.misfit,
+                "duration_s": self.duration_s,
+                "dose_e_per_angstrom2": self.dose_e_per_angstrom2,
+            },
+        )
+
+
+def duration_s(kind: Tableau, setting: ProbeImages) -> float:
+    """Return how long a measurement takes, also one that fails, s."""
+    return len(kind.tilts_mrad()) * setting.duration_s
+
+
+def measure(
+    aberrations: Aberrations,
+    wavelength: float,
+    kind: Tableau,
+    setting: ProbeImages,
+    rng: np.random.Generator,
+    *,
+    source_size_angstrom: float = 0.0,
+    progress: Progress | None = None,
+) -> Measurement:
+    """Take the images of a tableau and fit them.
+
+    Parameters
+    ----------
+    aberrations : Aberrations
+        What truly is there, A and rad.
+    wavelength : float
+        A.
+    kind : Tableau
+        ``C1A1``, or one of :func:`tableau`.
+    setting : ProbeImages
+        How the images are taken.
+    rng : numpy.random.Generator
+        For film, shifts and counts.
+    source_size_angstrom : float
+        Standard deviation of the source's image, A.
+    progress : callable, optional
+        Called with 1 after each tilt.
+
+    Returns
+    -------
+    Measurement
+
+    Raises
+    ------
+    InstrumentError
+        The probes are too far from their target, or no probe explains the images.
+    """
+    geometry, tilts = setting.optics(wavelength), kind.tilts_mrad()
+    film = phase_diversity.clusters(geometry, setting.density_per_angstrom2, setting.cluster_sigma_angstrom, rng)
+    film = film * coherence.source_factor(source_size_angstrom, *geometry.frequencies())
+    images, probes, found = [], [], []
+    for tilt in tilts:
+        counts = _take(geometry, film, zemlin.recentred(aberrations, (tilt[0] * 1e-3, tilt[1] * 1e-3)), setting, rng)
+        fitted = phase_diversity.fit_first_order(counts, setting.foci_angstrom, geometry)
+        _refuse_failure(fitted, tilt, setting)
+        images.append(counts)
+        probes.append(phase_diversity.deconvolved(counts, geometry, fitted.shifts, width=min(48, setting.size)))
+        found.append(fitted)
+        if progress is not None:
+            progress(1)
+    values, covariances = np.stack([item.values for item in found]), np.stack([item.covariance * max(1.0, item.misfit) for item in found])
+    solution = zemlin.solve(values, covariances, tilts * 1e-3, order=kind.order, semiangle=geometry.semiangle)
+    errors = np.sqrt(np.diag(solution.covariance))
+    return Measurement(
+        name=kind.name,
+        aberrations=solution.aberrations(),
+        confidence=dict(zip(solution.names, (QUANTILE_95 * errors).tolist(), strict=True)),
+        misfit=solution.misfit,
+        tilts_mrad=tilts,
+        first_order=values,
+        first_order_error=np.sqrt(np.diagonal(covariances, axis1=1, axis2=2)),
+        foci_angstrom=setting.foci_angstrom,
+        images=np.stack(images),
+        probes=np.stack(probes),
+        sampling_angstrom=setting.sampling_angstrom,
+        duration_s=duration_s(kind, setting),
+        dose_e_per_angstrom2=len(tilts) * setting.dose_e_per_angstrom2,
+    )
+
+
+def _take(geometry: phase_diversity.Optics, film: np.ndarray, local: Aberrations, setting: ProbeImages, rng: np.random.Generator) -> np.ndarray:
+    """Return the counts of the three images along one beam, uint16."""
+    transfers = [phase_diversity.transfer(geometry, optics.add(local, Aberrations(C10=focus))) for focus in setting.foci_angstrom]
+    density = phase_diversity.images(geometry, film, transfers, rng.normal(0, setting.jitter_angstrom, (len(transfers), 2)))
+    incident = noise.electrons_per_point(setting.current_pa, setting.dwell_time_us * 1e-6)
+    signal = np.minimum(setting.background + setting.cluster_angstrom2 * density, 1)
+    return np.minimum(noise.count_electrons(signal, incident, rng), 65535).astype(np.uint16)
+
+
+def _refuse_failure(fitted: phase_diversity.FirstOrder, tilt: np.ndarray, setting: ProbeImages) -> None:
+    """Raise InstrumentError where a real corrector gives up."""
+    where = "" if not tilt.any() else f" at tilt ({tilt[0]:.1f}, {tilt[1]:.1f}) mrad"
+    target, (c10, c12a, c12b), limit = setting.diameter_px, fitted.values, setting.tolerance * setting.defocus_angstrom
+    error = float(np.sqrt(np.diag(fitted.covariance)).max())
+    if fitted.misfit > LARGEST_MISFIT or error > limit / 3:
+        message = (
+            f"No probe explains the images{where}: chi-square per degree of freedom {fitted.misfit:.2f} (at most {LARGEST_MISFIT:g}), "
+            f"uncertainty of C10 and C12 {error:.0f} A (at most {limit / 3:.0f}). Correct what is large first, or take more electrons."
+        )
+        raise InstrumentError(message)
+    advice = f"C10 and C12 must lie within {limit:.0f} A. Correct them first, or raise defocus_angstrom."
+    measured = target * (1 + abs(c10) / setting.defocus_angstrom)  # of the overfocused and the underfocused probe the larger one
+    if abs(c10) > limit:
+        message = f"Measured probe diameter out of range{where}: target={target:.1f} px, measured={measured:.1f} px. {advice}"
+        raise InstrumentError(message)
+    astigmatism = math.hypot(c12a, c12b) / setting.defocus_angstrom
+    if astigmatism * setting.defocus_angstrom > limit:
+        axes = f"{target * (1 + astigmatism):.1f} and {target * abs(1 - astigmatism):.1f} px"
+        message = f"Measured probe axes out of range{where}: target={target:.1f} px, measured={axes}. {advice}"
+        raise InstrumentError(message)

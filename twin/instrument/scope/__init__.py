@@ -1,0 +1,26 @@
+"""The microscope: pure functions of its setup and state, and the one object that holds both.
+
+========================== =========================================================
+File                       Content
+========================== =========================================================
+``aberration_tuning.py``   measurements and corrections of aberrations
+``acquisition.py``         checked acquisitions, and frames
+``beam_damage.py``         changes of the specimen after a scan pass or a wait
+``commands.py``            stage moves, and the cost of any command
+``contamination_film.py``  signals through a contamination film, and the beam shower
+``dose_budget.py``         the dose budget
+``dose_log.py``            the nominal dose, pass by pass
+``dose_map.py``            the true dose map, fixed to the specimen
+``imaging_requests.py``    the simulation request of an acquisition
+``incremental_imaging.py`` images of a specimen that changes
+``knob_survey.py``         the effect of every knob on every signal
+``knobs.py``               commanded settings, their limits and dependences
+``microscope.py``          ``Microscope``
+``readout.py``             detector readings of a pass
+``scan_pass.py``           true positions, times and electrons of one pass
+``setup.py``               the constant parts of a microscope
+``specimen_state.py``      a specimen that the beam changes
+``spectrometers.py``       spectra of an acquisition
+``state.py``               everything that changes, as one frozen value
+========================== =========================================================
+"""

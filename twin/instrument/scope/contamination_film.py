@@ -1,0 +1,122 @@
+"""A contamination film on the specimen: what detectors see through it, and the shower of electrons that holds it off."""
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+
+from stemtwin.twin.errors import InstrumentError
+from stemtwin.twin.instrument import checks
+from stemtwin.twin.instrument.detectors import Detector
+from stemtwin.twin.instrument.pixelated import PixelatedDetector
+from stemtwin.twin.instrument.scope import beam_damage
+from stemtwin.twin.instrument.scope.scan_pass import Exposure
+from stemtwin.twin.instrument.scope.setup import Setup
+from stemtwin.twin.instrument.scope.state import ScopeState
+from stemtwin.twin.instrument.settings import Beam
+from stemtwin.twin.physics import electrons, overlayer
+from stemtwin.twin.physics.dynamics import contamination
+
+SHOWER_SIDE_ANGSTROM = 1e4
+"""Side of the square that a shower floods, A [A]: a micrometre, so that molecules do not come back at once."""
+SHOWER_GRID = 64
+"""Points along a side of it in the dose map."""
+TOGETHER = 256
+"""Patterns seen through a film at once."""
+MOST_DOSE = 1e6
+"""Largest dose of a shower, e-/A^2."""
+
+
+def behind_film(state: ScopeState, detectors: tuple[Detector, ...], beam: Beam, shot: Exposure, signals: np.ndarray) -> np.ndarray:
+    """Return expected signals (channels, n) of a specimen as the film on it leaves them, at the true positions of a pass; see ``overlayer``."""
+    height = heights(state, shot)
+    if height is None:
+        return signals
+    tilt = beam.beam_tilt_mrad[0] * 1e-3, beam.beam_tilt_mrad[1] * 1e-3
+    return overlayer.behind_film(signals, height, collected(detectors, beam.energy_ev, beam.semiangle_rad, tilt), beam.energy_ev)
+
+
+def heights(state: ScopeState, shot: Exposure) -> np.ndarray | None:
+    """Return the height of the film at the true positions of a pass, A, (n,); None where there is none."""
+    film = None if state.matter is None else state.matter.film
+    found = None if film is None else film.at(shot.points)
+    return found if found is not None and found.any() else None
+
+
+def patterns_behind_film(state: ScopeState, camera: PixelatedDetector, beam: Beam, shot: Exposure, patterns: np.ndarray) -> np.ndarray:
+    """Return a camera's expected patterns (n, ny, nx) as the film leaves them: dimmer, with carbon's diffuse scattering. They change in place."""
+    height = heights(state, shot)
+    if height is None:
+        return patterns
+    ny, nx = camera.shape_read
+    rows, columns = (1e-3 * camera.pixel_mrad * (np.arange(n + 1) - n / 2) for n in (ny, nx))
+    tilt = beam.beam_tilt_mrad[0] * 1e-3, beam.beam_tilt_mrad[1] * 1e-3
+    pixels = overlayer.collected_pattern(rows, columns, beam.energy_ev, beam.semiangle_rad, tilt)
+    flat = patterns.reshape(len(patterns), -1)
+    for start in range(0, len(flat), TOGETHER):
+        some = slice(start, start + TOGETHER)
+        flat[some] = overlayer.behind_film(flat[some].T, height[some], pixels.ravel(), beam.energy_ev).T
+    return flat.reshape(patterns.shape)
+
+
+@functools.lru_cache(maxsize=64)
+def collected(detectors: tuple[Detector, ...], energy: float, semiangle: float, tilt: tuple[float, float]) -> np.ndarray:
+    """Return which share of the electrons that carbon scatters each channel collects, shape (channels,); energy in eV, angles in rad."""
+    wavelength = electrons.wavelength(energy)
+
+    def weights(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float]) -> np.ndarray:
+        return np.concatenate([detector.weights(ky, kx, pixel, wavelength, antialias=True) for detector in detectors])
+
+    outer = max(detector.outer_mrad for detector in detectors) * 1e-3
+    out = overlayer.collected_share(weights, outer, energy, semiangle, tilt)
+    out.setflags(write=False)
+    return out
+
+
+def shower_cost(setup: Setup, dose: float) -> dict[str, float]:
+    """Return what a shower would cost.
+
+    Raises
+    ------
+    SettingsError
+        The dose is out of range.
+    """
+    dose = checks.number("dose_e_per_angstrom2", dose, "e-/A^2", above=0, high=MOST_DOSE)
+    sent = dose * SHOWER_SIDE_ANGSTROM**2
+    time = sent / (setup.profile.max_current_pa * electrons.ELECTRONS_PER_PICOAMPERE_SECOND)
+    return {"time_s": time, "electrons": sent, "dose_e_per_angstrom2": dose}
+
+
+def shower(setup: Setup, state: ScopeState, dose: float) -> ScopeState:
+    """Return the state after the beam, at its largest current, has flooded a square micrometre about the middle of the specimen.
+
+    Raises
+    ------
+    SettingsError
+        The dose is out of range.
+    InstrumentError
+        The beam is blanked.
+    """
+    cost = shower_cost(setup, dose)
+    if state.knobs.blanked:
+        message = "The beam is blanked; a shower needs it. Use set(blanked=False)."
+        raise InstrumentError(message)
+    height, width = state.specimen.size_angstrom
+    middle = width / 2, height / 2
+    pitch = SHOWER_SIDE_ANGSTROM / SHOWER_GRID
+    axis = pitch * (np.arange(SHOWER_GRID) + 0.5) - SHOWER_SIDE_ANGSTROM / 2
+    where = np.stack(np.meshgrid(middle[0] + axis, middle[1] + axis), axis=-1).reshape(-1, 2)
+    many = np.full(len(where), cost["electrons"] / len(where))
+    after = replace(
+        state,
+        time_s=state.time_s + cost["time_s"],
+        beam_s=state.beam_s + cost["time_s"],
+        electrons=state.electrons + cost["electrons"],
+        dose=state.dose.add(where, many, spacing_angstrom=pitch),
+        sent=replace(state.sent, drawn=state.sent.map().add(where, many, spacing_angstrom=pitch), waiting=()),
+    )
+    after = beam_damage.after_flood(setup, after, middle, cost["time_s"], dose)
+    if after.matter is None or after.matter.film is None or setup.damage is None:
+        return after
+    film = contamination.shower(after.matter.film, dose, setup.damage.contamination)
+    return replace(after, matter=replace(after.matter, film=film))

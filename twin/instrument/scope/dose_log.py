@@ -1,0 +1,80 @@
+"""Where electrons were sent: the nominal dose, written down pass by pass and drawn as a map when somebody asks."""
+
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import numpy as np
+
+from stemtwin.twin.instrument.scan import Scan
+from stemtwin.twin.instrument.scope.dose_map import DoseMap, deposits, spacing_angstrom
+from stemtwin.twin.instrument.timing import ScanTiming
+
+MOST_ENTRIES = 64
+"""Passes over different fields that wait to be drawn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Entry:
+    """Passes over one scan at one place, all with the same timing.
+
+    Parameters
+    ----------
+    scan : Scan
+        The scan.
+    timing : ScanTiming
+        Of one pass.
+    shift : tuple of float
+        What to add to its points to find them on the specimen, (x, y), A.
+    dark : bool
+        Whether the beam was off between lines.
+    electrons : float
+        At each point, over all passes.
+    """
+
+    scan: Scan
+    timing: ScanTiming
+    shift: tuple[float, float]
+    dark: bool
+    electrons: float
+
+    def repeats(self, other: Self) -> bool:
+        """Return whether another entry is the same but for its electrons."""
+        same = self.timing.duration_s == other.timing.duration_s and self.timing.dwell_s == other.timing.dwell_s
+        return same and (self.scan is other.scan or self.scan == other.scan) and (self.shift, self.dark) == (other.shift, other.dark)
+
+    def onto(self, dose: DoseMap) -> DoseMap:
+        """Return a map with these passes."""
+        where, many = deposits(self.scan.points() + np.array(self.shift), self.timing, self.electrons, blanked=self.dark)
+        return dose.add(where, many, spacing_angstrom=spacing_angstrom(self.scan))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ledger:
+    """All passes so far.
+
+    Parameters
+    ----------
+    drawn : DoseMap
+        Older passes.
+    waiting : tuple of Entry
+        The others.
+    """
+
+    drawn: DoseMap = field(default_factory=DoseMap)
+    waiting: tuple[Entry, ...] = ()
+
+    def add(self, entry: Entry) -> Self:
+        """Return the ledger with a further pass."""
+        if self.waiting and self.waiting[-1].repeats(entry):
+            last = replace(self.waiting[-1], electrons=self.waiting[-1].electrons + entry.electrons)
+            return replace(self, waiting=(*self.waiting[:-1], last))
+        if len(self.waiting) >= MOST_ENTRIES:
+            return replace(self, drawn=self.map(), waiting=(entry,))
+        return replace(self, waiting=(*self.waiting, entry))
+
+    def map(self) -> DoseMap:
+        """Return the dose map of all passes."""
+        dose = self.drawn
+        for entry in self.waiting:
+            dose = entry.onto(dose)
+        return dose

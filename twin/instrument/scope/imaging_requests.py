@@ -1,0 +1,200 @@
+"""What a microscope looks at: the request that its state makes of a scan and detectors, and how that is computed."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from stemtwin.twin.errors import InstrumentError, SettingsError, StemtwinError
+from stemtwin.twin.instrument import detectors as detector_floor
+from stemtwin.twin.instrument.detectors import AnyDetector
+from stemtwin.twin.instrument.hardware.profiles import Profile
+from stemtwin.twin.instrument.hardware.random_paths import LARGEST_TIME_S
+from stemtwin.twin.instrument.pixelated import PixelatedDetector
+from stemtwin.twin.instrument.scan import Scan
+from stemtwin.twin.instrument.scope.setup import Setup
+from stemtwin.twin.instrument.scope.state import Room, ScopeState
+from stemtwin.twin.instrument.settings import LARGEST_TILT_MRAD, Beam
+from stemtwin.twin.instrument.simulation.plan import LEAST_WINDOW, PATIENCE, WINDOW_MARGIN, Plan, make_plan
+from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.physics import aberrations as optics
+
+REIMAGING = ("local", "tiled")
+"""Engines beside the dense operator that keep what they built for the next image."""
+RUNGS = tuple(LEAST_WINDOW * math.sqrt(2) ** i for i in range(20))
+"""Windows that operators are built for, A: a probe that grows a little does not need a new one."""
+FORESEEN_RUNGS = tuple(LEAST_WINDOW * 2 ** (i / 4) for i in range(40))
+"""Windows of probes that were looked ahead for, A."""
+AHEAD_S = tuple(60.0 * i for i in range(61))
+"""How far is looked ahead, s: an hour, minute by minute."""
+SOON = 16
+"""Of these the first ones, for which a window that there is already is taken again."""
+LEAST_SHARE = 0.4
+"""A window is given up where the probe needs a smaller share of it: with the focus brought back, images are as quick as before."""
+
+
+def request(setup: Setup, state: ScopeState, scan: Scan, detectors: Sequence[str | AnyDetector] | str | AnyDetector) -> Request:
+    """Return the request of a scan with the beam as it truly is now.
+
+    Raises
+    ------
+    StemtwinError
+        A detector is unknown or out of reach, or the specimen is tilted too far.
+    """
+    tilt = state.stage.true
+    if max(abs(tilt.alpha_mrad), abs(tilt.beta_mrad)) > LARGEST_TILT_MRAD:
+        told = state.stage.commanded
+        message = (
+            f"The specimen was tilted to alpha_mrad={told.alpha_mrad:g}, beta_mrad={told.beta_mrad:g}, and images are computed up to about "
+            f"{LARGEST_TILT_MRAD:g} mrad. Tilt it back, or load the sample in another zone axis."
+        )
+        raise InstrumentError(message)
+    return Request(
+        sample=state.specimen,
+        beam=setup.beam(state, state.time_s),
+        scan=scan,
+        detectors=at_camera_length(detector_floor.checked(detectors), setup.profile, state),
+        phonons=setup.phonons,
+        seed=setup.stream_seed("specimen") if setup.specimen_seed is None else setup.specimen_seed,
+        engine=setup.engine,
+        tilt_mrad=(tilt.alpha_mrad, tilt.beta_mrad),
+    )
+
+
+def at_camera_length(detectors: tuple[str | AnyDetector, ...], profile: Profile, state: ScopeState) -> tuple[str | AnyDetector, ...]:
+    """Return detectors with the angles that the camera length gives them.
+
+    The instrument's own detectors (named) have fixed radii: their angles are inversely proportional to the camera length. A detector given by its
+    angles keeps them, where its radius fits the instrument; so does a camera that is given.
+
+    Raises
+    ------
+    InstrumentError
+        A detector is larger than the instrument lets it be at this camera length.
+    """
+    length, usual = state.knobs.camera_length_mm, profile.camera_length_mm
+    out: list[str | AnyDetector] = []
+    for asked in detectors:
+        detector = profile.detector(asked) or asked if isinstance(asked, str) else asked
+        if isinstance(asked, str) and length != usual:
+            if isinstance(detector, str):
+                detector = detector_floor.DETECTORS[detector](state.knobs.semiangle_mrad, detector_floor.USUAL_OUTER_MRAD)
+            scaled = _scaled_camera if isinstance(detector, PixelatedDetector) else detector_floor.scaled
+            detector = scaled(detector, usual / length)  # type: ignore[arg-type] - each takes its own kind
+        if not isinstance(detector, str | PixelatedDetector):
+            radius, most = detector.outer_mrad * 1e-3 * length, profile.largest_detector_mm
+            if radius > most:
+                message = (
+                    f"outer_mrad={detector.outer_mrad:g} of {detector.name} is {radius:.1f} mm from the axis at camera_length_mm={length:g}, "
+                    f"beyond the {most:g} mm that {profile.name} lets through. Use camera_length_mm <= "
+                    f"{most / (detector.outer_mrad * 1e-3):.3g} or lower outer_mrad."
+                )
+                raise InstrumentError(message)
+        out.append(detector)
+    return tuple(out)
+
+
+def _scaled_camera(camera: PixelatedDetector, factor: float) -> PixelatedDetector:
+    if camera.camera_length_mm is not None:
+        return replace(camera, camera_length_mm=camera.camera_length_mm / factor)
+    assert camera.outer_mrad is not None  # one of the two is given
+    return replace(camera, outer_mrad=camera.outer_mrad * factor)
+
+
+def settle(setup: Setup, state: ScopeState, asked: Request) -> tuple[Plan, Room]:
+    """Return how the frames of a request are computed, and in which window; see :func:`plan`.
+
+    A window that straying optics have outgrown is followed by one for the hour to come, as long as that is no matter of patience: operators are built
+    once instead of step by step. It is kept until the probe needs much less.
+
+    Raises
+    ------
+    StemtwinError
+        It cannot be computed.
+    """
+    needed = _needed(setup, asked.sample.thickness_angstrom, asked.beam)
+    usual = _usual(asked, needed)
+    ahead = _foreseen(setup, state, asked, needed)
+    if ahead is not None:
+        try:
+            found = plan(setup, asked, ahead.window_angstrom)
+        except StemtwinError:  # too much for the memory, for example
+            found = None
+        if found is not None and found.engine == "operator" and (found.seconds <= PATIENCE or setup.engine != "auto"):
+            return found, ahead
+    before = 0.0 if state.room is None else state.room.ahead_angstrom
+    return plan(setup, asked, usual), Room(window_angstrom=usual, since_s=state.time_s, ahead_angstrom=before)
+
+
+def _foreseen(setup: Setup, state: ScopeState, asked: Request, needed: float) -> Room | None:
+    """Return the window that was settled on before, or one for the hour to come where straying alone has outgrown that; None: the usual one does."""
+    held, unstable = state.room, setup.profile.instabilities
+    if held is None or not (unstable.aberrations or unstable.energy_sigma_ev) or not getattr(asked.sample, "periodic", True):
+        return None
+    if needed <= held.window_angstrom:
+        ahead = held.window_angstrom == held.ahead_angstrom
+        return held if ahead and needed >= LEAST_SHARE * held.window_angstrom else None
+
+    def at(time_s: float) -> float:
+        return _needed(setup, asked.sample.thickness_angstrom, setup.beam(state, min(time_s, LARGEST_TIME_S)))
+
+    if at(held.since_s) > held.window_angstrom:  # knobs were turned
+        return None
+    coming = [at(state.time_s + later) for later in AHEAD_S]
+    enough = max(coming[:SOON]) <= held.ahead_angstrom
+    window = held.ahead_angstrom if enough else _rung(FORESEEN_RUNGS, max(coming))
+    return Room(window_angstrom=window, since_s=state.time_s, ahead_angstrom=window)
+
+
+def plan(setup: Setup, asked: Request, window: float) -> Plan:
+    """Return how the frames of a request are computed: where ``engine`` is ``"auto"``, by one that gives every further image in milliseconds.
+
+    Parameters
+    ----------
+    setup : Setup
+        The microscope.
+    asked : Request
+        What is to be computed.
+    window : float
+        Room for the probe, A.
+
+    Raises
+    ------
+    StemtwinError
+        It cannot be computed.
+    """
+    if setup.engine != "auto":
+        return make_plan(asked, window_angstrom=window)
+    dense: Plan | None = None
+    refused: SettingsError | None = None
+    try:
+        dense = make_plan(replace(asked, engine="operator"), window_angstrom=window)
+    except SettingsError as error:  # it does not fit in memory
+        refused = error
+    if dense is not None and dense.seconds <= PATIENCE:
+        return dense
+    try:
+        best = make_plan(asked, window_angstrom=window)
+    except SettingsError:
+        if dense is None:
+            raise refused or AssertionError from None
+        return dense
+    return best if dense is None or best.engine in REIMAGING else dense
+
+
+def window_angstrom(setup: Setup, asked: Request) -> float:
+    """Return the window that the probe needs, A, rounded up where the specimen repeats: an operator built for it serves a while."""
+    return _usual(asked, _needed(setup, asked.sample.thickness_angstrom, asked.beam))
+
+
+def _usual(asked: Request, needed: float) -> float:
+    return _rung(RUNGS, needed) if getattr(asked.sample, "periodic", True) else needed
+
+
+def _needed(setup: Setup, thickness: float, beam: Beam) -> float:
+    through = replace(beam.aberrations, C10=beam.aberrations.C10 + thickness)
+    radius = max(optics.blur_radius(faces, beam.semiangle_rad) for faces in (beam.aberrations, through))
+    return max(setup.window_angstrom, WINDOW_MARGIN + 2 * radius)
+
+
+def _rung(rungs: Sequence[float], needed: float) -> float:
+    return next((rung for rung in rungs if rung >= needed), needed)

@@ -1,0 +1,197 @@
+"""What an operator can turn: the commanded settings, their limits, and what follows from what."""
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from stemtwin.twin.errors import SettingsError, UnknownNameError
+from stemtwin.twin.instrument import checks
+from stemtwin.twin.instrument.hardware.profiles import Profile
+from stemtwin.twin.instrument.hardware.stage import AXES
+from stemtwin.twin.instrument.settings import LEAST_SEMIANGLE_MRAD
+from stemtwin.twin.physics.aberrations import Aberrations
+
+ABERRATION_NAMES = tuple(item.name for item in fields(Aberrations))
+LIMITS = {
+    "energy_ev": {"unit": "eV", "low": 1e3, "high": 3e6, "repair": "Did you pass keV?"},
+    "semiangle_mrad": {"unit": "mrad", "low": LEAST_SEMIANGLE_MRAD, "high": 150, "repair": "Did you pass rad?"},
+    "current_pa": {"unit": "pA", "low": 1e-3},
+    "source_size_angstrom": {"unit": "A", "low": 0, "high": 1e4},
+    "focal_spread_angstrom": {"unit": "A", "low": 0, "high": 1e4},
+    "camera_length_mm": {"unit": "mm", "above": 0},
+}
+"""Knobs that are numbers, and their limits; the largest current and the camera lengths are the profile's."""
+LARGEST_ANGSTROM = {1: 1e6, 2: 1e7, 3: 1e8, 4: 1e10, 5: 1e12}
+"""Largest aberration of each order that the lenses give, A: 0.1 mm, 1 mm, 1 cm, 1 m, 100 m."""
+PAIRS = {
+    "beam_tilt_mrad": ("mrad", 100.0, "That is what the deflectors reach."),
+    "beam_shift_angstrom": ("A", 2e4, "That is what the deflectors reach; move the stage for more."),
+}
+"""Knobs that are a pair (x, y): unit, largest absolute value, repair."""
+DETECTOR_KNOBS = {"gain": ("times the usual", 1e-3, 1e3), "offset_adu": ("ADU", -65535.0, 65535.0)}
+"""Knobs that each detector has: unit, smallest and largest value. They reach detectors with a chain; one that counts electrons has neither."""
+COUNTERS = ("eels", "edx", "pixelated", "ronchigram")
+"""What counts by itself, whatever chain the instrument has."""
+SWITCHES = ("blanked",)
+"""Knobs that are on or off."""
+ELSEWHERE = {
+    "defocus": "Turn C10, which is minus the defocus.",
+    "C1": "In Krivanek's notation it is C10.",
+    "A1": "In Krivanek's notation it is C12, with phi12.",
+    "B2": "In Krivanek's notation it is C21 = 3 B2, with phi21.",
+    "A2": "In Krivanek's notation it is C23, with phi23.",
+    "C3": "In Krivanek's notation it is C30.",
+    "S3": "In Krivanek's notation it is C32 = 4 S3, with phi32.",
+    "A3": "In Krivanek's notation it is C34, with phi34.",
+    "C5": "In Krivanek's notation it is C50.",
+    **{axis: f"It is an axis of the stage: use move_stage({axis}=...)." for axis in AXES},
+    "dwell_time_us": "Give it to acquire(scan, dwell_time_us=...).",
+}
+"""Names that are looked for among the knobs, and where they are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knobs:
+    """What was commanded.
+
+    Parameters
+    ----------
+    energy_ev, semiangle_mrad : float
+        Beam energy, eV; convergence semi-angle, mrad.
+    current_pa : float
+        Probe current, pA. The source size follows from it and the brightness.
+    aberrations : Aberrations
+        What the knobs add to the instrument's own state, A and rad.
+    source_size_angstrom : float
+        Standard deviation of the source's image, A: what follows from current, convergence and energy, until it is set.
+    focal_spread_angstrom : float
+        Standard deviation of C10, A: what follows from the energy, until it is set.
+    camera_length_mm : float
+        Camera length, mm: the angles of the instrument's own detectors are inversely proportional to it.
+    beam_tilt_mrad : tuple of float
+        Tilt of the beam (x, y) at the specimen, mrad.
+    beam_shift_angstrom : tuple of float
+        How far the deflectors move the whole scan (x, y), A.
+    gain, offset_adu : tuple
+        Pairs of a detector's name and its gain in units of the usual one, and its offset beside the usual one, ADU; detectors that are not named have
+        1 and 0.
+    blanked : bool
+        Whether the beam is kept off the specimen, during acquisitions too.
+    """
+
+    energy_ev: float
+    semiangle_mrad: float
+    current_pa: float
+    aberrations: Aberrations = field(default_factory=Aberrations)
+    source_size_angstrom: float
+    focal_spread_angstrom: float
+    camera_length_mm: float
+    beam_tilt_mrad: tuple[float, float] = (0.0, 0.0)
+    beam_shift_angstrom: tuple[float, float] = (0.0, 0.0)
+    gain: tuple[tuple[str, float], ...] = ()
+    offset_adu: tuple[tuple[str, float], ...] = ()
+    blanked: bool = False
+
+
+NAMES = tuple(item.name for item in fields(Knobs) if item.name != "aberrations") + ABERRATION_NAMES
+"""Everything that can be turned."""
+
+
+def initial(profile: Profile) -> Knobs:
+    """Return the knobs as they stand when an instrument is handed over."""
+    return Knobs(
+        energy_ev=profile.energy_ev,
+        semiangle_mrad=profile.semiangle_mrad,
+        current_pa=profile.current_pa,
+        source_size_angstrom=profile.source_size_angstrom(profile.current_pa, profile.semiangle_mrad, profile.energy_ev),
+        focal_spread_angstrom=profile.focal_spread_angstrom(profile.energy_ev),
+        camera_length_mm=profile.camera_length_mm,
+    )
+
+
+def turn(knobs: Knobs, profile: Profile, changes: dict[str, Any]) -> Knobs:
+    """Return the knobs after some were turned; those that follow from others follow.
+
+    Parameters
+    ----------
+    knobs : Knobs
+        As they stand.
+    profile : Profile
+        The instrument.
+    changes : dict
+        Names and values: fields of :class:`Knobs` or of ``Aberrations``.
+
+    Raises
+    ------
+    UnknownNameError
+        There is no such knob.
+    SettingsError
+        A value is out of range, or the source size is given beside the current that it follows from.
+    """
+    turned = {name: _aberration(name, value) for name, value in changes.items() if name in ABERRATION_NAMES}
+    changed: dict[str, Any] = {name: _checked(name, value, profile, knobs) for name, value in changes.items() if name not in turned}
+    if {"current_pa", "source_size_angstrom"} <= set(changed) and profile.brightness < math.inf:
+        message = (
+            f"current_pa={changed['current_pa']:g} and source_size_angstrom={changed['source_size_angstrom']:g} are both given, but the source "
+            "size follows from the current and the brightness. Set one of them."
+        )
+        raise SettingsError(message)
+    if turned:
+        changed["aberrations"] = replace(knobs.aberrations, **turned)
+    new = replace(knobs, **changed)
+    if profile.brightness < math.inf and "source_size_angstrom" not in changed and {"current_pa", "semiangle_mrad", "energy_ev"} & set(changed):
+        new = replace(new, source_size_angstrom=profile.source_size_angstrom(new.current_pa, new.semiangle_mrad, new.energy_ev))
+    if "energy_ev" in changed and "focal_spread_angstrom" not in changed:
+        new = replace(new, focal_spread_angstrom=profile.focal_spread_angstrom(new.energy_ev))
+    return new
+
+
+def _aberration(name: str, value: Any) -> float:
+    if name.startswith("phi"):
+        return checks.number(name, value, "rad")
+    most = LARGEST_ANGSTROM[int(name[1])]
+    return checks.number(name, value, "A", low=-most, high=most, repair="That is what the lenses reach.")
+
+
+def _by_detector(name: str, value: Any, profile: Profile, before: Knobs) -> tuple[tuple[str, float], ...]:
+    """Return a knob that each detector has, after those named were turned."""
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        message = f"{name}={value!r} names no detectors. Give numbers by name, for example {name}={{'haadf': 1.0}}."
+        raise SettingsError(message)
+    unit, low, high = DETECTOR_KNOBS[name]
+    turned = {key: checks.number(f"{name}[{key}]", number, unit, low=low, high=high) for key, number in value.items()}
+    without = [key for key in turned if profile.chain(key) is None or key in COUNTERS]
+    if without:
+        known = ", ".join(key for key, _ in profile.chains if key) or "none"
+        message = f"{name} of {without[0]!r} cannot be turned: on {profile.name} it counts electrons. Detectors with a chain: {known}."
+        raise SettingsError(message)
+    return tuple(sorted((dict(getattr(before, name)) | turned).items()))
+
+
+def _checked(name: str, value: Any, profile: Profile, before: Knobs) -> Any:
+    if name in SWITCHES:
+        return checks.flag(name, value)
+    if name in DETECTOR_KNOBS:
+        return _by_detector(name, value, profile, before)
+    if name in PAIRS:
+        unit, most, repair = PAIRS[name]
+        pair = checks.pair(name, value, unit)
+        for axis, number in zip("xy", pair, strict=True):
+            checks.number(f"{name}[{axis}]", number, unit, low=-most, high=most, repair=repair)
+        return pair
+    if name not in LIMITS:
+        near = difflib.get_close_matches(name, NAMES, n=1)
+        hint = ELSEWHERE.get(name) or (f"Did you mean {near[0]!r}?" if near else f"Knobs are {', '.join(NAMES)}.")
+        message = f"There is no knob named {name!r}. {hint}"
+        raise UnknownNameError(message)
+    limits: dict[str, Any] = LIMITS[name]
+    if name == "current_pa":
+        limits = limits | {"high": profile.max_current_pa, "repair": f"That is what {profile.name} gives; did you pass A or nA?"}
+    number = checks.number(name, value, **limits)
+    if name == "camera_length_mm" and number not in profile.camera_lengths_mm:
+        table = ", ".join(f"{length:g}" for length in profile.camera_lengths_mm)
+        message = f"camera_length_mm={number:g} is no camera length of {profile.name}. Use one of {table} mm."
+        raise SettingsError(message)
+    return number

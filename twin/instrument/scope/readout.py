@@ -1,0 +1,76 @@
+"""What detectors make of the beam: electrons, and where there is a detector chain, numbers of an ADC."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from stemtwin.twin.instrument.detectors import Detector
+from stemtwin.twin.instrument.hardware.profiles import Profile
+from stemtwin.twin.instrument.hardware.readout_chain import DetectorChain
+from stemtwin.twin.instrument.scope.knobs import Knobs
+from stemtwin.twin.instrument.scope.scan_pass import Exposure
+from stemtwin.twin.instrument.scope.setup import Setup
+from stemtwin.twin.instrument.scope.state import ScopeState
+from stemtwin.twin.physics import noise
+
+
+def chain(profile: Profile, knobs: Knobs, name: str) -> DetectorChain | None:
+    """Return the chain of a detector with its gain and offset as they were turned, or None where electrons are counted."""
+    usual = profile.chain(name)
+    if usual is None:
+        return None
+    gain, offset = dict(knobs.gain).get(name, 1.0), dict(knobs.offset_adu).get(name, 0.0)
+    return replace(usual, gain_adu=usual.gain_adu * gain, offset_adu=usual.offset_adu + offset)
+
+
+def read(setup: Setup, state: ScopeState, detectors: Sequence[Detector], signals: np.ndarray, shot: Exposure) -> np.ndarray:
+    """Return what all channels read in one pass, in visiting order.
+
+    Parameters
+    ----------
+    setup, state : Setup, ScopeState
+        The microscope; its frame number is the key of the noise.
+    detectors : sequence
+        The detectors.
+    signals : ndarray
+        Expected fractions of the incident beam, shape (channels, n).
+    shot : Exposure
+        The pass.
+
+    Returns
+    -------
+    ndarray
+        uint32 electrons, or ADU, shape (channels, n).
+    """
+    rng, dark = setup.rng("noise", state.frames), state.knobs.blanked or setup.profile.blanks_pauses
+    chains = [chain(setup.profile, state.knobs, d.name) for d in detectors]
+    if not any(chains):
+        return noise.count_electrons(signals, shot.incident, rng)
+    out, channel = [], 0
+    for detector, electronics in zip(detectors, chains, strict=True):
+        for signal in signals[channel : channel + detector.channels]:
+            if electronics is None:
+                out.append(noise.count_electrons(signal, shot.incident, rng))
+                continue
+            pulses = electronics.detect(signal * shot.incident, rng)
+            out.append(electronics.convert(pulses, rng, timing=shot.timing, blanked=dark))
+        channel += detector.channels
+    return np.stack(out)
+
+
+def describe(profile: Profile, knobs: Knobs, detectors: Sequence[Detector]) -> dict[str, dict[str, Any]]:
+    """Return the attributes of each detector's readings by its name: units, and for ADU what turns them into electrons."""
+    told = {}
+    for detector in detectors:
+        electronics = chain(profile, knobs, detector.name)
+        told[detector.name] = {"units": "electrons", "long_name": "detected electrons"}
+        if electronics is not None:
+            told[detector.name] = {
+                "units": "adu",
+                "long_name": "reading of the analogue-to-digital converter",
+                "gain_adu": electronics.gain_adu * electronics.efficiency,
+                "offset_adu": electronics.offset_adu,
+            }
+    return told

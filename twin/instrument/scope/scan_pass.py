@@ -1,0 +1,62 @@
+"""Where the beam truly was during one pass over a scan, when, and with how many electrons."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stemtwin.twin.instrument.hardware import scan_distortion
+from stemtwin.twin.instrument.scan import Scan
+from stemtwin.twin.instrument.scope.setup import Setup
+from stemtwin.twin.instrument.scope.state import ScopeState
+from stemtwin.twin.instrument.timing import ScanTiming
+from stemtwin.twin.physics import noise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Exposure:
+    """One pass, in visiting order.
+
+    Parameters
+    ----------
+    scan : Scan
+        What was commanded.
+    timing : ScanTiming
+        When the beam was where, on the simulated clock.
+    points : ndarray
+        Where the beam truly was on the specimen (x, y), A, shape (n, 2).
+    incident : ndarray
+        Mean number of electrons at each point, shape (n,).
+    straight : bool
+        Whether the beam was where it was commanded to be, to the last bit.
+    """
+
+    scan: Scan
+    timing: ScanTiming
+    points: np.ndarray
+    incident: np.ndarray
+    straight: bool
+
+
+def expose(setup: Setup, state: ScopeState, scan: Scan, timing: ScanTiming) -> Exposure:
+    """Return what one pass over a scan is like.
+
+    Parameters
+    ----------
+    setup, state : Setup, ScopeState
+        The microscope.
+    scan : Scan
+        Where the beam is sent.
+    timing : ScanTiming
+        When it gets to each point, on the clock.
+    """
+    wrong, times = setup.profile.imperfections, timing.middle_s
+    moved = setup.specimen_shift(state, times)
+    still, change = not moved.any(), None if state.scanned is None else state.scanned.before
+    nominal = scan.points()
+    points = scan_distortion.true_positions(scan, timing, wrong, None if still else lambda _: moved, setup.rng("scan", state.frames), change=change)
+    incident = np.full(len(times), noise.electrons_per_point(state.knobs.current_pa, timing.dwell_s))
+    if state.knobs.blanked:
+        incident = np.zeros(len(times))
+    elif setup.profile.instabilities.fade or setup.profile.instabilities.flicker:
+        incident = incident * setup.course.current_factor(times)
+    return Exposure(scan=scan, timing=timing, points=points, incident=incident, straight=np.array_equal(points, nominal))

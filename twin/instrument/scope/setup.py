@@ -1,0 +1,110 @@
+"""What a microscope is made of and does not change: specimen, profile, seed; and what its state then truly is at any time."""
+
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from stemtwin.twin.instrument.hardware.drift import Course
+from stemtwin.twin.instrument.hardware.profiles import Profile
+from stemtwin.twin.instrument.scope.specimen_state import Damage
+from stemtwin.twin.instrument.scope.state import ScopeState
+from stemtwin.twin.instrument.settings import Beam, PotentialSlices
+from stemtwin.twin.instrument.spectra.spectrometer_settings import LossModel
+from stemtwin.twin.physics import aberrations as optics
+from stemtwin.twin.physics import coherence
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.samples.sample import Sample
+
+STREAMS = {"specimen": 0, "noise": 1, "instrument": 2, "scan": 3, "stage": 4, "corrector": 5, "damage": 6, "camera": 7, "eels": 8, "edx": 9}
+"""Spawn keys of the independent random streams of one microscope."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Setup:
+    """A microscope without its state.
+
+    Parameters
+    ----------
+    profile : Profile
+        The instrument.
+    seed : int
+        Of everything random.
+    phonons : int or str
+        See ``Request``.
+    specimen_seed : int, optional
+        Of the thermal motion alone, where many microscopes shall share their imaging operators; by default it follows from ``seed``.
+    misalignment : Aberrations
+        Hidden aberrations beside the profile's own, A and rad.
+    window_angstrom : float
+        Compute with probes at least this wide in mind, A.
+    engine : str
+        See ``Request``.
+    damage : Damage, optional
+        What the beam can do to the specimen.
+    losses : LossModel, optional
+        What the specimen's energy losses are made of.
+    """
+
+    profile: Profile
+    seed: int
+    phonons: int | str = "auto"
+    specimen_seed: int | None = None
+    misalignment: Aberrations = field(default_factory=Aberrations)
+    window_angstrom: float = 0.0
+    engine: str = "operator"
+    damage: Damage | None = None
+    losses: LossModel | None = None
+
+    def made_of(self, sample: Sample | PotentialSlices) -> tuple[tuple[str, Any], ...]:
+        """Return what a microscope with this specimen in it is made of: names and values that compare as equal in every process."""
+        own = ((item.name, getattr(self, item.name)) for item in fields(self) if item.name != "profile")
+        return (("sample", sample.digest), ("instrument", self.profile), *own)
+
+    @cached_property
+    def course(self) -> Course:
+        """How the instrument strays: a pure function of the time."""
+        return Course(self.profile.instabilities, self.stream_seed("instrument"))
+
+    def stream_seed(self, name: str) -> int:
+        """Return the seed of one stream, 128 bits."""
+        words = np.random.SeedSequence(self.seed, spawn_key=(STREAMS[name],)).generate_state(2, np.uint64)
+        return int(words[0]) << 64 | int(words[1])
+
+    def rng(self, name: str, number: int) -> np.random.Generator:
+        """Return the generator of the draw of that number in one stream: the same whatever was drawn before."""
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence(self.seed, spawn_key=(STREAMS[name], number))))
+
+    def aberrations(self, state: ScopeState, time_s: float) -> Aberrations:
+        """Return the true aberrations at a time (s), A and rad: knobs, corrections, residual, misalignment, what strayed, and the specimen's height.
+
+        A specimen that is d nearer to the detectors has a slab of vacuum d before it: C10 + d. A beam whose energy has changed by dE is focused
+        elsewhere: C10 - Cc f dE / E, with f as in ``coherence.focal_spread``.
+        """
+        total = optics.add(optics.add(optics.add(state.knobs.aberrations, self.profile.residual), self.misalignment), state.corrected)
+        if self.profile.instabilities.aberrations:
+            total = optics.add(total, self.course.aberrations(time_s))
+        lift = state.stage.true.z_angstrom
+        if self.profile.instabilities.energy_sigma_ev:
+            shift = float(self.course.energy_shift_ev(time_s))
+            lift += coherence.chromatic_focus(state.knobs.energy_ev, self.profile.chromatic_angstrom, shift)
+        return replace(total, C10=total.C10 + lift) if lift else total
+
+    def beam(self, state: ScopeState, time_s: float) -> Beam:
+        """Return the beam as it truly is at a time, s."""
+        knobs = state.knobs
+        return Beam(
+            energy_ev=knobs.energy_ev,
+            semiangle_mrad=knobs.semiangle_mrad,
+            aberrations=self.aberrations(state, time_s),
+            source_size_angstrom=knobs.source_size_angstrom,
+            focal_spread_angstrom=knobs.focal_spread_angstrom,
+            beam_tilt_mrad=knobs.beam_tilt_mrad,
+        )
+
+    def specimen_shift(self, state: ScopeState, times_s: np.ndarray) -> np.ndarray:
+        """Return what to add to a point of the scan to find it on the specimen, at times (s, (n,)): deflectors less stage less drift, (x, y), A."""
+        true = state.stage.true
+        still = np.array(state.knobs.beam_shift_angstrom) - np.array([true.x_angstrom, true.y_angstrom])
+        return still - self.course.drift_angstrom(times_s, state.creep)

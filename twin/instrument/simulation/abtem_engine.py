@@ -1,0 +1,107 @@
+"""The same request through abTEM: the other solver, on the same grid and with the same planes.
+
+abTEM transmits at the entrance of a slice and has arrays [x, y]. Its slices are therefore laid from each of our planes to the next, with every atom
+at the middle of its slice; C10 grows by the depth of our first plane. abTEM's tilt is that of the beam against the specimen, and its patterns stay
+centred on the beam, as ours do; down to our first plane probes move sideways by it. A sample's potential is abTEM's own (its bilinear placement is
+inexact between grid points); a potential given as slices is handed over as it is.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from stemtwin.twin.instrument.settings import PotentialSlices
+from stemtwin.twin.instrument.simulation import slice_stacks
+from stemtwin.twin.instrument.simulation.memory import ABTEM_BATCH
+from stemtwin.twin.instrument.simulation.operator_cache import detector_weights
+from stemtwin.twin.instrument.simulation.plan import Plan
+from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.physics.aberrations import ORDERS, Aberrations
+
+
+def signals(
+    request: Request, plan: Plan, configuration: int, points: np.ndarray, aberrations: Aberrations, progress: Callable[[int], None] | None = None
+) -> np.ndarray:
+    """Return what detectors collect of coherent probes in one configuration, float64, shape (channels, P).
+
+    Parameters
+    ----------
+    request, plan : Request, Plan
+        With pixel masks and without oversampling.
+    configuration : int
+        Which frozen-phonon configuration.
+    points : ndarray
+        Probes (x, y), A, shape (P, 2).
+    aberrations : Aberrations
+        Coefficients, A and rad.
+    progress : callable, optional
+        Called with the number of waves that were just done.
+
+    """
+    import abtem  # slow to import and seldom asked for
+
+    first, (ty, tx) = float(plan.slices.planes[0]), request.relative_tilt_rad
+    with _quiet():
+        potential = _potential(request, plan, configuration)
+        probe = abtem.Probe(
+            energy=request.beam.energy_ev,
+            semiangle_cutoff=request.beam.semiangle_mrad,
+            soft=False,
+            aberrations=_abtem_aberrations(aberrations, first),
+            tilt=(-1e3 * tx, -1e3 * ty),
+        )
+        probe.grid.match(potential)
+        grid = plan.grid
+        weights = detector_weights(request, plan)(grid.ky[:, None], grid.kx, grid.reciprocal_sampling).astype(float)
+        out = []
+        points = (points - first * np.tan([tx, ty])) % np.array([grid.extent[1], grid.extent[0]])
+        for start in range(0, len(points), ABTEM_BATCH):
+            scan = abtem.CustomScan(points[start : start + ABTEM_BATCH])
+            waves: Any = probe.multislice(potential, scan=scan, lazy=False)
+            patterns = np.abs(np.fft.fft2(waves.array)) ** 2
+            vacuum = np.abs(np.fft.fft2(probe.build(scan=scan, lazy=False).array)) ** 2
+            fraction = patterns / vacuum.sum(axis=(-2, -1), keepdims=True)
+            out.append(np.einsum("cyx,pxy->cp", weights, fraction, optimize=True))
+            if progress is not None:
+                progress(len(patterns))
+    return np.concatenate(out, axis=1)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    import abtem
+
+    with abtem.config.set({"device": "cpu", "precision": "float32", "diagnostics.progress_bar": False, "antialias.taper": 0.0}):
+        yield
+
+
+def _abtem_aberrations(aberrations: Aberrations, first_plane: float) -> dict[str, float]:
+    out = {}
+    for n, m in ORDERS:
+        out[f"C{n}{m}"] = getattr(aberrations, f"C{n}{m}")
+        if m:  # x and y change places in abTEM's arrays, not in its coordinates
+            out[f"phi{n}{m}"] = getattr(aberrations, f"phi{n}{m}")
+    out["C10"] += first_plane
+    return out
+
+
+def _potential(request: Request, plan: Plan, configuration: int) -> Any:
+    import abtem
+    import ase
+
+    planes = plan.slices.planes
+    steps = np.diff(np.append(planes, max(plan.thickness, planes[-1] + 0.1)))
+    (ny, nx), (height, width) = plan.grid.shape, plan.grid.extent
+    sample = request.sample
+    if isinstance(sample, PotentialSlices):
+        return abtem.PotentialArray(sample.array.transpose(0, 2, 1).copy(), slice_thickness=tuple(steps), extent=(width, height))
+    at = slice_stacks.positions(request, configuration).copy()
+    starts = np.concatenate([[0], np.cumsum(steps)])
+    at[:, 2] = (starts[plan.slices.index] + starts[plan.slices.index + 1]) / 2
+    atoms = ase.Atoms(sample.numbers, at, cell=[width, height, starts[-1]], pbc=True)
+    atoms.wrap(pbc=(True, True, False))
+    return abtem.Potential(atoms, gpts=(nx, ny), slice_thickness=tuple(steps), parametrization=request.parametrization, projection="infinite").build(
+        lazy=False
+    )

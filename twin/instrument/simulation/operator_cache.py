@@ -1,0 +1,207 @@
+"""Imaging operators kept in the process and on disk: each built once for the same physics."""
+
+import hashlib
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from stemtwin.twin import physics
+from stemtwin.twin.instrument.settings import PotentialSlices
+from stemtwin.twin.instrument.simulation import serialisation, slice_stacks
+from stemtwin.twin.instrument.simulation.plan import Plan
+from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.physics.engine.kernels import array_cache as disk
+from stemtwin.twin.physics.engine.local.local_operator import LocalOperator
+from stemtwin.twin.physics.engine.local.tiles import Divided
+from stemtwin.twin.physics.engine.operator import imaging_cache, imaging_operator
+from stemtwin.twin.physics.engine.operator.diffraction import DiffractionMatrix
+from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
+
+CAPACITY_BYTES = 2 * 2**30
+"""Operators held in the process take at most this; the one used longest ago goes first. The newest stays whatever its size."""
+FOCAL_STATES = 3
+"""An operator for two focal spreads holds its matrices this many times."""
+
+
+Held = TypeVar("Held", ImagingOperator, LocalOperator, DiffractionMatrix, Divided)
+
+
+class OperatorCache(Generic[Held]):
+    """Operators by the hash of their physics; safe under several threads, and in a child after a fork."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[str, Held] = OrderedDict()
+        self.renew_locks()
+
+    def renew_locks(self) -> None:
+        """Forget who was waiting: after a fork, the threads that held the locks do not exist."""
+        self._lock = threading.Lock()
+        self._building: dict[str, threading.Lock] = {}
+
+    def get(self, key: str, build: Callable[[], Held]) -> Held:
+        """Return the operator of a key, built now if it is not held; who asks for it meanwhile waits for the same one."""
+        with self._lock:
+            found = self._take(key)
+            mine = self._building.setdefault(key, threading.Lock())
+        if found is not None:
+            return found
+        with mine:
+            with self._lock:
+                found = self._take(key)
+            if found is None:
+                found = build()
+                with self._lock:
+                    self._keep(key, found)
+        with self._lock:
+            self._building.pop(key, None)
+        return found
+
+    def __contains__(self, key: object) -> bool:
+        """Return whether an operator is held."""
+        with self._lock:
+            return key in self._held
+
+    def __len__(self) -> int:
+        """Return how many operators are held."""
+        with self._lock:
+            return len(self._held)
+
+    def clear(self) -> None:
+        """Forget all operators."""
+        with self._lock:
+            self._held.clear()
+
+    def _take(self, key: str) -> Held | None:
+        if key in self._held:
+            self._held.move_to_end(key)
+        return self._held.get(key)
+
+    def _keep(self, key: str, operator: Held) -> None:
+        self._held[key] = operator
+        while len(self._held) > 1 and FOCAL_STATES * sum(o.nbytes for o in self._held.values()) > CAPACITY_BYTES:
+            self._held.popitem(last=False)
+
+
+TWIN = Path(physics.__file__).parents[1]
+"""The folder ``twin/``."""
+IMAGE_CODE = ("physics/*.py", "physics/engine/**/*.py", "instrument/*.py", "instrument/simulation/**/*.py")
+"""Files below ``twin/`` that decide the numbers of an operator for images."""
+SPECTRUM_CODE = (*IMAGE_CODE, "physics/spectra/*.py", "instrument/spectra/*.py")
+"""Files below ``twin/`` that decide the numbers of an operator for spectra."""
+CACHE: OperatorCache[ImagingOperator] = OperatorCache()
+"""The dense operators of this process."""
+LOCAL: OperatorCache[LocalOperator] = OperatorCache()
+"""The local operators of this process."""
+MATRICES: OperatorCache[DiffractionMatrix] = OperatorCache()
+"""The scattering matrices of this process, each for one camera."""
+DIVIDED: OperatorCache[Divided] = OperatorCache()
+"""How fields of this process are divided into windows, whose operators are dense ones."""
+if hasattr(os, "register_at_fork"):
+    for _cache in (CACHE, LOCAL, DIVIDED, MATRICES):
+        os.register_at_fork(after_in_child=_cache.renew_locks)
+
+
+def operator_for(request: Request, plan: Plan, *, progress: Callable[[int], None] | None = None) -> ImagingOperator:
+    """Return the operator of a request, built now if neither the process nor the disk holds it.
+
+    ``progress`` gets the waves just done, out of ``plan.waves``. Where a build was killed, the next one goes on, to the same bits.
+    """
+    key, done = physics_key(request, plan), 0
+
+    def report(waves: int) -> None:
+        nonlocal done
+        done += waves
+        if progress is not None:
+            progress(waves)
+
+    def build() -> ImagingOperator:
+        return imaging_cache.build(
+            disk.default_cache(),
+            key,
+            slice_stacks.stacks(request, plan),
+            request.beam.semiangle_rad,
+            detector_weights(request, plan),
+            blocks=plan.blocks,
+            antialias=request.antialias,
+            progress=report,
+            held=plan.waves_bytes,
+        )
+
+    operator = CACHE.get(key, build)
+    if progress is not None and not done:
+        progress(plan.waves)
+    return operator
+
+
+def detector_weights(request: Request, plan: Plan) -> imaging_operator.Weights:
+    """Return the function that weighs reciprocal pixels, relative to the beam's direction, for all channels of all detectors."""
+    wavelength = request.beam.wavelength_angstrom
+    qy, qx = (t / wavelength for t in request.beam.tilt_rad)
+
+    def weights(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float]) -> np.ndarray:
+        ky, kx = ky + qy, kx + qx
+        return np.concatenate([d.weights(ky, kx, pixel, wavelength, antialias=request.antialias) for d in plan.detectors])
+
+    return weights
+
+
+def physics_key(request: Request, plan: Plan, *, engine: tuple[str | float, ...] = ()) -> str:
+    """Return a hash of everything that an operator depends on, the code included: not the optics, the scan or the detectors' names.
+
+    ``engine`` names another one than the dense operator, with what it depends on beside: ``("local", tolerance)``.
+    """
+    sample = request.sample
+    if isinstance(sample, PotentialSlices):
+        content = hashlib.sha256(sample.array.tobytes() + sample.z_angstrom.tobytes()).hexdigest()
+    else:
+        content = sample.digest
+    described = {
+        **surroundings(request, plan),
+        "code": code(),
+        "sample": content,
+        "planes": plan.slices.planes,
+        "slices": plan.slices.index,
+        "semiangle": request.beam.semiangle_mrad,
+        "blocks": plan.blocks,
+        "engine": engine,
+    }
+    return disk.content_key(described)
+
+
+def code(patterns: tuple[str, ...] = IMAGE_CODE) -> str:
+    """Return the hash of the code that operators come from: files of ``twin/`` by glob patterns."""
+    return disk.code_digest(TWIN, *patterns)
+
+
+def surroundings(request: Request, plan: Plan) -> dict[str, Any]:
+    """Return what an operator depends on beside the atoms and how they are cut, the convergence and the probe's room."""
+    frozen = request.thermal_motion == "frozen"
+    return {
+        "extent": plan.grid.extent,
+        "shape": plan.grid.shape,
+        "thickness": plan.thickness,
+        "periodic": getattr(request.sample, "periodic", True),
+        "energy": request.beam.energy_ev,
+        "detectors": [{**serialisation.detector_to_dict(d), "name": ""} for d in plan.detectors],
+        "motion": request.thermal_motion,
+        "configurations": plan.configurations if frozen else 1,
+        "seed": request.seed if frozen else 0,
+        "parametrization": request.parametrization,
+        "antialias": request.antialias,
+        "oversampling": request.oversampling,
+        "tilt": request.tilt_mrad,
+        "beam tilt": request.beam.beam_tilt_mrad,
+    }
+
+
+def clear() -> None:
+    """Forget all operators held in the process."""
+    CACHE.clear()
+    LOCAL.clear()
+    DIVIDED.clear()
+    MATRICES.clear()

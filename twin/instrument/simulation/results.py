@@ -1,0 +1,123 @@
+"""Signals as xarray Datasets: coordinates in A, and everything that made them in attributes that files can hold."""
+
+import json
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stemtwin.twin.instrument.scan import PathScan, RasterScan, Scan, SparseScan
+from stemtwin.twin.instrument.settings import PotentialSlices
+from stemtwin.twin.instrument.simulation import serialisation
+from stemtwin.twin.instrument.simulation.plan import Plan
+from stemtwin.twin.instrument.simulation.request import Request
+
+LENGTH = {"units": "angstrom"}
+
+
+def to_dataset(request: Request, plan: Plan, values: np.ndarray, error: np.ndarray, exactness: str) -> xr.Dataset:
+    """Return what ``simulate.expected`` found as a Dataset: signals with their relative standard errors, of a depth series the largest."""
+    signal = {"units": "1", "long_name": "fraction of the incident beam"}
+    values = values.astype(np.float32)
+    if request.depths_angstrom is not None:
+        values, error = values.reshape(request.faces, -1, *values.shape[1:]), error.reshape(request.faces, -1).max(axis=0)
+    return xr.Dataset(
+        variables(request, plan, values, error, signal), {**depth(request), **coordinates(request.scan)}, describe(request, plan, exactness)
+    )
+
+
+def variables(request: Request, plan: Plan, values: np.ndarray, error: np.ndarray, attrs: dict[str, Any]) -> dict[str, Any]:
+    """Return a variable per detector of values, shape (channels, ...) like the scan, or with frames or depths before the channels."""
+    many = "depth" if request.depths_angstrom is not None else "frame"
+    first = (many,) if values.ndim > 1 + len(request.scan.shape) else ()
+    values = values if first else values[None]
+    out, channel = {}, 0
+    for detector in plan.detectors:
+        part = values[:, channel : channel + detector.channels]
+        here = {**attrs, "inner_mrad": detector.inner_mrad, "outer_mrad": detector.outer_mrad}
+        worst = error[channel : channel + detector.channels].max()
+        if np.isfinite(worst):
+            here["relative_standard_error"] = float(worst)
+        segment = ("segment",) if detector.channels > 1 else ()
+        part = part if segment else part[:, 0]
+        out[detector.name] = ((*first, *segment, *dimensions(request.scan)), part if first else part[0], here)
+        channel += detector.channels
+    return out
+
+
+def dimensions(scan: Scan) -> tuple[str, ...]:
+    """Return the names of a scan's dimensions."""
+    return scan.dims
+
+
+def coordinates(scan: Scan) -> dict[str, Any]:
+    """Return the coordinates (A) of a scan: the frame's own y and x, with what a sparse scan visited, or x and y of each point."""
+    if not isinstance(scan, RasterScan):
+        at = scan.positions()
+        return {"x": ("point", at[:, 0], LENGTH), "y": ("point", at[:, 1], LENGTH)}
+    (dy, dx), (ox, oy) = scan.pitch_angstrom, scan.origin_angstrom
+    own = {"y": ("y", oy + dy * np.arange(scan.shape[0]), LENGTH), "x": ("x", ox + dx * np.arange(scan.shape[1]), LENGTH)}
+    return own | ({"visited": (scan.dims, scan.visited)} if isinstance(scan, SparseScan) else {})
+
+
+def depth(request: Request) -> dict[str, Any]:
+    """Return the coordinate (A) of a depth series; nothing without one."""
+    if request.depths_angstrom is None:
+        return {}
+    return {"depth": ("depth", np.array(request.depths_angstrom), LENGTH)}
+
+
+def describe(request: Request, plan: Plan, exactness: str) -> dict[str, Any]:
+    """Return the attributes of a result: strings and numbers only."""
+    settings = {
+        "beam": serialisation.beam_to_dict(request.beam),
+        **visible_settings(request, plan),
+        "seed": request.seed,
+        "grid": plan.grid.shape,
+        "sampling_angstrom": plan.grid.sampling,
+        "planes_angstrom": [round(float(z), 6) for z in plan.slices.planes],
+        "blocks": plan.blocks,
+        "tilt_mrad": request.tilt_mrad,
+        **({} if request.depths_angstrom is None else {"depths_angstrom": request.depths_angstrom}),
+    }
+    return {
+        "title": "simulated STEM signals",
+        **visible(request, plan),
+        "engine_error": exactness,
+        "thickness_angstrom": float(plan.thickness),
+        "notes": "; ".join(plan.notes),
+        "stemtwin_settings": json.dumps(settings),
+    }
+
+
+def visible(request: Request, plan: Plan | None) -> dict[str, Any]:
+    """Return the attributes that an operator of the instrument may see: nothing of the specimen's structure or the true state of the optics.
+
+    Without a plan (spectra alone), the engine is left out.
+    """
+    from stemtwin import __version__  # the front door knows the version
+
+    return {
+        "stemtwin_version": __version__,
+        **({} if plan is None else {"engine": plan.engine}),
+        "sample": "potential" if isinstance(request.sample, PotentialSlices) else request.sample.name,
+        "energy_ev": request.beam.energy_ev,
+        "semiangle_mrad": request.beam.semiangle_mrad,
+    }
+
+
+def visible_settings(request: Request, plan: Plan | None) -> dict[str, Any]:
+    """Return the settings that an operator of the instrument may see; without a plan (spectra alone), those of the scan."""
+    scan = {"kind": "path", "points": request.scan.shape[0]} if isinstance(request.scan, PathScan) else serialisation.scan_to_dict(request.scan)
+    if plan is None:
+        return {"scan": scan, "phonons": request.phonons}
+    return {
+        "scan": scan,
+        "detectors": [serialisation.detector_to_dict(d) for d in plan.detectors],
+        "engine": plan.engine,
+        "phonons": request.phonons,
+        "configurations": plan.configurations,
+        "parametrization": request.parametrization,
+        "antialias": request.antialias,
+        "oversampling": request.oversampling,
+    }

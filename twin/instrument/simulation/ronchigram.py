@@ -1,0 +1,323 @@
+"""Ronchigrams: the far field of one parked probe, with the film as a phase grating, or exact by multislice."""
+
+import hashlib
+import itertools
+import json
+import math
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import scipy.fft
+import xarray as xr
+
+from stemtwin.twin.errors import SamplingError, SettingsError
+from stemtwin.twin.instrument import checks
+from stemtwin.twin.instrument.detectors import AnnularDetector
+from stemtwin.twin.instrument.pixelated import PixelatedDetector
+from stemtwin.twin.instrument.scan import PathScan
+from stemtwin.twin.instrument.settings import Beam, PotentialSlices
+from stemtwin.twin.instrument.simulation import diffraction_patterns, memory, partial_coherence, plan, results, serialisation, slice_stacks
+from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.physics.aberrations import Aberrations, blur_radius
+from stemtwin.twin.physics.engine.operator import diffraction as engine
+from stemtwin.twin.physics.engine.operator import ronchigram_kernel
+from stemtwin.twin.physics.grids import Grid, fast_length
+from stemtwin.twin.physics.potential import Slices
+from stemtwin.twin.samples.sample import Sample
+
+ENGINES = ("grating", "multislice")
+FILMS = 3
+"""Films remembered."""
+MOST_POINTS = 2**27
+"""Points of a window beyond which a pattern is refused."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Film:
+    """A specimen as one camera sees it through one aperture: transmissions of each configuration on one cell, the window, and the measured error."""
+
+    request: Request
+    plan: plan.Plan
+    camera: PixelatedDetector
+    lens: ronchigram_kernel.Lens
+    transmissions: list[np.ndarray]
+    planes: np.ndarray
+    error: str = ""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def pattern(self, beam: Beam, position: tuple[float, float], tolerance: float) -> tuple[np.ndarray, int]:
+        """Return the mean over phonons, focal spread and source, float32, and how many coherent patterns it is the mean of."""
+        (focus, focus_weights), (source, source_weights) = partial_coherence.nodes(beam, tolerance)
+        total, count = np.zeros(self.camera.shape_read, np.float32), 0
+        states = itertools.product(zip(focus, focus_weights, strict=True), *[list(zip(source, source_weights, strict=True))] * 2)
+        for (df, w), (dy, wy), (dx, wx) in states:
+            aberrations = replace(beam.aberrations, C10=beam.aberrations.C10 + float(df))
+            for transmissions in self.transmissions:
+                at = position[0] + float(dx), position[1] + float(dy)
+                total += np.float32(w * wy * wx / len(self.transmissions)) * self.lens.pattern(aberrations, at, transmissions, self.planes)
+                count += 1
+        return total, count
+
+
+_FILMS: OrderedDict[str, Film] = OrderedDict()
+_LOCK = threading.Lock()
+
+
+def ronchigram(
+    sample: Sample | PotentialSlices,
+    beam: Beam,
+    *,
+    position_angstrom: tuple[float, float] = (0.0, 0.0),
+    camera: PixelatedDetector | str = "ronchigram",
+    engine: str = "grating",
+    check: bool = True,
+    phonons: int | str = "static",
+    coherence_tolerance: float = 1e-3,
+    **settings: Any,
+) -> xr.Dataset:
+    """Return the diffraction pattern of one parked probe, wide on the specimen.
+
+    Parameters
+    ----------
+    sample : Sample or PotentialSlices
+        The film, crystalline or amorphous.
+    beam : Beam
+        The beam, with all its aberrations. Focal spread and source size are averages over coherent patterns, whose number follows from them.
+    position_angstrom : tuple of float
+        Where the probe is, (x, y), A.
+    camera : PixelatedDetector or str
+        The camera; by default 512 x 512 pixels to 1.25 times the convergence.
+    engine : str
+        ``"grating"``: the whole film in one plane, at the mean depth of its atoms; ``"multislice"``: exact.
+    check : bool
+        Compare the grating with multislice at the first pattern of each film, and say how far apart they are.
+    phonons : int or str
+        ``"static"``, ``"damped"``, ``"auto"``, or a number of frozen-phonon configurations.
+    coherence_tolerance : float
+        Largest error of the mean, over source and focus, of the fastest interference.
+    **settings
+        seed, slice_thickness_angstrom, parametrization, oversampling, tilt_mrad as in ``Request``.
+
+    Returns
+    -------
+    xarray.Dataset
+        The camera's variable, float32, dims (ky, kx), mrad: fractions of the incident beam in each pixel.
+
+    Raises
+    ------
+    SettingsError
+        A setting makes no sense, or the window needs more memory than there is.
+    SamplingError
+        A specimen that does not repeat is smaller than the probe; a potential is too coarse.
+    """
+    if engine not in ENGINES:
+        message = f"There is no engine named {engine!r} for Ronchigrams. Use one of {', '.join(ENGINES)}."
+        raise SettingsError(message)
+    position = checks.pair("position_angstrom", position_angstrom, "A")
+    tolerance = checks.number("coherence_tolerance", coherence_tolerance, "of an interference term", low=1e-6, high=0.1)
+    request = _request(sample, beam, position, camera, phonons, settings)
+    film = _film(request, engine)
+    if engine == "grating" and check:
+        with film.lock:
+            film.error = film.error or _measured_error(film, beam, position)
+    values, count = film.pattern(beam, position, tolerance)
+    return _dataset(film, request, engine, position, values, count)
+
+
+def clear() -> None:
+    """Forget all films."""
+    with _LOCK:
+        _FILMS.clear()
+
+
+def _request(sample: Any, beam: Any, position: tuple[float, float], camera: Any, phonons: int | str, settings: dict[str, Any]) -> Request:
+    meaningless = sorted({"scan", "detectors", "grid", "sampling_angstrom", "antialias", "tolerance", "interpolation"} & set(settings))
+    if meaningless:
+        message = f"A Ronchigram has no {', '.join(meaningless)}: its grid follows from the camera. Leave that out."
+        raise SettingsError(message)
+    scan = PathScan(positions_angstrom=np.array([position]))
+    try:
+        request = Request(sample=sample, beam=beam, scan=scan, detectors=(camera,), engine="multislice", phonons=phonons, **settings)
+    except TypeError as error:
+        message = f"This Ronchigram cannot be made: {str(error).removeprefix('Request.__init__() ')}."
+        raise SettingsError(message) from None
+    if not diffraction_patterns.has_camera(request):
+        message = f"camera={camera!r} is no camera. Use a PixelatedDetector, 'ronchigram' or 'pixelated'."
+        raise SettingsError(message)
+    return request
+
+
+# ---- films ---------------------------------------------------------------------------------------------------------------------------
+
+
+def _film(request: Request, kind: str) -> Film:
+    """Return the film of a request, made now if it is not remembered."""
+    camera = diffraction_patterns.the_camera(request)
+    cells = _cells(request, camera)
+    key = _key(request, camera, cells, kind)
+    with _LOCK:
+        if key in _FILMS:
+            _FILMS.move_to_end(key)
+            return _FILMS[key]
+    film = _make(request, camera, cells, kind)
+    with _LOCK:
+        _FILMS[key] = film
+        while len(_FILMS) > FILMS:
+            _FILMS.popitem(last=False)
+    return film
+
+
+def _key(request: Request, camera: PixelatedDetector, cells: tuple[int, int], kind: str) -> str:
+    sample = request.sample
+    if isinstance(sample, PotentialSlices):
+        content = hashlib.sha256(sample.array.tobytes() + sample.z_angstrom.tobytes()).hexdigest()
+        content += str(sample.sampling_angstrom)
+    else:
+        content = sample.digest
+    beam = request.beam
+    described = [
+        content, beam.energy_ev, beam.semiangle_mrad, request.relative_tilt_rad, beam.tilt_rad, serialisation.detector_to_dict(camera), cells, kind,
+        request.thermal_motion, request.configurations, request.seed, request.slice_thickness_angstrom, request.parametrization, request.oversampling,
+    ]  # fmt: skip
+    return json.dumps(described)
+
+
+def _cells(request: Request, camera: PixelatedDetector) -> tuple[int, int]:
+    """Return how many cells (y, x) the window takes: it resolves the camera's pixels and holds the probe from entrance to exit."""
+    beam, size = request.beam, request.sample.size_angstrom
+    aberrations, thickness = beam.aberrations, request.sample.thickness_angstrom
+    through = Aberrations.from_cartesian(**{**aberrations.cartesian(), "C10": aberrations.C10 + thickness})
+    radius = max(blur_radius(state, beam.semiangle_rad) for state in (aberrations, through))
+    probe = plan.WINDOW_MARGIN + 2 * radius
+    if not getattr(request.sample, "periodic", True):
+        if probe > min(size):
+            message = (
+                f"The probe needs {probe:.1f} A, but the specimen does not repeat: its cell is {size[0]:.1f} x {size[1]:.1f} A. "
+                "Use a larger cell (size_angstrom) or smaller aberrations."
+            )
+            raise SamplingError(message)
+        return 1, 1
+    window = max(probe, beam.wavelength_angstrom / (camera.pixel_mrad * 1e-3))
+    return tuple(_friendly(math.ceil(window / side - 1e-9)) for side in size)  # type: ignore[return-value]
+
+
+def _friendly(count: int) -> int:
+    """Return the next number of cells that transforms go well with."""
+    return scipy.fft.next_fast_len(max(1, count))
+
+
+def _make(request: Request, camera: PixelatedDetector, cells: tuple[int, int], kind: str) -> Film:
+    edge = 0.5e-3 * camera.pixel_mrad * max(camera.shape_read) + math.hypot(*request.beam.tilt_rad)
+    alpha, wavelength, size = request.beam.semiangle_rad, request.beam.wavelength_angstrom, request.sample.size_angstrom
+    slices, thickness = plan.cut(request)
+    # a grating's transmission takes the wave from one side of the aperture to the far edge of the camera; multislice needs the usual room beside
+    angle = max(edge + alpha, plan.LEAST_GRID_ANGLE * 1e-3 if kind == "multislice" else 0.0)
+    fine = _fine_grid(request, angle)
+    if kind == "grating":
+        mean = float(slices.planes.mean()) if isinstance(request.sample, PotentialSlices) else float(request.sample.positions_angstrom[:, 2].mean())
+        used = Slices(index=np.zeros_like(slices.index, dtype=int), planes=np.array([mean]), edges=np.empty(0))
+        cell, imaged = _cell_points(2 * (edge + alpha) / wavelength, fine), _flattened(request, mean)
+    else:
+        cell, used, imaged = fine.shape, slices, request
+    shape = (cell[0] * cells[0], cell[1] * cells[1])
+    _check_memory(request, fine, shape, cell, len(used.planes), camera)
+    window = Grid(shape=shape, extent=(size[0] * cells[0], size[1] * cells[1]))
+    pitch = camera.pixel_mrad * 1e-3 / wavelength
+    ty, tx = request.beam.tilt_rad
+    lens = ronchigram_kernel.make_lens(
+        window,
+        cells,
+        wavelength,
+        alpha,
+        engine.Camera(shape=camera.shape_read, pitch=(pitch, pitch), beam=(ty / wavelength, tx / wavelength)),
+        limit=fine.band_limit if kind == "multislice" else math.inf,
+        tilt=request.relative_tilt_rad,
+    )
+    ring = AnnularDetector(inner_mrad=0, outer_mrad=edge * 1e3, name=camera.name)
+    made = plan.Plan(
+        engine=kind, reason="asked for", grid=fine, slices=used, thickness=thickness, detectors=(ring,), configurations=request.configurations,
+        blocks=cells, beams=int(np.count_nonzero(lens.covered)), waves=request.configurations, memory_bytes=lens.nbytes, seconds=0.0,
+    )  # fmt: skip
+    stacks = [
+        ronchigram_kernel.crop(stack.transmission, cell) if kind == "grating" else stack.transmission for stack in slice_stacks.stacks(imaged, made)
+    ]
+    return Film(request=request, plan=made, camera=camera, lens=lens, transmissions=stacks, planes=used.planes)
+
+
+def _flattened(request: Request, depth: float) -> Request:
+    """Return the request with a potential of several slices added up into one."""
+    if not isinstance(request.sample, PotentialSlices):
+        return request
+    potential = request.sample
+    flat = PotentialSlices(array=potential.array.sum(axis=0)[None], sampling_angstrom=potential.sampling_angstrom, z_angstrom=np.array([depth]))
+    return replace(request, sample=flat)
+
+
+def _fine_grid(request: Request, angle: float) -> Grid:
+    """Return the grid of one cell on which transmissions are made: its band limit holds an angle, rad."""
+    size, wavelength = request.sample.size_angstrom, request.beam.wavelength_angstrom
+    if isinstance(request.sample, PotentialSlices):
+        grid = Grid(shape=request.sample.array.shape[1:], extent=size)  # type: ignore[arg-type]
+        if grid.max_angle(wavelength) < angle:
+            message = (
+                f"This Ronchigram takes angles to {angle * 1e3:.1f} mrad, the potential's grid holds {grid.max_angle(wavelength) * 1e3:.1f} mrad. "
+                f"Give a potential with points at most {wavelength / (3 * angle):.3g} A apart, or lower the camera's angle."
+            )
+            raise SamplingError(message)
+        return grid
+    step = wavelength * (1 - 1e-5) / (3 * angle)
+    return Grid(shape=tuple(fast_length(max(16, math.ceil(side / step))) for side in size), extent=size)  # type: ignore[arg-type]
+
+
+def _cell_points(width: float, fine: Grid) -> tuple[int, int]:
+    """Return how many points per cell hold spatial frequencies of a width, 1/A."""
+    return tuple(min(n, fast_length(max(8, math.ceil(width * side) + 2))) for n, side in zip(fine.shape, fine.extent, strict=True))  # type: ignore[return-value]
+
+
+def _check_memory(request: Request, fine: Grid, shape: tuple[int, int], cell: tuple[int, int], slices: int, camera: PixelatedDetector) -> None:
+    points = math.prod(shape)
+    needed = memory.program() + memory.of_specimen(fine, slices, request.oversampling, request.configurations)
+    needed += 8 * request.configurations * slices * math.prod(cell) + 40 * points + 300 * math.prod(camera.shape_read)
+    if points > MOST_POINTS or not memory.fits(needed):
+        message = (
+            f"The window of this Ronchigram has {shape[0]} x {shape[1]} points and takes about {needed / 2**30:.1f} GiB, more than there is. "
+            "Use smaller aberrations, larger camera pixels or a smaller angle."
+        )
+        raise SettingsError(message)
+
+
+# ---- what is said about it -----------------------------------------------------------------------------------------------------------
+
+
+def _measured_error(film: Film, beam: Beam, position: tuple[float, float]) -> str:
+    """Compare a grating with multislice of the coherent beam: rms and largest difference over the disc's pixels, divided by their mean."""
+    coherent = replace(beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0)
+    exact, _ = _make(film.request, film.camera, film.lens.cells, "multislice").pattern(coherent, position, 1e-3)
+    ours, _ = film.pattern(coherent, position, 1e-3)
+    angles = diffraction_patterns.angles(film.camera)
+    disc = np.hypot(angles["ky"][1][:, None] - beam.tilt_rad[0] * 1e3, angles["kx"][1] - beam.tilt_rad[1] * 1e3) < beam.semiangle_mrad
+    difference, mean = (ours - exact)[disc], float(exact[disc].mean())
+    rms, worst = float(np.sqrt((difference**2).mean())) / mean, float(np.abs(difference).max()) / mean
+    return f"phase grating: in the disc rms {rms:.2e}, largest {worst:.2e} of the mean, against multislice, at C10={beam.aberrations.C10:g} A"
+
+
+def _dataset(film: Film, request: Request, kind: str, position: tuple[float, float], values: np.ndarray, count: int) -> xr.Dataset:
+    reference = "reference: multislice" if kind == "multislice" else film.error or "phase grating: not compared with multislice (check=False)"
+    attrs = results.describe(request, film.plan, reference)
+    settings = json.loads(attrs["stemtwin_settings"])
+    settings["detectors"] = [serialisation.detector_to_dict(film.camera)]
+    window = film.lens.grid
+    settings |= {"position_angstrom": position, "window_angstrom": window.extent, "window_points": window.shape, "patterns": count}
+    attrs |= {"title": "Ronchigram", "stemtwin_settings": json.dumps(settings), "patterns_averaged": count}
+    here = {
+        "units": "1",
+        "long_name": "fraction of the incident beam in each pixel",
+        "energy_ev": request.beam.energy_ev,
+        "semiangle_mrad": request.beam.semiangle_mrad,
+        "pixel_mrad": film.camera.pixel_mrad,
+        "resolved_mrad": max(window.reciprocal_sampling) * request.beam.wavelength_angstrom * 1e3,
+    }
+    return xr.Dataset({film.camera.name: (("ky", "kx"), values, here)}, diffraction_patterns.angles(film.camera), attrs)

@@ -1,0 +1,327 @@
+"""``simulate``, ``explain``, ``exit_wave``: from a request to expected signals, without noise."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stemtwin.twin.errors import SamplingError, SettingsError
+from stemtwin.twin.instrument import checks
+from stemtwin.twin.instrument.scan import PathScan, Scan
+from stemtwin.twin.instrument.settings import Beam, PlaneWave, PotentialSlices
+from stemtwin.twin.instrument.simulation import (
+    approximate,
+    diffraction_patterns,
+    operator_cache,
+    partial_coherence,
+    results,
+    serialisation,
+    slice_stacks,
+    tiled,
+)
+from stemtwin.twin.instrument.simulation.approximate import scanned
+from stemtwin.twin.instrument.simulation.plan import Plan, make_plan
+from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.physics import probe
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_coefficients
+from stemtwin.twin.physics.engine.operator import imaging_operator, single_probes
+from stemtwin.twin.physics.grids import Grid
+from stemtwin.twin.samples.sample import Sample
+
+Progress = Callable[[int], None]
+"""Called with the number of waves that were just done."""
+WAVE_SAMPLING_ANGSTROM = 0.05
+"""Usual distance between points of an exit wave."""
+NO_WAVE_SETTINGS = ("scan", "detectors", "engine")
+"""Fields of a request that an exit wave has not."""
+
+
+def explain(request: Request | None = None, /, **settings: Any) -> Plan:
+    """Say how a request will be computed, before any work.
+
+    Parameters
+    ----------
+    request : Request
+        The request; or its fields as keywords.
+
+    Returns
+    -------
+    Plan
+        Engine, grid, slices, beams, memory, time; ``str()`` of it is a small table.
+
+    Raises
+    ------
+    StemtwinError
+        The request cannot be computed.
+    """
+    asked = _request(request, None, None, settings)
+    return diffraction_patterns.plan_patterns(asked).plan if diffraction_patterns.has_camera(asked) else make_plan(asked)
+
+
+def simulate(
+    sample: Request | Sample | PotentialSlices | None = None,
+    beam: Beam | None = None,
+    scan: Scan | None = None,
+    *,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> xr.Dataset:
+    """Return the expected signal of each detector, as a fraction of the incident beam, without noise.
+
+    Parameters
+    ----------
+    sample : Request, Sample or PotentialSlices
+        A whole request, or its specimen.
+    beam, scan : Beam, Scan
+        The beam and where it goes, if no request is given.
+    progress : callable, optional
+        Called with the number of waves that were just done, all in all ``explain(...).waves``.
+    **settings
+        Further fields of :class:`~stemtwin.twin.instrument.simulation.request.Request`: detectors, engine, phonons, seed, grid, ...
+
+    Returns
+    -------
+    xarray.Dataset
+        One variable per detector, float32, dims (y, x) or (point,), with a dimension segment where it has segments; a depth series begins with depth.
+        A camera adds (ky, kx), mrad, at the end.
+
+    Raises
+    ------
+    StemtwinError
+        The request makes no sense or cannot be computed.
+    """
+    request = _request(sample, beam, scan, settings)
+    if diffraction_patterns.has_camera(request):
+        return diffraction_patterns.simulate_with_camera(request, _signals, progress)
+    return _signals(request, 0.0, progress)
+
+
+def _signals(request: Request, window_angstrom: float, progress: Progress | None) -> xr.Dataset:
+    plan = make_plan(request, window_angstrom=window_angstrom)
+    values, error, exactness = expected(request, plan, progress=progress)
+    return results.to_dataset(request, plan, values, error, exactness)
+
+
+def _request(sample: Any, beam: Beam | None, scan: Scan | None, settings: dict[str, Any]) -> Request:
+    given = {name: value for name, value in {"beam": beam, "scan": scan}.items() if value is not None}
+    if isinstance(sample, Request):
+        if given or settings:
+            message = f"A whole request and {', '.join([*given, *settings])} are given. Put everything into the request (dataclasses.replace)."
+            raise SettingsError(message)
+        return sample
+    if sample is not None:
+        given["sample"] = sample
+    try:
+        return Request(**given, **settings)
+    except TypeError as error:
+        message = f"This request cannot be made: {str(error).removeprefix('Request.__init__() ')}. It needs sample, beam and scan; see st.Request."
+        raise SettingsError(message) from None
+
+
+def expected(request: Request, plan: Plan, *, progress: Progress | None = None) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return signals, their relative standard errors, and how exact the engine is.
+
+    Signals have the shape (channels, ...) like the scan, errors (channels,); of a depth series, all channels of one depth follow those of another.
+    """
+    if plan.engine == "operator":
+        operator = operator_cache.operator_for(request, plan, progress=progress)
+        return operator_signals(operator, request), operator.standard_error, "the same as multislice but for rounding (1e-5)"
+    if plan.engine in ("local", "tiled"):
+        return _piece_by_piece(request, plan, progress)
+    if plan.engine == "prism":
+        values, exactness = approximate.by_prism(request, plan, progress)
+    elif plan.engine == "abtem":
+        values, exactness = np.array(_by_abtem(request, plan, progress)), "the other solver; places atoms by bilinear interpolation"
+    else:
+        values, exactness = np.array(_by_multislice(request, plan, progress)), "reference"
+    mean, count = values.mean(axis=0), len(values)
+    if count == 1:
+        return request.scan.frame(mean), np.full(len(mean), np.nan), exactness
+    variance = (values.var(axis=0, ddof=1) / count).mean(-1)
+    return request.scan.frame(mean), np.sqrt(variance) / np.maximum(mean.mean(-1), 1e-30), exactness
+
+
+def _piece_by_piece(request: Request, plan: Plan, progress: Progress | None) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return what an engine that builds pieces finds; those that need not be built count as done at the end."""
+    by, done = approximate.by_local if plan.engine == "local" else tiled.by_windows, 0
+
+    def report(waves: int) -> None:
+        nonlocal done
+        done += waves
+        if progress is not None:
+            progress(waves)
+
+    found = by(request, plan, report)
+    if progress is not None and done < plan.waves:
+        progress(plan.waves - done)
+    return found
+
+
+def _by_multislice(request: Request, plan: Plan, progress: Progress | None) -> list[np.ndarray]:
+    """Return the signals of each configuration, (channels, n) in visiting order."""
+    weights = operator_cache.detector_weights(request, plan)
+
+    def signals(stack: SliceStack) -> np.ndarray:
+        def coherent(at: np.ndarray, aberrations: Aberrations) -> np.ndarray:
+            found = single_probes.probe_signals(
+                stack,
+                at,
+                aberrations,
+                request.beam.semiangle_rad,
+                weights,
+                blocks=plan.blocks,
+                antialias=request.antialias,
+                depths=request.depths_angstrom,
+                progress=progress,
+            )
+            return found.reshape(-1, found.shape[-1])
+
+        return partial_coherence.averaged(request, coherent)
+
+    return [signals(stack) for stack in slice_stacks.stacks(request, plan)]
+
+
+def _by_abtem(request: Request, plan: Plan, progress: Progress | None) -> list[np.ndarray]:
+    """Return the signals of each configuration by the other solver, (channels, n) in visiting order."""
+    from stemtwin.twin.instrument.simulation import abtem_engine  # abTEM is slow to import and seldom asked for
+
+    def signals(configuration: int) -> np.ndarray:
+        return partial_coherence.averaged(
+            request, lambda at, aberrations: abtem_engine.signals(request, plan, configuration, at, aberrations, progress)
+        )
+
+    return [signals(configuration) for configuration in range(plan.configurations)]
+
+
+def operator_signals(operator: imaging_operator.ImagingOperator, request: Request) -> np.ndarray:
+    """Return signals from an operator, float32, shape (channels, ...) like the scan."""
+    beam, scan = request.beam, request.scan
+    image = operator.image(
+        beam.aberrations, semiangle=beam.semiangle_rad, source_size=beam.source_size_angstrom, focal_spread=beam.focal_spread_angstrom
+    )
+    return scanned(image, scan)
+
+
+def exit_wave(
+    sample: Sample | PotentialSlices,
+    beam: Beam | PlaneWave,
+    *,
+    position_angstrom: tuple[float, float] = (0.0, 0.0),
+    phonons: int | str = "static",
+    **settings: Any,
+) -> xr.Dataset:
+    """Return the wave at the exit face, or at several depths.
+
+    Parameters
+    ----------
+    sample : Sample or PotentialSlices
+        The specimen.
+    beam : Beam or PlaneWave
+        A coherent beam; source size and focal spread must be 0.
+    position_angstrom : tuple of float
+        Where a convergent probe is, (x, y), A.
+    phonons : int or str
+        ``"static"`` (default), ``"damped"``, or a number of frozen-phonon configurations.
+    **settings
+        seed, grid, sampling_angstrom (by default 0.05 A), slice_thickness_angstrom, parametrization, antialias, oversampling, tilt_mrad,
+        depths_angstrom as in ``Request``.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``wave_real`` and ``wave_imag``, float32, dims (configuration, y, x), of a depth series (configuration, depth, y, x). A plane wave has
+        amplitude 1; abs(wave)^2 of a probe, integrated over the cell, is the part of the beam inside it.
+
+    Raises
+    ------
+    SettingsError
+        The beam is partially coherent, or a setting has no meaning for a wave.
+    SamplingError
+        The probe does not fit the cell, or the grid cannot hold the aperture.
+    """
+    if meaningless := [name for name in NO_WAVE_SETTINGS if name in settings]:
+        message = f"An exit wave has no {', '.join(meaningless)}: it comes from multislice, before any detector. Leave that out."
+        raise SettingsError(message)
+    if not isinstance(beam, (Beam, PlaneWave)):
+        message = f"beam={beam!r} is no Beam or PlaneWave. Use st.PlaneWave(energy_ev=...) or st.Beam(...)."
+        raise SettingsError(message)
+    if isinstance(beam, Beam) and (beam.source_size_angstrom or beam.focal_spread_angstrom):
+        message = "A partially coherent beam has no single wave. Set source_size_angstrom and focal_spread_angstrom to 0."
+        raise SettingsError(message)
+    position = checks.pair("position_angstrom", position_angstrom, "A")
+    if settings.get("grid") is None and settings.get("sampling_angstrom") is None and isinstance(sample, Sample):
+        settings["sampling_angstrom"] = WAVE_SAMPLING_ANGSTROM
+    stand_in = beam if isinstance(beam, Beam) else Beam(energy_ev=beam.energy_ev, semiangle_mrad=1.0)
+    scan = PathScan(positions_angstrom=np.array([position]))
+    request = _request(sample, stand_in, scan, {**settings, "detectors": ("bf",), "engine": "multislice", "phonons": phonons})
+    upright = replace(request, beam=replace(stand_in, beam_tilt_mrad=(0.0, 0.0)))  # no detector needs the room beside a tilted beam
+    plan = make_plan(upright, blocks=None if isinstance(beam, Beam) else (1, 1))
+    if plan.blocks != (1, 1):
+        message = (
+            f"The probe does not fit the cell of {plan.grid.extent[0]:.1f} x {plan.grid.extent[1]:.1f} A. "
+            "Use a larger cell (size_angstrom) or smaller aberrations."
+        )
+        raise SamplingError(message)
+    waves = np.array([_waves(stack, request, beam, position) for stack in slice_stacks.stacks(request, plan)])
+    return _wave_dataset(request, plan, beam, waves)
+
+
+def _waves(stack: SliceStack, request: Request, beam: Beam | PlaneWave, position: tuple[float, float]) -> np.ndarray:
+    """Return waves, complex64, shape (ny, nx), or (depths, ny, nx)."""
+    grid, antialias = stack.grid, request.antialias
+    if isinstance(beam, PlaneWave):
+        beams, coefficients, scale = np.array([0]), np.ones((1, 1), np.complex64), 1.0
+    else:
+        beams = imaging_operator.aperture_beams(grid, stack.wavelength, beam.semiangle_rad, (0.0, 0.0), (1, 1), antialias=antialias)
+        ky, kx = grid.ky[beams // grid.shape[1]], grid.kx[beams % grid.shape[1]]
+        a = probe.amplitudes(ky, kx, grid.reciprocal_sampling, stack.wavelength, beam.semiangle_rad, beam.aberrations, antialias=antialias)
+        coefficients = (a * np.exp(-2j * np.pi * (kx * position[0] + ky * position[1])))[None].astype(np.complex64)
+        scale = 1 / np.sqrt(grid.extent[0] * grid.extent[1])
+    inside = np.flatnonzero(grid.band)
+    found = exit_coefficients(stack, beams, coefficients, inside, depths=request.depths_angstrom)[..., 0, :]
+    points = grid.shape[0] * grid.shape[1]
+    full = np.zeros((*found.shape[:-1], points), np.complex64)
+    full[..., inside] = found
+    waves = np.fft.ifft2(full.reshape(*found.shape[:-1], *grid.shape)) * points * scale
+    if isinstance(beam, Beam) and any(beam.tilt_rad):
+        depth = np.asarray(stack.thickness if request.depths_angstrom is None else request.depths_angstrom)
+        waves = waves * _direction(grid, stack.wavelength, beam.tilt_rad, depth)
+    return waves.astype(np.complex64)
+
+
+def _direction(grid: Grid, wavelength: float, tilt: tuple[float, float], depth: np.ndarray) -> np.ndarray:
+    """Return what makes waves of those that were computed relative to a tilted beam: exp(2 pi i q.r - i pi lambda depth q^2), (..., ny, nx)."""
+    if math.hypot(*tilt) > grid.max_angle(wavelength) / 2:
+        message = (
+            f"A beam tilted by {math.hypot(*tilt) * 1e3:.1f} mrad takes waves beyond what points {max(grid.sampling):.4g} A apart hold. "
+            f"Use sampling_angstrom <= {wavelength * (1 - 1e-6) / (6 * math.hypot(*tilt)):.3g} or a smaller beam_tilt_mrad."
+        )
+        raise SamplingError(message)
+    qy, qx = (t / wavelength for t in tilt)
+    y, x = (step * np.arange(n) for step, n in zip(grid.sampling, grid.shape, strict=True))
+    return np.exp(2j * np.pi * (qy * y[:, None] + qx * x - wavelength * (qy**2 + qx**2) * depth[..., None, None] / 2))
+
+
+def _wave_dataset(request: Request, plan: Plan, beam: Beam | PlaneWave, waves: np.ndarray) -> xr.Dataset:
+    attrs = results.describe(request, plan, "reference")
+    settings = json.loads(attrs["stemtwin_settings"])
+    del settings["detectors"]
+    if isinstance(beam, PlaneWave):
+        del attrs["semiangle_mrad"], settings["scan"]
+        settings["beam"] = {"energy_ev": beam.energy_ev}
+    else:
+        settings["scan"] = serialisation.scan_to_dict(request.scan)
+    attrs |= {"title": "exit wave", "stemtwin_settings": json.dumps(settings)}
+    (dy, dx), (ny, nx) = plan.grid.sampling, plan.grid.shape
+    depth = results.depth(request)
+    dims, here = ("configuration", *depth, "y", "x"), {"units": "1" if isinstance(beam, PlaneWave) else "1/angstrom"}
+    return xr.Dataset(
+        {"wave_real": (dims, np.real(waves), here), "wave_imag": (dims, np.imag(waves), here)},
+        {**depth, "y": ("y", dy * np.arange(ny), results.LENGTH), "x": ("x", dx * np.arange(nx), results.LENGTH)},
+        attrs,
+    )

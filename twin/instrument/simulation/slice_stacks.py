@@ -1,0 +1,155 @@
+"""From a request to what the engines take: transmission functions of each frozen-phonon configuration."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import scipy.fft
+
+from stemtwin.twin.instrument.settings import PotentialSlices
+from stemtwin.twin.instrument.simulation.plan import Plan
+from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.physics import electrons, phonons, potential
+from stemtwin.twin.physics.engine.local.tiles import Cut
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
+
+SPECIMEN_STREAM = 0
+"""First part of the spawn key of the thermal displacements."""
+
+
+def positions(request: Request, configuration: int) -> np.ndarray:
+    """Return the atoms' places (x, y, z), A, shape (n, 3), in one frozen-phonon configuration: the same for every number of configurations."""
+    sample = request.sample
+    assert not isinstance(sample, PotentialSlices)  # callers ask samples only
+    if sample.thermal_sigma_angstrom is None or request.thermal_motion != "frozen":
+        return sample.positions_angstrom
+    stream = np.random.SeedSequence(request.seed, spawn_key=(SPECIMEN_STREAM, configuration))
+    rng = np.random.Generator(np.random.Philox(stream))
+    sigma, sites = sample.thermal_sigma_angstrom, sample.sites
+    if sites is None or not len(sites):
+        return sample.positions_angstrom + phonons.displacements(sigma, rng)
+    unit = phonons.displacements(np.ones(int(sites.max()) + 1), rng)  # drawn for every site, whether an atom stands on it or not
+    return sample.positions_angstrom + sigma[:, None] * unit[sites]
+
+
+def stacks(request: Request, plan: Plan) -> Iterator[SliceStack]:
+    """Iterate over the specimen's slices, one stack per configuration."""
+    for configuration in range(plan.configurations):
+        yield SliceStack(
+            grid=plan.grid,
+            wavelength=request.beam.wavelength_angstrom,
+            transmission=_transmission(request, plan, configuration),
+            planes=plan.slices.planes,
+            thickness=plan.thickness,
+            tilt=request.relative_tilt_rad,
+        )
+
+
+class Parts:
+    """A specimen in rectangles, each a periodic cell of its own: the same atoms, in each configuration, as in the whole field.
+
+    Parameters
+    ----------
+    request, plan : Request, Plan
+        What is asked, and the cut and grid of the whole field.
+    """
+
+    def __init__(self, request: Request, plan: Plan) -> None:
+        self.request, self.plan = request, plan
+        self._places: dict[int, np.ndarray] = {}
+
+    def content(self, cut: Cut, configuration: int) -> dict[str, np.ndarray]:
+        """Return what a rectangle holds, as plain arrays: places are relative to it, to 1e-9 A, and sorted: equal parts have equal content."""
+        sample, field = self.request.sample, self.plan.grid
+        if isinstance(sample, PotentialSlices):
+            rows, columns = ((start + np.arange(n)) % whole for start, n, whole in zip(cut.corner, cut.grid.shape, field.shape, strict=True))
+            return {"potential": sample.array[:, rows[:, None], columns]}
+        places = self._places.get(configuration)
+        if places is None:
+            places = self._places.setdefault(configuration, positions(self.request, configuration))
+        inside = np.round(places[:, :2] - np.array(cut.origin[::-1]), 9)
+        if sample.periodic:
+            inside = np.round(inside % np.array(field.extent[::-1]), 9)
+        kept = np.flatnonzero(((inside >= 0) & (inside < np.array(cut.grid.extent[::-1]))).all(axis=1))
+        kept = kept[np.lexsort((inside[kept, 0], inside[kept, 1], sample.numbers[kept], self.plan.slices.index[kept]))]
+        found = {"places": inside[kept], "numbers": sample.numbers[kept], "slices": self.plan.slices.index[kept]}
+        if self.request.thermal_motion == "damped" and sample.thermal_sigma_angstrom is not None:
+            found["sigma"] = sample.thermal_sigma_angstrom[kept]
+        return found
+
+    def stack(self, cut: Cut, configuration: int) -> SliceStack:
+        """Return a rectangle's slices in one configuration."""
+        request, plan, found = self.request, self.plan, self.content(cut, configuration)
+        interaction = electrons.interaction_constant(request.beam.energy_ev)
+        if "potential" in found:
+            fine = (_refine(v, request.oversampling) for v in found["potential"])
+            transmission = np.stack([potential.transmission(v, interaction, cut.grid) for v in fine])
+        else:
+            transmission = potential.transmissions(
+                found["places"],
+                found["numbers"],
+                replace(plan.slices, index=found["slices"]),
+                cut.grid,
+                interaction,
+                parametrization=request.parametrization,
+                oversampling=request.oversampling,
+                sigma=found.get("sigma"),
+            )
+        return SliceStack(
+            grid=cut.grid,
+            wavelength=request.beam.wavelength_angstrom,
+            transmission=transmission,
+            planes=plan.slices.planes,
+            thickness=plan.thickness,
+            tilt=request.relative_tilt_rad,
+        )
+
+
+def as_slices(request: Request, plan: Plan) -> PotentialSlices:
+    """Return the projected potentials of the first configuration, on the wave's grid, so that another solver can take the same ones."""
+    sample = request.sample
+    if isinstance(sample, PotentialSlices):
+        return sample
+    at, index = positions(request, 0), plan.slices.index
+    sigma = sample.thermal_sigma_angstrom if request.thermal_motion == "damped" else None
+    arrays = [
+        potential.projected_potential(
+            at[inside], sample.numbers[inside], plan.grid, parametrization=request.parametrization, sigma=None if sigma is None else sigma[inside]
+        )
+        for inside in (index == i for i in range(len(plan.slices.planes)))
+    ]
+    return PotentialSlices(array=np.stack(arrays), sampling_angstrom=plan.grid.sampling, z_angstrom=plan.slices.planes)
+
+
+def _transmission(request: Request, plan: Plan, configuration: int) -> np.ndarray:
+    interaction = electrons.interaction_constant(request.beam.energy_ev)
+    sample = request.sample
+    if isinstance(sample, PotentialSlices):
+        fine = [_refine(v, request.oversampling) for v in sample.array]
+        return np.stack([potential.transmission(v, interaction, plan.grid) for v in fine])
+    return potential.transmissions(
+        positions(request, configuration),
+        sample.numbers,
+        plan.slices,
+        plan.grid,
+        interaction,
+        parametrization=request.parametrization,
+        oversampling=request.oversampling,
+        sigma=sample.thermal_sigma_angstrom if request.phonons == "damped" else None,
+    )
+
+
+def _refine(v: np.ndarray, times: int) -> np.ndarray:
+    """Interpolate a periodic array on a grid so many times finer, by its Fourier coefficients."""
+    if times == 1:
+        return v
+    ny, nx = v.shape
+    half = scipy.fft.rfft2(v)
+    out = np.zeros((times * ny, times * nx // 2 + 1), half.dtype)
+    top, bottom = (ny + 1) // 2, ny // 2
+    out[:top, : nx // 2 + 1], out[times * ny - bottom :, : nx // 2 + 1] = half[:top], half[top:]
+    if ny % 2 == 0:  # a Nyquist coefficient belongs to both frequencies
+        out[ny // 2, : nx // 2 + 1] = out[times * ny - ny // 2, : nx // 2 + 1] = 0.5 * half[ny // 2]
+    if nx % 2 == 0:
+        out[:, nx // 2] *= 0.5
+    return scipy.fft.irfft2(out * times**2, s=(times * ny, times * nx)).astype(np.float32)

@@ -1,0 +1,187 @@
+"""Dense operators on overlapping windows of a field: bright-field detectors on fields too large for one operator."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from stemtwin.twin.errors import SamplingError
+from stemtwin.twin.instrument.simulation import approximate, costs, operator_cache, slice_stacks
+from stemtwin.twin.instrument.simulation.plan import Plan
+from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.physics.engine.kernels import array_cache as disk
+from stemtwin.twin.physics.engine.local import tiles as windows
+from stemtwin.twin.physics.engine.local.accuracy_check import Accuracy
+from stemtwin.twin.physics.engine.local.tiles import Cut, Divided, Layout, Tile
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
+from stemtwin.twin.physics.engine.operator import imaging_cache
+from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
+
+CHECK_STREAM = 11
+"""First part of the spawn key of the points at which windows are checked."""
+
+
+def by_windows(request: Request, plan: Plan, progress: Callable[[int], None] | None) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return signals, shape (channels, ...) like the scan, their relative standard errors, and how exact they are.
+
+    Windows are for detectors in or near the bright field; those in the dark field, if there are some beside, go to the local operator.
+
+    Raises
+    ------
+    SamplingError
+        The tolerance is missed with larger windows, too, or a window would be as large as the field.
+    """
+    bright, dark = costs.by_windows_and_local(request, plan.detectors)
+    values: dict[str, np.ndarray] = {}
+    errors: dict[str, np.ndarray] = {}
+    remarks = []
+    for chosen, engine in ((bright, _by_windows), (dark, approximate.by_local)):
+        if chosen:
+            found, error, remark = engine(request, replace(plan, detectors=chosen), progress)
+            ends = np.cumsum([d.channels for d in chosen])[:-1]
+            values |= zip((d.name for d in chosen), np.split(found, ends), strict=True)
+            errors |= zip((d.name for d in chosen), np.split(error, ends), strict=True)
+            remarks.append(f"{', '.join(d.name for d in chosen)}: {remark}" if bright and dark else remark)
+    names = [d.name for d in plan.detectors]
+    return np.concatenate([values[name] for name in names]), np.concatenate([errors[name] for name in names]), "; ".join(remarks)
+
+
+def _by_windows(request: Request, plan: Plan, progress: Callable[[int], None] | None) -> tuple[np.ndarray, np.ndarray, str]:
+    field = Field(request, plan, progress)
+    divided = field.divided()
+    values, accuracy = field.read(divided.layout), divided.accuracy
+    side = max(divided.layout.window((0, 0)).grid.extent)
+    remark = (
+        f"operators on windows of {side:.1f} A: at {accuracy.points} random points rms {accuracy.rms:.2e}, largest {accuracy.largest:.2e} of the "
+        f"mean, against multislice; asked for {request.tolerance:g}"
+    )
+    return values, np.full(len(values), accuracy.standard_error), remark
+
+
+class Field:
+    """The specimen of a request in parts, and the operators of its windows; what the process or the disk holds is not built again.
+
+    Parameters
+    ----------
+    request, plan : Request, Plan
+        What is asked.
+    progress : callable, optional
+        Called with the number of plane waves just done.
+    """
+
+    def __init__(self, request: Request, plan: Plan, progress: Callable[[int], None] | None = None) -> None:
+        self.request, self.plan, self.progress = request, plan, progress
+        self.weights = operator_cache.detector_weights(request, plan)
+        self.cache = disk.default_cache()
+        self._parts = slice_stacks.Parts(request, plan)
+
+    def divided(self) -> Divided:
+        """Return how the field is divided for the tolerance asked, checked at random points where the scan goes when it is first divided so."""
+        request = self.request
+        held = windows.held_radius(request.beam.probe_radius(float(self.plan.slices.planes[-1])))
+        key = operator_cache.physics_key(request, self.plan, engine=("tiled", request.tolerance, held))
+
+        def build() -> Divided:
+            found = self.cache.get(key)
+            if found is None:
+                divided, growth = self._divide(held)
+                accuracy = divided.accuracy
+                numbers = [accuracy.points, accuracy.rms, accuracy.largest, accuracy.standard_error, *accuracy.mean]
+                self.cache.put(key, {"growth": np.array(growth), "accuracy": np.array(numbers)})
+                return divided
+            points, rms, largest, error, *mean = found["accuracy"].tolist()
+            accuracy = Accuracy(points=int(points), rms=rms, largest=largest, standard_error=error, mean=tuple(mean))
+            return Divided(layout=self._layout(held, float(found["growth"])), accuracy=accuracy)
+
+        return operator_cache.DIVIDED.get(key, build)
+
+    def _layout(self, held: float, growth: float) -> Layout:
+        beam = self.request.beam
+        return windows.layout(
+            self.plan.grid,
+            beam.semiangle_rad / beam.wavelength_angstrom,
+            tolerance=self.request.tolerance,
+            held=held,
+            periodic=getattr(self.request.sample, "periodic", True),
+            growth=growth,
+        )
+
+    def _divide(self, held: float) -> tuple[Divided, float]:
+        """Find windows that reach the tolerance; return them and how much they have grown."""
+        tolerance, tried, growth = self.request.tolerance, [], 1.0
+        for _ in range(windows.GROWTHS + 1):
+            layout = self._layout(held, growth)
+            stream = np.random.SeedSequence(self.request.seed, spawn_key=(CHECK_STREAM,))
+            rng = np.random.Generator(np.random.Philox(stream))
+            tiles, region = layout.tiles_at(self.request.scan.points()), approximate.region_of(self.request.scan)
+            accuracy = windows.check(layout, tiles, region, lambda tile, layout=layout: self.operator(layout, tile), self.stacks, self.weights, rng)
+            if accuracy.rms <= tolerance:
+                return Divided(layout=layout, accuracy=accuracy), growth
+            tried.append(f"{accuracy.rms:.2%} with windows of {max(layout.window((0, 0)).grid.extent):.0f} A")
+            growth *= windows.GROWTH
+        message = f"Operators on windows miss tolerance={tolerance:g}: {', '.join(tried)}. Allow a larger tolerance, or use engine='multislice'."
+        raise SamplingError(message)
+
+    def stacks(self, cut: Cut) -> Iterator[SliceStack]:
+        """Iterate over the specimen in a rectangle, one stack per frozen-phonon configuration: the same atoms as in the whole field."""
+        return (self._parts.stack(cut, number) for number in range(self.plan.configurations))
+
+    def operator(self, layout: Layout, tile: Tile) -> ImagingOperator:
+        """Return the operator of a tile's window; windows with the same atoms share one."""
+        window, request = layout.window(tile), self.request
+        described = {
+            **operator_cache.surroundings(request, self.plan),
+            "code": operator_cache.code(),
+            "extent": window.grid.extent,
+            "shape": window.grid.shape,
+            "planes": self.plan.slices.planes,
+            "semiangle": request.beam.semiangle_mrad,
+            "periodic": True,
+            "seed": 0,
+            "window": [self._parts.content(window, number) for number in range(self.plan.configurations)],
+        }
+        key = disk.content_key(described)
+
+        def build() -> ImagingOperator:
+            return imaging_cache.build(
+                self.cache,
+                key,
+                self.stacks(window),
+                request.beam.semiangle_rad,
+                self.weights,
+                antialias=request.antialias,
+                progress=self.progress,
+            )
+
+        return operator_cache.CACHE.get(key, build)
+
+    def read(self, layout: Layout) -> np.ndarray:
+        """Return the signals of the scan, float32, shape (channels, ...) like it; what rounding makes negative becomes 0."""
+        scan, axes = self.request.scan, self.request.scan.axes()
+        if axes is None:
+            points = scan.points()
+            rows, columns = layout.tile_of(0, points[:, 1]), layout.tile_of(1, points[:, 0])
+            parts = [(tile, np.flatnonzero((rows == tile[0]) & (columns == tile[1]))) for tile in layout.tiles_at(points)]
+            out = np.empty((sum(d.channels for d in self.plan.detectors), len(points)), np.float32)
+            for tile, which in parts:
+                window = layout.window(tile)
+                at = np.column_stack([layout.inside(window, 1, points[which, 0]), layout.inside(window, 0, points[which, 1])])
+                out[:, which] = self._image(layout, tile, lambda image, at=at: image.at(at))
+            return np.maximum(scan.frame(out), 0)
+        y, x = axes
+        rows, columns = layout.tile_of(0, y), layout.tile_of(1, x)
+        out = np.empty((sum(d.channels for d in self.plan.detectors), y.size, x.size), np.float32)
+        for tile in itertools.product(np.unique(rows).tolist(), np.unique(columns).tolist()):
+            window, iy, ix = layout.window(tile), np.flatnonzero(rows == tile[0]), np.flatnonzero(columns == tile[1])
+            inside = layout.inside(window, 0, y[iy]), layout.inside(window, 1, x[ix])
+            out[:, iy[:, None], ix] = self._image(layout, tile, lambda image, inside=inside: image.raster(*inside))
+        return np.maximum(out, 0)
+
+    def _image(self, layout: Layout, tile: Tile, read: Callable) -> np.ndarray:
+        """Return what a function reads of a tile's image."""
+        operator, beam = self.operator(layout, tile), self.request.beam
+        image = operator.image(
+            beam.aberrations, semiangle=beam.semiangle_rad, source_size=beam.source_size_angstrom, focal_spread=beam.focal_spread_angstrom
+        )
+        return read(image)

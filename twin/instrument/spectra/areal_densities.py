@@ -1,0 +1,314 @@
+"""How much of each element the probe sees at each place: atoms per A^2, weighted by its density at the atoms.
+
+========== ===============================================================================================================================
+Engine     What it does
+========== ===============================================================================================================================
+operator   one inelastic form per channel, with channelling, exact; a new focus or scan in milliseconds
+multislice multislice of each probe: exact, for a few places of a large cell
+thin       the incident probe, spreading in vacuum, no elastic scattering: for cells too large for the others
+========== ===============================================================================================================================
+"""
+
+import functools
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from stemtwin.twin.errors import SamplingError, SettingsError
+from stemtwin.twin.instrument.detectors import AnnularDetector
+from stemtwin.twin.instrument.scan import PathScan, Scan
+from stemtwin.twin.instrument.settings import Beam
+from stemtwin.twin.instrument.simulation import operator_cache, partial_coherence, simulate, slice_stacks
+from stemtwin.twin.instrument.simulation.costs import SECONDS_PER_PRODUCT, step_seconds
+from stemtwin.twin.instrument.simulation.plan import Plan, make_plan
+from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.instrument.spectra.thin_limit import thin_images
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.engine.kernels import array_cache as disk
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
+from stemtwin.twin.physics.engine.operator import imaging_cache, imaging_operator, inelastic
+from stemtwin.twin.physics.engine.operator.imaging_operator import ImageCoefficients
+from stemtwin.twin.physics.engine.operator.inelastic import Absorbers
+from stemtwin.twin.physics.spectra import lowloss
+from stemtwin.twin.samples.sample import Sample
+
+ENGINES = ("auto", "operator", "multislice", "thin")
+PATIENCE = 60.0
+"""Work that is estimated to take longer, s, is not chosen by ``engine="auto"``."""
+REMEMBERED = 8
+"""Images of the channels that are remembered."""
+ELASTIC = 0.3
+"""Diameter that holds half of the elastic scattering of one atom in the thin limit, A."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """A kind of loss of some elements.
+
+    Parameters
+    ----------
+    name : str
+        What it is called.
+    numbers : tuple of int
+        Atomic numbers of the atoms that take part.
+    d50 : float
+        Diameter that holds half of the signal of one atom, A.
+    """
+
+    name: str
+    numbers: tuple[int, ...]
+    d50: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Densities:
+    """What the probe sees.
+
+    Parameters
+    ----------
+    values : ndarray
+        Atoms per A^2, float64, shape (channels, ...) like the scan.
+    collected : ndarray
+        Part of the beam that elastic scattering leaves inside the collection aperture, shaped like the scan; 1 if none was asked for.
+    engine, exactness : str
+        How it was computed, and how exact that is.
+    """
+
+    values: np.ndarray
+    collected: np.ndarray
+    engine: str
+    exactness: str
+
+
+def absorbers(sample: Sample, positions: np.ndarray, plane: np.ndarray, channels: Sequence[Channel]) -> Absorbers:
+    """Return the sample's atoms, at given places (n, 3), A, on given planes (n,), as what takes energy in each channel."""
+    weights = np.zeros((len(channels), len(sample)))
+    for weight, channel in zip(weights, channels, strict=True):
+        weight[np.isin(sample.numbers, channel.numbers)] = 1.0
+    return Absorbers(positions=positions[:, :2], plane=plane, weights=weights, d50=np.array([channel.d50 for channel in channels]))
+
+
+def densities(
+    sample: Sample,
+    beam: Beam,
+    scan: Scan,
+    channels: Sequence[Channel],
+    *,
+    collection_mrad: float | None = None,
+    engine: str = "auto",
+    phonons: int | str = "auto",
+    seed: int = 0,
+    tilt_mrad: tuple[float, float] = (0.0, 0.0),
+    window_angstrom: float = 0.0,
+    progress: Callable[[int], None] | None = None,
+) -> Densities:
+    """Return what the probe sees of each channel at each point of a scan.
+
+    Parameters
+    ----------
+    sample : Sample
+        The specimen.
+    beam : Beam
+        The beam.
+    scan : Scan
+        Where it goes.
+    channels : sequence of Channel
+        Kinds of loss.
+    collection_mrad : float, optional
+        Collection semi-angle of the spectrometer, mrad.
+    engine : str
+        See the module's text; ``"auto"``: the first of operator, multislice, thin that takes less than a minute.
+    phonons : int or str
+        As in ``Request``.
+    seed : int
+        Of the thermal displacements.
+    tilt_mrad : tuple of float
+        Tilt of the specimen, as in ``Request``.
+    window_angstrom : float
+        Hold probes at least this wide, A, so that one operator serves while the aberrations stray.
+    progress : callable, optional
+        Called with the number of waves that were just done.
+
+    Raises
+    ------
+    SettingsError
+        The sample is no sample of atoms, or there is no such engine.
+    StemtwinError
+        See ``Request`` and ``make_plan``.
+    """
+    if not isinstance(sample, Sample):
+        message = f"sample={sample!r} has no atoms: spectra need to know which element takes the energy. Use a Sample, not potentials."
+        raise SettingsError(message)
+    if engine not in ENGINES:
+        message = f"There is no engine of spectra named {engine!r}. Use one of {', '.join(ENGINES)}."
+        raise SettingsError(message)
+    asked = _Asked(
+        sample=sample,
+        beam=beam,
+        channels=tuple(channels),
+        collection=collection_mrad,
+        phonons=phonons,
+        seed=seed,
+        tilt=tilt_mrad,
+        window=window_angstrom,
+    )
+    if not len(sample):
+        return Densities(values=np.zeros((len(asked.channels), *scan.shape)), collected=np.ones(scan.shape), engine="thin", exactness="no atoms")
+    reason = ""
+    if engine == "auto":
+        engine, reason = _cheapest(asked, scan.count)
+    if engine != "thin" and not sample.periodic:
+        make_plan(asked.request(scan), window_angstrom=asked.window)  # refuses places outside the cell
+    if engine == "multislice":
+        return _by_multislice(asked, scan)
+    if engine == "operator":
+        image, collected = _operator_images(asked, progress)
+        exactness = "the same as multislice but for rounding (1e-4)"
+    else:
+        image, collected = _thin_images(asked), None
+        exactness = "no elastic scattering in the specimen: no channelling" + reason
+    values = simulate.scanned(image, scan).astype(float)
+    if collection_mrad is None:
+        inside = np.ones(scan.shape)
+    elif collected is not None:
+        inside = simulate.scanned(collected, scan)[0].astype(float)
+    else:
+        numbers = [channel.numbers[0] for channel in asked.elements()]
+        survival = dict(zip(numbers, values[len(channels) :], strict=True))
+        inside = np.broadcast_to(lowloss.elastic_survival(survival, beam.energy_ev, collection_mrad * 1e-3), scan.shape)
+    return Densities(values=values[: len(channels)], collected=inside, engine=engine, exactness=exactness)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """All that the images of the channels depend on: a key of what is remembered."""
+
+    sample: Sample
+    beam: Beam
+    channels: tuple[Channel, ...]
+    collection: float | None
+    phonons: int | str
+    seed: int
+    tilt: tuple[float, float] = (0.0, 0.0)
+    window: float = 0.0
+
+    def request(self, scan: Scan | None = None) -> Request:
+        """Return a request for the part of the beam inside the collection aperture."""
+        outer = self.collection if self.collection is not None else self.beam.semiangle_mrad
+        return Request(
+            sample=self.sample,
+            beam=self.beam,
+            scan=scan or PathScan(positions_angstrom=np.array([[0.0, 0.0]])),
+            detectors=(AnnularDetector(inner_mrad=0.0, outer_mrad=outer, name="collected"),),
+            engine="operator",
+            phonons=self.phonons,
+            seed=self.seed,
+            tilt_mrad=self.tilt,
+        )
+
+    def elements(self) -> list[Channel]:
+        """Return one channel per element, as it scatters elastically."""
+        if self.collection is None:
+            return []
+        return [Channel(name=str(number), numbers=(int(number),), d50=ELASTIC) for number in np.unique(self.sample.numbers)]
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _plan(asked: _Asked) -> Plan:
+    return make_plan(asked.request(), window_angstrom=asked.window)
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _cheapest(asked: _Asked, points: int) -> tuple[str, str]:
+    """Return the first engine that takes less than a minute, and why none with channelling does, if none does."""
+    asked.request()  # refuses settings that make no sense
+    try:
+        plan = _plan(asked)
+    except (SamplingError, SettingsError) as error:  # the probe does not fit, or the memory does not suffice
+        return "thin", f", since with it: {error}"
+    area, slices = math.prod(plan.grid.shape), len(plan.slices.planes)
+    blocks = plan.blocks[0] * plan.blocks[1]
+    products = plan.configurations * plan.beams**2 / blocks * area * slices * len(asked.channels) * SECONDS_PER_PRODUCT
+    steps = 2 * plan.configurations * plan.beams * slices * step_seconds(area)
+    if products + steps < PATIENCE:
+        return "operator", ""
+    focal, source = partial_coherence.counts(asked.beam)
+    waves = plan.configurations * focal * (points * source * blocks + 2 * plan.beams)
+    alone = 3 * waves * slices * step_seconds(area)
+    if alone < PATIENCE:
+        return "multislice", ""
+    named, seconds = min(("operator", products + steps), ("multislice", alone), key=lambda each: each[1])
+    return "thin", f", which would take about {seconds:.0f} s: engine={named!r}"
+
+
+_Images = tuple[ImageCoefficients, ImageCoefficients | None]
+_remembered: OrderedDict[_Asked, _Images] = OrderedDict()
+
+
+def _operator_images(asked: _Asked, progress: Callable[[int], None] | None) -> _Images:
+    """Return the images of the channels, and of what is collected; the last few are remembered."""
+    found = _remembered.get(asked)
+    if found is None:
+        request = asked.request()
+        plan = _plan(asked)
+        beam = asked.beam
+        optics = {"semiangle": beam.semiangle_rad, "source_size": beam.source_size_angstrom, "focal_spread": beam.focal_spread_angstrom}
+        image = _operator(request, plan, asked.channels, progress).image(beam.aberrations, **optics)
+        collected = None
+        if asked.collection is not None:
+            collected = operator_cache.operator_for(request, plan, progress=progress).image(beam.aberrations, **optics)
+        found = _remembered[asked] = image, collected
+        while len(_remembered) > REMEMBERED:
+            _remembered.popitem(last=False)
+    return found
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _thin_images(asked: _Asked) -> ImageCoefficients:
+    return thin_images(asked.sample, asked.beam, [*asked.channels, *asked.elements()], absorbers, asked.tilt)
+
+
+def _operator(request: Request, plan: Plan, channels: Sequence[Channel], progress: Callable[[int], None] | None) -> imaging_operator.ImagingOperator:
+    described: dict[str, Any] = {"base": operator_cache.physics_key(request, plan), "code": operator_cache.code(operator_cache.SPECTRUM_CODE)}
+    described |= {"channels": [(list(channel.numbers), channel.d50) for channel in channels]}
+    key = disk.content_key(described)
+
+    def atoms(configuration: int) -> Absorbers:
+        assert isinstance(request.sample, Sample)
+        return absorbers(request.sample, slice_stacks.positions(request, configuration), plan.slices.index, channels)
+
+    def make() -> imaging_operator.ImagingOperator:
+        return inelastic.build(
+            slice_stacks.stacks(request, plan),
+            request.beam.semiangle_rad,
+            atoms,
+            blocks=plan.blocks,
+            antialias=request.antialias,
+            progress=progress,
+            cache=disk.default_cache(),
+            key=key,
+        )
+
+    return operator_cache.CACHE.get(key, lambda: imaging_cache.kept(disk.default_cache(), key, make))
+
+
+def _by_multislice(asked: _Asked, scan: Scan) -> Densities:
+    request = replace(asked.request(scan), engine="multislice")
+    plan = make_plan(request, window_angstrom=asked.window)
+    total: np.ndarray | float = 0.0
+    for configuration, stack in enumerate(slice_stacks.stacks(request, plan)):
+        atoms = absorbers(asked.sample, slice_stacks.positions(request, configuration), plan.slices.index, asked.channels)
+
+        def coherent(at: np.ndarray, aberrations: Aberrations, stack: SliceStack = stack, atoms: Absorbers = atoms) -> np.ndarray:
+            return inelastic.probe_densities(
+                stack, atoms, at, aberrations, request.beam.semiangle_rad, blocks=plan.blocks, antialias=request.antialias
+            )
+
+        total = total + partial_coherence.averaged(request, coherent)
+    collected = np.ones(scan.shape) if asked.collection is None else simulate.expected(request, plan)[0][0]
+    values = np.asarray(total) / plan.configurations
+    return Densities(values=values, collected=np.asarray(collected, float), engine="multislice", exactness="reference")

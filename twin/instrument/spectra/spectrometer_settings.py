@@ -1,0 +1,255 @@
+"""Detectors of spectra, and what the specimen's losses are made of: frozen settings in the units that people use."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument import checks
+from stemtwin.twin.physics.spectra import dielectric
+from stemtwin.twin.physics.spectra.atomic_masses import NUMBERS
+from stemtwin.twin.physics.spectra.dielectric import Material
+from stemtwin.twin.physics.spectra.plasmons import FlakeModes
+
+MOST_CHANNELS = 1 << 16
+USUAL_WIDTH_EV = 0.35
+"""Width of a zero-loss peak that nobody gave, eV: a cold field emitter's."""
+
+
+class _Binned:
+    """What both detectors have: uniform energy channels."""
+
+    __slots__ = ()
+    energy_range_ev: tuple[float, float]
+    dispersion_ev: float
+
+    def _check_axis(self, lowest: float, highest: float) -> None:
+        low, high = checks.pair("energy_range_ev", self.energy_range_ev, "eV")
+        step = checks.number("dispersion_ev", self.dispersion_ev, "eV", low=1e-3, high=1e3)
+        if not lowest <= low < high <= highest:
+            message = f"energy_range_ev=({low:g}, {high:g}) eV must increase, between {lowest:g} and {highest:g} eV. Give (lowest, highest)."
+            raise SettingsError(message)
+        if not 2 <= round((high - low) / step) <= MOST_CHANNELS:
+            message = f"energy_range_ev=({low:g}, {high:g}) at dispersion_ev={step:g} has {(high - low) / step:g} channels. Use 2 to {MOST_CHANNELS}."
+            raise SettingsError(message)
+        object.__setattr__(self, "energy_range_ev", (low, high))
+        object.__setattr__(self, "dispersion_ev", step)
+
+    @property
+    def channels(self) -> int:
+        """Number of energy channels."""
+        return round((self.energy_range_ev[1] - self.energy_range_ev[0]) / self.dispersion_ev)
+
+    def energies(self) -> np.ndarray:
+        """Return the energy in the middle of each channel, eV, shape (channels,); the first is the lower end of the range."""
+        return self.energy_range_ev[0] + self.dispersion_ev * np.arange(self.channels)
+
+    def edges(self) -> np.ndarray:
+        """Return the ends of the channels, eV, shape (channels + 1,)."""
+        return self.energy_range_ev[0] + self.dispersion_ev * (np.arange(self.channels + 1) - 0.5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EELSDetector(_Binned):
+    """A spectrometer with its camera.
+
+    Parameters
+    ----------
+    energy_range_ev : tuple of float
+        Energy losses of the first channel and behind the last one, eV.
+    dispersion_ev : float
+        Width of a channel, eV.
+    collection_mrad : float
+        Collection semi-angle, mrad.
+    zero_loss_fwhm_ev : float, optional
+        Full width at half maximum of the zero-loss peak, eV: 0.3 to 0.35 for a cold field emitter, 0.7 to 1.0 for a Schottky one [M]. By default that
+        of the microscope's source, and 0.35 eV where there is no microscope.
+    zero_loss_asymmetry, zero_loss_lorentz : float
+        Shape of the peak, see :func:`stemtwin.twin.physics.spectra.zeroloss.zero_loss` [M].
+    energy_shift_ev : float
+        Where the zero-loss peak is: the drift of the spectrum, eV.
+    point_spread_channels : float
+        Full width at half maximum of the camera's point spread, channels.
+    point_spread_tail : float
+        Part of the signal in the tails of the point spread.
+    gain : float
+        Counts per electron.
+    read_noise : float
+        Standard deviation of one channel's read-out, counts.
+
+    Raises
+    ------
+    SettingsError
+        A number is out of range.
+    """
+
+    energy_range_ev: tuple[float, float]
+    dispersion_ev: float
+    collection_mrad: float
+    zero_loss_fwhm_ev: float | None = None
+    zero_loss_asymmetry: float = 0.3
+    zero_loss_lorentz: float = 0.03
+    energy_shift_ev: float = 0.0
+    point_spread_channels: float = 1.5
+    point_spread_tail: float = 0.0
+    gain: float = 1.0
+    read_noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        self._check_axis(-1e3, 2e4)
+        limits = {
+            "collection_mrad": ("mrad", {"above": 0, "high": 300, "repair": "Did you pass rad?"}),
+            "zero_loss_asymmetry": ("1", {"low": -0.9, "high": 0.9}),
+            "zero_loss_lorentz": ("1", {"low": 0, "high": 1}),
+            "energy_shift_ev": ("eV", {"low": -500, "high": 500}),
+            "point_spread_channels": ("channels", {"low": 0, "high": 100}),
+            "point_spread_tail": ("1", {"low": 0, "high": 0.9}),
+            "gain": ("counts per electron", {"above": 0, "high": 1e6}),
+            "read_noise": ("counts", {"low": 0, "high": 1e6}),
+        }
+        if self.zero_loss_fwhm_ev is not None:
+            limits["zero_loss_fwhm_ev"] = ("eV", {"low": 1e-3, "high": 20})
+        for name, (unit, limit) in limits.items():
+            object.__setattr__(self, name, checks.number(name, getattr(self, name), unit, **limit))
+
+    @property
+    def width_ev(self) -> float:
+        """Full width at half maximum of the zero-loss peak, eV."""
+        return USUAL_WIDTH_EV if self.zero_loss_fwhm_ev is None else self.zero_loss_fwhm_ev
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EDXDetector(_Binned):
+    """An energy-dispersive silicon drift detector.
+
+    Parameters
+    ----------
+    energy_range_ev : tuple of float
+        Photon energies of the first channel and behind the last one, eV.
+    dispersion_ev : float
+        Width of a channel, eV.
+    solid_angle_sr : float
+        Solid angle, sr: 0.1 to 1 [M].
+    take_off_deg : float
+        Angle between the specimen's plane and the way to the detector, degrees.
+    resolution_ev : float
+        Full width at half maximum at Mn K alpha, eV.
+    absorption : bool
+        Whether X-rays are absorbed in the specimen.
+    bremsstrahlung : bool
+        Whether there is a background.
+    dead_layer_angstrom, active_um : float
+        Silicon in front of and in the active volume, A and um.
+
+    Raises
+    ------
+    SettingsError
+        A number is out of range.
+    """
+
+    energy_range_ev: tuple[float, float] = (0.0, 20480.0)
+    dispersion_ev: float = 10.0
+    solid_angle_sr: float = 0.7
+    take_off_deg: float = 22.0
+    resolution_ev: float = 130.0
+    absorption: bool = True
+    bremsstrahlung: bool = True
+    dead_layer_angstrom: float = 300.0
+    active_um: float = 450.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        self._check_axis(0.0, 1e5)
+        limits = {
+            "solid_angle_sr": ("sr", {"above": 0, "high": 4 * math.pi}),
+            "take_off_deg": ("degrees", {"above": 0, "high": 90}),
+            "resolution_ev": ("eV", {"low": 121, "high": 500}),
+            "dead_layer_angstrom": ("A", {"low": 0, "high": 1e5}),
+            "active_um": ("um", {"above": 0, "high": 1e4}),
+        }
+        for name, (unit, limit) in limits.items():
+            object.__setattr__(self, name, checks.number(name, getattr(self, name), unit, **limit))
+        for name in ("absorption", "bremsstrahlung"):
+            object.__setattr__(self, name, checks.flag(name, getattr(self, name)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Particle:
+    """A sphere whose dipole plasmon the beam excites, also where it passes beside it.
+
+    Parameters
+    ----------
+    centre_angstrom : tuple of float
+        (x, y), A.
+    radius_angstrom : float
+        A.
+    material : str
+        Name of its material.
+
+    Raises
+    ------
+    SettingsError
+        A number is out of range.
+    UnknownNameError
+        There is no such material.
+    """
+
+    centre_angstrom: tuple[float, float]
+    radius_angstrom: float
+    material: str
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        object.__setattr__(self, "centre_angstrom", checks.pair("centre_angstrom", self.centre_angstrom, "A"))
+        object.__setattr__(
+            self, "radius_angstrom", checks.number("radius_angstrom", self.radius_angstrom, "A", above=0, high=1e4, repair="Did you pass nm?")
+        )
+        dielectric.material(self.material)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossModel:
+    """What the specimen's energy losses are made of.
+
+    Parameters
+    ----------
+    materials : tuple of (tuple of str, str or Material)
+        Which elements together are which material of the low loss: ``((("Au",), "gold"), (("C",), "amorphous-carbon"))``. Empty: by the sample's
+        elements, as far as the table knows them; free valence electrons otherwise.
+    valences : tuple of (str, float)
+        Valence of an element, where its white lines depend on it: ``(("Fe", 2.0),)``.
+    background_exponent : float, optional
+        r of the background A E^-r; by default the dielectric model's own tail.
+    surfaces : bool
+        Whether the two surfaces of a material add their losses, and keep bulk losses out, as those of a slab; not where particles do.
+    particles : tuple of Particle, or "auto"
+        Particles with plasmons; ``"auto"`` finds compact islands of one material in the sample.
+    flake : FlakeModes, optional
+        Plasmons of the rim of a flake.
+
+    Raises
+    ------
+    SettingsError
+        A name is no element, or a setting makes no sense.
+    """
+
+    materials: tuple[tuple[tuple[str, ...], str | Material], ...] = ()
+    valences: tuple[tuple[str, float], ...] = ()
+    background_exponent: float | None = None
+    surfaces: bool = True
+    particles: tuple[Particle, ...] | Literal["auto"] = ()
+    flake: FlakeModes | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        """Check the names."""
+        named = [symbol for symbols, _ in self.materials for symbol in symbols]
+        wrong = [symbol for symbol in [*named, *(symbol for symbol, _ in self.valences)] if symbol not in NUMBERS]
+        if wrong or len(set(named)) < len(named):
+            message = f"materials={self.materials} and valences={self.valences} must name elements, each once" + (f": {wrong}." if wrong else ".")
+            raise SettingsError(message)
+        if isinstance(self.particles, str) and self.particles != "auto":
+            message = f"particles={self.particles!r} is not known. Use 'auto', or a tuple of Particle."
+            raise SettingsError(message)

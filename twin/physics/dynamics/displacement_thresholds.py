@@ -1,0 +1,382 @@
+"""Displacement thresholds and thermal velocities by element and site, each value with its source, and cross-sections from them.
+
+Every value carries a mark: [V] read in the named source, [M] from the literature by memory, [A] an assumption to be set from measurement.
+``dataclasses.replace(find_site("C", "graphene"), displacement=22.0)`` is a site with a value of one's own; every function that takes a site takes it.
+"""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from stemtwin.twin.errors import SettingsError, UnknownNameError
+from stemtwin.twin.physics.dynamics import knockon
+from stemtwin.twin.physics.dynamics.electronic_excitation import ExcitedState, Radiolysis
+from stemtwin.twin.physics.dynamics.isotopes import SYMBOLS, isotopes, number_of
+from stemtwin.twin.physics.dynamics.limits import beam_energy, displacement_energy, within
+from stemtwin.twin.physics.phonons import debye_velocity2
+
+MARKS = ("V", "M", "A")
+ROOM = 300.0  # K
+METRE2 = 1e20  # (A/s)^2 in 1 m^2/s^2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What it takes to displace one kind of atom.
+
+    Parameters
+    ----------
+    element : str
+        Chemical symbol.
+    name : str
+        The site's name: ``"graphene"``, ``"graphene-edge"``, ``"bulk"``, ``"surface"``.
+    displacement : float
+        Displacement threshold, eV.
+    mark : {"V", "M", "A"}
+        How sure the threshold is.
+    source : str
+        Where it comes from.
+    velocity2 : float, optional
+        Mean square velocity along the beam at 300 K of an atom of the natural mean mass, (A/s)^2.
+    debye : float, optional
+        Debye temperature along the beam, K; gives the velocity where ``velocity2`` is not given, and its change with temperature.
+    velocity_source : str
+        Mark and source of either.
+    radiolysis : Radiolysis, optional
+    excited : ExcitedState, optional
+        Terms of electronic excitation; none by default.
+
+    Raises
+    ------
+    UnknownNameError
+        There is no such element.
+    SettingsError
+        A number is out of range.
+    """
+
+    element: str
+    name: str
+    displacement: float
+    mark: str
+    source: str
+    velocity2: float | None = None
+    debye: float | None = None
+    velocity_source: str = ""
+    radiolysis: Radiolysis | None = None
+    excited: ExcitedState | None = None
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        object.__setattr__(self, "element", SYMBOLS[number_of(self.element)])
+        object.__setattr__(self, "displacement", displacement_energy(self.displacement))
+        if self.mark not in MARKS:
+            message = f"mark={self.mark!r} says how sure a value is. Use V (read in the source), M (by memory) or A (assumed)."
+            raise SettingsError(message)
+        if self.velocity2 is not None:
+            object.__setattr__(self, "velocity2", within("velocity2", self.velocity2, "(A/s)^2", 0.0, 1e28, "Graphene at 300 K has 3.2e25."))
+        if self.debye is not None:
+            object.__setattr__(self, "debye", within("debye", self.debye, "K", 10.0, 5000.0, "Debye temperatures lie between 40 and 2300 K."))
+        if self.excited is not None and self.excited.lowering >= self.displacement:
+            message = f"lowering={self.excited.lowering:g} eV is not below the threshold of {self.displacement:g} eV. Lower it by less."
+            raise SettingsError(message)
+
+    def velocity2_at(self, temperature: float = ROOM) -> float:
+        """Return the mean square velocity along the beam at a temperature (K) of an atom of the natural mean mass, (A/s)^2; 0 if not known."""
+        temperature = within("temperature", temperature, "K", 0.0, 5000.0, "Give the specimen's temperature in K.")
+        if self.debye is None:
+            if self.velocity2 and temperature != ROOM:
+                message = f"The velocity of {self.element} in {self.name} is known at {ROOM:g} K only, not at {temperature:g} K. Give debye, in K."
+                raise SettingsError(message)
+            return self.velocity2 or 0.0
+        mass = sum(m * part for m, part in isotopes(self.element))
+        value = debye_velocity2(mass, self.debye, temperature)
+        return value if self.velocity2 is None else self.velocity2 * value / debye_velocity2(mass, self.debye, ROOM)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossSection:
+    """One row of a table of cross-sections, all in A^2 (1 barn = 1e-8 A^2) at a beam energy in eV."""
+
+    energy: float
+    static: float
+    knock_on: float
+    excited: float
+    radiolysis: float
+
+    @property
+    def total(self) -> float:
+        """Knock-on with thermal motion, what excited states add to it, and radiolysis."""
+        return self.knock_on + self.excited + self.radiolysis
+
+
+def cross_sections(site: Site, energy: float, *, temperature: float = ROOM, model: str = "auto", mass: float | None = None) -> CrossSection:
+    """Return the cross-sections of a site at one beam energy.
+
+    Parameters
+    ----------
+    site : Site
+        From :func:`find_site`, or one's own.
+    energy : float
+        eV.
+    temperature : float
+        Of the specimen, K.
+    model : str
+        See :func:`knockon.cross_section`.
+    mass : float, optional
+        Of one isotope, u; by default the mean over the natural ones.
+
+    Raises
+    ------
+    SettingsError
+        A number is out of range.
+    """
+    energy, velocity2 = beam_energy(energy), site.velocity2_at(temperature)
+    if mass is not None and velocity2:
+        velocity2 *= sum(m * part for m, part in isotopes(site.element)) / mass
+    static = knockon.cross_section(site.element, energy, site.displacement, mass=mass, model=model)
+    moving = knockon.cross_section(site.element, energy, site.displacement, mass=mass, velocity2=velocity2, model=model)
+    excited = 0.0
+    if site.excited is not None:
+        lowered = knockon.cross_section(site.element, energy, site.displacement - site.excited.lowering, mass=mass, velocity2=velocity2, model=model)
+        excited = site.excited.probability_at(energy) * (lowered - moving)
+    radiolysis = site.radiolysis.cross_section(energy) if site.radiolysis else 0.0
+    return CrossSection(energy=energy, static=static, knock_on=moving, excited=excited, radiolysis=radiolysis)
+
+
+def cross_section_table(
+    element: str | int, site: str, energies: Iterable[float], *, temperature: float = ROOM, model: str = "auto", sites: Sequence[Site] | None = None
+) -> tuple[CrossSection, ...]:
+    """Return the cross-sections of an element in a site at several beam energies (eV); see :func:`cross_sections`.
+
+    Raises
+    ------
+    UnknownNameError
+        There is no such element or site.
+    SettingsError
+        A number is out of range.
+    """
+    found = find_site(element, site, sites)
+    return tuple(cross_sections(found, energy, temperature=temperature, model=model) for energy in energies)
+
+
+def find_site(element: str | int, site: str, sites: Sequence[Site] | None = None) -> Site:
+    """Return the site of that element and name, by default from :data:`SITES`.
+
+    Raises
+    ------
+    UnknownNameError
+        There is no such element, or no such site of it; the message names the sites that there are.
+    """
+    symbol, table = SYMBOLS[number_of(element)], SITES if sites is None else sites
+    known = {entry.name: entry for entry in table if entry.element == symbol}
+    if site in known:
+        return known[site]
+    near = difflib.get_close_matches(str(site), known, n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else f"Known sites of {symbol}: {', '.join(known) or 'none'}."
+    message = f"There is no site {site!r} of {symbol}. {hint}"
+    raise UnknownNameError(message)
+
+
+def surface_displacement(sublimation: float) -> float:
+    """Return the threshold of a surface atom, 5/3 of the sublimation energy (eV): a planar escape potential, between E_sub and 2 E_sub [V].
+
+    Source: Egerton, McLeod, Wang, Malac, Ultramicroscopy 110 (2010) 991.
+    """
+    return 5 / 3 * within("sublimation", sublimation, "eV", 0.05, 20.0, "Give the sublimation energy per atom, 1 to 9 eV.")
+
+
+_GRAPHENE = {"velocity2": 3.17e5 * METRE2, "debye": 1287.0, "velocity_source": "[M] Susi et al., Nat. Commun. 7 (2016) 13040"}
+_KOMSA = "Komsa et al., Phys. Rev. Lett. 109 (2012) 035503 (computed)"
+_HOBBS = "Hobbs, in: Introduction to Analytical Electron Microscopy (1987) 399"
+_EGERTON = "5/3 of the sublimation energy: Egerton et al., Ultramicroscopy 110 (2010) 991; energies: Kittel, chapter 3, table 1"
+_PONS = "Pons and Bourgoin, J. Phys. C 18 (1985) 3839"
+_BRYANT = "Bryant, Cox and Webster, J. Phys. C 1 (1968) 1737"
+_MEYER = "Meyer et al., Phys. Rev. Lett. 108 (2012) 196102; Susi et al., Nat. Commun. 7 (2016) 13040"
+_ASTM = "ASTM E521, effective displacement energies"
+
+
+def _layer(element: str, name: str, displacement: float, debye: float, source: str = _KOMSA, mark: str = "M", **terms: object) -> Site:
+    """Return a site of a layered material, its velocity by Debye's model."""
+    where = "[A] Debye temperature of the bulk"
+    return Site(element=element, name=name, displacement=displacement, mark=mark, source=source, debye=debye, velocity_source=where, **terms)  # type: ignore[arg-type]
+
+
+# element: bulk threshold (eV), its mark and source, sublimation energy (eV), Debye temperature (K: Kittel, chapter 5, table 1)
+_SOLIDS = {
+    "C": (80.0, "V", f"diamond: {_HOBBS}", 7.37, 2230.0), "Mg": (10.0, "M", "as quoted by Hobbs", 1.51, 400.0),
+    "Al": (17.0, "V", _HOBBS, 3.39, 428.0), "Si": (13.0, "M", "Loferski and Rappaport, Phys. Rev. 111 (1958) 432", 4.63, 645.0),
+    "Ti": (30.0, "M", _ASTM, 4.85, 420.0),
+    "V": (40.0, "M", _ASTM, 5.31, 380.0), "Cr": (40.0, "M", _ASTM, 4.10, 630.0), "Fe": (40.0, "M", _ASTM, 4.28, 470.0),
+    "Co": (40.0, "M", _ASTM, 4.39, 445.0), "Ni": (40.0, "M", _ASTM, 4.44, 450.0), "Cu": (20.0, "V", _HOBBS, 3.49, 343.0),
+    "Ge": (15.0, "M", "Loferski and Rappaport, Phys. Rev. 111 (1958) 432", 3.85, 374.0), "Zr": (40.0, "M", _ASTM, 6.25, 291.0),
+    "Nb": (40.0, "M", _ASTM, 7.57, 275.0), "Mo": (60.0, "M", _ASTM, 6.82, 450.0), "Pd": (41.0, "M", "as quoted by Hobbs", 3.89, 274.0),
+    "Ag": (39.0, "M", "as quoted by Hobbs", 2.95, 225.0), "Ta": (90.0, "M", _ASTM, 8.10, 240.0), "W": (90.0, "M", _ASTM, 8.90, 400.0),
+    "Pt": (44.0, "M", "as quoted by Hobbs", 5.84, 240.0), "Au": (34.0, "V", _HOBBS, 3.81, 165.0), "Pb": (25.0, "M", _ASTM, 2.03, 105.0),
+}  # fmt: skip
+_DEBYE = "[M] Debye temperature: Kittel, chapter 5, table 1"
+
+
+def _solids() -> Iterable[Site]:
+    for element, (bulk, mark, source, sublimation, debye) in _SOLIDS.items():
+        yield Site(element=element, name="bulk", displacement=bulk, mark=mark, source=source, debye=debye, velocity_source=_DEBYE)
+        yield Site(
+            element=element,
+            name="surface",
+            displacement=surface_displacement(sublimation),
+            mark="M",
+            source=_EGERTON,
+            debye=debye,
+            velocity_source=_DEBYE,
+        )
+
+
+def _perovskites() -> Iterable[Site]:
+    """Yield the sites of SrTiO3, and of its kin by the place of each element: the A site, the B site, oxygen."""
+    smith = "Smith et al., J. Am. Ceram. Soc. 86 (2003) 1459"
+    kin = {"srtio3": ("Sr", "Ti"), "batio3": ("Ba", "Ti"), "pbtio3": ("Pb", "Ti"), "lafeo3": ("La", "Fe"), "lasrfeo3": ("La", "Sr", "Fe")}
+    for compound, metals in kin.items():
+        known = compound == "srtio3"
+        mark, source, moving = ("M", smith, "[M]") if known else ("A", f"as in SrTiO3: {smith}", "[A] as SrTiO3")
+        values = [(metal, 70.0) for metal in metals[:-1]] + [(metals[-1], 140.0), ("O", 45.0)]
+        for element, displacement in values:
+            yield Site(
+                element=element, name=compound, displacement=displacement, mark=mark, source=source, debye=513.0, velocity_source=moving
+            )  # fmt: skip
+
+
+SITES: tuple[Site, ...] = (
+    Site(element="C", name="graphene", displacement=21.14, mark="M", source=_MEYER, **_GRAPHENE),
+    Site(
+        element="C",
+        name="graphene-edge",
+        displacement=15.0,
+        mark="M",
+        source="between 12 and 17 eV: Kotakoski et al., ACS Nano 6 (2012) 671",
+        **_GRAPHENE,
+    ),
+    Site(element="C", name="graphene-vacancy", displacement=14.5, mark="M", source="Zobelli et al., Phys. Rev. B 75 (2007) 245402", **_GRAPHENE),
+    Site(
+        element="C",
+        name="graphene-si",
+        displacement=13.85,
+        mark="A",
+        source="exchange with a Si neighbour, 0.05 barn at 60 kV: google/putting-dune; as of P, Su et al., Sci. Adv. 5 (2019) eaav2252",
+        **_GRAPHENE,
+    ),
+    Site(
+        element="C",
+        name="graphene-si-computed",
+        displacement=14.8,
+        mark="M",
+        source="exchange with a Si neighbour, 14.8 to 15 eV, computed: Susi et al., Phys. Rev. Lett. 113 (2014) 115501",
+        **_GRAPHENE,
+    ),
+    Site(
+        element="C",
+        name="graphene-rotation",
+        displacement=19.0,
+        mark="A",
+        source="a bond turns below the loss of its atoms, 18 to 21 eV",
+        **_GRAPHENE,
+    ),
+    Site(
+        element="Si",
+        name="graphene",
+        displacement=13.3,
+        mark="A",
+        source="set so that Si is never ejected at 60 kV, as observed",
+        debye=600.0,
+        velocity_source="[A]",
+    ),
+    Site(
+        element="N",
+        name="graphene",
+        displacement=19.1,
+        mark="M",
+        source="Susi et al., ACS Nano 6 (2012) 8837",
+        debye=1287.0,
+        velocity_source="[A] as C",
+    ),
+    Site(
+        element="B",
+        name="graphene",
+        displacement=19.6,
+        mark="A",
+        source="computed values lie near that of C",
+        debye=1287.0,
+        velocity_source="[A] as C",
+    ),
+    Site(
+        element="B",
+        name="hbn",
+        displacement=19.36,
+        mark="M",
+        source="Kotakoski et al., Phys. Rev. B 82 (2010) 113404",
+        debye=1300.0,
+        velocity_source="[A] as graphene",
+    ),
+    Site(
+        element="N",
+        name="hbn",
+        displacement=23.06,
+        mark="M",
+        source="Kotakoski et al., Phys. Rev. B 82 (2010) 113404",
+        debye=1300.0,
+        velocity_source="[A] as graphene",
+    ),
+    Site(element="C", name="graphite", displacement=30.0, mark="V", source=_HOBBS, debye=1287.0, velocity_source="[A] as graphene"),
+    _layer("S", "mos2", 6.9, 580.0, excited=ExcitedState(lowering=2.0, probability=0.01)),  # [A]: the excited part, to be set from measured rates
+    _layer(
+        "S",
+        "mos2-vacancy",
+        6.5,
+        580.0,
+        f"a little below that of the perfect layer; {_KOMSA}",
+        "A",
+        excited=ExcitedState(lowering=2.0, probability=0.01),
+    ),
+    _layer("Mo", "mos2", 20.0, 450.0),
+    _layer("S", "ws2", 7.0, 530.0),
+    _layer("W", "ws2", 26.0, 400.0),
+    _layer("Se", "mose2", 6.4, 440.0),
+    _layer("Mo", "mose2", 20.0, 450.0),
+    _layer("Se", "wse2", 6.8, 420.0),
+    _layer("W", "wse2", 26.0, 400.0),
+    _layer("Te", "mote2", 5.9, 300.0),
+    _layer("Mo", "mote2", 20.0, 450.0),
+    *_perovskites(),
+    Site(
+        element="Mg",
+        name="mgo",
+        displacement=55.0,
+        mark="M",
+        source="Zinkle and Kinoshita, J. Nucl. Mater. 251 (1997) 200",
+        debye=946.0,
+        velocity_source="[M]",
+    ),
+    Site(
+        element="O",
+        name="mgo",
+        displacement=55.0,
+        mark="M",
+        source="Zinkle and Kinoshita, J. Nucl. Mater. 251 (1997) 200",
+        debye=946.0,
+        velocity_source="[M]",
+    ),
+    Site(
+        element="O",
+        name="sio2",
+        displacement=28.0,
+        mark="A",
+        source="knock-on is not what limits quartz",
+        debye=470.0,
+        velocity_source="[A]",
+        radiolysis=Radiolysis(loss=10.0, electrons=6.0, efficiency=1e-4),  # [A] of the order that Hobbs gives for quartz
+    ),
+    Site(element="Ga", name="gaas", displacement=10.0, mark="M", source=_PONS, debye=344.0, velocity_source="[M]"),
+    Site(element="As", name="gaas", displacement=10.0, mark="M", source=_PONS, debye=344.0, velocity_source="[M]"),
+    Site(element="Cd", name="cdte", displacement=5.6, mark="M", source=_BRYANT, debye=158.0, velocity_source="[M]"),
+    Site(element="Te", name="cdte", displacement=7.8, mark="M", source=_BRYANT, debye=158.0, velocity_source="[M]"),
+    *_solids(),
+)
+"""Every site that is known. Excited states and radiolysis are [A] throughout: orders of magnitude, to be replaced by measured ones."""

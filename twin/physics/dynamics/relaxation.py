@@ -1,0 +1,332 @@
+"""The structure after an event: a valence force field on the specimen's links, for the atoms around what has changed.
+
+E = sum k (d - d0)^2 / 2 over bonds, + sum k (cos - cos0)^2 / 2 over angles, + sum k h^2 / 2 over heights of threefold atoms above the mean of their
+neighbours, + a repulsion of atoms that are not bonded (Keating, Phys. Rev. 145 (1966) 637, in the form with cosines). Bond lengths are those of the
+literature for the kind of bond, so that the structure is right where it is soft, and strained where the lattice holds it; energies are not meant.
+
+Around a vacancy of graphene the two dangling atoms that are nearest to each other close a pentagon by a weak bond. Heights are along the beam: sheets
+are taken to lie across it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.physics.dynamics.displacement_thresholds import ROOM
+from stemtwin.twin.physics.dynamics.exposure import Exposure
+from stemtwin.twin.physics.dynamics.isotopes import SYMBOLS, number_of
+from stemtwin.twin.physics.dynamics.kinetics import Advance, Events, advance
+from stemtwin.twin.physics.dynamics.limits import within
+from stemtwin.twin.physics.dynamics.processes import Process
+from stemtwin.twin.physics.dynamics.site_network import BOND, Specimen, near_sites
+
+LENGTHS = {
+    ("C", "C"): 1.42,  # graphene
+    ("C", "N"): 1.41,  # [M]
+    ("B", "C"): 1.49,  # [M]
+    ("B", "N"): 1.446,  # h-BN
+    ("C", "Si"): 1.78,  # unstrained; held by the lattice it comes to 1.76, as published [M]
+    ("Mo", "S"): 2.41,
+    ("S", "W"): 2.41,
+    ("Mo", "Se"): 2.54,
+    ("Se", "W"): 2.55,
+    ("Mo", "Te"): 2.73,
+}
+"""Bond lengths by pair of elements, A."""
+STIFFNESS = {("C", "C"): 23.0, ("C", "Si"): 14.0, ("B", "N"): 20.0}
+"""Of bonds, eV/A^2, where it is not ``ForceField.bond``; graphene's is 365 N/m [M]."""
+
+FLAT = (5, 6, 7)
+"""B, C and N: their bonds are at 120 degrees, in a plane."""
+SILICON_COSINE, SILICON_SOFTNESS = -0.25, 0.3
+"""Angles at Si, towards those of a pyramid, and how much softer they are than those of C [A]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForceField:
+    """Parameters of the force field; all settable.
+
+    Parameters
+    ----------
+    lengths : mapping from pairs of symbols (in alphabetical order) to A
+        Where the specimen's own median is within 3 %, or the pair is not listed, the median counts: a strained lattice stays as it is.
+    edge_length, dimer_length : float
+        C-C bond where one atom, or both, have lost a neighbour: zigzag and armchair edges, A [M] (Koskinen, Malola, Hakkinen, Phys. Rev. Lett. 101
+        (2008) 115502).
+    closing_lengths : (float, float)
+        The weak bond that closes a pentagon at a single vacancy, and at one that is part of a larger one, unstrained, A: the lattice holds them at
+        2.0 and 1.75, near the published 2.02 (Ma et al., New J. Phys. 6 (2004) 68) and 1.77 [M].
+    bond, angle, height, repulsion : float
+        Stiffness of bonds (eV/A^2), angles (eV), heights above the neighbours (eV/A^2; graphene's bending stiffness of 1.4 eV), and between atoms
+        that are not bonded (eV/A^2).
+    closest : float
+        From where on atoms that are not bonded repel each other, A.
+    """
+
+    lengths: Mapping[tuple[str, str], float] = field(default_factory=lambda: dict(LENGTHS))
+    edge_length: float = 1.38
+    dimer_length: float = 1.24
+    closing_lengths: tuple[float, float] = (1.75, 1.5)
+    bond: float = 12.0
+    angle: float = 6.0
+    height: float = 10.0
+    repulsion: float = 20.0
+    closest: float = 2.1
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """The terms of the energy as index arrays: bonds with length and stiffness, angles (centre, two ends) with cosine, heights, near pairs."""
+
+    bonds: np.ndarray
+    lengths: np.ndarray
+    stiffness: np.ndarray
+    angles: np.ndarray
+    cosines: np.ndarray
+    softness: np.ndarray
+    heights: np.ndarray
+    near: np.ndarray
+
+
+def relax(specimen: Specimen, around: Iterable[int], *, radius: float = 8.0, force_field: ForceField | None = None) -> Specimen:
+    """Return the specimen with the atoms near some sites moved to where their forces vanish; all others stay where they are.
+
+    Parameters
+    ----------
+    specimen : Specimen
+        Before.
+    around : iterable of int
+        Sites where something has happened, such as ``events.sites`` and ``events.partners``; -1 is passed over.
+    radius : float
+        Atoms within this distance of one of them may move, A.
+    force_field : ForceField, optional
+
+    Returns
+    -------
+    Specimen
+        The same specimen, bit for bit, where nothing is to be moved; the result depends on nothing but the arguments.
+
+    Raises
+    ------
+    SettingsError
+        There is no such site, or the radius makes no sense.
+    """
+    force_field = force_field or ForceField()
+    radius = within("radius", radius, "A", 0.5, 100.0, "Atoms within it may move; 8 A is usual.")
+    sites = sorted({int(site) for site in around} - {-1})
+    if not sites:
+        return specimen
+    if sites[0] < 0 or sites[-1] >= len(specimen.numbers):
+        message = f"There is no site {sites[0] if sites[0] < 0 else sites[-1]}: the specimen has the sites 0 to {len(specimen.numbers) - 1}."
+        raise SettingsError(message)
+    near = np.zeros(len(specimen.numbers), dtype=bool)
+    for site in sites:
+        near |= np.linalg.norm(_step(specimen.positions - specimen.positions[site], specimen.size), axis=1) <= radius
+    mobile = np.flatnonzero(near & specimen.present)
+    if not len(mobile):
+        return specimen
+    positions = _lifted(specimen, mobile)
+    terms = _terms(specimen, positions, mobile, force_field)
+    options = {"maxiter": 200, "gtol": 1e-3, "ftol": 1e-12}
+    with threadpool_limits(1, user_api="blas"):  # the same bits whatever the number of threads
+        for _ in range(3):  # near pairs are looked up again after each descent
+            terms = replace(terms, near=_near(specimen, positions, mobile, terms.bonds, force_field))
+            arguments = (positions, mobile, terms, force_field, specimen.size)
+            moved = minimize(_energy, positions[mobile].ravel(), args=arguments, jac=True, method="L-BFGS-B", options=options).x.reshape(-1, 3)
+            settled = np.abs(moved - positions[mobile]).max() < 0.05
+            positions[mobile] = moved
+            if settled:
+                break
+    return specimen.replace(positions=positions)
+
+
+def advance_relaxed(
+    specimen: Specimen,
+    exposure: Exposure,
+    processes: Sequence[Process],
+    rng: np.random.Generator,
+    *,
+    max_events: int | None = None,
+    radius: float = 8.0,
+    force_field: ForceField | None = None,
+    temperature: float = ROOM,
+) -> Advance:
+    """Return what an exposure does, the structure relaxed after every event before the beam goes on; see :func:`kinetics.advance` and :func:`relax`.
+
+    The dose of what an atom received before it moved counts at its old place. About ten events a second.
+    """
+    left, events, elapsed = [exposure], Events.none(), 0.0
+    while left and (max_events is None or len(events) < max_events):
+        result = advance(specimen, left[0], processes, rng, max_events=1, temperature=temperature)
+        elapsed += result.elapsed
+        specimen, events = result.specimen, events + result.events
+        if not len(result.events):
+            left = left[1:]
+            continue
+        (event,) = result.events
+        left = [*left[0].split(result.elapsed)[1], *left[1:]]
+        specimen = relax(specimen, (event.site, event.partner), radius=radius, force_field=force_field)
+    return Advance(specimen=specimen, events=events, elapsed=elapsed)
+
+
+def _step(step: np.ndarray, size: tuple[float, float] | None) -> np.ndarray:
+    """Return steps (..., 3) to the nearest image."""
+    if size is None:
+        return step
+    box = np.array([size[1], size[0]])
+    return np.concatenate([step[..., :2] - box * np.round(step[..., :2] / box), step[..., 2:]], axis=-1)
+
+
+def _lifted(specimen: Specimen, mobile: np.ndarray) -> np.ndarray:
+    """Return positions in which a mobile Si that lies in its neighbours' plane is moved out of it, along the beam: in the plane it is at a saddle."""
+    positions, bonds = np.array(specimen.positions), specimen.coordination()
+    for site in mobile[(specimen.numbers[mobile] == number_of("Si")) & (bonds[mobile] == 3)]:
+        around = _bonded(specimen, int(site))
+        if abs(positions[site, 2] - positions[around, 2].mean()) < 0.2:
+            positions[site, 2] = positions[around, 2].mean() + 0.5
+    return positions
+
+
+def _bonded(specimen: Specimen, site: int) -> np.ndarray:
+    """Return the sites of atoms bonded to one, in order."""
+    links = specimen.links[site][specimen.kinds[site] == BOND]
+    links = links[links >= 0]
+    return np.sort(links[specimen.numbers[links] > 0])
+
+
+def _closing(specimen: Specimen, positions: np.ndarray, force_field: ForceField) -> list[tuple[int, int, float]]:
+    """Return the weak bonds that close pentagons at empty sites of carbon: two atoms and a length, each atom in one at most."""
+    carbon, bonds, taken, out = number_of("C"), specimen.coordination(), set(), []
+    for site in np.flatnonzero(~specimen.present):
+        around = _bonded(specimen, int(site))
+        loose = [int(i) for i in around if specimen.numbers[i] == carbon and bonds[i] == 2 and i not in taken]
+        links = specimen.links[site][specimen.kinds[site] == BOND]
+        gaps = int((specimen.numbers[links[links >= 0]] == 0).sum())
+        if len(loose) not in {2, 3} or gaps > 1:
+            continue
+        pairs = [(i, j) for n, i in enumerate(loose) for j in loose[n + 1 :]]
+        lengths = [round(float(np.linalg.norm(_step(positions[i] - positions[j], specimen.size))), 3) for i, j in pairs]
+        nearest = int(np.argmin(lengths))
+        if lengths[nearest] < 2.9:
+            out.append((*pairs[nearest], force_field.closing_lengths[0 if gaps == 0 else 1]))
+            taken |= set(pairs[nearest])
+    return out
+
+
+def _terms(specimen: Specimen, positions: np.ndarray, mobile: np.ndarray, force_field: ForceField) -> _Terms:
+    """Return the terms that hold at least one mobile atom."""
+    moves = np.zeros(len(positions), dtype=bool)
+    moves[mobile] = True
+    coordination, carbon, silicon = specimen.coordination(), number_of("C"), number_of("Si")
+    bonds = specimen.bonds
+    bonds = bonds[moves[bonds].any(axis=1)]
+    ideal, pairs = _ideal_lengths(specimen, bonds, force_field)
+    both_carbon = (specimen.numbers[bonds] == carbon).all(axis=1)
+    ends = np.where(both_carbon, (coordination[bonds] <= 2).sum(axis=1), 0)
+    lengths = np.select([ends == 1, ends == 2], [force_field.edge_length, force_field.dimer_length], ideal)
+    stiffness = np.array([STIFFNESS.get(pair, force_field.bond) for pair in pairs])
+    closing = _closing(specimen, positions, force_field)
+    closing = [entry for entry in closing if moves[list(entry[:2])].any()]
+    weak = np.array([entry[:2] for entry in closing], dtype=np.int64).reshape(-1, 2)
+    angles, heights = [], []
+    for i in np.unique(np.concatenate([mobile, bonds.ravel()])):
+        around = _bonded(specimen, int(i))
+        if moves[i] or moves[around].any():
+            angles += [(i, j, k) for n, j in enumerate(around) for k in around[n + 1 :]]
+            if specimen.numbers[i] in FLAT and len(around) == 3:
+                heights.append((i, *around))
+    triples = np.array(angles, dtype=np.int64).reshape(-1, 3)
+    centres = specimen.numbers[triples[:, 0]]
+    u, v = (_step(specimen.positions[triples[:, end]] - specimen.positions[triples[:, 0]], specimen.size) for end in (1, 2))
+    cosines = (u * v).sum(axis=1) / (np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1))
+    cosines = np.where(centres == silicon, SILICON_COSINE, np.where(np.isin(centres, FLAT), -0.5, cosines))
+    return _Terms(
+        bonds=np.concatenate([bonds, weak]),
+        lengths=np.concatenate([lengths, [entry[2] for entry in closing]]),
+        stiffness=np.concatenate([stiffness, np.full(len(closing), force_field.bond)]),
+        angles=triples,
+        cosines=cosines,
+        softness=np.where(centres == silicon, SILICON_SOFTNESS, 1.0),
+        heights=np.array(heights, dtype=np.int64).reshape(-1, 4),
+        near=np.zeros((0, 2), dtype=np.int64),
+    )
+
+
+def _ideal_lengths(specimen: Specimen, bonds: np.ndarray, force_field: ForceField) -> tuple[np.ndarray, list[tuple[str, str]]]:
+    """Return the unstrained length of each bond, and its pair of elements.
+
+    The median over the specimen where that is within 3 % of the table, or where the table does not know the pair: so a lattice stays as it is.
+    """
+    everywhere = specimen.bonds
+    now = np.linalg.norm(_step(specimen.positions[everywhere[:, 0]] - specimen.positions[everywhere[:, 1]], specimen.size), axis=1)
+    kinds = np.sort(specimen.numbers[everywhere], axis=1)
+    known: dict[tuple[int, int], tuple[float, tuple[str, str]]] = {}
+    for first, second in np.unique(np.sort(specimen.numbers[bonds], axis=1), axis=0):
+        here, there = sorted(SYMBOLS[number] if number < len(SYMBOLS) else str(number) for number in (first, second))
+        median = float(np.median(now[(kinds == (first, second)).all(axis=1)]))
+        listed = force_field.lengths.get((here, there), median)
+        known[int(first), int(second)] = (median if abs(median / listed - 1) < 0.03 else listed), (here, there)
+    found = [known[int(first), int(second)] for first, second in np.sort(specimen.numbers[bonds], axis=1)]
+    return np.array([length for length, _ in found]), [pair for _, pair in found]
+
+
+def _near(specimen: Specimen, positions: np.ndarray, mobile: np.ndarray, bonds: np.ndarray, force_field: ForceField) -> np.ndarray:
+    """Return pairs (p, 2) of atoms, one of them mobile, that are not bonded and may come too near to each other."""
+    held, n = np.flatnonzero(specimen.present), len(positions)
+    reach = force_field.closest + 0.7
+    if specimen.size is not None:
+        reach = min(reach, 0.49 * min(specimen.size))
+    pairs = np.sort(held[near_sites(positions[held], reach, specimen.size)], axis=1)
+    pairs = pairs[np.isin(pairs, mobile).any(axis=1)]
+    known = np.sort(bonds, axis=1)
+    pairs = pairs[~np.isin(pairs[:, 0] * n + pairs[:, 1], known[:, 0] * n + known[:, 1])]
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+
+
+def _energy(
+    x: np.ndarray, positions: np.ndarray, mobile: np.ndarray, terms: _Terms, force_field: ForceField, size: tuple[float, float] | None
+) -> tuple[float, np.ndarray]:
+    """Return the energy (eV) and its gradient by the mobile coordinates (eV/A)."""
+    r = np.array(positions)
+    r[mobile] = x.reshape(-1, 3)
+    gradient = np.zeros_like(r)
+    i, j = terms.bonds.T
+    step = _step(r[i] - r[j], size)
+    length = np.maximum(np.linalg.norm(step, axis=1), 1e-9)
+    excess = length - terms.lengths
+    energy = 0.5 * float((terms.stiffness * excess**2).sum())
+    pull = (terms.stiffness * excess / length)[:, None] * step
+    np.add.at(gradient, i, pull)
+    np.add.at(gradient, j, -pull)
+
+    c, a, b = terms.angles.T
+    u, v = _step(r[a] - r[c], size), _step(r[b] - r[c], size)
+    lu, lv = np.maximum(np.linalg.norm(u, axis=1), 1e-9), np.maximum(np.linalg.norm(v, axis=1), 1e-9)
+    cosine = (u * v).sum(axis=1) / (lu * lv)
+    turn = force_field.angle * terms.softness * (cosine - terms.cosines)
+    energy += 0.5 * float((turn * (cosine - terms.cosines)).sum())
+    du = turn[:, None] * (v / (lu * lv)[:, None] - (cosine / lu**2)[:, None] * u)
+    dv = turn[:, None] * (u / (lu * lv)[:, None] - (cosine / lv**2)[:, None] * v)
+    np.add.at(gradient, a, du)
+    np.add.at(gradient, b, dv)
+    np.add.at(gradient, c, -du - dv)
+
+    centre, others = terms.heights[:, 0], terms.heights[:, 1:]
+    height = r[centre, 2] - r[others, 2].mean(axis=1)
+    energy += 0.5 * force_field.height * float((height**2).sum())
+    np.add.at(gradient[:, 2], centre, force_field.height * height)
+    np.add.at(gradient[:, 2], others, np.repeat(-force_field.height * height[:, None] / 3, 3, axis=1))
+
+    i, j = terms.near.T
+    step = _step(r[i] - r[j], size)
+    length = np.maximum(np.linalg.norm(step, axis=1), 1e-9)
+    overlap = np.maximum(force_field.closest - length, 0)
+    energy += 0.5 * force_field.repulsion * float((overlap**2).sum())
+    push = -(force_field.repulsion * overlap / length)[:, None] * step
+    np.add.at(gradient, i, push)
+    np.add.at(gradient, j, -push)
+    return energy, gradient[mobile].ravel()

@@ -1,0 +1,13 @@
+"""Tools of all kernels: compilation, threads, transforms, SIMD values, and arrays on disk.
+
+===================== ==========================================
+File                  Content
+===================== ==========================================
+``array_cache.py``    arrays on disk by content
+``fft.py``            mixed-radix transforms of 16 lines at once
+``jit.py``            compilation of kernels
+``simd_complex64.py`` 16 complex64 as one value of a kernel
+``simd_float64.py``   8 float64 as one value
+``threads.py``        work on threads, also after a fork
+===================== ==========================================
+"""

@@ -1,0 +1,140 @@
+"""How the engine's kernels are compiled, and where the machine code is kept.
+
+numba keeps compiled functions on disk, but forgets to compile again when an inlined function in *another* file changes: wrong numbers without
+a warning. Kernels made here are therefore kept in a folder of their own, named by the hash of every source file of the engine, the versions of
+numba and llvmlite and the CPU: ``<cache>/kernels/<hash>``, where ``<cache>`` is ``$STEMTWIN_CACHE_DIR`` or else the user's cache folder
+(``~/.cache/stemtwin`` on Linux).
+Other users of numba in the process keep their own settings. Nothing is compiled, read or written before a kernel is called for the first time.
+A folder that cannot be written, or a file in it that was cut short, costs a compilation and nothing else.
+"""
+
+import functools
+import hashlib
+import os
+import pickle
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+from llvmlite import binding
+from numba.core import caching
+from numba.misc.appdirs import user_cache_dir
+
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+"""Options of every kernel: serial, without the interpreter's lock."""
+
+
+def cache_folder() -> Path:
+    """Return the folder for everything that the engine may keep on disk."""
+    return Path(os.environ.get("STEMTWIN_CACHE_DIR") or user_cache_dir("stemtwin", appauthor=False))
+
+
+_DAMAGE = (OSError, EOFError, pickle.UnpicklingError, ValueError, TypeError, AttributeError, KeyError, IndexError, ImportError)
+"""What reading a file raises that was cut short or that something else wrote."""
+
+
+@functools.cache
+def sources_digest() -> str:
+    """Return the hash of the engine's sources, the compiler's version and this CPU, 16 hex digits."""
+    digest = hashlib.sha256()
+    engine = Path(__file__).parents[1]
+    for path in sorted(engine.rglob("*.py")):
+        digest.update(path.relative_to(engine).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    features = binding.get_host_cpu_features().flatten()
+    digest.update("\0".join((numba.__version__, llvmlite.__version__, platform.python_version(), binding.get_host_cpu_name(), features)).encode())
+    return digest.hexdigest()[:16]
+
+
+class _Locator(caching._CacheLocator):
+    """Says where one kernel lies on disk."""
+
+    def __init__(self, function: Callable) -> None:
+        self._py_file = function.__code__.co_filename
+        self._line = function.__code__.co_firstlineno
+
+    def get_cache_path(self) -> str:
+        return str(cache_folder() / "kernels" / sources_digest())
+
+    def get_source_stamp(self) -> str:
+        # a kernel outside of the engine inlines functions of the neighbours that compile some
+        texts = (path.read_bytes() for path in sorted(Path(self._py_file).parent.glob("*.py")))
+        return sources_digest() + hashlib.sha256(b"\0".join(text for text in texts if b"engine.kernels.jit import" in text)).hexdigest()
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+    @classmethod
+    def from_function(cls, py_func: Callable, py_file: str) -> "_Locator":  # noqa: ARG003 (numba's signature)
+        return cls(py_func)
+
+
+class _Results(caching.CompileResultCacheImpl):
+    _locator_classes = [_Locator]  # noqa: RUF012
+
+
+class _Files(caching.FunctionCache):
+    _impl_class = _Results
+
+
+class _KernelCache(caching._Cache):
+    """numba's cache of one function, opened when the function is first called, and silent about files that it cannot use."""
+
+    def __init__(self, function: Callable) -> None:
+        self._function = function
+
+    @functools.cached_property
+    def _files(self) -> _Files:
+        return _Files(self._function)
+
+    @property
+    def cache_path(self) -> str:
+        return self._files.cache_path
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return self._files.load_overload(sig, target_context)
+        except _DAMAGE:
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            self._files.save_overload(sig, data)
+        except _DAMAGE:
+            self._start_again(sig, data)
+
+    def _start_again(self, sig: Any, data: Any) -> None:
+        """Write over an index that was cut short; give up where nothing can be written."""
+        try:
+            self._files.flush()
+            self._files.save_overload(sig, data)
+        except OSError:
+            return
+
+    def enable(self) -> None:
+        self._files.enable()
+
+    def disable(self) -> None:
+        self._files.disable()
+
+    def flush(self) -> None:
+        self._files.flush()
+
+
+def kernel(function: Callable) -> Callable:
+    """Compile a function that Python calls: kept on disk, run without the interpreter's lock."""
+    dispatcher = numba.njit(**OPTIONS)(function)
+    dispatcher._cache = _KernelCache(function)
+    return dispatcher
+
+
+def inlined(function: Callable) -> Callable:
+    """Compile a function that kernels call, as a part of each caller."""
+    return numba.njit(forceinline=True, **OPTIONS)(function)
+
+
+def part(function: Callable) -> Callable:
+    """Compile a function that kernels call, inlined where LLVM thinks that it pays."""
+    return numba.njit(**OPTIONS)(function)

@@ -1,0 +1,17 @@
+"""The local operator: dark-field images of large thin fields; and tiles of a large field for bright-field detectors.
+
+===================== =========================================================
+File                  Content
+===================== =========================================================
+``accuracy_check.py`` comparison with multislice at random points
+``basis.py``          localised band-limited functions on a lattice
+``exit_waves.py``     exit waves of the basis functions, and their correlations
+``local_cache.py``    local operators on disk
+``local_image.py``    images by lattice transforms
+``local_kernels.py``  compiled parts
+``local_operator.py`` the local operator
+``piece_cache.py``    finished pieces of an unfinished build
+``resources.py``      work and memory of a local operator
+``tiles.py``          dense operators on overlapping tiles of a large field
+===================== =========================================================
+"""

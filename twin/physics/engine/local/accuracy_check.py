@@ -1,0 +1,166 @@
+"""What the local operator is worth: a comparison with multislice of single probes at random points."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stemtwin.twin.physics import probe
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES
+from stemtwin.twin.physics.engine.local.basis import MARGIN, Region
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, collect
+from stemtwin.twin.physics.engine.operator import imaging_operator
+from stemtwin.twin.physics.grids import Grid, fast_length
+
+if TYPE_CHECKING:
+    from stemtwin.twin.physics.engine.local.local_operator import LocalOperator
+
+POINTS = 64
+"""Random points of a check, half of them in focus."""
+BOX = 64.0
+"""In larger fields random points lie sixteen by sixteen in random boxes of this side, A: multislice runs on windows of limited size."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """How far an operator is from multislice of single probes at random points.
+
+    Parameters
+    ----------
+    points : int
+        Number of points, half of them in focus, half with C10 = 2 / (lambda k_max^2).
+    rms, largest : float
+        rms error and largest single error, divided by the mean signal; the worst channel.
+    mean : tuple of float
+        Mean signal of each channel.
+    standard_error : float
+        rms over the points of the signal's standard error over phonon configurations, divided by the mean; nan for one configuration.
+    """
+
+    points: int
+    rms: float
+    largest: float
+    mean: tuple[float, ...]
+    standard_error: float
+
+
+def check(operator: "LocalOperator", rng: np.random.Generator, region: Region | None = None, points: int = POINTS) -> Accuracy:
+    """Compare with multislice of single probes at random points, in focus and with C10 = 2 / (lambda k_max^2).
+
+    Probes go through the whole field, or where it is larger than 112 A through a window of it with at least 24 A around them: less than 1 % of a
+    probe is beyond that, and what the window's seams do to this part is far less again. In windows, as in images, it is waves of the aperture's rim.
+
+    Parameters
+    ----------
+    operator : LocalOperator
+        Built where the points may lie.
+    rng : Generator
+        Draws the points.
+    region : tuple, optional
+        Where they lie, ((y0, y1), (x0, x1)), A; anywhere in the field if not given.
+    points : int
+        Number of points, rounded up to a multiple of 32.
+
+    Returns
+    -------
+    Accuracy
+        The comparison.
+    """
+    whole: Region = ((0.0, operator.grid.extent[0]), (0.0, operator.grid.extent[1])) if region is None else region
+    states = (Aberrations(), Aberrations(C10=blur_of_check(operator.basis.radius) / operator.semiangle))
+    ours, theirs, variances = [], [], []
+    for _ in range(-(-points // (2 * LANES))):
+        for state in states:
+            box = _box(whole, rng)
+            at = np.column_stack([rng.uniform(*box[1], LANES), rng.uniform(*box[0], LANES)])
+            image = operator.image(state, region=region)
+            signals = _reference(operator, at, box, state, image.beyond)
+            ours.append(image.at(at))
+            theirs.append(signals.mean(axis=0))
+            variances.append(spread(signals))
+    found, true, variance = (np.concatenate(part, axis=1) for part in (ours, theirs, variances))
+    return accuracy(found, true, variance)
+
+
+def accuracy(found: np.ndarray, true: np.ndarray, variance: np.ndarray) -> Accuracy:
+    """Return how far signals are from true ones of some variance over phonon configurations, all of shape (channels, points)."""
+    mean, error = true.mean(axis=1), found - true
+    return Accuracy(
+        points=true.shape[1],
+        rms=float((np.sqrt((error**2).mean(axis=1)) / mean).max()),
+        largest=float((np.abs(error).max(axis=1) / mean).max()),
+        mean=tuple(mean.tolist()),
+        standard_error=float((np.sqrt(variance.mean(axis=1)) / mean).max()),
+    )
+
+
+def spread(signals: np.ndarray) -> np.ndarray:
+    """Return the variance of the mean over phonon configurations, (configurations, channels, points); nan for a single one."""
+    return signals.var(axis=0, ddof=1) / len(signals) if len(signals) > 1 else np.full(signals.shape[1:], np.nan)
+
+
+def blur_of_check(radius: float) -> float:
+    """Return the geometric radius, A, of the probes of a check that are out of focus, from alpha / lambda, 1/A."""
+    return 2 / radius
+
+
+def _reference(operator: "LocalOperator", at: np.ndarray, box: Region, state: Aberrations, beyond: np.ndarray) -> np.ndarray:
+    """Return multislice signals of probes at points in a box, shape (configurations, channels, points)."""
+    shape, _ = window_shape(operator.grid, box, periodic=operator.periodic)
+    starts = [
+        0 if n == count and operator.periodic else round((low + high) / 2 / step) - n // 2
+        for (low, high), n, step, count in zip(box, shape, operator.grid.sampling, operator.grid.shape, strict=True)
+    ]
+    extent = tuple(n * step for n, step in zip(shape, operator.grid.sampling, strict=True))
+    grid = Grid(shape=shape, extent=(extent[0], extent[1]))
+    beams = imaging_operator.aperture_beams(grid, operator.wavelength, operator.semiangle, (0.0, 0.0), (1, 1), antialias=operator.antialias)
+    ky, kx = grid.ky[beams // grid.shape[1]], grid.kx[beams % grid.shape[1]]
+    a = probe.amplitudes(ky, kx, grid.reciprocal_sampling, operator.wavelength, operator.semiangle, state, antialias=operator.antialias)
+    origin = [start * step for start, step in zip(starts, operator.grid.sampling, strict=True)]
+    phase = -2 * np.pi * (np.outer(at[:, 0] - origin[1], kx) + np.outer(at[:, 1] - origin[0], ky))
+    waves = (a * np.exp(1j * phase)).astype(np.complex64)
+    detector = operator.weights(grid.ky[:, None], grid.kx, grid.reciprocal_sampling)
+    tails = (1 - float((np.abs(a) ** 2).sum())) * beyond if operator.antialias else np.zeros(len(beyond))
+    stacks = (_cut(operator.stacks[i], grid, starts, periodic=operator.periodic) for i in range(len(operator.stacks)))
+    return np.array([collect(stack, beams, waves, detector) + tails[:, None] for stack in stacks])
+
+
+def window_shape(grid: Grid, region: Region, *, periodic: bool) -> tuple[tuple[int, int], bool]:
+    """Return the points (ny, nx) of the window in which probes somewhere in a region are sent through a field, and whether it is the whole field."""
+    shape = []
+    for (low, high), step, count in zip(region, grid.sampling, grid.shape, strict=True):
+        needed = fast_length(math.ceil((_side(high - low) + 4 * MARGIN) / step))
+        shape.append(count if needed >= count and periodic else needed)
+    return (shape[0], shape[1]), periodic and (shape[0], shape[1]) == grid.shape
+
+
+def _side(length: float) -> float:
+    """Return the side of the box in which points of a check lie, in a region of a given side, A: BOX where it pays."""
+    return BOX if length > BOX + 4 * MARGIN else length
+
+
+def _cut(stack: SliceStack, grid: Grid, starts: list[int], *, periodic: bool) -> SliceStack:
+    """Return a window of a specimen, with vacuum beyond the edges of one that does not repeat."""
+    if grid == stack.grid:
+        return stack
+    pixels = [start + np.arange(n) for start, n in zip(starts, grid.shape, strict=True)]
+    wrapped = [p % n for p, n in zip(pixels, stack.grid.shape, strict=True)]
+    transmission = stack.transmission[:, wrapped[0][:, None], wrapped[1]]
+    if not periodic:
+        outside = [(p < 0) | (p >= n) for p, n in zip(pixels, stack.grid.shape, strict=True)]
+        transmission[:, outside[0][:, None] | outside[1]] = 1
+    return SliceStack(
+        grid=grid, wavelength=stack.wavelength, transmission=transmission, planes=stack.planes, thickness=stack.thickness, tilt=stack.tilt
+    )
+
+
+def _box(region: Region, rng: np.random.Generator) -> Region:
+    """Return a random part of a region, BOX wide where it pays."""
+    sides = []
+    for low, high in region:
+        side = _side(high - low)
+        start = low + rng.uniform(0, high - low - side) if high - low > side else low
+        sides.append((start, start + side))
+    return (sides[0], sides[1])

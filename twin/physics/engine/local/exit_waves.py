@@ -1,0 +1,290 @@
+"""Exit waves of the local operator's functions, sixteen to a window, and how the detectors correlate them."""
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import scipy.fft
+
+from stemtwin.twin.errors import SamplingError
+from stemtwin.twin.physics.engine.kernels import threads
+from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES, POINT, aligned
+from stemtwin.twin.physics.engine.local import local_kernels
+from stemtwin.twin.physics.engine.local.basis import EDGE, SIDE, Basis, Partner, partners
+from stemtwin.twin.physics.engine.multislice import multislice
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
+from stemtwin.twin.physics.engine.operator.imaging_operator import Weights
+from stemtwin.twin.physics.grids import Grid, fast_length
+
+FINER = 4
+"""Detector weights are read on a reciprocal grid so many times finer than the window's."""
+NEGLIGIBLE = 2e-3
+"""Weights below this fraction of the largest are left out."""
+BRIGHT = 1.2
+"""Detectors must begin beyond this multiple of the convergence semi-angle."""
+
+DIRECTIONS = 24
+"""Directions in which detectors are looked at: behind a tilted beam they are not round."""
+
+Patch = tuple[int, int]
+
+
+class Channel(NamedTuple):
+    """What one detector channel correlates: numbers of points, their weights, rows and columns of their frequencies."""
+
+    chosen: np.ndarray
+    weights: np.ndarray
+    qy: np.ndarray
+    qx: np.ndarray
+
+
+class _Scratch(NamedTuple):
+    """Buffers of one thread that propagates."""
+
+    setup: "multislice._Setup"
+    waves: "multislice._Buffers"
+    window: np.ndarray
+    incident: np.ndarray
+
+
+class Windows:
+    """One window for all patches: its grid, the incident waves, the detectors' weights on its reciprocal pixels.
+
+    The detectors correlate two points of an exit wave by the Fourier transform d(r - r') of their weights. It is read from the weights on a finer
+    reciprocal grid (antialiased there), cut off softly at ``correlation``, and brought back to the window's reciprocal pixels: a ring with edges as
+    soft as the window needs, exact for distances at which it was not cut. An annulus antialiased on the window's own pixels would instead multiply d
+    by sinc(y / window) sinc(x / window), which is wrong by a quarter at 4 A in a window of 10 A. A soft edge would let a little of the bright field
+    in, so the unscattered wave is taken away before.
+
+    Parameters
+    ----------
+    basis : Basis
+        Lattice and reaches.
+    stack : SliceStack
+        A specimen: its planes count, not its transmission.
+    weights : callable
+        Detector weights of reciprocal pixels.
+
+    Raises
+    ------
+    SamplingError
+        A detector sees the bright field, or beyond the band limit, or nothing.
+    """
+
+    def __init__(self, basis: Basis, stack: SliceStack, weights: Weights) -> None:
+        self.basis = basis
+        self.grid = window_grid(basis)
+        shape = self.grid.shape
+        empty = SliceStack(
+            grid=self.grid,
+            wavelength=stack.wavelength,
+            transmission=np.broadcast_to(np.complex64(1), (len(stack.planes), *shape)),
+            planes=stack.planes,
+            thickness=stack.thickness,
+            tilt=stack.tilt,
+        )
+        self.setup = multislice._Setup(empty, (0.0, 0.0))
+        self._make_incident()
+        self._make_channels(weights)
+        self._partners: dict[tuple[int, int], list[Partner]] = {}
+        self.far = tuple(max(2, -(-int(np.abs(basis.steps[:, axis]).max()) // SIDE) + 1) for axis in (0, 1))
+
+    # ---- tables ----
+
+    def _make_incident(self) -> None:
+        """List the Fourier coefficients of a function, by column, at the first plane."""
+        setup, grid = self.setup, self.grid
+        beams = np.flatnonzero(self.basis.shape(grid.k).ravel() > 0)
+        beams = beams[np.argsort(setup.slot[beams % grid.shape[1]], kind="stable")]
+        values = self.basis.shape(grid.k.flat[beams]) * setup.propagator(beams, setup.stack.planes[0]) / np.prod(grid.extent)
+        self.incident = values.astype(np.complex64)
+        self.beam_y, self.beam_x = np.divmod(beams, grid.shape[1])
+        columns, starts, _ = setup.columns_of(beams)
+        self.enter_columns, self.enter_starts = columns, starts
+        self.enter_places = setup.place_y[self.beam_y]
+        self.first_reads = setup.row_places(setup.kept[columns], setup.kept.size)
+
+    def _make_channels(self, weights: Weights) -> None:
+        """List the exit coefficients that detectors see, by column, and each channel's weights."""
+        setup, grid = self.setup, self.grid
+        smooth = _smooth_weights(self.basis, grid, weights, setup.stack.wavelength)
+        smooth *= setup.inside & (grid.k > self.basis.top)  # where an undisturbed probe would be there is no detector
+        seen = np.abs(smooth) > NEGLIGIBLE * np.abs(smooth).max(axis=(1, 2), keepdims=True)
+        flat = np.flatnonzero(seen.any(axis=0))
+        columns, starts, order = setup.columns_of(flat)
+        flat = flat[order]
+        self.pick_columns, self.pick_starts = columns, starts
+        self.pick_places = setup.place_y[flat // grid.shape[1]]
+        # of the waves only what was scattered counts: the rest reaches no detector, but its functions have frequencies beyond the probe's
+        self.direct = np.flatnonzero(self.basis.shape(grid.k.flat[flat]) > 0)
+        self.direct_y, self.direct_x = np.divmod(flat[self.direct], grid.shape[1])
+        unscattered = self.basis.shape(grid.k.flat[flat[self.direct]]) * setup.propagator(flat[self.direct], setup.stack.planes[-1])
+        self.unscattered = (unscattered * (np.prod(grid.shape) / np.prod(grid.extent))).astype(np.complex64)
+        scale = np.prod(grid.extent) * np.prod(self.basis.spacing) ** 2 / np.prod(grid.shape, dtype=float) ** 2
+        self.channels: list[Channel] = []
+        for weight, mask in zip(smooth, seen, strict=True):
+            chosen = np.flatnonzero(mask.flat[flat])
+            qy, qx = np.divmod(flat[chosen], grid.shape[1])
+            self.channels.append(Channel(chosen, (weight.flat[flat[chosen]] * scale).astype(np.float32), qy, qx))
+        self.points = flat.size
+
+    @property
+    def wave_bytes(self) -> int:
+        """Memory of one patch's exit waves."""
+        return self.points * POINT * 4
+
+    # ---- where patches are ----
+
+    def corner(self, patch: Patch) -> tuple[int, int]:
+        """Return the first row and column of a patch's window on the field's grid, which may lie outside."""
+        centre = [o + (SIDE * p + (SIDE - 1) / 2) * h for o, p, h in zip(self.basis.origin, patch, self.basis.spacing, strict=True)]
+        cells = zip(centre, self.grid.sampling, self.grid.shape, strict=True)
+        return tuple(int(np.floor(c / step + 0.5)) - n // 2 for c, step, n in cells)  # type: ignore[return-value]
+
+    def sight(self, patch: Patch) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return rows and columns of the field's grid under a patch's window (-1 outside a specimen that does not repeat), with their shares."""
+        out = []
+        local, basis = self.basis.local, self.basis
+        for axis, start in enumerate(self.corner(patch)):
+            pixel = start + np.arange(self.grid.shape[axis])
+            first = basis.origin[axis] + SIDE * patch[axis] * basis.spacing[axis]
+            last = first + (SIDE - 1) * basis.spacing[axis]
+            place = pixel * self.grid.sampling[axis]
+            outside = np.maximum(np.maximum(first - place, place - last), 0)
+            share = 0.5 + 0.5 * np.cos(np.pi * np.clip((outside - local.reach + EDGE / 2) / EDGE, 0, 1))
+            share[outside >= local.reach + EDGE / 2] = 0
+            count = basis.grid.shape[axis]
+            pixel = pixel % count if basis.periodic else np.where((pixel >= 0) & (pixel < count), pixel, -1)
+            out.append((pixel, share.astype(np.float32)))
+        return out
+
+    def partners(self, patch: Patch) -> list[Partner]:
+        """Return the patches whose functions overlap with a patch's; see :func:`local_basis.partners`."""
+        like: list[int] = []
+        for p, n, edge in zip(patch, self.basis.patches, self.far, strict=True):
+            like.append(edge if edge <= p < n - edge - 1 else p)
+        key = (like[0], like[1])
+        found = self._partners.get(key)
+        if found is None:
+            found = self._partners.setdefault(key, partners(self.basis, key))
+        move = (patch[0] - key[0], patch[1] - key[1])
+        if move == (0, 0):
+            return found
+        return [Partner(patch=(f.patch[0] + move[0], f.patch[1] + move[1]), cell=f.cell, entries=f.entries) for f in found]
+
+    # ---- work ----
+
+    def propagate(self, stack: SliceStack, patches: list[Patch], progress: Callable[[int], None] | None = None) -> dict[Patch, np.ndarray]:
+        """Return the exit waves of patches: points of the listed exit coefficients, flat float32."""
+        transmission = multislice._unwritable(stack.transmission)
+        done: dict[Patch, np.ndarray] = {}
+
+        def work(queue: Iterator[Patch]) -> None:
+            scratch = None
+            for patch in queue:
+                scratch = self._scratch() if scratch is None else scratch
+                done[patch] = self._send(transmission, patch, scratch)
+                if progress is not None:
+                    progress(LANES)
+
+        threads.spread(work, patches, threads=min(threads.thread_count(), len(patches)))
+        return done
+
+    def _scratch(self) -> _Scratch:
+        setup = copy.copy(self.setup)
+        window = np.empty(self.setup.transmission.size, np.complex64)
+        setup.transmission = multislice._unwritable(window)
+        return _Scratch(setup, setup.buffers(), window, aligned(self.incident.size * POINT))
+
+    def _send(self, transmission: np.ndarray, patch: Patch, scratch: _Scratch) -> np.ndarray:
+        setup, waves = scratch.setup, scratch.waves
+        (rows, share_y), (columns, share_x) = self.sight(patch)
+        local_kernels.cut_window(transmission, rows, columns, share_y, share_x, scratch.window)
+        phases = []
+        for axis, k in ((0, self.grid.ky), (1, self.grid.kx)):
+            lanes = SIDE * patch[axis] + np.arange(SIDE)
+            place = self.basis.origin[axis] + lanes * self.basis.spacing[axis] - self.corner(patch)[axis] * self.grid.sampling[axis]
+            phases.append((np.exp(-2j * np.pi * np.outer(k, place)) * (lanes < self.basis.counts[axis])).astype(np.complex64))
+        local_kernels.fill_incident(self.incident, self.beam_y, self.beam_x, phases[0], phases[1], scratch.incident)
+        multislice.passes.enter_waves(
+            waves.wave, scratch.incident, self.enter_places, self.enter_starts, self.enter_columns, waves.line, setup.plan_y, setup.places_y
+        )
+        setup.advance(waves, 0, len(setup.stack.planes), self.first_reads)
+        out = aligned(self.points * POINT)
+        local_kernels.pick_points(waves.wave, self.pick_columns, self.pick_starts, self.pick_places, out, waves.line, setup.plan_y, setup.places_y)
+        local_kernels.subtract_incident(self.direct, self.unscattered, self.direct_y, self.direct_x, phases[0], phases[1], out)
+        return out
+
+    def correlate(self, pairs: list[tuple[Patch, Partner]], waves: dict[Patch, np.ndarray], overlaps: np.ndarray, share: float, *, add: bool) -> None:
+        """Write the overlaps of pairs of patches, conjugated, where they belong; ``overlaps`` is (channels, batches, ny, nx, 2, 16)."""
+        turns = [np.exp(2j * np.pi * np.arange(n) / n).astype(np.complex64) for n in self.grid.shape]
+        size = max(channel.chosen.size for channel in self.channels)
+
+        def work(queue: Iterator[tuple[Patch, Partner]]) -> None:
+            shifted, sums = None, None
+            for patch, partner in queue:
+                if shifted is None or sums is None:
+                    shifted, sums = aligned(size * POINT), aligned(LANES * POINT)
+                here, there = self.corner(patch), self.corner(partner.patch)
+                ramps = []
+                for axis, n in enumerate(self.grid.shape):
+                    move = here[axis] - there[axis] - partner.cell[axis] * self.basis.grid.shape[axis]
+                    ramps.append(turns[axis][np.arange(n) * move % n])
+                for channel, out in zip(self.channels, overlaps, strict=True):
+                    local_kernels.overlap(
+                        waves[patch], waves[partner.patch], channel.chosen, channel.weights, channel.qy, channel.qx,
+                        ramps[0], ramps[1], shifted, sums,
+                    )  # fmt: skip
+                    local_kernels.deposit(sums, partner.entries, SIDE * patch[0], SIDE * patch[1], SIDE, np.float32(share), add, out)
+
+        threads.spread(work, pairs, threads=min(threads.thread_count(), max(1, len(pairs))))
+
+
+def seen_frequencies(stack: SliceStack, weights: Weights) -> tuple[float, float]:
+    """Return the smallest and largest spatial frequency that detectors see, 1/A."""
+    k, phi = np.linspace(0, stack.grid.band_limit, 512), np.linspace(0, 2 * np.pi, DIRECTIONS, endpoint=False)[:, None]
+    found = np.abs(weights(k * np.sin(phi), k * np.cos(phi), (1e-3, 1e-3))) > 0
+    seen = k[found.any(axis=(0, 1))]
+    return (float(seen.min()), float(seen.max())) if seen.size else (0.0, stack.grid.band_limit)
+
+
+def window_grid(basis: Basis) -> Grid:
+    """Return the grid of a patch's window."""
+    local, sampling = basis.local, basis.grid.sampling
+    wide = max(local.band + 1.0 / basis.radius, local.correlation) + local.correlation
+    least = [max((SIDE - 1) * h + 2 * local.reach + EDGE + 1.0, wide) for h in basis.spacing]
+    ny, nx = (fast_length(int(np.ceil(side / step))) for side, step in zip(least, sampling, strict=True))
+    return Grid(shape=(ny, nx), extent=(ny * sampling[0], nx * sampling[1]))
+
+
+def _smooth_weights(basis: Basis, grid: Grid, weights: Weights, wavelength: float) -> np.ndarray:
+    """Return the detectors' weights on the window's reciprocal pixels, float64, shape (channels, ny, nx), after a check of their angles."""
+    fine = Grid(shape=(FINER * grid.shape[0], FINER * grid.shape[1]), extent=(FINER * grid.extent[0], FINER * grid.extent[1]))
+    given = np.asarray(weights(fine.ky[:, None], fine.kx, fine.reciprocal_sampling), np.float64)
+    k, semiangle = fine.k, basis.radius * wavelength * 1e3
+    pixel = np.hypot(*fine.reciprocal_sampling)
+    for number, weight in enumerate(given):
+        seen = k[np.abs(weight) > 0.5 * np.abs(weight).max()]
+        if not seen.size:
+            message = f"Channel {number} of the detectors sees nothing. Give it weights between its angles."
+            raise SamplingError(message)
+        if seen.min() < BRIGHT * basis.radius - pixel:
+            message = (
+                f"The local operator is for dark field: a detector from {seen.min() * wavelength * 1e3:.1f} mrad sees light within "
+                f"{BRIGHT:g} x the convergence of {semiangle:g} mrad, which is coherent over the whole probe. Use the dense imaging operator."
+            )
+            raise SamplingError(message)
+        if seen.max() > grid.band_limit + pixel:
+            message = (
+                f"A detector up to {seen.max() * wavelength * 1e3:.1f} mrad exceeds the largest angle this grid holds "
+                f"({grid.max_angle(wavelength) * 1e3:.1f} mrad). Use a finer sampling or lower the outer angle."
+            )
+            raise SamplingError(message)
+    kernel = scipy.fft.ifft2(given, workers=threads.thread_count())
+    pixels = [np.rint(np.fft.fftfreq(n) * n).astype(int) for n in grid.shape]
+    kernel = kernel[:, pixels[0][:, None], pixels[1]]
+    distance = np.hypot(pixels[0][:, None] * grid.sampling[0], pixels[1] * grid.sampling[1])
+    flat = 0.5 * basis.local.correlation
+    ramp = np.clip((distance - flat) / (basis.local.correlation - flat), 0, 1)
+    return scipy.fft.fft2(kernel * (0.5 + 0.5 * np.cos(np.pi * ramp))).real

@@ -1,0 +1,51 @@
+"""Local operators on disk: how far things reach, and how far images are from multislice; the pieces are kept as they are built."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache
+from stemtwin.twin.physics.engine.local.accuracy_check import Accuracy
+from stemtwin.twin.physics.engine.local.basis import Localisation
+from stemtwin.twin.physics.engine.local.local_operator import LocalOperator
+from stemtwin.twin.physics.engine.local.piece_cache import PieceStore
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
+from stemtwin.twin.physics.engine.operator.imaging_operator import Weights
+
+
+def keep(cache: ArrayCache, key: str, operator: LocalOperator) -> None:
+    """Keep what an operator that was checked is, beside its pieces, which its store has.
+
+    Parameters
+    ----------
+    cache : ArrayCache
+        Where.
+    key : str
+        :func:`cache.content_key` of everything that the operator depends on, the code included.
+    operator : LocalOperator
+        Checked; one that was not checked is not kept.
+    """
+    accuracy, local = operator.accuracy, operator.basis.local
+    if accuracy is None:
+        return
+    arrays = {
+        "local": np.array([local.shape, local.reach, local.band, local.correlation]),
+        "accuracy": np.array([accuracy.points, accuracy.rms, accuracy.largest, accuracy.standard_error, *accuracy.mean]),
+    }
+    cache.put(key, arrays)
+
+
+def load(
+    cache: ArrayCache, key: str, stacks: Sequence[SliceStack], semiangle: float, weights: Weights, *, periodic: bool, antialias: bool
+) -> LocalOperator | None:
+    """Return the operator of a key, or None; its pieces come from disk when they are asked for. Parameters as for :class:`LocalOperator`."""
+    found = cache.get(key)
+    if found is None:
+        return None
+    shape, reach, band, correlation = found["local"].tolist()
+    local = Localisation(shape=shape, reach=reach, band=band, correlation=correlation)
+    operator = LocalOperator(stacks, semiangle, weights, local, periodic=periodic, antialias=antialias)
+    operator.store = PieceStore(cache, key, local, len(stacks))
+    points, rms, largest, error, *mean = found["accuracy"].tolist()
+    operator.accuracy = Accuracy(points=int(points), rms=rms, largest=largest, standard_error=error, mean=tuple(mean))
+    return operator

@@ -1,0 +1,283 @@
+"""Kernels of the local operator.
+
+Sixteen neighbouring basis functions, or sixteen differences of lattice points, ride in the SIMD lanes (see `lanes`): a *point* is 16 complex numbers.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from stemtwin.twin.physics.engine.kernels.fft import descend_line
+from stemtwin.twin.physics.engine.kernels.jit import inlined, kernel
+from stemtwin.twin.physics.engine.kernels.simd_complex64 import ALIGNMENT, LANES, POINT, lanes, load, store, zeros
+
+ROWS = 8
+"""Functions of the right patch whose sums stay in registers together."""
+
+_FLAGS = ("contract", "nsz")
+
+
+@intrinsic
+def _accumulate(typingctx, total, factors, index, value):  # noqa: ARG001 - numba's signature
+    """Return total + conj(f) value, with the complex f whose parts stand at ``index`` and ``index + LANES`` of a flat float32 array."""
+
+    def codegen(context, builder, sig, args):
+        data = context.make_array(sig.args[1])(context, builder, args[1]).data
+        at = context.cast(builder, args[2], sig.args[2], types.intp)
+        vector = ir.VectorType(ir.FloatType(), LANES)
+        index = ir.IntType(32)
+
+        def splat(scalar):
+            one = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(index, 0))
+            return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(index, LANES), [0] * LANES))
+
+        c = splat(builder.load(builder.gep(data, [at])))
+        d = splat(builder.load(builder.gep(data, [builder.add(at, ir.Constant(at.type, LANES))])))
+        x, y = (builder.extract_value(args[3], i) for i in (0, 1))
+        real, imag = (builder.extract_value(args[0], i) for i in (0, 1))
+        fused = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{LANES}f32")
+        real = builder.call(fused, [d, y, builder.call(fused, [c, x, real])])
+        minus = builder.fsub(ir.Constant(vector, None), d, flags=_FLAGS)
+        imag = builder.call(fused, [minus, x, builder.call(fused, [c, y, imag])])
+        return builder.insert_value(builder.insert_value(args[0], real, 0), imag, 1)
+
+    return lanes(total, factors, index, value), codegen
+
+
+@intrinsic
+def _dot(typingctx, array, index, value):  # noqa: ARG001 - numba's signature
+    """Return the sum over the lanes of conj(point at ``index`` of the array) times the value, complex64."""
+
+    def codegen(context, builder, sig, args):
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        at = context.cast(builder, args[1], sig.args[1], types.intp)
+        vector = ir.VectorType(ir.FloatType(), LANES)
+
+        def part(half):
+            pointer = builder.gep(data, [builder.add(at, ir.Constant(at.type, half * LANES))])
+            return builder.load(builder.bitcast(pointer, vector.as_pointer()), align=ALIGNMENT)
+
+        def total(terms):
+            width = LANES
+            while width > 1:
+                width //= 2
+                low, high = (ir.Constant(ir.VectorType(ir.IntType(32), width), list(range(i * width, (i + 1) * width))) for i in (0, 1))
+                undefined = ir.Constant(ir.VectorType(ir.FloatType(), 2 * width), ir.Undefined)
+                terms = builder.fadd(builder.shuffle_vector(terms, undefined, low), builder.shuffle_vector(terms, undefined, high))
+            return builder.extract_element(terms, ir.Constant(ir.IntType(32), 0))
+
+        c, d = part(0), part(1)
+        x, y = (builder.extract_value(args[2], i) for i in (0, 1))
+        result = context.make_complex(builder, types.complex64)
+        result.real = total(builder.fadd(builder.fmul(c, x, flags=_FLAGS), builder.fmul(d, y, flags=_FLAGS), flags=_FLAGS))
+        result.imag = total(builder.fsub(builder.fmul(c, y, flags=_FLAGS), builder.fmul(d, x, flags=_FLAGS), flags=_FLAGS))
+        return result._getvalue()
+
+    return types.complex64(array, index, value), codegen
+
+
+# ---- waves in a window ---------------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def cut_window(transmission, rows, columns, share_y, share_x, out):
+    """Cut a window out of the planes: 1 + share (t - 1), with 1 where the share is 0 or a row or column is negative."""
+    ny, nx = rows.size, columns.size
+    for s in range(transmission.shape[0]):
+        for y in range(ny):
+            base = (s * ny + y) * nx
+            inside = share_y[y] > 0 and rows[y] >= 0
+            for x in range(nx):
+                if inside and share_x[x] > 0 and columns[x] >= 0:
+                    out[base + x] = np.complex64(1) + share_y[y] * share_x[x] * (transmission[s, rows[y], columns[x]] - np.complex64(1))
+                else:
+                    out[base + x] = np.complex64(1)
+
+
+@kernel
+def fill_incident(values, beam_y, beam_x, phase_y, phase_x, points):
+    """Write ``values[b] phase_y[beam_y[b], lane // 4] phase_x[beam_x[b], lane % 4]`` into points, real and imaginary parts exchanged."""
+    side = phase_x.shape[1]
+    for b in range(values.size):
+        for j in range(LANES):
+            value = values[b] * phase_y[beam_y[b], j // side] * phase_x[beam_x[b], j % side]
+            points[b * POINT + j] = value.imag
+            points[b * POINT + LANES + j] = value.real
+
+
+@kernel
+def pick_points(wave, columns, starts, picked_places, picked, line, plan, places):
+    """Transform columns and copy points out: number q, of column c, from place ``picked_places[q]``, to point q of ``picked``."""
+    for c in range(columns.size):
+        descend_line(wave, columns[c] * POINT, places, line, plan)
+        for q in range(starts[c], starts[c + 1]):
+            store(picked, q * POINT, load(line, picked_places[q] * POINT))
+
+
+@kernel
+def subtract_incident(chosen, values, qy, qx, phase_y, phase_x, points):
+    """Take ``values[i] phase_y[qy[i], lane // 4] phase_x[qx[i], lane % 4]`` away from point ``chosen[i]``."""
+    side = phase_x.shape[1]
+    for i in range(chosen.size):
+        at = chosen[i] * POINT
+        for j in range(LANES):
+            value = values[i] * phase_y[qy[i], j // side] * phase_x[qx[i], j % side]
+            points[at + j] -= value.real
+            points[at + LANES + j] -= value.imag
+
+
+@inlined
+def _sums(left, shifted, j, first, total):
+    return _accumulate(total, shifted, first + j, left)
+
+
+@kernel
+def overlap(left, right, chosen, weights, qy, qx, ramp_y, ramp_x, shifted, out):
+    """Sum ``weights[i] conj(right_b ramp) left_a`` over the chosen points, for all 16 x 16 pairs of lanes.
+
+    ``chosen`` lists point numbers, ``qy, qx`` rows and columns of the ramps for each of these; sums go to points b = 0..15 of ``out`` (lane a).
+    """
+    count = chosen.size
+    for i in range(count):
+        factor = weights[i] * ramp_y[qy[i]] * ramp_x[qx[i]]
+        store(shifted, i * POINT, factor * load(right, chosen[i] * POINT))
+    for b in range(0, LANES, ROWS):
+        t0, t1, t2, t3, t4, t5, t6, t7 = zeros(), zeros(), zeros(), zeros(), zeros(), zeros(), zeros(), zeros()
+        for i in range(count):
+            value = load(left, chosen[i] * POINT)
+            first = i * POINT + b
+            t0 = _sums(value, shifted, 0, first, t0)
+            t1 = _sums(value, shifted, 1, first, t1)
+            t2 = _sums(value, shifted, 2, first, t2)
+            t3 = _sums(value, shifted, 3, first, t3)
+            t4 = _sums(value, shifted, 4, first, t4)
+            t5 = _sums(value, shifted, 5, first, t5)
+            t6 = _sums(value, shifted, 6, first, t6)
+            t7 = _sums(value, shifted, 7, first, t7)
+        store(out, (b + 0) * POINT, t0)
+        store(out, (b + 1) * POINT, t1)
+        store(out, (b + 2) * POINT, t2)
+        store(out, (b + 3) * POINT, t3)
+        store(out, (b + 4) * POINT, t4)
+        store(out, (b + 5) * POINT, t5)
+        store(out, (b + 6) * POINT, t6)
+        store(out, (b + 7) * POINT, t7)
+
+
+@kernel
+def deposit(sums, entries, y0, x0, side, share, add, overlaps):
+    """Put sums of lane pairs where they belong: entry (a, b, slot) to the lattice point of lane a, ``overlaps`` (batches, ny, nx, 2, 16)."""
+    for e in range(entries.shape[0]):
+        a, b, slot = entries[e, 0], entries[e, 1], entries[e, 2]
+        y, x = y0 + a // side, x0 + a % side
+        batch, lane = slot // LANES, slot % LANES
+        for half in range(2):
+            value = share * sums[b * POINT + half * LANES + a]
+            if add:
+                value += overlaps[batch, y, x, half, lane]
+            overlaps[batch, y, x, half, lane] = value
+
+
+# ---- images --------------------------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def transform_rows(points, begin, end, nx, line, places, plan):
+    """Transform rows of a lattice of points in place, to natural order."""
+    for y in range(begin, end):
+        base = y * nx * POINT
+        descend_line(points, base, places, line, plan)
+        for i in range(nx):
+            store(points, base + plan.order[i] * POINT, load(line, i * POINT))
+
+
+@kernel
+def transform_columns(points, begin, end, ny, nx, line, places, plan):
+    """Transform columns of a lattice of points in place, to natural order."""
+    for x in range(begin, end):
+        descend_line(points, x * POINT, places, line, plan)
+        for i in range(ny):
+            store(points, (plan.order[i] * nx + x) * POINT, load(line, i * POINT))
+
+
+@kernel
+def pair_rows(real, imag, weights, pitch, origin, jumps, factors, begin, end, slots, wave, wave_pitch, source, line, places, plan):
+    """Multiply each field with itself moved by each lane's difference, sum over states, transform rows, keep some columns.
+
+    ``real, imag`` are (states, points) of a field with margins, ``pitch`` points from row to row, point (0, 0) at ``origin``; ``jumps`` (16,) are
+    the differences in points; the coefficient of column i goes to point ``slots[i] wave_pitch + y`` of the wave.
+    """
+    nx = plan.order.size
+    for y in range(begin, end):
+        for x in range(nx):
+            at = origin + y * pitch + x
+            for j in range(POINT):
+                source[x * POINT + j] = np.float32(0)
+            for n in range(weights.size):
+                fr, fi = weights[n] * real[n, at], weights[n] * imag[n, at]
+                for j in range(LANES):
+                    gr, gi = real[n, at + jumps[j]], imag[n, at + jumps[j]]
+                    source[x * POINT + j] += factors[j] * (fr * gr + fi * gi)
+                    source[x * POINT + LANES + j] += factors[j] * (fr * gi - fi * gr)
+        descend_line(source, 0, places, line, plan)
+        for i in range(nx):
+            slot = slots[plan.order[i]]
+            if slot >= 0:
+                store(wave, (slot * wave_pitch + y) * POINT, load(line, i * POINT))
+
+
+@kernel
+def form_columns(wave, begin, end, wave_pitch, overlaps, first, lattice_y, lattice_x, column_of, kept, out, line, places, plan):
+    """Transform columns of the products, multiply by the transformed overlaps (conjugated), and add up the lanes.
+
+    ``first[c]`` is where the overlaps of channel c start; row ``kept[i]`` of ``out`` (channels, rows, columns) gets frequency i, if not negative.
+    """
+    for slot in range(begin, end):
+        descend_line(wave, slot * wave_pitch * POINT, places, line, plan)
+        x = column_of[slot] % lattice_x
+        for i in range(plan.order.size):
+            row = kept[plan.order[i]]
+            if row >= 0:
+                value = load(line, i * POINT)
+                at = ((plan.order[i] % lattice_y) * lattice_x + x) * POINT
+                for channel in range(first.size):
+                    out[channel, row, slot] = _dot(overlaps, first[channel] + at, value)
+
+
+@kernel
+def interpolate(fine, y, x, width, shape, out):
+    """Read a periodic image (ny, nx) at points, given in pixels, with the kernel exp(shape (sqrt(1 - t^2) - 1)) of ``width`` pixels."""
+    ny, nx = fine.shape
+    half = width / 2
+    weights = np.empty((2, width), np.float64)
+    for p in range(y.size):
+        iy, ix = int(np.ceil(y[p] - half)), int(np.ceil(x[p] - half))
+        for i in range(width):
+            ty, tx = (iy + i - y[p]) / half, (ix + i - x[p]) / half
+            weights[0, i] = np.exp(shape * (np.sqrt(max(0.0, 1 - ty * ty)) - 1))
+            weights[1, i] = np.exp(shape * (np.sqrt(max(0.0, 1 - tx * tx)) - 1))
+        total = 0.0
+        for i in range(width):
+            row = (iy + i) % ny
+            line = 0.0
+            for j in range(width):
+                line += weights[1, j] * fine[row, (ix + j) % nx]
+            total += weights[0, i] * line
+        out[p] = total
+
+
+@kernel
+def multiply(a, b, begin, end, out):
+    """Write rows ``begin`` to ``end - 1`` of the product of two float32 matrices."""
+    inner, columns = b.shape
+    for i in range(begin, end):
+        for j in range(columns):
+            out[i, j] = np.float32(0)
+        for k in range(0, inner - 3, 4):
+            a0, a1, a2, a3 = a[i, k], a[i, k + 1], a[i, k + 2], a[i, k + 3]
+            for j in range(columns):
+                out[i, j] += a0 * b[k, j] + a1 * b[k + 1, j] + a2 * b[k + 2, j] + a3 * b[k + 3, j]
+        for k in range(inner - inner % 4, inner):
+            for j in range(columns):
+                out[i, j] += a[i, k] * b[k, j]

@@ -1,0 +1,496 @@
+r"""The local operator: dark-field images of large thin fields, and of specimens whose atoms move.
+
+The probe is a sum of localised functions on a lattice (`local_basis`), each propagated in a small window of its own (`local_waves`). Then
+
+.. math::
+
+    I(R) = \sum_{j, \delta} \overline{c_j(R)} c_{j + \delta}(R) K_\delta[j], \qquad K_\delta[j] = \langle U\phi_j | D | U\phi_{j + \delta}\rangle
+
+K falls off with the distance delta, because a dark-field detector sees short distances only: a band of it is enough, and work and memory grow with
+the area. Images for any state of the optics are lane FFTs (`local_image`). What is left out (distance, window, detector's coherence) is measured
+against multislice of single probes through the whole field (`check`); every operator that `build` returns carries the result.
+
+K is built in pieces of 32 x 32 lattice points, in any order and with the same bits in any order; when atoms move, only what sees them is built again.
+"""
+
+import copy
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from stemtwin.twin.errors import SamplingError, SettingsError
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache
+from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES, aligned
+from stemtwin.twin.physics.engine.local import accuracy_check
+from stemtwin.twin.physics.engine.local.accuracy_check import Accuracy
+from stemtwin.twin.physics.engine.local.basis import MARGIN, PIECE, SIDE, Basis, Localisation, Piece, Region, canvas_span, localisation, pieces_of
+from stemtwin.twin.physics.engine.local.exit_waves import Patch, Windows, seen_frequencies
+from stemtwin.twin.physics.engine.local.local_image import Canvas, LocalImage
+from stemtwin.twin.physics.engine.local.piece_cache import PieceStore
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
+from stemtwin.twin.physics.engine.operator.imaging_operator import Weights
+
+GROWTHS = 2
+"""So often windows and band grow before a tolerance is given up."""
+CANVASES = 4
+"""Canvases kept."""
+
+
+class LocalOperator:
+    """Overlaps of localised functions for a specimen, energy and set of dark-field detectors; see the module's text.
+
+    Parameters
+    ----------
+    stacks : sequence of SliceStack
+        One per frozen-phonon configuration, all on one grid with the same planes; K is their mean. Asked for one after the other whenever something
+        is built, so a sequence may make them on demand.
+    semiangle : float
+        Largest convergence semi-angle that images will have, rad.
+    weights : callable
+        Detector weights, all channels, of reciprocal pixels, as for the dense operator.
+    local : Localisation
+        How far things reach; `build` finds it from a tolerance.
+    periodic : bool
+        Whether the field repeats; if not, there is vacuum around it.
+    antialias : bool
+        Covered fractions at the aperture's edge.
+
+    Raises
+    ------
+    SamplingError
+        The aperture or a detector exceeds the band limit, or a detector sees the bright field.
+    """
+
+    def __init__(
+        self,
+        stacks: Sequence[SliceStack],
+        semiangle: float,
+        weights: Weights,
+        local: Localisation,
+        *,
+        periodic: bool = True,
+        antialias: bool = True,
+    ) -> None:
+        if not len(stacks):
+            message = "An operator needs at least one configuration of the specimen. Give one stack of slices or more."
+            raise SamplingError(message)
+        first = stacks[0]
+        self.grid, self.wavelength, self.semiangle = first.grid, first.wavelength, semiangle
+        self.weights, self.periodic, self.antialias = weights, periodic, antialias
+        self.stacks = stacks
+        self.basis = Basis(grid=first.grid, radius=semiangle / first.wavelength, periodic=periodic, local=local)
+        if self.basis.cutoff >= first.grid.band_limit:
+            message = (
+                f"The probe's functions for {semiangle * 1e3:g} mrad reach {self.basis.cutoff * self.wavelength * 1e3:.1f} mrad, beyond the grid's "
+                f"band limit ({first.grid.max_angle(self.wavelength) * 1e3:.1f} mrad). Use a finer sampling or a smaller convergence."
+            )
+            raise SamplingError(message)
+        self.windows = Windows(self.basis, first, weights)
+        shape = (len(self.windows.channels), self.basis.batches, *self.basis.counts, 2, LANES)
+        self._overlaps = aligned(math.prod(shape)).reshape(shape)
+        self._built = np.zeros(self.basis.pieces, bool)
+        self._canvases: dict[tuple[int, ...], Canvas] = {}
+        self.accuracy: Accuracy | None = None
+        self.store: PieceStore | None = None
+
+    # ---- what it is ----
+
+    @property
+    def functions(self) -> int:
+        """Number of basis functions."""
+        return math.prod(self.basis.counts)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, bytes, without the specimen."""
+        return self._overlaps.nbytes + sum(canvas.nbytes for canvas in self._canvases.values())
+
+    @property
+    def working_bytes(self) -> int:
+        """Memory that building takes at its peak beside what is held: the exit waves of two or three rows of patches."""
+        rows = 2 + int(self.basis.steps[:, 0].max()) // SIDE
+        return rows * self.basis.patches[1] * self.windows.wave_bytes
+
+    def describe(self) -> dict[str, object]:
+        """Return everything but specimen and detectors that a piece's bits depend on, JSON-able: half of a piece's content key."""
+        basis, local = self.basis, self.basis.local
+        return {
+            "grid": [*self.grid.shape, *self.grid.extent],
+            "wavelength": self.wavelength,
+            "semiangle": self.semiangle,
+            "periodic": self.periodic,
+            "lattice": list(basis.counts),
+            "window": list(self.windows.grid.shape),
+            "local": [local.shape, local.reach, local.band, local.correlation],
+            "steps": len(basis.steps),
+        }
+
+    def copy(self) -> "LocalOperator":
+        """Return one that can be built and updated on its own."""
+        other = copy.copy(self)
+        other._overlaps = aligned(self._overlaps.size).reshape(self._overlaps.shape)
+        other._overlaps[...] = self._overlaps
+        other._built, other._canvases, other.store = self._built.copy(), {}, None
+        return other
+
+    # ---- building ----
+
+    def pieces(self, region: Region | None = None, margin: float = MARGIN) -> list[Piece]:
+        """Return the pieces that images of a region need; all of them without a region."""
+        return pieces_of(self.basis, region, margin)
+
+    def build(self, region: Region | None = None, *, margin: float = MARGIN, progress: Callable[[int], None] | None = None) -> None:
+        """Build what images of a region need and is not there yet; the whole field without a region.
+
+        Parameters
+        ----------
+        region : tuple, optional
+            ((y0, y1), (x0, x1)), A.
+        margin : float
+            Width around it that a probe's tails see, A.
+        progress : callable, optional
+            Called with 16 for each sixteen functions propagated.
+        """
+        missing = [piece for piece in self.pieces(region, margin) if not self._built[piece]]
+        done = {piece: self._restore(piece) for piece in missing}
+        for number in range(len(self.stacks)):
+            left = [piece for piece in missing if done[piece] <= number]
+            self._correlate(number, sorted(patch for piece in left for patch in self._patches(piece)), None, progress)
+        for piece in missing:
+            self._built[piece] = True
+
+    def _restore(self, piece: Piece) -> int:
+        """Put in what is kept on disk of a piece; return over how many configurations it is summed."""
+        if self.store is None:
+            return 0
+        done, arrays = self.store.load(piece)
+        if not done:
+            return 0
+        self._put_in(piece, arrays)
+        return done
+
+    def _save(self, row: int, patches: list[Patch], number: int) -> None:
+        """Keep on disk the pieces that end with a row of patches, summed up to a configuration."""
+        if self.store is None or ((row + 1) % PIECE and row + 1 < self.basis.patches[0]):
+            return
+        for column in sorted({patch[1] // PIECE for patch in patches if patch[0] == row}):
+            piece = (row // PIECE, column)
+            self.store.save(piece, number + 1, {"overlaps": self._overlaps[self._slices(piece)].copy()})
+
+    def update(self, stacks: Sequence[SliceStack], regions: Sequence[Region] | None = None, progress: Callable[[int], None] | None = None) -> int:
+        """Put in a specimen that differs from the one before in some regions only, and build again what sees them.
+
+        Parameters
+        ----------
+        stacks : sequence of SliceStack
+            The specimen as it is now, on the same grid and planes, as many configurations.
+        regions : sequence of tuple, optional
+            ((y0, y1), (x0, x1)), A: outside of them transmissions are the same. Found by comparing all of them if not given. On a periodic field they
+            may reach beyond the edges.
+        progress : callable, optional
+            As in `build`.
+
+        Returns
+        -------
+        int
+            Number of patches (sixteen functions) whose waves have changed.
+
+        Raises
+        ------
+        SettingsError
+            Another grid, other planes or another number of configurations.
+        """
+        self._check_alike(stacks)
+        changed = self._changed_pixels(stacks, regions)
+        self.stacks, self.store = stacks, None  # what is on disk is the specimen as it was
+        touched = self._touched(changed)
+        if touched:
+            near = self._near(touched)
+            for number in range(len(stacks)):
+                self._correlate(number, near, touched, progress)
+            self._canvases.clear()
+        return len(touched)
+
+    @property
+    def built(self) -> list[Piece]:
+        """The pieces that have been built."""
+        return [piece for piece in self.pieces() if self._built[piece]]
+
+    def piece_arrays(self, piece: Piece) -> dict[str, np.ndarray]:
+        """Return what a built piece consists of, by name, to be stored.
+
+        Raises
+        ------
+        SettingsError
+            The piece has not been built.
+        """
+        if not self._built[piece]:
+            message = f"Piece {piece} has not been built. Build its region first."
+            raise SettingsError(message)
+        return {"overlaps": self._overlaps[self._slices(piece)].copy()}
+
+    def load_piece(self, piece: Piece, arrays: dict[str, np.ndarray]) -> None:
+        """Put in a piece that was stored.
+
+        Raises
+        ------
+        SettingsError
+            The arrays are not those of such a piece.
+        """
+        self._put_in(piece, arrays)
+        self._built[piece] = True
+        self._canvases.clear()
+
+    def _put_in(self, piece: Piece, arrays: dict[str, np.ndarray]) -> None:
+        target = self._overlaps[self._slices(piece)]
+        given = arrays.get("overlaps")
+        if given is None or given.shape != target.shape or given.dtype != np.float32:
+            found = "nothing" if given is None else f"{given.dtype} {given.shape}"
+            message = f"Piece {piece} needs overlaps of float32 {target.shape}, not {found}. Build it again."
+            raise SettingsError(message)
+        target[...] = given
+
+    def _slices(self, piece: Piece) -> tuple[slice, ...]:
+        side = SIDE * PIECE
+        return (slice(None), slice(None), *(slice(p * side, min((p + 1) * side, n)) for p, n in zip(piece, self.basis.counts, strict=True)))
+
+    def _patches(self, piece: Piece) -> list[Patch]:
+        rows, columns = (range(p * PIECE, min((p + 1) * PIECE, n)) for p, n in zip(piece, self.basis.patches, strict=True))
+        return list(itertools.product(rows, columns))
+
+    def _correlate(self, number: int, patches: list[Patch], touched: set[Patch] | None, progress: Callable[[int], None] | None) -> None:
+        """Add one configuration's overlaps of patches with their partners, row by row; with ``touched``, of pairs in which one is among them."""
+        wanted = []
+        for patch in patches:
+            pairs = [(patch, partner) for partner in self.windows.partners(patch) if touched is None or patch in touched or partner.patch in touched]
+            if pairs:
+                wanted.append((patch[0], pairs))
+        rows = [(y, [pair for _, pairs in group for pair in pairs]) for y, group in itertools.groupby(wanted, key=lambda item: item[0])]
+        needs = [{patch for pair in row for patch in (pair[0], pair[1].patch)} for _, row in rows]
+        if not rows:
+            return
+        stack, waves = self.stacks[number], {}
+        for i, (y, row) in enumerate(rows):
+            waves |= self.windows.propagate(stack, sorted(needs[i] - waves.keys()), progress)
+            self.windows.correlate(row, waves, self._overlaps, 1 / len(self.stacks), add=number > 0)
+            later = needs[i + 1] if i + 1 < len(rows) else set()
+            waves = {patch: wave for patch, wave in waves.items() if patch in later}
+            if touched is None:
+                self._save(y, patches, number)
+
+    # ---- when atoms move ----
+
+    def _check_alike(self, stacks: Sequence[SliceStack]) -> None:
+        new, old = stacks[0], self.stacks[0]
+        alike = len(stacks) == len(self.stacks) and new.grid == old.grid and new.tilt == old.tilt and new.thickness == old.thickness
+        if not alike or new.wavelength != old.wavelength or not np.array_equal(new.planes, old.planes):
+            message = (
+                f"The changed specimen ({len(stacks)} configurations, {len(new.planes)} planes, grid {new.grid.shape}) is not cut as the one before "
+                f"({len(self.stacks)}, {len(old.planes)}, {old.grid.shape}). Keep grid, planes, thickness and tilt, or build anew."
+            )
+            raise SettingsError(message)
+
+    def _changed_pixels(self, stacks: Sequence[SliceStack], regions: Sequence[Region] | None) -> np.ndarray:
+        """Return which pixels of the field differ, bool, shape of the grid."""
+        changed = np.zeros(self.grid.shape, bool)
+        if regions is None:
+            for new, old in zip(stacks, self.stacks, strict=True):
+                changed |= np.any(new.transmission != old.transmission, axis=0)
+            return changed
+        for region in regions:
+            spans = []
+            for (low, high), step, count in zip(region, self.grid.sampling, self.grid.shape, strict=True):
+                first, last = math.floor(low / step), math.ceil(high / step)
+                if self.periodic:
+                    spans.append(np.arange(first, min(last, first + count - 1) + 1) % count)
+                else:
+                    spans.append(np.arange(max(first, 0), min(last, count - 1) + 1))
+            changed[np.ix_(*spans)] = True
+        return changed
+
+    def _touched(self, changed: np.ndarray) -> set[Patch]:
+        """Return the patches that see changed pixels."""
+        ny, nx = self.basis.patches
+        touched = set()
+        for py in range(ny):
+            rows, share = self.windows.sight((py, 0))[0]
+            line: np.ndarray = np.any(changed[rows[(share > 0) & (rows >= 0)]], axis=0)
+            if not line.any():
+                continue
+            for px in range(nx):
+                columns, share = self.windows.sight((py, px))[1]
+                if line[columns[(share > 0) & (columns >= 0)]].any():
+                    touched.add((py, px))
+        return touched
+
+    def _near(self, touched: set[Patch]) -> list[Patch]:
+        """Return the patches of built pieces that may have partners among given ones, sorted."""
+        counts, far = self.basis.patches, self.windows.far
+        moves = list(itertools.product(range(-far[0], far[0] + 1), range(-far[1], far[1] + 1)))
+        near = {((patch[0] + y) % counts[0], (patch[1] + x) % counts[1]) for patch in touched for y, x in moves}
+        return sorted(patch for patch in near if self._built[patch[0] // PIECE, patch[1] // PIECE])
+
+    # ---- images ----
+
+    def image(
+        self,
+        aberrations: Aberrations,
+        *,
+        semiangle: float | None = None,
+        source_size: float = 0.0,
+        focal_spread: float = 0.0,
+        region: Region | None = None,
+    ) -> LocalImage:
+        """Return the image for one state of the optics.
+
+        Parameters
+        ----------
+        aberrations : Aberrations
+            Coefficients, A and rad.
+        semiangle : float, optional
+            Convergence, rad, at most the one built for (the default).
+        source_size, focal_spread : float
+            Standard deviations, A.
+        region : tuple, optional
+            ((y0, y1), (x0, x1)), A, in which the image will be read; the whole field if not given.
+
+        Returns
+        -------
+        LocalImage
+            All channels; read it by ``raster`` or ``at``.
+
+        Raises
+        ------
+        SamplingError
+            The convergence is larger than the one built for.
+        SettingsError
+            The region, or what a probe in it sees, has not been built.
+        """
+        semiangle = self.semiangle if semiangle is None else semiangle
+        if semiangle > self.semiangle * (1 + 1e-12):
+            message = f"This operator was built for {self.semiangle * 1e3:g} mrad, not for {semiangle * 1e3:g}. Build one for the larger convergence."
+            raise SamplingError(message)
+        margin = MARGIN + blur(aberrations, semiangle)
+        missing = [piece for piece in self.pieces(region, margin) if not self._built[piece]]
+        if missing:
+            where = "the field" if region is None else f"y from {region[0][0]:g} to {region[0][1]:g} A, x from {region[1][0]:g} to {region[1][1]:g} A"
+            message = (
+                f"{len(missing)} pieces of {where} with a margin of {margin:.0f} A are not built. Call build(region, margin={math.ceil(margin)})."
+            )
+            raise SettingsError(message)
+        return self._canvas(region, margin).image(
+            aberrations, semiangle, self.wavelength, source_size=source_size, focal_spread=focal_spread, antialias=self.antialias
+        )
+
+    def _canvas(self, region: Region | None, margin: float) -> Canvas:
+        spans = [canvas_span(self.basis, axis, None if region is None else region[axis], margin) for axis in (0, 1)]
+        key = tuple(itertools.chain(*spans))
+        canvas = self._canvases.get(key)
+        if canvas is None:
+            indices, origin = [], []
+            for (start, count), lattice, zero, h in zip(spans, self.basis.counts, self.basis.origin, self.basis.spacing, strict=True):
+                index = start + np.arange(count)
+                indices.append(index % lattice if self.periodic else np.where((index >= 0) & (index < lattice), index, -1))
+                origin.append(zero + start * h)
+            canvas = Canvas(self.basis, indices[0], indices[1], (origin[0], origin[1]), self._overlaps)
+            while len(self._canvases) >= CANVASES:
+                self._canvases.pop(next(iter(self._canvases)), None)
+            self._canvases[key] = canvas
+        return canvas
+
+    def check(self, rng: np.random.Generator, region: Region | None = None, points: int = accuracy_check.POINTS) -> Accuracy:
+        """Compare with multislice of single probes at random points and keep the result as ``accuracy``; see :func:`local_check.check`."""
+        self.accuracy = accuracy_check.check(self, rng, region, points)
+        return self.accuracy
+
+
+def blur(aberrations: Aberrations, semiangle: float) -> float:
+    """Return an upper bound of the geometric radius of a probe, A: sum |C_nm| alpha^n."""
+    orders: Iterable[tuple[str, float]] = ((name, getattr(aberrations, name)) for name in aberrations.__dataclass_fields__ if name.startswith("C"))
+    return sum(abs(value) * semiangle ** int(name[1]) for name, value in orders)
+
+
+def build(
+    stacks: Sequence[SliceStack],
+    semiangle: float,
+    weights: Weights,
+    *,
+    rng: np.random.Generator,
+    tolerance: float = 0.01,
+    region: Region | None = None,
+    periodic: bool = True,
+    antialias: bool = True,
+    progress: Callable[[int], None] | None = None,
+    cache: ArrayCache | None = None,
+    key: str = "",
+) -> LocalOperator:
+    """Build the operator of a specimen, or of a region of it, to a tolerance.
+
+    Parameters
+    ----------
+    stacks : sequence of SliceStack
+        One per frozen-phonon configuration, all on one grid with the same planes.
+    semiangle : float
+        Largest convergence semi-angle that images will have, rad.
+    weights : callable
+        Detector weights, all channels, of reciprocal pixels.
+    rng : Generator
+        Draws the points of the check.
+    tolerance : float
+        rms error over random points of full multislice, divided by the mean signal.
+    region : tuple, optional
+        ((y0, y1), (x0, x1)), A, to build and to check; the whole field if not given. The rest can be built later.
+    periodic : bool
+        Whether the field repeats.
+    antialias : bool
+        Covered fractions at the aperture's edge.
+    progress : callable, optional
+        Called with 16 for each sixteen functions propagated.
+    cache : ArrayCache, optional
+        Keeps the pieces, so that a build that was killed goes on from there, to the same bits.
+    key : str
+        The operator's key there.
+
+    Returns
+    -------
+    LocalOperator
+        The operator, its ``accuracy`` measured.
+
+    Raises
+    ------
+    SamplingError
+        A detector sees the bright field or exceeds the band limit, or the tolerance is missed with larger windows too.
+    SettingsError
+        The tolerance is not positive.
+    """
+    if not 0 < tolerance < 1:
+        message = f"tolerance={tolerance:g} is not between 0 and 1. It is the rms error divided by the mean signal, 0.01 for 1 %."
+        raise SettingsError(message)
+    first = stacks[0]
+    inner, outer = seen_frequencies(first, weights)
+    local = localisation(
+        radius=semiangle / first.wavelength,
+        inner=inner,
+        outer=outer,
+        wavelength=first.wavelength,
+        thickness=float(first.planes[-1] - first.planes[0]),  # behind the last plane detectors see no difference
+        tilt=first.tilt,
+        tolerance=tolerance,
+    )
+    tried = []
+    for _ in range(GROWTHS + 1):
+        operator = LocalOperator(stacks, semiangle, weights, local, periodic=periodic, antialias=antialias)
+        operator.store = None if cache is None else PieceStore(cache, key, local, len(stacks))
+        operator.build(region, margin=MARGIN + accuracy_check.blur_of_check(operator.basis.radius), progress=progress)
+        accuracy = operator.check(rng, region)
+        if accuracy.rms <= tolerance:
+            return operator
+        if operator.store is not None:
+            operator.store.drop()
+        tried.append(f"{accuracy.rms:.2%} with windows of {max(operator.windows.grid.extent):.0f} A and a band of {local.band:.1f} A")
+        local = local.grown()
+    message = f"The local operator misses tolerance={tolerance:g}: {', '.join(tried)}. Allow a larger tolerance, or use the dense imaging operator."
+    raise SamplingError(message)

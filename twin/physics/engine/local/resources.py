@@ -1,0 +1,147 @@
+"""What a local operator takes: functions to propagate, overlaps to sum, memory at the peak; known before any of it is built."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from stemtwin.twin.physics.engine.kernels import threads
+from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES, POINT
+from stemtwin.twin.physics.engine.local.accuracy_check import window_shape
+from stemtwin.twin.physics.engine.local.basis import LEAST_CANVAS, MARGIN, PIECE, SIDE, Basis, Piece, Region, canvas_span, pieces_of
+from stemtwin.twin.physics.engine.local.exit_waves import FINER, window_grid
+from stemtwin.twin.physics.engine.multislice.multislice import wave_memory
+from stemtwin.twin.physics.grids import Grid
+
+TABLES = 60
+"""Bytes per pixel of a grid that tables of frequencies and detector weights take while they are made."""
+NUMBER = 4
+"""Bytes of a float32."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """What building a local operator and imaging with it takes.
+
+    Parameters
+    ----------
+    functions : int
+        Basis functions of the pieces that a region needs.
+    waves : int
+        Functions that are sent through the specimen, partners of these and lanes at the lattice's edges among them.
+    window : Grid
+        The window through which each is sent.
+    points : float
+        Exit coefficients that the detectors see.
+    checked : int
+        Points of the grid on which single probes are sent for the check.
+    held : int
+        Bytes of overlaps and canvases.
+    working : int
+        Bytes at the peak of building and of the check, beside what is held and the specimen.
+    """
+
+    functions: int
+    waves: int
+    window: Grid
+    points: float
+    checked: int
+    held: int
+    working: int
+
+
+def size(basis: Basis, planes: int, seen: tuple[float, float], channels: int, region: Region, blurs: Sequence[float]) -> Size:
+    """Return what an operator takes.
+
+    Parameters
+    ----------
+    basis : Basis
+        Its lattice.
+    planes : int
+        Slices of the specimen.
+    seen : tuple of float
+        Spatial frequencies from which and up to which detectors see, 1/A.
+    channels : int
+        Detector channels.
+    region : tuple
+        ((y0, y1), (x0, x1)), A, in which images are read.
+    blurs : sequence of float
+        Geometric radii of the probes, A, of the check and of the images.
+    """
+    window = window_grid(basis)
+    pieces = pieces_of(basis, region, MARGIN + max(blurs))
+    side = SIDE * PIECE
+    functions = sum(math.prod(min((p + 1) * side, n) - p * side for p, n in zip(piece, basis.counts, strict=True)) for piece in pieces)
+    soft = 0.5 / basis.local.correlation  # by so much the detectors' soft edges reach further
+    ring = (seen[1] + soft) ** 2 - max(seen[0] - soft, basis.top) ** 2
+    points = max(1.0, math.pi * ring * math.prod(window.extent))
+    batch = POINT * NUMBER * basis.batches * channels
+    spans = {tuple(canvas_span(basis, axis, region[axis], MARGIN + blur) for axis in (0, 1)) for blur in blurs}
+    canvases = sum(_canvas(basis, (y[1], x[1]), channels) for y, x in spans)
+    columns = min(basis.patches[1], len({piece[1] for piece in pieces}) * PIECE)
+    rows = 2 + int(basis.steps[:, 0].max()) // SIDE
+    area = math.prod(window.shape)
+    per_thread = wave_memory(window) + 8 * area * (1 + planes) + POINT * NUMBER * points
+    building = rows * columns * points * POINT * NUMBER + threads.thread_count() * per_thread + 24 * channels * FINER**2 * area
+    return Size(
+        functions=functions,
+        waves=LANES * sent(basis, pieces),
+        window=window,
+        points=points,
+        checked=math.prod(window_shape(basis.grid, region, periodic=basis.periodic)[0]),
+        held=int(functions * batch + canvases),
+        working=int(max(building, _check(basis, planes, channels, region))),
+    )
+
+
+def sent(basis: Basis, pieces: list[Piece]) -> int:
+    """Return how many patches are sent when pieces (some rows of them times some columns) are built: their own and their partners, row by row.
+
+    A patch that a row has no use for is dropped, and sent again for one that has: on a field that repeats, the first rows for the last ones.
+    """
+    rows, columns = ([i for p in sorted({piece[axis] for piece in pieces}) for i in _within(p, PIECE, basis.patches[axis])] for axis in (0, 1))
+    across = _across(basis, [x for column in columns for x in _within(column, SIDE, basis.counts[1])])
+    lines = {row: _within(row, SIDE, basis.counts[0]) for row in rows}
+    ahead = {n: [across[max(0, i - n + 1) : i + 1].any(axis=0) for i in range(n - 1 + len(across))] for n in map(len, lines.values())}
+    total, before = 0, np.zeros(basis.patches, bool)
+    for own in lines.values():
+        needed = np.zeros(basis.patches, bool)
+        for y, reached in enumerate(ahead[len(own)], own[0]):
+            if basis.periodic or y < basis.counts[0]:
+                needed[y % basis.counts[0] // SIDE] |= reached
+        total += int(np.count_nonzero(needed & ~before))
+        before = needed
+    return total
+
+
+def _within(number: int, side: int, count: int) -> range:
+    """Return which of ``count`` things, counted in groups of ``side``, are in a group."""
+    return range(number * side, min((number + 1) * side, count))
+
+
+def _across(basis: Basis, points: list[int]) -> np.ndarray:
+    """Return which columns of patches stand at a step from columns of lattice points, for each number of rows that a step goes, bool."""
+    p, q = basis.steps.T
+    out = np.zeros((int(p.max()) + 1, basis.patches[1]), bool)
+    for number, reached in enumerate(out):
+        cell, x = np.divmod(np.add.outer(points, q[p == number]), basis.counts[1])
+        reached[x[basis.periodic | (cell == 0)] // SIDE] = True
+    return out
+
+
+def _canvas(basis: Basis, shape: tuple[int, int], channels: int) -> int:
+    """Return the bytes of a canvas: its overlaps, and the buffers that an image leaves for the next."""
+    extent = [n * h for n, h in zip(shape, basis.spacing, strict=True)]
+    most_x = int(2 * basis.top * extent[1])
+    return basis.batches * POINT * NUMBER * (channels * math.prod(shape) + (2 * most_x + 1) * (2 * shape[0] | 1))
+
+
+def _check(basis: Basis, planes: int, channels: int, region: Region) -> int:
+    """Return the bytes that multislice of a few probes takes in the window of the check."""
+    shape, whole = window_shape(basis.grid, region, periodic=basis.periodic)
+    grid = Grid(shape=shape, extent=(shape[0] * basis.grid.sampling[0], shape[1] * basis.grid.sampling[1]))
+    area = math.prod(shape)
+    cut = 0 if whole else 8 * planes * area
+    beams = math.pi * (basis.radius + 1 / LEAST_CANVAS) ** 2 * math.prod(grid.extent)
+    return int(cut + area * (12 * channels + 8) + max(wave_memory(grid), TABLES * area) + 80 * 16 * beams)

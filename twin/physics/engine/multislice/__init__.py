@@ -1,0 +1,12 @@
+"""Multislice: transmission functions of atoms, and waves through them.
+
+========================== ==============================================
+File                       Content
+========================== ==============================================
+``multislice.py``          slices, exit waves, signals
+``multislice_kernels.py``  compiled passes over batches of waves
+``structure_factors.py``   the kernel of structure factors
+``transmission.py``        potentials and transmission functions
+``transmission_update.py`` transmission functions after a few atoms moved
+========================== ==============================================
+"""

@@ -1,0 +1,95 @@
+"""The compiled passes of multislice over a batch of sixteen waves.
+
+A batch lies in memory as (ny, pitch) points: y in real space; along x the Fourier coefficients inside the band limit, in ascending FFT order,
+then one point that is always zero and one that nobody reads (where lines read and write the coefficients beyond the band), then padding that
+makes the pitch odd, so that the points of a column do not share one set of the cache. Every pass reads a line, works in scratch that stays in
+the cache, and writes the line back.
+
+After the columns of a step the batch holds the waves with real and imaginary parts exchanged, after its rows the waves themselves (see `fft`).
+"""
+
+from stemtwin.twin.physics.engine.kernels.fft import ascend_line, convolve_line, descend_line
+from stemtwin.twin.physics.engine.kernels.jit import kernel, part
+from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES, POINT, load, squared, store, zeros
+
+
+@kernel
+def enter_waves(wave, values, beam_places, starts, columns, line, plan, places):
+    """Fill columns of the batch: Fourier coefficients along y to real space.
+
+    Column c gets the points ``values[starts[c] : starts[c + 1]]`` (parts exchanged) at ``beam_places`` of its transformed line.
+    """
+    for c in range(columns.size):
+        for i in range(plan.order.size):
+            store(line, i * POINT, zeros())
+        for b in range(starts[c], starts[c + 1]):
+            store(line, beam_places[b] * POINT, load(values, b * POINT))
+        ascend_line(line, wave, columns[c] * POINT, places, plan)
+
+
+@part
+def _propagate(wave, y_factors, x_factors, band, line, factors, plan, places):
+    """All columns: transform, times the propagator, transform back."""
+    ny = plan.order.size
+    for c in range(x_factors.size):
+        x_factor = x_factors[c]
+        for i in range(ny):
+            factors[i] = y_factors[i] * x_factor * band[c, i]
+        convolve_line(wave, c * POINT, places, places, line, plan, factors, 0, POINT)
+
+
+@part
+def _transmit(wave, transmission, first, pitch, ny, line, plan, reads, writes):
+    """All rows: transform back, times the transmission, transform."""
+    nx = plan.order.size
+    for y in range(ny):
+        convolve_line(wave, y * pitch * POINT, reads, writes, line, plan, transmission, first + y * nx, 0)
+
+
+@kernel
+def advance(
+    wave, begin, end, transmission, steps, y_factors, x_factors, band, pitch, line, factors, plan_y, plan_x, places_y, first_reads, reads, writes
+):
+    """Take the batch from just behind plane ``begin - 1`` (or from plane 0, where begin is 0) to just behind plane ``end - 1``."""
+    ny, nx = plan_y.order.size, plan_x.order.size
+    for s in range(begin, end):
+        if s > 0:
+            step = steps[s]
+            _propagate(wave, y_factors[step], x_factors[step], band, line, factors, plan_y, places_y)
+        _transmit(wave, transmission, s * ny * nx, pitch, ny, line, plan_x, first_reads if s == 0 else reads, writes)
+
+
+@kernel
+def pick_coefficients(wave, columns, starts, picked_places, factors, numbers, result, first, waves, picked, line, plan, places):
+    """Transform columns and copy out coefficients, into rows ``first`` to ``first + waves - 1`` of ``result``.
+
+    Coefficients ``starts[c] : starts[c + 1]`` are of column c: number q is at ``picked_places[q]`` of the transformed line, is multiplied by
+    ``factors[q]`` and goes to ``result[:, numbers[q]]``. ``picked`` is scratch of as many points as the longest column has coefficients.
+    """
+    for c in range(columns.size):
+        begin, end = starts[c], starts[c + 1]
+        descend_line(wave, columns[c] * POINT, places, line, plan)
+        for q in range(begin, end):
+            store(picked, (q - begin) * POINT, factors[q] * load(line, picked_places[q] * POINT))
+        for j in range(waves):
+            for q in range(begin, end):
+                at = (q - begin) * POINT + j
+                result[first + j, numbers[q]] = complex(picked[at], picked[at + LANES])
+
+
+@kernel
+def weigh_intensities(wave, columns, weights, sums, line, plan, places):
+    """Transform columns and add weighted squared moduli.
+
+    ``weights`` is (detectors, columns, ny), in the order of a transformed line; ``sums`` (detectors, 16) float64 grows by one column after the other.
+    """
+    ny = plan.order.size
+    for c in range(columns.size):
+        descend_line(wave, columns[c] * POINT, places, line, plan)
+        for d in range(weights.shape[0]):
+            total = zeros()
+            for i in range(ny):
+                total = total + weights[d, c, i] * squared(load(line, i * POINT))
+            store(line, ny * POINT, total)
+            for j in range(LANES):
+                sums[d, j] += line[ny * POINT + j] + line[ny * POINT + LANES + j]

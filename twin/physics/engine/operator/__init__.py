@@ -1,0 +1,16 @@
+"""Imaging operators: quadratic forms of the probe that give signals for any optics.
+
+============================= =====================================================
+File                          Content
+============================= =====================================================
+``diffraction.py``            diffraction patterns from the scattering matrix
+``gram_matrix.py``            Hermitian forms of waves
+``imaging_cache.py``          imaging operators on disk
+``imaging_operator.py``       the dense imaging operator
+``inelastic.py``              quadratic forms of localised losses, with channelling
+``prism.py``                  the scattering matrix, and PRISM
+``quadratic_form_kernels.py`` compiled quadratic forms and images
+``ronchigram_kernel.py``      the diffraction pattern of one wide probe
+``single_probes.py``          single probes by multislice: the reference
+============================= =====================================================
+"""

@@ -1,0 +1,334 @@
+r"""Diffraction patterns of convergent probes: from the scattering matrix in Fourier space, or from multislice of each probe.
+
+.. math::
+
+    I_q(r) = \sum_m \Big|\sum_k a^m_k e^{-2\pi i k r} S_{kq}\Big|^2 + (1 - n) \sum_k w_k |S_{kq}|^2 \Big/ \sum_k w_k, \qquad n = \sum_k |a_k|^2
+
+S_kq is the exit amplitude at q of an incident plane wave k; modes m make up a partially coherent beam. The last term is the probe's tails beyond the
+window, waves of the aperture's rim (w: `probe.rim`), as in every other engine, so that a mask on the patterns gives what a detector of that shape
+gives. Thermal scattering: the mean over frozen-phonon configurations. A probe wider than the cell, or a pattern finer than its reciprocal pixels,
+takes offset blocks (see `imaging`): the plane waves of one block scatter to reciprocal pixels of their own, so blocks never interfere.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse
+from threadpoolctl import threadpool_limits
+
+from stemtwin.twin.errors import SamplingError
+from stemtwin.twin.physics import camera_pixels, coherence, probe
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.engine.kernels import threads
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_coefficients
+from stemtwin.twin.physics.engine.operator import imaging_operator
+from stemtwin.twin.physics.grids import Grid
+
+PROBES = 64
+"""Probes in one matrix product; fixed, so that bits depend neither on the number of threads nor on which probes are asked for together."""
+WAVES_AT_ONCE = 512
+"""Probes whose amplitudes multislice holds at once."""
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Camera:
+    """Square or rectangular pixels about the optic axis.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Pixels (ny, nx).
+    pitch : tuple of float
+        Sides of a pixel (y, x), 1/A.
+    beam : tuple of float
+        Where the undiffracted beam's middle falls (ky, kx), 1/A: waves are computed relative to it.
+    """
+
+    shape: tuple[int, int]
+    pitch: tuple[float, float]
+    beam: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Optics:
+    """What the probe is.
+
+    Parameters
+    ----------
+    aberrations : Aberrations
+        A and rad.
+    semiangle : float
+        Convergence, rad.
+    source_size, focal_spread : float
+        Standard deviations, A.
+    """
+
+    aberrations: Aberrations
+    semiangle: float
+    source_size: float = 0.0
+    focal_spread: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Block:
+    """One offset block: its plane waves, the reciprocal pixels that the camera sees, and how the camera's pixels share them.
+
+    ``beams`` and ``seen`` are flat indices on the grid, ``ky, kx`` (B,) and ``qy, qx`` (Q,) their frequencies, 1/A, the offset included; ``shares``
+    is (camera pixels, Q).
+    """
+
+    offset: tuple[float, float]
+    beams: np.ndarray
+    ky: np.ndarray
+    kx: np.ndarray
+    seen: np.ndarray
+    qy: np.ndarray
+    qx: np.ndarray
+    shares: scipy.sparse.csr_array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Layout:
+    """Everything about the patterns but the specimen: grid, wavelength (A), largest convergence (rad), blocks and camera."""
+
+    grid: Grid
+    wavelength: float
+    semiangle: float
+    pixel: tuple[float, float]
+    antialias: bool
+    blocks: tuple[Block, ...]
+    camera: Camera
+
+    @property
+    def products(self) -> int:
+        """Pairs of a plane wave and a reciprocal pixel, over all blocks."""
+        return sum(block.beams.size * block.seen.size for block in self.blocks)
+
+    def amplitudes(self, optics: Optics) -> tuple[tuple[np.ndarray, ...], float]:
+        """Return the modes' amplitudes of each block, (M, B), and the part of the beam inside the window (1 for pixel masks).
+
+        Raises
+        ------
+        SamplingError
+            The convergence is larger than the one laid out for.
+        """
+        if optics.semiangle > self.semiangle * (1 + 1e-12):
+            message = (
+                f"These patterns were laid out for {self.semiangle * 1e3:g} mrad, not for {optics.semiangle * 1e3:g}. Start from the larger one."
+            )
+            raise SamplingError(message)
+        radius, found = optics.semiangle / self.wavelength, []
+        for block in self.blocks:
+            chi = probe.chi(optics.aberrations, block.ky, block.kx, self.wavelength)
+            found.append(probe.aperture(block.ky, block.kx, self.pixel, radius, antialias=self.antialias) * np.exp(-1j * chi))
+        inside = sum(float((np.abs(a) ** 2).sum()) for a in found)
+        area = np.pi * radius**2 / (self.pixel[0] * self.pixel[1]) if self.antialias else inside
+        modes = tuple(
+            coherence.modes(a / np.sqrt(area), block.ky, block.kx, self.wavelength, source_size=optics.source_size, focal_spread=optics.focal_spread)
+            for a, block in zip(found, self.blocks, strict=True)
+        )
+        return modes, inside / area
+
+    def rims(self, semiangle: float) -> list[np.ndarray]:
+        """Return how much the plane waves of each block count in the probe's tails beyond the window, (B,); their sum over all blocks is 1."""
+        radius = semiangle / self.wavelength
+        found = [probe.rim(probe.aperture(block.ky, block.kx, self.pixel, radius)) for block in self.blocks]
+        total = sum(float(w.sum()) for w in found)
+        return [w / max(total, 1e-300) for w in found]
+
+
+def layout(grid: Grid, wavelength: float, semiangle: float, camera: Camera, *, blocks: tuple[int, int] = (1, 1), antialias: bool = True) -> Layout:
+    """Return plane waves and pixels of a cell, an aperture and a camera.
+
+    Parameters
+    ----------
+    grid : Grid
+        The wave's grid.
+    wavelength, semiangle : float
+        A; largest convergence, rad.
+    camera : Camera
+        The camera; what of it lies beyond the band limit stays dark.
+    blocks : tuple of int
+        Offset blocks (ny, nx).
+    antialias : bool
+        Covered fractions at the aperture's edge.
+    """
+    pixel, out = imaging_operator.block_pixel(grid.extent, blocks), []
+    half = tuple(n * p / 2 + side / 2 for n, p, side in zip(camera.shape, camera.pitch, pixel, strict=True))
+    for offset in imaging_operator.block_offsets(blocks):
+        ky, kx = grid.ky + offset[0] / grid.extent[0], grid.kx + offset[1] / grid.extent[1]
+        beams = imaging_operator.aperture_beams(grid, wavelength, semiangle, offset, blocks, antialias=antialias)
+        if not beams.size:
+            continue
+        near = (np.abs(ky + camera.beam[0]) < half[0])[:, None] & (np.abs(kx + camera.beam[1]) < half[1])
+        near &= np.hypot(ky[:, None], kx) < grid.band_limit
+        seen = np.flatnonzero(near)
+        qy, qx = ky[seen // grid.shape[1]], kx[seen % grid.shape[1]]
+        block = Block(
+            offset=offset,
+            beams=beams,
+            ky=ky[beams // grid.shape[1]],
+            kx=kx[beams % grid.shape[1]],
+            seen=seen,
+            qy=qy,
+            qx=qx,
+            shares=camera_pixels.resampling(qy + camera.beam[0], qx + camera.beam[1], pixel, camera.shape, camera.pitch),
+        )
+        out.append(block)
+    return Layout(grid=grid, wavelength=wavelength, semiangle=semiangle, pixel=pixel, antialias=antialias, blocks=tuple(out), camera=camera)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DiffractionMatrix:
+    """The scattering matrix in Fourier space, seen by one camera.
+
+    Parameters
+    ----------
+    layout : Layout
+        Plane waves and pixels.
+    matrices : tuple
+        Of each frozen-phonon configuration and block, S_kq, complex64, shape (B, Q).
+    """
+
+    layout: Layout
+    matrices: tuple[tuple[np.ndarray, ...], ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, bytes."""
+        return sum(part.nbytes for configuration in self.matrices for part in configuration)
+
+    def patterns(self, positions: np.ndarray, optics: Optics, *, out: np.ndarray | None = None) -> np.ndarray:
+        """Return what each camera pixel gets of probes, as fractions of the incident beam.
+
+        Parameters
+        ----------
+        positions : ndarray
+            Probes (x, y), A, shape (P, 2).
+        optics : Optics
+            The probe; its convergence is at most the one laid out for.
+        out : ndarray, optional
+            Where to write, float32, shape (P, ny, nx).
+
+        Returns
+        -------
+        ndarray
+            float32, shape (P, ny, nx), k increasing along both axes.
+        """
+        modes, norm = self.layout.amplitudes(optics)
+        positions = np.asarray(positions, float)
+        shape = (len(positions), *self.layout.camera.shape)
+        out = np.empty(shape, np.float32) if out is None else out
+        tails = self._tails(optics, norm)
+        starts = range(0, len(positions), PROBES)
+
+        def work(queue: Iterator[int]) -> None:
+            for start in queue:
+                here = positions[start : start + PROBES]
+                at = np.concatenate([here, np.zeros((PROBES - len(here), 2))])
+                total = np.repeat(tails[:, None], PROBES, axis=1)
+                for number, block in enumerate(self.layout.blocks):
+                    total += block.shares @ self._intensity(number, modes[number], at)
+                out[start : start + PROBES] = total[:, : len(here)].T.reshape(-1, *shape[1:])
+
+        with threadpool_limits(1, user_api="blas"):
+            threads.spread(work, starts)
+        return out
+
+    def _intensity(self, number: int, modes: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """Return the mean intensity on a block's reciprocal pixels, float32, shape (Q, P)."""
+        block = self.layout.blocks[number]
+        phase = np.exp(-2j * np.pi * (np.outer(block.kx, at[:, 0]) + np.outer(block.ky, at[:, 1])))
+        intensity = np.zeros((block.seen.size, len(at)), np.float32)
+        for mode in modes:
+            incident = (mode[:, None] * phase).astype(np.complex64)
+            for configuration in self.matrices:
+                wave = configuration[number].T @ incident
+                intensity += np.real(wave) ** 2
+                intensity += np.imag(wave) ** 2
+        return intensity / np.float32(len(self.matrices))
+
+    def _tails(self, optics: Optics, norm: float) -> np.ndarray:
+        """Return what the probe's tails beyond the window give each camera pixel, float32, shape (ny nx,)."""
+        total = np.zeros(self.layout.camera.shape[0] * self.layout.camera.shape[1], np.float32)
+        if norm >= 1:
+            return total
+        for number, (block, rim) in enumerate(zip(self.layout.blocks, self.layout.rims(optics.semiangle), strict=True)):
+            used = np.flatnonzero(rim)
+            weight = (rim[used] * (1 - norm) / len(self.matrices)).astype(np.float32)
+            for configuration in self.matrices:
+                part = configuration[number][used]
+                total += block.shares @ (weight @ (np.real(part) ** 2 + np.imag(part) ** 2))
+        return total
+
+
+def build(stacks: Sequence[SliceStack] | Iterator[SliceStack], plan: Layout, *, progress: Progress | None = None) -> DiffractionMatrix:
+    """Send every plane wave of the aperture through each configuration of a specimen.
+
+    Parameters
+    ----------
+    stacks : iterable of SliceStack
+        Frozen-phonon configurations, on the layout's grid.
+    plan : Layout
+        Plane waves and pixels.
+    progress : callable, optional
+        Called with the number of plane waves just done.
+    """
+    matrices = []
+    for stack in stacks:
+        parts = []
+        for block in plan.blocks:
+            unit = np.eye(block.beams.size, dtype=np.complex64)
+            parts.append(exit_coefficients(stack, block.beams, unit, block.seen, offset=block.offset))
+            if progress is not None:
+                progress(block.beams.size)
+        matrices.append(tuple(parts))
+    return DiffractionMatrix(layout=plan, matrices=tuple(matrices))
+
+
+def probe_patterns(
+    stacks: Sequence[SliceStack] | Iterator[SliceStack],
+    plan: Layout,
+    positions: np.ndarray,
+    optics: Optics,
+    *,
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Return patterns by multislice of every probe: the reference that the scattering matrix is compared with.
+
+    Parameters as in :func:`build` and :meth:`DiffractionMatrix.patterns`; the result is the same.
+    """
+    modes, norm = plan.amplitudes(optics)
+    rims = plan.rims(optics.semiangle)
+    positions, count = np.asarray(positions, float), 0
+    total = np.zeros((len(positions), plan.camera.shape[0] * plan.camera.shape[1]), np.float32)
+    for stack in stacks:
+        count += 1
+        for number, block in enumerate(plan.blocks):
+
+            def shared(waves: np.ndarray, block: Block = block) -> np.ndarray:
+                return (block.shares @ (np.real(waves) ** 2 + np.imag(waves) ** 2).T).T
+
+            if norm < 1:
+                used = np.flatnonzero(rims[number])
+                if used.size:
+                    alone = np.diag(np.sqrt(rims[number][used])).astype(np.complex64)
+                    waves = exit_coefficients(stack, block.beams[used], alone, block.seen, offset=block.offset)
+                    total += (1 - norm) * shared(waves).sum(axis=0)
+                _report(progress, used.size)
+            for start in range(0, len(positions), WAVES_AT_ONCE):
+                at = positions[start : start + WAVES_AT_ONCE]
+                phase = np.exp(-2j * np.pi * (np.outer(at[:, 0], block.kx) + np.outer(at[:, 1], block.ky)))
+                for mode in modes[number]:
+                    waves = exit_coefficients(stack, block.beams, (mode * phase).astype(np.complex64), block.seen, offset=block.offset)
+                    total[start : start + WAVES_AT_ONCE] += shared(waves)
+                    _report(progress, len(at))
+    return (total / np.float32(count)).reshape(-1, *plan.camera.shape)
+
+
+def _report(progress: Progress | None, waves: int) -> None:
+    if progress is not None:
+        progress(waves)

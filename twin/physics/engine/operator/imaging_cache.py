@@ -1,0 +1,92 @@
+"""Imaging operators on disk: built once for the same physics, from where a killed build ended, to the same bits."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
+from stemtwin.twin.physics.engine.operator import imaging_operator
+from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator, Weights
+from stemtwin.twin.physics.grids import Grid
+
+
+def build(
+    cache: ArrayCache,
+    key: str,
+    stacks: Iterator[SliceStack],
+    semiangle: float,
+    weights: Weights,
+    *,
+    blocks: tuple[int, int] = (1, 1),
+    antialias: bool = True,
+    progress: Callable[[int], None] | None = None,
+    held: int | None = None,
+) -> ImagingOperator:
+    """Return the operator of a key from disk, or build and keep it; see :func:`imaging.build`.
+
+    Parameters
+    ----------
+    cache : ArrayCache
+        Where operators, and the pieces of one being built, are kept.
+    key : str
+        :func:`cache.content_key` of everything that the operator depends on, the code included.
+    stacks, semiangle, weights, blocks, antialias, progress, held
+        As in :func:`imaging.build`; nothing is drawn from ``stacks`` when the operator is on disk, and ``progress`` is not called then.
+    """
+
+    def make() -> ImagingOperator:
+        return imaging_operator.build(
+            stacks, semiangle, weights, blocks=blocks, held=held, antialias=antialias, progress=progress, cache=cache, key=key
+        )
+
+    return kept(cache, key, make)
+
+
+def kept(cache: ArrayCache, key: str, make: Callable[[], ImagingOperator]) -> ImagingOperator:
+    """Return the operator of a key from disk, or make and keep it; ``make`` may keep its pieces under the same key."""
+    found = cache.get(key)
+    if found is not None:
+        cache.remove_pieces(key)  # of a process killed between keeping the whole and dropping them
+        return from_arrays(found)
+    operator = make()
+    cache.finish(key, to_arrays(operator))
+    return operator
+
+
+def to_arrays(operator: ImagingOperator) -> dict[str, np.ndarray]:
+    """Return an operator as named arrays; pairs of beams are left out, because the beams give them."""
+    arrays = {
+        "shape": np.array(operator.grid.shape),
+        "extent": np.array(operator.grid.extent),
+        "optics": np.array([operator.wavelength, operator.semiangle]),
+        "blocks": np.array(operator.blocks),
+        "antialias": np.array(operator.antialias),
+        "standard_error": operator.standard_error,
+    }
+    for number, (part, matrix, diagonal) in enumerate(zip(operator.parts, operator.matrices, operator.diagonals, strict=True)):
+        arrays |= {
+            f"offset {number}": np.array(part.offset),
+            f"beams {number}": part.beams,
+            f"matrix {number}": matrix,
+            f"diagonal {number}": diagonal,
+        }
+    return arrays
+
+
+def from_arrays(arrays: dict[str, np.ndarray]) -> ImagingOperator:
+    """Return the operator of arrays made by :func:`to_arrays`, with the same bits."""
+    grid = Grid(shape=tuple(arrays["shape"].tolist()), extent=tuple(arrays["extent"].tolist()))
+    wavelength, semiangle = arrays["optics"].tolist()
+    numbers = range(sum(name.startswith("beams ") for name in arrays))
+    return ImagingOperator(
+        grid=grid,
+        wavelength=wavelength,
+        semiangle=semiangle,
+        blocks=tuple(arrays["blocks"].tolist()),
+        antialias=bool(arrays["antialias"]),
+        parts=tuple(imaging_operator.make_block(grid, wavelength, arrays[f"beams {n}"], tuple(arrays[f"offset {n}"].tolist())) for n in numbers),
+        matrices=tuple(arrays[f"matrix {n}"] for n in numbers),
+        diagonals=tuple(arrays[f"diagonal {n}"] for n in numbers),
+        standard_error=arrays["standard_error"],
+    )

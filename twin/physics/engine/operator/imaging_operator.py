@@ -1,0 +1,499 @@
+r"""The imaging operator: one Hermitian matrix per detector, built once per specimen, gives the exact image for any optics.
+
+.. math::
+
+    a_k(r) = c_k e^{-i\chi_k} e^{-2\pi i k r} / \mathrm{norm}, \qquad
+    I(r) = \sum_q D_q \Big|\sum_k a_k(r) S_{kq}\Big|^2 = \sum_{k k'} \bar a_k(r) a_{k'}(r) M_{k k'}, \qquad M = \bar S_D S_D^T
+
+S_kq is the exit amplitude at q for an incident plane wave k. Thermal scattering: M is averaged over frozen-phonon configurations. The pairs
+(k, k') are stored by their difference h = k' - k, eight neighbouring differences side by side, so that the image's Fourier coefficients are sums over
+contiguous memory. Focal spread multiplies M, a finite source the image's coefficients; both are exact.
+
+A probe wider than the periodic cell needs no larger cell: the aperture is sampled n times finer, k = G / L + j / (n L); plane waves of different
+offset j never interfere on the detector, so there are n^2 independent blocks, each from multislice on the same small grid.
+"""
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from stemtwin.twin.errors import SamplingError
+from stemtwin.twin.physics import aberrations as aberration_floor
+from stemtwin.twin.physics import coherence, probe
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache, piece_key
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
+from stemtwin.twin.physics.engine.operator import gram_matrix, quadratic_form_kernels
+from stemtwin.twin.physics.grids import Grid
+
+APERTURES = 1024
+"""Sets of beams remembered, one per grid, convergence and offset."""
+
+COVERED = 1e-12
+"""A smaller covered fraction is rounding."""
+
+Piece = Callable[[int, SliceStack, "Block", Callable[[int], None] | None], dict[str, np.ndarray]]
+"""What one configuration adds to one block, from its number, slices, the block and a progress function: ``elements`` and ``diagonal``."""
+Weights = Callable[[np.ndarray, np.ndarray, tuple[float, float]], np.ndarray]
+"""Detector weights (channels, ...) of reciprocal pixels: a function of ky, kx (1/A) and the pixel's sides."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Block:
+    """The plane waves of one offset.
+
+    ``beams`` are their flat indices on the grid, ``hy, hx`` their integer indices (k = (h + offset) / L), sorted by (hy, hx), shape (B,); ``ky, kx``
+    are in 1/A; ``basis`` (25, B) gives chi from Cartesian aberrations; ``pairs`` lists the pairs of beams as :mod:`forms` needs them.
+    """
+
+    offset: tuple[float, float]
+    beams: np.ndarray
+    hy: np.ndarray
+    hx: np.ndarray
+    ky: np.ndarray
+    kx: np.ndarray
+    basis: np.ndarray
+    pairs: quadratic_form_kernels.Pairs
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, bytes."""
+        return sum(a.nbytes for a in (self.beams, self.hy, self.hx, self.ky, self.kx, self.basis, self.pairs))
+
+
+def window_blocks(extent: tuple[float, float], window: float) -> tuple[int, int]:
+    """Return into how many offset blocks (ny, nx) a probe window of a given side, A, divides on a periodic cell."""
+    return tuple(max(1, math.ceil(window / side - 1e-9)) for side in extent)  # type: ignore[return-value]
+
+
+def block_offsets(blocks: tuple[int, int]) -> Iterator[tuple[float, float]]:
+    """Iterate over the offsets (jy / ny, jx / nx) of all blocks, in reciprocal pixels of the cell, centred on 0."""
+    for jy, jx in itertools.product(range(blocks[0]), range(blocks[1])):
+        yield (jy - blocks[0] // 2) / blocks[0], (jx - blocks[1] // 2) / blocks[1]
+
+
+def block_pixel(extent: tuple[float, float], blocks: tuple[int, int]) -> tuple[float, float]:
+    """Return the sides (dky, dkx) of the reciprocal pixel of the whole window, 1/A."""
+    return 1 / (extent[0] * blocks[0]), 1 / (extent[1] * blocks[1])
+
+
+def beyond_band(grid: Grid, wavelength: float, semiangle: float, pixel: tuple[float, float]) -> str:
+    """Return what is said of an aperture that a grid cannot hold."""
+    step = 0.995 / (3 * (semiangle / wavelength + math.hypot(*pixel)))
+    return (
+        f"A convergence of {semiangle * 1e3:g} mrad reaches beyond the grid's band limit ({grid.max_angle(wavelength) * 1e3:.1f} mrad). "
+        f"Use points at most {step:.3g} A apart or a smaller convergence."
+    )
+
+
+@functools.lru_cache(maxsize=APERTURES)
+def aperture_beams(
+    grid: Grid, wavelength: float, semiangle: float, offset: tuple[float, float], blocks: tuple[int, int], *, antialias: bool
+) -> np.ndarray:
+    """Return the flat indices of the Fourier coefficients that the aperture touches, for one offset block; read-only, remembered.
+
+    Raises
+    ------
+    SamplingError
+        The aperture reaches beyond the band limit.
+    """
+    pixel = block_pixel(grid.extent, blocks)
+    radius = semiangle / wavelength
+    ky, kx = grid.ky + offset[0] / grid.extent[0], grid.kx + offset[1] / grid.extent[1]
+    near_y, near_x = np.flatnonzero(np.abs(ky) < radius + pixel[0]), np.flatnonzero(np.abs(kx) < radius + pixel[1])
+    ky, kx = ky[near_y][:, None], kx[near_x]
+    touched = probe.aperture(ky, kx, pixel, radius, antialias=antialias) > COVERED
+    if (touched & (np.hypot(ky, kx) >= grid.band_limit)).any():
+        raise SamplingError(beyond_band(grid, wavelength, semiangle, pixel))
+    beams = (near_y[:, None] * grid.shape[1] + near_x)[touched]
+    beams.flags.writeable = False
+    return beams
+
+
+def make_block(grid: Grid, wavelength: float, beams: np.ndarray, offset: tuple[float, float]) -> Block:
+    """Return the block of given beams (flat indices), sorted by (hy, hx)."""
+    ny, nx = grid.shape
+    hy, hx = beams // nx, beams % nx
+    hy, hx = np.where(hy >= (ny + 1) // 2, hy - ny, hy), np.where(hx >= (nx + 1) // 2, hx - nx, hx)
+    order = np.lexsort([hx, hy])
+    hy, hx = hy[order], hx[order]
+    ky, kx = (hy + offset[0]) / grid.extent[0], (hx + offset[1]) / grid.extent[1]
+    basis = aberration_floor.basis(ky, kx, wavelength)
+    return Block(offset=offset, beams=beams[order], hy=hy, hx=hx, ky=ky, kx=kx, basis=basis, pairs=quadratic_form_kernels.pairs(hy, hx))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ImageCoefficients:
+    """A band-limited periodic image per channel: I(r) = Re sum_h C_h exp(-2 pi i h.r / L), hy >= 0.
+
+    Parameters
+    ----------
+    coefficients : ndarray
+        complex128, shape (..., channels, my + 1, 2 mx + 1): hy = 0..my, hx = -mx..mx; the half plane's coefficients are doubled already. A leading
+        axis counts states of the optics.
+    extent : tuple of float
+        Period (Ly, Lx), A.
+    """
+
+    coefficients: np.ndarray
+    extent: tuple[float, float]
+
+    def raster(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Return the image on a rectangular raster of positions y (ny,) and x (nx,), A, float32, shape (..., channels, ny, nx)."""
+        angles = [2 * np.pi / side * np.asarray(at, float) for side, at in zip(self.extent, (y, x), strict=True)]
+        out = quadratic_form_kernels.raster(self._images, *angles)
+        return out.reshape(*self.coefficients.shape[:-2], *out.shape[1:])
+
+    def at(self, points: np.ndarray) -> np.ndarray:
+        """Return the image at points (x, y), A, shape (..., 2), as float32, shape (channels, ...); for many states (states, channels, ...)."""
+        points = np.asarray(points, float)
+        out = quadratic_form_kernels.at_points(self._images, points.reshape(-1, 2), self.extent)
+        return out.reshape(*self.coefficients.shape[:-2], *points.shape[:-1])
+
+    @property
+    def _images(self) -> np.ndarray:
+        return self.coefficients.reshape(-1, *self.coefficients.shape[-2:])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Aperture:
+    """What an operator needs of one convergence.
+
+    ``amplitudes`` before aberrations (B,) of each block; ``missing``, the part of the probe beyond the window; ``beyond``, what detectors collect of
+    that part per unit, (channels,).
+    """
+
+    amplitudes: tuple[np.ndarray, ...]
+    beyond: np.ndarray
+    missing: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ImagingOperator:
+    """Quadratic forms of one specimen, energy and set of detector channels; see the module's text.
+
+    Parameters
+    ----------
+    grid : Grid
+        The multislice grid.
+    wavelength, semiangle : float
+        A; the convergence built for, rad: images for up to that.
+    blocks : tuple of int
+        Offset blocks (ny, nx).
+    antialias : bool
+        Whether apertures are covered fractions.
+    parts : tuple of Block
+        One per offset.
+    matrices : tuple of ndarray
+        M in the order of each block's pairs (:func:`forms.pick`), float32, shape (channels, steps 16); differences other than 0 count twice.
+    diagonals : tuple of ndarray
+        M_kk, float64, shape (channels, B).
+    standard_error : ndarray
+        Per channel: rms over the cell of the standard error over phonon configurations, divided by the mean signal, in focus (nan for one).
+    """
+
+    grid: Grid
+    wavelength: float
+    semiangle: float
+    blocks: tuple[int, int]
+    antialias: bool
+    parts: tuple[Block, ...]
+    matrices: tuple[np.ndarray, ...]
+    diagonals: tuple[np.ndarray, ...]
+    standard_error: np.ndarray
+    _damped: dict[float, tuple[np.ndarray, ...]] = field(default_factory=dict)
+    _apertures: dict[float, _Aperture] = field(default_factory=dict)
+
+    @property
+    def beams(self) -> int:
+        """Number of plane waves over all blocks."""
+        return sum(part.hy.size for part in self.parts)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, bytes, with what focal spreads and convergences left behind."""
+        apertures = [a for aperture in list(self._apertures.values()) for a in aperture.amplitudes]
+        damped = itertools.chain.from_iterable(list(self._damped.values()))
+        return sum(a.nbytes for a in (*self.matrices, *self.diagonals, *self.parts, *damped, *apertures))
+
+    def image(
+        self, aberrations: Aberrations, *, semiangle: float | None = None, source_size: float = 0.0, focal_spread: float = 0.0
+    ) -> ImageCoefficients:
+        """Return the image for one state of the optics.
+
+        Parameters
+        ----------
+        aberrations : Aberrations
+            Coefficients, A and rad.
+        semiangle : float, optional
+            Convergence, rad, at most the one built for (the default).
+        source_size, focal_spread : float
+            Standard deviations, A.
+
+        Returns
+        -------
+        ImageCoefficients
+            Coefficients (channels, ...).
+
+        Raises
+        ------
+        SamplingError
+            The convergence is larger than the one built for.
+        """
+        many = self.images([aberrations], semiangle=semiangle, source_size=source_size, focal_spread=focal_spread)
+        return ImageCoefficients(coefficients=many.coefficients[0], extent=many.extent)
+
+    def images(
+        self,
+        states: Sequence[Aberrations],
+        *,
+        semiangle: float | None = None,
+        source_size: float | Sequence[float] = 0.0,
+        focal_spread: float = 0.0,
+    ) -> ImageCoefficients:
+        """Return the images for many states of the aberrations: the same bits as one by one, in less time.
+
+        Parameters
+        ----------
+        states : sequence of Aberrations
+            Coefficients, A and rad; at least one.
+        semiangle : float, optional
+            Convergence, rad, at most the one built for (the default).
+        source_size : float or sequence of float
+            Standard deviation, A; one for all states, or one for each.
+        focal_spread : float
+            Standard deviation, A.
+
+        Returns
+        -------
+        ImageCoefficients
+            Coefficients (states, channels, ...).
+
+        Raises
+        ------
+        SamplingError
+            The convergence is larger than the one built for, or there is no state.
+        """
+        semiangle = self.semiangle if semiangle is None else semiangle
+        if semiangle > self.semiangle * (1 + 1e-12):
+            message = f"This operator was built for {self.semiangle * 1e3:g} mrad, not for {semiangle * 1e3:g}. Build one for the larger convergence."
+            raise SamplingError(message)
+        if not states:
+            message = "There is no state of the aberrations to image. Give one or more."
+            raise SamplingError(message)
+        my = max(int(part.hy[-1] - part.hy[0]) for part in self.parts)
+        mx = max(int(np.ptp(part.hx)) for part in self.parts)
+        aperture, matrices = self._aperture(semiangle), self._with_focal_spread(focal_spread)
+        real, imag = self._amplitudes(states, aperture)
+        total = quadratic_form_kernels.quadratic_form(real, imag, list(matrices), [part.pairs for part in self.parts], my, mx)
+        total[:, :, 0, mx] += aperture.missing * aperture.beyond
+        if np.any(source_size):
+            qy, qx = np.arange(my + 1)[:, None] / self.grid.extent[0], np.arange(-mx, mx + 1) / self.grid.extent[1]
+            sizes = np.broadcast_to(np.asarray(source_size, float), len(states)).tolist()
+            for state, size in enumerate(sizes):
+                total[state] *= coherence.source_factor(size, qy, qx)
+        return ImageCoefficients(coefficients=total, extent=self.grid.extent)
+
+    def beyond(self, semiangle: float | None = None) -> np.ndarray:
+        """Return what detectors collect of the probe's tails beyond the window, per unit of their power, (channels,): see `probe.rim`."""
+        return self._aperture(self.semiangle if semiangle is None else semiangle).beyond
+
+    def _amplitudes(self, states: Sequence[Aberrations], aperture: _Aperture) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return real and imaginary parts of a_k = c_k exp(-i chi_k) / norm, each block's padded: (states, B + 16)."""
+        coefficients = np.stack([aberration_floor.vector(state) for state in states])
+        real, imag = [], []
+        for part, c in zip(self.parts, aperture.amplitudes, strict=True):
+            chi = quadratic_form_kernels.phases(coefficients, part.basis)
+            real.append(quadratic_form_kernels.padded(c * np.cos(chi)))
+            imag.append(quadratic_form_kernels.padded(-c * np.sin(chi)))
+        return real, imag
+
+    def _aperture(self, semiangle: float) -> _Aperture:
+        found = self._apertures.get(semiangle)
+        if found is None:
+            pixel, radius = block_pixel(self.grid.extent, self.blocks), semiangle / self.wavelength
+            cover = [probe.aperture(part.ky, part.kx, pixel, radius, antialias=self.antialias) for part in self.parts]
+            inside = sum(float((c**2).sum()) for c in cover)
+            norm = math.pi * radius**2 / (pixel[0] * pixel[1]) if self.antialias else max(inside, 1.0)
+            rims = [probe.rim(c) for c in cover]
+            seen = sum(diagonal @ w for diagonal, w in zip(self.diagonals, rims, strict=True)) / max(sum(float(w.sum()) for w in rims), 1e-300)
+            amplitudes = tuple(c / math.sqrt(norm) for c in cover)
+            found = _Aperture(amplitudes=amplitudes, beyond=np.asarray(seen, float), missing=max(1 - inside / norm, 0.0))
+            _remember(self._apertures, semiangle, found)
+        return found
+
+    def _with_focal_spread(self, focal_spread: float) -> tuple[np.ndarray, ...]:
+        if not focal_spread:
+            return self.matrices
+        found = self._damped.get(focal_spread)
+        if found is None:
+            damped = []
+            for part, matrix in zip(self.parts, self.matrices, strict=True):
+                difference = quadratic_form_kernels.differences(part.ky**2 + part.kx**2, part.pairs)
+                factor = coherence.focal_factor(focal_spread, self.wavelength, difference).astype(np.float32)
+                damped.append((matrix.reshape(len(matrix), -1, 2, quadratic_form_kernels.EIGHT) * factor[:, None]).reshape(matrix.shape))
+            found = tuple(damped)
+            _remember(self._damped, focal_spread, found)
+        return found
+
+
+def _remember(known: dict, key: float, value: object) -> None:
+    """Keep a value and the one before it."""
+    for old in list(known)[:-1]:
+        known.pop(old, None)
+    known[key] = value
+
+
+def build(
+    stacks: Iterator[SliceStack],
+    semiangle: float,
+    weights: Weights,
+    *,
+    blocks: tuple[int, int] = (1, 1),
+    held: int | None = None,
+    **settings: Any,
+) -> ImagingOperator:
+    """Build the operator of a specimen and detectors.
+
+    Parameters
+    ----------
+    stacks, semiangle, blocks
+        As in :func:`assemble`.
+    weights : callable
+        Detector weights, all channels, of reciprocal pixels.
+    held : int, optional
+        Bytes of exit amplitudes held at a time, as in :func:`gram.detected`.
+    **settings
+        antialias, progress, cache, key, as in :func:`assemble`.
+
+    Returns
+    -------
+    ImagingOperator
+        The operator.
+    """
+
+    def piece(_configuration: int, stack: SliceStack, part: Block, progress: Callable[[int], None] | None) -> dict[str, np.ndarray]:
+        return _piece(stack, weights, blocks, part, progress, held)
+
+    return assemble(stacks, semiangle, piece, blocks=blocks, **settings)
+
+
+def assemble(
+    stacks: Iterator[SliceStack],
+    semiangle: float,
+    piece: Piece,
+    *,
+    blocks: tuple[int, int] = (1, 1),
+    antialias: bool = True,
+    progress: Callable[[int], None] | None = None,
+    cache: ArrayCache | None = None,
+    key: str = "",
+) -> ImagingOperator:
+    """Build an operator from what each configuration adds to each block.
+
+    Parameters
+    ----------
+    stacks : iterator of SliceStack
+        One per frozen-phonon configuration, all on one grid; M is their mean.
+    semiangle : float
+        Largest convergence semi-angle that images will have, rad.
+    piece : callable
+        See ``Piece``.
+    blocks : tuple of int
+        Offset blocks (ny, nx), see :func:`window_blocks`.
+    antialias : bool
+        Covered fractions at the aperture's edge.
+    progress : callable, optional
+        Called with the number of plane waves done since the last call, from any thread.
+    cache : ArrayCache, optional
+        Keeps each piece, one block of one configuration, so that a build that was killed goes on from there, to the same bits.
+    key : str
+        The operator's key there; :func:`kept.build` keeps the whole and drops the pieces.
+
+    Returns
+    -------
+    ImagingOperator
+        The operator.
+    """
+    parts: list[Block] = []
+    sums: list[np.ndarray] = []
+    diagonals: list[np.ndarray] = []
+    reference: list[np.ndarray] = []
+    grid, wavelength = None, 0.0
+    for configuration, stack in enumerate(stacks):
+        if grid is None:
+            grid, wavelength = stack.grid, stack.wavelength
+            parts = _make_blocks(grid, wavelength, semiangle, blocks, antialias)
+        singles, single_diagonals = [], []
+        for number, part in enumerate(parts):
+            compute = functools.partial(piece, configuration, stack, part, progress)
+            skipped = None if progress is None else functools.partial(progress, part.beams.size)
+            found = compute() if cache is None else cache.resumable(piece_key(key, configuration, number), compute, skipped=skipped)
+            singles.append(found["elements"])
+            single_diagonals.append(found["diagonal"])
+        sums = singles if not sums else [a + b for a, b in zip(sums, singles, strict=True)]
+        diagonals = single_diagonals if not diagonals else [a + b for a, b in zip(diagonals, single_diagonals, strict=True)]
+        one = _operator(grid, wavelength, semiangle, blocks, antialias, parts, singles, single_diagonals, 1, np.zeros(len(singles[0])))
+        reference.append(_probe_image(one))
+    if grid is None:
+        message = "An operator needs at least one configuration of the specimen. Give one stack of slices or more."
+        raise SamplingError(message)
+    count = len(reference)
+    images = np.array(reference)  # (configurations, channels, points)
+    error = np.full(images.shape[1], np.nan)
+    if count > 1:
+        error = np.sqrt((images.var(axis=0, ddof=1) / count).mean(-1)) / np.maximum(images.mean(axis=(0, 2)), 1e-30)
+    return _operator(grid, wavelength, semiangle, blocks, antialias, parts, sums, diagonals, count, error)
+
+
+def _piece(
+    stack: SliceStack, weights: Weights, blocks: tuple[int, int], part: Block, progress: Callable[[int], None] | None, held: int | None
+) -> dict[str, np.ndarray]:
+    """Return what one configuration adds to one block."""
+    grid = stack.grid
+    ky, kx = grid.ky + part.offset[0] / grid.extent[0], grid.kx + part.offset[1] / grid.extent[1]
+    detector = weights(ky[:, None], kx, block_pixel(grid.extent, blocks))
+    elements, diagonal = gram_matrix.detected(stack, detector, part.beams, part.pairs, part.offset, progress, held)
+    return {"elements": elements, "diagonal": diagonal}
+
+
+def _make_blocks(grid: Grid, wavelength: float, semiangle: float, blocks: tuple[int, int], antialias: bool) -> list[Block]:
+    """Return the blocks that have beams: where the aperture is small, not all offsets fall into it."""
+    pairs = ((offset, aperture_beams(grid, wavelength, semiangle, offset, blocks, antialias=antialias)) for offset in block_offsets(blocks))
+    return [make_block(grid, wavelength, beams, offset) for offset, beams in pairs if beams.size]
+
+
+def _operator(
+    grid: Grid,
+    wavelength: float,
+    semiangle: float,
+    blocks: tuple[int, int],
+    antialias: bool,
+    parts: Sequence[Block],
+    sums: Sequence[np.ndarray],
+    diagonals: Sequence[np.ndarray],
+    count: int,
+    error: np.ndarray,
+) -> ImagingOperator:
+    return ImagingOperator(
+        grid=grid,
+        wavelength=wavelength,
+        semiangle=semiangle,
+        blocks=blocks,
+        antialias=antialias,
+        parts=tuple(parts),
+        matrices=tuple((s / np.float32(count)) for s in sums),
+        diagonals=tuple(d / count for d in diagonals),
+        standard_error=error,
+    )
+
+
+def _probe_image(operator: ImagingOperator, points: int = 24) -> np.ndarray:
+    image = operator.image(Aberrations())
+    y, x = np.arange(points) / points * operator.grid.extent[0], np.arange(points) / points * operator.grid.extent[1]
+    return image.raster(y, x).reshape(len(image.coefficients), -1)

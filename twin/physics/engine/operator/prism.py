@@ -1,0 +1,287 @@
+"""The scattering matrix S, and PRISM: probes from plane waves that went through the specimen once.
+
+PRISM takes every f-th plane wave, and a window of 1/f of the cell about each probe (Ophus, Advanced Structural and Chemical Imaging 3 (2017) 13).
+With f = 1 the window is the cell and S is exact: the same as multislice of each probe. With f > 1 the probe repeats with the period L / f, and is cut
+to the window: what it scatters beyond is missing, what the aperture's finer structure would tell is lost. The error is a property of probe, specimen
+and detector; ``window_error`` measures it against multislice.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+from threadpoolctl import threadpool_limits
+
+from stemtwin.twin.errors import SamplingError
+from stemtwin.twin.physics import probe
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.engine.kernels import threads
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_coefficients
+from stemtwin.twin.physics.engine.operator.imaging_operator import Weights, beyond_band
+from stemtwin.twin.physics.grids import Grid, fast_length
+
+WAVES_AT_ONCE = 64
+"""Exit waves held in Fourier space at once while S is built."""
+SNAP = 4
+"""Windows begin at every so many points of S, so that neighbouring probes share one."""
+PROBES_AT_ONCE = 64
+"""Largest number of probes of one window in one matrix product."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ScatteringMatrix:
+    """Exit waves of plane waves.
+
+    Parameters
+    ----------
+    grid : Grid
+        A grid that just holds the band, with the extent of the cell.
+    wavelength, semiangle : float
+        A; largest convergence, rad.
+    interpolation : tuple of int
+        f along y and x; 1: exact.
+    hy, hx : ndarray
+        Indices of the plane waves, k = h / L, multiples of f, shape (B,).
+    waves : ndarray
+        Exit waves of unit plane waves, complex64, shape (B, ny, nx).
+    antialias : bool
+        Whether apertures are covered fractions.
+    """
+
+    grid: Grid
+    wavelength: float
+    semiangle: float
+    interpolation: tuple[int, int]
+    hy: np.ndarray
+    hx: np.ndarray
+    waves: np.ndarray
+    antialias: bool
+
+    @property
+    def window(self) -> Grid:
+        """The grid of the window: 1/f of the cell."""
+        (fy, fx), (ny, nx), (height, width) = self.interpolation, self.grid.shape, self.grid.extent
+        return Grid(shape=(ny // fy, nx // fx), extent=(height / fy, width / fx))
+
+    def amplitudes(self, aberrations: Aberrations, semiangle: float | None = None) -> np.ndarray:
+        """Return the Fourier amplitudes of the probe at the origin, complex128, shape (B,).
+
+        Raises
+        ------
+        SamplingError
+            The convergence is larger than the one built for.
+        """
+        semiangle = self.semiangle if semiangle is None else semiangle
+        if semiangle > self.semiangle * (1 + 1e-12):
+            message = f"This matrix was built for {self.semiangle * 1e3:g} mrad, not for {semiangle * 1e3:g}. Build one for the larger convergence."
+            raise SamplingError(message)
+        ky, kx = self.hy / self.grid.extent[0], self.hx / self.grid.extent[1]
+        pixel = self.window.reciprocal_sampling
+        return probe.amplitudes(ky, kx, pixel, self.wavelength, semiangle, aberrations, antialias=self.antialias)
+
+    def signals(self, positions: np.ndarray, aberrations: Aberrations, weights: Weights, *, semiangle: float | None = None) -> np.ndarray:
+        """Return what detectors collect of coherent probes, as fractions of the incident beam.
+
+        Parameters
+        ----------
+        positions : ndarray
+            Probes (x, y), A, shape (P, 2).
+        aberrations : Aberrations
+            Coefficients, A and rad.
+        weights : callable
+            Detector weights, all channels, of reciprocal pixels.
+        semiangle : float, optional
+            Convergence, rad, at most the one built for.
+
+        Returns
+        -------
+        ndarray
+            float64, shape (channels, P).
+        """
+        inside, beyond = self.window_signals(positions, aberrations, weights, semiangle=semiangle)
+        norm = self.norm(aberrations, semiangle)
+        return inside + (max(1 - norm, 0.0) * beyond)[:, None] if self.antialias else inside / norm
+
+    def norm(self, aberrations: Aberrations, semiangle: float | None = None) -> float:
+        """Return the sum of the squared amplitudes: the part of the beam inside the window."""
+        return float((np.abs(self.amplitudes(aberrations, semiangle)) ** 2).sum())
+
+    def window_signals(
+        self, positions: np.ndarray, aberrations: Aberrations, weights: Weights, *, semiangle: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the window's part of each probe gives, (channels, P), and what the probe's tails beyond it give per unit, (channels,)."""
+        window = self.window
+        flat = weights(window.ky[:, None], window.kx, window.reciprocal_sampling)
+        flat = flat.reshape(len(flat), -1).astype(np.float32)
+        out = np.empty((len(flat), len(positions)))
+
+        def keep(which: np.ndarray, patterns: np.ndarray) -> None:
+            out[:, which] = flat @ patterns.reshape(len(patterns), -1).T
+
+        self._patterns(positions, self.amplitudes(aberrations, semiangle), keep)
+        return out, self._beyond(self.semiangle if semiangle is None else semiangle, weights)
+
+    def patterns(self, positions: np.ndarray, aberrations: Aberrations, *, semiangle: float | None = None) -> np.ndarray:
+        """Return diffraction patterns of coherent probes, float32, shape (P, ny, nx) in FFT order on ``window``; their sums are at most 1."""
+        out = np.empty((len(positions), *self.window.shape), np.float32)
+
+        def keep(which: np.ndarray, patterns: np.ndarray) -> None:
+            out[which] = patterns
+
+        self._patterns(positions, self.amplitudes(aberrations, semiangle), keep)
+        return out
+
+    def _beyond(self, semiangle: float, weights: Weights) -> np.ndarray:
+        """Return the mean of what detectors collect of plane waves of the aperture's rim, which the probe's tails beyond the window consist of."""
+        detector = weights(self.grid.ky[:, None], self.grid.kx, self.grid.reciprocal_sampling)
+        ky, kx = self.hy / self.grid.extent[0], self.hx / self.grid.extent[1]
+        power = probe.rim(probe.aperture(ky, kx, self.window.reciprocal_sampling, semiangle / self.wavelength))
+        total = np.zeros(len(detector))
+        for number in np.flatnonzero(power):
+            spectrum = np.abs(scipy.fft.fft2(self.waves[number], norm="forward")) ** 2
+            total += power[number] * (detector * spectrum).sum(axis=(1, 2))
+        return total / max(float(power.sum()), 1e-300)
+
+    def _patterns(self, positions: np.ndarray, a: np.ndarray, keep: Callable[[np.ndarray, np.ndarray], None]) -> None:
+        """Call ``keep`` with indices of probes and their patterns; probes that share a window go through one matrix product."""
+        positions = np.asarray(positions, float)
+        window = self.window
+        whole = self.interpolation == (1, 1)
+        start = window_starts(self.grid, self.interpolation, positions)
+        _, group = np.unique(start, axis=0, return_inverse=True)
+        order = np.argsort(group.ravel(), kind="stable")
+        ends = np.flatnonzero(np.diff(group.ravel()[order])) + 1
+        jobs = [part for run in np.split(order, ends) for part in np.array_split(run, math.ceil(len(run) / PROBES_AT_ONCE))]
+        ky, kx = self.hy / self.grid.extent[0], self.hx / self.grid.extent[1]
+
+        def work(queue: Iterator[np.ndarray]) -> None:
+            part = self.waves if whole else np.empty((len(self.waves), *window.shape), np.complex64)
+            for which in queue:
+                at = positions[which]
+                phase = np.exp(-2j * np.pi * (np.outer(at[:, 1], ky) + np.outer(at[:, 0], kx)))
+                if not whole:
+                    _cut(self.waves, start[which[0]], part)
+                exit_waves = (a * phase).astype(np.complex64) @ part.reshape(len(part), -1)
+                spectrum = scipy.fft.fft2(exit_waves.reshape(-1, *window.shape), norm="forward")
+                keep(which, spectrum.real**2 + spectrum.imag**2)
+
+        with threadpool_limits(1, user_api="blas"):
+            threads.spread(work, jobs)
+
+
+def window_starts(grid: Grid, interpolation: tuple[int, int], positions: np.ndarray) -> np.ndarray:
+    """Return where on a matrix' grid the windows of probes at positions (x, y), A, begin, points (y, x), int, shape (P, 2); all at 0 for f = 1."""
+    if interpolation == (1, 1):
+        return np.zeros((len(positions), 2), int)
+    sides = np.array(grid.shape) // np.array(interpolation)
+    return np.rint((positions[:, ::-1] / np.array(grid.sampling) - sides / 2) / SNAP).astype(int) * SNAP
+
+
+def _cut(waves: np.ndarray, start: np.ndarray, out: np.ndarray) -> None:
+    """Copy the window (B, wy, wx) that begins at a point (y, x), anywhere, out of periodic waves (B, ny, nx)."""
+    spans = []
+    for first, n, count in zip(start.tolist(), out.shape[1:], waves.shape[1:], strict=True):
+        begin = first % count
+        head = min(n, count - begin)
+        spans.append([(slice(0, head), slice(begin, begin + head)), (slice(head, n), slice(0, n - head))])
+    for (to_y, from_y), (to_x, from_x) in itertools.product(*spans):
+        out[:, to_y, to_x] = waves[:, from_y, from_x]
+
+
+def build(
+    stack: SliceStack,
+    semiangle: float,
+    *,
+    interpolation: tuple[int, int] = (1, 1),
+    antialias: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> ScatteringMatrix:
+    """Send plane waves through a specimen.
+
+    Parameters
+    ----------
+    stack : SliceStack
+        The specimen.
+    semiangle : float
+        Largest convergence semi-angle, rad.
+    interpolation : tuple of int
+        f along y and x.
+    antialias : bool
+        Covered fractions at the aperture's edge.
+    progress : callable, optional
+        Called with the number of plane waves done.
+
+    Raises
+    ------
+    SamplingError
+        As :func:`plane_waves`.
+    """
+    grid = stack.grid
+    beams = plane_waves(grid, stack.wavelength, semiangle, interpolation, antialias=antialias)
+    hy, hx = np.rint(grid.ky * grid.extent[0]).astype(int), np.rint(grid.kx * grid.extent[1]).astype(int)
+    reduced = reduced_grid(grid, interpolation)
+    inside = np.flatnonzero(grid.band)
+    iy, ix = hy[inside // grid.shape[1]] % reduced.shape[0], hx[inside % grid.shape[1]] % reduced.shape[1]
+    waves = np.empty((beams.size, *reduced.shape), np.complex64)
+    for first in range(0, beams.size, WAVES_AT_ONCE):
+        some = slice(first, min(first + WAVES_AT_ONCE, beams.size))
+        count = some.stop - first
+        spectrum = np.zeros((count, *reduced.shape), np.complex64)
+        spectrum[:, iy, ix] = exit_coefficients(stack, beams[some], np.eye(count, dtype=np.complex64), inside)
+        waves[some] = scipy.fft.ifft2(spectrum, norm="forward", workers=-1)
+        if progress is not None:
+            progress(count)
+    return ScatteringMatrix(
+        grid=reduced,
+        wavelength=stack.wavelength,
+        semiangle=semiangle,
+        interpolation=interpolation,
+        hy=hy[beams // grid.shape[1]],
+        hx=hx[beams % grid.shape[1]],
+        waves=waves,
+        antialias=antialias,
+    )
+
+
+def plane_waves(grid: Grid, wavelength: float, semiangle: float, interpolation: tuple[int, int], *, antialias: bool) -> np.ndarray:
+    """Return the flat indices of the plane waves that PRISM sends: every f-th one that the aperture touches.
+
+    Raises
+    ------
+    SamplingError
+        The interpolation is no positive whole number, or leaves fewer than 3 plane waves across the aperture; the aperture exceeds the band limit.
+    """
+    fy, fx = interpolation
+    radius = semiangle / wavelength
+    if min(fy, fx) < 1 or radius * min(grid.extent[0] / fy, grid.extent[1] / fx) < 1.5:
+        largest = max(1, int(radius * min(grid.extent) / 1.5))
+        message = f"interpolation={interpolation} leaves fewer than 3 plane waves across the aperture. Use whole numbers from 1 to {largest} here."
+        raise SamplingError(message)
+    hy, hx = np.rint(grid.ky * grid.extent[0]).astype(int), np.rint(grid.kx * grid.extent[1]).astype(int)
+    pixel = (fy / grid.extent[0], fx / grid.extent[1])
+    touched = probe.aperture(grid.ky[:, None], grid.kx, pixel, radius, antialias=antialias) > 0
+    touched &= (hy[:, None] % fy == 0) & (hx % fx == 0)
+    if (touched & ~grid.band).any():
+        raise SamplingError(beyond_band(grid, wavelength, semiangle, pixel))
+    return np.flatnonzero(touched)
+
+
+def reduced_grid(grid: Grid, interpolation: tuple[int, int]) -> Grid:
+    """Return the smallest grid that holds the band and divides into windows."""
+    sides = []
+    for n, k, side, f in zip(grid.shape, (grid.ky, grid.kx), grid.extent, interpolation, strict=True):
+        least = 2 * int(np.rint(np.abs(k[np.abs(k) < grid.band_limit]).max() * side)) + 1
+        sides.append(f * fast_length(math.ceil(min(least, n) / f)))
+    return Grid(shape=(sides[0], sides[1]), extent=grid.extent)
+
+
+def window_error(approximate: np.ndarray, exact: np.ndarray) -> tuple[float, float]:
+    """Return how far signals of some probes are from multislice: rms and largest error over the probes, divided by the mean signal.
+
+    Both arrays have the shape (channels, P); the worst channel counts.
+    """
+    difference, mean = approximate - exact, np.maximum(exact.mean(axis=1), 1e-30)
+    return float((np.sqrt((difference**2).mean(axis=1)) / mean).max()), float((np.abs(difference).max(axis=1) / mean).max())

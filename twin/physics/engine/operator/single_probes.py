@@ -1,0 +1,146 @@
+"""Signals of single probes by multislice: the reference that the imaging operator is compared with."""
+
+import functools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from stemtwin.twin.physics import probe
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, collect
+from stemtwin.twin.physics.engine.operator import imaging_operator
+from stemtwin.twin.physics.engine.operator.imaging_operator import Weights
+from stemtwin.twin.physics.grids import Grid
+
+BATCH = 512
+"""Probes whose amplitudes are held at once."""
+
+
+def probe_signals(
+    stack: SliceStack,
+    positions: np.ndarray,
+    aberrations: Aberrations,
+    semiangle: float,
+    weights: Weights,
+    *,
+    blocks: tuple[int, int] = (1, 1),
+    antialias: bool = True,
+    depths: Sequence[float] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """Return what detectors collect of coherent probes.
+
+    Parameters
+    ----------
+    stack : SliceStack
+        The specimen.
+    positions : ndarray
+        Where the probes are, (x, y), A, shape (P, 2).
+    aberrations : Aberrations
+        Coefficients, A and rad.
+    semiangle : float
+        Convergence semi-angle, rad.
+    weights : callable
+        Detector weights, all channels, of reciprocal pixels.
+    blocks : tuple of int
+        Offset blocks (ny, nx) for probes wider than the cell.
+    antialias : bool
+        Covered fractions at the aperture's edge. The probe's tails beyond the window then see what plane waves of the aperture's rim see, each of
+        which goes through the specimen once (:func:`rim_waves`).
+    depths : sequence of float, optional
+        Depths z, A: the signals of the specimen's part above each, all from one pass.
+    progress : callable, optional
+        Called with the number of waves done.
+
+    Returns
+    -------
+    ndarray
+        Fractions of the incident beam, float64, shape (channels, P), or (len(depths), channels, P) with ``depths``.
+    """
+    grid = stack.grid
+    pixel = imaging_operator.block_pixel(grid.extent, blocks)
+    signal, tails, norm, share = np.zeros(()), np.zeros(()), 0.0, 0.0
+    for offset in imaging_operator.block_offsets(blocks):
+        beams = imaging_operator.aperture_beams(grid, stack.wavelength, semiangle, offset, blocks, antialias=antialias)
+        if not beams.size:
+            continue
+        ky, kx = grid.ky + offset[0] / grid.extent[0], grid.kx + offset[1] / grid.extent[1]
+        detector = weights(ky[:, None], kx, pixel)
+        by, bx = ky[beams // grid.shape[1]], kx[beams % grid.shape[1]]
+        a = amplitudes(by, bx, pixel, stack.wavelength, semiangle, aberrations, antialias=antialias)
+        if antialias:
+            waves, power = rim_waves(grid, stack.wavelength, semiangle, offset, blocks)
+            share += float(power.sum())
+            if waves.size:
+                alone = np.diag(np.sqrt(power)).astype(np.complex64)
+                tails = tails + collect(stack, waves, alone, detector, offset=offset, depths=depths).sum(axis=-1)
+            if progress is not None:
+                progress(waves.size)
+        norm += float((np.abs(a) ** 2).sum())
+        signal = signal + _collected(stack, beams, a, (by, bx), positions, detector, offset, depths, progress)
+    if antialias:
+        return signal + (max(1 - norm, 0.0) * tails / max(share, 1e-300))[..., None]
+    return signal / norm
+
+
+def rim_waves(grid: Grid, wavelength: float, semiangle: float, offset: tuple[float, float], blocks: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the plane waves of one offset block that a probe's tails beyond the window consist of, flat indices, and how much each counts."""
+    beams = imaging_operator.aperture_beams(grid, wavelength, semiangle, offset, blocks, antialias=True)
+    ky, kx = grid.ky[beams // grid.shape[1]] + offset[0] / grid.extent[0], grid.kx[beams % grid.shape[1]] + offset[1] / grid.extent[1]
+    power = probe.rim(probe.aperture(ky, kx, imaging_operator.block_pixel(grid.extent, blocks), semiangle / wavelength))
+    return beams[power > 0], power[power > 0]
+
+
+@functools.lru_cache(maxsize=256)
+def rim_count(extent: tuple[float, float], blocks: tuple[int, int], radius: float) -> int:
+    """Return how many plane waves :func:`rim_waves` gives over all blocks, for an aperture of a radius, 1/A."""
+    dy, dx = imaging_operator.block_pixel(extent, blocks)
+    most_y, most_x = int(radius / dy) + 1, int(radius / dx) + 1
+    cover = probe.aperture(dy * np.arange(-most_y, most_y + 1)[:, None], dx * np.arange(-most_x, most_x + 1), (dy, dx), radius)
+    return int(np.count_nonzero((cover > imaging_operator.COVERED) & (probe.rim(cover) > 0)))
+
+
+def window_signals(
+    stack: SliceStack, positions: np.ndarray, aberrations: Aberrations, semiangle: float, weights: Weights, *, antialias: bool = True
+) -> tuple[np.ndarray, float]:
+    """Return what the part of each probe inside the cell gives, float64, shape (channels, P), and how much of the beam that part is.
+
+    Parameters as in :func:`probe_signals`, without blocks; no plane waves are sent for the tails.
+    """
+    grid = stack.grid
+    beams = imaging_operator.aperture_beams(grid, stack.wavelength, semiangle, (0.0, 0.0), (1, 1), antialias=antialias)
+    by, bx = grid.ky[beams // grid.shape[1]], grid.kx[beams % grid.shape[1]]
+    a = amplitudes(by, bx, grid.reciprocal_sampling, stack.wavelength, semiangle, aberrations, antialias=antialias)
+    detector = weights(grid.ky[:, None], grid.kx, grid.reciprocal_sampling)
+    return _collected(stack, beams, a, (by, bx), positions, detector, (0.0, 0.0), None, None), float((np.abs(a) ** 2).sum())
+
+
+def amplitudes(
+    ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], wavelength: float, semiangle: float, aberrations: Aberrations, *, antialias: bool
+) -> np.ndarray:
+    """Return amplitudes of the probe at the origin; those of pixel masks are not normalised, because blocks share one norm."""
+    if antialias:
+        return probe.amplitudes(ky, kx, pixel, wavelength, semiangle, aberrations)
+    return probe.aperture(ky, kx, pixel, semiangle / wavelength, antialias=False) * np.exp(-1j * probe.chi(aberrations, ky, kx, wavelength))
+
+
+def _collected(
+    stack: SliceStack,
+    beams: np.ndarray,
+    a: np.ndarray,
+    k: tuple[np.ndarray, np.ndarray],
+    positions: np.ndarray,
+    detector: np.ndarray,
+    offset: tuple[float, float],
+    depths: Sequence[float] | None,
+    progress: Callable[[int], None] | None,
+) -> np.ndarray:
+    """Send probes of amplitudes ``a`` at all positions through the specimen, some at a time."""
+    parts = []
+    for start in range(0, len(positions), BATCH):
+        at = positions[start : start + BATCH]
+        phase = -2 * np.pi * (np.outer(at[:, 0], k[1]) + np.outer(at[:, 1], k[0]))
+        parts.append(collect(stack, beams, (a * np.exp(1j * phase)).astype(np.complex64), detector, offset=offset, depths=depths))
+        if progress is not None:
+            progress(len(at))
+    return np.concatenate(parts, axis=-1)

@@ -1,0 +1,344 @@
+"""From a crystal to a sample: whole repeats, windows out of a crystal, sheets in vacuum, isolated groups of atoms."""
+
+import functools
+import math
+import os
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stemtwin.twin.errors import SettingsError, StructureFileError
+from stemtwin.twin.samples.crystal import Crystal, draw_sites, primitive
+from stemtwin.twin.samples.sample import VACUUM_MARGIN, Sample, wrap
+from stemtwin.twin.samples.zone_axis_cells import OrientedCell, orient, points_inside
+
+DEFAULT_SIZE = 16.0  # A
+DEFAULT_THICKNESS = 40.0  # A
+MIN_THICKNESS = 0.5  # A, about one slice
+SHEET_GAP = 6.0  # A of empty space along the beam make a cell a sheet; van der Waals gaps of layered crystals stay below 4 A between atomic planes
+WINDOW_FACTOR = 1.5  # a periodic cell this much larger than the asked size, and than 16 A, is cut
+ISOLATED_MARGIN = 5.0  # A of vacuum beside an isolated group of atoms
+BYTES_PER_ATOM = 1000  # measured peak while building: 180 for a plain crystal, 920 with mixed sites
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cut:
+    """What is asked of a build: orientation, box and seed.
+
+    Parameters
+    ----------
+    zone_axis : (int, int, int)
+        [uvw] of the crystal's cell; the beam travels along it.
+    size_angstrom : (float, float), optional
+        Wanted height (y) and width (x); None: 16 A, or one cell where the cell is larger.
+    thickness_angstrom : float, optional
+        None: 40 A for a crystal, its own thickness for a sheet.
+    seed : int
+        Of the draw of mixed sites.
+    max_strain : float
+        Largest strain that the periodic cell may need.
+    periodic : bool
+        False: an unstrained window of exactly the asked size, which does not repeat.
+
+    Raises
+    ------
+    SettingsError
+        A zone axis of zeros or of broken numbers, a size that is not above 0, a thickness below one slice, a negative seed or strain.
+    """
+
+    zone_axis: tuple[int, int, int] = (0, 0, 1)
+    size_angstrom: tuple[float, float] | None = None
+    thickness_angstrom: float | None = None
+    seed: int = 0
+    max_strain: float = 0.01
+    periodic: bool = True
+
+    def __post_init__(self) -> None:
+        """Check every number and turn it into a plain one."""
+        object.__setattr__(self, "zone_axis", _checked_axis(self.zone_axis))
+        if self.size_angstrom is not None:
+            size = _numbers(self.size_angstrom, 2)
+            if size is None or not all(length > 0 for length in size):
+                message = f"size_angstrom={self.size_angstrom!r} must be two numbers above 0: height (y) and width (x) in A."
+                raise SettingsError(message)
+            object.__setattr__(self, "size_angstrom", size)
+        if self.thickness_angstrom is not None:
+            thickness = _numbers([self.thickness_angstrom], 1)
+            if thickness is None or thickness[0] < MIN_THICKNESS:
+                message = (
+                    f"thickness_angstrom={self.thickness_angstrom!r} is below one slice ({MIN_THICKNESS:g} A). Ask for {MIN_THICKNESS:g} A or more."
+                )
+                raise SettingsError(message)
+            object.__setattr__(self, "thickness_angstrom", thickness[0])
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer) or self.seed < 0:
+            message = f"seed={self.seed!r} must be a whole number, 0 or more."
+            raise SettingsError(message)
+        object.__setattr__(self, "seed", int(self.seed))
+        strain = _numbers([self.max_strain], 1)
+        if strain is None or not 0 <= strain[0] < 1:
+            message = f"max_strain={self.max_strain!r} must lie in 0 to 1; 0.01 is 1 %."
+            raise SettingsError(message)
+
+
+def _numbers(values: Any, count: int) -> tuple[float, ...] | None:
+    """Return ``count`` finite floats, or None where the values are something else."""
+    if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray) or len(values) != count:
+        return None
+    try:
+        numbers = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        return None
+    return numbers if all(math.isfinite(number) for number in numbers) else None
+
+
+def _checked_axis(zone_axis: Any) -> tuple[int, int, int]:
+    indices = _numbers(zone_axis, 3)
+    if indices is None or any(index != round(index) for index in indices):
+        message = f"zone_axis={zone_axis!r} must be three whole numbers (u, v, w)."
+        raise SettingsError(message)
+    if not any(indices):
+        message = "zone_axis=(0, 0, 0) has no direction. Give the lattice direction (u, v, w) along the beam, for example (0, 0, 1)."
+        raise SettingsError(message)
+    if max(map(abs, indices)) > 50:
+        message = f"zone_axis={zone_axis!r} has an index beyond 50. Use small whole numbers."
+        raise SettingsError(message)
+    return int(indices[0]), int(indices[1]), int(indices[2])
+
+
+def specimen_rng(seed: int, stream: str = "specimen") -> np.random.Generator:
+    """Return the generator of one of the specimen's own streams, independent of the other streams of the same seed."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, zlib.crc32(stream.encode())])))
+
+
+def machine_memory() -> int:
+    """Return the bytes of memory of this machine; 8 GiB where it does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 8 * 2**30
+
+
+def check_memory(name: str, atoms: float, size: tuple[float, float], thickness: float) -> None:
+    """Raise SettingsError where so many atoms would take more than half of this machine's memory: called before they are built."""
+    needed, limit = atoms * BYTES_PER_ATOM, machine_memory() / 2
+    if needed > limit:
+        message = (
+            f"{name}: size_angstrom=({size[0]:.4g}, {size[1]:.4g}) with thickness_angstrom={thickness:.4g} holds about {atoms:.2g} atoms and "
+            f"needs {needed / 2**30:.3g} GiB to build; "
+            f"the limit is half of this machine's memory, {limit / 2**30:.3g} GiB. Ask for a smaller size or thickness."
+        )
+        raise SettingsError(message)
+
+
+def widest_gap(heights: np.ndarray, period: float) -> tuple[float, float]:
+    """Return the widest empty gap along z of a repeating structure and the height of the first atom above it.
+
+    Parameters
+    ----------
+    heights : (n,) float
+        z of the atoms in A, in [0, period).
+    period : float
+        Repeat along z in A.
+
+    Returns
+    -------
+    gap, start : float
+        In A. Among equal gaps the one whose upper atom is nearest to z = 0, so that a crystal keeps its own origin where it can.
+    """
+    z = np.sort(heights)
+    gaps = np.diff(z, prepend=z[-1] - period)
+    wide = np.flatnonzero(gaps > gaps.max() - 1e-3)
+    away = np.minimum(z[wide], period - z[wide])
+    first = wide[np.argmin(np.round(away, 3))]
+    return float(gaps[first]), float(z[first])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Sites:
+    """Sites in a box before mixed ones are drawn: positions (n, 3), index (n,) into the crystal's sites, box (3,) (x, y, z)."""
+
+    positions: np.ndarray
+    index: np.ndarray
+    box: np.ndarray
+    periodic: bool
+    strain: float
+    notes: tuple[str, ...]
+
+
+def build_sample(crystal: Crystal, cut: Cut, *, name: str, recipe: str = "") -> Sample:
+    """Return a sample of a crystal.
+
+    Parameters
+    ----------
+    crystal : Crystal
+        One cell, or an isolated group of atoms.
+    cut : Cut
+        Orientation, box, seed.
+    name, recipe : str
+        Of the sample.
+
+    Returns
+    -------
+    Sample
+        With the whole repeats nearest to the asked size (at least one), of the strained cell; or a window around the middle of the cell, where that
+        is more than 1.5 times as large as the size asked for (and as 16 A) or ``cut.periodic`` is False. The first atom of a crystal lies at z = 0; a
+        sheet or an isolated group has 2 A of vacuum on either side, or is centred in (or cut by) the thickness asked for.
+
+    Raises
+    ------
+    SettingsError
+        The machine's memory would not hold it.
+    StructureFileError
+        It needs more strain than allowed; nothing is left after the cut; atoms on top of each other.
+    """
+    base = primitive(crystal)
+    sites = _isolated(base, cut) if base.isolated else _crystalline(base, crystal.cell, cut)
+    filled, drawn = draw_sites(
+        sites.positions, base.filling[sites.index], sites.box, specimen_rng(cut.seed), periodic=sites.periodic, name=crystal.name
+    )
+    positions, index = sites.positions[filled], sites.index[filled]
+    if len(index) == 0:
+        box = " x ".join(f"{length:.4g}" for length in sites.box)
+        message = f"{crystal.name}: no atoms are left in the box of {box} A (x, y, z) after cutting. Ask for a larger size or thickness."
+        raise StructureFileError(message)
+    order = np.lexsort((index, *np.round(positions.T, 6)))
+    notes = (*crystal.notes, *sites.notes, *([f"{drawn} mixed or partly filled places were drawn with seed {cut.seed}."] if drawn else []))
+    return Sample(
+        name=name,
+        numbers=base.numbers[index[order]],
+        positions_angstrom=positions[order],
+        size_angstrom=(sites.box[1], sites.box[0]),
+        thickness_angstrom=sites.box[2],
+        thermal_sigma_angstrom=None if base.sigma is None else base.sigma[index[order]],
+        periodic=sites.periodic,
+        strain=sites.strain,
+        notes=notes,
+        recipe=recipe,
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _oriented(lattice: bytes, cell: bytes, zone_axis: tuple[int, int, int], size: float, max_strain: float) -> OrientedCell:
+    """Return :func:`orient` of matrices (3, 3) given by their bytes, kept: the same crystal is built many times over."""
+    found = orient(np.frombuffer(lattice).reshape(3, 3), np.frombuffer(cell).reshape(3, 3), zone_axis, size, max_strain)
+    for array in (found.edges, found.lengths, found.rotation):
+        array.setflags(write=False)
+    return found
+
+
+def _nearest(size: float, length: float) -> int:
+    """Return the whole number of repeats nearest to a size, at least one."""
+    return max(1, math.floor(size / length + 0.5))
+
+
+def _crystalline(base: Crystal, cell: np.ndarray, cut: Cut) -> _Sites:
+    """Return the sites of a crystal: whole repeats, or a window."""
+    size = cut.size_angstrom or (DEFAULT_SIZE, DEFAULT_SIZE)
+    thickness = cut.thickness_angstrom or DEFAULT_THICKNESS
+    oriented = _oriented(base.cell.astype(float).tobytes(), cell.astype(float).tobytes(), cut.zone_axis, max(*size, DEFAULT_SIZE), cut.max_strain)
+    lengths = oriented.lengths
+    wide = bool(lengths[0] > WINDOW_FACTOR * max(size[1], DEFAULT_SIZE) or lengths[1] > WINDOW_FACTOR * max(size[0], DEFAULT_SIZE))
+    window = not cut.periodic or (wide and cut.size_angstrom is not None)
+    if oriented.strain > cut.max_strain and not window:
+        u, v, w = cut.zone_axis
+        message = (
+            f"{base.name}: the best periodic cell along [{u} {v} {w}] ({lengths[0]:.2f} x {lengths[1]:.2f} A) needs a strain of "
+            f"{oriented.strain:.2%}, max_strain={cut.max_strain:g} allows "
+            f"{cut.max_strain:.2%}. Pass max_strain={math.ceil(oriented.strain * 1000) / 1000:g}, another zone_axis, or periodic=False for an "
+            f"unstrained window."
+        )
+        raise StructureFileError(message)
+    points = points_inside(oriented.edges)
+    inside = (points[:, None] + base.fractional[None]).reshape(-1, 3)
+    placed = inside @ base.cell @ oriented.rotation.T
+    heights = placed[:, 2] if window else inside @ np.linalg.inv(oriented.edges)[:, 2] * lengths[2]
+    gap, start = widest_gap(wrap(heights / lengths[2], lengths[2]) * lengths[2], lengths[2])
+    deep = 1 if gap > SHEET_GAP else _nearest(thickness, lengths[2])
+    sites = _window(base, oriented, cut, size, start, deep) if window else _repeats(base, oriented, size, start, deep)
+    return _as_sheet(sites, cut.thickness_angstrom, f"The cell has {gap:.1f} A of vacuum along the beam") if gap > SHEET_GAP else sites
+
+
+def _repeats(base: Crystal, oriented: OrientedCell, size: tuple[float, float], start: float, deep: int) -> _Sites:
+    """Return the sites of whole repeats of the oriented cell, the plane at height ``start`` first."""
+    lengths = oriented.lengths
+    repeats = np.array([_nearest(size[1], lengths[0]), _nearest(size[0], lengths[1]), deep])
+    box = repeats * lengths
+    check_memory(base.name, len(base.numbers) / base.volume * float(np.prod(box)), (box[1], box[0]), box[2])
+    points = points_inside(oriented.edges)
+    unit = (points[:, None] + base.fractional[None]).reshape(-1, 3) @ np.linalg.inv(oriented.edges)
+    unit[:, 2] -= start / lengths[2]
+    unit = wrap(unit, lengths)
+    grid = np.stack(np.meshgrid(*[np.arange(count) for count in repeats], indexing="ij"), axis=-1).reshape(-1, 3)
+    positions = ((grid[:, None] + unit[None]) * lengths).reshape(-1, 3)
+    index = np.tile(np.arange(len(base.numbers)), len(points) * len(grid))
+    notes = [f"{repeats[0]} x {repeats[1]} x {repeats[2]} repeats (x, y, z) of a cell of {lengths[0]:.4f} x {lengths[1]:.4f} x {lengths[2]:.4f} A."]
+    if oriented.strain:
+        notes.append(f"A strain of {oriented.strain:.3%} made the cell orthogonal.")
+    return _Sites(positions=positions, index=index, box=box, periodic=True, strain=oriented.strain, notes=tuple(notes))
+
+
+def _window(base: Crystal, oriented: OrientedCell, cut: Cut, size: tuple[float, float], start: float, deep: int) -> _Sites:
+    """Return the sites of the unstrained crystal in a box of the asked size around the middle of the oriented cell."""
+    lattice = base.cell @ oriented.rotation.T
+    box = np.array([size[1], size[0], deep * oriented.lengths[2]])
+    check_memory(base.name, len(base.numbers) / base.volume * float(np.prod(box)), size, box[2])
+    middle = (oriented.edges[0] + oriented.edges[1]) @ lattice / 2
+    origin = np.array([middle[0] - box[0] / 2, middle[1] - box[1] / 2, start])
+    corners = origin + np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * box
+    cells = corners @ np.linalg.inv(lattice)
+    ranges = [
+        np.arange(low, high)
+        for low, high in zip(np.floor(cells.min(axis=0)).astype(int) - 1, np.ceil(cells.max(axis=0)).astype(int) + 1, strict=True)
+    ]
+    check_memory(base.name, math.prod(len(steps) for steps in ranges) * len(base.numbers), size, box[2])
+    grid = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3)
+    unit = wrap(base.fractional, np.linalg.norm(base.cell, axis=1))
+    positions = (grid[:, None] + unit[None]).reshape(-1, 3) @ lattice - origin
+    inside = np.all((positions >= -1e-5) & (positions < box - 1e-5), axis=1)
+    index = np.tile(np.arange(len(unit)), len(grid))[inside]
+    whole = f"out of a cell of {oriented.lengths[0]:.2f} x {oriented.lengths[1]:.2f} A" if cut.periodic else "out of the unstrained crystal"
+    note = f"A window of {box[0]:.2f} x {box[1]:.2f} A was cut {whole}: it does not repeat, its edges are not physical."
+    return _Sites(positions=np.clip(positions[inside], 0, None), index=index, box=box, periodic=False, strain=0.0, notes=(note,))
+
+
+def _as_sheet(sites: _Sites, thickness: float | None, why: str) -> _Sites:
+    """Return a sheet trimmed to its own thickness, or centred in (or cut by) the thickness asked for."""
+    if len(sites.index) == 0:
+        return sites
+    positions = sites.positions.copy()
+    positions[:, 2] -= positions[:, 2].min()
+    extent = float(positions[:, 2].max())
+    box = sites.box.copy()
+    box[2] = extent + 2 * VACUUM_MARGIN if thickness is None else thickness
+    keep = positions[:, 2] < box[2] - 1e-9
+    if keep.all():
+        positions[:, 2] += (box[2] - extent) / 2
+        note = f"{why}: the {extent:.2f} A of atoms were centred in {box[2]:.2f} A."
+    else:
+        note = f"{why}: of its {extent:.2f} A of atoms the first {box[2]:.2f} A were kept."
+    return _Sites(
+        positions=positions[keep], index=sites.index[keep], box=box, periodic=sites.periodic, strain=sites.strain, notes=(*sites.notes, note)
+    )
+
+
+def _isolated(base: Crystal, cut: Cut) -> _Sites:
+    """Return the sites of an isolated group of atoms in a box of vacuum, the zone axis read as a direction in space."""
+    z = np.array(cut.zone_axis, dtype=float)
+    z /= np.linalg.norm(z)
+    x = np.eye(3)[np.argmin(np.round(np.abs(z), 9))]
+    x = x - (x @ z) * z
+    x /= np.linalg.norm(x)
+    positions = base.fractional @ np.array([x, np.cross(z, x), z]).T
+    positions -= (positions.min(axis=0) + positions.max(axis=0)) / 2
+    own = np.maximum(np.ptp(positions, axis=0)[:2] + 2 * ISOLATED_MARGIN, DEFAULT_SIZE)
+    width, height = (own[0], own[1]) if cut.size_angstrom is None else cut.size_angstrom[::-1]
+    positions[:, :2] += np.array([width, height]) / 2
+    inside = np.all((positions[:, :2] >= 0) & (positions[:, :2] < np.array([width, height])), axis=1)
+    note = f"The file has no cell: its atoms stand alone in a box of {width:.2f} x {height:.2f} A."
+    sites = _Sites(
+        positions=positions[inside], index=np.flatnonzero(inside), box=np.array([width, height, 0.0]), periodic=False, strain=0.0, notes=(note,)
+    )
+    return _as_sheet(sites, cut.thickness_angstrom, "There is vacuum on all sides")

@@ -1,0 +1,187 @@
+"""Samples that change under the beam: from a sample to the specimen of the kinetics, and back."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.physics.dynamics import process_library
+from stemtwin.twin.physics.dynamics.displacement_thresholds import ROOM, SITES, find_site
+from stemtwin.twin.physics.dynamics.isotopes import number_of
+from stemtwin.twin.physics.dynamics.processes import Process
+from stemtwin.twin.physics.dynamics.site_network import Specimen
+from stemtwin.twin.samples.neighbours import find_bonds, steps_from
+from stemtwin.twin.samples.sample import Defect, Sample, near_pairs, symbols_of, wrap
+
+SHEET = 8.0  # A; what is thinner is a layer of atoms
+METALS, CHALCOGENS = ("Mo", "W"), ("S", "Se", "Te")
+CARBON_LIKE = {"C", "Si", "N", "B"}
+JUMP = 1.2  # of the nearest distance in a layer: its atoms jump to neighbours in it, not further
+
+
+def _whole(sample: Sample) -> tuple[Sample, int]:
+    """Return the sample with its single vacancies filled again, behind its own atoms, and how many there were."""
+    empty = [defect for defect in sample.defects if _single(defect) and defect.kind == "vacancy"]
+    if not empty:
+        return sample, 0
+    lost = [number_of(defect.removed[0]) for defect in empty]
+    places = np.array([defect.position_angstrom for defect in empty])
+    sigma = sample.thermal_sigma_angstrom
+    filled = replace(
+        sample,
+        numbers=np.concatenate([sample.numbers, lost]),
+        positions_angstrom=np.concatenate([sample.positions_angstrom, places]),
+        thermal_sigma_angstrom=None if sigma is None else np.concatenate([sigma, np.zeros(len(empty))]),
+        recipe="",
+    )
+    return filled, len(empty)
+
+
+def specimen_of(sample: Sample) -> Specimen:
+    """Return the sample as the kinetics see it, at rest and without dose.
+
+    Its sites are the sample's atoms in their order, then the places of its single vacancies (``sample.defects``), empty. Links are the bonds of the
+    whole structure; in layers of dichalcogenides also the jumps within a layer of chalcogen.
+
+    Raises
+    ------
+    SettingsError
+        The sample repeats by less than twice its longest bond.
+    """
+    whole, _ = _whole(sample)
+    found = find_bonds(whole)
+    bonds = np.column_stack([found.first, found.second])[found.first < found.second]
+    chalcogen = np.flatnonzero(np.isin(whole.numbers, [number_of(symbol) for symbol in CHALCOGENS]))
+    jumps = np.empty((0, 2), dtype=np.int64)
+    if len(chalcogen) > 1 and np.isin(whole.numbers, [number_of(symbol) for symbol in METALS]).any():
+        places = whole.positions_angstrom[chalcogen]
+        reach = min(4.5, 0.49 * min(whole.size_angstrom))
+        pairs = near_pairs(places, whole.size_angstrom, reach, periodic=whole.periodic)
+        pairs = pairs[np.abs(places[pairs[:, 0], 2] - places[pairs[:, 1], 2]) < 0.5]
+        step = places[pairs[:, 1]] - places[pairs[:, 0]]
+        if whole.periodic:
+            box = np.array(whole.size_angstrom)[::-1]
+            step[:, :2] -= box * np.round(step[:, :2] / box)
+        length = np.linalg.norm(step, axis=1)
+        jumps = chalcogen[pairs[length < JUMP * length.min(initial=np.inf)]]
+    numbers = np.array(whole.numbers)
+    numbers[len(sample) :] = 0
+    return Specimen.from_pairs(whole.positions_angstrom, numbers, bonds, jumps, size=sample.size_angstrom if sample.periodic else None)
+
+
+def sample_of(specimen: Specimen, sample: Sample) -> Sample:
+    """Return what a specimen has become as a sample: what stands where now, and as defects what has changed since it was whole.
+
+    Parameters
+    ----------
+    specimen : Specimen
+        Made by :func:`specimen_of` from ``sample``, and changed since.
+    sample : Sample
+        Gives box, name and thermal motion: an element moves as it did before, a new one as the mean of all; each site keeps its own displacements.
+
+    Raises
+    ------
+    SettingsError
+        The specimen is not one of this sample's.
+    """
+    whole, _ = _whole(sample)
+    if len(specimen.numbers) != len(whole):
+        message = f"The specimen has {len(specimen.numbers)} sites, {sample.name} has {len(whole)}. Use the sample that the specimen was made of."
+        raise SettingsError(message)
+    held = specimen.present
+    positions = _boxed(specimen.positions[held], sample)
+    sigma = None
+    if sample.thermal_sigma_angstrom is not None:
+        means = {int(number): float(sample.thermal_sigma_angstrom[sample.numbers == number].mean()) for number in np.unique(sample.numbers)}
+        overall = float(sample.thermal_sigma_angstrom.mean())
+        sigma = np.array([means.get(int(number), overall) for number in specimen.numbers[held]])
+    kept = tuple(defect for defect in sample.defects if not _single(defect))
+    return Sample(
+        name=sample.name,
+        numbers=specimen.numbers[held],
+        positions_angstrom=positions,
+        size_angstrom=sample.size_angstrom,
+        thickness_angstrom=sample.thickness_angstrom,
+        thermal_sigma_angstrom=sigma,
+        periodic=sample.periodic,
+        strain=sample.strain,
+        notes=sample.notes,
+        defects=kept + _changes(specimen, whole),
+        sites=np.flatnonzero(held),
+    )
+
+
+def _boxed(positions: np.ndarray, sample: Sample) -> np.ndarray:
+    """Return positions in the sample's box: wrapped where it repeats, else held at its faces."""
+    box = np.array([sample.size_angstrom[1], sample.size_angstrom[0], sample.thickness_angstrom])
+    out = np.array(positions)
+    if sample.periodic:
+        out[:, :2] = wrap(out[:, :2] / box[:2], box[:2]) * box[:2]
+    return np.clip(out, 0.0, np.nextafter(box, 0.0))
+
+
+def _single(defect: Defect) -> bool:
+    """Return whether a defect is one empty site, or one atom in place of another."""
+    return defect.kind in {"vacancy", "substitution"} and len(defect.removed) == 1 and len(defect.added) == (defect.kind == "substitution")
+
+
+def _perfect(whole: Sample) -> np.ndarray:
+    """Return the numbers that stand on each site of the perfect structure, before its single substitutions."""
+    numbers = np.array(whole.numbers)
+    for defect in whole.defects:
+        if _single(defect) and defect.kind == "substitution":
+            distance = np.linalg.norm(steps_from(whole, np.array(defect.position_angstrom)), axis=1)
+            same = whole.numbers == number_of(defect.added[0])
+            numbers[np.argmin(np.where(same, distance, np.inf))] = number_of(defect.removed[0])
+    return numbers
+
+
+def _changes(specimen: Specimen, whole: Sample) -> tuple[Defect, ...]:
+    """Return the single defects of a specimen against the perfect structure."""
+    perfect = _perfect(whole)
+    defects = []
+    for site in np.flatnonzero(specimen.numbers != perfect):
+        (before,), now = symbols_of(perfect[[site]]), int(specimen.numbers[site])
+        (after,) = symbols_of(np.array([now])) if now else ("",)
+        x, y, z = (float(value) for value in _boxed(specimen.positions[[site]], whole)[0])
+        kind, name = ("substitution", f"{after}_{before}") if now else ("vacancy", f"V_{before}")
+        defects.append(Defect(kind=kind, name=name, position_angstrom=(x, y, z), removed=(before,), added=(after,) if now else ()))
+    return tuple(defects)
+
+
+def processes_of(sample: Sample, *, temperature_k: float = ROOM) -> tuple[Process, ...]:
+    """Return what can happen to a sample under the beam, by what it is made of; see ``twin/physics/dynamics/library.py``.
+
+    Sheets of carbon with dopants (Si hops), layers of dichalcogenides, and crystals whose elements have known thresholds.
+
+    Raises
+    ------
+    SettingsError
+        Of one of its elements no threshold is known: it would stay for ever while the others go.
+    """
+    symbols = set(sample.symbols)
+    thin = len(sample) > 0 and float(np.ptp(sample.positions_angstrom[:, 2])) < SHEET
+    metals, chalcogens = [s for s in METALS if s in symbols], [s for s in CHALCOGENS if s in symbols]
+    if thin and "C" in symbols and symbols <= CARBON_LIKE:
+        others = [find_site(symbol, "graphene") for symbol in sorted(symbols - {"C"})]
+        return process_library.graphene() + tuple(
+            Process(name=f"eject-{one.element}", element=one.element, action="eject", site=one) for one in others
+        )
+    if thin and len(metals) == 1 and len(chalcogens) == 1 and len(symbols) == 2:
+        return process_library.dichalcogenide(metals[0], chalcogens[0], temperature=temperature_k)
+    compound, bonds = sample.name.split("-")[0], find_bonds(sample).coordination
+    out: list[Process] = []
+    unknown: list[str] = []
+    for symbol in sorted(symbols):
+        known = {site.name: site for site in SITES if site.element == symbol}
+        if compound in known:
+            out.append(Process(name=f"displace-{symbol}", element=symbol, action="eject", site=known[compound]))
+        elif {"bulk", "surface"} <= set(known):
+            ours = bonds[sample.numbers == number_of(symbol)]
+            out += process_library.solid(symbol, int(np.bincount(ours).argmax()))
+        else:
+            unknown.append(symbol)
+    if unknown or not out:
+        message = f"No displacement threshold is known for {', '.join(unknown) or 'vacuum'} in {sample.name}. Give processes of your own."
+        raise SettingsError(message)
+    return tuple(out)

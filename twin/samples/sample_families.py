@@ -1,0 +1,239 @@
+"""What a specimen of the library is: a function that builds it, its knobs, its numbers and their sources."""
+
+import difflib
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TypeVar
+
+import numpy as np
+
+from stemtwin.twin.errors import SettingsError, UnknownNameError
+from stemtwin.twin.registry import Registry
+from stemtwin.twin.samples.builders import Cut, build_sample, specimen_rng
+from stemtwin.twin.samples.cif import B_OVER_U
+from stemtwin.twin.samples.crystal import Crystal
+from stemtwin.twin.samples.sample import Sample
+
+Value = float | int | str
+Maker = TypeVar("Maker", bound=Callable[..., Sample])
+Sites = tuple[tuple[str, tuple[float, float, float]], ...]
+ORDERED = ("name", "size_angstrom", "thickness_angstrom", "seed")  # what every specimen takes beside its own knobs
+RESERVED = {*ORDERED, "kind", "digest"}  # keys of a recipe
+PENG = "L.-M. Peng, G. Ren, S. L. Dudarev, M. J. Whelan, Acta Cryst. A52 (1996) 456, Table 1"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Knob:
+    """A setting of a specimen beyond its box: a number within limits, or one of several words.
+
+    Parameters
+    ----------
+    about : str
+        What it turns.
+    default : float, int or str
+        Its value where none is given; a whole number where the default is one. :func:`specimen` takes it from the function's signature.
+    low, high : float
+        Limits of a number.
+    unit : str
+        Of a number.
+    choices : tuple of str
+        The words, where it is a word.
+    """
+
+    about: str
+    default: Value = 0.0
+    low: float = -math.inf
+    high: float = math.inf
+    unit: str = ""
+    choices: tuple[str, ...] = ()
+
+    def checked(self, name: str, value: object) -> Value:
+        """Return a value as a plain number or word; raise SettingsError where it is none, or beyond the limits."""
+        if self.choices:
+            if value in self.choices:
+                return str(value)
+            message = f"{name}={value!r} is none of the choices: {', '.join(self.choices)}."
+            raise SettingsError(message)
+        whole = isinstance(self.default, int)
+        kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
+        number = float(value) if isinstance(value, kinds) and not isinstance(value, bool) else math.nan
+        if not (math.isfinite(number) and self.low <= number <= self.high):
+            what = "a whole number" if whole else "a number"
+            between = f"from {self.low:g} to {self.high:g}" if math.isfinite(self.high) else f"of {self.low:g} or more"
+            message = f"{name}={value!r} must be {what} {between}{' ' + self.unit if self.unit else ''} ({self.about})."
+            raise SettingsError(message)
+        return int(number) if whole else number
+
+
+def fraction(about: str) -> Knob:
+    """Return a knob from 0 to 1."""
+    return Knob(about=about, low=0.0, high=1.0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """What is asked of a specimen, and the means to build it.
+
+    Parameters
+    ----------
+    name : str
+        Of the specimen.
+    cut : Cut
+        Box and seed; the zone axis is the specimen's own affair.
+    sigma : mapping from symbol to float
+        1-D rms displacements in A.
+    """
+
+    name: str
+    cut: Cut
+    sigma: Mapping[str, float] = field(default_factory=dict)
+
+    def rng(self, stream: str) -> np.random.Generator:
+        """Return the generator of one knob: turning another knob does not change its draws."""
+        return specimen_rng(self.cut.seed, stream)
+
+    def crystal(
+        self,
+        cell_angstrom: tuple[float, float, float],
+        sites: Sites,
+        *,
+        angles_deg: tuple[float, float, float] = (90.0, 90.0, 90.0),
+        zone_axis: tuple[int, int, int] = (0, 0, 1),
+        max_strain: float = 0.01,
+    ) -> Sample:
+        """Return whole repeats of a crystal in the box that was asked for.
+
+        Parameters
+        ----------
+        cell_angstrom, angles_deg : (float, float, float)
+            a, b, c in A; alpha, beta, gamma.
+        sites : tuple of (symbol, (float, float, float))
+            Elements and fractional places of one cell.
+        zone_axis : (int, int, int)
+            [uvw] along the beam.
+        max_strain : float
+            What making the cell orthogonal may take.
+        """
+        from ase.cell import Cell
+        from ase.data import atomic_numbers
+
+        symbols = [symbol for symbol, _ in sites]
+        crystal = Crystal(
+            name=self.name,
+            cell=np.array(Cell.new([*cell_angstrom, *angles_deg]).array),
+            fractional=np.array([place for _, place in sites], dtype=float),
+            numbers=np.array([atomic_numbers[symbol] for symbol in symbols]),
+            sigma=np.array([self.sigma[symbol] for symbol in symbols]),
+        )
+        return build_sample(crystal, replace(self.cut, zone_axis=zone_axis, max_strain=max_strain), name=self.name)
+
+    def atoms(
+        self, symbols: np.ndarray, positions: np.ndarray, size: tuple[float, float], thickness: float, *, notes: tuple[str, ...] = ()
+    ) -> Sample:
+        """Return a periodic sample of atoms that are in place: symbols (n,), positions (n, 3) in A, size (y, x) and thickness in A."""
+        from ase.data import atomic_numbers
+
+        return Sample(
+            name=self.name,
+            numbers=np.array([atomic_numbers[symbol] for symbol in symbols], dtype=np.int64),
+            positions_angstrom=positions,
+            size_angstrom=size,
+            thickness_angstrom=thickness,
+            thermal_sigma_angstrom=np.array([self.sigma[symbol] for symbol in symbols]),
+            notes=notes,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Specimen:
+    """A specimen of the library.
+
+    Parameters
+    ----------
+    title : str
+        What it is, in a few words.
+    make : callable
+        ``make(order, **knobs)`` returns the sample.
+    knobs : mapping from str to Knob
+        Its own settings.
+    thermal_sigma_angstrom : mapping from symbol to float
+        1-D rms displacements near 300 K, of every element that its knobs can bring in.
+    lattice_source, thermal_source : str
+        Where the numbers come from.
+    """
+
+    title: str
+    make: Callable[..., Sample]
+    knobs: Mapping[str, Knob]
+    thermal_sigma_angstrom: Mapping[str, float]
+    lattice_source: str
+    thermal_source: str
+
+    def settings(self, name: str, given: Mapping[str, object]) -> dict[str, Value]:
+        """Return the value of every knob, checked.
+
+        Raises
+        ------
+        UnknownNameError
+            A knob that this specimen does not have; says which one was probably meant.
+        SettingsError
+            A value beyond its limits.
+        """
+        for knob in given:
+            if knob not in self.knobs:
+                near = difflib.get_close_matches(knob, [*self.knobs, *ORDERED], n=1)
+                hint = f"Did you mean {near[0]!r}?" if near else f"Its knobs: {', '.join(self.knobs) or 'none'}."
+                message = f"The sample {name!r} has no knob {knob!r}. {hint}"
+                raise UnknownNameError(message)
+        return {label: knob.checked(label, given[label]) if label in given else knob.default for label, knob in self.knobs.items()}
+
+
+SAMPLES: Registry[Specimen] = Registry("sample")
+
+
+def specimen(name: str, *tags: str, title: str, sigma: Mapping[str, float], lattice_source: str, thermal_source: str) -> Callable[[Maker], Maker]:
+    """Return a decorator that adds a function to the library.
+
+    Parameters
+    ----------
+    name : str
+        New name, in kebab-case.
+    *tags : str
+        "crystal", "sheet", "film" or "particle", then its family.
+    title, lattice_source, thermal_source : str
+        See :class:`Specimen`.
+    sigma : mapping from symbol to float
+        1-D rms displacements in A.
+
+    Returns
+    -------
+    callable
+        For ``make(order, *, knob: Annotated[type, Knob(...)] = default, ...) -> Sample``: each keyword is a knob.
+    """
+
+    def decorate(make: Maker) -> Maker:
+        parameters = list(inspect.signature(make).parameters.values())[1:]
+        knobs = {one.name: replace(one.annotation.__metadata__[0], default=one.default) for one in parameters}
+        if taken := RESERVED & set(knobs):
+            message = f"The sample {name!r} cannot have a knob named {', '.join(sorted(taken))}. Choose another name."
+            raise SettingsError(message)
+        thing = Specimen(
+            title=title,
+            make=make,
+            knobs=MappingProxyType(knobs),
+            thermal_sigma_angstrom=MappingProxyType(dict(sigma)),
+            lattice_source=lattice_source,
+            thermal_source=thermal_source,
+        )
+        SAMPLES.add(name, thing, *tags)
+        return make
+
+    return decorate
+
+
+def rms(b_factor: float) -> float:
+    """Return the 1-D rms displacement (A) of a Debye-Waller factor B (A^2)."""
+    return float(np.sqrt(b_factor / B_OVER_U))
