@@ -49,7 +49,7 @@ class Agent(Protocol):
         ...
 
 
-class Detector(Protocol):
+class ColumnFinder(Protocol):
     """A finder of atomic columns: made once without arguments, called for every image."""
 
     def detect(self, given: Mapping[str, Any], rng: np.random.Generator) -> Detections:
@@ -68,7 +68,7 @@ class Baseline:
     text : str
         One line for people.
     factory : callable
-        Makes an :class:`Agent` or a :class:`Detector`.
+        Makes an :class:`Agent` or a :class:`ColumnFinder`.
     oracle : bool
         It reads the truth: shown on boards, never ranked.
     """
@@ -139,7 +139,7 @@ NEEDS = {"agent": {"reset": "brief", "act": "observation, cost"}, "predictions":
 
 
 def make_entry(entry: Baseline, kind: str) -> Any:
-    """Return what an entry makes, an :class:`Agent` or a :class:`Detector`; errors inside its own code pass as they are.
+    """Return what an entry makes, an :class:`Agent` or a :class:`ColumnFinder`; errors inside its own code pass as they are.
 
     Raises
     ------

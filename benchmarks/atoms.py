@@ -71,7 +71,7 @@ class Detections:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Columns:
+class TrueColumns:
     """The true columns of one image.
 
     Parameters
@@ -89,13 +89,13 @@ class Columns:
     visible: np.ndarray
 
 
-def read_columns(data: xr.Dataset) -> list[Columns]:
+def read_columns(data: xr.Dataset) -> list[TrueColumns]:
     """Return the true columns of every sample of a dataset (its ragged variables are padded behind ``n_columns``)."""
     n = data["n_columns"].values.astype(int)
     x, y = data["column_x_angstrom"].values, data["column_y_angstrom"].values
     heaviest, visible = data["column_heaviest"].values, data["column_visible"].values
     return [
-        Columns(
+        TrueColumns(
             positions=np.stack([x[i, : n[i]], y[i, : n[i]]], axis=1).astype(float),
             heaviest=heaviest[i, : n[i]].astype(np.int64),
             visible=visible[i, : n[i]].astype(bool),
@@ -116,14 +116,14 @@ def in_margin(positions: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     return np.minimum(positions - bounds[0], bounds[1] - positions).min(axis=1, initial=np.inf) < MARGIN
 
 
-def score_image(found: Detections, truth: Columns, bounds: np.ndarray, species: np.ndarray) -> dict[str, np.ndarray | float]:
+def score_image(found: Detections, truth: TrueColumns, bounds: np.ndarray, species: np.ndarray) -> dict[str, np.ndarray | float]:
     """Return the additive statistics of one image.
 
     Parameters
     ----------
     found : Detections
         Points found.
-    truth : Columns
+    truth : TrueColumns
         True columns.
     bounds : ndarray
         (2, 2) frame bounds, A.

@@ -25,7 +25,7 @@ from stemtwin.twin.errors import SettingsError, SubmissionError
 if TYPE_CHECKING:
     import xarray as xr
 
-Progress = Callable[[int, int], None]
+EpisodeProgress = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -77,7 +77,7 @@ def load_samples(task: Task, *, split: str, size: str) -> "xr.Dataset":
     return load_dataset(task.source, version=task.source_version, size=size, split=task.check_split(split), format="xarray")
 
 
-def predict(task: Task, entry: Baseline, data: "xr.Dataset", *, seed: int = 0, progress: Progress | None = None) -> dict[str, Detections]:
+def predict(task: Task, entry: Baseline, data: "xr.Dataset", *, seed: int = 0, progress: EpisodeProgress | None = None) -> dict[str, Detections]:
     """Return what a detector finds in every sample; it is given the inputs of the task alone, the truth only where it is an oracle."""
     ids = data["sample_id"].values.astype(str)
     inputs = {field.name: data[field.name].values for field in task.inputs}
@@ -233,7 +233,7 @@ def run_agent(
     split: str | None = None,
     episodes: int | None = None,
     team: str = "",
-    progress: Progress | None = None,
+    progress: EpisodeProgress | None = None,
     make: Callable[[Task], Any] = make_environment,
 ) -> Evaluation:
     """Run an entry over the episodes 0, 1, ... of a split, in this process, and score it.
@@ -322,7 +322,7 @@ def evaluate(
     size: str = "std",
     episodes: int | None = None,
     team: str = "",
-    progress: Progress | None = None,
+    progress: EpisodeProgress | None = None,
 ) -> Evaluation:
     """Run a baseline (by name) or foreign code (``pkg.mod:Name``) on a task and score it."""
     entry, trust = resolve(task, baseline=baseline, agent=agent)

@@ -63,7 +63,7 @@ class Size(_Model):
     thickness_at_most_angstrom: Annotated[float, Field(gt=0)] | None = None
 
 
-class Material(_Model):
+class CardMaterial(_Model):
     """A sample of the library and how its specimens differ."""
 
     name: str
@@ -74,7 +74,7 @@ class Material(_Model):
     engine: Literal["operator", "local"] = "operator"
 
 
-class Setup(_Model):
+class CardInstrument(_Model):
     """An instrument at one energy and one convergence semi-angle, with the angles of its HAADF detector."""
 
     instrument: str
@@ -95,8 +95,8 @@ class AtomsGenerator(_Model):
     current_pa: Range
     dwell_time_us: Range
     visible_fraction: Fraction
-    materials: Annotated[tuple[Material, ...], Field(min_length=1)]
-    setups: dict[str, Setup]
+    materials: Annotated[tuple[CardMaterial, ...], Field(min_length=1)]
+    setups: dict[str, CardInstrument]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -113,7 +113,7 @@ class AtomsGenerator(_Model):
                     raise ValueError(message)
         return self
 
-    def material_of(self, structure_seed: int) -> Material:
+    def material_of(self, structure_seed: int) -> CardMaterial:
         """Return the material of a structure seed: they take turns."""
         return self.materials[structure_seed % len(self.materials)]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stemtwin.datasets.cards import ELECTRON_PER_US_PA, Card, Setup
+from stemtwin.datasets.cards import ELECTRON_PER_US_PA, Card, CardInstrument
 
 if TYPE_CHECKING:
     from stemtwin.twin.instrument.scan import RasterScan
@@ -37,7 +37,7 @@ def generator(seed: int) -> np.random.Generator:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Specimen:
+class DrawnSample:
     """One specimen in one instrument: everything that the images of a structure seed share.
 
     Parameters
@@ -48,7 +48,7 @@ class Specimen:
         The split it belongs to.
     material : str
         Name in the sample library.
-    setup : Setup
+    setup : CardInstrument
         Instrument profile, beam energy [eV] and convergence semi-angle [mrad].
     size_angstrom : float or None
         Wanted size of the cell, A; None: the library's own.
@@ -63,7 +63,7 @@ class Specimen:
     structure_seed: int
     split: str
     material: str
-    setup: Setup
+    setup: CardInstrument
     size_angstrom: float | None
     thickness_angstrom: float | None
     engine: str
@@ -118,7 +118,7 @@ class Condition:
         )
 
 
-def draw_specimen(card: Card, size: str, split: str, structure_seed: int) -> Specimen:
+def draw_specimen(card: Card, size: str, split: str, structure_seed: int) -> DrawnSample:
     """Return the specimen of a structure seed."""
     rng = generator(stream_seed(card, structure_seed, Stream.STRUCTURE))
     material = card.generator.material_of(structure_seed)
@@ -128,7 +128,7 @@ def draw_specimen(card: Card, size: str, split: str, structure_seed: int) -> Spe
         low, high = material.thickness_angstrom
         limit = card.sizes[size].thickness_at_most_angstrom
         thickness = float(rng.uniform(low, high if limit is None else min(high, limit)))
-    return Specimen(
+    return DrawnSample(
         structure_seed=structure_seed,
         split=split,
         material=material.name,

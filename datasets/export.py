@@ -168,7 +168,7 @@ def replacing(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Axis:
+class FormatAxis:
     """One axis: its name, number of points, first value, step and unit; ``kind`` is ``"space"``, ``"reciprocal"``, ``"spectrum"`` or ``"other"``."""
 
     name: str
@@ -185,7 +185,7 @@ COUNTED = ("frame", "segment", "point", "configuration")
 """Dimensions that number things and have no unit."""
 
 
-def check_calibrations(array: "xr.DataArray") -> tuple[Axis, ...]:
+def check_calibrations(array: "xr.DataArray") -> tuple[FormatAxis, ...]:
     """Return the axes of an array.
 
     Raises
@@ -196,11 +196,11 @@ def check_calibrations(array: "xr.DataArray") -> tuple[Axis, ...]:
     return tuple(_axis(array, str(dim)) for dim in array.dims)
 
 
-def _axis(array: "xr.DataArray", dim: str) -> Axis:
+def _axis(array: "xr.DataArray", dim: str) -> FormatAxis:
     size = array.sizes[dim]
     if dim not in array.coords:
         if dim in COUNTED:
-            return Axis(name=dim, size=size, offset=0.0, step=1.0, units="", kind="other")
+            return FormatAxis(name=dim, size=size, offset=0.0, step=1.0, units="", kind="other")
         message = f"The dimension {dim} of {array.name} has no calibration. Give it a coordinate with a unit in attrs['units']."
         raise SettingsError(message)
     values, units = array[dim].to_numpy(), array[dim].attrs.get("units", "")
@@ -211,7 +211,7 @@ def _axis(array: "xr.DataArray", dim: str) -> Axis:
     if size > 1 and not np.allclose(np.diff(values), step, rtol=1e-6, atol=1e-9 * abs(step)):
         message = f"The points of {dim} of {array.name} are not evenly spaced, and few formats hold that. Use .nc or .zarr, or interpolate."
         raise SettingsError(message)
-    return Axis(name=dim, size=size, offset=float(values[0]), step=step, units=str(units), kind=KINDS.get(str(units), "other"))
+    return FormatAxis(name=dim, size=size, offset=float(values[0]), step=step, units=str(units), kind=KINDS.get(str(units), "other"))
 
 
 def attributes(data: "xr.Dataset | xr.DataArray") -> dict[str, Any]:

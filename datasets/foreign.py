@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stemtwin.datasets import export
-from stemtwin.datasets.export import FORMATS, Axis, Format
+from stemtwin.datasets.export import FORMATS, Format, FormatAxis
 from stemtwin.twin.errors import DatasetError, SettingsError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _write_nsid(data: "xr.Dataset", path: Path) -> None:
                 group[f"{name}/places/{key}"] = points
 
 
-def _nsid_type(axes: tuple[Axis, ...]) -> str:
+def _nsid_type(axes: tuple[FormatAxis, ...]) -> str:
     kinds = [axis.kind for axis in axes]
     if kinds[-2:] == ["reciprocal", "reciprocal"] and len(kinds) == 4:
         return "IMAGE_4D"
@@ -92,7 +92,7 @@ def hyperspy_signal(data: "xr.Dataset") -> dict[str, Any]:
     }
 
 
-def signal_type(array: "xr.DataArray", axes: tuple[Axis, ...]) -> str:
+def signal_type(array: "xr.DataArray", axes: tuple[FormatAxis, ...]) -> str:
     """Return eXSpy's name for what an array is: its attribute ``signal_type``, or else by its name where it has an energy axis, or none."""
     asked = str(array.attrs.get("signal_type", ""))
     if asked or axes[-1].kind != "spectrum":
@@ -100,7 +100,7 @@ def signal_type(array: "xr.DataArray", axes: tuple[Axis, ...]) -> str:
     return "EDS_TEM" if str(array.name).lower().startswith(("edx", "eds")) else "EELS"
 
 
-def _hyperspy_metadata(data: "xr.Dataset", name: str, axes: tuple[Axis, ...]) -> dict[str, Any]:
+def _hyperspy_metadata(data: "xr.Dataset", name: str, axes: tuple[FormatAxis, ...]) -> dict[str, Any]:
     array = data[name]
     known = {**export.attributes(data), **export.attributes(array)}
     microscope = {
@@ -198,7 +198,7 @@ def _named(base: type, name: str) -> Any:
     return type(name, (base,), {})
 
 
-def _emd_array(data: "xr.Dataset", name: str, axes: tuple[Axis, ...], kind: Any, labels: tuple[str, ...]) -> Any:
+def _emd_array(data: "xr.Dataset", name: str, axes: tuple[FormatAxis, ...], kind: Any, labels: tuple[str, ...]) -> Any:
     import emdfile
 
     array = data[name]
@@ -218,7 +218,7 @@ def _emd_array(data: "xr.Dataset", name: str, axes: tuple[Axis, ...], kind: Any,
     return out
 
 
-def _calibration(emdfile: Any, name: str, axes: tuple[Axis, ...]) -> Any:
+def _calibration(emdfile: Any, name: str, axes: tuple[FormatAxis, ...]) -> Any:
     """Return py4DSTEM's calibration: pixel sizes, units, and where the optic axis falls, in pixels."""
     out = _named(emdfile.Metadata, "Calibration")("calibration")
     if not np.isclose(axes[0].step, axes[1].step, rtol=1e-6) or not np.isclose(axes[2].step, axes[3].step, rtol=1e-6):

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from stemtwin.datasets import readme, storage
-from stemtwin.datasets.cards import Card, Setup, known
-from stemtwin.datasets.draw import Condition, Specimen, draw_condition, draw_specimen
+from stemtwin.datasets.cards import Card, CardInstrument, known
+from stemtwin.datasets.draw import Condition, DrawnSample, draw_condition, draw_specimen
 from stemtwin.datasets.manifest import MANIFEST, FileEntry, Manifest, SplitEntry, check_card, read_manifest, write_manifest
 from stemtwin.datasets.truth import frame_columns
 from stemtwin.twin.errors import DatasetError
@@ -23,7 +23,7 @@ from stemtwin.twin.errors import DatasetError
 if TYPE_CHECKING:
     from stemtwin.twin.samples.sample import Sample
 
-Progress = Callable[[int, int, str], None]
+BuildProgress = Callable[[int, int, str], None]
 """Called with the specimens done, all specimens, and what is being done."""
 ROWS_PER_SHARD = 2000
 LARGEST_COUNT = np.iinfo(np.uint16).max
@@ -40,19 +40,19 @@ class Shot:
 class ImageSource(Protocol):
     """Whatever records the images of a specimen, one after the other."""
 
-    def __call__(self, sample: "Sample", specimen: Specimen, conditions: Sequence[Condition], card: Card) -> Iterable[Shot]:
+    def __call__(self, sample: "Sample", specimen: DrawnSample, conditions: Sequence[Condition], card: Card) -> Iterable[Shot]:
         """Return one shot per condition."""
         ...
 
 
-def specimens(card: Card, size: str) -> Iterator[Specimen]:
+def specimens(card: Card, size: str) -> Iterator[DrawnSample]:
     """Yield the specimens of a dataset, split by split, in the order of their seeds."""
     for split in card.splits:
         for seed in card.structure_seeds(size, split):
             yield draw_specimen(card, size, split, seed)
 
 
-def specimen_rows(card: Card, size: str, specimen: Specimen, acquire: ImageSource | None = None) -> list[dict[str, Any]]:
+def specimen_rows(card: Card, size: str, specimen: DrawnSample, acquire: ImageSource | None = None) -> list[dict[str, Any]]:
     """Return the rows of one specimen: image, conditions and truth of each of its images.
 
     Parameters
@@ -61,7 +61,7 @@ def specimen_rows(card: Card, size: str, specimen: Specimen, acquire: ImageSourc
         What to make.
     size : str
         Which size of it.
-    specimen : Specimen
+    specimen : DrawnSample
         From :func:`stemtwin.datasets.draw.draw_specimen`.
     acquire : ImageSource, optional
         What records the images; by default a :class:`stemtwin.twin.instrument.scope.microscope.Microscope`.
@@ -96,7 +96,7 @@ def specimen_rows(card: Card, size: str, specimen: Specimen, acquire: ImageSourc
     return rows
 
 
-def _as_uint16(counts: np.ndarray, specimen: Specimen) -> np.ndarray:
+def _as_uint16(counts: np.ndarray, specimen: DrawnSample) -> np.ndarray:
     """Return counts as the dataset stores them."""
     if counts.max(initial=0) > LARGEST_COUNT:
         message = f"A pixel of {specimen.name} counts {counts.max()} electrons, above the {LARGEST_COUNT} that uint16 holds. Lower the card's dose."
@@ -104,7 +104,7 @@ def _as_uint16(counts: np.ndarray, specimen: Specimen) -> np.ndarray:
     return np.asarray(counts).astype(np.uint16)
 
 
-def _facts(specimen: Specimen, condition: Condition, sample: "Sample", shot: Shot, card: Card) -> dict[str, Any]:
+def _facts(specimen: DrawnSample, condition: Condition, sample: "Sample", shot: Shot, card: Card) -> dict[str, Any]:
     """Return the columns of a row that say what was imaged and how."""
     return {
         "split": specimen.split,
@@ -127,7 +127,7 @@ def _facts(specimen: Specimen, condition: Condition, sample: "Sample", shot: Sho
     }
 
 
-def microscope_shots(sample: "Sample", specimen: Specimen, conditions: Sequence[Condition], card: Card) -> Iterator[Shot]:
+def microscope_shots(sample: "Sample", specimen: DrawnSample, conditions: Sequence[Condition], card: Card) -> Iterator[Shot]:
     """Record images with the twin's microscope: one per specimen, so that its imaging operator is built once and serves all images."""
     from stemtwin.twin.instrument.detectors import AnnularDetector
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
@@ -151,7 +151,7 @@ def microscope_shots(sample: "Sample", specimen: Specimen, conditions: Sequence[
         yield Shot(counts=frame[haadf.name].to_numpy(), source_size_angstrom=scope.settings.source_size_angstrom)
 
 
-def _window(sample: "Sample", setup: Setup, conditions: Sequence[Condition]) -> float:
+def _window(sample: "Sample", setup: CardInstrument, conditions: Sequence[Condition]) -> float:
     """Return the width [A] that holds the probes of all conditions anywhere in the sample, so that they share one imaging operator."""
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
     from stemtwin.twin.instrument.simulation.plan import WINDOW_MARGIN
@@ -165,7 +165,7 @@ def _window(sample: "Sample", setup: Setup, conditions: Sequence[Condition]) -> 
     return WINDOW_MARGIN + 2 * radius
 
 
-def build(card: Card, size: str, folder: str | Path, progress: Progress | None = None, acquire: ImageSource | None = None) -> Manifest:
+def build(card: Card, size: str, folder: str | Path, progress: BuildProgress | None = None, acquire: ImageSource | None = None) -> Manifest:
     """Build a dataset.
 
     Parameters
@@ -244,11 +244,11 @@ def partial_of(folder: Path) -> Path:
     return folder.with_name(folder.name + ".partial")
 
 
-def _part(partial: Path, specimen: Specimen) -> Path:
+def _part(partial: Path, specimen: DrawnSample) -> Path:
     return partial / "parts" / f"{specimen.split}-{specimen.structure_seed:09d}.parquet"
 
 
-def _make_parts(card: Card, size: str, partial: Path, progress: Progress, acquire: ImageSource | None) -> None:
+def _make_parts(card: Card, size: str, partial: Path, progress: BuildProgress, acquire: ImageSource | None) -> None:
     """Make the rows of every specimen that is not there yet."""
     import json
 

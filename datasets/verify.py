@@ -19,7 +19,7 @@ PIXELS_OFF_BY_ONE = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class VerificationReport:
     """What was checked: files, rows read, rows made again, and the largest fraction of pixels that differed (by one) in an image."""
 
     folder: str
@@ -30,7 +30,7 @@ class Report:
     worst_pixel_fraction: float
 
 
-def verify(card: Card, folder: str | Path, *, regenerate: int = 0, seed: int = 0, progress: Any = None, acquire: Any = None) -> Report:
+def verify(card: Card, folder: str | Path, *, regenerate: int = 0, seed: int = 0, progress: Any = None, acquire: Any = None) -> VerificationReport:
     """Check a dataset's folder.
 
     Parameters
@@ -50,7 +50,7 @@ def verify(card: Card, folder: str | Path, *, regenerate: int = 0, seed: int = 0
 
     Returns
     -------
-    Report
+    VerificationReport
         What was checked.
 
     Raises
@@ -76,7 +76,7 @@ def verify(card: Card, folder: str | Path, *, regenerate: int = 0, seed: int = 0
         rows = generate.specimen_rows(card, manifest.size, draw_specimen(card, manifest.size, split, structure_seed), acquire)
         worst = max(worst, *(_compare(card, arrays[split], row) for row in rows))
         again += len(rows)
-    return Report(
+    return VerificationReport(
         folder=str(folder),
         content_sha256=manifest.content_sha256,
         files=len(manifest.files),

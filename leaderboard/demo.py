@@ -3,11 +3,12 @@
 Each step is a function that does its work, writes its files into one folder and returns their paths; ``stemtwin demo`` calls them in turn.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from stemtwin.twin.progress import Tick
 
 if TYPE_CHECKING:
     from stemtwin.benchmarks.report import Report
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from stemtwin.twin.instrument.hardware.profiles import Profile
     from stemtwin.twin.samples.sample import Sample
 
-Tick = Callable[[float], None]
-"""Called with the share of a step that is done, 0 to 1."""
 
 DOSE = 2e4
 """Of the recorded frames, e-/A^2."""

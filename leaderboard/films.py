@@ -4,7 +4,7 @@ Each function takes the images with the microscope, draws them beside the map of
 """
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stemtwin.leaderboard import leading
+from stemtwin.twin.progress import Tick
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from stemtwin.twin.instrument.scope.microscope import Microscope
     from stemtwin.twin.samples.sample import Sample
 
-Tick = Callable[[float], None]
-"""Called with the share of a film that is done, 0 to 1."""
 
 HOLE_FRAMES = 30
 SECONDS = 0.3
@@ -112,7 +111,7 @@ def save_film(stills: Sequence[Still], path: Path) -> Path:
     """Draw the frames and write them as an animated GIF, whole or not at all; return the path."""
     from PIL import Image
 
-    from stemtwin.twin.instrument.files import write_atomically
+    from stemtwin.twin.files import write_atomically
 
     low, high = np.percentile(np.concatenate([still.image.to_numpy().ravel() for still in stills]).astype(float), (0.5, 99.9))
     most = max(float(still.dose.max()) for still in stills)

@@ -6,12 +6,13 @@ Each step is a function that does its work and returns what the next one needs; 
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from stemtwin.twin.progress import Tick
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from stemtwin.twin.instrument.settings import Beam
     from stemtwin.twin.instrument.spectra import EDXDetector
 
-Tick = Callable[[float], None]
-"""Called with the share of a step that is done, 0 to 1."""
 
 THICKNESS_ANGSTROM = 62.48
 POINTS, FIELD_ANGSTROM = 30, 11.715
@@ -143,7 +142,7 @@ def save(taken: Taken, folder: Path, tick: Tick) -> tuple[list[Path], list[str]]
 
 def find(taken: Taken, folder: Path) -> Found:
     """Return what the counts say, and write it as ``found.json``."""
-    from stemtwin.twin.instrument.files import write_atomically
+    from stemtwin.twin.files import write_atomically
     from stemtwin.twin.instrument.spectra import quantify
     from stemtwin.twin.physics.spectra import dielectric, lowloss
 

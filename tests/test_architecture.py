@@ -16,6 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("stemtwin", "twin", "datasets", "benchmarks", "leaderboard")
 FLOORS = {
     "stemtwin.twin.errors": 0,
+    "stemtwin.twin.checks": 1,
+    "stemtwin.twin.files": 1,
+    "stemtwin.twin.progress": 1,
     "stemtwin.twin.registry": 1,
     "stemtwin.twin.physics": 2,
     "stemtwin.twin.samples": 3,
@@ -238,6 +241,24 @@ def test_rooms_are_small(path: Path) -> None:
     functions = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     sizes = {f"line {node.lineno} {node.name}": (node.end_lineno or 0) - node.lineno + 1 for node in functions}
     assert {name: size for name, size in sizes.items() if size > LONGEST_FUNCTION} == {}
+
+
+def test_public_class_names_are_unique() -> None:
+    """A public class or type alias has one meaning in the project: no two modules define the same name."""
+    homes: dict[str, list[str]] = {}
+    for path in FILES:
+        for node in tree_of(path).body:
+            if isinstance(node, ast.ClassDef):
+                names = [node.name]
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names = [target.id for target in targets if isinstance(target, ast.Name) and target.id[0].isupper() and not target.id.isupper()]
+            else:
+                names = []
+            for name in names:
+                if not name.startswith("_"):
+                    homes.setdefault(name, []).append(module_name(path))
+    assert {name: modules for name, modules in homes.items() if len(modules) > 1} == {}
 
 
 def test_inheritance_is_shallow() -> None:

@@ -3,7 +3,10 @@
 =============== ==========================================================
 File            Content
 =============== ==========================================================
+``checks.py``   checks of numbers
 ``errors.py``   the error tree
+``files.py``    atomic writes
+``progress.py`` progress callbacks
 ``registry.py`` names for things
 ``physics/``    formulas on arrays
 ``samples/``    positions of atoms

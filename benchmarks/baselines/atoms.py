@@ -128,7 +128,7 @@ class RandomPoints:
         return Detections.at(rng.uniform([-step / 2, -step / 2], [(nx - 0.5) * step, (ny - 0.5) * step], size=(n, 2)))
 
 
-class Truth:
+class ColumnOracle:
     """The true visible columns."""
 
     def detect(self, given: Mapping[str, Any], rng: np.random.Generator) -> Detections:
@@ -140,4 +140,4 @@ class Truth:
 
 add_baseline(Baseline(task="atoms-2d", name="log", text="Laplacian of Gaussian, each peak refined by a Gaussian fit", factory=LaplacianOfGaussian))
 add_baseline(Baseline(task="atoms-2d", name="random", text="uniform points", factory=RandomPoints))
-add_baseline(Baseline(task="atoms-2d", name="oracle", text="the truth itself", factory=Truth, oracle=True))
+add_baseline(Baseline(task="atoms-2d", name="oracle", text="the truth itself", factory=ColumnOracle, oracle=True))

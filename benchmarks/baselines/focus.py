@@ -156,7 +156,7 @@ class RandomMoves:
         return self.rng.uniform(-1, 1, 3).astype(np.float32)
 
 
-class Truth:
+class FocusOracle:
     """Goes straight to zero, by the truth."""
 
     def reset(self, brief: Brief) -> None:
@@ -176,4 +176,4 @@ class Truth:
 
 add_baseline(Baseline(task="autofocus", name="focal-series", text="parabolas through the normalised variance of focal series", factory=FocalSeries))
 add_baseline(Baseline(task="autofocus", name="random", text="uniform actions", factory=RandomMoves))
-add_baseline(Baseline(task="autofocus", name="oracle", text="cancels the true aberrations", factory=Truth, oracle=True))
+add_baseline(Baseline(task="autofocus", name="oracle", text="cancels the true aberrations", factory=FocusOracle, oracle=True))

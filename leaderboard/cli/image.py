@@ -99,7 +99,7 @@ def load(
     seed : int
         Of occupancies and dopants.
     """
-    from stemtwin.twin.instrument import checks
+    from stemtwin.twin import checks
     from stemtwin.twin.samples.library import list_samples, load_sample
     from stemtwin.twin.samples.readers import read_sample
 
@@ -127,7 +127,7 @@ def load(
 def _request(
     sample: Any, origin: tuple[float, float], size: float, points: int, *, instrument: str, defocus: float, detectors: str, phonons: int, seed: int
 ) -> Any:
-    from stemtwin.twin.instrument import checks
+    from stemtwin.twin import checks
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
     from stemtwin.twin.instrument.scan import RasterScan
     from stemtwin.twin.instrument.scope.microscope import Microscope
@@ -151,7 +151,7 @@ def add_noise(data: Any, scan: Any, dose: float, seed: int) -> Any:
     """Return counted electrons instead of expected fractions, at a dose in e-/A^2."""
     import numpy as np
 
-    from stemtwin.twin.instrument import checks
+    from stemtwin.twin import checks
     from stemtwin.twin.physics import noise
 
     dy, dx = scan.pitch_angstrom
@@ -167,7 +167,7 @@ def add_noise(data: Any, scan: Any, dose: float, seed: int) -> Any:
 
 def save_netcdf(data: Any, path: Path) -> Path:
     """Write a Dataset as netCDF, whole or not at all, and return the path."""
-    from stemtwin.twin.instrument.files import write_atomically
+    from stemtwin.twin.files import write_atomically
 
     write_atomically(path, bytes(data.to_netcdf(engine="h5netcdf")))
     return path

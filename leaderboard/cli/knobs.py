@@ -21,7 +21,7 @@ def knobs(
     from rich.progress import track
 
     from stemtwin.twin.errors import SettingsError
-    from stemtwin.twin.instrument.files import write_atomically
+    from stemtwin.twin.files import write_atomically
     from stemtwin.twin.instrument.scope import knob_survey
 
     if page is not None and not (page.is_file() and MARK in page.read_text(encoding="utf-8")):

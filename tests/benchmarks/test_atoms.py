@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stemtwin.benchmarks.agents import find_baseline
-from stemtwin.benchmarks.atoms import Columns, Detections, content_hash, frame_bounds, read_columns, score, score_image
+from stemtwin.benchmarks.atoms import Detections, TrueColumns, content_hash, frame_bounds, read_columns, score, score_image
 from stemtwin.benchmarks.baselines import atoms as baselines
 from stemtwin.benchmarks.metrics import DETECTION, DOSE_EDGES, d90
 from stemtwin.benchmarks.runner import predict, score_predictions
@@ -21,7 +21,7 @@ place = st.tuples(st.integers(1, 9), st.integers(1, 9))
 def columns(positions, heaviest=None, visible=None):
     """Return true columns, strontium and visible where nothing else is said."""
     n = len(positions)
-    return Columns(
+    return TrueColumns(
         positions=np.array(positions, dtype=float).reshape(-1, 2),
         heaviest=np.full(n, 38) if heaviest is None else np.array(heaviest),
         visible=np.ones(n, dtype=bool) if visible is None else np.array(visible, dtype=bool),

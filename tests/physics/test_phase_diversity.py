@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from stemtwin.twin.physics import noise, phase_diversity, probe
 from stemtwin.twin.physics.aberrations import Aberrations, add
-from stemtwin.twin.physics.phase_diversity import Optics
+from stemtwin.twin.physics.phase_diversity import FilmOptics
 
-OPTICS = Optics(wavelength=0.0251, semiangle=0.008, size=64, sampling=2.4)
+OPTICS = FilmOptics(wavelength=0.0251, semiangle=0.008, size=64, sampling=2.4)
 FOCI = (3000.0, -3000.0, 0.0)
 
 
@@ -23,7 +23,7 @@ def frequencies(highest: float) -> tuple[np.ndarray, np.ndarray]:
     return qy[some], qx[some]
 
 
-def take(state: Aberrations, rng: np.random.Generator, *, electrons: float = 1e5, shifts: np.ndarray | None = None, optics: Optics = OPTICS):
+def take(state: Aberrations, rng: np.random.Generator, *, electrons: float = 1e5, shifts: np.ndarray | None = None, optics: FilmOptics = OPTICS):
     """Return the expected electrons of three images."""
     film = phase_diversity.clusters(optics, 0.003, 2.4, rng)
     transfers = [phase_diversity.transfer(optics, add(state, Aberrations(C10=focus))) for focus in FOCI]
@@ -144,7 +144,7 @@ def test_the_fit_does_not_care_for_what_all_images_share() -> None:
 
 def test_deconvolved_probes_are_discs_of_the_right_size() -> None:
     """Far from focus a probe is a disc of radius alpha (defocus + C10), stretched along phi12 where C12 adds to it; it holds all the beam."""
-    optics = Optics(wavelength=0.0251, semiangle=0.008, size=128, sampling=2.4)
+    optics = FilmOptics(wavelength=0.0251, semiangle=0.008, size=128, sampling=2.4)
     rng = np.random.default_rng(3)
     counts = noise.count_electrons(take(Aberrations(C10=300, C12=400, phi12=0.5), rng, optics=optics) / 1e5, 1e6, rng)
     fitted = phase_diversity.fit_first_order(counts, FOCI, optics)

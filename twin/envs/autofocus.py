@@ -8,10 +8,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from stemtwin.twin import checks
 from stemtwin.twin.envs import rewards
 from stemtwin.twin.envs.functional_env import StemEnv, wrong_setting
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.hardware.profiles import PROFILES
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.settings import Beam

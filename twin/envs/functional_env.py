@@ -12,7 +12,7 @@ from stemtwin.twin.errors import InstrumentError, SettingsError
 State = TypeVar("State")
 
 
-class Task(Protocol[State]):
+class FunctionalEnv(Protocol[State]):
     """A task as pure functions of a frozen state: nothing is remembered but what the state holds, nothing is random but what ``rng`` draws."""
 
     @property
@@ -67,7 +67,7 @@ class StemEnv(gym.Env, Generic[State]):
 
     Parameters
     ----------
-    task : Task
+    task : FunctionalEnv
         The task.
     render_mode : str, optional
         ``"rgb_array"`` or None.
@@ -75,7 +75,7 @@ class StemEnv(gym.Env, Generic[State]):
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012 - Gymnasium's own form
 
-    def __init__(self, task: Task[State], render_mode: str | None = None) -> None:
+    def __init__(self, task: FunctionalEnv[State], render_mode: str | None = None) -> None:
         self.task = task
         self.observation_space = task.observation_space
         self.action_space = task.action_space

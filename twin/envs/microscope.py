@@ -10,10 +10,10 @@ import gymnasium as gym
 import numpy as np
 import xarray as xr
 
+from stemtwin.twin import checks
 from stemtwin.twin.envs.autofocus import CELLS
 from stemtwin.twin.envs.functional_env import StemEnv, wrong_setting
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument import detectors as detector_floor
 from stemtwin.twin.instrument.hardware.profiles import PROFILES, Profile
 from stemtwin.twin.instrument.scan import RasterScan

@@ -5,9 +5,7 @@ Imports point down: this folder < ``hardware`` < ``simulation`` < ``spectra`` < 
 ================== =====================================================================
 File               Content
 ================== =====================================================================
-``checks.py``      checks of numbers
 ``detectors.py``   detectors by name, and their angles
-``files.py``       atomic writes
 ``micrographs.py`` pictures of frames, with a scale bar
 ``pixelated.py``   the pixelated detector
 ``settings.py``    Beam, PlaneWave, PotentialSlices

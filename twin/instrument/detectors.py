@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SamplingError, SettingsError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.pixelated import TAKEN_NAMES, PixelatedDetector
 from stemtwin.twin.physics import detector_electronics, detector_weights
 from stemtwin.twin.registry import Registry

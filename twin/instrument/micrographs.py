@@ -67,7 +67,7 @@ def save_png(figure: "Figure", path: Path) -> Path:
     """Write a figure as PNG, whole or not at all, and return the path."""
     import io
 
-    from stemtwin.twin.instrument.files import write_atomically
+    from stemtwin.twin.files import write_atomically
 
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")

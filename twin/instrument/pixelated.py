@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import checks
 
 TAKEN_NAMES = ("x", "y", "point", "frame", "segment", "depth", "ky", "kx")
 """Names of dimensions in results."""

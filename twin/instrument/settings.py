@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.physics import electrons
 from stemtwin.twin.physics.aberrations import Aberrations, blur_radius
 

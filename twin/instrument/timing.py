@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stemtwin.twin.instrument import checks
+from stemtwin.twin import checks
 from stemtwin.twin.instrument.scan import Scan
 
 LONGEST_S = 1e7

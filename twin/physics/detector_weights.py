@@ -1,9 +1,13 @@
 """What detectors weigh: annuli and segments of annuli on reciprocal pixels."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from stemtwin.twin.physics.probe import disc_coverage
 
+Weights = Callable[[np.ndarray, np.ndarray, tuple[float, float]], np.ndarray]
+"""Detector weights (channels, ...) of reciprocal pixels: a function of their centres ky, kx (1/A) and the sides of one."""
 SUBPIXELS = 8
 """A pixel is divided into so many parts along each side to find its share of a segment."""
 

@@ -8,12 +8,12 @@ spectrometer, which alone tells them from elastic scattering.
 """
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from scipy.fft import fft2, fftfreq, ifft2, next_fast_len
 
 from stemtwin.twin.physics import electrons
+from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.probe import disc_coverage
 from stemtwin.twin.physics.scattering_factors import scattering_factor
 from stemtwin.twin.physics.spectra.lowloss import elastic_cross_section
@@ -25,9 +25,6 @@ STEP = 0.03
 """Largest step of the grid that angles are computed on, 1/A: f^2 of carbon falls to half in 0.2 / A."""
 FINEST = 512
 """Steps from the axis to the corner of a camera, at most: what is finer than a pixel of such a one is smooth."""
-
-Weights = Callable[[np.ndarray, np.ndarray, tuple[float, float]], np.ndarray]
-"""Of detectors, (channels, ky, kx), on reciprocal pixels: their centres ky and kx (1/A) and the sides of one."""
 
 
 def scattered_share(height: np.ndarray, energy: float, *, number: int = CARBON, density: float = CARBON_DENSITY) -> np.ndarray:

@@ -23,7 +23,7 @@ PRIOR = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Optics:
+class FilmOptics:
     """How images of a film are taken.
 
     Parameters
@@ -51,12 +51,12 @@ class Optics:
         return fft.fftfreq(self.size, self.sampling)[:, None], fft.rfftfreq(self.size, self.sampling)[None, :]
 
 
-def clusters(optics: Optics, density: float, sigma: float, rng: np.random.Generator) -> np.ndarray:
+def clusters(optics: FilmOptics, density: float, sigma: float, rng: np.random.Generator) -> np.ndarray:
     """Draw a film of clusters at random places, with random weights of mean 1 and standard deviation 1/2.
 
     Parameters
     ----------
-    optics : Optics
+    optics : FilmOptics
         The field, which the film repeats.
     density : float
         Clusters per A^2.
@@ -83,7 +83,7 @@ def clusters(optics: Optics, density: float, sigma: float, rng: np.random.Genera
 
 
 @functools.lru_cache(maxsize=2)
-def _pupil(optics: Optics) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+def _pupil(optics: FilmOptics) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
     """Return the side of the grid that holds the probe, and the places, weights and aberration phases per A of the beams within the aperture."""
     side = optics.size * optics.sampling
     grid = fft.next_fast_len(math.ceil(side * (2 * optics.radius + 0.5 / optics.sampling)) + 1)
@@ -93,7 +93,7 @@ def _pupil(optics: Optics) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
     return grid, iy * grid + ix, weight[iy, ix], basis(k[iy], k[ix], optics.wavelength)
 
 
-def transfer(optics: Optics, aberrations: Aberrations) -> np.ndarray:
+def transfer(optics: FilmOptics, aberrations: Aberrations) -> np.ndarray:
     """Return what the probe does to the Fourier coefficients of an incoherent image.
 
     Returns
@@ -111,12 +111,12 @@ def transfer(optics: Optics, aberrations: Aberrations) -> np.ndarray:
     return out[rows, : half + 1] / out[0, 0].real
 
 
-def images(optics: Optics, film: np.ndarray, transfers: list[np.ndarray], shifts: np.ndarray) -> np.ndarray:
+def images(optics: FilmOptics, film: np.ndarray, transfers: list[np.ndarray], shifts: np.ndarray) -> np.ndarray:
     """Return noiseless images of a film, in clusters per A^2.
 
     Parameters
     ----------
-    optics : Optics
+    optics : FilmOptics
         How they are taken.
     film : ndarray
         Fourier coefficients; see :func:`clusters`.
@@ -138,7 +138,9 @@ def images(optics: Optics, film: np.ndarray, transfers: list[np.ndarray], shifts
     return np.stack(out) / optics.sampling**2
 
 
-def first_order_transfer(optics: Optics, qy: np.ndarray, qx: np.ndarray, first_order: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
+def first_order_transfer(
+    optics: FilmOptics, qy: np.ndarray, qx: np.ndarray, first_order: tuple[float, float, float]
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the transfer of a probe with defocus and twofold astigmatism, and its derivatives.
 
     chi(k + q/2) - chi(k - q/2) = 2 pi k.s with s = lambda [[C10 + C12a, C12b], [C12b, C10 - C12a]] q, so that the transfer is the Fourier
@@ -146,7 +148,7 @@ def first_order_transfer(optics: Optics, qy: np.ndarray, qx: np.ndarray, first_o
 
     Parameters
     ----------
-    optics : Optics
+    optics : FilmOptics
         How images are taken.
     qy, qx : ndarray
         Frequencies other than 0 and below twice the aperture's radius, shape (Q,), 1/A.
@@ -201,7 +203,7 @@ class FirstOrder:
     misfit: float
 
 
-def fit_first_order(counts: np.ndarray, foci: tuple[float, ...], optics: Optics, *, highest: float = 0.24, steps: int = 25) -> FirstOrder:
+def fit_first_order(counts: np.ndarray, foci: tuple[float, ...], optics: FilmOptics, *, highest: float = 0.24, steps: int = 25) -> FirstOrder:
     """Find the defocus and the astigmatism that images of one film at several foci share.
 
     Parameters
@@ -210,7 +212,7 @@ def fit_first_order(counts: np.ndarray, foci: tuple[float, ...], optics: Optics,
         Counted electrons, shape (n, size, size): the variance of a count is its mean. The last image is the sharpest, at focus 0.
     foci : tuple of float
         What was added to C10 for each, A.
-    optics : Optics
+    optics : FilmOptics
         How they were taken.
     highest : float
         Highest frequency that is looked at, cycles per point (the film must show nothing beyond 1/2).
@@ -256,7 +258,7 @@ def fit_first_order(counts: np.ndarray, foci: tuple[float, ...], optics: Optics,
 class _Problem:
     """Least squares with the film projected out: spectra of unit noise, and the weight of each image's transfer in these units."""
 
-    optics: Optics
+    optics: FilmOptics
     foci: tuple[float, ...]
     qy: np.ndarray
     qx: np.ndarray
@@ -309,7 +311,7 @@ class _Problem:
         return float((np.abs(rest) ** 2).sum()), hessian, gradient
 
 
-def _shifts(spectra: np.ndarray, optics: Optics) -> np.ndarray:
+def _shifts(spectra: np.ndarray, optics: FilmOptics) -> np.ndarray:
     """Return how far each image is shifted from the last by the peak of their cross-correlation, (y, x), A, shape (n, 2), to a point."""
     size = optics.size
     product = spectra * spectra[-1].conj()
@@ -319,14 +321,14 @@ def _shifts(spectra: np.ndarray, optics: Optics) -> np.ndarray:
     return ((places + size // 2) % size - size // 2) * optics.sampling
 
 
-def deconvolved(counts: np.ndarray, optics: Optics, shifts: np.ndarray, *, width: int = 48) -> np.ndarray:
+def deconvolved(counts: np.ndarray, optics: FilmOptics, shifts: np.ndarray, *, width: int = 48) -> np.ndarray:
     """Return the probes of all images but the last: each divided by the last in Fourier space, as far as noise lets (Wiener's filter).
 
     Parameters
     ----------
     counts : ndarray
         Counted electrons, shape (n, size, size).
-    optics : Optics
+    optics : FilmOptics
         How they were taken.
     shifts : ndarray
         Of each image from the last, (y, x), A, shape (n, 2).

@@ -169,8 +169,8 @@ def projected_potential(
     return fast.values(half, grid.shape, thread_count())
 
 
-def _atoms(positions: np.ndarray, numbers: np.ndarray, sigma: np.ndarray | None) -> fast.Atoms:
-    return fast.Atoms(np.asarray(positions, dtype=float), np.asarray(numbers), None if sigma is None else np.asarray(sigma, dtype=float))
+def _atoms(positions: np.ndarray, numbers: np.ndarray, sigma: np.ndarray | None) -> fast.SliceAtoms:
+    return fast.SliceAtoms(np.asarray(positions, dtype=float), np.asarray(numbers), None if sigma is None else np.asarray(sigma, dtype=float))
 
 
 def transmission(potential: np.ndarray, interaction: float, grid: Grid) -> np.ndarray:
@@ -313,11 +313,11 @@ def update_transmissions(
     return changed
 
 
-def _present(atoms: fast.Atoms) -> fast.Atoms:
+def _present(atoms: fast.SliceAtoms) -> fast.SliceAtoms:
     return atoms.only(np.flatnonzero(~np.isnan(atoms.positions[:, :2]).any(axis=1)))
 
 
-def _check_update(transmission: np.ndarray, old: fast.Atoms, new: fast.Atoms, slices: Slices, grid: Grid, reach: float | None) -> None:
+def _check_update(transmission: np.ndarray, old: fast.SliceAtoms, new: fast.SliceAtoms, slices: Slices, grid: Grid, reach: float | None) -> None:
     shape = (len(slices.planes), *grid.shape)
     if transmission.shape != shape or transmission.dtype != np.complex64 or not (transmission.flags.c_contiguous and transmission.flags.writeable):
         message = (

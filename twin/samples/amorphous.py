@@ -7,7 +7,7 @@ import numpy as np
 
 from stemtwin.twin.samples.builders import DEFAULT_SIZE, DEFAULT_THICKNESS, check_memory
 from stemtwin.twin.samples.sample import Sample
-from stemtwin.twin.samples.sample_families import Knob, Order, specimen
+from stemtwin.twin.samples.sample_families import BuildRequest, Knob, specimen
 
 DALTON = 1.66053906660  # 1e-24 g; CODATA 2018
 REACH = 1.8  # times the longest bond: how far an atom looks for its bonds
@@ -151,7 +151,7 @@ def film(network: Network, box: tuple[float, float, float], density: float, rng:
     return np.array(network.symbols)[kinds[order]], positions[order]
 
 
-def _film(network: Network, order: Order, density: float) -> Sample:
+def _film(network: Network, order: BuildRequest, density: float) -> Sample:
     """Return a film that fills its box."""
     height, width = order.cut.size_angstrom or (DEFAULT_SIZE, DEFAULT_SIZE)
     thickness = order.cut.thickness_angstrom or DEFAULT_THICKNESS
@@ -175,7 +175,7 @@ def _film(network: Network, order: Order, density: float) -> Sample:
     thermal_source="C 0.07 A: between diamond, 0.042 A, and graphite across its planes, 0.12 A; +-0.02 A",
 )
 def carbon_amorphous(
-    order: Order, *, density_g_per_cm3: Annotated[float, Knob(about="mass density", low=1.2, high=2.5, unit="g/cm^3")] = 2.0
+    order: BuildRequest, *, density_g_per_cm3: Annotated[float, Knob(about="mass density", low=1.2, high=2.5, unit="g/cm^3")] = 2.0
 ) -> Sample:
     """Return a film of amorphous carbon."""
     return _film(CARBON, order, density_g_per_cm3)
@@ -194,7 +194,7 @@ def carbon_amorphous(
     thermal_source="Si, N 0.07 A: B of 0.3 to 0.4 A^2 in crystalline Si3N4, rounded, +-0.01 A",
 )
 def si3n4_amorphous(
-    order: Order, *, density_g_per_cm3: Annotated[float, Knob(about="mass density", low=2.4, high=3.2, unit="g/cm^3")] = 3.0
+    order: BuildRequest, *, density_g_per_cm3: Annotated[float, Knob(about="mass density", low=2.4, high=3.2, unit="g/cm^3")] = 3.0
 ) -> Sample:
     """Return a film of amorphous silicon nitride."""
     return _film(NITRIDE, order, density_g_per_cm3)

@@ -9,7 +9,7 @@ from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.samples.defects import SIDES, displace, remove, share, sites, substitute
 from stemtwin.twin.samples.graphene import VACUUM_CELL
 from stemtwin.twin.samples.sample import Sample
-from stemtwin.twin.samples.sample_families import Knob, Order, fraction, specimen
+from stemtwin.twin.samples.sample_families import BuildRequest, Knob, fraction, specimen
 
 METALS, CHALCOGENS = ("Mo", "W"), ("S", "Se", "Te")
 # a and the X-X distance across the layer, A; WTe2 has no 1H crystal: its numbers are calculated, rounded.
@@ -51,7 +51,7 @@ def half_height(metal: str, chalcogen: str, a: float) -> float:
 def _make(
     metal: str,
     native: str,
-    order: Order,
+    order: BuildRequest,
     *,
     vacancy_fraction: float,
     column_vacancy_fraction: float,
@@ -87,7 +87,7 @@ def _make(
 
 def _alloyed(
     sample: Sample,
-    order: Order,
+    order: BuildRequest,
     metal: str,
     native: str,
     other_metal: str,
@@ -114,7 +114,7 @@ def _alloyed(
     return substitute(sample, drawn, guest, sigma_angstrom=order.sigma[guest])
 
 
-def _with_vacancies(sample: Sample, order: Order, single: float, column: float, metal: float) -> Sample:
+def _with_vacancies(sample: Sample, order: BuildRequest, single: float, column: float, metal: float) -> Sample:
     """Return a layer with single chalcogens, whole chalcogen columns and metals missing; no atom goes twice."""
     from scipy.spatial import cKDTree
 
@@ -149,7 +149,7 @@ def _layer(metal: str, native: str) -> Callable[..., Sample]:
         thermal_source="Mo 0.06, W 0.055, S 0.075, Se 0.07, Te 0.075 A: room-temperature values as used in image simulation, rounded, +-0.01 A",
     )
     def make(
-        order: Order,
+        order: BuildRequest,
         *,
         vacancy_fraction: OneX = 0.0,
         column_vacancy_fraction: TwoX = 0.0,

@@ -10,7 +10,7 @@ import numpy as np
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.samples.builders import DEFAULT_SIZE, DEFAULT_THICKNESS, check_memory
 from stemtwin.twin.samples.sample import Defect, Sample, wrap
-from stemtwin.twin.samples.sample_families import Knob, Order, rms, specimen
+from stemtwin.twin.samples.sample_families import BuildRequest, Knob, rms, specimen
 
 WALL_SIZE = 64.0  # A, width where none is asked for and there are walls
 POLES = ("+x", "-x", "+y", "-y", "+z", "-z")
@@ -57,7 +57,7 @@ class Tetragonal:
         return (self.a_site, self.b_site, "O", "O", "O"), places, shifts
 
 
-def _make(material: Tetragonal, order: Order, polarisation: str, wall: str, wall_width_angstrom: float) -> Sample:
+def _make(material: Tetragonal, order: BuildRequest, polarisation: str, wall: str, wall_width_angstrom: float) -> Sample:
     """Return one domain, or domains between walls."""
     if wall != "none" and polarisation != "+y":
         message = f"wall={wall!r} decides where the polarisation points. Leave polarisation={polarisation!r} away, or wall='none'."
@@ -73,7 +73,7 @@ def _make(material: Tetragonal, order: Order, polarisation: str, wall: str, wall
     return order.crystal(tuple(lengths.tolist()), tuple(zip(symbols, map(tuple, np.roll(moved, axis + 1, axis=1) % 1.0), strict=True)))
 
 
-def _grid(order: Order, repeats: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
+def _grid(order: BuildRequest, repeats: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
     """Return how many repeats (3,) of lengths (x, y, z) come nearest to what was asked for, and the indices (n, 3) of the cells."""
     height, wide = order.cut.size_angstrom or (DEFAULT_SIZE, width)
     asked = np.array([wide, height, order.cut.thickness_angstrom or DEFAULT_THICKNESS])
@@ -82,7 +82,7 @@ def _grid(order: Order, repeats: np.ndarray, width: float) -> tuple[np.ndarray, 
     return counts, np.stack(np.meshgrid(*[np.arange(count) for count in counts], indexing="ij"), axis=-1).reshape(-1, 3)
 
 
-def _sample(order: Order, symbols: np.ndarray, positions: np.ndarray, box: np.ndarray, walls: list[Defect], note: str) -> Sample:
+def _sample(order: BuildRequest, symbols: np.ndarray, positions: np.ndarray, box: np.ndarray, walls: list[Defect], note: str) -> Sample:
     """Return atoms as a sample, sorted by x, y, z."""
     positions = wrap(positions / box, box) * box
     rank = np.lexsort(np.round(positions.T, 6))
@@ -90,7 +90,7 @@ def _sample(order: Order, symbols: np.ndarray, positions: np.ndarray, box: np.nd
     return replace(sample, defects=tuple(walls))
 
 
-def _straight_walls(material: Tetragonal, order: Order, width: float) -> Sample:
+def _straight_walls(material: Tetragonal, order: BuildRequest, width: float) -> Sample:
     """Return two 180 degree walls on planes of A sites, across x; polarisation along y, its profile tanh(x/w)."""
     lengths = np.array([material.a, material.c, material.a])
     counts, cells = _grid(order, lengths, WALL_SIZE)
@@ -112,7 +112,7 @@ def _straight_walls(material: Tetragonal, order: Order, width: float) -> Sample:
     return _sample(order, np.tile(symbols, len(cells)), positions, box, walls, note)
 
 
-def _turned_walls(material: Tetragonal, order: Order, width: float) -> Sample:
+def _turned_walls(material: Tetragonal, order: BuildRequest, width: float) -> Sample:
     """Return two 90 degree walls: (101) twins of each other, without strain; x is normal to the walls, the polarisation is head to tail.
 
     The lattice turns at once; of the polarisation, the part along the wall follows tanh(x/w), and the part across it stays what it is: no charge.
@@ -150,7 +150,7 @@ def _turned_walls(material: Tetragonal, order: Order, width: float) -> Sample:
 
 def _register(name: str, material: Tetragonal, **sources: str | dict[str, float]) -> Callable[..., Sample]:
     @specimen(name, "crystal", "perovskite", "ferroelectric", **sources)  # type: ignore[arg-type]
-    def make(order: Order, *, polarisation: Pole = "+y", wall: Wall = "none", wall_width_angstrom: Width = 5.0) -> Sample:
+    def make(order: BuildRequest, *, polarisation: Pole = "+y", wall: Wall = "none", wall_width_angstrom: Width = 5.0) -> Sample:
         return _make(material, order, polarisation, wall, wall_width_angstrom)
 
     return make

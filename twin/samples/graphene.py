@@ -9,7 +9,7 @@ from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.samples.defects import displace, remove, share, sites, substitute
 from stemtwin.twin.samples.neighbours import find_bonds, steps_from, within
 from stemtwin.twin.samples.sample import Defect, Sample
-from stemtwin.twin.samples.sample_families import Knob, Order, fraction, specimen
+from stemtwin.twin.samples.sample_families import BuildRequest, Knob, fraction, specimen
 
 A = 2.46  # A
 VACUUM_CELL = 20.0  # A, height of the cell that holds a sheet; the builder trims it
@@ -23,12 +23,12 @@ APART = 7.0  # A between the centres of defects that need their surroundings to 
 EMPTY = 0.4  # share of the height or width that is vacuum beside an edge
 
 NoCarbon = Annotated[float, fraction("share of the carbon sites that are empty, drawn one by one")]
-Pairs = Annotated[int, Knob(about="number of divacancies, V_2C, at least 7 A apart", low=0, high=10_000)]
+DivacancyCount = Annotated[int, Knob(about="number of divacancies, V_2C, at least 7 A apart", low=0, high=10_000)]
 Rotations = Annotated[int, Knob(about="number of rotated bonds (Stone-Wales, 55-77), at least 7 A apart", low=0, high=10_000)]
 Nitrogen = Annotated[float, fraction("share of the carbon sites that hold nitrogen")]
 Boron = Annotated[float, fraction("share of the carbon sites that hold boron")]
 Hole = Annotated[float, Knob(about="diameter of a hole in the middle; 0: none", low=0.0, high=1000.0, unit="A")]
-Edge = Annotated[
+Ribbon = Annotated[
     str,
     Knob(about="a ribbon with two edges: zigzag along x, armchair along y; 40 % of the sheet is cut away", choices=("none", "zigzag", "armchair")),
 ]
@@ -43,7 +43,7 @@ _DOPANTS = ". B and N move like carbon"
 _SILICON = ". Si: 0.042 A, an oscillator of 55 meV at 300 K, its resonance in graphene (F. S. Hage et al., Science 367 (2020) 1124)"
 
 
-def sheet(order: Order) -> Sample:
+def sheet(order: BuildRequest) -> Sample:
     """Return a perfect sheet, x along a zigzag row."""
     return order.crystal((A, A, VACUUM_CELL), (("C", (1 / 3, 2 / 3, 0.5)), ("C", (2 / 3, 1 / 3, 0.5))), angles_deg=(90.0, 90.0, 120.0))
 
@@ -76,15 +76,15 @@ def _spread(sample: Sample, centres: np.ndarray, count: int, rng: np.random.Gene
     thermal_source=_THERMAL + _DOPANTS,
 )
 def graphene(
-    order: Order,
+    order: BuildRequest,
     *,
     vacancy_fraction: NoCarbon = 0.0,
-    divacancies: Pairs = 0,
+    divacancies: DivacancyCount = 0,
     bond_rotations: Rotations = 0,
     nitrogen_fraction: Nitrogen = 0.0,
     boron_fraction: Boron = 0.0,
     hole_angstrom: Hole = 0.0,
-    edge: Edge = "none",
+    edge: Ribbon = "none",
 ) -> Sample:
     """Return a sheet with what was asked for: first what is cut away, then the rotated bonds, dopants and vacancies of what is left."""
     sample = sheet(order)
@@ -153,7 +153,7 @@ def _holed(sample: Sample, diameter: float) -> Sample:
     return remove(sample, np.flatnonzero(_trimmed(sample, gone))[None], kind="hole", name="hole")
 
 
-def _paired(sample: Sample, order: Order, rotations: int, divacancies: int) -> Sample:
+def _paired(sample: Sample, order: BuildRequest, rotations: int, divacancies: int) -> Sample:
     """Return the sheet with bonds turned by 90 degrees in the plane about their middle, and with pairs of neighbours missing."""
     bonds = find_bonds(sample)
     inner = (bonds.first < bonds.second) & (bonds.coordination[bonds.first] == 3) & (bonds.coordination[bonds.second] == 3)
@@ -170,7 +170,7 @@ def _paired(sample: Sample, order: Order, rotations: int, divacancies: int) -> S
     return remove(sample, np.column_stack([first[empty], second[empty]]))
 
 
-def _doped(sample: Sample, order: Order, nitrogen: float, boron: float) -> Sample:
+def _doped(sample: Sample, order: BuildRequest, nitrogen: float, boron: float) -> Sample:
     """Return the sheet with nitrogen and boron in place of threefold carbon, its neighbours moved to the dopant's bond length."""
     if nitrogen == boron == 0:
         return sample
@@ -202,7 +202,7 @@ def _doped(sample: Sample, order: Order, nitrogen: float, boron: float) -> Sampl
     lattice_source=_LATTICE,
     thermal_source=_THERMAL + _SILICON,
 )
-def graphene_si(order: Order) -> Sample:
+def graphene_si(order: BuildRequest) -> Sample:
     """Return graphene with one atom replaced by threefold silicon: it stands out of the sheet, its neighbours give way."""
     sample, rng = sheet(order), order.rng("specimen")
     site, side = int(rng.integers(len(sample))), 1.0 if rng.random() < 0.5 else -1.0

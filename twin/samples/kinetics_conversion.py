@@ -9,7 +9,7 @@ from stemtwin.twin.physics.dynamics import process_library
 from stemtwin.twin.physics.dynamics.displacement_thresholds import ROOM, SITES, find_site
 from stemtwin.twin.physics.dynamics.isotopes import number_of
 from stemtwin.twin.physics.dynamics.processes import Process
-from stemtwin.twin.physics.dynamics.site_network import Specimen
+from stemtwin.twin.physics.dynamics.site_network import SiteNetwork
 from stemtwin.twin.samples.neighbours import find_bonds, steps_from
 from stemtwin.twin.samples.sample import Defect, Sample, near_pairs, symbols_of, wrap
 
@@ -37,7 +37,7 @@ def _whole(sample: Sample) -> tuple[Sample, int]:
     return filled, len(empty)
 
 
-def specimen_of(sample: Sample) -> Specimen:
+def specimen_of(sample: Sample) -> SiteNetwork:
     """Return the sample as the kinetics see it, at rest and without dose.
 
     Its sites are the sample's atoms in their order, then the places of its single vacancies (``sample.defects``), empty. Links are the bonds of the
@@ -66,15 +66,15 @@ def specimen_of(sample: Sample) -> Specimen:
         jumps = chalcogen[pairs[length < JUMP * length.min(initial=np.inf)]]
     numbers = np.array(whole.numbers)
     numbers[len(sample) :] = 0
-    return Specimen.from_pairs(whole.positions_angstrom, numbers, bonds, jumps, size=sample.size_angstrom if sample.periodic else None)
+    return SiteNetwork.from_pairs(whole.positions_angstrom, numbers, bonds, jumps, size=sample.size_angstrom if sample.periodic else None)
 
 
-def sample_of(specimen: Specimen, sample: Sample) -> Sample:
+def sample_of(specimen: SiteNetwork, sample: Sample) -> Sample:
     """Return what a specimen has become as a sample: what stands where now, and as defects what has changed since it was whole.
 
     Parameters
     ----------
-    specimen : Specimen
+    specimen : SiteNetwork
         Made by :func:`specimen_of` from ``sample``, and changed since.
     sample : Sample
         Gives box, name and thermal motion: an element moves as it did before, a new one as the mean of all; each site keeps its own displacements.
@@ -136,7 +136,7 @@ def _perfect(whole: Sample) -> np.ndarray:
     return numbers
 
 
-def _changes(specimen: Specimen, whole: Sample) -> tuple[Defect, ...]:
+def _changes(specimen: SiteNetwork, whole: Sample) -> tuple[Defect, ...]:
     """Return the single defects of a specimen against the perfect structure."""
     perfect = _perfect(whole)
     defects = []

@@ -16,7 +16,7 @@ from stemtwin.twin.samples import (  # noqa: F401 (they register what they hold)
 )
 from stemtwin.twin.samples.builders import Cut
 from stemtwin.twin.samples.sample import Sample
-from stemtwin.twin.samples.sample_families import SAMPLES, Order, Value
+from stemtwin.twin.samples.sample_families import SAMPLES, BuildRequest, Value
 
 __all__ = ["SAMPLES", "list_samples", "load_sample"]
 
@@ -56,7 +56,7 @@ def load_sample(
     cut = Cut(size_angstrom=size_angstrom, thickness_angstrom=thickness_angstrom, seed=seed)
     recipe = {"kind": "library", "name": name, "size_angstrom": cut.size_angstrom, "thickness_angstrom": cut.thickness_angstrom, "seed": cut.seed}
     turned = {knob: value for knob, value in settings.items() if value != specimen.knobs[knob].default}
-    order = Order(name=name, cut=cut, sigma=specimen.thermal_sigma_angstrom)
+    order = BuildRequest(name=name, cut=cut, sigma=specimen.thermal_sigma_angstrom)
     return replace(specimen.make(order, **settings), recipe=json.dumps(recipe | turned, sort_keys=True))
 
 

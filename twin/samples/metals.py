@@ -10,13 +10,13 @@ from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.samples.builders import DEFAULT_SIZE, DEFAULT_THICKNESS, check_memory
 from stemtwin.twin.samples.defects import remove, share, sites
 from stemtwin.twin.samples.sample import Defect, Sample, near_pairs, wrap
-from stemtwin.twin.samples.sample_families import PENG, Knob, Order, fraction, rms, specimen
+from stemtwin.twin.samples.sample_families import PENG, BuildRequest, Knob, fraction, rms, specimen
 from stemtwin.twin.samples.semiconductors import AXES, FCC
 
 BCC = ((0.0, 0.0, 0.0), (0.5, 0.5, 0.5))
 CROWDING = 0.7  # atoms of two grains nearer than this times the bond length become one
 GRAIN_SIZE = 52.0  # A, width of the cell with two boundaries where none is asked for
-Vacant = Annotated[float, fraction("share of the atoms that are missing")]
+MissingInMetal = Annotated[float, fraction("share of the atoms that are missing")]
 Gap = Annotated[float, Knob(about="how much further apart the grains stand than their lattices, at each boundary", low=0.0, high=1.0, unit="A")]
 
 
@@ -81,7 +81,7 @@ def _crystal(metal: Metal, axis: str) -> Callable[..., Sample]:
     places = FCC if metal.structure == "fcc" else BCC
 
     @specimen(f"{metal.symbol.lower()}-{axis}", "crystal", "metal", title=f"{metal.title} along [{axis}]", **metal.sources())  # type: ignore[arg-type]
-    def make(order: Order, *, vacancy_fraction: Vacant = 0.0) -> Sample:
+    def make(order: BuildRequest, *, vacancy_fraction: MissingInMetal = 0.0) -> Sample:
         sample = order.crystal((metal.a, metal.a, metal.a), tuple((metal.symbol, place) for place in places), zone_axis=AXES[axis])
         return remove(sample, share(sites(sample), vacancy_fraction, order.rng("vacancies")))
 
@@ -94,7 +94,7 @@ for _metal in (GOLD, PLATINUM, ALUMINIUM, COPPER, NICKEL):
 _crystal(IRON, "001")
 
 
-def sigma5(metal: Metal, order: Order, excess: float) -> Sample:
+def sigma5(metal: Metal, order: BuildRequest, excess: float) -> Sample:
     """Return two symmetric tilt boundaries Sigma5 (310) [001], across x, in a cell that repeats.
 
     One grain has [310] along x and [-130] along y, the other is its mirror image: both keep the period a sqrt(10) along y, so that nothing is
@@ -105,7 +105,7 @@ def sigma5(metal: Metal, order: Order, excess: float) -> Sample:
     ----------
     metal : Metal
         Fcc.
-    order : Order
+    order : BuildRequest
         The width asked for holds both grains.
     excess : float
         Extra distance between the grains at each boundary, A.
@@ -171,7 +171,7 @@ def _boundary(metal: Metal) -> Callable[..., Sample]:
         title=f"{metal.title}, two symmetric tilt grain boundaries Sigma5 (310) [001]",
         **metal.sources(),  # type: ignore[arg-type]
     )
-    def make(order: Order, *, excess_angstrom: Gap = 0.0, vacancy_fraction: Vacant = 0.0) -> Sample:
+    def make(order: BuildRequest, *, excess_angstrom: Gap = 0.0, vacancy_fraction: MissingInMetal = 0.0) -> Sample:
         sample = sigma5(metal, order, excess_angstrom)
         return remove(sample, share(sites(sample), vacancy_fraction, order.rng("vacancies")))
 

@@ -12,7 +12,7 @@ from stemtwin.twin.samples.defects import remove, share, sites
 from stemtwin.twin.samples.dichalcogenides import LAYERS
 from stemtwin.twin.samples.graphene import VACUUM_CELL, A
 from stemtwin.twin.samples.sample import Defect, Sample
-from stemtwin.twin.samples.sample_families import SAMPLES, Knob, Order, Sites, fraction, specimen
+from stemtwin.twin.samples.sample_families import SAMPLES, BuildRequest, Knob, Sites, fraction, specimen
 
 TOLERANCE = 0.6  # degrees between the twist that is asked for and the one that is built
 MOST_CELLS = 600  # of one sheet in a commensurate cell: edges of up to 24.5 lattice constants, 60 A in graphene
@@ -22,7 +22,7 @@ Twist = Annotated[
     float,
     Knob(about="angle between the sheets, met to 0.6 degrees by the smallest cell; 0: as in the crystal", low=0.0, high=60.0, unit="degrees"),
 ]
-Vacant = Annotated[float, fraction("share of the atoms of both sheets that are missing")]
+MissingInSheets = Annotated[float, fraction("share of the atoms of both sheets that are missing")]
 
 
 def commensurate(twist_deg: float) -> tuple[int, int, float]:
@@ -95,7 +95,7 @@ def _laid(basis: Sites, a: float, edge: tuple[int, int], height: float) -> list[
     return out
 
 
-def bilayer(order: Order, basis: Sites, second: Sites, a: float, gap: float, twist_deg: float) -> Sample:
+def bilayer(order: BuildRequest, basis: Sites, second: Sites, a: float, gap: float, twist_deg: float) -> Sample:
     """Return two sheets, in the stacking of the crystal (where the twist is 0: ``second`` on ``basis``) or twisted (``basis`` on itself, turned)."""
     low, high = (VACUUM_CELL - gap) / 2, (VACUUM_CELL + gap) / 2
     if twist_deg == 0:
@@ -127,7 +127,7 @@ def _register(name: str, parent: str, title: str, lattice: str, basis: Sites, se
         lattice_source=f"{one.lattice_source}; {lattice}",
         thermal_source=one.thermal_source,
     )
-    def make(order: Order, *, twist_deg: Twist = 0.0, vacancy_fraction: Vacant = 0.0) -> Sample:
+    def make(order: BuildRequest, *, twist_deg: Twist = 0.0, vacancy_fraction: MissingInSheets = 0.0) -> Sample:
         sample = bilayer(order, basis, second, a, gap, twist_deg)
         return remove(sample, share(sites(sample), vacancy_fraction, order.rng("vacancies")))
 

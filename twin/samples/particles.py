@@ -11,7 +11,7 @@ from stemtwin.twin.samples.amorphous import CARBON, film
 from stemtwin.twin.samples.builders import check_memory
 from stemtwin.twin.samples.metals import GOLD, PLATINUM, Metal
 from stemtwin.twin.samples.sample import VACUUM_MARGIN, Defect, Sample
-from stemtwin.twin.samples.sample_families import Knob, Order, specimen
+from stemtwin.twin.samples.sample_families import BuildRequest, Knob, specimen
 
 SHAPES = ("wulff", "octahedron", "cuboctahedron", "icosahedron", "decahedron")
 VIEWS = {"001": (0, 0, 1), "110": (1, 1, 0), "111": (1, 1, 1)}
@@ -26,7 +26,7 @@ Shape = Annotated[str, Knob(about="Wulff construction of {111} and {100}, or a c
 View = Annotated[
     str, Knob(about="axis along the beam (001: fivefold in a decahedron), turned about it at random; or any, drawn", choices=("random", *VIEWS))
 ]
-Film = Annotated[float, Knob(about="thickness of the carbon film behind the particle; 0: none", low=0.0, high=500.0, unit="A")]
+FilmThickness = Annotated[float, Knob(about="thickness of the carbon film behind the particle; 0: none", low=0.0, high=500.0, unit="A")]
 
 
 def cluster(metal: Metal, shape: str, diameter: float) -> np.ndarray:
@@ -103,7 +103,7 @@ def _lowered(particle: np.ndarray, support: np.ndarray, box: np.ndarray) -> floa
     return start + 4.0
 
 
-def _make(metal: Metal, order: Order, diameter: float, shape: str, view: str, carbon: float) -> Sample:
+def _make(metal: Metal, order: BuildRequest, diameter: float, shape: str, view: str, carbon: float) -> Sample:
     """Return a particle in front of its film, the beam meeting the particle first."""
     turned = cluster(metal, shape, diameter) @ rotation(view, order.rng("orientation")).T
     extent = np.ptp(turned, axis=0)
@@ -153,7 +153,12 @@ def _particle(metal: Metal) -> Callable[..., Sample]:
         thermal_source=f"{sources['thermal_source']}; C 0.07 A: see carbon-amorphous",
     )
     def make(
-        order: Order, *, diameter_angstrom: Diameter = 20.0, shape: Shape = "wulff", view: View = "random", film_thickness_angstrom: Film = 20.0
+        order: BuildRequest,
+        *,
+        diameter_angstrom: Diameter = 20.0,
+        shape: Shape = "wulff",
+        view: View = "random",
+        film_thickness_angstrom: FilmThickness = 20.0,
     ) -> Sample:
         return _make(metal, order, diameter_angstrom, shape, view, film_thickness_angstrom)
 

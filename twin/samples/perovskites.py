@@ -6,7 +6,7 @@ import numpy as np
 
 from stemtwin.twin.samples.defects import remove, share, sites, substitute
 from stemtwin.twin.samples.sample import Sample
-from stemtwin.twin.samples.sample_families import Order, Sites, fraction, rms, specimen
+from stemtwin.twin.samples.sample_families import BuildRequest, Sites, fraction, rms, specimen
 
 NoOxygen = Annotated[float, fraction("share of the oxygen sites that are empty, V_O")]
 NoCation = Annotated[float, fraction("share of the A sites (Sr, La) that are empty")]
@@ -24,7 +24,7 @@ def cubic(a_site: str, b_site: str) -> Sites:
     )
 
 
-def with_vacancies(sample: Sample, order: Order, cations: tuple[str, ...], oxygen: float, cation: float) -> Sample:
+def with_vacancies(sample: Sample, order: BuildRequest, cations: tuple[str, ...], oxygen: float, cation: float) -> Sample:
     """Return an oxide with a share of its oxygen and of its A sites empty."""
     gone = share(sites(sample, "O"), oxygen, order.rng("oxygen-vacancies"))
     also = share(sites(sample, *cations), cation, order.rng("cation-vacancies"))
@@ -41,14 +41,14 @@ _SRTIO3 = {
 
 
 @specimen("srtio3-001", "crystal", "perovskite", title="strontium titanate along [001]", **_SRTIO3)
-def srtio3_001(order: Order, *, oxygen_vacancy_fraction: NoOxygen = 0.0, cation_vacancy_fraction: NoCation = 0.0) -> Sample:
+def srtio3_001(order: BuildRequest, *, oxygen_vacancy_fraction: NoOxygen = 0.0, cation_vacancy_fraction: NoCation = 0.0) -> Sample:
     """Return SrTiO3 [001]: Sr columns at the corners, Ti-O columns in the middle."""
     sample = order.crystal((3.905, 3.905, 3.905), cubic("Sr", "Ti"))
     return with_vacancies(sample, order, ("Sr",), oxygen_vacancy_fraction, cation_vacancy_fraction)
 
 
 @specimen("srtio3-110", "crystal", "perovskite", title="strontium titanate along [110]", **_SRTIO3)
-def srtio3_110(order: Order, *, oxygen_vacancy_fraction: NoOxygen = 0.0, cation_vacancy_fraction: NoCation = 0.0) -> Sample:
+def srtio3_110(order: BuildRequest, *, oxygen_vacancy_fraction: NoOxygen = 0.0, cation_vacancy_fraction: NoCation = 0.0) -> Sample:
     """Return SrTiO3 [110]: Sr-O, Ti and O columns, x along the cubic [001]."""
     sample = order.crystal((3.905, 3.905, 3.905), cubic("Sr", "Ti"), zone_axis=(1, 1, 0))
     return with_vacancies(sample, order, ("Sr",), oxygen_vacancy_fraction, cation_vacancy_fraction)
@@ -90,7 +90,7 @@ def _pbnm(asymmetric: Sites) -> Sites:
     ),
     thermal_source="B La 0.55, Fe 0.40, O 0.70 A^2: typical of refinements of orthoferrites at room temperature, rounded, +-25 %",
 )
-def lafeo3_001(order: Order, *, oxygen_vacancy_fraction: NoOxygen = 0.0, cation_vacancy_fraction: NoCation = 0.0) -> Sample:
+def lafeo3_001(order: BuildRequest, *, oxygen_vacancy_fraction: NoOxygen = 0.0, cation_vacancy_fraction: NoCation = 0.0) -> Sample:
     """Return LaFeO3 along the axis around which its octahedra tilt in phase."""
     sample = order.crystal((5.557, 5.5652, 7.8542), _pbnm(_LAFEO3))
     return with_vacancies(sample, order, ("La",), oxygen_vacancy_fraction, cation_vacancy_fraction)
@@ -109,7 +109,7 @@ def lafeo3_001(order: Order, *, oxygen_vacancy_fraction: NoOxygen = 0.0, cation_
     thermal_source="B La, Sr 0.60, Fe 0.45, O 0.90 A^2: typical of refinements of ferrites at room temperature, rounded, +-25 %",
 )
 def lasrfeo3_001(
-    order: Order, *, strontium_fraction: Strontium = 0.3, oxygen_vacancy_fraction: NoOxygen = 0.0, cation_vacancy_fraction: NoCation = 0.0
+    order: BuildRequest, *, strontium_fraction: Strontium = 0.3, oxygen_vacancy_fraction: NoOxygen = 0.0, cation_vacancy_fraction: NoCation = 0.0
 ) -> Sample:
     """Return (La,Sr)FeO3 with its A sites drawn."""
     a = 3.930 - 0.075 * strontium_fraction

@@ -74,7 +74,7 @@ def fraction(about: str) -> Knob:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Order:
+class BuildRequest:
     """What is asked of a specimen, and the means to build it.
 
     Parameters
@@ -148,7 +148,7 @@ class Order:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Specimen:
+class SampleFamily:
     """A specimen of the library.
 
     Parameters
@@ -191,7 +191,7 @@ class Specimen:
         return {label: knob.checked(label, given[label]) if label in given else knob.default for label, knob in self.knobs.items()}
 
 
-SAMPLES: Registry[Specimen] = Registry("sample")
+SAMPLES: Registry[SampleFamily] = Registry("sample")
 
 
 def specimen(name: str, *tags: str, title: str, sigma: Mapping[str, float], lattice_source: str, thermal_source: str) -> Callable[[Maker], Maker]:
@@ -204,7 +204,7 @@ def specimen(name: str, *tags: str, title: str, sigma: Mapping[str, float], latt
     *tags : str
         "crystal", "sheet", "film" or "particle", then its family.
     title, lattice_source, thermal_source : str
-        See :class:`Specimen`.
+        See :class:`SampleFamily`.
     sigma : mapping from symbol to float
         1-D rms displacements in A.
 
@@ -220,7 +220,7 @@ def specimen(name: str, *tags: str, title: str, sigma: Mapping[str, float], latt
         if taken := RESERVED & set(knobs):
             message = f"The sample {name!r} cannot have a knob named {', '.join(sorted(taken))}. Choose another name."
             raise SettingsError(message)
-        thing = Specimen(
+        thing = SampleFamily(
             title=title,
             make=make,
             knobs=MappingProxyType(knobs),

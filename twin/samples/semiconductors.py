@@ -9,12 +9,12 @@ import numpy as np
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.samples.defects import remove, share, sites, substitute
 from stemtwin.twin.samples.sample import Defect, Sample
-from stemtwin.twin.samples.sample_families import PENG, Knob, Order, Sites, fraction, rms, specimen
+from stemtwin.twin.samples.sample_families import PENG, BuildRequest, Knob, Sites, fraction, rms, specimen
 
 FCC = ((0.0, 0.0, 0.0), (0.0, 0.5, 0.5), (0.5, 0.0, 0.5), (0.5, 0.5, 0.0))
 AXES = {"001": (0, 0, 1), "110": (1, 1, 0)}
 MULTILAYER_SIZE = 65.172  # A, twelve cells of silicon: default width of the multilayer
-Vacant = Annotated[float, fraction("share of the atoms that are missing")]
+MissingInSemiconductor = Annotated[float, fraction("share of the atoms that are missing")]
 Antisite = Annotated[float, fraction("share of the cation sites that hold an anion")]
 Germanium = Annotated[float, fraction("share of germanium in the layer, drawn by the seed")]
 Layer = Annotated[float, Knob(about="share of the width that is the SiGe layer, to the nearest cell", low=0.05, high=0.95)]
@@ -52,7 +52,7 @@ def _element(key: str, axis: str) -> Callable[..., Sample]:
         lattice_source=lattice,
         thermal_source=thermal,
     )
-    def make(order: Order, *, vacancy_fraction: Vacant = 0.0) -> Sample:
+    def make(order: BuildRequest, *, vacancy_fraction: MissingInSemiconductor = 0.0) -> Sample:
         sample = order.crystal((a, a, a), zinc_blende(symbol, symbol), zone_axis=AXES[axis])
         return remove(sample, share(sites(sample), vacancy_fraction, order.rng("vacancies")))
 
@@ -63,7 +63,7 @@ for _key, _axis in (("si", "110"), ("si", "001"), ("ge", "110")):
     _element(_key, _axis)
 
 
-def _compound(order: Order, a: float, cation: str, anion: str, vacancy_fraction: float, antisite_fraction: float) -> Sample:
+def _compound(order: BuildRequest, a: float, cation: str, anion: str, vacancy_fraction: float, antisite_fraction: float) -> Sample:
     """Return a zinc-blende compound along [110], with anions on cation sites and vacancies."""
     sample = order.crystal((a, a, a), zinc_blende(cation, anion), zone_axis=(1, 1, 0))
     wrong = share(sites(sample, cation), antisite_fraction, order.rng("antisites"))
@@ -80,7 +80,7 @@ def _compound(order: Order, a: float, cation: str, anion: str, vacancy_fraction:
     lattice_source="F-43m, a = 5.6533 A at 300 K: I. Vurgaftman, J. R. Meyer, L. R. Ram-Mohan, J. Appl. Phys. 89 (2001) 5815",
     thermal_source="B Ga 0.65, As 0.55 A^2 near 300 K, rounded, +-10 %: models compared by J. S. Reid, Acta Cryst. A39 (1983) 1",
 )
-def gaas_110(order: Order, *, vacancy_fraction: Vacant = 0.0, antisite_fraction: Antisite = 0.0) -> Sample:
+def gaas_110(order: BuildRequest, *, vacancy_fraction: MissingInSemiconductor = 0.0, antisite_fraction: Antisite = 0.0) -> Sample:
     """Return GaAs [110]: Ga and As columns 1.41 A apart."""
     return _compound(order, 5.6533, "Ga", "As", vacancy_fraction, antisite_fraction)
 
@@ -94,7 +94,7 @@ def gaas_110(order: Order, *, vacancy_fraction: Vacant = 0.0, antisite_fraction:
     lattice_source="F-43m, a = 6.481 A at 25 C: JCPDS 15-0770",
     thermal_source="B Cd 1.75, Te 1.40 A^2 near 300 K, rounded, +-15 %: models compared by J. S. Reid, Acta Cryst. A39 (1983) 1",
 )
-def cdte_110(order: Order, *, vacancy_fraction: Vacant = 0.0, antisite_fraction: Antisite = 0.0) -> Sample:
+def cdte_110(order: BuildRequest, *, vacancy_fraction: MissingInSemiconductor = 0.0, antisite_fraction: Antisite = 0.0) -> Sample:
     """Return CdTe [110]: Cd and Te columns 1.62 A apart."""
     return _compound(order, 6.481, "Cd", "Te", vacancy_fraction, antisite_fraction)
 
@@ -111,7 +111,7 @@ def cdte_110(order: Order, *, vacancy_fraction: Vacant = 0.0, antisite_fraction:
     ),
     thermal_source=f"B Si 0.463, Ge 0.573 A^2 at 280 K: {PENG}",
 )
-def si_sige_110(order: Order, *, germanium_fraction: Germanium = 0.3, layer_fraction: Layer = 0.5) -> Sample:
+def si_sige_110(order: BuildRequest, *, germanium_fraction: Germanium = 0.3, layer_fraction: Layer = 0.5) -> Sample:
     """Return silicon with a coherent SiGe layer in the middle of the width, the two interfaces abrupt."""
     box = order.cut.size_angstrom or (16.0, MULTILAYER_SIZE)
     order = replace(order, cut=replace(order.cut, size_angstrom=box))

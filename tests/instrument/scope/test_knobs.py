@@ -9,7 +9,7 @@ from stemtwin.twin.instrument.hardware.stage import AXES
 from stemtwin.twin.instrument.scope import knob_survey
 from stemtwin.twin.instrument.scope.knobs import NAMES
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "knobs.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "knobs.md"
 NONE = {
     *((knob, signal) for knob in ("gain", "offset_adu") for signal in knob_survey.COUNTED),  # what counts has neither
     *((f"scan {name}", "ronchigram") for name in ("field_of_view_angstrom", "rotation_rad")),  # with the beam parked there is no scan

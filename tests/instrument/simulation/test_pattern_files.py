@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from stemtwin.twin import files
 from stemtwin.twin.errors import DatasetError, SettingsError
-from stemtwin.twin.instrument import files
 from stemtwin.twin.instrument.pixelated import PixelatedDetector
 from stemtwin.twin.instrument.scan import PathScan, RasterScan
 from stemtwin.twin.instrument.simulation import diffraction_patterns, memory, pattern_files
-from stemtwin.twin.instrument.simulation.pattern_files import Exposure, save_patterns
+from stemtwin.twin.instrument.simulation.pattern_files import CameraExposure, save_patterns
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.instrument.simulation.simulate import simulate
 
@@ -47,7 +47,7 @@ def test_the_disk_holds_what_the_memory_would(request_, static, beam, tmp_path, 
 def test_counts_are_written_as_whole_numbers(request_, tmp_path) -> None:
     """Counts have the mean of the exposure, and the same seed gives the same file."""
     for name in ("a", "b"):
-        save_patterns(request_, tmp_path / f"{name}.zarr", exposed=Exposure(current_pa=10, dwell_time_us=1000, seed=4))
+        save_patterns(request_, tmp_path / f"{name}.zarr", exposed=CameraExposure(current_pa=10, dwell_time_us=1000, seed=4))
     a, b = (xr.open_zarr(tmp_path / f"{name}.zarr", zarr_format=2).load() for name in ("a", "b"))
     xr.testing.assert_identical(a, b)
     assert a["pixelated"].dtype == np.uint32

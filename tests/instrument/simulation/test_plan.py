@@ -230,7 +230,7 @@ DARK = AnnularDetector(inner_mrad=60, outer_mrad=130)
 MEASURE = """
 import json, sys
 from pathlib import Path
-from stemtwin.twin.instrument import simulate
+from stemtwin.twin.instrument.simulation import simulate
 from stemtwin.twin.instrument.simulation.request import Request
 request = Request.load(sys.argv[1])
 plan = simulate.explain(request)

@@ -25,13 +25,15 @@ PROGRAM = """
 import os, signal, sys
 import numpy as np
 import stemtwin as st
-from stemtwin.twin.instrument import simulate
-from stemtwin.twin.physics.engine import cache as disk, imaging, local, local_check, local_pieces
+from stemtwin.twin.instrument.simulation import simulate
+from stemtwin.twin.physics.engine.kernels import array_cache as disk
+from stemtwin.twin.physics.engine.local import accuracy_check, piece_cache
+from stemtwin.twin.physics.engine.operator import imaging_operator
 
 folder, engine, most = sys.argv[1], sys.argv[2], int(sys.argv[3])
 cache = disk.ArrayCache(folder, 10**9)
 disk.default_cache = lambda: cache
-local_check.POINTS = 32
+accuracy_check.POINTS = 32
 common = {"engine": engine, "phonons": 3, "tolerance": 0.1}
 if engine == "operator":
     sample = st.load_sample("srtio3-001", size_angstrom=(8, 8), thickness_angstrom=8)
@@ -54,8 +56,8 @@ def counted(function):
         computed += 1
         return function(*args)
     return call
-imaging._piece = counted(imaging._piece)
-local_pieces.PieceStore.save = counted(local_pieces.PieceStore.save)
+imaging_operator._piece = counted(imaging_operator._piece)
+piece_cache.PieceStore.save = counted(local_pieces.PieceStore.save)
 waves = []
 data = simulate.simulate(request, progress=waves.append)
 assert engine != "operator" or sum(waves) == plan.waves, (sum(waves), plan.waves)

@@ -140,7 +140,7 @@ def test_a_perfect_crystal_shares_operators(builds: list[int]) -> None:
     request = Request(
         sample=cell, beam=replace(BEAM, aberrations=Aberrations()), scan=scan, detectors=("bf",), engine="tiled", grid=(48, 320), tolerance=0.05
     )
-    field = tiled.Field(request, make_plan(request))
+    field = tiled.TiledField(request, make_plan(request))
     layout = field._layout(4.0, 1.0)
     assert layout.tiles[0] == 1
     assert layout.tiles[1] > 3

@@ -14,7 +14,7 @@ from stemtwin.twin.instrument.settings import Beam, PotentialSlices
 from stemtwin.twin.instrument.spectra import EELSDetector, LossModel, Particle, expected_eels, read_out
 from stemtwin.twin.instrument.spectra import areal_densities as density_floor
 from stemtwin.twin.instrument.spectra import eels as eels_floor
-from stemtwin.twin.instrument.spectra.areal_densities import Channel, densities
+from stemtwin.twin.instrument.spectra.areal_densities import LossChannel, densities
 from stemtwin.twin.instrument.spectra.materials import islands, regions
 from stemtwin.twin.physics import noise, overlayer
 from stemtwin.twin.physics.spectra import coreloss, lowloss
@@ -117,7 +117,7 @@ def test_edges_are_where_the_atoms_are(titanate):
 
 def test_operator_is_multislice_and_differs_from_the_thin_limit(titanate):
     """The inelastic form gives what multislice of each probe gives, also with focal spread; channelling is not nothing."""
-    channels = (Channel(name="Ti", numbers=(22,), d50=1.5), Channel(name="Sr", numbers=(38,), d50=0.5))
+    channels = (LossChannel(name="Ti", numbers=(22,), d50=1.5), LossChannel(name="Sr", numbers=(38,), d50=0.5))
     beam = replace(BEAM, semiangle_mrad=12.0, focal_spread_angstrom=20.0, source_size_angstrom=0.0)
     at = PathScan(positions_angstrom=COLUMNS.positions_angstrom[:2])
     found = {
@@ -133,7 +133,7 @@ def test_operator_is_multislice_and_differs_from_the_thin_limit(titanate):
 def test_thin_limit_counts_the_atoms(film):
     """Without elastic scattering the mean over the cell is atoms per area, whatever the delocalisation and the optics."""
     scan = RasterScan(shape=(16, 16), field_of_view_angstrom=film.size_angstrom)
-    channels = [Channel(name=f"{number}-{d50}", numbers=(number,), d50=d50) for number in (38, 8) for d50 in (0.2, 5.0)]
+    channels = [LossChannel(name=f"{number}-{d50}", numbers=(number,), d50=d50) for number in (38, 8) for d50 in (0.2, 5.0)]
     beam = replace(BEAM, aberrations=type(BEAM.aberrations)(C10=-80.0, C12=20.0), focal_spread_angstrom=30.0)
     found = densities(film, beam, scan, channels, engine="thin")
     counted = found.values.mean(axis=(1, 2)) * np.prod(film.size_angstrom)
@@ -145,7 +145,7 @@ def test_thin_limit_is_the_form_where_atoms_scatter_little():
     """One sheet of carbon: the convolution is the exact form within 2 %."""
     sheet = load_sample("graphene", size_angstrom=(8, 8))
     at = PathScan(positions_angstrom=np.array([[0.3, 0.4], [2.0, 3.0]]))
-    channels = (Channel(name="C", numbers=(6,), d50=1.0),)
+    channels = (LossChannel(name="C", numbers=(6,), d50=1.0),)
     exact = densities(sheet, BEAM, at, channels, engine="operator", phonons="static")
     thin = densities(sheet, BEAM, at, channels, engine="thin")
     np.testing.assert_allclose(thin.values, exact.values, rtol=0.02)
@@ -271,7 +271,7 @@ def test_materials_of_a_sample():
 
 def test_auto_takes_what_is_affordable(titanate, monkeypatch):
     """``engine='auto'`` takes the form where it takes less than a minute, multislice for few places, the thin limit else."""
-    channels = (Channel(name="Ti", numbers=(22,), d50=1.5),)
+    channels = (LossChannel(name="Ti", numbers=(22,), d50=1.5),)
     asked = density_floor._Asked(sample=titanate, beam=BEAM, channels=channels, collection=40.0, phonons="static", seed=0)
     large = load_sample("srtio3-001", size_angstrom=(78, 78), thickness_angstrom=40)
     assert density_floor._cheapest(asked, 10_000) == ("operator", "")

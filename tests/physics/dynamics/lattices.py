@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from stemtwin.twin.physics.dynamics.site_network import Specimen
+from stemtwin.twin.physics.dynamics.site_network import SiteNetwork
 
 BOND = 1.42
 
@@ -18,7 +18,7 @@ def graphene(columns, rows, *, silicon=None, periodic=True):
     if silicon is not None:
         numbers[silicon] = 14
     positions = np.column_stack([xy, np.full(len(xy), 2.0)])
-    return Specimen.build(positions, numbers, bond=1.8, size=(rows * height, columns * width) if periodic else None)
+    return SiteNetwork.build(positions, numbers, bond=1.8, size=(rows * height, columns * width) if periodic else None)
 
 
 def mos2(columns, rows):
@@ -30,4 +30,4 @@ def mos2(columns, rows):
     parts = [(metal, 42, 3.0), (sulfur, 16, 3.0 - half), (sulfur, 16, 3.0 + half)]
     positions = np.concatenate([np.column_stack([some + step, np.full(len(some), z)]) for step in steps for some, _, z in parts])
     numbers = np.tile(np.repeat([42, 16, 16], 2), len(steps))
-    return Specimen.build(positions, numbers, bond=2.8, jump=3.5, jump_element="S", size=(rows * height, columns * width))
+    return SiteNetwork.build(positions, numbers, bond=2.8, jump=3.5, jump_element="S", size=(rows * height, columns * width))

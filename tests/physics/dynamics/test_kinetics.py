@@ -13,7 +13,7 @@ from stemtwin.twin.physics.dynamics.current_density import gaussian_density, pro
 from stemtwin.twin.physics.dynamics.exposure import Exposure, parked, waited
 from stemtwin.twin.physics.dynamics.kinetics import Events, advance, carry_out, channels
 from stemtwin.twin.physics.dynamics.processes import Process, arrhenius, compiled
-from stemtwin.twin.physics.dynamics.site_network import Specimen
+from stemtwin.twin.physics.dynamics.site_network import SiteNetwork
 from stemtwin.twin.physics.electrons import ELECTRONS_PER_PICOAMPERE_SECOND
 from tests.physics.dynamics.lattices import graphene, mos2
 
@@ -29,7 +29,7 @@ def generator(seed=1):
 def atoms(xy, numbers=6):
     """Return atoms without bonds."""
     xy = np.atleast_2d(np.asarray(xy, dtype=float))
-    return Specimen.build(np.column_stack([xy, np.zeros(len(xy))]), np.full(len(xy), numbers), bond=0.1)
+    return SiteNetwork.build(np.column_stack([xy, np.zeros(len(xy))]), np.full(len(xy), numbers), bond=0.1)
 
 
 def eject(area, **more):
@@ -347,7 +347,7 @@ def test_snapshot_in_the_middle_of_a_film(tmp_path):
     state = rng.bit_generator.state
     second = advance(first.specimen, beam, processes, rng)
     with np.load(tmp_path / "state.npz") as kept:
-        again = Specimen.from_arrays(dict(kept))
+        again = SiteNetwork.from_arrays(dict(kept))
     other = generator(0)
     other.bit_generator.state = state
     restored = advance(again, beam, processes, other)
@@ -480,7 +480,7 @@ def test_specimens_that_cannot_be_are_refused(change, words):
 def test_a_cell_that_is_too_small_is_refused():
     """An atom that would be its own neighbour needs a larger cell."""
     with pytest.raises(SettingsError, match="too small"):
-        Specimen.build(np.zeros((1, 3)), np.array([6]), bond=1.8, size=(3.0, 10.0))
+        SiteNetwork.build(np.zeros((1, 3)), np.array([6]), bond=1.8, size=(3.0, 10.0))
 
 
 @pytest.mark.speed

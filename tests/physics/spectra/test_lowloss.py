@@ -142,7 +142,7 @@ def test_slabs(name):
 @pytest.mark.parametrize("thickness", [0.1, 0.5, 1.0, 2.0])
 def test_log_ratio_is_the_thickness(thickness):
     """ln(I_total / I_0) = t / lambda within 1e-3 over the full loss range."""
-    axis = lowloss.Axis(0.2, 2000.0)
+    axis = lowloss.LossAxis(0.2, 2000.0)
     edges = 0.2 * (np.arange(-100, 102) - 0.5)
     peak = axis.zero_loss(zero_loss(edges, 0.6), -100)
     s = axis.transform(lowloss.single_scattering(MATERIALS["srtio3"], axis.loss, BEAM, BETA))
@@ -156,7 +156,7 @@ def test_log_ratio_is_the_thickness(thickness):
 
 def test_plural_terms_are_poisson():
     """Plural scattering is the sum of Poisson-weighted, repeated, direct convolutions, each with the zero-loss peak."""
-    axis, step, tau = lowloss.Axis(0.25, 250.0), 0.25, 0.5
+    axis, step, tau = lowloss.LossAxis(0.25, 250.0), 0.25, 0.5
     edges = step * (np.arange(-60, 62) - 0.5)
     fractions = zero_loss(edges, 1.0, asymmetry=0.3, lorentz=0.1)
     density = lowloss.single_scattering(MATERIALS["aluminium"], axis.loss, BEAM, BETA)
@@ -175,7 +175,7 @@ def test_plural_terms_are_poisson():
 @given(amounts=st.lists(st.floats(0, 1), min_size=2, max_size=2))
 def test_kinds_of_loss_are_independent(amounts):
     """Two kinds of loss give the convolution of each one's spectrum: probabilities of independent events multiply in Fourier space."""
-    axis = lowloss.Axis(0.5, 150.0)
+    axis = lowloss.LossAxis(0.5, 150.0)
     kinds = np.stack([axis.transform(lowloss.single_scattering(MATERIALS[name], axis.loss, BEAM, BETA)) for name in ("silicon", "gold")])
     one = np.ones(kinds.shape[1], complex)
     both = lowloss.plural(one, kinds, np.array(amounts))
@@ -217,6 +217,6 @@ def test_bad_settings():
     with pytest.raises(SettingsError, match="exponent"):
         lowloss.single_scattering(MATERIALS["gold"], np.ones(1), BEAM, BETA, exponent=1.0)
     with pytest.raises(SettingsError, match="dispersion"):
-        lowloss.Axis(1e-4, 2000.0)
+        lowloss.LossAxis(1e-4, 2000.0)
     with pytest.raises(SettingsError, match="width"):
         dielectric.drude(np.ones(1), 10.0, 30.0)

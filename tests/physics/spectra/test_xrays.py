@@ -11,7 +11,7 @@ from scipy.special import erf
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.physics.spectra import coreloss, ionisation_edges, xrays
 from stemtwin.twin.physics.spectra.coreloss import BARN
-from stemtwin.twin.physics.spectra.xrays import Line, Shell
+from stemtwin.twin.physics.spectra.xrays import Shell, XRayLine
 
 
 # Each of the two is good to about 10 %, for M shells 15 %.
@@ -42,8 +42,10 @@ def test_no_ionisation_below_the_threshold():
 
 def test_cascade():
     """A photon's cross-section is ionisations, with those that Coster-Kronig transitions bring, times yield times weight."""
-    upper = Shell(name="L2", energy=500.0, electrons=2, fluorescence=0.1, lines=(Line(name="Lb1", energy=480.0, weight=1.0),))
-    lower = Shell(name="L3", energy=490.0, electrons=4, fluorescence=0.2, lines=(Line(name="La", energy=450.0, weight=0.9),), feeding=(("L2", 0.25),))
+    upper = Shell(name="L2", energy=500.0, electrons=2, fluorescence=0.1, lines=(XRayLine(name="Lb1", energy=480.0, weight=1.0),))
+    lower = Shell(
+        name="L3", energy=490.0, electrons=4, fluorescence=0.2, lines=(XRayLine(name="La", energy=450.0, weight=0.9),), feeding=(("L2", 0.25),)
+    )
     found = {line.name: sigma for _, line, sigma in xrays.emissions((upper, lower), 200e3)}
     own, fed = xrays.ionisation_casnati(490.0, 4, 200e3), xrays.ionisation_casnati(500.0, 2, 200e3)
     assert found["La"] == pytest.approx((own + 0.25 * fed) * 0.2 * 0.9)

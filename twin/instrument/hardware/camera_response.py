@@ -3,8 +3,8 @@
 import numpy as np
 import xarray as xr
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.pixelated import PixelatedDetector
 from stemtwin.twin.physics import camera as physics
 from stemtwin.twin.physics import noise

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import InstrumentError, SettingsError, UnknownNameError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics.aberrations import HAIDER, ORDERS, Aberrations, vector
 

@@ -11,8 +11,8 @@ from typing import Self
 
 import numpy as np
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.hardware.random_paths import Wander, checked_times
 from stemtwin.twin.physics.aberrations import ORDERS, Aberrations
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.hardware.readout_chain import DetectorChain
 

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from stemtwin.twin.instrument import checks
+from stemtwin.twin import checks
 from stemtwin.twin.instrument.detectors import AnyDetector
 from stemtwin.twin.instrument.hardware import components
 from stemtwin.twin.instrument.hardware.corrector import TYPICAL_CORRECTOR, CorrectorProfile

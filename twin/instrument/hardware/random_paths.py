@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import checks
 
 LARGEST_TIME_S = 1e7
 """Latest time of a path, s: some four months."""

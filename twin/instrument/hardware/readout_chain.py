@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.timing import ScanTiming
 from stemtwin.twin.physics import detector_electronics
 

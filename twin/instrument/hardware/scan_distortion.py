@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.instrument.timing import ScanTiming
 from stemtwin.twin.physics.lag_filters import one_pole

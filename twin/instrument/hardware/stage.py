@@ -6,8 +6,8 @@ from typing import Self
 
 import numpy as np
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import InstrumentError, SettingsError
-from stemtwin.twin.instrument import checks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,24 +7,23 @@ Source: Haider, Uhlemann, Zach, Ultramicroscopy 81 (2000) 163.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import InstrumentError, SettingsError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.hardware.corrector import KRIVANEK
 from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics import coherence, noise, phase_diversity, zemlin
 from stemtwin.twin.physics.aberrations import HAIDER, Aberrations
+from stemtwin.twin.progress import Progress
 from stemtwin.twin.registry import Registry
 
 if TYPE_CHECKING:
     import xarray as xr
 
-Progress = Callable[[int], None]
 LARGEST_TILT_MRAD = 60.0
 LARGEST_MISFIT = 4.0
 """Chi-square per degree of freedom of a fit to images beyond which it is no answer; between 1 and this it widens the intervals."""
@@ -125,9 +124,11 @@ class ProbeImages:
         """Dose on the film for the images of one tilt, e-/A^2."""
         return 3 * noise.electrons_per_point(self.current_pa, self.dwell_time_us * 1e-6) / self.sampling_angstrom**2
 
-    def optics(self, wavelength: float) -> phase_diversity.Optics:
+    def optics(self, wavelength: float) -> phase_diversity.FilmOptics:
         """Return the same for a wavelength, A, in the units of the physics."""
-        return phase_diversity.Optics(wavelength=wavelength, semiangle=self.semiangle_mrad * 1e-3, size=self.size, sampling=self.sampling_angstrom)
+        return phase_diversity.FilmOptics(
+            wavelength=wavelength, semiangle=self.semiangle_mrad * 1e-3, size=self.size, sampling=self.sampling_angstrom
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -375,7 +376,7 @@ def measure(
     )
 
 
-def _take(geometry: phase_diversity.Optics, film: np.ndarray, local: Aberrations, setting: ProbeImages, rng: np.random.Generator) -> np.ndarray:
+def _take(geometry: phase_diversity.FilmOptics, film: np.ndarray, local: Aberrations, setting: ProbeImages, rng: np.random.Generator) -> np.ndarray:
     """Return the counts of the three images along one beam, uint16."""
     transfers = [phase_diversity.transfer(geometry, optics.add(local, Aberrations(C10=focus))) for focus in setting.foci_angstrom]
     density = phase_diversity.images(geometry, film, transfers, rng.normal(0, setting.jitter_angstrom, (len(transfers), 2)))

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.scan.kinds import SCANS
 from stemtwin.twin.instrument.scan.path import PointScan
 

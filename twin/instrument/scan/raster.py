@@ -6,8 +6,8 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.scan.kinds import SCANS
 
 

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.scan.kinds import SCANS
 from stemtwin.twin.instrument.scan.raster import RasterScan
 

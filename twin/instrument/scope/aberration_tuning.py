@@ -11,6 +11,7 @@ from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.state import ScopeState
 from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics import electrons
+from stemtwin.twin.progress import Progress
 
 
 def kind(name: str, *, angle_mrad: float | None = None, max_fit: str | None = None) -> Tableau:
@@ -45,9 +46,7 @@ def lit(state: ScopeState) -> None:
         raise InstrumentError(message)
 
 
-def measure(
-    setup: Setup, state: ScopeState, what: Tableau, *, progress: tableau.Progress | None = None
-) -> tuple[Measurement | InstrumentError, ScopeState]:
+def measure(setup: Setup, state: ScopeState, what: Tableau, *, progress: Progress | None = None) -> tuple[Measurement | InstrumentError, ScopeState]:
     """Measure aberrations as they are in the middle of the measurement.
 
     Returns

@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import InstrumentError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument import detectors as detector_floor
 from stemtwin.twin.instrument.detectors import AnnularDetector, AnyDetector
 from stemtwin.twin.instrument.hardware.camera_response import defects, response
 from stemtwin.twin.instrument.hardware.profiles import Profile
 from stemtwin.twin.instrument.scan import PathScan, RasterScan, Scan
 from stemtwin.twin.instrument.scope import beam_damage, contamination_film, imaging_requests, incremental_imaging, readout, scan_pass, spectrometers
-from stemtwin.twin.instrument.scope.dose_log import Entry
+from stemtwin.twin.instrument.scope.dose_log import LoggedPasses
 from stemtwin.twin.instrument.scope.dose_map import deposits, spacing_angstrom
-from stemtwin.twin.instrument.scope.scan_pass import Exposure
+from stemtwin.twin.instrument.scope.scan_pass import ScanPass
 from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.spectrometers import Spectral, Spectrometers
-from stemtwin.twin.instrument.scope.state import Field, Room, ScopeState
+from stemtwin.twin.instrument.scope.state import Room, ScanField, ScopeState
 from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.simulation import diffraction_patterns, results, simulate
 from stemtwin.twin.instrument.simulation.diffraction_patterns import Patterns, plan_patterns
@@ -31,6 +31,7 @@ from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.instrument.timing import estimate_duration_s, scan_timing
 from stemtwin.twin.physics.camera import expose
 from stemtwin.twin.physics.noise import electrons_per_point
+from stemtwin.twin.progress import Progress
 
 LEAST_SIDE = 1.0
 """A field is taken to be at least so wide, A: a parked beam is no point."""
@@ -43,7 +44,7 @@ MOST_ELECTRONS = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Order:
+class CheckedAcquisition:
     """An acquisition that was checked: nothing has been done yet.
 
     Parameters
@@ -99,7 +100,7 @@ def order(
     dwell_time_us: float | None = None,
     frames: int = 1,
     detectors: Sequence[str | AnyDetector | Spectral] | str | AnyDetector | Spectral = ("haadf",),
-) -> Order:
+) -> CheckedAcquisition:
     """Check an acquisition.
 
     Raises
@@ -129,7 +130,7 @@ def order(
     camera = None if alone or len(rest) == len(request.detectors) else plan_patterns(replace(request, engine="auto"))
     request = replace(request, detectors=rest) if rest else request
     plan, room = imaging_requests.settle(setup, state, request) if rest else (None, state.room)
-    return Order(
+    return CheckedAcquisition(
         request=request,
         plan=plan,
         room=room,
@@ -161,7 +162,7 @@ def _within_reach(profile: Profile, scan: object) -> None:
 
 
 def acquire(
-    setup: Setup, state: ScopeState, asked: Order, *, average: bool = False, progress: simulate.Progress | None = None
+    setup: Setup, state: ScopeState, asked: CheckedAcquisition, *, average: bool = False, progress: Progress | None = None
 ) -> tuple[xr.Dataset, ScopeState]:
     """Carry out an order.
 
@@ -169,7 +170,7 @@ def acquire(
     ----------
     setup, state : Setup, ScopeState
         The microscope before.
-    asked : Order
+    asked : CheckedAcquisition
         From :func:`order`, for this very setup and state.
     average : bool
         Return the mean of all passes instead of each.
@@ -231,13 +232,13 @@ def _together(passes: list[np.ndarray], *, average: bool) -> np.ndarray:
     return np.stack(passes) if len(passes) > 1 else passes[0]
 
 
-def _scanned(state: ScopeState, scan: Scan) -> Field:
+def _scanned(state: ScopeState, scan: Scan) -> ScanField:
     if state.scanned is None:
-        return Field(centre_angstrom=scan.centre_angstrom, field_of_view_angstrom=scan.field_of_view_angstrom)
+        return ScanField(centre_angstrom=scan.centre_angstrom, field_of_view_angstrom=scan.field_of_view_angstrom)
     return state.scanned.changed(scan, state.time_s)
 
 
-def _renewed(setup: Setup, state: ScopeState, asked: Order) -> Order:
+def _renewed(setup: Setup, state: ScopeState, asked: CheckedAcquisition) -> CheckedAcquisition:
     """Return an order for a specimen that has changed in between."""
     request = replace(asked.request, sample=state.specimen)
     plan = None if asked.plan is None or asked.room is None else imaging_requests.plan(setup, request, asked.room.window_angstrom)
@@ -248,7 +249,7 @@ def _renewed(setup: Setup, state: ScopeState, asked: Order) -> Order:
 
 
 def _signals(
-    setup: Setup, state: ScopeState, asked: Order, plan: Plan, shot: Exposure, beam: Beam, progress: simulate.Progress | None
+    setup: Setup, state: ScopeState, asked: CheckedAcquisition, plan: Plan, shot: ScanPass, beam: Beam, progress: Progress | None
 ) -> tuple[np.ndarray, np.ndarray, incremental_imaging.Lineage]:
     """Return expected signals in visiting order, (channels, n), their relative standard errors, (channels,), and the lineage with this image."""
     request = replace(asked.request, beam=beam)
@@ -262,7 +263,7 @@ def _signals(
     return values.reshape(len(values), -1)[:, request.scan.order()], error, lineage
 
 
-def _patterns(setup: Setup, state: ScopeState, found: Patterns, shot: Exposure, beam: Beam, progress: simulate.Progress | None) -> np.ndarray:
+def _patterns(setup: Setup, state: ScopeState, found: Patterns, shot: ScanPass, beam: Beam, progress: Progress | None) -> np.ndarray:
     """Return what a camera counts in one pass, like the scan, shape (..., ky, kx); where a sparse scan was not, nothing."""
     scan, camera = shot.scan, found.camera
     expected = diffraction_patterns.expected_patterns(replace(found, request=replace(found.request, beam=beam)), shot.points, progress=progress)
@@ -281,7 +282,7 @@ def _cube(found: Patterns, counts: np.ndarray) -> dict[str, tuple[tuple[str, ...
     return {found.camera.name: (("frame", *dims) if counts.ndim > len(dims) else dims, counts, attrs)}
 
 
-def _exposed(setup: Setup, state: ScopeState, shot: Exposure) -> ScopeState:
+def _exposed(setup: Setup, state: ScopeState, shot: ScanPass) -> ScopeState:
     """Return the state after one pass: time has passed, electrons went through the specimen, in the pauses too unless they are blanked."""
     timing, dark = shot.timing, state.knobs.blanked or setup.profile.blanks_pauses
     after = replace(state, frames=state.frames + 1, time_s=state.time_s + timing.duration_s)
@@ -291,7 +292,7 @@ def _exposed(setup: Setup, state: ScopeState, shot: Exposure) -> ScopeState:
     where, many = deposits(shot.points, timing, shot.incident, blanked=dark)
     stage = state.stage.readback
     (x, y), each = state.knobs.beam_shift_angstrom, electrons_per_point(state.knobs.current_pa, timing.dwell_s)
-    sent = Entry(scan=shot.scan, timing=timing, shift=(x - stage.x_angstrom, y - stage.y_angstrom), dark=dark, electrons=each)
+    sent = LoggedPasses(scan=shot.scan, timing=timing, shift=(x - stage.x_angstrom, y - stage.y_angstrom), dark=dark, electrons=each)
     return replace(
         after,
         beam_s=state.beam_s + (timing.count * timing.dwell_s if dark else timing.duration_s),
@@ -301,7 +302,7 @@ def _exposed(setup: Setup, state: ScopeState, shot: Exposure) -> ScopeState:
     )
 
 
-def _attributes(setup: Setup, before: ScopeState, after: ScopeState, asked: Order) -> dict[str, Any]:
+def _attributes(setup: Setup, before: ScopeState, after: ScopeState, asked: CheckedAcquisition) -> dict[str, Any]:
     """Return what the operator may know: nothing of the truth."""
     request, plan = asked.request, asked.plan if asked.patterns is None else asked.patterns.plan
     spectra = {} if asked.spectra is None else {"spectra": spectrometers.settings(asked.spectra)}

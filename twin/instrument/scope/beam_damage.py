@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument.scope.scan_pass import Exposure as Pass
+from stemtwin.twin.instrument.scope.scan_pass import ScanPass as Pass
 from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.specimen_state import Damage, Matter
 from stemtwin.twin.instrument.scope.state import ScopeState

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.hardware import corrector, stage, tableau
 from stemtwin.twin.instrument.scope import aberration_tuning, acquisition, beam_damage, contamination_film, knobs, spectrometers
 from stemtwin.twin.instrument.scope import dose_budget as budget

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import InstrumentError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.detectors import Detector
 from stemtwin.twin.instrument.pixelated import PixelatedDetector
 from stemtwin.twin.instrument.scope import beam_damage
-from stemtwin.twin.instrument.scope.scan_pass import Exposure
+from stemtwin.twin.instrument.scope.scan_pass import ScanPass
 from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.state import ScopeState
 from stemtwin.twin.instrument.settings import Beam
@@ -27,7 +27,7 @@ MOST_DOSE = 1e6
 """Largest dose of a shower, e-/A^2."""
 
 
-def behind_film(state: ScopeState, detectors: tuple[Detector, ...], beam: Beam, shot: Exposure, signals: np.ndarray) -> np.ndarray:
+def behind_film(state: ScopeState, detectors: tuple[Detector, ...], beam: Beam, shot: ScanPass, signals: np.ndarray) -> np.ndarray:
     """Return expected signals (channels, n) of a specimen as the film on it leaves them, at the true positions of a pass; see ``overlayer``."""
     height = heights(state, shot)
     if height is None:
@@ -36,14 +36,14 @@ def behind_film(state: ScopeState, detectors: tuple[Detector, ...], beam: Beam, 
     return overlayer.behind_film(signals, height, collected(detectors, beam.energy_ev, beam.semiangle_rad, tilt), beam.energy_ev)
 
 
-def heights(state: ScopeState, shot: Exposure) -> np.ndarray | None:
+def heights(state: ScopeState, shot: ScanPass) -> np.ndarray | None:
     """Return the height of the film at the true positions of a pass, A, (n,); None where there is none."""
     film = None if state.matter is None else state.matter.film
     found = None if film is None else film.at(shot.points)
     return found if found is not None and found.any() else None
 
 
-def patterns_behind_film(state: ScopeState, camera: PixelatedDetector, beam: Beam, shot: Exposure, patterns: np.ndarray) -> np.ndarray:
+def patterns_behind_film(state: ScopeState, camera: PixelatedDetector, beam: Beam, shot: ScanPass, patterns: np.ndarray) -> np.ndarray:
     """Return a camera's expected patterns (n, ny, nx) as the film leaves them: dimmer, with carbon's diffuse scattering. They change in place."""
     height = heights(state, shot)
     if height is None:

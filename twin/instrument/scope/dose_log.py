@@ -14,7 +14,7 @@ MOST_ENTRIES = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Entry:
+class LoggedPasses:
     """Passes over one scan at one place, all with the same timing.
 
     Parameters
@@ -56,14 +56,14 @@ class Ledger:
     ----------
     drawn : DoseMap
         Older passes.
-    waiting : tuple of Entry
+    waiting : tuple of LoggedPasses
         The others.
     """
 
     drawn: DoseMap = field(default_factory=DoseMap)
-    waiting: tuple[Entry, ...] = ()
+    waiting: tuple[LoggedPasses, ...] = ()
 
-    def add(self, entry: Entry) -> Self:
+    def add(self, entry: LoggedPasses) -> Self:
         """Return the ledger with a further pass."""
         if self.waiting and self.waiting[-1].repeats(entry):
             last = replace(self.waiting[-1], electrons=self.waiting[-1].electrons + entry.electrons)

@@ -14,8 +14,8 @@ from typing import Self
 import numpy as np
 from scipy import ndimage
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.scan import RasterScan, Scan
 from stemtwin.twin.instrument.timing import ScanTiming
 
@@ -28,7 +28,7 @@ LEVELS = 24
 LARGEST_BOX = 2**22
 """Points whose cells lie in a box of more cells are added in groups."""
 
-Tile = tuple[int, int, int]
+DoseTile = tuple[int, int, int]
 """Level, row and column of a tile."""
 
 
@@ -80,13 +80,13 @@ class DoseMap:
         y = (32 r + i) 2^l / 4, x = (32 c + j) 2^l / 4, A.
     """
 
-    tiles: Mapping[Tile, np.ndarray] = field(default_factory=lambda: MappingProxyType({}))
+    tiles: Mapping[DoseTile, np.ndarray] = field(default_factory=lambda: MappingProxyType({}))
 
-    def __reduce__(self) -> tuple[type[Self], tuple[()], dict[Tile, np.ndarray]]:
+    def __reduce__(self) -> tuple[type[Self], tuple[()], dict[DoseTile, np.ndarray]]:
         """Return what a pickle needs: a read-only view of a dict cannot be pickled itself."""
         return type(self), (), dict(self.tiles)
 
-    def __setstate__(self, state: dict[Tile, np.ndarray]) -> None:
+    def __setstate__(self, state: dict[DoseTile, np.ndarray]) -> None:
         """Put pickled tiles in place, read-only again."""
         for tile in state.values():
             tile.flags.writeable = False
@@ -208,7 +208,7 @@ class DoseMap:
         return out.reshape(where.shape[:-1])
 
 
-def _deposit(tiles: dict[Tile, np.ndarray], level: int, places: np.ndarray, electrons: np.ndarray) -> None:
+def _deposit(tiles: dict[DoseTile, np.ndarray], level: int, places: np.ndarray, electrons: np.ndarray) -> None:
     """Add electrons at places (x, y), (2, n), in units of cells from the centre of cell [0, 0], to tiles; those that are met are replaced."""
     low = np.floor(places)
     first, last = low.min(axis=1) // TILE, (low.max(axis=1) + 1) // TILE + 1  # tiles of the box

@@ -11,7 +11,7 @@ from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.simulation.incremental_operator import ChangingOperator
 from stemtwin.twin.instrument.simulation.plan import Plan
 from stemtwin.twin.instrument.simulation.request import Request
-from stemtwin.twin.instrument.simulation.simulate import Progress
+from stemtwin.twin.progress import Progress
 
 Lineage = tuple[tuple[Request, Plan], ...]
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError, UnknownNameError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.hardware.profiles import Profile
 from stemtwin.twin.instrument.hardware.stage import AXES
 from stemtwin.twin.instrument.settings import LEAST_SEMIANGLE_MRAD

@@ -6,8 +6,8 @@ from typing import Any
 
 import xarray as xr
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import InstrumentError, SettingsError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.detectors import AnyDetector
 from stemtwin.twin.instrument.hardware.profiles import PROFILES, Profile
 from stemtwin.twin.instrument.hardware.stage import StagePosition
@@ -29,11 +29,12 @@ from stemtwin.twin.instrument.scope.specimen_state import Damage, find_damage
 from stemtwin.twin.instrument.scope.spectrometers import Spectral
 from stemtwin.twin.instrument.scope.state import ScopeState
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
-from stemtwin.twin.instrument.simulation import results, simulate
+from stemtwin.twin.instrument.simulation import results
 from stemtwin.twin.instrument.spectra.spectrometer_settings import LossModel
 from stemtwin.twin.physics import probe
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.dynamics.kinetics import Events
+from stemtwin.twin.progress import Progress
 from stemtwin.twin.samples.sample import Sample
 
 
@@ -270,7 +271,7 @@ class Microscope:
         frames: int = 1,
         detectors: Sequence[str | AnyDetector | Spectral] | str | AnyDetector | Spectral = ("haadf",),
         average: bool = False,
-        progress: simulate.Progress | None = None,
+        progress: Progress | None = None,
     ) -> xr.Dataset:
         """Scan and count electrons; noise is fresh for each frame.
 
@@ -323,7 +324,7 @@ class Microscope:
         frames: int = 1,
         edges: Sequence[str] = (),
         average: bool = False,
-        progress: simulate.Progress | None = None,
+        progress: Progress | None = None,
     ) -> xr.Dataset:
         """Take spectra at a point, or along any scan; images beside them, if asked for, are of the same electrons.
 

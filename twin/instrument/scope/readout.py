@@ -10,7 +10,7 @@ from stemtwin.twin.instrument.detectors import Detector
 from stemtwin.twin.instrument.hardware.profiles import Profile
 from stemtwin.twin.instrument.hardware.readout_chain import DetectorChain
 from stemtwin.twin.instrument.scope.knobs import Knobs
-from stemtwin.twin.instrument.scope.scan_pass import Exposure
+from stemtwin.twin.instrument.scope.scan_pass import ScanPass
 from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.state import ScopeState
 from stemtwin.twin.physics import noise
@@ -25,7 +25,7 @@ def chain(profile: Profile, knobs: Knobs, name: str) -> DetectorChain | None:
     return replace(usual, gain_adu=usual.gain_adu * gain, offset_adu=usual.offset_adu + offset)
 
 
-def read(setup: Setup, state: ScopeState, detectors: Sequence[Detector], signals: np.ndarray, shot: Exposure) -> np.ndarray:
+def read(setup: Setup, state: ScopeState, detectors: Sequence[Detector], signals: np.ndarray, shot: ScanPass) -> np.ndarray:
     """Return what all channels read in one pass, in visiting order.
 
     Parameters
@@ -36,7 +36,7 @@ def read(setup: Setup, state: ScopeState, detectors: Sequence[Detector], signals
         The detectors.
     signals : ndarray
         Expected fractions of the incident beam, shape (channels, n).
-    shot : Exposure
+    shot : ScanPass
         The pass.
 
     Returns

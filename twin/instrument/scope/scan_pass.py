@@ -13,7 +13,7 @@ from stemtwin.twin.physics import noise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Exposure:
+class ScanPass:
     """One pass, in visiting order.
 
     Parameters
@@ -37,7 +37,7 @@ class Exposure:
     straight: bool
 
 
-def expose(setup: Setup, state: ScopeState, scan: Scan, timing: ScanTiming) -> Exposure:
+def expose(setup: Setup, state: ScopeState, scan: Scan, timing: ScanTiming) -> ScanPass:
     """Return what one pass over a scan is like.
 
     Parameters
@@ -59,4 +59,4 @@ def expose(setup: Setup, state: ScopeState, scan: Scan, timing: ScanTiming) -> E
         incident = np.zeros(len(times))
     elif setup.profile.instabilities.fade or setup.profile.instabilities.flicker:
         incident = incident * setup.course.current_factor(times)
-    return Exposure(scan=scan, timing=timing, points=points, incident=incident, straight=np.array_equal(points, nominal))
+    return ScanPass(scan=scan, timing=timing, points=points, incident=incident, straight=np.array_equal(points, nominal))

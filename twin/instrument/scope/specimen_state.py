@@ -5,13 +5,13 @@ from typing import Self
 
 import numpy as np
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.physics.dynamics.contamination import Contamination, Film
 from stemtwin.twin.physics.dynamics.displacement_thresholds import ROOM
 from stemtwin.twin.physics.dynamics.kinetics import Events
 from stemtwin.twin.physics.dynamics.processes import Process, as_processes
-from stemtwin.twin.physics.dynamics.site_network import Specimen
+from stemtwin.twin.physics.dynamics.site_network import SiteNetwork
 from stemtwin.twin.samples.kinetics_conversion import SHEET, processes_of, sample_of, specimen_of
 from stemtwin.twin.samples.sample import Sample
 
@@ -63,7 +63,7 @@ class Matter:
 
     Parameters
     ----------
-    sites : Specimen
+    sites : SiteNetwork
         Atoms on their sites; empty sites stay, so that numbers of sites stay what they are.
     origin : Sample
         The specimen as it was put in.
@@ -77,7 +77,7 @@ class Matter:
         Contamination.
     """
 
-    sites: Specimen
+    sites: SiteNetwork
     origin: Sample
     processes: tuple[Process, ...]
     relax: bool

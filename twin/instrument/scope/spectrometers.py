@@ -8,22 +8,23 @@ from typing import Any
 import numpy as np
 import psutil
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.scan import PathScan, Scan
 from stemtwin.twin.instrument.scope import contamination_film
-from stemtwin.twin.instrument.scope.scan_pass import Exposure
+from stemtwin.twin.instrument.scope.scan_pass import ScanPass
 from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.state import ScopeState
 from stemtwin.twin.instrument.settings import Beam
-from stemtwin.twin.instrument.simulation import memory, simulate
+from stemtwin.twin.instrument.simulation import memory
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.instrument.spectra import edx as xray_floor
 from stemtwin.twin.instrument.spectra import eels as loss_floor
-from stemtwin.twin.instrument.spectra import materials
+from stemtwin.twin.instrument.spectra import materials, xray_data
 from stemtwin.twin.instrument.spectra.spectrometer_settings import EDXDetector, EELSDetector, LossModel
 from stemtwin.twin.physics.spectra import eels_camera
 from stemtwin.twin.physics.spectra import ionisation_edges as edge_table
+from stemtwin.twin.progress import Progress
 from stemtwin.twin.samples.sample import Sample
 
 Spectral = EELSDetector | EDXDetector
@@ -142,7 +143,7 @@ def check(taken: Spectrometers, specimen: object, scan: Scan, frames: int) -> No
             edge_table.edges_of(number)
     if taken.edx is not None:
         for number in numbers:
-            xray_floor.elements.checked(number)
+            xray_data.checked(number)
     count = math.prod(scan.shape)
     for name, detector in taken.named().items():
         needed = 4 * count * detector.channels * (2 + frames)  # expected, one pass, all passes
@@ -198,7 +199,7 @@ def scan_of(at: Any) -> tuple[Scan, bool]:
 
 
 def take(
-    setup: Setup, state: ScopeState, taken: Spectrometers, request: Request, shot: Exposure, beam: Beam, progress: simulate.Progress | None
+    setup: Setup, state: ScopeState, taken: Spectrometers, request: Request, shot: ScanPass, beam: Beam, progress: Progress | None
 ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, str]]]:
     """Return the counts of each detector in one pass, and how they were computed.
 
@@ -210,7 +211,7 @@ def take(
         The detectors.
     request : Request
         Specimen, its tilt, thermal motion.
-    shot : Exposure
+    shot : ScanPass
         The pass.
     beam : Beam
         The true beam.
@@ -254,7 +255,7 @@ def take(
     return out, how
 
 
-def _energy_drift(setup: Setup, shot: Exposure, path: Scan) -> np.ndarray | None:
+def _energy_drift(setup: Setup, shot: ScanPass, path: Scan) -> np.ndarray | None:
     """Return how far the spectrum of each point of a path has drifted, eV, shaped like it: a beam of more energy seems to have lost less."""
     if not setup.profile.instabilities.energy_sigma_ev:
         return None

@@ -19,7 +19,7 @@ from stemtwin.twin.samples.sample import Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
+class ScanField:
     """The field that the scan coils were set to.
 
     Parameters
@@ -74,7 +74,7 @@ class ScopeState:
         What was commanded.
     made_of : tuple
         What the microscope was made of, see ``Setup.made_of``: the state is good for such a one alone.
-    scanned : Field, optional
+    scanned : ScanField, optional
         What the scan coils were last set to.
     stage : StageState
         Where the stage is.
@@ -105,7 +105,7 @@ class ScopeState:
     specimen: Sample | PotentialSlices
     knobs: Knobs
     made_of: tuple[tuple[str, Any], ...] = ()
-    scanned: Field | None = None
+    scanned: ScanField | None = None
     stage: StageState = field(default_factory=StageState)
     creep: Creep = field(default_factory=Creep)
     corrected: Aberrations = field(default_factory=Aberrations)

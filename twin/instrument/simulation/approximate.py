@@ -1,7 +1,5 @@
 """The engines that trade exactness for size: PRISM and the local operator. Both say how far they are from multislice."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from stemtwin.twin.errors import SettingsError
@@ -9,14 +7,15 @@ from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.instrument.simulation import operator_cache, partial_coherence, slice_stacks
 from stemtwin.twin.instrument.simulation.plan import Plan
 from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.engine.kernels import array_cache as disk
 from stemtwin.twin.physics.engine.local import local_cache, local_image
 from stemtwin.twin.physics.engine.local import local_operator as local
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 from stemtwin.twin.physics.engine.operator import prism, single_probes
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImageCoefficients
+from stemtwin.twin.progress import Progress
 
-Progress = Callable[[int], None]
 CHECKED_POINTS = 8
 """Points of the scan at which PRISM is compared with multislice."""
 CHECK_STREAM = 9
@@ -45,7 +44,7 @@ def by_prism(request: Request, plan: Plan, progress: Progress | None) -> tuple[n
     return np.array(found), remark
 
 
-def _prism_error(request: Request, stack: SliceStack, matrix: prism.ScatteringMatrix, weights: prism.Weights) -> tuple[float, float]:
+def _prism_error(request: Request, stack: SliceStack, matrix: prism.ScatteringMatrix, weights: Weights) -> tuple[float, float]:
     points = request.scan.points()
     at = points[np.unique(np.linspace(0, len(points) - 1, CHECKED_POINTS).round().astype(int))]
     beam = request.beam

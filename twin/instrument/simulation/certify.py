@@ -29,7 +29,7 @@ PLACED = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class ComparisonRow:
     """One comparison for one detector.
 
     Parameters
@@ -66,7 +66,7 @@ class Certificate:
         Points of the wave.
     slices : int
         Number of slices.
-    lines : tuple of Line
+    lines : tuple of ComparisonRow
         The comparisons.
     standard_error : dict
         Relative standard error over the phonon configurations by detector; empty for one configuration.
@@ -77,7 +77,7 @@ class Certificate:
     points: int
     grid: tuple[int, int]
     slices: int
-    lines: tuple[Line, ...]
+    lines: tuple[ComparisonRow, ...]
     standard_error: dict[str, float]
     notes: tuple[str, ...] = ()
 
@@ -110,7 +110,7 @@ def certify(request: Request, *, progress: Callable[[str], None] | None = None) 
     if plan.configurations > 1:
         say(f"multislice of {plan.configurations} configurations")
         error = simulate.expected(full, plan)[1]
-    lines: list[Line] = []
+    lines: list[ComparisonRow] = []
     say("multislice with pixel masks")
     masks = simulate.expected(bare, make_plan(bare))[0]
     say("abTEM with our slices")
@@ -156,7 +156,7 @@ def _abtem(request: Request) -> np.ndarray:
     return simulate.expected(other, make_plan(other))[0]
 
 
-def _convergence(full: Request, plan: Plan, names: list[str], say: Callable[[str], None], notes: list[str]) -> list[Line]:
+def _convergence(full: Request, plan: Plan, names: list[str], say: Callable[[str], None], notes: list[str]) -> list[ComparisonRow]:
     one = _one(full)
     base = replace(one, grid=plan.grid.shape, sampling_angstrom=None)
     say("convergence: reference")
@@ -187,12 +187,12 @@ def _channels(plan: Plan) -> list[slice]:
     return [slice(int(a), int(b)) for a, b in itertools.pairwise(ends)]
 
 
-def _lines(names: list[str], plan: Plan, what: str, ours: np.ndarray, other: np.ndarray) -> list[Line]:
+def _lines(names: list[str], plan: Plan, what: str, ours: np.ndarray, other: np.ndarray) -> list[ComparisonRow]:
     out = []
     for name, which in zip(names, _channels(plan), strict=True):
         difference, mean = other[which] - ours[which], max(float(ours[which].mean()), 1e-30)
         out.append(
-            Line(
+            ComparisonRow(
                 detector=name,
                 what=what,
                 ours=float(ours[which].mean()),

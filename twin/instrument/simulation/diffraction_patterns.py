@@ -20,14 +20,13 @@ from stemtwin.twin.instrument.simulation.plan import Plan, choose_grid, make_pla
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics.engine.kernels import threads
 from stemtwin.twin.physics.engine.operator import diffraction
+from stemtwin.twin.progress import Progress
 
 ENGINES = ("auto", "operator", "multislice")
 """Engines of a camera: the scattering matrix is what an operator is made of."""
 SECONDS_PER_AMPLITUDE = 8e-11
 """Usual time per probe, plane wave and reciprocal pixel of the products on two cores, s."""
 ANGLE = {"units": "mrad"}
-
-Progress = diffraction.Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,14 +36,14 @@ class Patterns:
     request: Request
     plan: Plan
     camera: PixelatedDetector
-    layout: diffraction.Layout
+    layout: diffraction.PatternLayout
     window_angstrom: float
 
     @property
-    def optics(self) -> diffraction.Optics:
+    def optics(self) -> diffraction.ProbeOptics:
         """The beam as the engine takes it."""
         beam = self.request.beam
-        return diffraction.Optics(
+        return diffraction.ProbeOptics(
             aberrations=beam.aberrations,
             semiangle=beam.semiangle_rad,
             source_size=beam.source_size_angstrom,

@@ -19,6 +19,7 @@ from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics import electrons, phonons, potential
 from stemtwin.twin.physics.engine.local import local_operator
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
+from stemtwin.twin.progress import Progress
 from stemtwin.twin.samples.sample import Sample
 
 REACH = 8.0
@@ -36,7 +37,7 @@ ARRIVALS_STREAM = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Atoms:
+class PlacedAtoms:
     """The atoms as the operator has them.
 
     Parameters
@@ -79,11 +80,9 @@ class ChangingOperator:
     def __init__(self) -> None:
         self.changes = 0
         self._lock = threading.Lock()
-        self._held: tuple[local_operator.LocalOperator, Atoms, Request, Plan] | None = None
+        self._held: tuple[local_operator.LocalOperator, PlacedAtoms, Request, Plan] | None = None
 
-    def expected(
-        self, request: Request, plan: Plan | None = None, *, progress: approximate.Progress | None = None
-    ) -> tuple[np.ndarray, np.ndarray, str]:
+    def expected(self, request: Request, plan: Plan | None = None, *, progress: Progress | None = None) -> tuple[np.ndarray, np.ndarray, str]:
         """Return signals, their relative standard errors, and how exact they are, as ``simulate.expected`` does.
 
         Parameters
@@ -106,7 +105,7 @@ class ChangingOperator:
             values, error, remark = approximate.local_signals(operator, request)
         return values, error, remark + (f"; before {self.changes} changes of the specimen" if self.changes else "")
 
-    def _current(self, request: Request, plan: Plan, progress: approximate.Progress | None) -> local_operator.LocalOperator:
+    def _current(self, request: Request, plan: Plan, progress: Progress | None) -> local_operator.LocalOperator:
         """Return the operator of a request, brought up to date or built."""
         if plan.engine != "local" or not isinstance(request.sample, Sample):
             message = (
@@ -141,12 +140,12 @@ class ChangingOperator:
         approximate.build_for(operator, request, progress)
         return operator
 
-    def _build(self, request: Request, plan: Plan, progress: approximate.Progress | None) -> local_operator.LocalOperator:
+    def _build(self, request: Request, plan: Plan, progress: Progress | None) -> local_operator.LocalOperator:
         sample = request.sample
         assert isinstance(sample, Sample)  # checked before
         operator = approximate.local_operator(request, plan, progress).copy()
         displacements = tuple(slice_stacks.positions(request, number) - sample.positions_angstrom for number in range(plan.configurations))
-        self._held = (operator, Atoms(sample=sample, index=plan.slices.index, displacements=displacements), request, plan)
+        self._held = (operator, PlacedAtoms(sample=sample, index=plan.slices.index, displacements=displacements), request, plan)
         self.changes = 0
         return operator
 
@@ -180,7 +179,7 @@ def _same_but_atoms(request: Request, plan: Plan, other: Request, other_plan: Pl
     return same and other.beam.semiangle_mrad <= request.beam.semiangle_mrad * (1 + 1e-12)
 
 
-def _moved(atoms: Atoms, request: Request, found: Difference, plan: Plan, changes: int) -> Atoms | None:
+def _moved(atoms: PlacedAtoms, request: Request, found: Difference, plan: Plan, changes: int) -> PlacedAtoms | None:
     """Return the atoms as they are now, or None where one needs another cut."""
     sample = request.sample
     assert isinstance(sample, Sample)
@@ -192,7 +191,7 @@ def _moved(atoms: Atoms, request: Request, found: Difference, plan: Plan, change
         return None
     if sample.sites is not None:  # each site has a motion of its own, the same in a new build
         own = tuple(slice_stacks.positions(request, number) - sample.positions_angstrom for number in range(len(atoms.displacements)))
-        return Atoms(sample=sample, index=index, displacements=own)
+        return PlacedAtoms(sample=sample, index=index, displacements=own)
     carried = np.array_equal(found.came, found.went) and np.array_equal(_sigma(atoms.sample)[found.went], _sigma(sample)[found.came])  # they moved
     displacements = []
     for number, old in enumerate(atoms.displacements):
@@ -205,11 +204,11 @@ def _moved(atoms: Atoms, request: Request, found: Difference, plan: Plan, change
             rng = np.random.Generator(np.random.Philox(stream))
             new[found.came] = phonons.displacements(sample.thermal_sigma_angstrom[found.came], rng)
         displacements.append(new)
-    return Atoms(sample=sample, index=index, displacements=tuple(displacements))
+    return PlacedAtoms(sample=sample, index=index, displacements=tuple(displacements))
 
 
 def _changed(
-    stack: SliceStack, request: Request, plan: Plan, before: Atoms, after: Atoms, found: Difference, number: int, reach: float | None
+    stack: SliceStack, request: Request, plan: Plan, before: PlacedAtoms, after: PlacedAtoms, found: Difference, number: int, reach: float | None
 ) -> SliceStack:
     """Return the slices of one configuration as they are now."""
     then, now = (atoms.sample.positions_angstrom + atoms.displacements[number] for atoms in (before, after))
@@ -237,7 +236,7 @@ def _changed(
     return replace(stack, transmission=transmission)
 
 
-def _regions(before: Atoms, after: Atoms, found: Difference) -> Sequence[local_operator.Region]:
+def _regions(before: PlacedAtoms, after: PlacedAtoms, found: Difference) -> Sequence[local_operator.Region]:
     """Return a square about each place that an atom left or came to, in any configuration."""
     places = [
         atoms.sample.positions_angstrom[which] + d[which] for atoms, which in ((before, found.went), (after, found.came)) for d in atoms.displacements

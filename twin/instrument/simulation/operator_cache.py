@@ -15,10 +15,11 @@ from stemtwin.twin.instrument.settings import PotentialSlices
 from stemtwin.twin.instrument.simulation import serialisation, slice_stacks
 from stemtwin.twin.instrument.simulation.plan import Plan
 from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.engine.kernels import array_cache as disk
 from stemtwin.twin.physics.engine.local.local_operator import LocalOperator
 from stemtwin.twin.physics.engine.local.tiles import Divided
-from stemtwin.twin.physics.engine.operator import imaging_cache, imaging_operator
+from stemtwin.twin.physics.engine.operator import imaging_cache
 from stemtwin.twin.physics.engine.operator.diffraction import DiffractionMatrix
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
 
@@ -138,7 +139,7 @@ def operator_for(request: Request, plan: Plan, *, progress: Callable[[int], None
     return operator
 
 
-def detector_weights(request: Request, plan: Plan) -> imaging_operator.Weights:
+def detector_weights(request: Request, plan: Plan) -> Weights:
     """Return the function that weighs reciprocal pixels, relative to the beam's direction, for all channels of all detectors."""
     wavelength = request.beam.wavelength_angstrom
     qy, qx = (t / wavelength for t in request.beam.tilt_rad)

@@ -9,18 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from stemtwin.twin import files
 from stemtwin.twin.errors import DatasetError, SettingsError
-from stemtwin.twin.instrument import files
 from stemtwin.twin.instrument.hardware import camera_response as camera_floor
 from stemtwin.twin.instrument.simulation import diffraction_patterns
 from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.progress import Progress
 
 CHUNK_BYTES = 32 * 2**20
 """Patterns of one piece take about this much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exposure:
+class CameraExposure:
     """How long the camera looks: probe current, pA, and time at each point, us; ``seed`` of the noise, which is independent for each piece."""
 
     current_pa: float
@@ -28,9 +29,7 @@ class Exposure:
     seed: int = 0
 
 
-def save_patterns(
-    request: Request, path: str | Path, *, exposed: Exposure | None = None, progress: diffraction_patterns.Progress | None = None
-) -> Path:
+def save_patterns(request: Request, path: str | Path, *, exposed: CameraExposure | None = None, progress: Progress | None = None) -> Path:
     """Compute the patterns of a camera and write them as a zarr folder, piece by piece: whole, or not at all.
 
     Parameters
@@ -39,7 +38,7 @@ def save_patterns(
         A request with a camera; other detectors are left aside.
     path : str or Path
         The folder to make; ``xarray.open_zarr`` reads it.
-    exposed : Exposure, optional
+    exposed : CameraExposure, optional
         Write counts; by default the expected fractions of the beam, float32.
     progress : callable, optional
         Called with the number of points just written.
@@ -69,7 +68,7 @@ def save_patterns(
     return path
 
 
-def _write(found: diffraction_patterns.Patterns, folder: Path, exposed: Exposure | None, progress: diffraction_patterns.Progress | None) -> None:
+def _write(found: diffraction_patterns.Patterns, folder: Path, exposed: CameraExposure | None, progress: Progress | None) -> None:
     import dask.array
     import xarray as xr
 

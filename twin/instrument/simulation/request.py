@@ -10,11 +10,11 @@ from typing import Any, Self, get_args
 
 import tomli_w
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import checks
+from stemtwin.twin.files import write_atomically
 from stemtwin.twin.instrument import detectors as detector_floor
 from stemtwin.twin.instrument.detectors import AnyDetector
-from stemtwin.twin.instrument.files import write_atomically
 from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.instrument.settings import LARGEST_TILT_MRAD, Beam, PotentialSlices
 from stemtwin.twin.instrument.simulation import serialisation

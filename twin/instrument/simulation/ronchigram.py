@@ -13,8 +13,8 @@ import numpy as np
 import scipy.fft
 import xarray as xr
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SamplingError, SettingsError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.pixelated import PixelatedDetector
 from stemtwin.twin.instrument.scan import PathScan
@@ -36,7 +36,7 @@ MOST_POINTS = 2**27
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Film:
+class PhaseGrating:
     """A specimen as one camera sees it through one aperture: transmissions of each configuration on one cell, the window, and the measured error."""
 
     request: Request
@@ -62,7 +62,7 @@ class Film:
         return total, count
 
 
-_FILMS: OrderedDict[str, Film] = OrderedDict()
+_FILMS: OrderedDict[str, PhaseGrating] = OrderedDict()
 _LOCK = threading.Lock()
 
 
@@ -153,7 +153,7 @@ def _request(sample: Any, beam: Any, position: tuple[float, float], camera: Any,
 # ---- films ---------------------------------------------------------------------------------------------------------------------------
 
 
-def _film(request: Request, kind: str) -> Film:
+def _film(request: Request, kind: str) -> PhaseGrating:
     """Return the film of a request, made now if it is not remembered."""
     camera = diffraction_patterns.the_camera(request)
     cells = _cells(request, camera)
@@ -209,7 +209,7 @@ def _friendly(count: int) -> int:
     return scipy.fft.next_fast_len(max(1, count))
 
 
-def _make(request: Request, camera: PixelatedDetector, cells: tuple[int, int], kind: str) -> Film:
+def _make(request: Request, camera: PixelatedDetector, cells: tuple[int, int], kind: str) -> PhaseGrating:
     edge = 0.5e-3 * camera.pixel_mrad * max(camera.shape_read) + math.hypot(*request.beam.tilt_rad)
     alpha, wavelength, size = request.beam.semiangle_rad, request.beam.wavelength_angstrom, request.sample.size_angstrom
     slices, thickness = plan.cut(request)
@@ -244,7 +244,7 @@ def _make(request: Request, camera: PixelatedDetector, cells: tuple[int, int], k
     stacks = [
         ronchigram_kernel.crop(stack.transmission, cell) if kind == "grating" else stack.transmission for stack in slice_stacks.stacks(imaged, made)
     ]
-    return Film(request=request, plan=made, camera=camera, lens=lens, transmissions=stacks, planes=used.planes)
+    return PhaseGrating(request=request, plan=made, camera=camera, lens=lens, transmissions=stacks, planes=used.planes)
 
 
 def _flattened(request: Request, depth: float) -> Request:
@@ -292,7 +292,7 @@ def _check_memory(request: Request, fine: Grid, shape: tuple[int, int], cell: tu
 # ---- what is said about it -----------------------------------------------------------------------------------------------------------
 
 
-def _measured_error(film: Film, beam: Beam, position: tuple[float, float]) -> str:
+def _measured_error(film: PhaseGrating, beam: Beam, position: tuple[float, float]) -> str:
     """Compare a grating with multislice of the coherent beam: rms and largest difference over the disc's pixels, divided by their mean."""
     coherent = replace(beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0)
     exact, _ = _make(film.request, film.camera, film.lens.cells, "multislice").pattern(coherent, position, 1e-3)
@@ -304,7 +304,7 @@ def _measured_error(film: Film, beam: Beam, position: tuple[float, float]) -> st
     return f"phase grating: in the disc rms {rms:.2e}, largest {worst:.2e} of the mean, against multislice, at C10={beam.aberrations.C10:g} A"
 
 
-def _dataset(film: Film, request: Request, kind: str, position: tuple[float, float], values: np.ndarray, count: int) -> xr.Dataset:
+def _dataset(film: PhaseGrating, request: Request, kind: str, position: tuple[float, float], values: np.ndarray, count: int) -> xr.Dataset:
     reference = "reference: multislice" if kind == "multislice" else film.error or "phase grating: not compared with multislice (check=False)"
     attrs = results.describe(request, film.plan, reference)
     settings = json.loads(attrs["stemtwin_settings"])

@@ -2,15 +2,14 @@
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SamplingError, SettingsError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.scan import PathScan, Scan
 from stemtwin.twin.instrument.settings import Beam, PlaneWave, PotentialSlices
 from stemtwin.twin.instrument.simulation import (
@@ -31,10 +30,9 @@ from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_coefficients
 from stemtwin.twin.physics.engine.operator import imaging_operator, single_probes
 from stemtwin.twin.physics.grids import Grid
+from stemtwin.twin.progress import Progress
 from stemtwin.twin.samples.sample import Sample
 
-Progress = Callable[[int], None]
-"""Called with the number of waves that were just done."""
 WAVE_SAMPLING_ANGSTROM = 0.05
 """Usual distance between points of an exit wave."""
 NO_WAVE_SETTINGS = ("scan", "detectors", "engine")

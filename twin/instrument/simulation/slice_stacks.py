@@ -10,7 +10,7 @@ from stemtwin.twin.instrument.settings import PotentialSlices
 from stemtwin.twin.instrument.simulation.plan import Plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics import electrons, phonons, potential
-from stemtwin.twin.physics.engine.local.tiles import Cut
+from stemtwin.twin.physics.engine.local.tiles import Rectangle
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 
 SPECIMEN_STREAM = 0
@@ -58,7 +58,7 @@ class Parts:
         self.request, self.plan = request, plan
         self._places: dict[int, np.ndarray] = {}
 
-    def content(self, cut: Cut, configuration: int) -> dict[str, np.ndarray]:
+    def content(self, cut: Rectangle, configuration: int) -> dict[str, np.ndarray]:
         """Return what a rectangle holds, as plain arrays: places are relative to it, to 1e-9 A, and sorted: equal parts have equal content."""
         sample, field = self.request.sample, self.plan.grid
         if isinstance(sample, PotentialSlices):
@@ -77,7 +77,7 @@ class Parts:
             found["sigma"] = sample.thermal_sigma_angstrom[kept]
         return found
 
-    def stack(self, cut: Cut, configuration: int) -> SliceStack:
+    def stack(self, cut: Rectangle, configuration: int) -> SliceStack:
         """Return a rectangle's slices in one configuration."""
         request, plan, found = self.request, self.plan, self.content(cut, configuration)
         interaction = electrons.interaction_constant(request.beam.energy_ev)

@@ -13,7 +13,7 @@ from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics.engine.kernels import array_cache as disk
 from stemtwin.twin.physics.engine.local import tiles as windows
 from stemtwin.twin.physics.engine.local.accuracy_check import Accuracy
-from stemtwin.twin.physics.engine.local.tiles import Cut, Divided, Layout, Tile
+from stemtwin.twin.physics.engine.local.tiles import Divided, Rectangle, Tile, TileLayout
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 from stemtwin.twin.physics.engine.operator import imaging_cache
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
@@ -48,7 +48,7 @@ def by_windows(request: Request, plan: Plan, progress: Callable[[int], None] | N
 
 
 def _by_windows(request: Request, plan: Plan, progress: Callable[[int], None] | None) -> tuple[np.ndarray, np.ndarray, str]:
-    field = Field(request, plan, progress)
+    field = TiledField(request, plan, progress)
     divided = field.divided()
     values, accuracy = field.read(divided.layout), divided.accuracy
     side = max(divided.layout.window((0, 0)).grid.extent)
@@ -59,7 +59,7 @@ def _by_windows(request: Request, plan: Plan, progress: Callable[[int], None] | 
     return values, np.full(len(values), accuracy.standard_error), remark
 
 
-class Field:
+class TiledField:
     """The specimen of a request in parts, and the operators of its windows; what the process or the disk holds is not built again.
 
     Parameters
@@ -96,7 +96,7 @@ class Field:
 
         return operator_cache.DIVIDED.get(key, build)
 
-    def _layout(self, held: float, growth: float) -> Layout:
+    def _layout(self, held: float, growth: float) -> TileLayout:
         beam = self.request.beam
         return windows.layout(
             self.plan.grid,
@@ -123,11 +123,11 @@ class Field:
         message = f"Operators on windows miss tolerance={tolerance:g}: {', '.join(tried)}. Allow a larger tolerance, or use engine='multislice'."
         raise SamplingError(message)
 
-    def stacks(self, cut: Cut) -> Iterator[SliceStack]:
+    def stacks(self, cut: Rectangle) -> Iterator[SliceStack]:
         """Iterate over the specimen in a rectangle, one stack per frozen-phonon configuration: the same atoms as in the whole field."""
         return (self._parts.stack(cut, number) for number in range(self.plan.configurations))
 
-    def operator(self, layout: Layout, tile: Tile) -> ImagingOperator:
+    def operator(self, layout: TileLayout, tile: Tile) -> ImagingOperator:
         """Return the operator of a tile's window; windows with the same atoms share one."""
         window, request = layout.window(tile), self.request
         described = {
@@ -156,7 +156,7 @@ class Field:
 
         return operator_cache.CACHE.get(key, build)
 
-    def read(self, layout: Layout) -> np.ndarray:
+    def read(self, layout: TileLayout) -> np.ndarray:
         """Return the signals of the scan, float32, shape (channels, ...) like it; what rounding makes negative becomes 0."""
         scan, axes = self.request.scan, self.request.scan.axes()
         if axes is None:
@@ -178,7 +178,7 @@ class Field:
             out[:, iy[:, None], ix] = self._image(layout, tile, lambda image, inside=inside: image.raster(*inside))
         return np.maximum(out, 0)
 
-    def _image(self, layout: Layout, tile: Tile, read: Callable) -> np.ndarray:
+    def _image(self, layout: TileLayout, tile: Tile, read: Callable) -> np.ndarray:
         """Return what a function reads of a tile's image."""
         operator, beam = self.operator(layout, tile), self.request.beam
         image = operator.image(

@@ -46,7 +46,7 @@ ELASTIC = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Channel:
+class LossChannel:
     """A kind of loss of some elements.
 
     Parameters
@@ -84,7 +84,7 @@ class Densities:
     exactness: str
 
 
-def absorbers(sample: Sample, positions: np.ndarray, plane: np.ndarray, channels: Sequence[Channel]) -> Absorbers:
+def absorbers(sample: Sample, positions: np.ndarray, plane: np.ndarray, channels: Sequence[LossChannel]) -> Absorbers:
     """Return the sample's atoms, at given places (n, 3), A, on given planes (n,), as what takes energy in each channel."""
     weights = np.zeros((len(channels), len(sample)))
     for weight, channel in zip(weights, channels, strict=True):
@@ -96,7 +96,7 @@ def densities(
     sample: Sample,
     beam: Beam,
     scan: Scan,
-    channels: Sequence[Channel],
+    channels: Sequence[LossChannel],
     *,
     collection_mrad: float | None = None,
     engine: str = "auto",
@@ -116,7 +116,7 @@ def densities(
         The beam.
     scan : Scan
         Where it goes.
-    channels : sequence of Channel
+    channels : sequence of LossChannel
         Kinds of loss.
     collection_mrad : float, optional
         Collection semi-angle of the spectrometer, mrad.
@@ -189,7 +189,7 @@ class _Asked:
 
     sample: Sample
     beam: Beam
-    channels: tuple[Channel, ...]
+    channels: tuple[LossChannel, ...]
     collection: float | None
     phonons: int | str
     seed: int
@@ -210,11 +210,11 @@ class _Asked:
             tilt_mrad=self.tilt,
         )
 
-    def elements(self) -> list[Channel]:
+    def elements(self) -> list[LossChannel]:
         """Return one channel per element, as it scatters elastically."""
         if self.collection is None:
             return []
-        return [Channel(name=str(number), numbers=(int(number),), d50=ELASTIC) for number in np.unique(self.sample.numbers)]
+        return [LossChannel(name=str(number), numbers=(int(number),), d50=ELASTIC) for number in np.unique(self.sample.numbers)]
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
@@ -272,7 +272,9 @@ def _thin_images(asked: _Asked) -> ImageCoefficients:
     return thin_images(asked.sample, asked.beam, [*asked.channels, *asked.elements()], absorbers, asked.tilt)
 
 
-def _operator(request: Request, plan: Plan, channels: Sequence[Channel], progress: Callable[[int], None] | None) -> imaging_operator.ImagingOperator:
+def _operator(
+    request: Request, plan: Plan, channels: Sequence[LossChannel], progress: Callable[[int], None] | None
+) -> imaging_operator.ImagingOperator:
     described: dict[str, Any] = {"base": operator_cache.physics_key(request, plan), "code": operator_cache.code(operator_cache.SPECTRUM_CODE)}
     described |= {"channels": [(list(channel.numbers), channel.d50) for channel in channels]}
     key = disk.content_key(described)

@@ -10,13 +10,13 @@ import numpy as np
 import xarray as xr
 from scipy.optimize import nnls
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.simulation import results, serialisation
 from stemtwin.twin.instrument.spectra import xray_data
-from stemtwin.twin.instrument.spectra.areal_densities import Channel, Densities, densities
+from stemtwin.twin.instrument.spectra.areal_densities import Densities, LossChannel, densities
 from stemtwin.twin.instrument.spectra.eels import describe
 from stemtwin.twin.instrument.spectra.spectrometer_settings import EDXDetector
 from stemtwin.twin.physics import overlayer
@@ -152,10 +152,10 @@ def expected_edx(
     groups = [group for number in numbers for group in lines_of(number, beam.energy_ev, detector)]
     dark = [number for number in numbers if all(group.number != number for group in groups)]  # bremsstrahlung alone
     channels = [
-        Channel(name=group.name, numbers=(group.number,), d50=coreloss.delocalisation(group.ionisation, beam.energy_ev, ALL_ANGLES))
+        LossChannel(name=group.name, numbers=(group.number,), d50=coreloss.delocalisation(group.ionisation, beam.energy_ev, ALL_ANGLES))
         for group in groups
     ]
-    channels += [Channel(name=SYMBOLS[number], numbers=(number,), d50=1.0) for number in dark]
+    channels += [LossChannel(name=SYMBOLS[number], numbers=(number,), d50=1.0) for number in dark]
     settled = {"tilt_mrad": tilt_mrad, "window_angstrom": window_angstrom, "progress": progress}
     seen = densities(sample, beam, scan, channels, engine=engine, phonons=phonons, seed=seed, **settled)
     if film_angstrom is not None:
@@ -183,8 +183,8 @@ def expected_edx(
 
 
 def _filmed(
-    groups: list[Lines], channels: list[Channel], seen: Densities, film: np.ndarray, beam: Beam, detector: EDXDetector
-) -> tuple[list[Lines], list[Channel], Densities]:
+    groups: list[Lines], channels: list[LossChannel], seen: Densities, film: np.ndarray, beam: Beam, detector: EDXDetector
+) -> tuple[list[Lines], list[LossChannel], Densities]:
     """Return lines, channels and what the probe sees with the atoms of a film of carbon so high, A, shaped like the scan."""
     carbon, values = overlayer.CARBON, seen.values
     if all(channel.numbers != (carbon,) for channel in channels):
@@ -192,7 +192,7 @@ def _filmed(
         at = len(groups) if new else len(channels)  # elements without lines come last
         names = [group.name for group in new] or [SYMBOLS[carbon]]
         groups = groups + new
-        channels = channels[:at] + [Channel(name=name, numbers=(carbon,), d50=1.0) for name in names] + channels[at:]
+        channels = channels[:at] + [LossChannel(name=name, numbers=(carbon,), d50=1.0) for name in names] + channels[at:]
         values = np.insert(values, [at] * len(names), 0.0, axis=0)
     atoms = np.array([channel.numbers == (carbon,) for channel in channels], float).reshape(-1, *[1] * film.ndim) * overlayer.CARBON_DENSITY * film
     return groups, channels, replace(seen, values=values + atoms)

@@ -15,7 +15,7 @@ from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.simulation import results, serialisation
 from stemtwin.twin.instrument.spectra import materials as structure
-from stemtwin.twin.instrument.spectra.areal_densities import Channel, Densities, densities
+from stemtwin.twin.instrument.spectra.areal_densities import Densities, LossChannel, densities
 from stemtwin.twin.instrument.spectra.spectrometer_settings import EELSDetector, LossModel, Particle
 from stemtwin.twin.physics import overlayer
 from stemtwin.twin.physics.probe import disc_coverage
@@ -47,7 +47,7 @@ class _Kinds:
     each edge the core loss, normalised to 1, with its cross-section, A^2.
     """
 
-    axis: lowloss.Axis
+    axis: lowloss.LossAxis
     first: int
     detector: EELSDetector
     zero_loss: np.ndarray
@@ -123,9 +123,9 @@ def expected_eels(
     own = tuple(edge for edge in chosen if edge.number in known)
     regions = structure.regions(sample, model)
     low = coreloss.delocalisation(LOW_LOSS, beam.energy_ev, detector.collection_mrad * 1e-3)
-    channels = [Channel(name=material.name, numbers=numbers, d50=low) for numbers, material in regions]
+    channels = [LossChannel(name=material.name, numbers=numbers, d50=low) for numbers, material in regions]
     channels += [
-        Channel(name=edge.name, numbers=(edge.number,), d50=coreloss.delocalisation(edge.onset, beam.energy_ev, detector.collection_mrad * 1e-3))
+        LossChannel(name=edge.name, numbers=(edge.number,), d50=coreloss.delocalisation(edge.onset, beam.energy_ev, detector.collection_mrad * 1e-3))
         for edge in own
     ]
     settled = {"tilt_mrad": tilt_mrad, "window_angstrom": window_angstrom, "progress": progress}
@@ -191,7 +191,7 @@ def _kinds(
     """Return the kinds of loss on an axis that holds the detector's range; remembered."""
     step, beta, (low, high) = detector.dispersion_ev, detector.collection_mrad * 1e-3, detector.energy_range_ev
     first = round(low / step)
-    axis = lowloss.Axis(step, max(high, -low) + MARGIN * detector.width_ev + abs(detector.energy_shift_ev) + room + 2 * step)
+    axis = lowloss.LossAxis(step, max(high, -low) + MARGIN * detector.width_ev + abs(detector.energy_shift_ev) + room + 2 * step)
     bulk = [lowloss.single_scattering(material, axis.loss, energy, beta, exponent=exponent) for material in materials]
     surface, whole = _slabs(materials, axis.loss, energy, beta, convergence)
     known = dict(valences)
@@ -211,7 +211,7 @@ def _kinds(
     )
 
 
-def _zero_loss(axis: lowloss.Axis, first: int, detector: EELSDetector, shift: float) -> np.ndarray:
+def _zero_loss(axis: lowloss.LossAxis, first: int, detector: EELSDetector, shift: float) -> np.ndarray:
     """Return the coefficients (K,) of the detector's zero-loss peak, drifted by so much, eV."""
     step, low = detector.dispersion_ev, detector.energy_range_ev[0]
     gains = axis.size - 2 * axis.kept + min(axis.kept, max(-first, math.ceil(MARGIN * detector.width_ev / step)))
@@ -301,7 +301,7 @@ def _spectra(
 
 
 def _modes(
-    sample: Sample, beam: Beam, model: LossModel, particles: tuple[Particle, ...], axis: lowloss.Axis
+    sample: Sample, beam: Beam, model: LossModel, particles: tuple[Particle, ...], axis: lowloss.LossAxis
 ) -> Callable[[np.ndarray], np.ndarray] | None:
     """Return the plasmons of particles and rims: a function of points (n, 2), A, that gives probabilities (n, kept), 1/eV."""
     if not particles and model.flake is None:

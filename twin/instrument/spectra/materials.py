@@ -22,7 +22,7 @@ NEIGHBOURS = 3.6
 LEAST_ISLAND = 40
 """Smaller clusters have no plasmon."""
 
-Region = tuple[tuple[int, ...], Material]
+MaterialRegion = tuple[tuple[int, ...], Material]
 
 
 def named(material: str | Material) -> Material:
@@ -30,7 +30,7 @@ def named(material: str | Material) -> Material:
     return material if isinstance(material, Material) else dielectric.material(material)
 
 
-def regions(sample: Sample, model: LossModel) -> list[Region]:
+def regions(sample: Sample, model: LossModel) -> list[MaterialRegion]:
     """Return which elements (atomic numbers) are together which material.
 
     What the model does not name is looked up in the table, compounds first; where it does not cover all elements, they are free valence electrons.
@@ -41,7 +41,7 @@ def regions(sample: Sample, model: LossModel) -> list[Region]:
         The model names an element that the sample lacks, or there are no data of an element.
     """
     present = {SYMBOLS[int(number)] for number in np.unique(sample.numbers)}
-    out: list[Region] = []
+    out: list[MaterialRegion] = []
     for symbols, material in model.materials:
         if missing := [symbol for symbol in symbols if symbol not in present]:
             message = f"materials names {', '.join(missing)}, but {sample.name!r} holds {', '.join(sorted(present)) or 'nothing'}. Leave that out."
@@ -51,7 +51,7 @@ def regions(sample: Sample, model: LossModel) -> list[Region]:
     return [*out, *_looked_up(sample, frozenset(present))]
 
 
-def _looked_up(sample: Sample, present: frozenset[str]) -> list[Region]:
+def _looked_up(sample: Sample, present: frozenset[str]) -> list[MaterialRegion]:
     """Return the materials of the table that cover these elements, those of many elements first; else all together as free electrons."""
     rest, out = set(present), []
     for material in sorted(dielectric.MATERIALS.values(), key=lambda each: -len(each.elements)):

@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import checks
 from stemtwin.twin.physics.spectra import dielectric
 from stemtwin.twin.physics.spectra.atomic_masses import NUMBERS
 from stemtwin.twin.physics.spectra.dielectric import Material

@@ -7,7 +7,7 @@ import numpy as np
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.physics.scattering_factors import SYMBOLS
 from stemtwin.twin.physics.spectra.atomic_masses import MASSES, NUMBERS
-from stemtwin.twin.physics.spectra.xrays import Line, Shell
+from stemtwin.twin.physics.spectra.xrays import Shell, XRayLine
 
 FULL = {"K": 2, "L1": 2, "L2": 2, "L3": 4, "M1": 2, "M2": 2, "M3": 4, "M4": 4, "M5": 6}
 """Electrons of a full subshell."""
@@ -33,10 +33,10 @@ def shells(number: int) -> tuple[Shell, ...]:
 
     symbol = checked(number)
     levels = {name: level for name, level in xraydb.xray_edges(symbol).items() if name in FULL}
-    lines: dict[str, list[Line]] = {name: [] for name in levels}
+    lines: dict[str, list[XRayLine]] = {name: [] for name in levels}
     for name, line in xraydb.xray_lines(symbol).items():
         if line.initial_level in lines and line.intensity >= LEAST_WEIGHT:
-            lines[line.initial_level].append(Line(name=name, energy=float(line.energy), weight=float(line.intensity)))
+            lines[line.initial_level].append(XRayLine(name=name, energy=float(line.energy), weight=float(line.intensity)))
     feeding = {name: _feeding(symbol, name, list(levels)) for name in levels}
     return tuple(
         Shell(

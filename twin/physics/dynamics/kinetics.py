@@ -15,7 +15,7 @@ from stemtwin.twin.physics.dynamics import event_loop, kinetics_kernels
 from stemtwin.twin.physics.dynamics.displacement_thresholds import ROOM
 from stemtwin.twin.physics.dynamics.exposure import Exposure, _lengths
 from stemtwin.twin.physics.dynamics.processes import Process, Rules, as_processes, compiled, symbol
-from stemtwin.twin.physics.dynamics.site_network import Specimen
+from stemtwin.twin.physics.dynamics.site_network import SiteNetwork
 from stemtwin.twin.physics.engine.kernels import threads
 
 MOST_EVENTS = 10_000_000
@@ -142,7 +142,7 @@ class Events:
 class Advance:
     """What an exposure did: the specimen afterwards, the events, and how much of the exposure went by (s)."""
 
-    specimen: Specimen
+    specimen: SiteNetwork
     events: Events
     elapsed: float
 
@@ -176,7 +176,7 @@ class Channels:
 
 
 def advance(
-    specimen: Specimen,
+    specimen: SiteNetwork,
     exposure: Exposure,
     processes: Sequence[Process],
     rng: np.random.Generator,
@@ -188,7 +188,7 @@ def advance(
 
     Parameters
     ----------
-    specimen : Specimen
+    specimen : SiteNetwork
         Before; it is not changed.
     exposure : Exposure
         Path, dwell times, current, energy and density of the beam, in the specimen's coordinates.
@@ -233,7 +233,7 @@ def advance(
     return Advance(specimen=after, events=_events(log, spots, rules, specimen), elapsed=elapsed)
 
 
-def channels(specimen: Specimen, exposure: Exposure, processes: Sequence[Process], *, temperature: float = ROOM) -> Channels:
+def channels(specimen: SiteNetwork, exposure: Exposure, processes: Sequence[Process], *, temperature: float = ROOM) -> Channels:
     """Return every event that can happen and its hazard over an exposure; see :func:`advance` for the parameters."""
     rules = compiled(as_processes(processes), exposure.energy, temperature)
     found, where = kinetics_kernels.list_channels(rules.table, rules.fractions, *_matter(specimen), _lengths(specimen.size))
@@ -243,12 +243,12 @@ def channels(specimen: Specimen, exposure: Exposure, processes: Sequence[Process
     return Channels(processes=rules.names, causes=causes, sites=sites, partners=partners, hazards=hazards)
 
 
-def carry_out(specimen: Specimen, process: Process, site: int, partner: int | None = None) -> Specimen:
+def carry_out(specimen: SiteNetwork, process: Process, site: int, partner: int | None = None) -> SiteNetwork:
     """Return the specimen after one event that is told, not drawn.
 
     Parameters
     ----------
-    specimen : Specimen
+    specimen : SiteNetwork
         Before; it is not changed.
     process : Process
         What happens.
@@ -289,7 +289,7 @@ def carry_out(specimen: Specimen, process: Process, site: int, partner: int | No
     return specimen.replace(**dict(zip(("numbers", "labels", "positions", "links"), matter[:4], strict=True)))
 
 
-def _blocks(exposure: Exposure, specimen: Specimen, rules: Rules) -> int:
+def _blocks(exposure: Exposure, specimen: SiteNetwork, rules: Rules) -> int:
     """Return into how many blocks of time the doses of the clocks are summed: a power of two, at most the leaves of the path's tree."""
     leaves = len(exposure.tree) // 2
     clocks = max(specimen.links.size * (len(rules.fractions) - 1) + len(specimen.numbers), 1)
@@ -297,7 +297,7 @@ def _blocks(exposure: Exposure, specimen: Specimen, rules: Rules) -> int:
     return 1 << (most.bit_length() - 1)
 
 
-def _whole(exposure: Exposure, specimen: Specimen, positions: np.ndarray) -> np.ndarray:
+def _whole(exposure: Exposure, specimen: SiteNetwork, positions: np.ndarray) -> np.ndarray:
     """Return the dose that one pass leaves at places (n, 3), by all threads."""
     n = len(positions)
     out, density, size = np.empty(n), exposure.density, _lengths(specimen.size)
@@ -313,7 +313,7 @@ def _whole(exposure: Exposure, specimen: Specimen, positions: np.ndarray) -> np.
     return out
 
 
-def _path(exposure: Exposure, specimen: Specimen, blocks: int) -> tuple[np.ndarray, ...]:
+def _path(exposure: Exposure, specimen: SiteNetwork, blocks: int) -> tuple[np.ndarray, ...]:
     starts = np.concatenate([[0.0], exposure.ends])
     per = kinetics_kernels.LEAF * (len(exposure.tree) // 2) // blocks
     block_time = starts[np.minimum(np.arange(blocks + 1) * per, len(exposure.points))]
@@ -321,7 +321,7 @@ def _path(exposure: Exposure, specimen: Specimen, blocks: int) -> tuple[np.ndarr
     return exposure.path, exposure.tree, starts, block_time, density.table, density.law, _lengths(specimen.size), stack
 
 
-def _matter(specimen: Specimen) -> tuple[np.ndarray, ...]:
+def _matter(specimen: SiteNetwork) -> tuple[np.ndarray, ...]:
     """Return copies that may be changed of what stands where, in the order of the kernels."""
     return tuple(np.array(getattr(specimen, name)) for name in ("numbers", "labels", "positions", "links", "kinds"))
 
@@ -330,7 +330,7 @@ def _tables(rules: Rules) -> tuple[np.ndarray, ...]:
     return rules.table, rules.cross_sections, rules.rates, rules.fractions
 
 
-def _events(log: np.ndarray, spots: np.ndarray, rules: Rules, specimen: Specimen) -> Events:
+def _events(log: np.ndarray, spots: np.ndarray, rules: Rules, specimen: SiteNetwork) -> Events:
     return Events(
         processes=rules.names,
         times=specimen.time + spots[:, 0],

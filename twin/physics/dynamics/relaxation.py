@@ -22,7 +22,7 @@ from stemtwin.twin.physics.dynamics.isotopes import SYMBOLS, number_of
 from stemtwin.twin.physics.dynamics.kinetics import Advance, Events, advance
 from stemtwin.twin.physics.dynamics.limits import within
 from stemtwin.twin.physics.dynamics.processes import Process
-from stemtwin.twin.physics.dynamics.site_network import BOND, Specimen, near_sites
+from stemtwin.twin.physics.dynamics.site_network import BOND, SiteNetwork, near_sites
 
 LENGTHS = {
     ("C", "C"): 1.42,  # graphene
@@ -92,12 +92,12 @@ class _Terms:
     near: np.ndarray
 
 
-def relax(specimen: Specimen, around: Iterable[int], *, radius: float = 8.0, force_field: ForceField | None = None) -> Specimen:
+def relax(specimen: SiteNetwork, around: Iterable[int], *, radius: float = 8.0, force_field: ForceField | None = None) -> SiteNetwork:
     """Return the specimen with the atoms near some sites moved to where their forces vanish; all others stay where they are.
 
     Parameters
     ----------
-    specimen : Specimen
+    specimen : SiteNetwork
         Before.
     around : iterable of int
         Sites where something has happened, such as ``events.sites`` and ``events.partners``; -1 is passed over.
@@ -107,7 +107,7 @@ def relax(specimen: Specimen, around: Iterable[int], *, radius: float = 8.0, for
 
     Returns
     -------
-    Specimen
+    SiteNetwork
         The same specimen, bit for bit, where nothing is to be moved; the result depends on nothing but the arguments.
 
     Raises
@@ -145,7 +145,7 @@ def relax(specimen: Specimen, around: Iterable[int], *, radius: float = 8.0, for
 
 
 def advance_relaxed(
-    specimen: Specimen,
+    specimen: SiteNetwork,
     exposure: Exposure,
     processes: Sequence[Process],
     rng: np.random.Generator,
@@ -181,7 +181,7 @@ def _step(step: np.ndarray, size: tuple[float, float] | None) -> np.ndarray:
     return np.concatenate([step[..., :2] - box * np.round(step[..., :2] / box), step[..., 2:]], axis=-1)
 
 
-def _lifted(specimen: Specimen, mobile: np.ndarray) -> np.ndarray:
+def _lifted(specimen: SiteNetwork, mobile: np.ndarray) -> np.ndarray:
     """Return positions in which a mobile Si that lies in its neighbours' plane is moved out of it, along the beam: in the plane it is at a saddle."""
     positions, bonds = np.array(specimen.positions), specimen.coordination()
     for site in mobile[(specimen.numbers[mobile] == number_of("Si")) & (bonds[mobile] == 3)]:
@@ -191,14 +191,14 @@ def _lifted(specimen: Specimen, mobile: np.ndarray) -> np.ndarray:
     return positions
 
 
-def _bonded(specimen: Specimen, site: int) -> np.ndarray:
+def _bonded(specimen: SiteNetwork, site: int) -> np.ndarray:
     """Return the sites of atoms bonded to one, in order."""
     links = specimen.links[site][specimen.kinds[site] == BOND]
     links = links[links >= 0]
     return np.sort(links[specimen.numbers[links] > 0])
 
 
-def _closing(specimen: Specimen, positions: np.ndarray, force_field: ForceField) -> list[tuple[int, int, float]]:
+def _closing(specimen: SiteNetwork, positions: np.ndarray, force_field: ForceField) -> list[tuple[int, int, float]]:
     """Return the weak bonds that close pentagons at empty sites of carbon: two atoms and a length, each atom in one at most."""
     carbon, bonds, taken, out = number_of("C"), specimen.coordination(), set(), []
     for site in np.flatnonzero(~specimen.present):
@@ -217,7 +217,7 @@ def _closing(specimen: Specimen, positions: np.ndarray, force_field: ForceField)
     return out
 
 
-def _terms(specimen: Specimen, positions: np.ndarray, mobile: np.ndarray, force_field: ForceField) -> _Terms:
+def _terms(specimen: SiteNetwork, positions: np.ndarray, mobile: np.ndarray, force_field: ForceField) -> _Terms:
     """Return the terms that hold at least one mobile atom."""
     moves = np.zeros(len(positions), dtype=bool)
     moves[mobile] = True
@@ -256,7 +256,7 @@ def _terms(specimen: Specimen, positions: np.ndarray, mobile: np.ndarray, force_
     )
 
 
-def _ideal_lengths(specimen: Specimen, bonds: np.ndarray, force_field: ForceField) -> tuple[np.ndarray, list[tuple[str, str]]]:
+def _ideal_lengths(specimen: SiteNetwork, bonds: np.ndarray, force_field: ForceField) -> tuple[np.ndarray, list[tuple[str, str]]]:
     """Return the unstrained length of each bond, and its pair of elements.
 
     The median over the specimen where that is within 3 % of the table, or where the table does not know the pair: so a lattice stays as it is.
@@ -274,7 +274,7 @@ def _ideal_lengths(specimen: Specimen, bonds: np.ndarray, force_field: ForceFiel
     return np.array([length for length, _ in found]), [pair for _, pair in found]
 
 
-def _near(specimen: Specimen, positions: np.ndarray, mobile: np.ndarray, bonds: np.ndarray, force_field: ForceField) -> np.ndarray:
+def _near(specimen: SiteNetwork, positions: np.ndarray, mobile: np.ndarray, bonds: np.ndarray, force_field: ForceField) -> np.ndarray:
     """Return pairs (p, 2) of atoms, one of them mobile, that are not bonded and may come too near to each other."""
     held, n = np.flatnonzero(specimen.present), len(positions)
     reach = force_field.closest + 0.7

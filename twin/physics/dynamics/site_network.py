@@ -15,7 +15,7 @@ BOND, JUMP = 0, 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Specimen:
+class SiteNetwork:
     """Sites with atoms on them at one moment; frozen, its arrays are read-only.
 
     Sites are never removed: an atom that is lost leaves an empty site (number 0) behind, so that indices stay what they are.

@@ -255,7 +255,7 @@ def slab_surfaces(material: Material, loss: np.ndarray, beam_energy: float, coll
 # ---- plural scattering ---------------------------------------------------------------------------------------------------------------------
 
 
-class Axis:
+class LossAxis:
     """The energies on which losses are put together: a uniform grid from 0, long enough that nothing comes round from its end.
 
     Parameters
@@ -304,7 +304,7 @@ def plural(zero_loss: np.ndarray, losses: np.ndarray, amounts: np.ndarray, total
     Parameters
     ----------
     zero_loss : ndarray
-        Fourier coefficients (:class:`Axis`) of the zero-loss peak, shape (K,).
+        Fourier coefficients (:class:`LossAxis`) of the zero-loss peak, shape (K,).
     losses : ndarray
         Fourier coefficients of the kinds of single loss, probabilities per unit amount, shape (kinds, K).
     amounts : ndarray

@@ -1,7 +1,7 @@
 """Characteristic X-rays and bremsstrahlung of thin specimens, and what an energy-dispersive detector makes of them.
 
 N = (I t / e) n Q omega a (Omega / 4 pi) epsilon: electrons, atoms per area, ionisation cross-section, fluorescence yield, weight of the line, solid
-angle, efficiency. Line energies, yields and weights are given by the caller (:class:`Shell`, :class:`Line`).
+angle, efficiency. Line energies, yields and weights are given by the caller (:class:`Shell`, :class:`XRayLine`).
 """
 
 import math
@@ -25,7 +25,7 @@ FINE_STRUCTURE = 1 / 137.035999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class XRayLine:
     """One X-ray line.
 
     Parameters
@@ -57,7 +57,7 @@ class Shell:
         Electrons in it.
     fluorescence : float
         Radiative decays per vacancy.
-    lines : tuple of Line
+    lines : tuple of XRayLine
         Its lines.
     feeding : tuple of (str, float)
         Other subshells whose vacancies move here (Coster-Kronig), and the part of them.
@@ -67,7 +67,7 @@ class Shell:
     energy: float
     electrons: int
     fluorescence: float
-    lines: tuple[Line, ...]
+    lines: tuple[XRayLine, ...]
     feeding: tuple[tuple[str, float], ...] = ()
 
 
@@ -113,7 +113,7 @@ def ionisation_casnati(energy: float, count: int, beam_energy: float) -> float:
     return count * BOHR**2 * (RYDBERG / energy) ** 2 * relativistic * psi * phi * math.log(u) / u
 
 
-def emissions(shells: Sequence[Shell], beam_energy: float) -> list[tuple[str, Line, float]]:
+def emissions(shells: Sequence[Shell], beam_energy: float) -> list[tuple[str, XRayLine, float]]:
     """Return all lines of an element, as (subshell, line, cross-section for one photon of it, A^2), with Coster-Kronig transitions."""
     direct = {shell.name: ionisation_casnati(shell.energy, shell.electrons, beam_energy) for shell in shells}
     out = []

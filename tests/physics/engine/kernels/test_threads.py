@@ -127,7 +127,7 @@ def test_fork_while_the_pool_is_in_use():
     """A child that was forked while helpers were busy and the pool's lock was held has a pool of its own."""
     program = """
 import os, threading
-from stemtwin.twin.physics.engine import threads
+from stemtwin.twin.physics.engine.kernels import threads
 def work(queue):
     for item in queue:
         done.append(item)

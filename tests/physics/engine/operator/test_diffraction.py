@@ -10,7 +10,7 @@ from stemtwin.twin.physics import camera_pixels, detector_weights, electrons, po
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 from stemtwin.twin.physics.engine.operator import diffraction, imaging_operator, single_probes
-from stemtwin.twin.physics.engine.operator.diffraction import Camera, Optics
+from stemtwin.twin.physics.engine.operator.diffraction import Camera, ProbeOptics
 from stemtwin.twin.physics.grids import Grid
 
 ENERGY, SEMIANGLE = 100e3, 25e-3
@@ -44,7 +44,10 @@ def test_the_scattering_matrix_gives_the_patterns_of_multislice(blocks, antialia
     stacks = [crystal(1), crystal(1, shift=0.02)]
     plan = diffraction.layout(stacks[0].grid, WAVELENGTH, SEMIANGLE, Camera(shape=(30, 34), pitch=(0.11, 0.1)), blocks=blocks, antialias=antialias)
     matrix = diffraction.build(stacks, plan)
-    for optics in (Optics(aberrations=STATE, semiangle=SEMIANGLE), Optics(aberrations=STATE, semiangle=20e-3, source_size=0.2, focal_spread=30)):
+    for optics in (
+        ProbeOptics(aberrations=STATE, semiangle=SEMIANGLE),
+        ProbeOptics(aberrations=STATE, semiangle=20e-3, source_size=0.2, focal_spread=30),
+    ):
         ours, exact = matrix.patterns(POINTS, optics), diffraction.probe_patterns(stacks, plan, POINTS, optics)
         assert ours.dtype == np.float32
         assert ours.shape == (4, 30, 34)
@@ -58,7 +61,7 @@ def test_a_mask_on_the_native_grid_is_the_detector(blocks, antialias):
     """A ring's weights on a camera of reciprocal pixels give what multislice with that detector gives: 1e-6."""
     stack = crystal(1)
     plan = diffraction.layout(stack.grid, WAVELENGTH, SEMIANGLE, native(stack, blocks, (25, 31)), blocks=blocks, antialias=antialias)
-    patterns = diffraction.build([stack], plan).patterns(POINTS, Optics(aberrations=STATE, semiangle=SEMIANGLE))
+    patterns = diffraction.build([stack], plan).patterns(POINTS, ProbeOptics(aberrations=STATE, semiangle=SEMIANGLE))
     radius = 11.7 * min(plan.pixel)
 
     def weights(ky, kx, pixel):
@@ -72,7 +75,7 @@ def test_a_mask_on_the_native_grid_is_the_detector(blocks, antialias):
 
 def test_a_coarse_camera_holds_as_many_electrons_as_a_fine_one():
     """Pixels of any size that cover the same angles get the same electrons: none is gained or lost by resampling."""
-    stack, optics, sums = crystal(1), Optics(aberrations=STATE, semiangle=SEMIANGLE), []
+    stack, optics, sums = crystal(1), ProbeOptics(aberrations=STATE, semiangle=SEMIANGLE), []
     side = 2 * stack.grid.band_limit + 0.6  # the whole band and the halves of its outermost pixels
     for count in (16, 61, 128):
         plan = diffraction.layout(stack.grid, WAVELENGTH, SEMIANGLE, Camera(shape=(count, count), pitch=(side / count,) * 2), blocks=(2, 2))
@@ -85,7 +88,7 @@ def test_a_coarse_camera_holds_as_many_electrons_as_a_fine_one():
 
 def test_bits_do_not_depend_on_threads(monkeypatch):
     """One thread or three, positions alone or together: the same bits."""
-    stack, optics = crystal(1), Optics(aberrations=STATE, semiangle=SEMIANGLE)
+    stack, optics = crystal(1), ProbeOptics(aberrations=STATE, semiangle=SEMIANGLE)
     matrix = diffraction.build([stack], diffraction.layout(stack.grid, WAVELENGTH, SEMIANGLE, native(stack, (2, 2), (21, 21)), blocks=(2, 2)))
     at = np.random.default_rng(1).uniform(0, 3.9, (150, 2))
     found = []
@@ -97,7 +100,7 @@ def test_bits_do_not_depend_on_threads(monkeypatch):
 
 def test_moving_specimen_and_probe_together_changes_nothing():
     """A pattern is the same one lattice vector further."""
-    stack, optics = crystal(2), Optics(aberrations=STATE, semiangle=SEMIANGLE)
+    stack, optics = crystal(2), ProbeOptics(aberrations=STATE, semiangle=SEMIANGLE)
     matrix = diffraction.build([stack], diffraction.layout(stack.grid, WAVELENGTH, SEMIANGLE, native(stack, (1, 1), (31, 31))))
     here, there = matrix.patterns(np.array([[1.1, 0.7], [5.0, 4.6]]), optics)
     assert np.abs(here - there).max() < 1e-5 * here.max()
@@ -108,7 +111,7 @@ def test_a_larger_convergence_than_laid_out_is_refused():
     stack = crystal(1)
     plan = diffraction.layout(stack.grid, WAVELENGTH, SEMIANGLE, native(stack, (1, 1), (9, 9)))
     with pytest.raises(SamplingError, match="laid out for 25 mrad, not for 30"):
-        plan.amplitudes(Optics(aberrations=STATE, semiangle=30e-3))
+        plan.amplitudes(ProbeOptics(aberrations=STATE, semiangle=30e-3))
 
 
 @pytest.mark.parametrize("number", [6, 8, 14, 16])
@@ -124,7 +127,7 @@ def test_the_centre_of_mass_of_one_slice_is_the_mean_gradient_of_its_phase(numbe
     at = np.column_stack([3.2 + np.linspace(-1.0, 1.0, 6), np.full(6, 3.35)])
     count = 2 * int(grid.band_limit * side) + 3
     plan = diffraction.layout(grid, wavelength, semiangle, native(stack, (1, 1), (count, count)), antialias=False)
-    patterns = diffraction.build([stack], plan).patterns(at, Optics(aberrations=Aberrations(), semiangle=semiangle)).astype(float)
+    patterns = diffraction.build([stack], plan).patterns(at, ProbeOptics(aberrations=Aberrations(), semiangle=semiangle)).astype(float)
     k = camera_pixels.centres(count, 1 / side)
     ours = np.stack([(patterns.sum(axis=1) * k).sum(-1), (patterns.sum(axis=2) * k).sum(-1)], axis=-1)
     exact = _mean_gradient(grid, atom, number, wavelength, sigma, semiangle, at)

@@ -43,7 +43,7 @@ from stemtwin.twin.physics.engine.kernels.simd_complex64 import (
 from stemtwin.twin.physics.grids import fast_length
 
 
-class Plan(NamedTuple):
+class TransformPlan(NamedTuple):
     """How lines of one length are transformed; what kernels get of it.
 
     Attributes
@@ -98,7 +98,7 @@ def factors(n: int) -> tuple[int, ...]:
 
 
 @functools.lru_cache(maxsize=64)
-def make_plan(n: int) -> Plan:
+def make_plan(n: int) -> TransformPlan:
     """Return the plan for lines of ``n`` points.
 
     Raises
@@ -114,7 +114,7 @@ def make_plan(n: int) -> Plan:
         order = (order[:, None] + stride * np.arange(radix)).ravel()
         points, stride = points // radix, stride * radix
     phases = -2 * np.pi * np.array(turns, np.float64)
-    plan = Plan(np.array(stages, np.int64), order, np.exp(1j * phases).astype(np.complex64))
+    plan = TransformPlan(np.array(stages, np.int64), order, np.exp(1j * phases).astype(np.complex64))
     for array in plan:
         array.flags.writeable = False
     return plan

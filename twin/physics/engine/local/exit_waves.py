@@ -8,13 +8,13 @@ import numpy as np
 import scipy.fft
 
 from stemtwin.twin.errors import SamplingError
+from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.engine.kernels import threads
 from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES, POINT, aligned
 from stemtwin.twin.physics.engine.local import local_kernels
 from stemtwin.twin.physics.engine.local.basis import EDGE, SIDE, Basis, Partner, partners
-from stemtwin.twin.physics.engine.multislice import multislice
+from stemtwin.twin.physics.engine.multislice import multislice, multislice_kernels
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
-from stemtwin.twin.physics.engine.operator.imaging_operator import Weights
 from stemtwin.twin.physics.grids import Grid, fast_length
 
 FINER = 4
@@ -30,7 +30,7 @@ DIRECTIONS = 24
 Patch = tuple[int, int]
 
 
-class Channel(NamedTuple):
+class CorrelationChannel(NamedTuple):
     """What one detector channel correlates: numbers of points, their weights, rows and columns of their frequencies."""
 
     chosen: np.ndarray
@@ -122,11 +122,11 @@ class Windows:
         unscattered = self.basis.shape(grid.k.flat[flat[self.direct]]) * setup.propagator(flat[self.direct], setup.stack.planes[-1])
         self.unscattered = (unscattered * (np.prod(grid.shape) / np.prod(grid.extent))).astype(np.complex64)
         scale = np.prod(grid.extent) * np.prod(self.basis.spacing) ** 2 / np.prod(grid.shape, dtype=float) ** 2
-        self.channels: list[Channel] = []
+        self.channels: list[CorrelationChannel] = []
         for weight, mask in zip(smooth, seen, strict=True):
             chosen = np.flatnonzero(mask.flat[flat])
             qy, qx = np.divmod(flat[chosen], grid.shape[1])
-            self.channels.append(Channel(chosen, (weight.flat[flat[chosen]] * scale).astype(np.float32), qy, qx))
+            self.channels.append(CorrelationChannel(chosen, (weight.flat[flat[chosen]] * scale).astype(np.float32), qy, qx))
         self.points = flat.size
 
     @property
@@ -207,7 +207,7 @@ class Windows:
             place = self.basis.origin[axis] + lanes * self.basis.spacing[axis] - self.corner(patch)[axis] * self.grid.sampling[axis]
             phases.append((np.exp(-2j * np.pi * np.outer(k, place)) * (lanes < self.basis.counts[axis])).astype(np.complex64))
         local_kernels.fill_incident(self.incident, self.beam_y, self.beam_x, phases[0], phases[1], scratch.incident)
-        multislice.passes.enter_waves(
+        multislice_kernels.enter_waves(
             waves.wave, scratch.incident, self.enter_places, self.enter_starts, self.enter_columns, waves.line, setup.plan_y, setup.places_y
         )
         setup.advance(waves, 0, len(setup.stack.planes), self.first_reads)

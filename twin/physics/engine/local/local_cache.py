@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache
 from stemtwin.twin.physics.engine.local.accuracy_check import Accuracy
 from stemtwin.twin.physics.engine.local.basis import Localisation
 from stemtwin.twin.physics.engine.local.local_operator import LocalOperator
 from stemtwin.twin.physics.engine.local.piece_cache import PieceStore
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
-from stemtwin.twin.physics.engine.operator.imaging_operator import Weights
 
 
 def keep(cache: ArrayCache, key: str, operator: LocalOperator) -> None:

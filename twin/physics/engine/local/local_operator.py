@@ -22,6 +22,7 @@ import numpy as np
 
 from stemtwin.twin.errors import SamplingError, SettingsError
 from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache
 from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES, aligned
 from stemtwin.twin.physics.engine.local import accuracy_check
@@ -31,7 +32,6 @@ from stemtwin.twin.physics.engine.local.exit_waves import Patch, Windows, seen_f
 from stemtwin.twin.physics.engine.local.local_image import Canvas, LocalImage
 from stemtwin.twin.physics.engine.local.piece_cache import PieceStore
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
-from stemtwin.twin.physics.engine.operator.imaging_operator import Weights
 
 GROWTHS = 2
 """So often windows and band grow before a tolerance is given up."""

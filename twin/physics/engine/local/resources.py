@@ -21,7 +21,7 @@ NUMBER = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
+class LocalResources:
     """What building a local operator and imaging with it takes.
 
     Parameters
@@ -51,7 +51,7 @@ class Size:
     working: int
 
 
-def size(basis: Basis, planes: int, seen: tuple[float, float], channels: int, region: Region, blurs: Sequence[float]) -> Size:
+def size(basis: Basis, planes: int, seen: tuple[float, float], channels: int, region: Region, blurs: Sequence[float]) -> LocalResources:
     """Return what an operator takes.
 
     Parameters
@@ -84,7 +84,7 @@ def size(basis: Basis, planes: int, seen: tuple[float, float], channels: int, re
     area = math.prod(window.shape)
     per_thread = wave_memory(window) + 8 * area * (1 + planes) + POINT * NUMBER * points
     building = rows * columns * points * POINT * NUMBER + threads.thread_count() * per_thread + 24 * channels * FINER**2 * area
-    return Size(
+    return LocalResources(
         functions=functions,
         waves=LANES * sent(basis, pieces),
         window=window,

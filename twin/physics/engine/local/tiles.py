@@ -16,12 +16,13 @@ import numpy as np
 
 from stemtwin.twin.errors import SamplingError
 from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.engine.local import accuracy_check
 from stemtwin.twin.physics.engine.local.accuracy_check import Accuracy
 from stemtwin.twin.physics.engine.local.basis import Region
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 from stemtwin.twin.physics.engine.operator import single_probes
-from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator, Weights
+from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
 from stemtwin.twin.physics.grids import Grid, fast_length
 
 SIDE = 13.5
@@ -47,7 +48,7 @@ Tile = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
+class Rectangle:
     """A rectangle of the field's pixels.
 
     Parameters
@@ -69,7 +70,7 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class TileLayout:
     """How a field is divided.
 
     Parameters
@@ -92,25 +93,25 @@ class Layout:
     shape: tuple[int, int]
     held: float
 
-    def window(self, tile: Tile) -> Cut:
+    def window(self, tile: Tile) -> Rectangle:
         """Return the window of a tile."""
         return self.around(tile, self.shape)
 
-    def around(self, tile: Tile, shape: tuple[int, int]) -> Cut:
+    def around(self, tile: Tile, shape: tuple[int, int]) -> Rectangle:
         """Return a rectangle of so many pixels with a tile in its middle; along an axis where it is the whole field it begins with the field."""
         corner = []
         for number, count, n, whole, step in zip(tile, self.tiles, shape, self.field.shape, self.field.sampling, strict=True):
             middle = (number + 0.5) / count * whole * step
             corner.append(0 if n == whole and self.periodic else round(middle / step) - n // 2)
         extent = tuple(n * step for n, step in zip(shape, self.field.sampling, strict=True))
-        return Cut(corner=(corner[0], corner[1]), grid=Grid(shape=shape, extent=(extent[0], extent[1])))
+        return Rectangle(corner=(corner[0], corner[1]), grid=Grid(shape=shape, extent=(extent[0], extent[1])))
 
     def tile_of(self, axis: int, place: np.ndarray) -> np.ndarray:
         """Return the numbers of the tiles, along one axis, in which coordinates lie, A."""
         number = np.floor(np.asarray(place) / self.field.extent[axis] * self.tiles[axis]).astype(int)
         return number % self.tiles[axis] if self.periodic else number.clip(0, self.tiles[axis] - 1)
 
-    def inside(self, cut: Cut, axis: int, place: np.ndarray) -> np.ndarray:
+    def inside(self, cut: Rectangle, axis: int, place: np.ndarray) -> np.ndarray:
         """Return coordinates relative to a rectangle's first pixel, along one axis, A."""
         shifted = np.asarray(place) - cut.origin[axis]
         return shifted % self.field.extent[axis] if self.periodic else shifted
@@ -130,7 +131,7 @@ class Layout:
 class Divided:
     """A layout and what it is worth."""
 
-    layout: Layout
+    layout: TileLayout
     accuracy: Accuracy
 
     @property
@@ -144,7 +145,7 @@ def held_radius(blur: float) -> float:
     return HELD * 2.0 ** max(0, math.ceil(math.log2(max(blur, HELD) / HELD) - 1e-9))
 
 
-def layout(field: Grid, radius: float, *, tolerance: float, held: float, periodic: bool, growth: float = 1.0) -> Layout:
+def layout(field: Grid, radius: float, *, tolerance: float, held: float, periodic: bool, growth: float = 1.0) -> TileLayout:
     """Return how to divide a field.
 
     Parameters
@@ -185,18 +186,18 @@ def layout(field: Grid, radius: float, *, tolerance: float, held: float, periodi
             "'multislice'."
         )
         raise SamplingError(message)
-    return Layout(field=field, periodic=periodic, tiles=(tiles[0], tiles[1]), shape=(shape[0], shape[1]), held=held)
+    return TileLayout(field=field, periodic=periodic, tiles=(tiles[0], tiles[1]), shape=(shape[0], shape[1]), held=held)
 
 
 # ---- what they are worth -------------------------------------------------------------------------------------------------------------
 
 
 def check(
-    divided: Layout,
+    divided: TileLayout,
     tiles: list[Tile],
     region: Region,
     operator_of: Callable[[Tile], ImagingOperator],
-    stacks_of: Callable[[Cut], Iterator[SliceStack]],
+    stacks_of: Callable[[Rectangle], Iterator[SliceStack]],
     weights: Weights,
     rng: np.random.Generator,
 ) -> Accuracy:
@@ -204,7 +205,7 @@ def check(
 
     Parameters
     ----------
-    divided : Layout
+    divided : TileLayout
         How the field is divided.
     tiles : list
         Tiles to check: four of them, drawn, or all of them if they are fewer.
@@ -236,7 +237,7 @@ def check(
     return accuracy_check.accuracy(found, true, variance)
 
 
-def reference_shape(divided: Layout) -> tuple[int, int]:
+def reference_shape(divided: TileLayout) -> tuple[int, int]:
     """Return the pixels of the rectangle that the multislice of a check sees: the whole field where that is no larger."""
     shape = []
     for count, step, whole, extent in zip(divided.tiles, divided.field.sampling, divided.field.shape, divided.field.extent, strict=True):
@@ -252,12 +253,12 @@ def _overlap(tile: tuple[float, float], region: tuple[float, float]) -> tuple[fl
 
 
 def _reference(
-    divided: Layout,
+    divided: TileLayout,
     tile: Tile,
     at: np.ndarray,
     state: Aberrations,
     operator: ImagingOperator,
-    stacks_of: Callable[[Cut], Iterator[SliceStack]],
+    stacks_of: Callable[[Rectangle], Iterator[SliceStack]],
     weights: Weights,
 ) -> np.ndarray:
     """Return multislice signals of probes in a large rectangle around a tile, shape (configurations, channels, points).

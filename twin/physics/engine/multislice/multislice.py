@@ -17,7 +17,7 @@ import numpy as np
 
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.physics.engine.kernels import threads
-from stemtwin.twin.physics.engine.kernels.fft import Plan, make_plan
+from stemtwin.twin.physics.engine.kernels.fft import TransformPlan, make_plan
 from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES, POINT, aligned
 from stemtwin.twin.physics.engine.multislice import multislice_kernels
 from stemtwin.twin.physics.grids import Grid
@@ -281,8 +281,8 @@ class _Setup:
         self.kept = np.flatnonzero(self.inside.any(axis=0))
         self.band = np.ascontiguousarray(self.inside[:, self.kept].T)
         self.pitch = _pitch(self.kept.size)
-        self.plan_y: Plan = make_plan(ny)
-        self.plan_x: Plan = make_plan(nx)
+        self.plan_y: TransformPlan = make_plan(ny)
+        self.plan_x: TransformPlan = make_plan(nx)
         self.place_y = np.argsort(self.plan_y.order)
         self.slot = np.full(nx, -1)
         self.slot[self.kept] = np.arange(self.kept.size)

@@ -36,7 +36,7 @@ KEPT_POINTS = 2**21
 """Tables of scattering factors with more points than this are not kept from call to call: at most 16 x 8 MB stay in memory."""
 
 
-class Atoms(NamedTuple):
+class SliceAtoms(NamedTuple):
     """Atoms of one slice.
 
     Attributes
@@ -53,9 +53,9 @@ class Atoms(NamedTuple):
     numbers: np.ndarray
     sigma: np.ndarray | None = None
 
-    def only(self, chosen: np.ndarray) -> "Atoms":
+    def only(self, chosen: np.ndarray) -> "SliceAtoms":
         """Return some of the atoms, by a mask or by indices."""
-        return Atoms(self.positions[chosen], self.numbers[chosen], None if self.sigma is None else self.sigma[chosen])
+        return SliceAtoms(self.positions[chosen], self.numbers[chosen], None if self.sigma is None else self.sigma[chosen])
 
 
 class Recipe(NamedTuple):
@@ -115,7 +115,7 @@ def _ramps(per_period: np.ndarray, h: np.ndarray, damping: np.ndarray | None) ->
     return cos, sin
 
 
-def coefficients(atoms: Atoms, grid: Grid, parametrization: str, space: Space, scale: float = 1.0, threads: int = 1) -> np.ndarray:
+def coefficients(atoms: SliceAtoms, grid: Grid, parametrization: str, space: Space, scale: float = 1.0, threads: int = 1) -> np.ndarray:
     """Return the Fourier coefficients of V on the half plane kx >= 0.
 
     Parameters
@@ -143,7 +143,7 @@ def coefficients(atoms: Atoms, grid: Grid, parametrization: str, space: Space, s
     return total[:, :columns]
 
 
-def _add_element(total: np.ndarray, atoms: Atoms, grid: Grid, factor: np.ndarray, scale: float, threads: int) -> None:
+def _add_element(total: np.ndarray, atoms: SliceAtoms, grid: Grid, factor: np.ndarray, scale: float, threads: int) -> None:
     """Add the coefficients of atoms with one scattering factor to a half plane of whole points."""
     (ny, nx), (period_y, period_x) = grid.shape, grid.extent
     rows, columns, points, count = ny // 2 + 1, nx // 2 + 1, total.shape[1] // LANES, len(atoms.positions)
@@ -318,7 +318,7 @@ def _columns_to_space(half: np.ndarray, threads: int) -> None:
     each(columns, half.shape[1], threads)
 
 
-def slice_transmission(atoms: Atoms, grid: Grid, recipe: Recipe, out: np.ndarray, space: Space, threads: int = 1) -> None:
+def slice_transmission(atoms: SliceAtoms, grid: Grid, recipe: Recipe, out: np.ndarray, space: Space, threads: int = 1) -> None:
     """Write the band-limited exp(i sigma V) of the atoms of one slice into ``out``, complex64, shape (ny, nx), contiguous."""
     if not len(atoms.positions):
         out[:] = 1

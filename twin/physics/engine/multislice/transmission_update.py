@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from stemtwin.twin.physics.engine.multislice.transmission import (
-    Atoms,
     Recipe,
+    SliceAtoms,
     Space,
     band_of,
     coefficients,
@@ -77,12 +77,14 @@ def steps(before: np.ndarray, after: np.ndarray, moved: np.ndarray, grid: Grid, 
     return groups
 
 
-def add_change(before: Atoms, after: Atoms, window: Window, grid: Grid, recipe: Recipe, out: np.ndarray, space: Space, threads: int = 1) -> None:
+def add_change(
+    before: SliceAtoms, after: SliceAtoms, window: Window, grid: Grid, recipe: Recipe, out: np.ndarray, space: Space, threads: int = 1
+) -> None:
     """Add the change of a slice's transmission function whose cause lies in the middle of a window.
 
     Parameters
     ----------
-    before, after : Atoms
+    before, after : SliceAtoms
         All atoms of the slice.
     window : Window
         Where the change is. It is damped smoothly from half-way to the window's edges.
@@ -119,7 +121,7 @@ def add_change(before: Atoms, after: Atoms, window: Window, grid: Grid, recipe: 
     finish(read, band, grid, write, space, threads)
 
 
-def _exponential_in(atoms: Atoms, window: Window, grid: Grid, local: Grid, recipe: Recipe, space: Space, threads: int) -> np.ndarray:
+def _exponential_in(atoms: SliceAtoms, window: Window, grid: Grid, local: Grid, recipe: Recipe, space: Space, threads: int) -> np.ndarray:
     """Return exp(i sigma V) of the atoms in a window, on its finer grid."""
     origin = np.array([window.first[1] * grid.sampling[1], window.first[0] * grid.sampling[0]])
     inside = (atoms.positions[:, :2] - origin) % np.array(grid.extent[::-1])

@@ -10,7 +10,7 @@ gives. Thermal scattering: the mean over frozen-phonon configurations. A probe w
 takes offset blocks (see `imaging`): the plane waves of one block scatter to reciprocal pixels of their own, so blocks never interfere.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,13 +24,12 @@ from stemtwin.twin.physics.engine.kernels import threads
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_coefficients
 from stemtwin.twin.physics.engine.operator import imaging_operator
 from stemtwin.twin.physics.grids import Grid
+from stemtwin.twin.progress import Progress
 
 PROBES = 64
 """Probes in one matrix product; fixed, so that bits depend neither on the number of threads nor on which probes are asked for together."""
 WAVES_AT_ONCE = 512
 """Probes whose amplitudes multislice holds at once."""
-
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,7 +52,7 @@ class Camera:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Optics:
+class ProbeOptics:
     """What the probe is.
 
     Parameters
@@ -73,7 +72,7 @@ class Optics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Block:
+class PatternBlock:
     """One offset block: its plane waves, the reciprocal pixels that the camera sees, and how the camera's pixels share them.
 
     ``beams`` and ``seen`` are flat indices on the grid, ``ky, kx`` (B,) and ``qy, qx`` (Q,) their frequencies, 1/A, the offset included; ``shares``
@@ -91,7 +90,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Layout:
+class PatternLayout:
     """Everything about the patterns but the specimen: grid, wavelength (A), largest convergence (rad), blocks and camera."""
 
     grid: Grid
@@ -99,7 +98,7 @@ class Layout:
     semiangle: float
     pixel: tuple[float, float]
     antialias: bool
-    blocks: tuple[Block, ...]
+    blocks: tuple[PatternBlock, ...]
     camera: Camera
 
     @property
@@ -107,7 +106,7 @@ class Layout:
         """Pairs of a plane wave and a reciprocal pixel, over all blocks."""
         return sum(block.beams.size * block.seen.size for block in self.blocks)
 
-    def amplitudes(self, optics: Optics) -> tuple[tuple[np.ndarray, ...], float]:
+    def amplitudes(self, optics: ProbeOptics) -> tuple[tuple[np.ndarray, ...], float]:
         """Return the modes' amplitudes of each block, (M, B), and the part of the beam inside the window (1 for pixel masks).
 
         Raises
@@ -140,7 +139,9 @@ class Layout:
         return [w / max(total, 1e-300) for w in found]
 
 
-def layout(grid: Grid, wavelength: float, semiangle: float, camera: Camera, *, blocks: tuple[int, int] = (1, 1), antialias: bool = True) -> Layout:
+def layout(
+    grid: Grid, wavelength: float, semiangle: float, camera: Camera, *, blocks: tuple[int, int] = (1, 1), antialias: bool = True
+) -> PatternLayout:
     """Return plane waves and pixels of a cell, an aperture and a camera.
 
     Parameters
@@ -167,7 +168,7 @@ def layout(grid: Grid, wavelength: float, semiangle: float, camera: Camera, *, b
         near &= np.hypot(ky[:, None], kx) < grid.band_limit
         seen = np.flatnonzero(near)
         qy, qx = ky[seen // grid.shape[1]], kx[seen % grid.shape[1]]
-        block = Block(
+        block = PatternBlock(
             offset=offset,
             beams=beams,
             ky=ky[beams // grid.shape[1]],
@@ -178,7 +179,7 @@ def layout(grid: Grid, wavelength: float, semiangle: float, camera: Camera, *, b
             shares=camera_pixels.resampling(qy + camera.beam[0], qx + camera.beam[1], pixel, camera.shape, camera.pitch),
         )
         out.append(block)
-    return Layout(grid=grid, wavelength=wavelength, semiangle=semiangle, pixel=pixel, antialias=antialias, blocks=tuple(out), camera=camera)
+    return PatternLayout(grid=grid, wavelength=wavelength, semiangle=semiangle, pixel=pixel, antialias=antialias, blocks=tuple(out), camera=camera)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -187,13 +188,13 @@ class DiffractionMatrix:
 
     Parameters
     ----------
-    layout : Layout
+    layout : PatternLayout
         Plane waves and pixels.
     matrices : tuple
         Of each frozen-phonon configuration and block, S_kq, complex64, shape (B, Q).
     """
 
-    layout: Layout
+    layout: PatternLayout
     matrices: tuple[tuple[np.ndarray, ...], ...]
 
     @property
@@ -201,14 +202,14 @@ class DiffractionMatrix:
         """Memory held, bytes."""
         return sum(part.nbytes for configuration in self.matrices for part in configuration)
 
-    def patterns(self, positions: np.ndarray, optics: Optics, *, out: np.ndarray | None = None) -> np.ndarray:
+    def patterns(self, positions: np.ndarray, optics: ProbeOptics, *, out: np.ndarray | None = None) -> np.ndarray:
         """Return what each camera pixel gets of probes, as fractions of the incident beam.
 
         Parameters
         ----------
         positions : ndarray
             Probes (x, y), A, shape (P, 2).
-        optics : Optics
+        optics : ProbeOptics
             The probe; its convergence is at most the one laid out for.
         out : ndarray, optional
             Where to write, float32, shape (P, ny, nx).
@@ -251,7 +252,7 @@ class DiffractionMatrix:
                 intensity += np.imag(wave) ** 2
         return intensity / np.float32(len(self.matrices))
 
-    def _tails(self, optics: Optics, norm: float) -> np.ndarray:
+    def _tails(self, optics: ProbeOptics, norm: float) -> np.ndarray:
         """Return what the probe's tails beyond the window give each camera pixel, float32, shape (ny nx,)."""
         total = np.zeros(self.layout.camera.shape[0] * self.layout.camera.shape[1], np.float32)
         if norm >= 1:
@@ -265,14 +266,14 @@ class DiffractionMatrix:
         return total
 
 
-def build(stacks: Sequence[SliceStack] | Iterator[SliceStack], plan: Layout, *, progress: Progress | None = None) -> DiffractionMatrix:
+def build(stacks: Sequence[SliceStack] | Iterator[SliceStack], plan: PatternLayout, *, progress: Progress | None = None) -> DiffractionMatrix:
     """Send every plane wave of the aperture through each configuration of a specimen.
 
     Parameters
     ----------
     stacks : iterable of SliceStack
         Frozen-phonon configurations, on the layout's grid.
-    plan : Layout
+    plan : PatternLayout
         Plane waves and pixels.
     progress : callable, optional
         Called with the number of plane waves just done.
@@ -291,9 +292,9 @@ def build(stacks: Sequence[SliceStack] | Iterator[SliceStack], plan: Layout, *, 
 
 def probe_patterns(
     stacks: Sequence[SliceStack] | Iterator[SliceStack],
-    plan: Layout,
+    plan: PatternLayout,
     positions: np.ndarray,
-    optics: Optics,
+    optics: ProbeOptics,
     *,
     progress: Progress | None = None,
 ) -> np.ndarray:
@@ -309,7 +310,7 @@ def probe_patterns(
         count += 1
         for number, block in enumerate(plan.blocks):
 
-            def shared(waves: np.ndarray, block: Block = block) -> np.ndarray:
+            def shared(waves: np.ndarray, block: PatternBlock = block) -> np.ndarray:
                 return (block.shares @ (np.real(waves) ** 2 + np.imag(waves) ** 2).T).T
 
             if norm < 1:

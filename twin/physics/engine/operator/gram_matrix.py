@@ -26,7 +26,7 @@ def detected(
     stack: SliceStack,
     detector: np.ndarray,
     beams: np.ndarray,
-    pairs: quadratic_form_kernels.Pairs,
+    pairs: quadratic_form_kernels.BeamPairs,
     offset: tuple[float, float],
     progress: Callable[[int], None] | None,
     held: int | None = None,
@@ -81,7 +81,7 @@ def detected(
     return picked(matrices, pairs)
 
 
-def picked(matrices: np.ndarray, pairs: quadratic_form_kernels.Pairs) -> tuple[np.ndarray, np.ndarray]:
+def picked(matrices: np.ndarray, pairs: quadratic_form_kernels.BeamPairs) -> tuple[np.ndarray, np.ndarray]:
     """Return the elements of Hermitian matrices (channels, B, B) in the order of the pairs, and their diagonals; see :func:`detected`."""
     elements = np.stack([quadratic_form_kernels.pick(matrix, pairs) for matrix in matrices])
     return elements, np.stack([matrix.diagonal().real.astype(float) for matrix in matrices])

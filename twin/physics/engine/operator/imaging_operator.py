@@ -26,6 +26,7 @@ from stemtwin.twin.errors import SamplingError
 from stemtwin.twin.physics import aberrations as aberration_floor
 from stemtwin.twin.physics import coherence, probe
 from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache, piece_key
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 from stemtwin.twin.physics.engine.operator import gram_matrix, quadratic_form_kernels
@@ -37,14 +38,12 @@ APERTURES = 1024
 COVERED = 1e-12
 """A smaller covered fraction is rounding."""
 
-Piece = Callable[[int, SliceStack, "Block", Callable[[int], None] | None], dict[str, np.ndarray]]
+FormBuilder = Callable[[int, SliceStack, "BeamBlock", Callable[[int], None] | None], dict[str, np.ndarray]]
 """What one configuration adds to one block, from its number, slices, the block and a progress function: ``elements`` and ``diagonal``."""
-Weights = Callable[[np.ndarray, np.ndarray, tuple[float, float]], np.ndarray]
-"""Detector weights (channels, ...) of reciprocal pixels: a function of ky, kx (1/A) and the pixel's sides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Block:
+class BeamBlock:
     """The plane waves of one offset.
 
     ``beams`` are their flat indices on the grid, ``hy, hx`` their integer indices (k = (h + offset) / L), sorted by (hy, hx), shape (B,); ``ky, kx``
@@ -58,7 +57,7 @@ class Block:
     ky: np.ndarray
     kx: np.ndarray
     basis: np.ndarray
-    pairs: quadratic_form_kernels.Pairs
+    pairs: quadratic_form_kernels.BeamPairs
 
     @property
     def nbytes(self) -> int:
@@ -115,7 +114,7 @@ def aperture_beams(
     return beams
 
 
-def make_block(grid: Grid, wavelength: float, beams: np.ndarray, offset: tuple[float, float]) -> Block:
+def make_block(grid: Grid, wavelength: float, beams: np.ndarray, offset: tuple[float, float]) -> BeamBlock:
     """Return the block of given beams (flat indices), sorted by (hy, hx)."""
     ny, nx = grid.shape
     hy, hx = beams // nx, beams % nx
@@ -124,7 +123,7 @@ def make_block(grid: Grid, wavelength: float, beams: np.ndarray, offset: tuple[f
     hy, hx = hy[order], hx[order]
     ky, kx = (hy + offset[0]) / grid.extent[0], (hx + offset[1]) / grid.extent[1]
     basis = aberration_floor.basis(ky, kx, wavelength)
-    return Block(offset=offset, beams=beams[order], hy=hy, hx=hx, ky=ky, kx=kx, basis=basis, pairs=quadratic_form_kernels.pairs(hy, hx))
+    return BeamBlock(offset=offset, beams=beams[order], hy=hy, hx=hx, ky=ky, kx=kx, basis=basis, pairs=quadratic_form_kernels.pairs(hy, hx))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -187,7 +186,7 @@ class ImagingOperator:
         Offset blocks (ny, nx).
     antialias : bool
         Whether apertures are covered fractions.
-    parts : tuple of Block
+    parts : tuple of BeamBlock
         One per offset.
     matrices : tuple of ndarray
         M in the order of each block's pairs (:func:`forms.pick`), float32, shape (channels, steps 16); differences other than 0 count twice.
@@ -202,7 +201,7 @@ class ImagingOperator:
     semiangle: float
     blocks: tuple[int, int]
     antialias: bool
-    parts: tuple[Block, ...]
+    parts: tuple[BeamBlock, ...]
     matrices: tuple[np.ndarray, ...]
     diagonals: tuple[np.ndarray, ...]
     standard_error: np.ndarray
@@ -377,7 +376,7 @@ def build(
         The operator.
     """
 
-    def piece(_configuration: int, stack: SliceStack, part: Block, progress: Callable[[int], None] | None) -> dict[str, np.ndarray]:
+    def piece(_configuration: int, stack: SliceStack, part: BeamBlock, progress: Callable[[int], None] | None) -> dict[str, np.ndarray]:
         return _piece(stack, weights, blocks, part, progress, held)
 
     return assemble(stacks, semiangle, piece, blocks=blocks, **settings)
@@ -386,7 +385,7 @@ def build(
 def assemble(
     stacks: Iterator[SliceStack],
     semiangle: float,
-    piece: Piece,
+    piece: FormBuilder,
     *,
     blocks: tuple[int, int] = (1, 1),
     antialias: bool = True,
@@ -403,7 +402,7 @@ def assemble(
     semiangle : float
         Largest convergence semi-angle that images will have, rad.
     piece : callable
-        See ``Piece``.
+        See ``FormBuilder``.
     blocks : tuple of int
         Offset blocks (ny, nx), see :func:`window_blocks`.
     antialias : bool
@@ -420,7 +419,7 @@ def assemble(
     ImagingOperator
         The operator.
     """
-    parts: list[Block] = []
+    parts: list[BeamBlock] = []
     sums: list[np.ndarray] = []
     diagonals: list[np.ndarray] = []
     reference: list[np.ndarray] = []
@@ -452,7 +451,7 @@ def assemble(
 
 
 def _piece(
-    stack: SliceStack, weights: Weights, blocks: tuple[int, int], part: Block, progress: Callable[[int], None] | None, held: int | None
+    stack: SliceStack, weights: Weights, blocks: tuple[int, int], part: BeamBlock, progress: Callable[[int], None] | None, held: int | None
 ) -> dict[str, np.ndarray]:
     """Return what one configuration adds to one block."""
     grid = stack.grid
@@ -462,7 +461,7 @@ def _piece(
     return {"elements": elements, "diagonal": diagonal}
 
 
-def _make_blocks(grid: Grid, wavelength: float, semiangle: float, blocks: tuple[int, int], antialias: bool) -> list[Block]:
+def _make_blocks(grid: Grid, wavelength: float, semiangle: float, blocks: tuple[int, int], antialias: bool) -> list[BeamBlock]:
     """Return the blocks that have beams: where the aperture is small, not all offsets fall into it."""
     pairs = ((offset, aperture_beams(grid, wavelength, semiangle, offset, blocks, antialias=antialias)) for offset in block_offsets(blocks))
     return [make_block(grid, wavelength, beams, offset) for offset, beams in pairs if beams.size]
@@ -474,7 +473,7 @@ def _operator(
     semiangle: float,
     blocks: tuple[int, int],
     antialias: bool,
-    parts: Sequence[Block],
+    parts: Sequence[BeamBlock],
     sums: Sequence[np.ndarray],
     diagonals: Sequence[np.ndarray],
     count: int,

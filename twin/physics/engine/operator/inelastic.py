@@ -27,7 +27,7 @@ from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_coefficients
 from stemtwin.twin.physics.engine.operator import gram_matrix, imaging_operator, single_probes
-from stemtwin.twin.physics.engine.operator.imaging_operator import Block, ImagingOperator
+from stemtwin.twin.physics.engine.operator.imaging_operator import BeamBlock, ImagingOperator
 from stemtwin.twin.physics.grids import Grid
 
 BATCH = 64
@@ -120,7 +120,7 @@ def build(
     """
     held: dict[int, tuple[Absorbers, dict[int, np.ndarray]]] = {}  # of the last configuration, for all its blocks
 
-    def piece(configuration: int, stack: SliceStack, part: Block, report: Callable[[int], None] | None) -> dict[str, np.ndarray]:
+    def piece(configuration: int, stack: SliceStack, part: BeamBlock, report: Callable[[int], None] | None) -> dict[str, np.ndarray]:
         if configuration not in held:
             held.clear()
             held[configuration] = absorbers(configuration), {}
@@ -130,7 +130,7 @@ def build(
 
 
 def _piece(
-    stack: SliceStack, atoms: Absorbers, weights: dict[int, np.ndarray], part: Block, progress: Callable[[int], None] | None
+    stack: SliceStack, atoms: Absorbers, weights: dict[int, np.ndarray], part: BeamBlock, progress: Callable[[int], None] | None
 ) -> dict[str, np.ndarray]:
     """Return what one configuration adds to one block; ``weights`` holds what is known of its planes' points, (channels, points) each."""
     count, grid = part.beams.size, stack.grid

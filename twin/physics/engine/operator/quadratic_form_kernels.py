@@ -26,7 +26,7 @@ WORTH_A_THREAD = 200_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Pairs:
+class BeamPairs:
     """All pairs of beams with h_j - h_i on the half plane hy > 0 or hy = 0, hx >= 0.
 
     Parameters
@@ -58,7 +58,7 @@ class Pairs:
         return self.runs.nbytes + self.groups.nbytes + self.differences.nbytes
 
 
-def pairs(hy: np.ndarray, hx: np.ndarray) -> Pairs:
+def pairs(hy: np.ndarray, hx: np.ndarray) -> BeamPairs:
     """Return the pairs of beams with integer indices hy, hx, sorted by (hy, hx)."""
     first = np.flatnonzero(np.concatenate([[True], (np.diff(hy) != 0) | (np.diff(hx) != 1)]))
     last = np.concatenate([first[1:], [hy.size]]) - 1
@@ -83,7 +83,7 @@ def pairs(hy: np.ndarray, hx: np.ndarray) -> Pairs:
     starts = np.flatnonzero(np.concatenate([[True], (np.diff(dy) != 0) | (np.diff(dx) != 0)]))
     steps = np.concatenate([[0], np.cumsum(runs[:, 2])])
     groups = np.column_stack([np.append(starts, len(runs)), np.append(steps[starts], steps[-1])])
-    return Pairs(beams=hy.size, runs=runs, groups=groups, differences=np.column_stack([dy[starts], dx[starts]]))
+    return BeamPairs(beams=hy.size, runs=runs, groups=groups, differences=np.column_stack([dy[starts], dx[starts]]))
 
 
 def padded(values: np.ndarray) -> np.ndarray:
@@ -109,14 +109,14 @@ def _pick(matrix, runs, out):
             at += STEP
 
 
-def pick(matrix: np.ndarray, listed: Pairs) -> np.ndarray:
+def pick(matrix: np.ndarray, listed: BeamPairs) -> np.ndarray:
     """Return the elements of a Hermitian matrix in the order of the pairs, those off the diagonal doubled.
 
     Parameters
     ----------
     matrix : ndarray
         complex64, shape (B, B); its upper triangle is read.
-    listed : Pairs
+    listed : BeamPairs
         The pairs.
 
     Returns
@@ -139,7 +139,7 @@ def _differences(values, runs, out):
             at += EIGHT
 
 
-def differences(values: np.ndarray, listed: Pairs) -> np.ndarray:
+def differences(values: np.ndarray, listed: BeamPairs) -> np.ndarray:
     """Return v_i - v_j for all pairs, float64, shape (steps, 8), from values (B,)."""
     out = np.empty(listed.steps * EIGHT)
     _differences(padded(values), listed.runs, out)
@@ -191,7 +191,7 @@ def _form_of_two(ar, ai, m, n, runs, groups, begin, end, places, out_r, out_i, a
             write(also_i[state], places[g], read(also_i[state], places[g]) + (tu + ut))
 
 
-def _equal_rows(listed: list[Pairs], my: int) -> list[int]:
+def _equal_rows(listed: list[BeamPairs], my: int) -> list[int]:
     """Return where rows hy = 0 .. my are cut into pieces of about equal work."""
     rows = np.zeros(my + 1)
     for p in listed:
@@ -200,7 +200,9 @@ def _equal_rows(listed: list[Pairs], my: int) -> list[int]:
     return [0, *np.unique(1 + np.searchsorted(done, np.arange(1, PIECES) / PIECES)).tolist(), my + 1]
 
 
-def quadratic_form(real: list[np.ndarray], imag: list[np.ndarray], matrices: list[np.ndarray], listed: list[Pairs], my: int, mx: int) -> np.ndarray:
+def quadratic_form(
+    real: list[np.ndarray], imag: list[np.ndarray], matrices: list[np.ndarray], listed: list[BeamPairs], my: int, mx: int
+) -> np.ndarray:
     """Return sum conj(a_i) a_j M_ij over the pairs of each difference, and over blocks.
 
     Parameters
@@ -209,7 +211,7 @@ def quadratic_form(real: list[np.ndarray], imag: list[np.ndarray], matrices: lis
         Amplitudes of each block, padded, float64, shape (states, B + 16).
     matrices : list of ndarray
         M of each block, float32, shape (channels, steps 16), see :func:`pick`.
-    listed : list of Pairs
+    listed : list of BeamPairs
         The pairs of each block.
     my, mx : int
         Largest differences over all blocks.

@@ -7,9 +7,9 @@ import numpy as np
 
 from stemtwin.twin.physics import probe
 from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, collect
 from stemtwin.twin.physics.engine.operator import imaging_operator
-from stemtwin.twin.physics.engine.operator.imaging_operator import Weights
 from stemtwin.twin.physics.grids import Grid
 
 BATCH = 512

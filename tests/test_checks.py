@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import checks
 
 
 @pytest.mark.parametrize("value", [None, "3", True, math.nan, math.inf, 1 + 2j, [1.0]])
