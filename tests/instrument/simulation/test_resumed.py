@@ -57,7 +57,7 @@ def counted(function):
         return function(*args)
     return call
 imaging_operator._piece = counted(imaging_operator._piece)
-piece_cache.PieceStore.save = counted(local_pieces.PieceStore.save)
+piece_cache.PieceStore.save = counted(piece_cache.PieceStore.save)
 waves = []
 data = simulate.simulate(request, progress=waves.append)
 assert engine != "operator" or sum(waves) == plan.waves, (sum(waves), plan.waves)
