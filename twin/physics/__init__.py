@@ -26,7 +26,7 @@ File                     What is in it
 ``diversity.py``         images of a film at several foci, and the defocus and astigmatism that they share
 ``probe.py``             aperture, covered fractions, incident amplitudes
 ``coherence.py``         source size, focal spread, coherent modes
-``scattering_factors.py`` Kirkland's and Lobato's electron scattering factors
+``scattering_factors.py`` Kirkland's and Lobato's electron scattering factors; ``tables/``: their coefficients
 ``potential.py``         slices, projected potential, transmission
 ``phonons.py``           thermal displacements
 ``collection.py``        what detectors weigh: annuli and segments

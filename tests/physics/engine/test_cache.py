@@ -460,7 +460,7 @@ def test_what_no_key_is_made_of(bad):
 
 
 def test_the_digest_of_code(tmp_path, monkeypatch):
-    """The digest changes with any source file below, its name, and the versions of what computes; other files do not count."""
+    """The digest changes with any source or table below, its name, and the versions of what computes alone."""
     (tmp_path / "inner").mkdir()
     for name in ("a.py", "inner/b.py"):
         (tmp_path / name).write_text("x = 1\n")
@@ -474,11 +474,13 @@ def test_the_digest_of_code(tmp_path, monkeypatch):
     digests.add(digest(tmp_path))
     (tmp_path / "inner" / "b.py").rename(tmp_path / "inner" / "c.py")
     digests.add(digest(tmp_path))
+    (tmp_path / "inner" / "table.csv").write_text("1")
+    digests.add(digest(tmp_path))
     monkeypatch.setattr(module.jit, "sources_digest", lambda: "other")
     digests.add(digest(tmp_path))
     monkeypatch.setattr(module.importlib.metadata, "version", lambda _: "0")
     digests.add(digest(tmp_path))
-    assert len(digests) == 7
+    assert len(digests) == 8
 
 
 def test_code_changed_under_a_running_process(tmp_path, monkeypatch):

@@ -94,9 +94,10 @@ def _canonical(value: Any) -> Any:
 def code_digest(*folders: Path) -> str:
     """Return the hash of the code that numbers come from.
 
-    It covers every source file below the folders, the engine's sources, the compiler and the CPU (:func:`jit.sources_digest`), and the versions of
-    numpy, scipy and abTEM (whose coefficient tables are read). If a file was changed after this process began to import the code, it cannot be told
-    which one runs: the hash is then one that no other process has.
+    It covers every source file and table (CSV) below the folders, the engine's sources, the compiler and the CPU
+    (:func:`jit.sources_digest`), and the versions of numpy, scipy and abTEM (whose table is read for Lr). If a file was
+    changed after this process began to import the code, it cannot be told which one runs: the hash is then one that no
+    other process has.
 
     Parameters
     ----------
@@ -112,7 +113,7 @@ def code_digest(*folders: Path) -> str:
     digest.update("".join(f"{name} {importlib.metadata.version(name)}\0" for name in ("numpy", "scipy", "abtem")).encode())
     newest = 0.0
     for folder in folders:
-        for path in sorted(folder.rglob("*.py")):
+        for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.csv")]):
             newest = max(newest, path.stat().st_mtime)
             digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
         digest.update(b"\0")
