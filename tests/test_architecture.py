@@ -220,6 +220,16 @@ def test_physics_is_given_its_generators(path: Path) -> None:
 
 
 @each_physics_file
+def test_physics_reads_no_file_but_its_cache_and_its_tables(path: Path) -> None:
+    """The ground floor opens files in the engine (cache, kernels) and for the scattering factors only."""
+    if ".engine." in module_name(path) or module_name(path).endswith(".scattering_factors"):
+        return
+    readers = {"open", "read_text", "read_bytes", "write_text", "write_bytes", "load", "loadtxt", "fromfile", "memmap"}
+    calls = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
+    assert [f"line {call.lineno}" for call in calls if ast.unparse(call.func).split(".")[-1] in readers] == []
+
+
+@each_physics_file
 def test_physics_has_no_unit_suffixes(path: Path) -> None:
     """On the ground floor everything is in A, eV and rad, so that no name carries a unit."""
     names = {node.arg for node in ast.walk(tree_of(path)) if isinstance(node, ast.arg)}

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import stemtwin
+from stemtwin.twin.physics.scattering_factors import PARAMETRIZATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -149,18 +150,19 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_holds_our_packages_and_nothing_else(wheel: Path) -> None:
-    """The wheel has one top-level package; every module, card and registry file of the checkout is in it at its mapped place."""
+    """The wheel is one top-level package, with every module, table, card and registry file of the checkout."""
     names = set(zipfile.ZipFile(wheel).namelist())
     info = f"stemtwin-{stemtwin.__version__}.dist-info"
     assert {name.split("/")[0] for name in names} == {"stemtwin", info}
     wanted = {f"{package.replace('.', '/')}/{path.name}" for package in PACKAGES for path in folder_of(package).glob("*.py")}
     wanted |= {f"stemtwin/datasets/cards/{path.name}" for path in (ROOT / "datasets" / "cards").glob("*.*")}
+    wanted |= {f"stemtwin/twin/physics/tables/{name}.csv" for name in PARAMETRIZATIONS}
     assert {name for name in names if name.startswith("stemtwin/")} == wanted
     assert f"{info}/licenses/LICENSE" in names
 
 
 def test_the_installed_wheel_works_without_the_checkout(wheel: Path, tmp_path: Path) -> None:
-    """Installed elsewhere, stemtwin and all of its packages are found in that place, beside Hugging Face's library."""
+    """Installed elsewhere, stemtwin, its packages and its tables are found there, beside Hugging Face's library."""
     target = tmp_path / "site"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(target), str(wheel)]
     subprocess.run(command, check=True, capture_output=True)
@@ -172,11 +174,13 @@ import importlib, stemtwin, datasets
 print(stemtwin.__file__, stemtwin.StemtwinError.__name__, stemtwin.Aberrations.__name__, len(stemtwin.__path__), callable(datasets.load_dataset))
 for name in {PACKAGES!r}:
     assert importlib.import_module(name).__path__[0].startswith({str(target)!r}), name
+from stemtwin.twin.physics.scattering_factors import PARAMETRIZATIONS, coefficients
+print(*(coefficients(name, 14).shape[0] for name in PARAMETRIZATIONS))
 """
     # -S: no .pth file, so that an installation in place cannot step in for what the wheel lacks
     where, *rest = python(code, "-I", "-S", cwd=tmp_path).split()
     assert Path(where) == target / "stemtwin" / "__init__.py"
-    assert rest == ["StemtwinError", "Aberrations", "1", "True"]
+    assert rest == ["StemtwinError", "Aberrations", "1", "True", "4", "2"]
 
 
 def test_the_command_is_installed() -> None:

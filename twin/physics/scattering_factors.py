@@ -1,11 +1,15 @@
 """Electron scattering factors of neutral atoms, by Kirkland's and by Lobato's parametrisation, for electrons at rest.
 
-The coefficients are read from the installed abTEM's tables (which is not imported).
-
 * kirkland: f = sum_3 a / (g^2 + b) + sum_3 c exp(-d g^2)  (Kirkland, Advanced Computing in Electron Microscopy, appendix C)
 * lobato: f = sum_5 a (2 + b g^2) / (1 + b g^2)^2  (Lobato and Van Dyck, Acta Cryst. A 70 (2014) 636)
 
 g = abs(k) in 1/A, f in A. The relativistic mass enters once, in the interaction constant.
+
+The coefficients stand in ``tables/``, one file for each parametrisation, whose head names the listings that they were
+taken from. Lobato's Lr, which stands in none, is read from the installed abTEM's table (abTEM is not imported).
+
+Kirkland's are rounded to ten decimals, as in abTEM's table, so that both solvers, and all images so far, have the same
+bits: f changes by less than 2e-10 A and 1e-9 of it.
 """
 
 import functools
@@ -29,7 +33,7 @@ SYMBOLS = (
 
 @functools.cache
 def coefficients(parametrization: str, number: int) -> np.ndarray:
-    """Return the coefficients of one element as abTEM's table lists them: 4 x 3 (kirkland, rows a b c d) or 2 x 5 (lobato, rows a b).
+    """Return the coefficients of one element: 4 x 3 (kirkland, rows a b c d) or 2 x 5 (lobato, rows a b).
 
     Raises
     ------
@@ -41,20 +45,34 @@ def coefficients(parametrization: str, number: int) -> np.ndarray:
     if parametrization not in PARAMETRIZATIONS:
         message = f"There is no parametrization named {parametrization!r}. Use one of {', '.join(PARAMETRIZATIONS)}."
         raise UnknownNameError(message)
-    table = _table(parametrization)
-    symbol = SYMBOLS[number] if 0 < number < len(SYMBOLS) else f"Z={number}"
-    if symbol not in table:
-        message = f"The {parametrization} parametrization has no scattering factor for {symbol}. It holds H (1) to Lr (103)."
+    if not 0 < number < len(SYMBOLS):
+        message = f"The {parametrization} parametrization has no scattering factor for Z={number}. "
+        message += "It holds H (1) to Lr (103)."
         raise SettingsError(message)
-    out = np.array(table[symbol], dtype=float)
+    table = _table(parametrization)
+    if number > len(table):
+        out = _abtem_row(parametrization, SYMBOLS[number])
+    elif parametrization == "kirkland":
+        lorentzians, gaussians = (np.floor(table[number - 1] * 1e10 + 0.5) / 1e10).reshape(2, 3, 2)  # halves go up
+        out = np.concatenate([lorentzians.T, gaussians.T])
+    else:
+        out = table[number - 1].reshape(2, 5).copy()
     out.flags.writeable = False
     return out
 
 
 @functools.cache
-def _table(parametrization: str) -> dict[str, list[list[float]]]:
+def _table(parametrization: str) -> np.ndarray:
+    """Return the coefficients of our table as they are printed there, one row for each element from H on."""
+    path = Path(__file__).with_name("tables") / f"{parametrization}.csv"
+    columns = {"kirkland": 12, "lobato": 10}[parametrization]
+    return np.loadtxt(path, delimiter=",", usecols=range(2, 2 + columns), encoding="utf-8")
+
+
+def _abtem_row(parametrization: str, symbol: str) -> np.ndarray:
+    """Return the coefficients of one element from the installed abTEM's table, which has the shape of ours."""
     path = importlib.metadata.distribution("abtem").locate_file(f"abtem/parametrizations/data/{parametrization}.json")
-    return json.loads(Path(str(path)).read_text(encoding="utf-8"))
+    return np.array(json.loads(Path(str(path)).read_text(encoding="utf-8"))[symbol], dtype=float)
 
 
 def scattering_factor(parametrization: str, number: int, g2: np.ndarray) -> np.ndarray:

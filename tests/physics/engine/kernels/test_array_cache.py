@@ -460,7 +460,7 @@ def test_what_no_key_is_made_of(bad):
 
 
 def test_the_digest_of_code(tmp_path, monkeypatch):
-    """The digest changes with any source file below, its name, and the versions of what computes; other files do not count."""
+    """The digest changes with any file that a pattern matches, its name, and the versions of what computes; other files do not count."""
     (tmp_path / "inner").mkdir()
     for name in ("a.py", "inner/b.py"):
         (tmp_path / name).write_text("x = 1\n")

@@ -95,7 +95,7 @@ def code_digest(root: Path, *patterns: str) -> str:
     """Return the hash of the code that numbers come from.
 
     It covers every file below the root that a pattern matches, the engine's sources, the compiler and the CPU (:func:`jit.sources_digest`), and the
-    versions of numpy, scipy and abTEM (whose coefficient tables are read). If a file was changed after this process began to import the code, it
+    versions of numpy, scipy and abTEM (whose coefficients of Lr are read). If a file was changed after this process began to import the code, it
     cannot be told which one runs: the hash is then one that no other process has.
 
     Parameters
