@@ -16,4 +16,29 @@ Conventions (each has a test in ``tests/physics/test_conventions.py``)
 * A signal is the fraction of the incident beam that a detector collects.
 * Kernels draw no random numbers; whoever needs them passes a ``numpy.random.Generator``.
 
-=========================== ================================================================================================"""
+=========================== =======================================================================================================
+File                        Content
+=========================== =======================================================================================================
+``aberrations.py``          ``Aberrations`` C10 to C56, chi, Cartesian and Haider notation
+``camera.py``               what a camera makes of electrons
+``camera_pixels.py``        which pixel they fall on
+``coherence.py``            source size, focal spread, coherent modes
+``detector_electronics.py`` pulse heights, lag, converter
+``detector_weights.py``     what detectors weigh: annuli and segments
+``electrons.py``            wavelength, interaction constant, velocity, largest energy transfer
+``gradient_integration.py`` a phase from its gradient
+``grids.py``                ``Grid``: shape, extent, frequencies, band limit
+``lag_filters.py``          things that follow with a lag
+``noise.py``                counting electrons
+``overlayer.py``            an amorphous film on the specimen, single scattering
+``phase_diversity.py``      images of a film at several foci, and the defocus and astigmatism that they share
+``phonons.py``              thermal displacements
+``potential.py``            slices, projected potential, transmission
+``probe.py``                aperture, covered fractions, incident amplitudes
+``scattering_factors.py``   Kirkland's and Lobato's electron scattering factors
+``zemlin.py``               aberrations about tilted beams, tableaus fitted, the pi/4 limit
+``dynamics/``               damage: knock-on, electronic excitation, kinetics of events under the beam (a table in its own text)
+``engine/``                 multislice, scattering matrix, dense and local imaging operators, their cache (a table in its own text)
+``spectra/``                energy losses and X-rays (a table in its own text)
+=========================== =======================================================================================================
+"""
