@@ -8,7 +8,7 @@ READY := .venv/ready
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test format check check-all lowest foreign speed
+.PHONY: help demo test format check check-all golden lowest foreign speed
 
 help:
 	@echo "make demo       image a sample, run an agent, score the baselines, print the board"
@@ -16,6 +16,7 @@ help:
 	@echo "make format     rewrite the code in the house's format"
 	@echo "make check      ruff, pyright, codespell, cffconvert"
 	@echo "make check-all  check, then the slow tests and those against abTEM"
+	@echo "make golden     recompute the recorded arrays of tests/golden and compare them bit for bit"
 	@echo "make lowest     the default tests with the oldest versions that pyproject.toml allows"
 	@echo "make foreign    files of all signals, opened by HyperSpy, eXSpy, SciFiReaders and py4DSTEM in environments of their own"
 	@echo "make speed      the speed benchmarks (on a quiet machine)"
@@ -47,6 +48,9 @@ check: $(READY)
 
 check-all: check
 	$(PYTEST) -m "(slow or reference) and not (speed or network or gpu)" --timeout 1200
+
+golden: $(READY)
+	$(BIN)/python -m tests.golden compare tests/golden/values --exact
 
 lowest:
 	$(PYTHON) -m venv --clear build/lowest
