@@ -98,15 +98,15 @@ def local() -> Arrays:
     return variables(st.simulate(disturbed(), COHERENT, FIELD, detectors=("haadf",), **settings), "expected")
 
 
-@case("image-windows")
-def windows() -> Arrays:
-    """Return the bright field of a sheet with vacancies by operators on windows."""
+@case("image-tiled")
+def tiled() -> Arrays:
+    """Return the bright field of a sheet with vacancies by operators on tiles."""
     data = st.simulate(
         disturbed(),
         COHERENT,
         FIELD,
         detectors=("bf", "abf"),
-        engine="windows",
+        engine="tiled",
         phonons="damped",
         tolerance=0.05,
     )
