@@ -81,9 +81,27 @@ def interval(
         share = float(formula(samples.sums()))
         found = stats.binomtest(round(share * n), n).proportion_ci(level, method="wilson")
         return Interval(method="wilson", level=level, low=float(found.low), high=float(found.high), n_clusters=n, resamples=0, seed=seed)
-    statistic = _resampled(formula, sums, n)
+    low, high, drawn = _bootstrap(_resampled(formula, sums, n), n, level=level, resamples=resamples, seed=seed)
+    if not np.isfinite(drawn).all():
+        return None
+    method = "cluster-bca"
+    if not (np.isfinite(low) and np.isfinite(high)) or np.ptp(drawn) == 0:
+        low, high = (float(end) for end in np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]))
+        method = "cluster-percentile"
+    return Interval(method=method, level=level, low=low, high=high, n_clusters=n, resamples=resamples, seed=seed)
+
+
+def _bootstrap(
+    statistic: Callable[..., np.ndarray],
+    n: int,
+    *,
+    level: float,
+    resamples: int,
+    seed: int,
+) -> tuple[float, float, np.ndarray]:
+    """Return the ends of the BCa interval of a statistic of n clusters (nan where undefined) and the resampled values."""
     with warnings.catch_warnings(), np.errstate(all="ignore"), threadpool_limits(1):
-        warnings.simplefilter("ignore")  # degenerate data are handled below
+        warnings.simplefilter("ignore")  # degenerate data give nan, which the caller handles
         result = stats.bootstrap(
             (np.arange(n),),
             statistic,
@@ -95,15 +113,7 @@ def interval(
             method="BCa",
             rng=np.random.Generator(np.random.Philox(seed)),
         )
-    drawn = result.bootstrap_distribution
-    if not np.isfinite(drawn).all():
-        return None
-    low, high = float(result.confidence_interval.low), float(result.confidence_interval.high)
-    method = "cluster-bca"
-    if not (np.isfinite(low) and np.isfinite(high)) or np.ptp(drawn) == 0:
-        low, high = (float(end) for end in np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]))
-        method = "cluster-percentile"
-    return Interval(method=method, level=level, low=low, high=high, n_clusters=n, resamples=resamples, seed=seed)
+    return float(result.confidence_interval.low), float(result.confidence_interval.high), result.bootstrap_distribution
 
 
 def _resampled(formula: Callable[[Sums], np.ndarray], sums: Sums, n: int) -> Callable[..., np.ndarray]:

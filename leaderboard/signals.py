@@ -197,9 +197,9 @@ def onset(energies: np.ndarray, counts: np.ndarray, expected: float) -> float:
 def dark_field(patterns: "xr.DataArray") -> "xr.DataArray":
     """Return the virtual dark field of patterns: electrons far outside the bright disc."""
     from stemtwin.twin.instrument.detectors import AnnularDetector
-    from stemtwin.twin.instrument.simulation import pattern_analysis as floor
+    from stemtwin.twin.instrument.simulation.pattern_analysis import virtual
 
-    return floor.virtual(patterns, AnnularDetector(inner_mrad=DARK_FIELD_MRAD[0], outer_mrad=DARK_FIELD_MRAD[1], name="dark_field"))
+    return virtual(patterns, AnnularDetector(inner_mrad=DARK_FIELD_MRAD[0], outer_mrad=DARK_FIELD_MRAD[1], name="dark_field"))
 
 
 def lattice(image: "xr.DataArray", *, orders: int = 4) -> tuple[tuple[float, float], tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""The floors of the house, and the sizes of its rooms.
+"""The layers of the package, the rooms inside them, and the sizes of modules and functions.
 
 Imports point down only: physics < samples < instrument < control, envs < datasets < benchmarks < leaderboard.
 """
@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("stemtwin", "twin", "datasets", "benchmarks", "leaderboard")
-FLOORS = {
+LAYERS = {
     "stemtwin.twin.errors": 0,
     "stemtwin.twin.checks": 1,
     "stemtwin.twin.files": 1,
@@ -34,7 +34,7 @@ ROOMS = {
     "stemtwin.twin.physics.engine": ("kernels", "multislice", "operator", "local"),
 }
 """Subpackages of a package from the lowest up; its own modules, and subpackages that are not listed, lie below all of them."""
-LONGEST_MODULE, LONGEST_FUNCTION, DEEPEST_CLASS = 500, 90, 2
+LONGEST_MODULE, LONGEST_FUNCTION, DEEPEST_CLASS = 500, 60, 2
 TABLES: set[str] = set()  # modules that are tables of coefficients, and so may be longer
 UNITS = ("_ev", "_kev", "_mrad", "_angstrom", "_pa", "_us", "_nm", "_px")
 
@@ -80,21 +80,21 @@ def guarded(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
-def floor_of(module: str) -> str | None:
-    """Return the floor that a module of ours lies on."""
-    return next((floor for floor in FLOORS if module == floor or module.startswith(f"{floor}.")), None)
+def layer_of(module: str) -> str | None:
+    """Return the layer of a module of ours."""
+    return next((layer for layer in LAYERS if module == layer or module.startswith(f"{layer}.")), None)
 
 
 def misdirected(module: str, target: str) -> str | None:
     """Return what is wrong with an import of ours from a module, or None."""
-    own, other = floor_of(module), floor_of(target)
+    own, other = layer_of(module), layer_of(target)
     if other is None:
-        return None if target == "stemtwin.__version__" else "imports from the front door or from a whole floor's parent"
+        return None if target == "stemtwin.__version__" else "imports from the front door or from the parent of a whole layer"
     if own is None:
-        return "has no floor"
+        return "has no layer"
     if own == "stemtwin.twin.physics" and other == "stemtwin.twin.registry":
         return "physics knows no registry"
-    return None if own == other or FLOORS[other] < FLOORS[own] else f"{own} is not above {other}"
+    return None if own == other or LAYERS[other] < LAYERS[own] else f"{own} is not above {other}"
 
 
 def room_of(package: str, module: str) -> int | None:
@@ -136,11 +136,11 @@ each_physics_file = pytest.mark.parametrize("path", [path for path in FILES if m
 
 @each_file
 def test_imports_point_down(path: Path) -> None:
-    """A module imports from its own floor and from those below, absolutely, and never from the front door (but for the version)."""
+    """A module imports from its own layer and from lower ones, absolutely, and never from the front door (but for the version)."""
     module = module_name(path)
     if module == "stemtwin":
         assert {target for target in loaded(tree_of(path)) if target.startswith("stemtwin")} <= {"stemtwin.twin.envs"}, (
-            "the front door opens floors lazily"
+            "the front door imports the layers lazily"
         )
         return
     ours = [(target, line) for target, line in imports(tree_of(path)) if target.split(".")[0] == "stemtwin"]
@@ -164,7 +164,7 @@ def test_imports_point_down(path: Path) -> None:
     ],
 )
 def test_the_judge_of_imports_judges_right(module: str, target: str, right: bool) -> None:
-    """An import down or sideways within a floor is right; up, across, or through the front door is wrong."""
+    """An import down or sideways within a layer is right; up, across, or through the front door is wrong."""
     assert (misdirected(module, target) is None) is right
 
 
@@ -202,7 +202,7 @@ def test_tables_of_files_name_exactly_the_files(path: Path) -> None:
 
 @each_physics_file
 def test_physics_stands_on_numpy_scipy_and_numba_alone(path: Path) -> None:
-    """The ground floor computes with the standard library, numpy, scipy and numba (in the engine also llvmlite), and nothing else."""
+    """The lowest layer computes with the standard library, numpy, scipy and numba (in the engine also llvmlite), and nothing else."""
     allowed = {"numpy", "scipy", "numba", "stemtwin", *sys.stdlib_module_names}
     if ".engine." in module_name(path):
         allowed |= {"llvmlite"}  # vector instructions that numba has no word for
@@ -213,7 +213,7 @@ def test_physics_stands_on_numpy_scipy_and_numba_alone(path: Path) -> None:
 
 @each_physics_file
 def test_physics_is_given_its_generators(path: Path) -> None:
-    """The ground floor makes no random generator and uses no global one: it is handed a Generator."""
+    """The lowest layer makes no random generator and uses no global one: it is handed a Generator."""
     assert not {target for target, _ in imports(tree_of(path)) if target.split(".")[0] in {"random", "secrets"} or target.startswith("numpy.random")}
     calls = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
     assert [f"line {call.lineno}" for call in calls if dotted(call.func).startswith(("np.random.", "numpy.random."))] == []
@@ -231,7 +231,7 @@ def test_physics_reads_no_file_but_its_cache_and_its_tables(path: Path) -> None:
 
 @each_physics_file
 def test_physics_has_no_unit_suffixes(path: Path) -> None:
-    """On the ground floor everything is in A, eV and rad, so that no name carries a unit."""
+    """In the lowest layer everything is in A, eV and rad, therefore no name carries a unit."""
     names = {node.arg for node in ast.walk(tree_of(path)) if isinstance(node, ast.arg)}
     names |= {node.target.id for node in ast.walk(tree_of(path)) if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)}
     assert {name for name in names if name.endswith(UNITS)} == set()
@@ -245,7 +245,7 @@ def test_plotting_and_abtem_are_imported_inside_functions(path: Path) -> None:
 
 @each_file
 def test_rooms_are_small(path: Path) -> None:
-    """A module has at most 500 lines (tables of coefficients apart), a function at most 90."""
+    """A module has at most 500 lines (tables of coefficients apart), a function at most 60, its docstring included."""
     if module_name(path) not in TABLES:
         assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_MODULE
     functions = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]

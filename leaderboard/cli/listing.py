@@ -19,6 +19,7 @@ class Kind(enum.StrEnum):
     TASKS = "tasks"
     DATASETS = "datasets"
     ENVIRONMENTS = "environments"
+    REWARDS = "rewards"
     BASELINES = "baselines"
 
 
@@ -28,6 +29,7 @@ REGISTRIES = {  # kind: (module, registry in it, or function that returns one or
     Kind.PROFILES: ("stemtwin.twin.instrument.hardware.profiles", "PROFILES"),
     Kind.TASKS: ("stemtwin.benchmarks.tasks", "load_tasks"),
     Kind.DATASETS: ("stemtwin.datasets.catalog", "list_datasets"),
+    Kind.REWARDS: ("stemtwin.twin.envs.rewards", "REWARDS"),
     Kind.BASELINES: ("stemtwin.benchmarks.agents", "load_baselines"),
 }
 
@@ -48,7 +50,7 @@ def listing(
     kind: Annotated[Kind | None, typer.Argument(help="What to list; everything where none is named.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """List what there is: samples, detectors, profiles, tasks, datasets, environments, baselines."""
+    """List what there is: samples, detectors, profiles, tasks, datasets, environments, rewards, baselines."""
     found = {one.value: names(one) for one in ([kind] if kind else Kind)}
     if json:
         print_json(found)

@@ -13,7 +13,7 @@ CELL = (5.0, 4.0)
 
 
 def columns(x, y, heaviest, occupancy):
-    """Projected columns as the samples floor gives them."""
+    """Projected columns as the samples layer gives them."""
     heaviest, occupancy = np.asarray(heaviest), np.asarray(occupancy, dtype=float)
     return SimpleNamespace(
         x=np.asarray(x, dtype=float),

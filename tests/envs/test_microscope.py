@@ -103,9 +103,3 @@ def test_what_is_no_frame_is_refused_before_it_is_computed(wrong: tuple) -> None
         replace(TASK, detectors=wrong)
     with pytest.raises(UnknownNameError, match="Did you mean 'haadf'"):
         replace(TASK, detectors=("hadf",))
-
-
-def test_an_unknown_reward_is_refused() -> None:
-    """A reward that cannot be called is named."""
-    with pytest.raises(SettingsError, match="reward='high' cannot be called"):
-        WholeMicroscope(reward_function="high")  # type: ignore[arg-type]

@@ -240,7 +240,7 @@ def test_fast_lengths():
 
 
 def test_random_numbers_come_from_the_caller():
-    """No module of the physics floor makes a generator or touches numpy's global one."""
+    """No module of the physics layer makes a generator or touches numpy's global one."""
     folder = Path(physics.__file__).parent
     for path in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

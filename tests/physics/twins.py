@@ -1,4 +1,4 @@
-"""The slow, obvious twins of the physics floor: numpy, complex128, one atom, one pixel, one wave at a time. And small random specimens."""
+"""The slow, obvious twins of the physics layer: numpy, complex128, one atom, one pixel, one wave at a time. And small random specimens."""
 
 import numpy as np
 

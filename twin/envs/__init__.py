@@ -7,7 +7,7 @@ File                  Content
 ``functional_env.py`` the Task protocol, the registry of tasks, ``StemEnv``
 ``microscope.py``     ``stemtwin/Microscope-v1``
 ``pictures.py``       pictures of environment states
-``rewards.py``        reward shapes in [0, 1]
+``rewards.py``        rewards in [0, 1], ``REWARDS`` by name
 ===================== =====================================================
 """
 

@@ -2,7 +2,6 @@
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,8 +12,9 @@ import xarray as xr
 from stemtwin.twin import checks
 from stemtwin.twin.envs.autofocus import CELLS
 from stemtwin.twin.envs.functional_env import StemEnv, wrong_setting
+from stemtwin.twin.envs.rewards import REWARDS
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument import detectors as detector_floor
+from stemtwin.twin.instrument.detectors import DETECTORS, checked
 from stemtwin.twin.instrument.hardware.profiles import PROFILES, Profile
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.scope import acquisition, beam_damage, commands, knobs
@@ -27,9 +27,6 @@ from stemtwin.twin.physics import electrons
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
-
-Reward = Callable[[xr.Dataset | None, dict[str, float]], float]
-"""A reward of the last frame (None where none was taken) and of what the last action cost."""
 
 COEFFICIENTS = tuple(Aberrations().cartesian())
 """Names of the aberrations that can be turned, Cartesian, to fifth order."""
@@ -107,7 +104,8 @@ class WholeMicroscope:
         offset, and tilt where there is one, choices spread evenly over [-1, 1]; ``stage`` float32: what the encoders read, A and mrad; ``cost``
         float32 (4,): time (s), electrons, dose (e-/A^2) of this action, and the share of the steps that is left.
     Reward
-        0, or what ``reward(frame, cost)`` returns: frame is the last ``xarray.Dataset`` of this action, or None.
+        A name of ``REWARDS`` (``stemtwin.twin.envs.rewards``): ``"none"`` is 0, ``"contrast"``, ``"signal"`` and ``"correlation"`` are computed from
+        the frame of the last action and are 0 where it took none.
     Starting state
         C10 and C12 off by up to a quarter of their reach, the stage anywhere within 100 A; one frame has been taken.
     Episode end
@@ -130,8 +128,8 @@ class WholeMicroscope:
         imaging operator of its own: 10 s to a minute of processor time at its first use, kept on disk after that. One aperture is a good start.
     tilting : bool
         Whether beam and stage tilt: each new tilt is a new calculation for the engine, some seconds of work.
-    reward : callable, optional
-        Of the last frame and of what the last action cost.
+    reward : str
+        A name of ``REWARDS``. A function of one's own is registered there: ``@REWARDS.register("mine")``.
     max_steps : int
         Actions in one episode.
     dose_budget_e_per_angstrom2 : float
@@ -154,7 +152,7 @@ class WholeMicroscope:
     shape: tuple[int, int] = (128, 128)
     semiangles_mrad: tuple[float, ...] = ()
     tilting: bool = False
-    reward_function: Reward | None = None
+    reward_name: str = "none"
     max_steps: int = 200
     dose_budget_e_per_angstrom2: float = 1e9
     phonons: int = 8
@@ -164,10 +162,10 @@ class WholeMicroscope:
         """Check the settings."""
         PROFILES[self.instrument]
         names = (self.detectors,) if isinstance(self.detectors, str) else tuple(self.detectors)
-        object.__setattr__(self, "detectors", detector_floor.checked(names))
+        object.__setattr__(self, "detectors", checked(names))
         for name in names:
-            if not isinstance(name, str) or "annular" not in detector_floor.DETECTORS.tags(name):
-                rings = ", ".join(known for known in detector_floor.DETECTORS if "annular" in detector_floor.DETECTORS.tags(known))
+            if not isinstance(name, str) or "annular" not in DETECTORS.tags(name):
+                rings = ", ".join(DETECTORS.names("annular"))
                 message = (
                     f"detectors={names!r}: a frame has one number at each point, and {name!r} gives none or several. Use {rings}, or st.Microscope."
                 )
@@ -184,9 +182,13 @@ class WholeMicroscope:
             if not isinstance(getattr(self, name), bool):
                 message = f"{name}={getattr(self, name)!r} is neither True nor False. Give one of them."
                 raise SettingsError(message)
-        if self.reward_function is not None and not callable(self.reward_function):
-            message = f"reward={self.reward_function!r} cannot be called. Give a function of (frame, cost) that returns a number, or leave it out."
+        if not isinstance(self.reward_name, str):
+            message = (
+                f"reward={self.reward_name!r} is not the name of a reward ({', '.join(REWARDS)}): register a function of (frame, cost) "
+                'under a name, @REWARDS.register("mine") from stemtwin.twin.envs.rewards, and pass reward="mine".'
+            )
             raise SettingsError(message)
+        REWARDS[self.reward_name]
 
     @property
     def profile(self) -> Profile:
@@ -343,10 +345,8 @@ class WholeMicroscope:
         }
 
     def reward(self, state: Session) -> float:
-        """Return 0, or what the user's function makes of the last frame and cost."""
-        if self.reward_function is None:
-            return 0.0
-        return float(self.reward_function(state.frame if state.fresh else None, dict(state.cost)))
+        """Return the named reward of the last action's frame and cost."""
+        return float(REWARDS[self.reward_name](state.frame if state.fresh else None, dict(state.cost)))
 
     def terminated(self, state: Session) -> bool:  # noqa: ARG002 - there is no goal
         """Return False."""
@@ -437,9 +437,9 @@ def _window(task: WholeMicroscope) -> float:
 
 
 def make(render_mode: str | None = None, **settings: Any) -> StemEnv:
-    """Return the environment ``stemtwin/Microscope-v1``; settings are those of :class:`WholeMicroscope`, ``reward`` its function."""
+    """Return the environment ``stemtwin/Microscope-v1``; settings are those of :class:`WholeMicroscope`."""
     if "reward" in settings:
-        settings["reward_function"] = settings.pop("reward")
+        settings["reward_name"] = settings.pop("reward")
     try:
         task = WholeMicroscope(**settings)
     except TypeError as error:

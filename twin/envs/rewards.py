@@ -1,10 +1,14 @@
-"""Rewards in [0, 1], one shape for every task."""
+"""Rewards in [0, 1]: the Strehl ratio, and ``REWARDS``, those that an operator can compute from a frame and its cost."""
 
 import functools
 import math
+from collections.abc import Callable, Mapping
 
 import numpy as np
+import xarray as xr
 from scipy.special import j0
+
+from stemtwin.twin.registry import Registry
 
 NODES = 48
 """Gauss-Legendre nodes over alpha^2; phases up to 30 rad at the aperture's edge come out to 1e-9."""
@@ -35,3 +39,66 @@ def strehl(wavelength: float, semiangle: float, c10: float, c12a: float, c12b: f
 def _nodes() -> tuple[np.ndarray, np.ndarray]:
     nodes, weights = np.polynomial.legendre.leggauss(NODES)
     return (nodes + 1) / 2, weights / 2
+
+
+# ---- rewards by name ----------------------------------------------------------------------------------------------------------------------
+
+Reward = Callable[[xr.Dataset | None, Mapping[str, float]], float]
+"""A function of the frame that an action took (None where it took none) and of the action's cost: ``time_s``,
+``electrons``, ``dose_e_per_angstrom2``."""
+REWARDS: Registry[Reward] = Registry("reward")
+"""Rewards by name. A function of one's own is added by ``@REWARDS.register("mine")`` before the environment is made."""
+
+
+def _first_image(frame: xr.Dataset) -> np.ndarray:
+    """Return the image of a frame's first detector in electrons, float64: readings in ADU without their offset, over the gain."""
+    image = next(iter(frame.data_vars.values()))
+    return (image.to_numpy().astype(float) - image.attrs.get("offset_adu", 0.0)) / image.attrs.get("gain_adu", 1.0)
+
+
+@REWARDS.register("none")
+def none(frame: xr.Dataset | None, cost: Mapping[str, float]) -> float:  # noqa: ARG001 - the signature of every reward
+    """Return 0: for tasks with a goal of their own, and for agents that are not trained."""
+    return 0.0
+
+
+@REWARDS.register("contrast")
+def contrast(frame: xr.Dataset | None, cost: Mapping[str, float]) -> float:  # noqa: ARG001
+    """Return the contrast of the first image, v / (v + m^2) with its mean m and variance v; 0 without a frame.
+
+    It increases with the normalised variance v / m^2, the usual measure of focus in dark field; counting noise adds 1 / m
+    to v / m^2, therefore compare frames of one dose.
+    """
+    if frame is None:
+        return 0.0
+    image = _first_image(frame)
+    square = float(np.mean(image**2))
+    return float(image.var()) / square if square > 0 else 0.0
+
+
+@REWARDS.register("signal")
+def signal(frame: xr.Dataset | None, cost: Mapping[str, float]) -> float:  # noqa: ARG001
+    """Return the mean of the first image as a fraction of the incident electrons, clipped to [0, 1]; 0 without a frame.
+
+    A specimen under the beam raises it in dark field and lowers it in bright field; the beam current cancels.
+    """
+    if frame is None:
+        return 0.0
+    incident = float(frame.attrs["electrons_per_point"])
+    return min(max(float(_first_image(frame).mean()) / incident, 0.0), 1.0) if incident > 0 else 0.0
+
+
+@REWARDS.register("correlation")
+def correlation(frame: xr.Dataset | None, cost: Mapping[str, float]) -> float:  # noqa: ARG001
+    """Return the correlation of neighbours along x in the first image, negative values as 0; 0 without a frame.
+
+    Where pixels are smaller than the detail, this is the fraction of the variance that is not noise, S / (1 + S) for the
+    signal-to-noise ratio S (J. T. L. Thong, K. S. Sim, J. C. H. Phang, Scanning 23 (2001) 328).
+    """
+    if frame is None:
+        return 0.0
+    image = _first_image(frame)
+    image = image - image.mean()
+    left, right = image[:, :-1], image[:, 1:]
+    scale = math.sqrt(float((left**2).sum()) * float((right**2).sum()))
+    return max(float((left * right).sum()) / scale, 0.0) if scale > 0 else 0.0

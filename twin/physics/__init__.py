@@ -1,4 +1,4 @@
-"""The ground floor: formulas on arrays, in angstrom, eV, volt and radian. It imports numpy, scipy and numba, nothing else.
+"""The lowest layer: formulas on arrays, in angstrom, eV, volt and radian. It imports numpy, scipy and numba, nothing else.
 
 Conventions (each has a test in ``tests/physics/test_conventions.py``)
 ----------------------------------------------------------------------

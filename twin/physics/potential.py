@@ -6,7 +6,7 @@ grid ``oversampling`` times finer, is.
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from stemtwin.twin.errors import SamplingError, SettingsError
 from stemtwin.twin.physics.engine.kernels.threads import spread, thread_count
 from stemtwin.twin.physics.engine.multislice import transmission as fast
-from stemtwin.twin.physics.engine.multislice.transmission_update import add_change, steps
+from stemtwin.twin.physics.engine.multislice.transmission_update import Window, add_change, steps
 from stemtwin.twin.physics.grids import Grid
 
 PLANE_GAP = 0.4
@@ -301,16 +301,24 @@ def update_transmissions(
         inside = slices.index == i
         was, now = old.only(inside), new.only(inside)
         groups = [] if reach is None else steps(here[inside], there[inside], np.flatnonzero(moved[inside]), grid, reach)
-        if not 0 < sum(math.prod(window.grid.shape) for _, window in groups) < WORTHWHILE * math.prod(grid.shape):
+        if 0 < sum(math.prod(window.grid.shape) for _, window in groups) < WORTHWHILE * math.prod(grid.shape):
+            for before_step, after_step, window in _stepwise(was, now, groups):
+                add_change(before_step, after_step, window, grid, recipe, transmission[i], space, threads)
+        else:
             fast.slice_transmission(_present(now), grid, recipe, transmission[i], space, threads)
-            continue
-        for group, window in groups:
-            positions = was.positions.copy()
-            positions[group] = now.positions[group]
-            then = was._replace(positions=positions)
-            add_change(_present(was), _present(then), window, grid, recipe, transmission[i], space, threads)
-            was = then
     return changed
+
+
+def _stepwise(
+    was: fast.SliceAtoms, now: fast.SliceAtoms, groups: Sequence[tuple[np.ndarray, Window]]
+) -> Iterator[tuple[fast.SliceAtoms, fast.SliceAtoms, Window]]:
+    """Give a slice's atoms before and after each group moved, one group after the other, and the group's window."""
+    for group, window in groups:
+        positions = was.positions.copy()
+        positions[group] = now.positions[group]
+        then = was._replace(positions=positions)
+        yield _present(was), _present(then), window
+        was = then
 
 
 def _present(atoms: fast.SliceAtoms) -> fast.SliceAtoms:

@@ -82,12 +82,8 @@ def read_sample(
     )
     file = _existing(path)
     sample = _build(file, cut, thermal_sigma_angstrom)
-    if thermal_sigma_angstrom is None and sample.thermal_sigma_angstrom is None:
-        message = (
-            f"{file.name} gives no thermal displacements: the sample is static. "
-            "Pass thermal_sigma_angstrom (1-D rms in A; 0 for static) to say otherwise."
-        )
-        warnings.warn(message, UserWarning, stacklevel=2)
+    if thermal_sigma_angstrom is None:
+        _warn_if_static(sample, file.name)
     _warn_if_crowded(sample, file.name)
     return sample
 
@@ -245,6 +241,13 @@ def _bounded(cell: np.ndarray, pbc: np.ndarray, positions: np.ndarray) -> np.nda
             normal = normal / length
             cell[axis] = normal * (np.ptp(positions @ normal) + BOUNDED_MARGIN)
     return cell
+
+
+def _warn_if_static(sample: Sample, name: str) -> None:
+    if sample.thermal_sigma_angstrom is None:
+        message = f"{name} gives no thermal displacements: the sample is static. "
+        message += "Pass thermal_sigma_angstrom (1-D rms in A; 0 for static) to say otherwise."
+        warnings.warn(message, UserWarning, stacklevel=3)
 
 
 def _warn_if_crowded(sample: Sample, name: str) -> None:

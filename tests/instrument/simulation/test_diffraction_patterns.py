@@ -9,7 +9,7 @@ import xarray as xr
 
 from stemtwin.twin.errors import SamplingError, SettingsError
 from stemtwin.twin.instrument.detectors import AnnularDetector, SegmentedDetector
-from stemtwin.twin.instrument.hardware import camera_response as camera_floor
+from stemtwin.twin.instrument.hardware import camera_response
 from stemtwin.twin.instrument.pixelated import PixelatedDetector
 from stemtwin.twin.instrument.scan import PathScan, RasterScan, SparseScan
 from stemtwin.twin.instrument.simulation import diffraction_patterns, memory, pattern_analysis
@@ -101,7 +101,7 @@ def test_a_sparse_scan_has_patterns_where_it_was(static, beam) -> None:
     raster = simulate(static, beam, RasterScan(**geometry), detectors=(camera, "bf"))
     np.testing.assert_array_equal(sparse["pixelated"].to_numpy()[mask], raster["pixelated"].to_numpy()[mask])
     assert np.isnan(sparse["pixelated"].to_numpy()[~mask]).all()
-    counts = camera_floor.expose(sparse["pixelated"], camera, current_pa=10, dwell_time_us=100, rng=np.random.default_rng(0)).to_numpy()
+    counts = camera_response.expose(sparse["pixelated"], camera, current_pa=10, dwell_time_us=100, rng=np.random.default_rng(0)).to_numpy()
     assert counts.dtype == np.uint32
     assert not counts[~mask].any()
     assert counts[mask].any(axis=(1, 2)).all()
@@ -166,12 +166,12 @@ def test_counts_follow_current_and_time(static, beam) -> None:
     """Counts of an exposure have the mean of signal times current times time over e, and come back equal for an equal generator."""
     camera = PixelatedDetector(shape=(32, 32), outer_mrad=35, quantum_efficiency=0.5)
     data = simulate(static, beam, SCAN, detectors=camera)["pixelated"]
-    counts = [camera_floor.expose(data, camera, current_pa=20, dwell_time_us=1000, rng=np.random.default_rng(5)) for _ in range(2)]
+    counts = [camera_response.expose(data, camera, current_pa=20, dwell_time_us=1000, rng=np.random.default_rng(5)) for _ in range(2)]
     xr.testing.assert_identical(*counts)
     expected = float(data.sum()) * 20 * 1e-3 * 6.241509e6 * 0.5
     assert float(counts[0].sum()) == pytest.approx(expected, abs=5 * expected**0.5)
     assert counts[0].attrs["units"] == "counts"
     with pytest.raises(SettingsError, match="not this camera's"):
-        camera_floor.expose(data, PixelatedDetector(shape=(16, 16), outer_mrad=35), current_pa=1, dwell_time_us=1, rng=np.random.default_rng(0))
+        camera_response.expose(data, PixelatedDetector(shape=(16, 16), outer_mrad=35), current_pa=1, dwell_time_us=1, rng=np.random.default_rng(0))
     with pytest.raises(SettingsError, match="overflow"):
-        camera_floor.expose(data, camera, current_pa=1e5, dwell_time_us=1e6, rng=np.random.default_rng(0))
+        camera_response.expose(data, camera, current_pa=1e5, dwell_time_us=1e6, rng=np.random.default_rng(0))

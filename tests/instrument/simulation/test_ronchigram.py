@@ -9,10 +9,10 @@ import pytest
 
 import stemtwin
 from stemtwin.twin.errors import SamplingError, SettingsError, UnknownNameError
+from stemtwin.twin.instrument import simulation
 from stemtwin.twin.instrument.pixelated import PixelatedDetector
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
 from stemtwin.twin.instrument.simulation import memory
-from stemtwin.twin.instrument.simulation import ronchigram as floor
 from stemtwin.twin.instrument.simulation.ronchigram import ronchigram
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.samples.sample import Sample
@@ -99,9 +99,9 @@ def test_the_error_against_multislice_is_stated_and_grows_with_thickness() -> No
 def test_new_optics_need_no_new_film(monkeypatch) -> None:
     """Aberrations, position, source and focal spread use the film that is there; another film, camera or convergence does not."""
     film, made = carbon(3.0), []
-    works = floor._make
-    monkeypatch.setattr(floor, "_make", lambda *arguments: made.append(1) or works(*arguments))
-    floor.clear()
+    works = simulation.ronchigram._make
+    monkeypatch.setattr(simulation.ronchigram, "_make", lambda *arguments: made.append(1) or works(*arguments))
+    simulation.ronchigram.clear()
     ronchigram(film, WIDE, camera=SMALL, check=False)
     for change in ({"aberrations": Aberrations(C10=-110, C23=100)}, {"focal_spread_angstrom": 5.0}):
         ronchigram(film, dataclasses.replace(WIDE, **change), camera=SMALL, position_angstrom=(3.0, 1.0), check=False)
@@ -171,6 +171,6 @@ def test_what_cannot_be_done_is_refused(static, make_perovskite, monkeypatch) ->
     with pytest.raises(SettingsError, match=r"points and takes about .* GiB, more than there is"):
         ronchigram(static, far)
     monkeypatch.setattr(memory, "fits", lambda _: False)
-    floor.clear()
+    simulation.ronchigram.clear()
     with pytest.raises(SettingsError, match="more than there is"):
         ronchigram(static, WIDE, camera=SMALL)

@@ -11,9 +11,7 @@ import xarray as xr
 from stemtwin.twin.errors import SettingsError, UnknownNameError
 from stemtwin.twin.instrument.scan import PathScan, RasterScan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
-from stemtwin.twin.instrument.spectra import EELSDetector, LossModel, Particle, expected_eels, read_out
-from stemtwin.twin.instrument.spectra import areal_densities as density_floor
-from stemtwin.twin.instrument.spectra import eels as eels_floor
+from stemtwin.twin.instrument.spectra import EELSDetector, LossModel, Particle, areal_densities, eels, expected_eels, read_out
 from stemtwin.twin.instrument.spectra.areal_densities import LossChannel, densities
 from stemtwin.twin.instrument.spectra.materials import islands, regions
 from stemtwin.twin.physics import noise, overlayer
@@ -64,7 +62,7 @@ def test_a_film_adds_its_thickness_and_its_carbon(titanate):
 
     clean, bare, thick = taken(None), taken(np.zeros(3)), taken(np.full(3, 60.0))
     np.testing.assert_array_equal(clean.eels, bare.eels)
-    path = lowloss.mean_free_path(eels_floor.FILM.mass_density, 200e3, 40e-3, 20e-3)
+    path = lowloss.mean_free_path(eels.FILM.mass_density, 200e3, 40e-3, 20e-3)
     np.testing.assert_allclose(thick.t_over_lambda - clean.t_over_lambda, 60.0 / path, rtol=1e-9)
     zero = [float(d.eels[0].sel(energy_ev=slice(-20, 4)).sum() / d.collected[0]) for d in (clean, thick)]
     assert math.log(zero[0] / zero[1]) == pytest.approx(60.0 / path, rel=0.03)
@@ -272,16 +270,16 @@ def test_materials_of_a_sample():
 def test_auto_takes_what_is_affordable(titanate, monkeypatch):
     """``engine='auto'`` takes the form where it takes less than a minute, multislice for few places, the thin limit else."""
     channels = (LossChannel(name="Ti", numbers=(22,), d50=1.5),)
-    asked = density_floor._Asked(sample=titanate, beam=BEAM, channels=channels, collection=40.0, phonons="static", seed=0)
+    asked = areal_densities._Asked(sample=titanate, beam=BEAM, channels=channels, collection=40.0, phonons="static", seed=0)
     large = load_sample("srtio3-001", size_angstrom=(78, 78), thickness_angstrom=40)
-    assert density_floor._cheapest(asked, 10_000) == ("operator", "")
-    engine, reason = density_floor._cheapest(replace(asked, sample=large), 100_000)
+    assert areal_densities._cheapest(asked, 10_000) == ("operator", "")
+    engine, reason = areal_densities._cheapest(replace(asked, sample=large), 100_000)
     assert engine == "thin"
     assert re.search(r"would take about \S+ s: engine='(operator|multislice)'|memory", reason)
-    monkeypatch.setattr(density_floor, "SECONDS_PER_PRODUCT", 1e3)
-    density_floor._cheapest.cache_clear()
-    assert density_floor._cheapest(asked, 1) == ("multislice", "")
-    density_floor._cheapest.cache_clear()
+    monkeypatch.setattr(areal_densities, "SECONDS_PER_PRODUCT", 1e3)
+    areal_densities._cheapest.cache_clear()
+    assert areal_densities._cheapest(asked, 1) == ("multislice", "")
+    areal_densities._cheapest.cache_clear()
 
 
 def test_errors(titanate):

@@ -8,7 +8,7 @@ Source: Haider, Uhlemann, Zach, Ultramicroscopy 81 (2000) 163.
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -346,17 +346,36 @@ def measure(
     geometry, tilts = setting.optics(wavelength), kind.tilts_mrad()
     film = phase_diversity.clusters(geometry, setting.density_per_angstrom2, setting.cluster_sigma_angstrom, rng)
     film = film * coherence.source_factor(source_size_angstrom, *geometry.frequencies())
-    images, probes, found = [], [], []
+    results = []
     for tilt in tilts:
         counts = _take(geometry, film, zemlin.recentred(aberrations, (tilt[0] * 1e-3, tilt[1] * 1e-3)), setting, rng)
-        fitted = phase_diversity.fit_first_order(counts, setting.foci_angstrom, geometry)
-        _refuse_failure(fitted, tilt, setting)
-        images.append(counts)
-        probes.append(phase_diversity.deconvolved(counts, geometry, fitted.shifts, width=min(48, setting.size)))
-        found.append(fitted)
+        fit = phase_diversity.fit_first_order(counts, setting.foci_angstrom, geometry)
+        _refuse_failure(fit, tilt, setting)
+        probes = phase_diversity.deconvolved(counts, geometry, fit.shifts, width=min(48, setting.size))
+        results.append(_TiltResult(counts=counts, probes=probes, fit=fit))
         if progress is not None:
             progress(1)
-    values, covariances = np.stack([item.values for item in found]), np.stack([item.covariance * max(1.0, item.misfit) for item in found])
+    return _solved(kind, setting, geometry, results)
+
+
+class _TiltResult(NamedTuple):
+    """The images along one beam (3, size, size), their two probes, and the first-order fit to them."""
+
+    counts: np.ndarray
+    probes: np.ndarray
+    fit: phase_diversity.FirstOrder
+
+
+def _solved(
+    kind: Tableau,
+    setting: ProbeImages,
+    geometry: phase_diversity.FilmOptics,
+    results: list[_TiltResult],
+) -> Measurement:
+    """Return the measurement that the results of all tilts of a tableau add up to."""
+    tilts = kind.tilts_mrad()
+    values = np.stack([result.fit.values for result in results])
+    covariances = np.stack([result.fit.covariance * max(1.0, result.fit.misfit) for result in results])
     solution = zemlin.solve(values, covariances, tilts * 1e-3, order=kind.order, semiangle=geometry.semiangle)
     errors = np.sqrt(np.diag(solution.covariance))
     return Measurement(
@@ -368,8 +387,8 @@ def measure(
         first_order=values,
         first_order_error=np.sqrt(np.diagonal(covariances, axis1=1, axis2=2)),
         foci_angstrom=setting.foci_angstrom,
-        images=np.stack(images),
-        probes=np.stack(probes),
+        images=np.stack([result.counts for result in results]),
+        probes=np.stack([result.probes for result in results]),
         sampling_angstrom=setting.sampling_angstrom,
         duration_s=duration_s(kind, setting),
         dose_e_per_angstrom2=len(tilts) * setting.dose_e_per_angstrom2,

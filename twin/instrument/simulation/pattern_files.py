@@ -11,7 +11,7 @@ import numpy as np
 
 from stemtwin.twin import files
 from stemtwin.twin.errors import DatasetError, SettingsError
-from stemtwin.twin.instrument.hardware import camera_response as camera_floor
+from stemtwin.twin.instrument.hardware import camera_response
 from stemtwin.twin.instrument.simulation import diffraction_patterns
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.progress import Progress
@@ -85,7 +85,8 @@ def _write(found: diffraction_patterns.Patterns, folder: Path, exposed: CameraEx
         patterns = diffraction_patterns.patterns_at(found, positions[region], wanted[region])
         if exposed is not None:
             rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(exposed.seed, spawn_key=(number,))))
-            patterns = camera_floor.count_patterns(patterns, camera, current_pa=exposed.current_pa, dwell_time_us=exposed.dwell_time_us, rng=rng)
+            beam = {"current_pa": exposed.current_pa, "dwell_time_us": exposed.dwell_time_us}
+            patterns = camera_response.count_patterns(patterns, camera, **beam, rng=rng)
         dims = whole[camera.name].dims
         piece: Any = xr.Dataset({camera.name: (dims, patterns)})
         piece.to_zarr(folder, zarr_format=2, consolidated=True, region=dict(zip(dims, (*region, slice(None), slice(None)), strict=True)))

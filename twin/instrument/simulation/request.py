@@ -13,8 +13,7 @@ import tomli_w
 from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.files import write_atomically
-from stemtwin.twin.instrument import detectors as detector_floor
-from stemtwin.twin.instrument.detectors import AnyDetector
+from stemtwin.twin.instrument.detectors import AnyDetector, checked
 from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.instrument.settings import LARGEST_TILT_MRAD, Beam, PotentialSlices
 from stemtwin.twin.instrument.simulation import serialisation
@@ -100,7 +99,7 @@ class Request:
     def __post_init__(self) -> None:
         """Check the settings."""
         _check_types(self)
-        object.__setattr__(self, "detectors", detector_floor.checked(self.detectors))
+        object.__setattr__(self, "detectors", checked(self.detectors))
         if not isinstance(self.engine, str) or self.engine not in ENGINES:
             message = f"There is no engine named {self.engine!r}. Use one of {', '.join(ENGINES)}."
             raise SettingsError(message)

@@ -148,14 +148,7 @@ def expected_edx(
     SettingsError
         An element has no data, or a setting makes no sense.
     """
-    numbers = [int(number) for number in np.unique(sample.numbers)]
-    groups = [group for number in numbers for group in lines_of(number, beam.energy_ev, detector)]
-    dark = [number for number in numbers if all(group.number != number for group in groups)]  # bremsstrahlung alone
-    channels = [
-        LossChannel(name=group.name, numbers=(group.number,), d50=coreloss.delocalisation(group.ionisation, beam.energy_ev, ALL_ANGLES))
-        for group in groups
-    ]
-    channels += [LossChannel(name=SYMBOLS[number], numbers=(number,), d50=1.0) for number in dark]
+    groups, channels = _lines_and_channels(sample, beam, detector)
     settled = {"tilt_mrad": tilt_mrad, "window_angstrom": window_angstrom, "progress": progress}
     seen = densities(sample, beam, scan, channels, engine=engine, phonons=phonons, seed=seed, **settled)
     if film_angstrom is not None:
@@ -165,6 +158,30 @@ def expected_edx(
     for start in range(0, len(values), TOGETHER):
         some = slice(start, start + TOGETHER)
         spectra[some] = _spectra(values[some], groups, [channel.numbers[0] for channel in channels], beam, detector)
+    variables = _variables(scan, spectra, channels, seen)
+    energies = ("energy_ev", detector.energies(), {"units": "eV", "long_name": "photon energy"})
+    settings = {"beam": serialisation.beam_to_dict(beam), "detector": asdict(detector)}
+    return xr.Dataset(
+        variables,
+        {**results.coordinates(scan), "energy_ev": energies},
+        describe(sample, beam, seen, settings, "simulated X-ray spectra"),
+    )
+
+
+def _lines_and_channels(sample: Sample, beam: Beam, detector: EDXDetector) -> tuple[list[Lines], list[LossChannel]]:
+    """Return the lines of a sample that a detector sees and their channels, then those of elements without lines."""
+    numbers = [int(number) for number in np.unique(sample.numbers)]
+    groups = [group for number in numbers for group in lines_of(number, beam.energy_ev, detector)]
+    dark = [number for number in numbers if all(group.number != number for group in groups)]  # bremsstrahlung alone
+    channels = []
+    for group in groups:
+        d50 = coreloss.delocalisation(group.ionisation, beam.energy_ev, ALL_ANGLES)
+        channels.append(LossChannel(name=group.name, numbers=(group.number,), d50=d50))
+    return groups, channels + [LossChannel(name=SYMBOLS[number], numbers=(number,), d50=1.0) for number in dark]
+
+
+def _variables(scan: Scan, spectra: np.ndarray, channels: list[LossChannel], seen: Densities) -> dict[str, Any]:
+    """Return the variables of a Dataset: spectra (points, channels) and what the probe sees of each kind of loss."""
     variables: dict[str, Any] = {
         "edx": (
             (*scan.dims, "energy_ev"),
@@ -174,12 +191,7 @@ def expected_edx(
     }
     for channel, density in zip(channels, seen.values, strict=True):
         variables[f"density_{channel.name}"] = (scan.dims, density, {"units": "1/angstrom^2", "long_name": "atoms that the probe sees"})
-    settings = {"beam": serialisation.beam_to_dict(beam), "detector": asdict(detector)}
-    return xr.Dataset(
-        variables,
-        {**results.coordinates(scan), "energy_ev": ("energy_ev", detector.energies(), {"units": "eV", "long_name": "photon energy"})},
-        describe(sample, beam, seen, settings, "simulated X-ray spectra"),
-    )
+    return variables
 
 
 def _filmed(

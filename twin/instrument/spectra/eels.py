@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -62,6 +62,31 @@ class _Kinds:
         return np.array([_zero_loss(self.axis, self.first, self.detector, float(shift)) for shift in shifts])
 
 
+class _Experiment(NamedTuple):
+    """The inputs of one set of spectra.
+
+    ``shifts`` are the energy drift, eV, and ``film`` the height of a film on the specimen, A, at each point, (points,).
+    """
+
+    sample: Sample
+    beam: Beam
+    scan: Scan
+    detector: EELSDetector
+    model: LossModel
+    shifts: np.ndarray | None
+    film: np.ndarray | None
+
+    def channels(self, regions: Sequence[structure.MaterialRegion], edges: Sequence[Edge]) -> list[LossChannel]:
+        """Return a channel for the low loss of each material and one for each edge."""
+        energy, collection = self.beam.energy_ev, self.detector.collection_mrad * 1e-3
+        low = coreloss.delocalisation(LOW_LOSS, energy, collection)
+        channels = [LossChannel(name=material.name, numbers=numbers, d50=low) for numbers, material in regions]
+        for edge in edges:
+            d50 = coreloss.delocalisation(edge.onset, energy, collection)
+            channels.append(LossChannel(name=edge.name, numbers=(edge.number,), d50=d50))
+        return channels
+
+
 def expected_eels(
     sample: Sample,
     beam: Beam,
@@ -83,14 +108,8 @@ def expected_eels(
 
     Parameters
     ----------
-    sample : Sample
-        The specimen.
-    beam : Beam
-        The beam.
-    scan : Scan
-        Where it goes; one point is ``PathScan(positions_angstrom=[(x, y)])``.
-    detector : EELSDetector
-        The spectrometer.
+    sample, beam, scan, detector
+        Specimen, beam, positions (one point is ``PathScan(positions_angstrom=[(x, y)])``) and spectrometer.
     model : LossModel, optional
         Materials, valences, surfaces, particles.
     edges : sequence of str, optional
@@ -116,27 +135,34 @@ def expected_eels(
     UnknownNameError
         There is no such edge.
     """
-    model = model or LossModel()
-    film = None if film_angstrom is None else np.asarray(film_angstrom, float).reshape(math.prod(scan.shape))
+    shifts, film = _per_point(shifts_ev, scan), _per_point(film_angstrom, scan)
+    experiment = _Experiment(sample, beam, scan, detector, model or LossModel(), shifts, film)
+    settings: dict[str, Any] = {"engine": engine, "phonons": phonons, "seed": seed, "tilt_mrad": tilt_mrad}
+    settings |= {"window_angstrom": window_angstrom, "progress": progress}
+    return _expected(experiment, edges, settings)
+
+
+def _per_point(values: np.ndarray | None, scan: Scan) -> np.ndarray | None:
+    """Return an array shaped like a scan as one of its points, (points,)."""
+    return None if values is None else np.asarray(values, float).reshape(math.prod(scan.shape))
+
+
+def _expected(experiment: _Experiment, edges: Sequence[str] | None, settings: dict[str, Any]) -> xr.Dataset:
+    """Return the spectra of an experiment with the named edges; ``settings`` are those of `densities`."""
+    sample, beam, detector, film = experiment.sample, experiment.beam, experiment.detector, experiment.film
     known = {int(number) for number in np.unique(sample.numbers)}
-    chosen = _edges(sample.name, known if film is None else known | {overlayer.CARBON}, beam, detector, edges)
-    own = tuple(edge for edge in chosen if edge.number in known)
-    regions = structure.regions(sample, model)
-    low = coreloss.delocalisation(LOW_LOSS, beam.energy_ev, detector.collection_mrad * 1e-3)
-    channels = [LossChannel(name=material.name, numbers=numbers, d50=low) for numbers, material in regions]
-    channels += [
-        LossChannel(name=edge.name, numbers=(edge.number,), d50=coreloss.delocalisation(edge.onset, beam.energy_ev, detector.collection_mrad * 1e-3))
-        for edge in own
-    ]
-    settled = {"tilt_mrad": tilt_mrad, "window_angstrom": window_angstrom, "progress": progress}
-    seen = densities(sample, beam, scan, channels, collection_mrad=detector.collection_mrad, engine=engine, phonons=phonons, seed=seed, **settled)
-    shifts = None if shifts_ev is None else np.asarray(shifts_ev, float).reshape(math.prod(scan.shape))
+    found = _edges(sample.name, known if film is None else known | {overlayer.CARBON}, beam, detector, edges)
+    own = tuple(edge for edge in found if edge.number in known)
+    chosen = own + tuple(edge for edge in found if edge not in own)
+    regions = structure.regions(sample, experiment.model)
+    channels = experiment.channels(regions, own)
+    seen = densities(sample, beam, experiment.scan, channels, collection_mrad=detector.collection_mrad, **settings)
     materials = tuple(material for _, material in regions)
     if film is not None:
-        chosen, materials = own + tuple(edge for edge in chosen if edge not in own), (*materials, FILM)
+        materials = (*materials, FILM)
         seen = _filmed(seen, film, len(regions), chosen, beam, detector)
-    spectra, thickness = _spectra(sample, beam, scan, detector, model, materials, chosen, seen, shifts)
-    return _dataset(sample, beam, scan, detector, model, chosen, seen, spectra, thickness)
+    spectra, thickness = _spectra(experiment, materials, chosen, seen)
+    return _dataset(experiment, chosen, seen, spectra, thickness)
 
 
 def _filmed(seen: Densities, film: np.ndarray, regions: int, chosen: tuple[Edge, ...], beam: Beam, detector: EELSDetector) -> Densities:
@@ -255,24 +281,20 @@ def _between(thickness: np.ndarray) -> np.ndarray:
 
 
 def _spectra(
-    sample: Sample,
-    beam: Beam,
-    scan: Scan,
-    detector: EELSDetector,
-    model: LossModel,
+    experiment: _Experiment,
     materials: tuple[Material, ...],
     chosen: tuple[Edge, ...],
     seen: Densities,
-    shifts: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the spectra (points, channels) and t / lambda (points,)."""
+    _, beam, scan, detector, model, shifts, _ = experiment
     room = 0.0 if shifts is None else DRIFT_ROOM * math.ceil(np.abs(shifts).max(initial=0.0) / DRIFT_ROOM)
     kinds = _kinds(detector, beam.energy_ev, beam.semiangle_rad, materials, chosen, model.valences, model.background_exponent, room)
     values = np.maximum(seen.values.reshape(len(seen.values), math.prod(scan.shape)).T, 0)
     atoms, core = values[:, : len(materials)], values[:, len(materials) :] * kinds.core_cross_section
     path = [lowloss.mean_free_path(m.mass_density, beam.energy_ev, detector.collection_mrad * 1e-3, beam.semiangle_rad) for m in materials]
     thickness = atoms / np.array([m.density * each for m, each in zip(materials, path, strict=True)])
-    islands = structure.islands(sample, model) if model.particles == "auto" else model.particles
+    islands = structure.islands(experiment.sample, model) if model.particles == "auto" else model.particles
     own_plasmons = {each.material for each in islands} | {FILM.name}
     bare = np.array([model.surfaces and m.name not in own_plasmons for m in materials], bool)
     slabs = _between(atoms / np.array([m.density for m in materials])) * bare[:, None]
@@ -286,7 +308,7 @@ def _spectra(
     weights = eels_camera.point_spread(detector.point_spread_channels, detector.point_spread_tail)
     index = (kinds.first + np.arange(detector.channels)) % kinds.axis.size
     collected, points = seen.collected.reshape(-1), scan.positions().reshape(-1, 2)
-    modes = _modes(sample, beam, model, islands, kinds.axis)
+    modes = _modes(experiment, islands, kinds.axis)
     out = np.empty((len(points), detector.channels), np.float32)
     for start in range(0, len(points), TOGETHER):
         some = slice(start, start + TOGETHER)
@@ -301,9 +323,12 @@ def _spectra(
 
 
 def _modes(
-    sample: Sample, beam: Beam, model: LossModel, particles: tuple[Particle, ...], axis: lowloss.LossAxis
+    experiment: _Experiment,
+    particles: tuple[Particle, ...],
+    axis: lowloss.LossAxis,
 ) -> Callable[[np.ndarray], np.ndarray] | None:
     """Return the plasmons of particles and rims: a function of points (n, 2), A, that gives probabilities (n, kept), 1/eV."""
+    sample, beam, model = experiment.sample, experiment.beam, experiment.model
     if not particles and model.flake is None:
         return None
     box = np.array([sample.size_angstrom[1], sample.size_angstrom[0]])
@@ -325,16 +350,13 @@ def _modes(
 
 
 def _dataset(
-    sample: Sample,
-    beam: Beam,
-    scan: Scan,
-    detector: EELSDetector,
-    model: LossModel,
+    experiment: _Experiment,
     chosen: tuple[Edge, ...],
     seen: Densities,
     spectra: np.ndarray,
     thickness: np.ndarray,
 ) -> xr.Dataset:
+    sample, beam, scan, detector, model, _, _ = experiment
     dims, shape = scan.dims, scan.shape
     variables: dict[str, Any] = {
         "eels": ((*dims, "energy_ev"), spectra.reshape(*shape, -1), {"units": "1", "long_name": "fraction of the incident beam per channel"}),

@@ -23,7 +23,7 @@ File                           Content
 ``site_network.py``            sites, atoms on them, links between them
 ============================== ============================================================================
 
-One film, from the floor above::
+One film, from the layer above::
 
     specimen, processes = specimen_of(sample), processes_of(sample)  # twin/samples/kinetics_conversion.py
     density = probe_density(energy, semiangle, aberrations, source_size, focal_spread)

@@ -160,7 +160,7 @@ class Windows:
         return out
 
     def partners(self, patch: Patch) -> list[Partner]:
-        """Return the patches whose functions overlap with a patch's; see :func:`local_basis.partners`."""
+        """Return the patches whose functions overlap with a patch's; see :func:`basis.partners`."""
         like: list[int] = []
         for p, n, edge in zip(patch, self.basis.patches, self.far, strict=True):
             like.append(edge if edge <= p < n - edge - 1 else p)

@@ -1,6 +1,7 @@
 """Kernels of the local operator.
 
-Sixteen neighbouring basis functions, or sixteen differences of lattice points, ride in the SIMD lanes (see `lanes`): a *point* is 16 complex numbers.
+Sixteen neighbouring basis functions, or sixteen differences of lattice points, fill the SIMD lanes (`simd_complex64`): a *point* is 16 complex
+numbers.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 r"""The local operator: dark-field images of large thin fields, and of specimens whose atoms move.
 
-The probe is a sum of localised functions on a lattice (`local_basis`), each propagated in a small window of its own (`local_waves`). Then
+The probe is a sum of localised functions on a lattice (`basis`), each propagated in a small window of its own (`exit_waves`). Then
 
 .. math::
 
@@ -402,7 +402,7 @@ class LocalOperator:
         return canvas
 
     def check(self, rng: np.random.Generator, region: Region | None = None, points: int = accuracy_check.POINTS) -> Accuracy:
-        """Compare with multislice of single probes at random points and keep the result as ``accuracy``; see :func:`local_check.check`."""
+        """Compare with multislice of single probes at random points and keep the result as ``accuracy``; see :func:`accuracy_check.check`."""
         self.accuracy = accuracy_check.check(self, rng, region, points)
         return self.accuracy
 
@@ -411,6 +411,23 @@ def blur(aberrations: Aberrations, semiangle: float) -> float:
     """Return an upper bound of the geometric radius of a probe, A: sum |C_nm| alpha^n."""
     orders: Iterable[tuple[str, float]] = ((name, getattr(aberrations, name)) for name in aberrations.__dataclass_fields__ if name.startswith("C"))
     return sum(abs(value) * semiangle ** int(name[1]) for name, value in orders)
+
+
+def _first_localisation(stack: SliceStack, semiangle: float, weights: Weights, tolerance: float) -> Localisation:
+    """Return the distances that a build to a tolerance begins with; refuse a tolerance that is not between 0 and 1."""
+    if not 0 < tolerance < 1:
+        message = f"tolerance={tolerance:g} is not between 0 and 1. It is the rms error divided by the mean signal, 0.01 for 1 %."
+        raise SettingsError(message)
+    inner, outer = seen_frequencies(stack, weights)
+    return localisation(
+        radius=semiangle / stack.wavelength,
+        inner=inner,
+        outer=outer,
+        wavelength=stack.wavelength,
+        thickness=float(stack.planes[-1] - stack.planes[0]),  # behind the last plane detectors see no difference
+        tilt=stack.tilt,
+        tolerance=tolerance,
+    )
 
 
 def build(
@@ -431,22 +448,14 @@ def build(
 
     Parameters
     ----------
-    stacks : sequence of SliceStack
-        One per frozen-phonon configuration, all on one grid with the same planes.
-    semiangle : float
-        Largest convergence semi-angle that images will have, rad.
-    weights : callable
-        Detector weights, all channels, of reciprocal pixels.
+    stacks, semiangle, weights, periodic, antialias
+        As for :class:`LocalOperator`.
     rng : Generator
         Draws the points of the check.
     tolerance : float
         rms error over random points of full multislice, divided by the mean signal.
     region : tuple, optional
         ((y0, y1), (x0, x1)), A, to build and to check; the whole field if not given. The rest can be built later.
-    periodic : bool
-        Whether the field repeats.
-    antialias : bool
-        Covered fractions at the aperture's edge.
     progress : callable, optional
         Called with 16 for each sixteen functions propagated.
     cache : ArrayCache, optional
@@ -466,21 +475,7 @@ def build(
     SettingsError
         The tolerance is not positive.
     """
-    if not 0 < tolerance < 1:
-        message = f"tolerance={tolerance:g} is not between 0 and 1. It is the rms error divided by the mean signal, 0.01 for 1 %."
-        raise SettingsError(message)
-    first = stacks[0]
-    inner, outer = seen_frequencies(first, weights)
-    local = localisation(
-        radius=semiangle / first.wavelength,
-        inner=inner,
-        outer=outer,
-        wavelength=first.wavelength,
-        thickness=float(first.planes[-1] - first.planes[0]),  # behind the last plane detectors see no difference
-        tilt=first.tilt,
-        tolerance=tolerance,
-    )
-    tried = []
+    local, tried = _first_localisation(stacks[0], semiangle, weights, tolerance), []
     for _ in range(GROWTHS + 1):
         operator = LocalOperator(stacks, semiangle, weights, local, periodic=periodic, antialias=antialias)
         operator.store = None if cache is None else PieceStore(cache, key, local, len(stacks))

@@ -4,12 +4,12 @@ A wave is propagated to each plane, multiplied by its transmission, and so on to
 Kirkland, Advanced Computing in Electron Microscopy, chapter 6), with every propagator cut at the band limit.
 
 Sixteen waves form a batch and travel in the SIMD lanes; batches run on threads, each batch on one of them, so results do not depend on the number of
-threads, nor on which waves share a batch. The passes over a batch are in `passes`, the transforms in `fft`.
+threads, nor on which waves share a batch. The passes over a batch are in `multislice_kernels`, the transforms in `fft`.
 """
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -131,12 +131,31 @@ def exit_coefficients(
     numbers, series = np.unique(stops[stops > 0], return_inverse=True)
     result = np.zeros((len(numbers), len(coefficients), select.size), np.complex64)
     inside = np.flatnonzero(setup.inside.flat[select])
+    beyond = [stack.thickness - stack.planes[-1]] if depths is None else [0.0] * len(numbers)
+    record = _coefficient_recorder(setup, select, inside, beyond, result)
+    _run(setup, incident, tuple(numbers.tolist()), record, progress)
+    if depths is None:
+        return result[0]
+    return _at_depths(setup, incident, select, inside, np.array(faces), stops, result[series])
+
+
+def _coefficient_recorder(
+    setup: "_Setup",
+    select: np.ndarray,
+    inside: np.ndarray,
+    beyond: Sequence[float],
+    result: np.ndarray,
+) -> "_Recorder":
+    """Return the function for `_run` that writes the selected coefficients of each batch into a result.
+
+    ``inside`` are the indices in ``select`` (Q,) of those within the band limit, ``beyond`` the distances, A, that the
+    waves travel behind each stop; ``result`` has the shape (stops, P, Q).
+    """
     columns, starts, order = setup.columns_of(select[inside])
     picked = inside[order]
-    places = setup.place_y[select[picked] // stack.grid.shape[1]]
-    beyond = [stack.thickness - stack.planes[-1]] if depths is None else [0.0] * len(numbers)
-    factors = [(setup.propagator(select[picked], distance) / np.prod(stack.grid.shape)).astype(np.complex64) for distance in beyond]
-
+    ny, nx = setup.stack.grid.shape
+    places = setup.place_y[select[picked] // nx]
+    factors = [(setup.propagator(select[picked], each) / np.prod((ny, nx))).astype(np.complex64) for each in beyond]
     longest = int(np.diff(starts).max(initial=0))
 
     def record(buffers: _Buffers, number: int, waves: slice) -> None:
@@ -146,10 +165,7 @@ def exit_coefficients(
             scratch, buffers.line, setup.plan_y, setup.places_y,
         )  # fmt: skip
 
-    _run(setup, incident, tuple(numbers.tolist()), record, progress)
-    if depths is None:
-        return result[0]
-    return _at_depths(setup, incident, select, inside, np.array(faces), stops, result[series])
+    return record
 
 
 def collect(
@@ -258,6 +274,10 @@ class _Incident(NamedTuple):
     values: np.ndarray
 
 
+_Recorder = Callable[[_Buffers, int, slice], None]
+"""A function of a thread's scratch, the number of a stop and the waves of a batch: what is done with them there."""
+
+
 def _unwritable(array: np.ndarray) -> np.ndarray:
     """Return a read-only view: kernels are compiled for one of the two kinds, not for both."""
     view = array.view()
@@ -347,7 +367,7 @@ def _run(
     setup: _Setup,
     incident: _Incident,
     stops: tuple[int, ...],
-    record: Callable[[_Buffers, int, slice], None],
+    record: _Recorder,
     progress: Callable[[int], None] | None,
 ) -> None:
     """Send all waves through the stack, sixteen at a time, and call ``record(buffers, number, waves)`` behind plane ``stops[number] - 1``."""

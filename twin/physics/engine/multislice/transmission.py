@@ -4,7 +4,7 @@ One slice takes these steps; memory is a half plane of the finer grid and its co
 
 1. Fourier coefficients of V on the half plane kx >= 0. A phase ramp is a product of one in x and one in y, and the rows ky and -ky share their
    products: with X = exp(-2 pi i kx x), P = sum cos(2 pi ky y) X and Q = sum sin(2 pi ky y) X the rows are P - iQ and P + iQ. Sixteen kx are one
-   value (see `lanes`), the sums over atoms stay in registers; no BLAS, whose bits depend on its threads.
+   value (see `simd_complex64`), the sums over atoms stay in registers; no BLAS, whose bits depend on its threads.
 2. Columns of the half plane to real space; then some rows at a time, in the cache: V along x, exp(i sigma V), its transform along x, of which the
    columns inside the band are kept.
 3. These columns: transform, band limit, transform back on the wave's grid; rows: transform back.

@@ -41,7 +41,7 @@ def detected(
         Weights of the exit coefficients, shape (channels, ny, nx).
     beams : ndarray
         Flat indices of the incident plane waves, shape (B,).
-    pairs : forms.Pairs
+    pairs : quadratic_form_kernels.BeamPairs
         The order of the elements.
     offset : tuple of float
         Of the plane waves, in reciprocal pixels.

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 
 from stemtwin.twin.errors import SamplingError
-from stemtwin.twin.physics import aberrations as aberration_floor
 from stemtwin.twin.physics import coherence, probe
-from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.aberrations import Aberrations, vector
+from stemtwin.twin.physics.aberrations import basis as aberration_basis
 from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache, piece_key
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
@@ -47,7 +47,7 @@ class BeamBlock:
     """The plane waves of one offset.
 
     ``beams`` are their flat indices on the grid, ``hy, hx`` their integer indices (k = (h + offset) / L), sorted by (hy, hx), shape (B,); ``ky, kx``
-    are in 1/A; ``basis`` (25, B) gives chi from Cartesian aberrations; ``pairs`` lists the pairs of beams as :mod:`forms` needs them.
+    are in 1/A; ``basis`` (25, B) gives chi from Cartesian aberrations; ``pairs`` lists the pairs of beams for :mod:`quadratic_form_kernels`.
     """
 
     offset: tuple[float, float]
@@ -122,7 +122,7 @@ def make_block(grid: Grid, wavelength: float, beams: np.ndarray, offset: tuple[f
     order = np.lexsort([hx, hy])
     hy, hx = hy[order], hx[order]
     ky, kx = (hy + offset[0]) / grid.extent[0], (hx + offset[1]) / grid.extent[1]
-    basis = aberration_floor.basis(ky, kx, wavelength)
+    basis = aberration_basis(ky, kx, wavelength)
     return BeamBlock(offset=offset, beams=beams[order], hy=hy, hx=hx, ky=ky, kx=kx, basis=basis, pairs=quadratic_form_kernels.pairs(hy, hx))
 
 
@@ -189,7 +189,8 @@ class ImagingOperator:
     parts : tuple of BeamBlock
         One per offset.
     matrices : tuple of ndarray
-        M in the order of each block's pairs (:func:`forms.pick`), float32, shape (channels, steps 16); differences other than 0 count twice.
+        M in the order of each block's pairs (:func:`quadratic_form_kernels.pick`), float32, shape (channels, steps 16); differences other than 0
+        count twice.
     diagonals : tuple of ndarray
         M_kk, float64, shape (channels, B).
     standard_error : ndarray
@@ -304,7 +305,7 @@ class ImagingOperator:
 
     def _amplitudes(self, states: Sequence[Aberrations], aperture: _Aperture) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Return real and imaginary parts of a_k = c_k exp(-i chi_k) / norm, each block's padded: (states, B + 16)."""
-        coefficients = np.stack([aberration_floor.vector(state) for state in states])
+        coefficients = np.stack([vector(state) for state in states])
         real, imag = [], []
         for part, c in zip(self.parts, aperture.amplitudes, strict=True):
             chi = quadratic_form_kernels.phases(coefficients, part.basis)
@@ -366,7 +367,7 @@ def build(
     weights : callable
         Detector weights, all channels, of reciprocal pixels.
     held : int, optional
-        Bytes of exit amplitudes held at a time, as in :func:`gram.detected`.
+        Bytes of exit amplitudes held at a time, as in :func:`gram_matrix.detected`.
     **settings
         antialias, progress, cache, key, as in :func:`assemble`.
 
@@ -412,42 +413,44 @@ def assemble(
     cache : ArrayCache, optional
         Keeps each piece, one block of one configuration, so that a build that was killed goes on from there, to the same bits.
     key : str
-        The operator's key there; :func:`kept.build` keeps the whole and drops the pieces.
+        The operator's key there; :func:`imaging_cache.build` keeps the whole and drops the pieces.
 
     Returns
     -------
     ImagingOperator
         The operator.
     """
-    parts: list[BeamBlock] = []
+    common: dict[str, Any] = {}
     sums: list[np.ndarray] = []
     diagonals: list[np.ndarray] = []
     reference: list[np.ndarray] = []
-    grid, wavelength = None, 0.0
     for configuration, stack in enumerate(stacks):
-        if grid is None:
-            grid, wavelength = stack.grid, stack.wavelength
-            parts = _make_blocks(grid, wavelength, semiangle, blocks, antialias)
-        singles, single_diagonals = [], []
-        for number, part in enumerate(parts):
+        if not common:
+            common = _common_fields(stack, semiangle, blocks, antialias)
+        found = []
+        for number, part in enumerate(common["parts"]):
             compute = functools.partial(piece, configuration, stack, part, progress)
-            skipped = None if progress is None else functools.partial(progress, part.beams.size)
-            found = compute() if cache is None else cache.resumable(piece_key(key, configuration, number), compute, skipped=skipped)
-            singles.append(found["elements"])
-            single_diagonals.append(found["diagonal"])
+            if cache is not None:
+                skipped = None if progress is None else functools.partial(progress, part.beams.size)
+                stored = piece_key(key, configuration, number)
+                compute = functools.partial(cache.resumable, stored, compute, skipped=skipped)
+            found.append(compute())
+        singles, single_diagonals = [each["elements"] for each in found], [each["diagonal"] for each in found]
         sums = singles if not sums else [a + b for a, b in zip(sums, singles, strict=True)]
         diagonals = single_diagonals if not diagonals else [a + b for a, b in zip(diagonals, single_diagonals, strict=True)]
-        one = _operator(grid, wavelength, semiangle, blocks, antialias, parts, singles, single_diagonals, 1, np.zeros(len(singles[0])))
-        reference.append(_probe_image(one))
-    if grid is None:
+        reference.append(_probe_image(_mean_operator(common, singles, single_diagonals, 1, np.zeros(len(singles[0])))))
+    if not reference:
         message = "An operator needs at least one configuration of the specimen. Give one stack of slices or more."
         raise SamplingError(message)
-    count = len(reference)
-    images = np.array(reference)  # (configurations, channels, points)
-    error = np.full(images.shape[1], np.nan)
-    if count > 1:
-        error = np.sqrt((images.var(axis=0, ddof=1) / count).mean(-1)) / np.maximum(images.mean(axis=(0, 2)), 1e-30)
-    return _operator(grid, wavelength, semiangle, blocks, antialias, parts, sums, diagonals, count, error)
+    return _mean_operator(common, sums, diagonals, len(reference), _standard_error(np.array(reference)))
+
+
+def _standard_error(images: np.ndarray) -> np.ndarray:
+    """Return the relative standard error (channels,) of images (configurations, channels, points); nan for one image."""
+    count = len(images)
+    if count == 1:
+        return np.full(images.shape[1], np.nan)
+    return np.sqrt((images.var(axis=0, ddof=1) / count).mean(-1)) / np.maximum(images.mean(axis=(0, 2)), 1e-30)
 
 
 def _piece(
@@ -461,33 +464,31 @@ def _piece(
     return {"elements": elements, "diagonal": diagonal}
 
 
-def _make_blocks(grid: Grid, wavelength: float, semiangle: float, blocks: tuple[int, int], antialias: bool) -> list[BeamBlock]:
-    """Return the blocks that have beams: where the aperture is small, not all offsets fall into it."""
-    pairs = ((offset, aperture_beams(grid, wavelength, semiangle, offset, blocks, antialias=antialias)) for offset in block_offsets(blocks))
-    return [make_block(grid, wavelength, beams, offset) for offset, beams in pairs if beams.size]
+def _common_fields(stack: SliceStack, semiangle: float, blocks: tuple[int, int], antialias: bool) -> dict[str, Any]:
+    """Return the fields of an operator that all configurations have in common."""
+    grid, wavelength, parts = stack.grid, stack.wavelength, []
+    for offset in block_offsets(blocks):
+        beams = aperture_beams(grid, wavelength, semiangle, offset, blocks, antialias=antialias)
+        if beams.size:  # where the aperture is small, not all offsets fall into it
+            parts.append(make_block(grid, wavelength, beams, offset))
+    return {
+        "grid": grid,
+        "wavelength": wavelength,
+        "semiangle": semiangle,
+        "blocks": blocks,
+        "antialias": antialias,
+        "parts": tuple(parts),
+    }
 
 
-def _operator(
-    grid: Grid,
-    wavelength: float,
-    semiangle: float,
-    blocks: tuple[int, int],
-    antialias: bool,
-    parts: Sequence[BeamBlock],
-    sums: Sequence[np.ndarray],
-    diagonals: Sequence[np.ndarray],
-    count: int,
-    error: np.ndarray,
+def _mean_operator(
+    common: dict[str, Any], sums: Sequence[np.ndarray], diagonals: Sequence[np.ndarray], count: int, error: np.ndarray
 ) -> ImagingOperator:
+    """Return the operator whose matrices are the mean of so many configurations, given their sums."""
     return ImagingOperator(
-        grid=grid,
-        wavelength=wavelength,
-        semiangle=semiangle,
-        blocks=blocks,
-        antialias=antialias,
-        parts=tuple(parts),
-        matrices=tuple((s / np.float32(count)) for s in sums),
-        diagonals=tuple(d / count for d in diagonals),
+        **common,
+        matrices=tuple(each / np.float32(count) for each in sums),
+        diagonals=tuple(each / count for each in diagonals),
         standard_error=error,
     )
 

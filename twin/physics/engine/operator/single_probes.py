@@ -57,8 +57,7 @@ def probe_signals(
     ndarray
         Fractions of the incident beam, float64, shape (channels, P), or (len(depths), channels, P) with ``depths``.
     """
-    grid = stack.grid
-    pixel = imaging_operator.block_pixel(grid.extent, blocks)
+    grid, pixel = stack.grid, imaging_operator.block_pixel(stack.grid.extent, blocks)
     signal, tails, norm, share = np.zeros(()), np.zeros(()), 0.0, 0.0
     for offset in imaging_operator.block_offsets(blocks):
         beams = imaging_operator.aperture_beams(grid, stack.wavelength, semiangle, offset, blocks, antialias=antialias)
@@ -69,18 +68,33 @@ def probe_signals(
         by, bx = ky[beams // grid.shape[1]], kx[beams % grid.shape[1]]
         a = amplitudes(by, bx, pixel, stack.wavelength, semiangle, aberrations, antialias=antialias)
         if antialias:
-            waves, power = rim_waves(grid, stack.wavelength, semiangle, offset, blocks)
-            share += float(power.sum())
-            if waves.size:
-                alone = np.diag(np.sqrt(power)).astype(np.complex64)
-                tails = tails + collect(stack, waves, alone, detector, offset=offset, depths=depths).sum(axis=-1)
-            if progress is not None:
-                progress(waves.size)
+            rim = rim_waves(grid, stack.wavelength, semiangle, offset, blocks)
+            tails = tails + _rim_signals(stack, rim, detector, offset, depths, progress)
+            share += float(rim[1].sum())
         norm += float((np.abs(a) ** 2).sum())
         signal = signal + _collected(stack, beams, a, (by, bx), positions, detector, offset, depths, progress)
     if antialias:
         return signal + (max(1 - norm, 0.0) * tails / max(share, 1e-300))[..., None]
     return signal / norm
+
+
+def _rim_signals(
+    stack: SliceStack,
+    rim: tuple[np.ndarray, np.ndarray],
+    detector: np.ndarray,
+    offset: tuple[float, float],
+    depths: Sequence[float] | None,
+    progress: Callable[[int], None] | None,
+) -> np.ndarray:
+    """Return the sum of the signals of plane waves of given powers (:func:`rim_waves`): ([depths,] channels)."""
+    waves, power = rim
+    signal = np.zeros(())
+    if waves.size:
+        alone = np.diag(np.sqrt(power)).astype(np.complex64)
+        signal = collect(stack, waves, alone, detector, offset=offset, depths=depths).sum(axis=-1)
+    if progress is not None:
+        progress(waves.size)
+    return signal
 
 
 def rim_waves(grid: Grid, wavelength: float, semiangle: float, offset: tuple[float, float], blocks: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
