@@ -4,7 +4,7 @@
 File            Content
 =============== ==========================================================
 ``checks.py``   checks of numbers
-``errors.py``   the error tree
+``errors.py``   the error tree, and hints about unknown names
 ``files.py``    atomic writes
 ``progress.py`` progress callbacks
 ``registry.py`` names for things

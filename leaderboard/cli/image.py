@@ -1,6 +1,5 @@
 """``stemtwin image``: a picture of any structure."""
 
-import difflib
 import warnings
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from stemtwin.leaderboard.cli.output import JsonFlag, print_json, progress
-from stemtwin.twin.errors import SettingsError, UnknownNameError
+from stemtwin.twin.errors import SettingsError, UnknownNameError, closest
 
 MARGIN_ANGSTROM = 8.0
 """What is kept around the field where a structure is cut out of a larger one and does not repeat."""
@@ -107,9 +106,9 @@ def load(
     if not Path(file).exists() and file in list_samples():
         sample = load_sample(file, size_angstrom=(size, size), thickness_angstrom=thickness, seed=seed)
         return sample, (0.0, 0.0), sample.notes
-    near = difflib.get_close_matches(file, list_samples(), n=1)
-    if near and not Path(file).exists():
-        message = f"There is neither a file nor a sample named {file!r}. Did you mean {near[0]!r}?"
+    near = closest(file, list_samples())
+    if near is not None and not Path(file).exists():
+        message = f"There is neither a file nor a sample named {file!r}. Did you mean {near!r}?"
         raise UnknownNameError(message)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)

@@ -4,11 +4,10 @@ Every value carries a mark: [V] read in the named source, [M] from the literatur
 ``dataclasses.replace(find_site("C", "graphene"), displacement=22.0)`` is a site with a value of one's own; every function that takes a site takes it.
 """
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from stemtwin.twin.errors import SettingsError, UnknownNameError
+from stemtwin.twin.errors import SettingsError, UnknownNameError, suggestion
 from stemtwin.twin.physics.dynamics import knockon
 from stemtwin.twin.physics.dynamics.electronic_excitation import ExcitedState, Radiolysis
 from stemtwin.twin.physics.dynamics.isotopes import SYMBOLS, isotopes, number_of
@@ -171,9 +170,7 @@ def find_site(element: str | int, site: str, sites: Sequence[Site] | None = None
     known = {entry.name: entry for entry in table if entry.element == symbol}
     if site in known:
         return known[site]
-    near = difflib.get_close_matches(str(site), known, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"Known sites of {symbol}: {', '.join(known) or 'none'}."
-    message = f"There is no site {site!r} of {symbol}. {hint}"
+    message = f"There is no site {site!r} of {symbol}. {suggestion(site, known, listed=f'Known sites of {symbol}')}"
     raise UnknownNameError(message)
 
 
