@@ -114,8 +114,8 @@ def take(scope: "Microscope", tick: Tick, *, points: int = POINTS) -> Taken:
 
 
 def save(taken: Taken, folder: Path, tick: Tick) -> tuple[list[Path], list[str]]:
-    """Write everything in every format of :mod:`stemtwin.datasets.export` whose package is installed; return the files, and why some are missing."""
-    from stemtwin.datasets import export
+    """Write everything in every format of :mod:`stemtwin.datasets.formats` whose package is installed; return the files, and why some are missing."""
+    from stemtwin.datasets import formats
     from stemtwin.twin.errors import DatasetError
 
     whole, off = taken.on_axis, taken.off_axis
@@ -127,7 +127,7 @@ def save(taken: Taken, folder: Path, tick: Tick) -> tuple[list[Path], list[str]]
     left_out: list[str] = []
     for number, (data, name, variable) in enumerate(wanted):
         try:
-            made.append(export.save(data, folder / name, variable=variable, overwrite=True))
+            made.append(formats.save(data, folder / name, variable=variable, overwrite=True))
         except DatasetError as error:
             if "installed" not in str(error):  # a package that is missing or of another version leaves one format out
                 raise
