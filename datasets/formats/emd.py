@@ -7,7 +7,7 @@ import numpy as np
 
 from stemtwin.datasets.formats.calibrations import FormatAxis, check_calibrations, described, places
 from stemtwin.datasets.formats.file_formats import FORMATS, Format, unreadable
-from stemtwin.datasets.formats.signals import axis_entry, signal_entry, text
+from stemtwin.datasets.formats.signal_dictionaries import axis_entry, signal_entry, text
 from stemtwin.twin.errors import DatasetError, SettingsError
 
 if TYPE_CHECKING:

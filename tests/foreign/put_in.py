@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from stemtwin.datasets import formats
-from stemtwin.leaderboard import signals
+from stemtwin.leaderboard.demos import signals
 from stemtwin.twin.instrument.hardware.profiles import PROFILES
 from stemtwin.twin.instrument.pixelated import PixelatedDetector
 from stemtwin.twin.instrument.scan import RasterScan

@@ -12,8 +12,8 @@ import pytest
 import xarray as xr
 
 from stemtwin.datasets.formats.file_formats import FORMATS
-from stemtwin.leaderboard import signals
 from stemtwin.leaderboard.cli.main import main
+from stemtwin.leaderboard.demos import signals
 from stemtwin.twin.instrument.pixelated import PixelatedDetector
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.simulation import pattern_analysis
