@@ -73,8 +73,8 @@ build/py4dstem/ready:
 	touch $@
 
 foreign: build/foreign/ready build/py4dstem/ready
-	build/foreign/bin/python -m pytest -q tests/datasets/test_export.py tests/datasets/test_imports.py
-	PYTHONPATH=build/foreign/zarr2 build/foreign/bin/python -m pytest -q -p no:zarr tests/datasets/test_export.py -k zspy
+	build/foreign/bin/python -m pytest -q tests/datasets/formats/test_export.py tests/datasets/formats/test_reader.py
+	PYTHONPATH=build/foreign/zarr2 build/foreign/bin/python -m pytest -q -p no:zarr tests/datasets/formats/test_export.py -k zspy
 	rm -rf build/foreign/files
 	build/foreign/bin/stemtwin demo --signals --output build/foreign/files
 	build/foreign/bin/python tests/foreign/put_in.py build/foreign/files

@@ -1,6 +1,5 @@
 """Dataset cards: what a dataset is, in one TOML file that a person can read and a build can follow."""
 
-import difflib
 import hashlib
 import itertools
 import tomllib
@@ -10,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from stemtwin.twin.errors import DatasetError, UnknownNameError
+from stemtwin.twin.errors import DatasetError, UnknownNameError, suggestion
 
 CARDS = Path(__file__).parent / "cards"
 ELECTRON_PER_US_PA = 1e-18 / 1.602176634e-19
@@ -210,9 +209,7 @@ def known(what: str, name: str, names: Iterable[str], of: str) -> str:
     names = list(names)
     if name in names:
         return name
-    near = difflib.get_close_matches(str(name), names, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"Use one of {', '.join(names)}."
-    message = f"{of} has no {what} {name!r}. {hint}"
+    message = f"{of} has no {what} {name!r}. {suggestion(name, names)}"
     raise DatasetError(message)
 
 
@@ -277,9 +274,7 @@ def find_card(name: str, version: str) -> Card:
     """
     versions = list_cards()
     if name not in versions:
-        near = difflib.get_close_matches(str(name), versions, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(versions) or 'none'}."
-        message = f"There is no dataset named {name!r}. {hint}"
+        message = f"There is no dataset named {name!r}. {suggestion(name, versions)}"
         raise UnknownNameError(message)
     known("version", version, versions[name], name)
     return read_card(CARDS / f"{name}-{version}.toml")

@@ -23,6 +23,7 @@ from stemtwin.datasets import storage
 from stemtwin.datasets.cards import CARDS, Card
 from stemtwin.datasets.manifest import MANIFEST, Manifest, check_card, check_file, read_manifest
 from stemtwin.twin.errors import DatasetError
+from stemtwin.twin.files import replacing, write_atomically
 
 ATTEMPTS = 4
 FIRST_PAUSE_S = 0.3
@@ -259,14 +260,13 @@ def publish(card: Card, folder: str | Path, target: str | Path) -> Path:
     check_card(manifest, card, folder)
     for entry in manifest.files:
         check_file(folder, entry)
-        with storage.atomic(target / card.name / card.version / manifest.size / entry.path) as temporary:
+        with replacing(target / card.name / card.version / manifest.size / entry.path) as temporary:
             shutil.copyfile(folder / entry.path, temporary)
-    with storage.atomic(target / card.name / card.version / manifest.size / MANIFEST) as temporary:
+    with replacing(target / card.name / card.version / manifest.size / MANIFEST) as temporary:
         shutil.copyfile(folder / MANIFEST, temporary)
     registry = target / f"{card.id}.registry.txt"
     kept = _other_sections(registry, manifest.size)
-    with storage.atomic(registry) as temporary:
-        temporary.write_text("".join([*kept, registry_section(folder, manifest)]), encoding="utf-8")
+    write_atomically(registry, "".join([*kept, registry_section(folder, manifest)]).encode())
     return registry
 
 

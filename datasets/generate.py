@@ -19,6 +19,7 @@ from stemtwin.datasets.draw import Condition, DrawnSample, draw_condition, draw_
 from stemtwin.datasets.manifest import MANIFEST, FileEntry, Manifest, SplitEntry, check_card, read_manifest, write_manifest
 from stemtwin.datasets.truth import frame_columns
 from stemtwin.twin.errors import DatasetError
+from stemtwin.twin.files import write_atomically
 
 if TYPE_CHECKING:
     from stemtwin.twin.samples.sample import Sample
@@ -255,8 +256,7 @@ def _make_parts(card: Card, size: str, partial: Path, progress: BuildProgress, a
     stamp, origin = partial / "origin.json", json.dumps(_origin(card, size), sort_keys=True)
     if partial.exists() and (not stamp.is_file() or stamp.read_text(encoding="utf-8") != origin):
         shutil.rmtree(partial)
-    with storage.atomic(stamp) as temporary:
-        temporary.write_text(origin, encoding="utf-8")
+    write_atomically(stamp, origin.encode())
     todo = list(specimens(card, size))
     for done, specimen in enumerate(todo):
         progress(done, len(todo), specimen.name)

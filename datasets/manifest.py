@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from stemtwin.datasets.cards import Card
-from stemtwin.datasets.storage import atomic, file_sha256
+from stemtwin.datasets.storage import file_sha256
 from stemtwin.twin.errors import DatasetError
+from stemtwin.twin.files import write_atomically
 
 MANIFEST = "manifest.json"
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -87,8 +88,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
     """Write a manifest, whole or not at all."""
-    with atomic(folder / MANIFEST) as temporary:
-        temporary.write_text(manifest.model_dump_json(by_alias=True, indent=1) + "\n", encoding="utf-8")
+    write_atomically(folder / MANIFEST, (manifest.model_dump_json(by_alias=True, indent=1) + "\n").encode())
 
 
 def check_card(manifest: Manifest, card: Card, folder: Path) -> None:

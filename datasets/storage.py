@@ -5,10 +5,7 @@ rows in any order and any carrier.
 """
 
 import hashlib
-import os
-import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +13,7 @@ import numpy as np
 
 from stemtwin.datasets.cards import Card, Column
 from stemtwin.twin.errors import DatasetError
+from stemtwin.twin.files import replacing
 
 if TYPE_CHECKING:
     import datasets as hf
@@ -25,23 +23,6 @@ if TYPE_CHECKING:
 PADDING: dict[str, Any] = {"float64": np.nan, "int64": -1, "string": "", "bool": False}
 """What fills the end of a ragged column in arrays; ``n_columns`` says how many entries count."""
 RAGGED_DIM = "column"
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` that takes its place when the block ends well, and goes away otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        if isinstance(error, DatasetError):
-            raise
-        message = f"{path} cannot be written: {error.strerror or error}. Free space there, or choose another folder."
-        raise DatasetError(message) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def features(card: Card) -> "hf.Features":
@@ -78,7 +59,7 @@ def write_parquet(table: "pa.Table", path: Path) -> None:
     """Write a table as one Parquet file, whole or not at all."""
     import pyarrow.parquet as pq
 
-    with atomic(path) as temporary:
+    with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", row_group_size=256)
 
 
@@ -147,7 +128,7 @@ def to_xarray(arrays: dict[str, np.ndarray], card: Card, split: str) -> "xr.Data
 def write_netcdf(data: "xr.Dataset", path: Path) -> None:
     """Write a dataset as one netCDF4 file, whole or not at all; images are compressed without loss."""
     encoding = {name: {"zlib": True, "complevel": 4} for name, variable in data.variables.items() if variable.ndim == 3}
-    with atomic(path) as temporary:
+    with replacing(path) as temporary:
         data.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
 
 

@@ -32,6 +32,8 @@ LAYERS = {
 ROOMS = {
     "stemtwin.twin.instrument": ("hardware", "simulation", "spectra", "scope"),
     "stemtwin.twin.physics.engine": ("kernels", "multislice", "operator", "local"),
+    "stemtwin.datasets": ("formats",),
+    "stemtwin.leaderboard": ("demos", "cli"),
 }
 """Subpackages of a package from the lowest up; its own modules, and subpackages that are not listed, lie below all of them."""
 LONGEST_MODULE, LONGEST_FUNCTION, DEEPEST_CLASS = 500, 60, 2
@@ -170,7 +172,7 @@ def test_the_judge_of_imports_judges_right(module: str, target: str, right: bool
 
 @each_file
 def test_rooms_are_entered_from_above(path: Path) -> None:
-    """Inside the instrument and the engine a module imports from its own room and from lower ones, also inside functions."""
+    """Inside a package with rooms a module imports from its own room and from lower ones, also inside functions."""
     module = module_name(path)
     assert [f"line {line}: {target}" for target, line in imports(tree_of(path)) if climbs(module, target)] == []
 
@@ -185,6 +187,9 @@ def test_rooms_are_entered_from_above(path: Path) -> None:
         ("stemtwin.twin.instrument.scope.state", "stemtwin.twin.instrument.hardware.stage", False),
         ("stemtwin.twin.physics.engine.multislice.multislice", "stemtwin.twin.physics.engine.operator.prism", True),
         ("stemtwin.twin.instrument.hardware.stage", "stemtwin.twin.physics.engine.local.basis", False),
+        ("stemtwin.datasets.storage", "stemtwin.datasets.formats.export", True),
+        ("stemtwin.leaderboard.demos.workflow", "stemtwin.leaderboard.cli.image.load", True),
+        ("stemtwin.leaderboard.cli.demo", "stemtwin.leaderboard.demos.workflow", False),
     ],
 )
 def test_the_judge_of_rooms_judges_right(module: str, target: str, wrong: bool) -> None:

@@ -1,6 +1,7 @@
 """Checks of what people type."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -26,6 +27,32 @@ def test_limits_are_inclusive_but_above_is_not() -> None:
             checks.number("a", value, "A", low=1, high=2)
     with pytest.raises(SettingsError, match="above 0"):
         checks.number("a", 0, "A", above=0)
+
+
+def test_a_pure_number_has_no_unit_in_its_messages() -> None:
+    """Without a unit the messages name value and limits only."""
+    with pytest.raises(SettingsError, match=r"^part=2 is out of range: it must be at least 0 and at most 1\. Give less\.$"):
+        checks.number("part", 2, "", low=0, high=1, repair="Give less.")
+    with pytest.raises(SettingsError, match=r"^part='x' is not a finite number\. Give a number\.$"):
+        checks.number("part", "x", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Angle:
+    """A frozen value with one number."""
+
+    angle: float
+
+    def __post_init__(self) -> None:
+        """Check the number."""
+        checks.number_field(self, "angle", "rad", low=0, high=3)
+
+
+def test_a_number_of_a_frozen_value_is_checked_and_stored_as_a_float() -> None:
+    """The field is a float afterwards; a value out of range is refused by the field's name."""
+    assert type(Angle(np.float32(2)).angle) is float
+    with pytest.raises(SettingsError, match="angle=4 rad is out of range"):
+        Angle(4)
 
 
 @pytest.mark.parametrize("value", [1.5, math.nan, math.inf, -math.inf, True, "3", None, 0, 11])

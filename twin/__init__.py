@@ -4,8 +4,8 @@
 File            Content
 =============== ==========================================================
 ``checks.py``   checks of numbers
-``errors.py``   the error tree
-``files.py``    atomic writes
+``errors.py``   the error tree, and hints about unknown names
+``files.py``    files and folders that are whole or not there
 ``progress.py`` progress callbacks
 ``registry.py`` names for things
 ``physics/``    formulas on arrays

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence, Set
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ def number(
     Parameters
     ----------
     name, unit : str
-        For the message.
+        Name and unit for the message; the unit of a pure number is "".
     value : object
         What was given.
     low, high : float
@@ -33,16 +34,21 @@ def number(
         It is not a number, not finite, or outside the limits.
     """
     if isinstance(value, bool) or not isinstance(value, Real) or not _finite(value):
-        message = f"{name}={value!r} is not a finite number of {unit}. {repair or 'Give a number.'}"
+        message = f"{name}={value!r} is not a finite number{unit and f' of {unit}'}. {repair or 'Give a number.'}"
         raise SettingsError(message)
-    value = float(value)
+    value, unit = float(value), unit and f" {unit}"
     if value < low or value > high or (above is not None and value <= above):
         limits = [f"at least {low:g}"] if low > -math.inf else []
         limits += [f"above {above:g}"] if above is not None else []
         limits += [f"at most {high:g}"] if high < math.inf else []
-        message = f"{name}={value:g} {unit} is out of range: it must be {' and '.join(limits)} {unit}. {repair}".rstrip()
+        message = f"{name}={value:g}{unit} is out of range: it must be {' and '.join(limits)}{unit}. {repair}".rstrip()
         raise SettingsError(message)
     return value
+
+
+def number_field(owner: object, name: str, unit: str, **limits: Any) -> None:
+    """Check a field of a frozen dataclass, and store it as a float; see :func:`number`, whose limits and repair these are."""
+    object.__setattr__(owner, name, number(name, getattr(owner, name), unit, **limits))
 
 
 def whole(name: str, value: object, *, low: int, high: int | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Every error that stemtwin raises on purpose.
+"""Every error that stemtwin raises on purpose, and the hint about a name that does not exist.
 
 ::
 
@@ -13,6 +13,9 @@
 
 A message says what is wrong (name, value, unit), the limit with the numbers that made it, and the repair.
 """
+
+import difflib
+from collections.abc import Iterable
 
 
 class StemtwinError(Exception):
@@ -49,3 +52,32 @@ class DatasetError(StemtwinError, OSError):
 
 class SubmissionError(StemtwinError, ValueError):
     """A submission that is refused before it is scored."""
+
+
+def closest(name: object, known: Iterable[str]) -> str | None:
+    """Return the known name that is most similar to a wrong one, whatever its case; None where none is similar."""
+    folded = {each.casefold(): each for each in known}
+    near = difflib.get_close_matches(str(name).casefold(), folded, n=1)
+    return folded[near[0]] if near else None
+
+
+def suggestion(name: object, known: Iterable[str], *, listed: str = "Known") -> str:
+    """Return the last sentence of a message about an unknown name.
+
+    Parameters
+    ----------
+    name : object
+        The name that is not known.
+    known : iterable of str
+        The known names.
+    listed : str
+        Beginning of the list of all names, which is given where none of them is similar.
+
+    Returns
+    -------
+    str
+        ``Did you mean 'haadf'?`` or ``Known: haadf, bf.``
+    """
+    known = list(known)
+    near = closest(name, known)
+    return f"{listed}: {', '.join(known) or 'none'}." if near is None else f"Did you mean {near!r}?"

@@ -1,10 +1,9 @@
 """Names for things: one registry per kind of thing (samples, detectors, profiles, tasks, metrics, ...)."""
 
-import difflib
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
-from stemtwin.twin.errors import SettingsError, UnknownNameError
+from stemtwin.twin.errors import SettingsError, UnknownNameError, suggestion
 
 T = TypeVar("T")
 
@@ -56,10 +55,7 @@ class Registry(Generic[T]):
         try:
             return self._things[name]
         except KeyError:
-            folded = {known.casefold(): known for known in self._things}
-            near = difflib.get_close_matches(str(name).casefold(), folded, n=1)
-            hint = f"Did you mean {folded[near[0]]!r}?" if near else f"Known: {', '.join(self._things) or 'none'}."
-            message = f"There is no {self.kind} named {name!r}. {hint}"
+            message = f"There is no {self.kind} named {name!r}. {suggestion(name, self._things)}"
             raise UnknownNameError(message) from None
 
     def __contains__(self, name: object) -> bool:

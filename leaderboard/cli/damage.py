@@ -18,10 +18,10 @@ def damage(
     json: JsonFlag = False,
 ) -> None:
     """Print displacement cross-sections against beam energy, with the thresholds they come from and the sources of these."""
+    from stemtwin.twin import checks
     from stemtwin.twin.errors import SettingsError
     from stemtwin.twin.physics.dynamics.displacement_thresholds import SITES, find_site
     from stemtwin.twin.physics.dynamics.isotopes import SYMBOLS, number_of
-    from stemtwin.twin.physics.dynamics.limits import within
 
     if element is None:
         if site is not None or energy:
@@ -34,7 +34,7 @@ def damage(
         if not chosen:
             message = f"No displacement threshold of {symbol} is known. See 'stemtwin damage' for those that are."
             raise SettingsError(message)
-        energies = [1e3 * within("energy", value, "keV", 1, 3000, "Did you pass eV?") for value in (energy or ENERGIES)]
+        energies = [1e3 * checks.number("energy", value, "keV", low=1, high=3000, repair="Did you pass eV?") for value in (energy or ENERGIES)]
     found = [_entry(one, energies, temperature) for one in chosen]
     if json:
         print_json(found)

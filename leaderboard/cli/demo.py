@@ -15,11 +15,6 @@ from stemtwin.leaderboard.cli.output import JsonFlag, make_console, print_json
 
 MOST_LED = 1000
 """Attempts with a silicon atom, at most."""
-FIELD_ANGSTROM = 24.0
-LEAST_CELL_ANGSTROM = 3.0
-"""Where instruments are compared, the smallest cell that is at least so wide."""
-CELL_ANGSTROM = 10.0
-"""Side of the cell of a structure that repeats; the field shows it several times."""
 
 
 def demo(
@@ -76,7 +71,7 @@ def _stepwise(bar: Any, steps: Iterable[str]) -> tuple[list[Any], Callable[[int]
 
 def _signals(structure: str | None, output: Path, *, as_json: bool) -> None:
     """Take all signals, save them, and print what they say."""
-    from stemtwin.leaderboard import signals as steps
+    from stemtwin.leaderboard.demos import signals as steps
     from stemtwin.twin.errors import SettingsError
 
     if structure is not None:
@@ -108,7 +103,7 @@ def _signals(structure: str | None, output: Path, *, as_json: bool) -> None:
 
 def _films(output: Path, *, as_json: bool) -> None:
     """Make the films and print where they are."""
-    from stemtwin.leaderboard.films import FILMS
+    from stemtwin.leaderboard.demos.films import FILMS
 
     began, made, told = time.perf_counter(), [], []
     output.mkdir(parents=True, exist_ok=True)
@@ -131,7 +126,7 @@ def _films(output: Path, *, as_json: bool) -> None:
 
 def _led(count: int, structure: str | None, *, as_json: bool) -> None:
     """Lead a silicon atom so often, and print how each attempt ended."""
-    from stemtwin.leaderboard import leading
+    from stemtwin.leaderboard.demos import silicon_manipulation
     from stemtwin.twin.errors import SettingsError
 
     if structure is not None:
@@ -142,7 +137,7 @@ def _led(count: int, structure: str | None, *, as_json: bool) -> None:
         raise SettingsError(message)
     with _progress(hidden=as_json) as bar:
         line = bar.add_task("silicon is led", total=float(count))
-        ended = leading.attempts(count, lambda _: bar.advance(line))
+        ended = silicon_manipulation.attempts(count, lambda _: bar.advance(line))
     arrived = sum(each.arrived for each in ended)
     if as_json:
         print_json({"arrived": arrived, "attempts": [dataclasses.asdict(each) for each in ended]})
@@ -155,25 +150,16 @@ def _led(count: int, structure: str | None, *, as_json: bool) -> None:
 
 
 def _main_job(structure: str, output: Path, *, as_json: bool) -> None:
-    from stemtwin.leaderboard import demo as steps
-    from stemtwin.leaderboard.cli.image import load
+    from stemtwin.leaderboard.demos import workflow as steps
 
     began = time.perf_counter()
-    sample, origin, notes = load(structure, size=CELL_ANGSTROM, thickness=None, zone_axis=(0, 0, 1), seed=0)
-    if sample.periodic:
-        height, width = sample.size_angstrom
-        notes = (*notes, f"The field of {FIELD_ANGSTROM:g} x {FIELD_ANGSTROM:g} A repeats a cell of {width:.1f} x {height:.1f} A (x, y).")
-    else:
-        sample, origin, notes = load(structure, size=FIELD_ANGSTROM, thickness=None, zone_axis=(0, 0, 1), seed=0)
-    least = (sample, origin)
-    if sample.periodic:  # instruments differ in energy and aperture: each has an operator of its own, small for a small cell
-        least = load(structure, size=LEAST_CELL_ANGSTROM, thickness=None, zone_axis=(0, 0, 1), seed=0)[:2]
+    imaged, compared, notes = steps.load_fields(structure)
     output.mkdir(parents=True, exist_ok=True)
     with _progress(hidden=as_json) as bar:
         lines, tick = _stepwise(bar, steps.STEPS)
-        made = steps.image_step(sample, origin, FIELD_ANGSTROM, output, tick(0))
+        made = steps.image_step(imaged, output, tick(0))
         bar.update(lines[0], completed=1.0)
-        made += steps.instrument_step(*least, output, tick(1))
+        made += steps.instrument_step(compared, output, tick(1))
         bar.update(lines[1], completed=1.0)
         made += steps.focus_step(output, tick(2))
         bar.update(lines[2], completed=1.0)

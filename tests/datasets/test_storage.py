@@ -85,23 +85,6 @@ def test_rows_must_have_the_columns_of_the_card(card):
         storage.table_of([row], card)
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path):
-    """An error in the midst of writing keeps what was there and leaves no temporary file."""
-    path = tmp_path / "x.txt"
-    path.write_text("old")
-
-    def write_half():
-        with storage.atomic(path) as temporary:
-            temporary.write_text("half")
-            message = "stop"
-            raise KeyError(message)
-
-    with pytest.raises(KeyError, match="stop"):
-        write_half()
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
 @pytest.mark.parametrize("reader", ["parquet", "netcdf"])
 def test_a_file_of_another_kind_is_refused(reader, card, tmp_path):
     """A text file under a data file's name is a DatasetError with the path, from either reader."""

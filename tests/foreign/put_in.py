@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stemtwin.datasets import export
-from stemtwin.leaderboard import signals
+from stemtwin.datasets import formats
+from stemtwin.leaderboard.demos import signals
 from stemtwin.twin.instrument.hardware.profiles import PROFILES
 from stemtwin.twin.instrument.pixelated import PixelatedDetector
 from stemtwin.twin.instrument.scan import RasterScan
@@ -45,7 +45,7 @@ def standards(folder: Path) -> None:
         sample = Sample(name=symbol, numbers=[z] * ATOMS, positions_angstrom=places, size_angstrom=(SIDE, SIDE), thickness_angstrom=ATOMS + 2.0)
         scope = Microscope(sample, PROFILES["corrected-200kv"].still(), seed=10 + number, phonons="static")
         spectrum = scope.acquire_spectrum(scan, dwell_time_us=3e6, detectors=(EDXDetector(),))
-        export.save(spectrum, folder / f"standard-{symbol}.hspy", variable="edx", overwrite=True)
+        formats.save(spectrum, folder / f"standard-{symbol}.hspy", variable="edx", overwrite=True)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
 """What a task is, and the one class that makes a Gymnasium environment of it."""
 
 import dataclasses
-import difflib
 from typing import Any, Generic, Protocol, TypeVar
 
 import gymnasium as gym
 import numpy as np
 
-from stemtwin.twin.errors import InstrumentError, SettingsError
+from stemtwin.twin.errors import InstrumentError, SettingsError, suggestion
 
 State = TypeVar("State")
 
@@ -155,9 +154,7 @@ def wrong_setting(environment: str, task: type, settings: dict[str, Any]) -> Set
     wrong = next((name for name in settings if name not in known), None)
     if wrong is None:
         return None
-    near = difflib.get_close_matches(wrong, known, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"Settings are {', '.join(known)}."
-    return SettingsError(f"{environment} has no setting {wrong!r}. {hint}")
+    return SettingsError(f"{environment} has no setting {wrong!r}. {suggestion(wrong, known, listed='Settings')}")
 
 
 def _converted(space: gym.Space, action: Any) -> Any:

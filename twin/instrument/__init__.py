@@ -9,6 +9,7 @@ File               Content
 ``micrographs.py`` pictures of frames, with a scale bar
 ``pixelated.py``   the pixelated detector
 ``settings.py``    Beam, PlaneWave, PotentialSlices
+``shot_noise.py``  counted electrons of an expected result, at a dose
 ``timing.py``      the clock of a scan
 ``hardware/``      parts of real instruments: optics, stage, detector electronics, drift
 ``scan/``          scan paths as pure geometry

@@ -2,6 +2,8 @@
 
 import math
 
+from stemtwin.twin import checks
+
 REST_ENERGY = 510998.95069
 """Rest energy m c^2 of the electron, eV (CODATA 2022)."""
 PLANCK_C = 12398.419843320026
@@ -14,6 +16,14 @@ UNIFIED_MASS_ENERGY = 931494103.72
 """u c^2, eV (CODATA 2022)."""
 ELECTRONS_PER_PICOAMPERE_SECOND = 6241509.0744607626
 """Electrons per second in 1 pA."""
+LOWEST_ENERGY, HIGHEST_ENERGY = 1e3, 3e6
+"""Beam energies for which cross-sections hold, eV: below, screening matters even for backscattering; above, the size of the nucleus."""
+
+
+def beam_energy(value: object) -> float:
+    """Return a beam energy in eV for which cross-sections hold; raise SettingsError otherwise."""
+    repair = "Give the beam energy in eV, for example 60e3."
+    return checks.number("energy", value, "eV", low=LOWEST_ENERGY, high=HIGHEST_ENERGY, repair=repair)
 
 
 def wavelength(energy: float) -> float:

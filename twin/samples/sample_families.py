@@ -1,6 +1,5 @@
 """What a specimen of the library is: a function that builds it, its knobs, its numbers and their sources."""
 
-import difflib
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -10,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from stemtwin.twin.errors import SettingsError, UnknownNameError
+from stemtwin.twin.errors import SettingsError, UnknownNameError, suggestion
 from stemtwin.twin.registry import Registry
 from stemtwin.twin.samples.builders import Cut, build_sample, specimen_rng
 from stemtwin.twin.samples.cif import B_OVER_U
@@ -184,8 +183,7 @@ class SampleFamily:
         """
         for knob in given:
             if knob not in self.knobs:
-                near = difflib.get_close_matches(knob, [*self.knobs, *ORDERED], n=1)
-                hint = f"Did you mean {near[0]!r}?" if near else f"Its knobs: {', '.join(self.knobs) or 'none'}."
+                hint = suggestion(knob, [*self.knobs, *ORDERED[1:]], listed="Its knobs")
                 message = f"The sample {name!r} has no knob {knob!r}. {hint}"
                 raise UnknownNameError(message)
         return {label: knob.checked(label, given[label]) if label in given else knob.default for label, knob in self.knobs.items()}

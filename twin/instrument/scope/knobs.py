@@ -1,13 +1,12 @@
 """What an operator can turn: the commanded settings, their limits, and what follows from what."""
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from stemtwin.twin import checks
-from stemtwin.twin.errors import SettingsError, UnknownNameError
+from stemtwin.twin.errors import SettingsError, UnknownNameError, suggestion
 from stemtwin.twin.instrument.hardware.profiles import Profile
 from stemtwin.twin.instrument.hardware.stage import AXES
 from stemtwin.twin.instrument.settings import LEAST_SEMIANGLE_MRAD
@@ -182,8 +181,7 @@ def _checked(name: str, value: Any, profile: Profile, before: Knobs) -> Any:
             checks.number(f"{name}[{axis}]", number, unit, low=-most, high=most, repair=repair)
         return pair
     if name not in LIMITS:
-        near = difflib.get_close_matches(name, NAMES, n=1)
-        hint = ELSEWHERE.get(name) or (f"Did you mean {near[0]!r}?" if near else f"Knobs are {', '.join(NAMES)}.")
+        hint = ELSEWHERE.get(name) or suggestion(name, NAMES, listed="Knobs")
         message = f"There is no knob named {name!r}. {hint}"
         raise UnknownNameError(message)
     limits: dict[str, Any] = LIMITS[name]

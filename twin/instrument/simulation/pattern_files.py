@@ -63,7 +63,7 @@ def save_patterns(request: Request, path: str | Path, *, exposed: CameraExposure
     shape = (*request.scan.shape, *diffraction_patterns.the_camera(request).shape_read)
     files.check_space(path, 4 * math.prod(shape), f"A cube of {' x '.join(map(str, shape))} patterns")
     found = diffraction_patterns.plan_patterns(request, held=False)
-    with files.new_folder(path) as folder:
+    with files.replacing(path, overwrite=False) as folder:
         _write(found, folder, exposed, progress)
     return path
 

@@ -15,7 +15,6 @@ File                           Content
 ``kinetics.py``                ``advance``: a specimen, an exposure, processes -> the next specimen, events
 ``kinetics_kernels.py``        compiled: doses, rules
 ``knockon.py``                 knock-on cross-sections with thermal motion
-``limits.py``                  checks of numbers
 ``mott.py``                    Mott's series for heavy nuclei
 ``process_library.py``         processes of graphene and MoS2, the hop law of putting-dune
 ``processes.py``               what can happen to an atom, as frozen values

@@ -11,9 +11,9 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from scipy.fft import irfft2, next_fast_len, rfft2, rfftfreq
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.physics.dynamics.exposure import Exposure
-from stemtwin.twin.physics.dynamics.limits import within
 
 MOST_POINTS = 2**24
 
@@ -60,7 +60,7 @@ class Contamination:
             "recovery": ("s", 1e-3, 1e12), "shower_dose": ("per A^2", 1e-6, 1e12),
         }  # fmt: skip
         for name, (unit, low, high) in limits.items():
-            object.__setattr__(self, name, within(name, getattr(self, name), unit, low, high, "See Contamination for what it means."))
+            checks.number_field(self, name, unit, low=low, high=high, repair="Contamination says what it means.")
         if not self.removal_dose > 0:
             message = f"removal_dose={self.removal_dose!r} must be above 0; infinite where nothing is removed."
             raise SettingsError(message)
@@ -103,8 +103,8 @@ class Film:
             raise SettingsError(message)
         height.setflags(write=False)
         object.__setattr__(self, "height", height)
-        object.__setattr__(self, "step", within("step", self.step, "A", 1e-3, 1e6, "Give the distance of the film's points."))
-        object.__setattr__(self, "supply", within("supply", self.supply, "", 0.0, 1.0, "It is a part of the rested supply."))
+        checks.number_field(self, "step", "A", low=1e-3, high=1e6, repair="Give the distance of the film's points.")
+        checks.number_field(self, "supply", "", low=0.0, high=1.0, repair="Give a fraction of the rested supply.")
 
     @classmethod
     def clean(cls, size: tuple[float, float], step: float, origin: tuple[float, float] = (0.0, 0.0), *, repeats: bool = False) -> "Film":
@@ -169,7 +169,8 @@ def grow(film: Film, exposure: Exposure, model: Contamination | None = None) -> 
 def shower(film: Film, dose: float, model: Contamination | None = None) -> Film:
     """Return the film after a wide beam has flooded it with a dose (electrons / A^2): film and supply are less, until the supply recovers."""
     model = model or Contamination()
-    dose = within("dose", dose, "per A^2", 0.0, 1e12, "Give the dose of the shower in electrons / A^2.")
+    repair = "Give the dose of the shower in electrons / A^2."
+    dose = checks.number("dose", dose, "per A^2", low=0.0, high=1e12, repair=repair)
     return replace(film, height=film.height * math.exp(-dose / model.removal_dose), supply=film.supply * math.exp(-dose / model.shower_dose))
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.fft import fft2, fftfreq, ifft2, next_fast_len
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.physics import coherence, electrons, probe
 from stemtwin.twin.physics.aberrations import Aberrations, blur_radius
 from stemtwin.twin.physics.dynamics import kinetics_kernels
-from stemtwin.twin.physics.dynamics.limits import beam_energy, within
+from stemtwin.twin.physics.electrons import beam_energy
 
 CORE = 1e-4  # of the peak: where the probe counts point by point
 MARGIN = 3  # steps of the table beyond its radius, for the interpolation
@@ -79,7 +80,8 @@ def gaussian_density(sigma: float) -> Density:
     SettingsError
         sigma is not between 1e-3 and 1e5 A.
     """
-    sigma = within("sigma", sigma, "A", 1e-3, 1e5, "It is the standard deviation of the probe's current density.")
+    repair = "Give the standard deviation of the probe's current density."
+    sigma = checks.number("sigma", sigma, "A", low=1e-3, high=1e5, repair=repair)
     table = np.zeros((0, 0), dtype=np.float32)
     table.setflags(write=False)
     return Density(table=table, step=0.0, radius=0.0, tail=0.0, core=sigma * math.sqrt(-2 * math.log(CORE)), sigma=sigma)
@@ -113,9 +115,11 @@ def probe_density(
         A number is out of range, or the probe is so wide that it cannot be tabulated.
     """
     energy = beam_energy(energy)
-    semiangle = within("semiangle", semiangle, "rad", 1e-4, 0.15, "Give the convergence semi-angle in rad.")
-    source_size = within("source_size", source_size, "A", 0.0, 1e4, "It is a standard deviation.")
-    focal_spread = within("focal_spread", focal_spread, "A", 0.0, 1e4, "It is a standard deviation.")
+    repair = "Give the convergence semi-angle in rad."
+    semiangle = checks.number("semiangle", semiangle, "rad", low=1e-4, high=0.15, repair=repair)
+    repair = "Give a standard deviation."
+    source_size = checks.number("source_size", source_size, "A", low=0.0, high=1e4, repair=repair)
+    focal_spread = checks.number("focal_spread", focal_spread, "A", low=0.0, high=1e4, repair=repair)
     aberrations = aberrations or Aberrations()
     wavelength = electrons.wavelength(energy)
     airy = wavelength / semiangle

@@ -4,15 +4,16 @@ Every value carries a mark: [V] read in the named source, [M] from the literatur
 ``dataclasses.replace(find_site("C", "graphene"), displacement=22.0)`` is a site with a value of one's own; every function that takes a site takes it.
 """
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from stemtwin.twin.errors import SettingsError, UnknownNameError
+from stemtwin.twin import checks
+from stemtwin.twin.errors import SettingsError, UnknownNameError, suggestion
 from stemtwin.twin.physics.dynamics import knockon
 from stemtwin.twin.physics.dynamics.electronic_excitation import ExcitedState, Radiolysis
 from stemtwin.twin.physics.dynamics.isotopes import SYMBOLS, isotopes, number_of
-from stemtwin.twin.physics.dynamics.limits import beam_energy, displacement_energy, within
+from stemtwin.twin.physics.dynamics.knockon import displacement_energy
+from stemtwin.twin.physics.electrons import beam_energy
 from stemtwin.twin.physics.phonons import debye_velocity2
 
 MARKS = ("V", "M", "A")
@@ -73,16 +74,17 @@ class Site:
             message = f"mark={self.mark!r} says how sure a value is. Use V (read in the source), M (by memory) or A (assumed)."
             raise SettingsError(message)
         if self.velocity2 is not None:
-            object.__setattr__(self, "velocity2", within("velocity2", self.velocity2, "(A/s)^2", 0.0, 1e28, "Graphene at 300 K has 3.2e25."))
+            checks.number_field(self, "velocity2", "(A/s)^2", low=0.0, high=1e28, repair="Graphene at 300 K has 3.2e25.")
         if self.debye is not None:
-            object.__setattr__(self, "debye", within("debye", self.debye, "K", 10.0, 5000.0, "Debye temperatures lie between 40 and 2300 K."))
+            checks.number_field(self, "debye", "K", low=10.0, high=5000.0, repair="Debye temperatures are 40 to 2300 K.")
         if self.excited is not None and self.excited.lowering >= self.displacement:
             message = f"lowering={self.excited.lowering:g} eV is not below the threshold of {self.displacement:g} eV. Lower it by less."
             raise SettingsError(message)
 
     def velocity2_at(self, temperature: float = ROOM) -> float:
         """Return the mean square velocity along the beam at a temperature (K) of an atom of the natural mean mass, (A/s)^2; 0 if not known."""
-        temperature = within("temperature", temperature, "K", 0.0, 5000.0, "Give the specimen's temperature in K.")
+        repair = "Give the specimen's temperature in K."
+        temperature = checks.number("temperature", temperature, "K", low=0.0, high=5000.0, repair=repair)
         if self.debye is None:
             if self.velocity2 and temperature != ROOM:
                 message = f"The velocity of {self.element} in {self.name} is known at {ROOM:g} K only, not at {temperature:g} K. Give debye, in K."
@@ -171,9 +173,7 @@ def find_site(element: str | int, site: str, sites: Sequence[Site] | None = None
     known = {entry.name: entry for entry in table if entry.element == symbol}
     if site in known:
         return known[site]
-    near = difflib.get_close_matches(str(site), known, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"Known sites of {symbol}: {', '.join(known) or 'none'}."
-    message = f"There is no site {site!r} of {symbol}. {hint}"
+    message = f"There is no site {site!r} of {symbol}. {suggestion(site, known, listed=f'Known sites of {symbol}')}"
     raise UnknownNameError(message)
 
 
@@ -182,7 +182,8 @@ def surface_displacement(sublimation: float) -> float:
 
     Source: Egerton, McLeod, Wang, Malac, Ultramicroscopy 110 (2010) 991.
     """
-    return 5 / 3 * within("sublimation", sublimation, "eV", 0.05, 20.0, "Give the sublimation energy per atom, 1 to 9 eV.")
+    repair = "Give the sublimation energy per atom, 1 to 9 eV."
+    return 5 / 3 * checks.number("sublimation", sublimation, "eV", low=0.05, high=20.0, repair=repair)
 
 
 _GRAPHENE = {"velocity2": 3.17e5 * METRE2, "debye": 1287.0, "velocity_source": "[M] Susi et al., Nat. Commun. 7 (2016) 13040"}

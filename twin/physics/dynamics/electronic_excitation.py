@@ -7,8 +7,8 @@ strengths are parameters of a site that are to be set from measured rates.
 import math
 from dataclasses import dataclass
 
-from stemtwin.twin.physics.dynamics.limits import beam_energy, within
-from stemtwin.twin.physics.electrons import COULOMB_CONSTANT, REST_ENERGY, velocity_ratio
+from stemtwin.twin import checks
+from stemtwin.twin.physics.electrons import COULOMB_CONSTANT, REST_ENERGY, beam_energy, velocity_ratio
 
 REFERENCE_ENERGY = 80e3
 """Beam energy at which ``ExcitedState.probability`` is given, eV."""
@@ -39,9 +39,9 @@ class Radiolysis:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        object.__setattr__(self, "loss", within("loss", self.loss, "eV", 0.1, 1e3, "Give the energy that breaks the bond, about 10 eV."))
-        object.__setattr__(self, "electrons", within("electrons", self.electrons, "electrons", 0.0, 100.0, "Give the valence electrons."))
-        object.__setattr__(self, "efficiency", within("efficiency", self.efficiency, "per loss", 0.0, 1.0, "It is a probability."))
+        checks.number_field(self, "loss", "eV", low=0.1, high=1e3, repair="Give the energy that breaks the bond, about 10 eV.")
+        checks.number_field(self, "electrons", "electrons", low=0.0, high=100.0, repair="Give the valence electrons.")
+        checks.number_field(self, "efficiency", "per loss", low=0.0, high=1.0, repair="Give a probability.")
 
     def cross_section(self, energy: float) -> float:
         """Return efficiency x electrons x 2 pi e^4 / (m v^2 loss), A^2.
@@ -75,8 +75,8 @@ class ExcitedState:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        object.__setattr__(self, "lowering", within("lowering", self.lowering, "eV", 0.0, 100.0, "It lowers the displacement threshold."))
-        object.__setattr__(self, "probability", within("probability", self.probability, "per hit", 0.0, 1.0, "It is a probability."))
+        checks.number_field(self, "lowering", "eV", low=0.0, high=100.0, repair="It lowers the displacement threshold.")
+        checks.number_field(self, "probability", "per hit", low=0.0, high=1.0, repair="Give a probability.")
 
     def probability_at(self, energy: float) -> float:
         """Return the probability at a beam energy (eV), at most 1."""

@@ -5,11 +5,11 @@ from functools import cached_property
 
 import numpy as np
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.physics.dynamics import kinetics_kernels
 from stemtwin.twin.physics.dynamics.current_density import Density
-from stemtwin.twin.physics.dynamics.limits import beam_energy, within
-from stemtwin.twin.physics.electrons import ELECTRONS_PER_PICOAMPERE_SECOND
+from stemtwin.twin.physics.electrons import ELECTRONS_PER_PICOAMPERE_SECOND, beam_energy
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,7 +70,7 @@ class Exposure:
             "points": points,
             "dwell": dwell,
             "beam": beam,
-            "current": within("current", self.current, "pA", 0.0, 1e9, "Give the probe current in pA."),
+            "current": checks.number("current", self.current, "pA", low=0.0, high=1e9, repair="Give the probe current in pA."),
             "energy": beam_energy(self.energy),
             "repeats": int(self.repeats),
         }
@@ -129,7 +129,8 @@ class Exposure:
         SettingsError
             The time is not within the exposure.
         """
-        time = within("time", time, "s", 0.0, self.duration, "It counts from the start of the exposure.")
+        repair = "It counts from the start of the exposure."
+        time = checks.number("time", time, "s", low=0.0, high=self.duration, repair=repair)
         one = float(self.ends[-1])
         passes = min(int(time / one), self.repeats - 1) if one > 0 else self.repeats - 1
         rest = min(max(time - passes * one, 0.0), one)

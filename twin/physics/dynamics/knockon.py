@@ -19,11 +19,11 @@ import math
 import numpy as np
 from scipy.optimize import brentq
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.physics.dynamics import mott
 from stemtwin.twin.physics.dynamics.isotopes import SYMBOLS, isotopes, number_of
-from stemtwin.twin.physics.dynamics.limits import beam_energy, displacement_energy, within
-from stemtwin.twin.physics.electrons import COULOMB_CONSTANT, REST_ENERGY, UNIFIED_MASS_ENERGY, lorentz_factor, velocity_ratio
+from stemtwin.twin.physics.electrons import COULOMB_CONSTANT, REST_ENERGY, UNIFIED_MASS_ENERGY, beam_energy, lorentz_factor, velocity_ratio
 
 BARN = 1e-8
 """A^2."""
@@ -34,6 +34,12 @@ HEAVY = 28
 """From this atomic number on, the model "auto" sums Mott's series."""
 REACH = 9.0  # standard deviations of the velocity that the average covers
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
+
+
+def displacement_energy(value: object) -> float:
+    """Return a displacement threshold in eV; raise SettingsError where it is not within 0.05 to 500 eV."""
+    repair = "Displacement thresholds lie between about 1 eV (adatoms) and 100 eV."
+    return checks.number("displacement", value, "eV", low=0.05, high=500.0, repair=repair)
 
 
 def max_transfer_short(energy: float, mass: float) -> float:
@@ -184,7 +190,7 @@ def cross_section(
         A number is out of range, or there is no such model.
     """
     number, energy, displacement = number_of(element), beam_energy(energy), displacement_energy(displacement)
-    velocity2 = within("velocity2", velocity2, "(A/s)^2", 0.0, 1e28, "Graphene at 300 K has 3.2e25.")
+    velocity2 = checks.number("velocity2", velocity2, "(A/s)^2", low=0.0, high=1e28, repair="Graphene at 300 K has 3.2e25.")
     coefficients = ratio_coefficients(number, energy, model)
     mixture = isotopes(number) if mass is None else ((_mass(mass), 1.0),)
     mean = sum(m * part for m, part in mixture)
@@ -217,4 +223,5 @@ def _averaged(energy: float, displacement: float, mass: float, velocity2: float,
 
 
 def _mass(mass: object) -> float:
-    return within("mass", mass, "u", 0.5, 300.0, f"Give the mass of one nucleus, such as 12.0 for {SYMBOLS[6]}.")
+    repair = f"Give the mass of one nucleus, such as 12.0 for {SYMBOLS[6]}."
+    return checks.number("mass", mass, "u", low=0.5, high=300.0, repair=repair)

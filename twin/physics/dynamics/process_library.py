@@ -3,10 +3,10 @@
 import math
 from dataclasses import replace
 
+from stemtwin.twin import checks
 from stemtwin.twin.physics.dynamics.current_density import Density, gaussian_density
 from stemtwin.twin.physics.dynamics.displacement_thresholds import ROOM, Site, find_site
 from stemtwin.twin.physics.dynamics.knockon import BARN
-from stemtwin.twin.physics.dynamics.limits import within
 from stemtwin.twin.physics.dynamics.processes import EMPTY, Process, arrhenius
 from stemtwin.twin.physics.electrons import ELECTRONS_PER_PICOAMPERE_SECOND
 
@@ -173,7 +173,8 @@ def putting_dune(current: float, *, rate: float = DUNE_RATE, dopant: str = "Si")
     Process, Density
         To be used together.
     """
-    current = within("current", current, "pA", 1e-6, 1e9, "Give the current for which the rate holds, in pA.")
+    repair = "Give the current for which the rate holds, in pA."
+    current = checks.number("current", current, "pA", low=1e-6, high=1e9, repair=repair)
     sigma = math.sqrt(DUNE_VARIANCE) * BOND
     cross_section = rate * 2 * math.pi * sigma**2 / (current * ELECTRONS_PER_PICOAMPERE_SECOND)
     hop = Process(

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.physics.dynamics import kinetics_kernels
 from stemtwin.twin.physics.dynamics.displacement_thresholds import ROOM, Site, cross_sections
 from stemtwin.twin.physics.dynamics.isotopes import SYMBOLS, number_of
-from stemtwin.twin.physics.dynamics.limits import within
 from stemtwin.twin.physics.dynamics.site_network import BOND, JUMP
 from stemtwin.twin.physics.phonons import BOLTZMANN
 
@@ -122,10 +122,10 @@ class Process:
             message = f"{self.name}: a site and a cross-section are both given. Give one of them."
             raise SettingsError(message)
         if self.cross_section is not None:
-            within("cross_section", self.cross_section, "A^2", 0.0, 1e4, "1 barn is 1e-8 A^2.")
-        within("scale", self.scale, "", 0.0, 1e6, "It multiplies the cross-section.")
-        within("rate", self.rate, "per s", 0.0, 1e15, "Give the spontaneous rate in 1/s.")
-        within("offset", self.offset, "", -2.0, 3.0, "1 is the atom, 0 its partner.")
+            checks.number("cross_section", self.cross_section, "A^2", low=0.0, high=1e4, repair="1 barn is 1e-8 A^2.")
+        checks.number("scale", self.scale, "", low=0.0, high=1e6, repair="It multiplies the cross-section.")
+        checks.number("rate", self.rate, "per s", low=0.0, high=1e15, repair="Give the spontaneous rate in 1/s.")
+        checks.number("offset", self.offset, "", low=-2.0, high=3.0, repair="1 is the atom, 0 its partner.")
         if self.offset != 1.0 and self.partner is None:
             message = f"{self.name}: offset={self.offset:g} is a way from a partner, and there is none."
             raise SettingsError(message)
@@ -201,8 +201,9 @@ def compiled(processes: tuple[Process, ...], energy: float, temperature: float =
 
 def arrhenius(barrier: float, temperature: float, attempt: float = 1e13) -> float:
     """Return the rate attempt x exp(-barrier / kT), 1/s, of a thermal process; barrier in eV, temperature in K, attempt frequency in 1/s."""
-    barrier = within("barrier", barrier, "eV", 0.0, 20.0, "Give the barrier in eV.")
-    temperature = within("temperature", temperature, "K", 1.0, 5000.0, "Give the specimen's temperature in K.")
+    barrier = checks.number("barrier", barrier, "eV", low=0.0, high=20.0, repair="Give the barrier in eV.")
+    repair = "Give the specimen's temperature in K."
+    temperature = checks.number("temperature", temperature, "K", low=1.0, high=5000.0, repair=repair)
     return attempt * math.exp(-barrier / (BOLTZMANN * temperature))
 
 

@@ -15,12 +15,12 @@ import numpy as np
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.physics.dynamics.displacement_thresholds import ROOM
 from stemtwin.twin.physics.dynamics.exposure import Exposure
 from stemtwin.twin.physics.dynamics.isotopes import SYMBOLS, number_of
 from stemtwin.twin.physics.dynamics.kinetics import Advance, Events, advance
-from stemtwin.twin.physics.dynamics.limits import within
 from stemtwin.twin.physics.dynamics.processes import Process
 from stemtwin.twin.physics.dynamics.site_network import BOND, SiteNetwork, near_sites
 
@@ -116,7 +116,7 @@ def relax(specimen: SiteNetwork, around: Iterable[int], *, radius: float = 8.0, 
         There is no such site, or the radius makes no sense.
     """
     force_field = force_field or ForceField()
-    radius = within("radius", radius, "A", 0.5, 100.0, "Atoms within it may move; 8 A is usual.")
+    radius = checks.number("radius", radius, "A", low=0.5, high=100.0, repair="Atoms within it may move; 8 A is usual.")
     sites = sorted({int(site) for site in around} - {-1})
     if not sites:
         return specimen

@@ -30,7 +30,8 @@ from typing import Any
 
 import numpy as np
 
-from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.errors import DatasetError, SettingsError
+from stemtwin.twin.files import replacing
 from stemtwin.twin.physics.engine.kernels import jit
 
 FORMAT = 1
@@ -206,9 +207,11 @@ class ArrayCache:
             self._problem = f"{size} bytes are more than the {self.capacity_bytes} that {self.folder} may hold (STEMTWIN_CACHE_BYTES)"
             return False
         try:
-            self._write(path, head, arrays)
-        except OSError as error:
-            self._problem = f"{self.folder} cannot be written: {error}"
+            with replacing(path, ending=TEMPORARY) as temporary, temporary.open("xb") as file:
+                file.write(head)
+                file.writelines(_raw(array) for array in arrays.values())
+        except DatasetError as error:
+            self._problem = str(error)
             return False
         self._make_room(path.name)
         self._problem = None
@@ -254,22 +257,6 @@ class ArrayCache:
             message = f"{key!r} is not a key. Make one with content_key or piece_key."
             raise SettingsError(message)
         return self.folder / (key + ENTRY)
-
-    def _write(self, path: Path, head: bytes, arrays: Mapping[str, np.ndarray]) -> None:
-        """Write beside the place, make it last, and only then put it there."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(6).hex()}{TEMPORARY}")
-        try:
-            with temporary.open("xb") as file:
-                file.write(head)
-                for array in arrays.values():
-                    file.write(_raw(array))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            self._unlink(temporary.name)
-            raise
 
     def _files(self) -> Iterator[tuple[float, str, int]]:
         """Iterate over time of last use, name and bytes of the folder's files, of our names alone."""

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from stemtwin.benchmarks.report import Report
     from stemtwin.leaderboard.store import Board
     from stemtwin.twin.instrument.hardware.profiles import Profile
-    from stemtwin.twin.samples.sample import Sample
+    from stemtwin.twin.samples.field_samples import FieldSample
 
 
 DOSE = 2e4
-"""Of the recorded frames, e-/A^2."""
+"""Dose of the recorded frames, e-/A^2."""
 INSTRUMENTS: dict[str, dict[str, float]] = {
     "corrected-200kv": {},
     "corrected-300kv": {},
@@ -26,38 +26,72 @@ INSTRUMENTS: dict[str, dict[str, float]] = {
     "nion-100": {},
     "schottky-200kv": {"C10": -550.0},
 }
-"""Which the demo compares, and what an operator sets first: without a corrector, the underfocus that spherical aberration asks for."""
+"""Instruments that are compared, and the settings of each: without a corrector, the underfocus that balances spherical aberration."""
 SCAN_ANGSTROM = 16.0
 """Side of the fields that show what instruments do, A."""
 EPISODES = 8
 """Episodes of each autofocus baseline: enough for intervals."""
+FIELD_ANGSTROM = 24.0
+"""Side of the field that is imaged, A."""
+CELL_ANGSTROM = 10.0
+"""Side of the cell of a periodic structure, A; the field shows it several times."""
+LEAST_CELL_ANGSTROM = 3.0
+"""Least side of the smallest cell of a periodic structure, A, with which instruments are compared."""
 
 
-def image_step(sample: "Sample", origin: tuple[float, float], size: float, folder: Path, tick: Tick) -> list[Path]:
+def load_fields(structure: str) -> tuple["FieldSample", "FieldSample", tuple[str, ...]]:
+    """Load the samples of the first two steps.
+
+    Parameters
+    ----------
+    structure : str
+        A structure file, or the name of a library sample.
+
+    Returns
+    -------
+    imaged : FieldSample
+        The sample of the image.
+    compared : FieldSample
+        The sample that instruments are compared on: small where it is periodic, because each instrument has an operator of its own.
+    notes : tuple of str
+        Changes that were made to the structure.
+    """
+    from stemtwin.twin.samples.field_samples import load_field
+
+    imaged = load_field(structure, side_angstrom=CELL_ANGSTROM)
+    if imaged.sample.periodic:
+        height, width = imaged.sample.size_angstrom
+        note = f"The field of {FIELD_ANGSTROM:g} x {FIELD_ANGSTROM:g} A repeats a cell of {width:.1f} x {height:.1f} A (x, y)."
+        notes = (*imaged.notes, note)
+    else:
+        imaged = load_field(structure, side_angstrom=FIELD_ANGSTROM)
+        notes = imaged.notes
+    compared = load_field(structure, side_angstrom=LEAST_CELL_ANGSTROM) if imaged.sample.periodic else imaged
+    return imaged, compared, notes
+
+
+def image_step(field: "FieldSample", folder: Path, tick: Tick) -> list[Path]:
     """Image a sample with the corrected instrument: HAADF and ABF, as PNG and netCDF.
 
     Parameters
     ----------
-    sample : Sample
-        The specimen.
-    origin : tuple of float
-        Where the field starts (x, y), A.
-    size : float
-        Side of the field, A.
+    field : FieldSample
+        From :func:`load_fields`.
     folder : Path
-        Where the files go.
+        Folder of the files.
     tick : callable
         Progress.
     """
-    from stemtwin.leaderboard.cli.image import add_noise, save_netcdf
-    from stemtwin.twin.instrument import micrographs
+    from stemtwin.datasets.formats import save
+    from stemtwin.twin.instrument import micrographs, shot_noise
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
     from stemtwin.twin.instrument.scan import RasterScan
     from stemtwin.twin.instrument.scope.microscope import Microscope
     from stemtwin.twin.instrument.simulation.request import Request
     from stemtwin.twin.instrument.simulation.simulate import explain, simulate
 
-    scan = RasterScan(shape=(128, 128), field_of_view_angstrom=(size, size), origin_angstrom=origin)
+    sample, size = field.sample, FIELD_ANGSTROM
+    scan = RasterScan(shape=(128, 128), field_of_view_angstrom=(size, size), origin_angstrom=field.origin_angstrom)
     scope = Microscope(sample, PROFILES["corrected-200kv"].still(), seed=1)
     scope.set(semiangle_mrad=20.0)
     request = Request(sample=sample, beam=scope.beam(), scan=scan, detectors=_detectors())
@@ -69,12 +103,12 @@ def image_step(sample: "Sample", origin: tuple[float, float], size: float, folde
         tick(done / waves)
 
     expected = simulate(request, progress=advance)
-    counted = add_noise(expected, scan, DOSE, seed=1)
+    counted = shot_noise.counted_electrons(expected, scan, DOSE, seed=1)
     frames = [("HAADF, expected", expected["haadf"]), ("ABF, expected", expected["abf"])]
     frames += [(f"HAADF, {DOSE:,.0f} e⁻/Å²", counted["haadf"])]
     caption = f"{sample.name}, {sample.thickness_angstrom:.0f} Å thick, 200 kV, 20 mrad"
     png = micrographs.save_png(micrographs.micrographs(frames, caption=caption), folder / "image.png")
-    return [png, save_netcdf(expected, folder / "image-expected.nc"), save_netcdf(counted, folder / "image-counted.nc")]
+    return [png, *(save(data, folder / f"image-{name}.nc", overwrite=True) for name, data in (("expected", expected), ("counted", counted)))]
 
 
 def _detectors() -> tuple[Any, ...]:
@@ -83,13 +117,14 @@ def _detectors() -> tuple[Any, ...]:
     return (AnnularDetector(inner_mrad=60, outer_mrad=120, name="haadf"), "abf")
 
 
-def instrument_step(sample: "Sample", origin: tuple[float, float], folder: Path, tick: Tick) -> list[Path]:
+def instrument_step(field: "FieldSample", folder: Path, tick: Tick) -> list[Path]:
     """Show one sample under five instruments, and a scan that drifts and hums beside one that does not, with its dose map."""
     from stemtwin.twin.instrument import micrographs
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
     from stemtwin.twin.instrument.scan import RasterScan
     from stemtwin.twin.instrument.scope.microscope import Microscope
 
+    sample, origin = field.sample, field.origin_angstrom
     scan = RasterScan(shape=(128, 128), field_of_view_angstrom=(SCAN_ANGSTROM, SCAN_ANGSTROM), origin_angstrom=origin)
     phonons = 2 if sample.thermal_sigma_angstrom is not None else "static"
     frames = []
@@ -205,4 +240,4 @@ def board_step(folder: Path, reports: list["Report"]) -> tuple[Path, list["Board
 
 
 STEPS = ("image the sample", "compare instruments", "focus the microscope", "build atoms-2d tiny", "score the baselines")
-"""What the progress bar calls the steps."""
+"""Names of the steps, for the progress bar."""

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stemtwin.datasets.imports import read_file, unit_of
+from stemtwin.datasets.formats import read_file, save
+from stemtwin.datasets.formats.units import unit_of
 from stemtwin.twin.errors import DatasetError, SettingsError
 
 
@@ -154,8 +155,6 @@ def test_attributes_that_are_spoilt_are_refused(tmp_path: Path) -> None:
     rosetta()
     import h5py
     import xarray as xr
-
-    from stemtwin.datasets.export import save
 
     image = xr.DataArray(np.zeros((2, 3)), {d: (d, np.arange(n), {"units": "angstrom"}) for d, n in (("y", 2), ("x", 3))}, ("y", "x"), "haadf")
     path = save(image, tmp_path / "image.hspy")

@@ -1,7 +1,7 @@
-"""A silicon atom in graphene is led along a path, once or many times: the microscope, the loop between images and parked beams, how often it arrives.
+"""Manipulation of a silicon atom in graphene by the parked beam: the microscope, the loop of images and parked beams, the rate of success.
 
-The pilot sees images alone. What it cannot help is chemistry: at each hop the dopant may be replaced by a C adatom, or lose a neighbour, with the
-cross-sections of competing processes; so that a part of all attempts ends on the way, whoever pilots.
+The agent sees images only. At each hop the dopant may be replaced by a C adatom, or lose a neighbour, with the cross-sections of competing processes:
+part of all attempts therefore ends on the way, whatever the agent does.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stemtwin.leaderboard import pilot
+from stemtwin.leaderboard.demos import pilot
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 Place = tuple[float, float]
 
 START_SEED = 4
-"""Where the silicon atom is at first: one place from which the path stays in the field."""
+"""Seed of the sample, and thus the position of the silicon atom at first: one from which the path stays in the field."""
 WAY: tuple[Place, ...] = ((-8.5, 0.0), (-8.5, -7.0))
-"""Where it is led, from where it was first seen (x, y), A: along the sheet, then across."""
+"""Goals of the path relative to its first position in an image (x, y), A: along the sheet, then across."""
 SEMIANGLE_MRAD = 26.0
 """With the aberrations of ``nion-60``, the convergence that leaves least current beside the atom that is hit."""
 CURRENT_PA = 100.0
 PARK_S, LOOK_S = 4.0, 0.04
-"""How long the beam is parked between two images at most, and after how long its signal is looked at, s."""
+"""Longest time for which the beam is parked between two images, and the time between two looks at its signal, s."""
 MOST_PARKS = 70
-"""Of one attempt."""
+"""Largest number of parked beams in one attempt."""
 DOPANT_VACANCY = 1e-11
 """Loss of a neighbour of Si, A^2 [A]: 0.001 barn, a tenth of what was measured of P; Si was led much further than that would let it go."""
 DETECTORS = ("haadf", "maadf")
@@ -39,7 +39,7 @@ DETECTORS = ("haadf", "maadf")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One image on the way: what was seen, what stood there when it was taken (the truth), what the pilot decided, and the share of the way done."""
+    """One image on the way: the frame, the true sample at its start, the agent's decision, and the fraction of the way that is done."""
 
     frame: "xr.Dataset"
     sample: "Sample"
@@ -50,20 +50,20 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """How one attempt ended.
+    """Outcome of one attempt.
 
     Parameters
     ----------
     luck : int
         Seed of the microscope.
     arrived : bool
-        Whether the pilot saw Si at the end of its path.
+        Whether the agent saw Si at the end of its path.
     hops : int
-        How often Si changed places with C.
+        Number of exchanges of Si with C.
     parks : int
-        How often the beam was parked.
+        Number of parked beams.
     time_s : float
-        On the microscope's clock, s.
+        Time on the microscope's clock, s.
     ended_by : str
         The process that stopped it, if one did.
     """
@@ -77,7 +77,7 @@ class Attempt:
 
 
 def microscope(luck: int) -> "Microscope":
-    """Return the microscope with a Si atom in graphene; ``luck`` seeds its noise and everything that happens."""
+    """Return the microscope with a Si atom in graphene; ``luck`` seeds its noise and all events."""
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
     from stemtwin.twin.instrument.scope.microscope import Microscope
     from stemtwin.twin.instrument.scope.specimen_state import Damage
@@ -92,14 +92,14 @@ def microscope(luck: int) -> "Microscope":
 
 
 def field() -> "RasterScan":
-    """Return the scan of an image on the way."""
+    """Return the scan of the images."""
     from stemtwin.twin.instrument.scan import RasterScan
 
     return RasterScan(shape=(68, 68), field_of_view_angstrom=(17.0, 17.0), origin_angstrom=(1.5, 4.0))
 
 
 def lead(scope: "Microscope", scan: "RasterScan") -> Iterator[Step]:
-    """Lead the silicon atom along its way, image by image, until it has arrived, is lost, or stays where it is."""
+    """Move the silicon atom along its way, image by image, until it has arrived, is lost, or does not move any more."""
     goals: tuple[Place, ...] | None = None
     way: tuple[Place, ...] = ()
     seen_at: list[Place] = []
@@ -125,12 +125,12 @@ def lead(scope: "Microscope", scan: "RasterScan") -> Iterator[Step]:
 
 
 def has_arrived(decision: pilot.Decision) -> bool:
-    """Return whether the pilot saw Si at the end of its path."""
+    """Return whether the agent saw Si at the end of its path."""
     return decision.silicon is not None and not decision.goals
 
 
 def park(scope: "Microscope", target: Place) -> None:
-    """Park the beam until its HAADF signal says that Si has come under it, or for `PARK_S`."""
+    """Park the beam until its HAADF signal shows that Si has come under it, or for `PARK_S`."""
     from stemtwin.twin.instrument.scan import PathScan
 
     here, first = PathScan(positions_angstrom=np.array([target])), 0.0
@@ -142,7 +142,7 @@ def park(scope: "Microscope", target: Place) -> None:
 
 
 def attempt(luck: int) -> Attempt:
-    """Lead the silicon atom once and return how that ended."""
+    """Make one attempt and return its outcome."""
     scope = microscope(luck)
     ends = [step.decision for step in lead(scope, field())]
     arrived, events = bool(ends) and has_arrived(ends[-1]), scope.truth()["events"]
@@ -158,7 +158,7 @@ def attempt(luck: int) -> Attempt:
 
 
 def attempts(count: int, tick: Callable[[Attempt], None] | None = None) -> list[Attempt]:
-    """Return how attempts with the lucks 0 to ``count`` - 1 ended, all of them."""
+    """Return the outcomes of attempts with the seeds 0 to ``count`` - 1."""
     out = []
     for luck in range(count):
         out.append(attempt(luck))

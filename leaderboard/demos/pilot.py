@@ -1,4 +1,4 @@
-"""Who leads a silicon atom through graphene: finds it in an image, finds its neighbours, and says where to park the beam. It sees images alone."""
+"""An agent that moves a silicon atom through graphene: from an image, positions of Si and its neighbours, and of the parked beam."""
 
 import math
 from collections.abc import Sequence
@@ -9,25 +9,25 @@ import xarray as xr
 from scipy import ndimage
 
 REACH = 1.52
-"""From Si to its C neighbours as an image shows them, A: a bond of 1.76 A that leans out of the sheet."""
+"""Distance of Si from its C neighbours in projection, A: a bond of 1.76 A that is inclined to the sheet."""
 BEYOND = 0.3
-"""How far behind a neighbour the beam is parked, seen from Si, A: a fifth of the current is lost there, and Si gets a third less of the rest."""
+"""Distance of the parked beam behind a neighbour, seen from Si, A: C loses a fifth of the current there, and Si a third."""
 RING = 0.3
-"""Width of the ring in which neighbours are looked for, one standard deviation, A."""
+"""Width of the ring in which neighbours are sought, one standard deviation, A."""
 BLUR = 0.4
-"""Images are smoothed by this much to find Si, one standard deviation, A."""
+"""Smoothing of the images in which Si is sought, one standard deviation, A."""
 CLEAR = 6.0
-"""How far Si stands out of everything else, in standard deviations of the smoothed image; less is no Si."""
+"""Least height of Si above the median of the smoothed image, in its standard deviations."""
 JUMP = 1.5
-"""By how much the signal of a parked beam grows when Si takes the place of C below it, at least."""
+"""Least factor by which the signal of a parked beam grows when Si replaces C below it."""
 NEAR = 0.8
-"""A goal is reached nearer than this, A: no neighbour is nearer."""
+"""Distance within which a goal counts as reached, A: no neighbour is nearer."""
 PATIENCE = 14
-"""After so many images on the same place Si is taken to be stuck: it has lost a neighbour."""
+"""Number of images with Si at the same position after which it counts as stuck: it has lost a neighbour."""
 
 
 def find_silicon(haadf: xr.DataArray) -> tuple[float, float] | None:
-    """Return where the brightest atom of a HAADF image lies (x, y), A; None where none stands out.
+    """Return the position (x, y), A, of the brightest atom of a HAADF image; None where no atom exceeds the others.
 
     Parameters
     ----------
@@ -48,14 +48,16 @@ def find_silicon(haadf: xr.DataArray) -> tuple[float, float] | None:
 
 
 def find_neighbours(maadf: xr.DataArray, silicon: tuple[float, float]) -> np.ndarray:
-    """Return where the three neighbours of a Si atom lie, (3, 2), x and y in A: 120 degrees apart, turned to where a ring about Si is bright.
+    """Return the positions of the three neighbours of a Si atom, (3, 2), x and y in A.
+
+    They are 120 degrees apart, at the azimuth where a ring about Si is bright.
 
     Parameters
     ----------
     maadf : xarray.DataArray
         An image that shows carbon; dims (y, x), coordinates in A.
     silicon : tuple of float
-        Where Si is (x, y), A.
+        Position of Si (x, y), A.
     """
     dy, dx = maadf["y"].to_numpy()[:, None] - silicon[1], maadf["x"].to_numpy()[None, :] - silicon[0]
     weight = np.exp(-((np.hypot(dy, dx) - REACH) ** 2) / (2 * RING**2))
@@ -67,19 +69,19 @@ def find_neighbours(maadf: xr.DataArray, silicon: tuple[float, float]) -> np.nda
 
 
 def has_jumped(before: float, now: float) -> bool:
-    """Return whether the HAADF signal of a parked beam (counts, at first and now) says that a heavier atom has come under it."""
+    """Return whether the HAADF signal of a parked beam (counts, at first and now) shows that a heavier atom has come under it."""
     return now > JUMP * before
 
 
 def is_stuck(places: Sequence[tuple[float, float]]) -> bool:
-    """Return whether the last `PATIENCE` images, and one more, saw Si (x, y) on the same place, A."""
+    """Return whether Si had the same position (x, y), A, in the last `PATIENCE` + 1 images."""
     recent = places[-PATIENCE - 1 :]
     return len(recent) > PATIENCE and all(math.dist(place, recent[-1]) < NEAR for place in recent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What to do next: where Si was seen, where to park the beam (None: there is nothing left to do), and which goals are left."""
+    """The next step: position of Si, position of the parked beam (None where nothing is left to do), and the goals that are left; (x, y), A."""
 
     silicon: tuple[float, float] | None
     target: tuple[float, float] | None
@@ -87,14 +89,14 @@ class Decision:
 
 
 def decide(frame: xr.Dataset, goals: tuple[tuple[float, float], ...]) -> Decision:
-    """Choose the neighbour of Si that is nearest to the next goal: hit, it changes places with Si. The beam is to be parked a little behind it.
+    """Choose the neighbour of Si that is nearest to the next goal: an atom that is hit changes places with Si. The beam is parked a little behind it.
 
     Parameters
     ----------
     frame : xarray.Dataset
         With ``haadf`` and ``maadf``.
     goals : tuple
-        Places (x, y) to be visited in order, A.
+        Positions (x, y) to be visited in order, A.
     """
     silicon = find_silicon(frame["haadf"])
     if silicon is None:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from stemtwin.datasets import export
-from stemtwin.leaderboard import signals
+from stemtwin.datasets.formats.file_formats import FORMATS
 from stemtwin.leaderboard.cli.main import main
+from stemtwin.leaderboard.demos import signals
 from stemtwin.twin.instrument.pixelated import PixelatedDetector
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.simulation import pattern_analysis
@@ -46,7 +46,7 @@ def files(taken, tmp_path_factory):
     folder = tmp_path_factory.mktemp("signals")
     made, left_out = signals.save(taken, folder, lambda _: None)
     assert sorted(made) == sorted(folder.iterdir())
-    for suffix in (export.FORMATS[name].suffixes[0] for name in export.FORMATS):
+    for suffix in (FORMATS[name].suffixes[0] for name in FORMATS):
         assert (suffix in {path.suffix for path in made}) != any(f"{suffix}:" in reason for reason in left_out), suffix  # there, or why not
     return folder
 

@@ -1,6 +1,6 @@
-"""Two films of what the beam does to a specimen: a hole that grows in graphene, and a silicon atom that is led along a path.
+"""Films of beam damage: a hole that grows in graphene, and a silicon atom that is moved along a path.
 
-Each function takes the images with the microscope, draws them beside the map of the true dose with the atoms in it, and leaves an animated GIF.
+Each function acquires the images with the microscope, draws them beside the map of the true dose with the atoms in it, and writes an animated GIF.
 """
 
 import io
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stemtwin.leaderboard import leading
+from stemtwin.leaderboard.demos import silicon_manipulation
 from stemtwin.twin.progress import Tick
 
 if TYPE_CHECKING:
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 HOLE_FRAMES = 30
 SECONDS = 0.3
-"""How long each frame of a film is shown, s; the last one longer."""
+"""Time for which each frame of a film but the last is shown, s."""
 SHOWN = 0
-"""The attempt that is filmed: the first of all that ``stemtwin demo --led`` counts, whose number in them says how often one arrives."""
+"""Seed of the attempt that is filmed: the first of those that ``stemtwin demo --led`` counts."""
 COLOURS = {6: "#ffffff", 14: "#5fe08a"}
 PATH, TARGET = "#4aa3ff", "#ff4040"
 LEAST = 300.0
-"""The map of the dose reaches down to the largest dose of a film over this."""
+"""Ratio of the largest dose of a film to the smallest one that the dose map shows."""
 GREYS, WARMS = 24, 48
-"""How many shades of grey and of the dose a film has: few make a small file."""
+"""Numbers of shades of grey and of the dose in a film: few make a small file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class Still:
 
 
 def hole_film(folder: Path, tick: Tick) -> tuple[Path, str]:
-    """Film a small hole in graphene that grows under a scanned beam at 80 kV; return the file and what happened."""
+    """Film a small hole in graphene that grows under a scanned beam at 80 kV; return the file and a sentence about the events."""
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
     from stemtwin.twin.instrument.scan import RasterScan
     from stemtwin.twin.instrument.scope.microscope import Microscope
@@ -72,23 +72,23 @@ def hole_film(folder: Path, tick: Tick) -> tuple[Path, str]:
 
 
 def silicon_film(folder: Path, tick: Tick) -> tuple[Path, str]:
-    """Film a silicon atom in graphene that is led along a path at 60 kV by images alone; return the file and what happened."""
-    scope, scan = leading.microscope(SHOWN), leading.field()
+    """Film the manipulation of a silicon atom in graphene at 60 kV by images only; return the file and a sentence about the events."""
+    scope, scan = silicon_manipulation.microscope(SHOWN), silicon_manipulation.field()
     stills: list[Still] = []
-    for step in leading.lead(scope, scan):
-        text = f"Si in graphene, 60 kV, {leading.CURRENT_PA:g} pA: {scope.time_s:.0f} s, {scope.truth()['events'].count('hop')} hops"
+    for step in silicon_manipulation.lead(scope, scan):
+        text = f"Si in graphene, 60 kV, {silicon_manipulation.CURRENT_PA:g} pA: {scope.time_s:.0f} s, {scope.truth()['events'].count('hop')} hops"
         shown = _still(scope, scan, step.frame["haadf"], step.sample, text)
         stills.append(replace(shown, path=step.way, target=step.decision.target))
         tick(0.9 * step.done)
     path = save_film(stills, folder / "silicon.gif")
     tick(1.0)
-    done = "to the end of its path" if leading.has_arrived(step.decision) else "on its path, not to its end,"
+    done = "to the end of its path" if silicon_manipulation.has_arrived(step.decision) else "on its path, not to its end,"
     hops = scope.truth()["events"].count("hop")
     return path, f"a silicon atom was led {done} by {hops} hops in {scope.time_s:.0f} s at 60 kV"
 
 
 FILMS = {"a hole grows": hole_film, "silicon is led": silicon_film}
-"""The films by what the progress bar calls them."""
+"""The films, by their names on the progress bar."""
 
 
 def _still(scope: "Microscope", scan: "RasterScan", image: "xr.DataArray", sample: "Sample", text: str) -> Still:

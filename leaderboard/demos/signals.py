@@ -1,7 +1,7 @@
-"""All signals of one sample with one beam: image, energy losses, X-rays and diffraction patterns, saved in every format, and what they say.
+"""All signals of one sample with one beam: image, energy losses, X-rays and diffraction patterns, saved in every format, and their evaluation.
 
-Each step is a function that does its work and returns what the next one needs; ``stemtwin demo --signals`` calls them in turn. What is found
-(thickness, edges, lattice, composition) comes from the counts alone.
+Each step is a function that returns the input of the next one; ``stemtwin demo --signals`` calls them in turn. The results (thickness, edges,
+lattice, composition) come from the counts only.
 """
 
 import json
@@ -32,7 +32,7 @@ DARK_FIELD_MRAD = (40.0, 58.0)
 HALVED = (((0.5, 0.0), (0.0, 1.0)), ((1.0, 0.0), (0.0, 0.5)), ((0.5, 0.5), (0.5, -0.5)))
 """Reciprocal vectors of cells twice as large."""
 LEAST_PERIOD = 2.0
-"""Columns may lie so near, A; a period is longer."""
+"""Least period, A; columns may be closer."""
 EDGES = ("Ti_L3", "O_K")
 LINES = ("Sr_L", "Ti_K", "O_K")
 ZERO_LOSS_END_EV = 3.1
@@ -41,7 +41,7 @@ ZERO_LOSS_END_EV = 3.1
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Taken:
-    """What was taken: everything on the zone axis in one pass, and X-rays off it."""
+    """The acquired signals: all of them on the zone axis in one pass, and X-rays off it."""
 
     on_axis: "xr.Dataset"
     off_axis: "xr.Dataset"
@@ -51,14 +51,14 @@ class Taken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What the counts say.
+    """Results of the evaluation.
 
     Parameters
     ----------
     t_over_lambda, thickness_angstrom : float
         From ln(I_t / I_0), and times the mean free path, A.
     onsets_ev : dict
-        Where each edge begins, eV.
+        Onset of each edge, eV.
     lattice_angstrom : tuple
         Two vectors (x, y), A, from the virtual dark field of the patterns.
     composition, on_axis_composition : dict
@@ -114,8 +114,16 @@ def take(scope: "Microscope", tick: Tick, *, points: int = POINTS) -> Taken:
 
 
 def save(taken: Taken, folder: Path, tick: Tick) -> tuple[list[Path], list[str]]:
-    """Write everything in every format of :mod:`stemtwin.datasets.export` whose package is installed; return the files, and why some are missing."""
-    from stemtwin.datasets import export
+    """Write all signals in every format of :mod:`stemtwin.datasets.formats` whose package is installed.
+
+    Returns
+    -------
+    made : list of Path
+        The files.
+    left_out : list of str
+        The reason for each format that is missing.
+    """
+    from stemtwin.datasets import formats
     from stemtwin.twin.errors import DatasetError
 
     whole, off = taken.on_axis, taken.off_axis
@@ -127,7 +135,7 @@ def save(taken: Taken, folder: Path, tick: Tick) -> tuple[list[Path], list[str]]
     left_out: list[str] = []
     for number, (data, name, variable) in enumerate(wanted):
         try:
-            made.append(export.save(data, folder / name, variable=variable, overwrite=True))
+            made.append(formats.save(data, folder / name, variable=variable, overwrite=True))
         except DatasetError as error:
             if "installed" not in str(error):  # a package that is missing or of another version leaves one format out
                 raise
@@ -137,11 +145,11 @@ def save(taken: Taken, folder: Path, tick: Tick) -> tuple[list[Path], list[str]]
     return made, left_out
 
 
-# ---- what the counts say ---------------------------------------------------------------------------------------------------------------
+# ---- evaluation -------------------------------------------------------------------------------------------------------------------------
 
 
 def find(taken: Taken, folder: Path) -> Found:
-    """Return what the counts say, and write it as ``found.json``."""
+    """Evaluate the counts, and write the results as ``found.json``."""
     from stemtwin.twin.files import write_atomically
     from stemtwin.twin.instrument.spectra import quantify
     from stemtwin.twin.physics.spectra import dielectric, lowloss
@@ -165,7 +173,7 @@ def find(taken: Taken, folder: Path) -> Found:
 
 
 def near(name: str) -> float:
-    """Return where the table has an edge, eV."""
+    """Return the tabulated onset of an edge, eV."""
     from stemtwin.twin.physics.spectra import ionisation_edges as edges
 
     return edges.edge(name).onset
@@ -183,7 +191,7 @@ def log_ratio(energies: np.ndarray, counts: np.ndarray) -> float:
 
 
 def onset(energies: np.ndarray, counts: np.ndarray, expected: float) -> float:
-    """Return where an edge near an energy (eV) rises through half of its first maximum, above a power law fitted before it, eV."""
+    """Return the energy, eV, at which an edge near ``expected`` rises through half of its first maximum, above a power law fitted before it."""
     before = (energies > expected - 60) & (energies < expected - 6)
     slope, level = np.polyfit(np.log(energies[before]), np.log(counts[before]), 1)
     around = (energies > expected - 6) & (energies < expected + 12)
@@ -262,7 +270,7 @@ def _periods(values: np.ndarray, step: tuple[float, float]) -> np.ndarray:
 
 
 def told(found: Found) -> list[str]:
-    """Return what was found, and what was put in, as lines of text."""
+    """Return the results beside the true values, as lines of text."""
     (ax, ay), (bx, by) = found.lattice_angstrom
     edges = ", ".join(f"{name.replace('_', ' ')} {at:.1f} eV ({near(name):g})" for name, at in found.onsets_ev.items())
     off, on = (", ".join(f"{symbol} {100 * value:.1f} %" for symbol, value in c.items()) for c in (found.composition, found.on_axis_composition))
@@ -278,7 +286,7 @@ def told(found: Found) -> list[str]:
 
 
 def draw(taken: Taken, found: Found, path: Path) -> Path:
-    """Draw all signals and what they say as one PNG."""
+    """Draw all signals and the results as one PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -356,4 +364,4 @@ def folded(image: "xr.DataArray", cells: int) -> "xr.DataArray":
 
 
 STEPS = ("take all signals", "write all formats", "read what they say")
-"""What the progress bar calls the steps."""
+"""Names of the steps, for the progress bar."""

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from stemtwin.leaderboard import films, leading, pilot
 from stemtwin.leaderboard.cli.main import main
+from stemtwin.leaderboard.demos import films, pilot, silicon_manipulation
 
 AXIS = 0.25 * np.arange(56)
 
@@ -82,9 +82,9 @@ def test_the_pilot_gives_up_on_silicon_that_stays():
 
 def test_an_attempt_ends_as_its_events_say(monkeypatch):
     """An attempt that may park the beam once does not arrive; it tells the hops that there were, and the time on the microscope's clock."""
-    monkeypatch.setattr(leading, "MOST_PARKS", 1)
-    monkeypatch.setattr(leading, "PARK_S", 0.4)
-    ended = leading.attempt(5)
+    monkeypatch.setattr(silicon_manipulation, "MOST_PARKS", 1)
+    monkeypatch.setattr(silicon_manipulation, "PARK_S", 0.4)
+    ended = silicon_manipulation.attempt(5)
     assert not ended.arrived
     assert ended.parks == 1
     assert 0 <= ended.hops <= 1

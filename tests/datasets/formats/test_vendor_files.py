@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from stemtwin.datasets.imports import read_file
+from stemtwin.datasets.formats import read_file
 from stemtwin.twin.errors import SettingsError
 
 pytest.importorskip("rsciio", reason="RosettaSciIO is not installed: pip install 'stemtwin[formats]'")

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from stemtwin.datasets import export
-from stemtwin.datasets.export import FORMATS, save
-from stemtwin.datasets.imports import read_file
+from stemtwin.datasets.formats import file_formats, read_file, save
+from stemtwin.datasets.formats.file_formats import FORMATS, Format
 from stemtwin.twin.errors import DatasetError, SettingsError, UnknownNameError
 
 
@@ -237,7 +236,7 @@ def test_writes_are_whole_or_not_there(result: xr.Dataset, tmp_path: Path, monke
 
     with pytest.raises(DatasetError, match="exists already"):
         save(result, path)
-    monkeypatch.setitem(FORMATS._things, "netcdf", export.Format(suffixes=(".nc",), write=breaks))
+    monkeypatch.setitem(FORMATS._things, "netcdf", Format(suffixes=(".nc",), write=breaks))
     with pytest.raises(DatasetError, match="No space left on device"):
         save(result, path, overwrite=True)
     assert path.read_bytes() == before
@@ -256,7 +255,7 @@ def test_what_cannot_be_written_is_refused(result: xr.Dataset, tmp_path: Path) -
     """Unknown endings and formats, several variables in one file, missing calibrations, uneven axes, rectangular pixels: no file is left."""
     only("emdfile")
     only("rsciio")
-    with pytest.raises(SettingsError, match=r"names no format. Use one of \.nc"):
+    with pytest.raises(SettingsError, match=r"names no format. Use one of .*\.nc \(netcdf\)"):
         save(result, tmp_path / "result.xyz")
     with pytest.raises(UnknownNameError, match="Did you mean 'netcdf'"):
         save(result, tmp_path / "result", form="netcd")
@@ -281,7 +280,7 @@ def test_what_cannot_be_written_is_refused(result: xr.Dataset, tmp_path: Path) -
 
 def test_a_missing_package_is_named(result: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message says which package, and how it is installed."""
-    monkeypatch.setattr(export.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(file_formats.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(DatasetError, match=r"needs the package rsciio.*stemtwin\[formats\]"):
         save(result, tmp_path / "one.hspy", variable="haadf")
 

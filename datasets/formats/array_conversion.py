@@ -1,0 +1,169 @@
+"""Signals of files as arrays with our dimensions and units."""
+
+import contextlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stemtwin.datasets.formats.units import COUNTED, FITTING, NAMES, TO_OURS, unit_of
+from stemtwin.twin.errors import SettingsError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Calibrations = Mapping[int, tuple[float, str]]
+"""Step and unit of axes, by the axis' number."""
+
+
+def to_array(signal: dict[str, Any], path: Path, number: int, calibrations: Calibrations | str | None) -> "tuple[xr.DataArray, dict[str, Any]]":
+    """Return a signal of a file as an array, and the attributes of the whole file.
+
+    Parameters
+    ----------
+    signal : dict
+        RosettaSciIO's form of it.
+    path : Path
+        The file, for names and messages.
+    number : int
+        Number of the signal in the file, for its name.
+    calibrations : mapping or str, optional
+        See :func:`~stemtwin.datasets.formats.reader.read_file`.
+
+    Raises
+    ------
+    SettingsError
+        An axis has no calibration.
+    JSONDecodeError
+        The attributes of a file of ours are damaged.
+    """
+    import xarray as xr
+
+    ours = "stemtwin" in signal.get("original_metadata", {})
+    data, axes = signal["data"], [dict(axis) for axis in signal["axes"]]
+    if not ours:
+        order = sorted(range(len(axes)), key=lambda i: (_spectral(axes[i]), not axes[i].get("navigate", False)))
+        single = [i for i, axis in enumerate(axes) if axis.get("size") == 1 and unit_of(axis.get("units")) is None and len(axes) > 1]
+        data = data.transpose(order).squeeze(tuple(order.index(i) for i in single))
+        axes = [axes[i] for i in order if i not in single]
+        if _is_stack(axes, calibrations):
+            axes[0] |= {"name": "frame", "scale": 1.0, "offset": 0.0}
+    general = signal.get("metadata", {}).get("General", {})
+    name = re.sub(r"\W+", "_", str(general.get("title") or path.stem)).strip("_") or f"signal_{number}"
+    units = [_calibrated(axis, i, path, name, calibrations) for i, axis in enumerate(axes)]
+    pattern = _told(signal, "Signal.signal_type") == "electron_diffraction"
+    dims = [str(axis["name"]) for axis in axes] if ours else _dims(axes, [unit for unit, _, _ in units], pattern=pattern)
+    coordinates = {}
+    for dim, axis, (unit, step, offset) in zip(dims, axes, units, strict=True):
+        points = np.asarray(axis["axis"], float) * step if "axis" in axis else offset + step * np.arange(int(axis["size"]))
+        coordinates[dim] = (dim, points, {"units": unit} if unit else {})
+    whole, own = _attributes(signal)
+    if ours:
+        coordinates |= _places(signal["original_metadata"]["stemtwin"])
+    return xr.DataArray(data, coordinates, dims, name, own), whole or {"source_file": path.name}
+
+
+def _spectral(axis: dict[str, Any]) -> bool:
+    """Return whether an axis is that of a spectrum: some files have it first."""
+    return (unit_of(axis.get("units")) or ("",))[0] == "eV" or str(axis.get("name") or "").lower() == "wavelength"
+
+
+def _is_stack(axes: list[dict[str, Any]], calibrations: Calibrations | str | None) -> bool:
+    """Return whether axes are those of a stack of images: the first one numbers them and has no unit, the others are calibrated."""
+    given = isinstance(calibrations, Mapping) and 0 in calibrations
+    units = [unit_of(axis.get("units")) for axis in axes]
+    return len(axes) == 3 and bool(axes[0].get("navigate")) and units[0] is None and None not in units[1:] and not given
+
+
+def _calibrated(axis: dict[str, Any], i: int, path: Path, name: str, calibrations: Calibrations | str | None) -> tuple[str, float, float]:
+    """Return unit, step and offset of an axis in our units."""
+    known, scale, offset = unit_of(axis.get("units")), float(axis.get("scale", 1.0)), float(axis.get("offset", 0.0))
+    if known:
+        return known[0], scale * known[1], offset * known[1]
+    label = str(axis.get("name") or "")
+    if label in COUNTED:
+        return "", scale, offset
+    if calibrations == "pixels":
+        return "pixel", 1.0, 0.0
+    if isinstance(calibrations, Mapping) and i in calibrations:
+        step, written = calibrations[i]
+        given = unit_of(written)
+        if given is None:
+            message = f"The unit {written!r} of axis {i} is not known. Use one of {', '.join(TO_OURS)}."
+            raise SettingsError(message)
+        return given[0], step * given[1], offset * step * given[1] / scale if scale else 0.0
+    message = (
+        f"Axis {i} of {name} in {path.name} has no calibration (unit {axis.get('units')!r}). "
+        f'Pass calibrations={{{i}: (step, "nm")}}, or calibrations="pixels".'
+    )
+    raise SettingsError(message)
+
+
+def _dims(axes: list[dict[str, Any]], units: list[str], *, pattern: bool) -> list[str]:
+    """Return the names of dimensions: ours where all axes have such with units that fit, or else by unit, the last two of a kind being (.y, .x).
+
+    Axes that count pixels are y and x, and before them x, y of the scan where the others are those of a diffraction ``pattern``.
+    """
+    own = [str(axis.get("name") or "").lower() for axis in axes]
+    if len(set(own)) == len(own) and all(unit in FITTING.get(name, ()) for name, unit in zip(own, units, strict=True)):
+        return own
+    out: list[str] = []
+    for i, unit in enumerate(units):
+        names = NAMES.get(unit, ())
+        rank = sum(u == unit for u in units[i + 1 :])  # how many of the kind come behind
+        if unit == "pixel":
+            names, rank = (("y", "x", "ky", "kx") if pattern or len(units) == 4 else ("y", "x")), len(units) - 1 - i
+        if unit in FITTING.get(own[i], ()) and own[i] not in ("y", "x", "ky", "kx"):
+            names, rank = (own[i],), 0
+        name = names[len(names) - 1 - rank] if rank < len(names) else f"axis_{i}"
+        out.append(name if name not in out else f"axis_{i}")
+    return out
+
+
+def _attributes(signal: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a file says of the whole and of one array: our attributes where we wrote them, or else what of the metadata has a name in ours."""
+    ours = signal.get("original_metadata", {}).get("stemtwin", {})
+    if isinstance(ours, Mapping) and "attributes" in ours:
+        written = json.loads(ours["attributes"])
+        return written["dataset"], written["variable"]
+    out: dict[str, Any] = {}
+    for theirs, name, factor in (
+        ("beam_energy", "energy_ev", 1e3),
+        ("convergence_angle", "semiangle_mrad", 1.0),
+        ("beam_current", "current_pa", 1e3),
+        ("camera_length", "camera_length_mm", 1.0),
+        ("Detector.EELS.collection_angle", "collection_mrad", 1.0),
+    ):
+        value = _told(signal, f"Acquisition_instrument.TEM.{theirs}")
+        if isinstance(value, (int, float, np.number)) and value > 0:
+            out[name] = float(value) * factor
+    known = {"signal_type": _told(signal, "Signal.signal_type"), "long_name": _told(signal, "Signal.quantity")}
+    return {}, out | {name: str(value) for name, value in known.items() if value}
+
+
+def _places(ours: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the coordinates that we wrote beside the axes: x and y of each point of a path."""
+    about, values = json.loads(ours["attributes"]).get("places", {}), ours.get("places", {})
+    known = {name: (dims, np.asarray(values[name]), attrs) for name, (dims, attrs) in about.items() if name in values}
+    return {name: (dims, points if dims else points[0], attrs) for name, (dims, points, attrs) in known.items()}
+
+
+def _told(signal: dict[str, Any], place: str) -> Any:
+    """Return an entry of a file's metadata, or of the vendor's by RosettaSciIO's table of where that stands; None if it is not there."""
+    found = _entry(signal.get("metadata", {}), place)
+    for theirs, (ours, turned) in signal.get("mapping", {}).items():
+        value = _entry(signal.get("original_metadata", {}), theirs) if found is None and ours == place else None
+        if value is not None:
+            with contextlib.suppress(Exception):  # an entry that is not what the table expects is none
+                found = turned(value) if turned else value
+    return found
+
+
+def _entry(tree: Any, place: str) -> Any:
+    """Return what stands in nested mappings at names joined by dots; None if nothing does."""
+    for name in place.split("."):
+        tree = tree.get(name) if isinstance(tree, Mapping) else None
+    return tree

@@ -1,0 +1,90 @@
+"""Export of results: one writer per format, by the format's own library; a file is whole, or not there.
+
+``save(data, "cube.hspy")`` takes the results of ``st.simulate``, ``st.ronchigram`` and ``Microscope.acquire``. netCDF and zarr hold all of a result
+and come back identical; the other formats hold data, calibrations, units and the attributes, as far as each has room for them.
+
+A format is one module, imported here; it adds itself to the registry.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stemtwin.datasets.formats import emd, hyperspy, netcdf, nsid, parquet  # noqa: F401 - they add their formats
+from stemtwin.datasets.formats.calibrations import check_calibrations
+from stemtwin.datasets.formats.file_formats import FORMATS, Format, check_package
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.files import replacing
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def save(data: "xr.Dataset | xr.DataArray", path: str | Path, *, form: str = "", variable: str = "", overwrite: bool = False) -> Path:
+    """Write a result in the format that the name's ending says.
+
+    Parameters
+    ----------
+    data : Dataset or DataArray
+        Result of a simulation or an acquisition.
+    path : str or Path
+        The file or folder to write.
+    form : str
+        The format's name, where the ending does not say it.
+    variable : str
+        The variable to write, for formats that hold one.
+    overwrite : bool
+        Whether a file or folder of this name may be replaced.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    SettingsError
+        The format cannot be told, the variable is not in the data, or the data lack calibrations.
+    UnknownNameError
+        There is no such format.
+    DatasetError
+        A package is missing, the name is taken, or the disk does not take the file; nothing is left behind.
+    """
+    path = Path(path)
+    kind = FORMATS[form] if form else _by_ending(path)
+    chosen = _chosen(data, kind, variable)
+    if not kind.whole:
+        for name in chosen.data_vars:
+            check_calibrations(chosen[name])
+    for module in kind.needs:
+        check_package(module, path, "Writing")
+    with replacing(path, overwrite=overwrite) as temporary:
+        kind.write(chosen, temporary)
+    return path
+
+
+def _by_ending(path: Path) -> Format:
+    for name in FORMATS:
+        if path.suffix.lower() in FORMATS[name].suffixes:
+            return FORMATS[name]
+    endings = ", ".join(f"{FORMATS[name].suffixes[0]} ({name})" for name in FORMATS)
+    message = f"The ending of {path.name} names no format. Use one of {endings}, or pass form=."
+    raise SettingsError(message)
+
+
+def _chosen(data: Any, kind: Format, variable: str) -> "xr.Dataset":
+    import xarray as xr
+
+    if isinstance(data, xr.DataArray):
+        data = data.to_dataset(name=data.name or "data")
+    if not isinstance(data, xr.Dataset) or not data.data_vars:
+        message = "There is nothing to write: pass a Dataset with variables, or a DataArray."
+        raise SettingsError(message)
+    if variable and variable not in data.data_vars:
+        message = f"There is no variable {variable!r} in the data. Use one of {', '.join(map(str, data.data_vars))}."
+        raise SettingsError(message)
+    if variable:
+        return data[[variable]]
+    if kind.single and len(data.data_vars) > 1:
+        message = f"A {kind.suffixes[0]} file holds one variable, and there are {', '.join(map(str, data.data_vars))}. Choose one: variable=."
+        raise SettingsError(message)
+    return data

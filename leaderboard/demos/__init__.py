@@ -1,0 +1,12 @@
+"""Demonstrations of the twin and of the board, for ``stemtwin demo``.
+
+=========================== ===============================================================
+File                        Content
+=========================== ===============================================================
+``films.py``                films of beam damage
+``pilot.py``                an agent that moves a silicon atom by images only
+``signals.py``              all signals of one sample, and their evaluation
+``silicon_manipulation.py`` manipulation of a silicon atom in graphene by the parked beam
+``workflow.py``             the main job in five steps: from a structure to a board
+=========================== ===============================================================
+"""
