@@ -8,7 +8,7 @@ READY := .venv/ready
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test format check check-all golden lowest foreign speed
+.PHONY: help demo test format check check-all golden lowest foreign speed speed-against
 
 help:
 	@echo "make demo       image a sample, run an agent, score the baselines, print the board"
@@ -20,6 +20,7 @@ help:
 	@echo "make lowest     the default tests with the oldest versions that pyproject.toml allows"
 	@echo "make foreign    files of all signals, opened by HyperSpy, eXSpy, SciFiReaders and py4DSTEM in environments of their own"
 	@echo "make speed      the speed benchmarks (on a quiet machine)"
+	@echo "make speed-against CHECKOUT=FOLDER   the same rows of two checkouts by turns, as ratios"
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -83,3 +84,7 @@ foreign: build/foreign/ready build/py4dstem/ready
 
 speed: $(READY)
 	$(BIN)/python -m tests.speed.run
+
+# make speed-against CHECKOUT=../other: each row in two processes that take turns; the other folder needs no environment of its own
+speed-against: $(READY)
+	$(BIN)/python -m tests.speed.against $(CHECKOUT)
