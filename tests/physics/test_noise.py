@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import constants, stats
 
+from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.physics import noise
+from stemtwin.twin.physics.poisson import poisson_counts
 
 
 def test_incident_electrons():
@@ -45,6 +47,23 @@ def test_seeds():
     assert one.shape == (8, 8)
 
 
-def test_rounding_below_zero_counts_nothing():
+@pytest.mark.parametrize("draw", [noise.count_electrons, noise.count_electrons_by_inversion])
+def test_rounding_below_zero_counts_nothing(draw):
     """A signal a little below zero by rounding gives no electrons, not an error."""
-    assert not noise.count_electrons(np.full(100, -1e-9), 1e4, np.random.default_rng(0)).any()
+    assert not draw(np.full(100, -1e-9), 1e4, np.random.default_rng(0)).any()
+
+
+def test_inversion_takes_one_uniform_a_value():
+    """By inversion a value's count is that of the Generator's next uniform, whatever the means are; the Generator has then moved on by as many."""
+    signal, rng, same = np.linspace(-1e-6, 0.2, 64).reshape(8, 8), np.random.default_rng(4), np.random.default_rng(4)
+    counts = noise.count_electrons_by_inversion(signal, 300, rng)
+    assert (counts == poisson_counts(300 * np.maximum(signal, 0), same.random((8, 8)))).all()
+    assert (counts.dtype, counts.shape) == (np.uint32, (8, 8))
+    assert rng.random() == same.random()
+
+
+@pytest.mark.parametrize(("signal", "incident"), [(np.nan, 1.0), (0.1, -1.0), (0.1, np.inf)])
+def test_inversion_refuses_means(signal, incident):
+    """A NaN, negative or infinite mean is refused with its place."""
+    with pytest.raises(SettingsError, match=r"mean\[2\]=.*outside of 0 to"):
+        noise.count_electrons_by_inversion(np.array([0.0, 0.0, signal]), np.array([1.0, 1.0, incident]), np.random.default_rng(0))

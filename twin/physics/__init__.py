@@ -33,6 +33,8 @@ File                        Content
 ``overlayer.py``            an amorphous film on the specimen, single scattering
 ``phase_diversity.py``      images of a film at several foci, and the defocus and astigmatism that they share
 ``phonons.py``              thermal displacements
+``poisson.py``              Poisson counts from means and uniform numbers
+``poisson_kernels.py``      compiled inversion of the Poisson distribution
 ``potential.py``            slices, projected potential, transmission
 ``probe.py``                aperture, covered fractions, incident amplitudes
 ``scattering_factors.py``   Kirkland's and Lobato's electron scattering factors
