@@ -18,10 +18,12 @@ from stemtwin.twin.instrument.detectors import AnyDetector
 from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.instrument.settings import LARGEST_TILT_MRAD, Beam, PotentialSlices
 from stemtwin.twin.instrument.simulation import serialisation
+from stemtwin.twin.instrument.simulation.engines.registry import DEPTHS, ENGINES
 from stemtwin.twin.physics.scattering_factors import PARAMETRIZATIONS
 from stemtwin.twin.samples.sample import Sample
 
-ENGINES = ("auto", "multislice", "operator", "local", "tiled", "prism", "abtem")
+AUTO = "auto"
+"""The engine that the planner chooses."""
 AUTO_PHONONS = 8
 """Frozen-phonon configurations of ``phonons="auto"``."""
 _STATIC = "needs thermal displacements, but this sample is static. Give it thermal_sigma_angstrom, or use phonons='static'."
@@ -83,7 +85,7 @@ class Request:
     beam: Beam
     scan: Scan
     detectors: tuple[str | AnyDetector, ...] = ("haadf",)
-    engine: str = "auto"
+    engine: str = AUTO
     phonons: int | str = "auto"
     seed: int = 0
     grid: tuple[int, int] | None = None
@@ -101,8 +103,8 @@ class Request:
         """Check the settings."""
         _check_types(self)
         object.__setattr__(self, "detectors", detector_floor.checked(self.detectors))
-        if not isinstance(self.engine, str) or self.engine not in ENGINES:
-            message = f"There is no engine named {self.engine!r}. Use one of {', '.join(ENGINES)}."
+        if not isinstance(self.engine, str) or self.engine not in (AUTO, *ENGINES):
+            message = f"There is no engine named {self.engine!r}. Use one of {', '.join((AUTO, *ENGINES))}."
             raise SettingsError(message)
         if not isinstance(self.parametrization, str) or self.parametrization not in PARAMETRIZATIONS:
             message = f"There is no parametrization named {self.parametrization!r}. Use one of {', '.join(PARAMETRIZATIONS)}."
@@ -129,10 +131,10 @@ class Request:
             raise SettingsError(message)
         if self.depths_angstrom is not None:
             object.__setattr__(self, "depths_angstrom", _checked_depths(self.depths_angstrom, self.sample.thickness_angstrom))
-            if self.engine not in ("auto", "multislice"):
+            if self.engine not in (AUTO, *ENGINES.names(DEPTHS)):
                 message = (
                     f"engine={self.engine!r} gives signals at the exit face only, and depths_angstrom asks for {self.faces} depths. "
-                    "Use engine='multislice', or one request for each thickness."
+                    f"Use engine={ENGINES.names(DEPTHS)[0]!r}, or one request for each thickness."
                 )
                 raise SettingsError(message)
         _check_phonons(self)

@@ -12,23 +12,14 @@ from stemtwin.twin import checks
 from stemtwin.twin.errors import SamplingError, SettingsError
 from stemtwin.twin.instrument.scan import PathScan, Scan
 from stemtwin.twin.instrument.settings import Beam, PlaneWave, PotentialSlices
-from stemtwin.twin.instrument.simulation import (
-    approximate,
-    diffraction_patterns,
-    operator_cache,
-    partial_coherence,
-    results,
-    serialisation,
-    slice_stacks,
-    tiled,
-)
-from stemtwin.twin.instrument.simulation.approximate import scanned
+from stemtwin.twin.instrument.simulation import diffraction_patterns, results, serialisation, slice_stacks
+from stemtwin.twin.instrument.simulation.engines import multislice
+from stemtwin.twin.instrument.simulation.engines.registry import ENGINES, Signals
 from stemtwin.twin.instrument.simulation.plan import Plan, make_plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics import probe
-from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_coefficients
-from stemtwin.twin.physics.engine.operator import imaging_operator, single_probes
+from stemtwin.twin.physics.engine.operator import imaging_operator
 from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.progress import Progress
 from stemtwin.twin.samples.sample import Sample
@@ -121,88 +112,9 @@ def _request(sample: Any, beam: Beam | None, scan: Scan | None, settings: dict[s
         raise SettingsError(message) from None
 
 
-def expected(request: Request, plan: Plan, *, progress: Progress | None = None) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return signals, their relative standard errors, and how exact the engine is.
-
-    Signals have the shape (channels, ...) like the scan, errors (channels,); of a depth series, all channels of one depth follow those of another.
-    """
-    if plan.engine == "operator":
-        operator = operator_cache.operator_for(request, plan, progress=progress)
-        return operator_signals(operator, request), operator.standard_error, "the same as multislice but for rounding (1e-5)"
-    if plan.engine in ("local", "tiled"):
-        return _piece_by_piece(request, plan, progress)
-    if plan.engine == "prism":
-        values, exactness = approximate.by_prism(request, plan, progress)
-    elif plan.engine == "abtem":
-        values, exactness = np.array(_by_abtem(request, plan, progress)), "the other solver; places atoms by bilinear interpolation"
-    else:
-        values, exactness = np.array(_by_multislice(request, plan, progress)), "reference"
-    mean, count = values.mean(axis=0), len(values)
-    if count == 1:
-        return request.scan.frame(mean), np.full(len(mean), np.nan), exactness
-    variance = (values.var(axis=0, ddof=1) / count).mean(-1)
-    return request.scan.frame(mean), np.sqrt(variance) / np.maximum(mean.mean(-1), 1e-30), exactness
-
-
-def _piece_by_piece(request: Request, plan: Plan, progress: Progress | None) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return what an engine that builds pieces finds; those that need not be built count as done at the end."""
-    by, done = approximate.by_local if plan.engine == "local" else tiled.by_windows, 0
-
-    def report(waves: int) -> None:
-        nonlocal done
-        done += waves
-        if progress is not None:
-            progress(waves)
-
-    found = by(request, plan, report)
-    if progress is not None and done < plan.waves:
-        progress(plan.waves - done)
-    return found
-
-
-def _by_multislice(request: Request, plan: Plan, progress: Progress | None) -> list[np.ndarray]:
-    """Return the signals of each configuration, (channels, n) in visiting order."""
-    weights = operator_cache.detector_weights(request, plan)
-
-    def signals(stack: SliceStack) -> np.ndarray:
-        def coherent(at: np.ndarray, aberrations: Aberrations) -> np.ndarray:
-            found = single_probes.probe_signals(
-                stack,
-                at,
-                aberrations,
-                request.beam.semiangle_rad,
-                weights,
-                blocks=plan.blocks,
-                antialias=request.antialias,
-                depths=request.depths_angstrom,
-                progress=progress,
-            )
-            return found.reshape(-1, found.shape[-1])
-
-        return partial_coherence.averaged(request, coherent)
-
-    return [signals(stack) for stack in slice_stacks.stacks(request, plan)]
-
-
-def _by_abtem(request: Request, plan: Plan, progress: Progress | None) -> list[np.ndarray]:
-    """Return the signals of each configuration by the other solver, (channels, n) in visiting order."""
-    from stemtwin.twin.instrument.simulation import abtem_engine  # abTEM is slow to import and seldom asked for
-
-    def signals(configuration: int) -> np.ndarray:
-        return partial_coherence.averaged(
-            request, lambda at, aberrations: abtem_engine.signals(request, plan, configuration, at, aberrations, progress)
-        )
-
-    return [signals(configuration) for configuration in range(plan.configurations)]
-
-
-def operator_signals(operator: imaging_operator.ImagingOperator, request: Request) -> np.ndarray:
-    """Return signals from an operator, float32, shape (channels, ...) like the scan."""
-    beam, scan = request.beam, request.scan
-    image = operator.image(
-        beam.aberrations, semiangle=beam.semiangle_rad, source_size=beam.source_size_angstrom, focal_spread=beam.focal_spread_angstrom
-    )
-    return scanned(image, scan)
+def expected(request: Request, plan: Plan, *, progress: Progress | None = None) -> Signals:
+    """Return the signals of a request by the engine of a plan, their relative standard errors, and the engine's exactness."""
+    return ENGINES[plan.engine].signals(request, plan, progress)
 
 
 def exit_wave(
@@ -256,7 +168,7 @@ def exit_wave(
         settings["sampling_angstrom"] = WAVE_SAMPLING_ANGSTROM
     stand_in = beam if isinstance(beam, Beam) else Beam(energy_ev=beam.energy_ev, semiangle_mrad=1.0)
     scan = PathScan(positions_angstrom=np.array([position]))
-    request = _request(sample, stand_in, scan, {**settings, "detectors": ("bf",), "engine": "multislice", "phonons": phonons})
+    request = _request(sample, stand_in, scan, {**settings, "detectors": ("bf",), "engine": multislice.NAME, "phonons": phonons})
     upright = replace(request, beam=replace(stand_in, beam_tilt_mrad=(0.0, 0.0)))  # no detector needs the room beside a tilted beam
     plan = make_plan(upright, blocks=None if isinstance(beam, Beam) else (1, 1))
     if plan.blocks != (1, 1):
