@@ -11,7 +11,7 @@ from stemtwin.twin.instrument.detectors import Detector
 from stemtwin.twin.instrument.settings import PotentialSlices
 from stemtwin.twin.instrument.simulation import memory
 from stemtwin.twin.instrument.simulation.engines.registry import ENGINES
-from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.instrument.simulation.request import MOST_BLOCKS, Request
 from stemtwin.twin.physics.engine.operator import imaging_operator, single_probes
 from stemtwin.twin.physics.grids import Grid, fast_length
 from stemtwin.twin.physics.potential import Slices, assign_slices
@@ -22,8 +22,6 @@ WINDOW_MARGIN = 10.0
 """What the window adds to the diameter of the aberrated probe, A."""
 LEAST_GRID_ANGLE = 120.0
 """A grid chosen here holds at least this angle, mrad, also where only bright-field detectors are asked for."""
-MOST_BLOCKS = 2**15
-"""Cells that a probe can spread over: a plan looks at each of them, and beyond this no memory holds what it would need."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,7 +69,7 @@ class Discretisation:
         return sum(d.channels for d in self.detectors)
 
 
-def discretise(request: Request, *, window_angstrom: float = 0.0, blocks: tuple[int, int] | None = None) -> Discretisation:
+def discretise(request: Request, *, window_angstrom: float = 0.0) -> Discretisation:
     """Return a request on its grid.
 
     Parameters
@@ -80,8 +78,6 @@ def discretise(request: Request, *, window_angstrom: float = 0.0, blocks: tuple[
         The request.
     window_angstrom : float
         Hold probes at least this wide, A, whatever the beam's aberrations are now.
-    blocks : tuple of int, optional
-        Use so many offset blocks, whatever the probe needs.
 
     Raises
     ------
@@ -99,8 +95,7 @@ def discretise(request: Request, *, window_angstrom: float = 0.0, blocks: tuple[
     if request.engine not in ENGINES or not ENGINES[request.engine].in_parts:
         memory.check(memory.program() + memory.of_specimen(grid, len(slices.planes), request.oversampling, request.configurations))
     window = max(LEAST_WINDOW, WINDOW_MARGIN + 2 * beam.probe_radius(thickness), window_angstrom)
-    if blocks is None:
-        blocks = _blocks(request, grid, thickness, window, notes)
+    blocks = _blocks(request, grid, thickness, window, notes) if request.blocks is None else _checked_blocks(request, grid, request.blocks)
     offsets = imaging_operator.block_offsets(blocks)
     return Discretisation(
         request=request,
@@ -120,7 +115,21 @@ def discretise(request: Request, *, window_angstrom: float = 0.0, blocks: tuple[
 
 
 def check_whole_probe(found: Discretisation) -> None:
-    """Refuse a probe that is wider than the cell, for engines that need all of it inside; raise SamplingError."""
+    """Refuse more than one cell for a probe, for engines that need all of it inside.
+
+    Raises
+    ------
+    SamplingError
+        The probe is wider than the cell.
+    SettingsError
+        The request asks for more than one cell.
+    """
+    if found.request.blocks is not None and found.blocks != (1, 1):
+        message = (
+            f"engine={found.request.engine!r} computes a cell as one window, and blocks={found.blocks} asks for more. "
+            "Use blocks=(1, 1), or engine='operator'."
+        )
+        raise SettingsError(message)
     if found.blocks != (1, 1):
         height, width = found.grid.extent
         message = (
@@ -224,6 +233,16 @@ def _blocks(request: Request, grid: Grid, thickness: float, window: float, notes
     _check_inside(request, grid, all_of_it=True)
     margin = window / 2 + thickness * max(abs(math.tan(t)) for t in request.relative_tilt_rad)
     notes.append(f"the specimen does not repeat: points nearer than {margin:.1f} A to its edge see the opposite edge")
+    return blocks
+
+
+def _checked_blocks(request: Request, grid: Grid, blocks: tuple[int, int]) -> tuple[int, int]:
+    """Return the blocks that a request asks for, where the specimen repeats so often and holds the scan."""
+    if not getattr(request.sample, "periodic", True):
+        if blocks != (1, 1):
+            message = f"blocks={blocks} repeats the cell, and the specimen does not repeat. Use blocks=(1, 1)."
+            raise SettingsError(message)
+        _check_inside(request, grid, all_of_it=True)
     return blocks
 
 

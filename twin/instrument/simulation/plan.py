@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
-from stemtwin.twin.errors import SamplingError
+from stemtwin.twin.errors import SamplingError, SettingsError
 from stemtwin.twin.instrument.detectors import Detector
 from stemtwin.twin.instrument.simulation import memory, partial_coherence
 from stemtwin.twin.instrument.simulation.costs import Cost
@@ -91,7 +91,7 @@ class Plan:
         return "\n".join([*lines, *(f"note            {note}" for note in self.notes)])
 
 
-def make_plan(request: Request, *, window_angstrom: float = 0.0, blocks: tuple[int, int] | None = None) -> Plan:
+def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
     """Decide how to compute a request.
 
     Parameters
@@ -100,8 +100,6 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0, blocks: tuple[i
         The request.
     window_angstrom : float
         Hold probes at least this wide, A, whatever the beam's aberrations are now.
-    blocks : tuple of int, optional
-        Use so many offset blocks, whatever the probe needs.
 
     Raises
     ------
@@ -110,7 +108,7 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0, blocks: tuple[i
     SettingsError
         An engine cannot do what is asked, or the memory does not suffice.
     """
-    found = discretise(request, window_angstrom=window_angstrom, blocks=blocks)
+    found = discretise(request, window_angstrom=window_angstrom)
     engine, reason, price = _choice(found)
     memory.check(price.memory_bytes)
     return Plan(
@@ -179,8 +177,9 @@ def _to_tolerance(found: Discretisation) -> Choice | None:
         suits = ENGINES[name].suits
         if suits is not None and (why := suits(found)):
             try:
+                ENGINES[name].check(found)
                 return name, why, ENGINES[name].cost(found)
-            except SamplingError:  # a window would be as large as the field
+            except (SamplingError, SettingsError):  # a window would be as large as the field, or the request asks for another window
                 return None
     return None
 

@@ -24,6 +24,8 @@ from stemtwin.twin.samples.sample import Sample
 
 AUTO = "auto"
 """The engine that the planner chooses."""
+MOST_BLOCKS = 2**15
+"""Cells that a probe can spread over: a plan looks at each of them, and beyond this no memory holds what it would need."""
 AUTO_PHONONS = 8
 """Frozen-phonon configurations of ``phonons="auto"``."""
 _STATIC = "needs thermal displacements, but this sample is static. Give it thermal_sigma_angstrom, or use phonons='static'."
@@ -71,6 +73,9 @@ class Request:
     tilt_mrad : tuple of float
         Tilt of the specimen (ty, tx), mrad, as shapes and fields are (y, x): an atom at depth z appears at x + z tan tx. Of a stage these are
         (alpha, beta). ``Beam`` has the beam's tilt, (x, y).
+    blocks : tuple of int, optional
+        Number of cells (ny, nx) that the window of one probe spans; by default as many as the probe needs. ``(1, 1)``: the cell as one window, for
+        comparison with codes that do not divide the aperture; a probe wider than the cell then overlaps with itself.
     depths_angstrom : tuple of float, optional
         Signals at several depths from one pass, A, increasing, from 0 to the sample's thickness: what the detectors would see if the sample ended
         there, behind all planes at or above that depth (at 0 behind atoms on the entrance face). By multislice only. Without it: at the exit face.
@@ -98,6 +103,7 @@ class Request:
     interpolation: int = 2
     tilt_mrad: tuple[float, float] = (0.0, 0.0)
     depths_angstrom: tuple[float, ...] | None = None
+    blocks: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -129,6 +135,11 @@ class Request:
         if max(map(abs, self.tilt_mrad)) > LARGEST_TILT_MRAD:
             message = f"tilt_mrad={self.tilt_mrad} is beyond {LARGEST_TILT_MRAD:g} mrad, where slices are no good cut. Turn the zone axis instead."
             raise SettingsError(message)
+        if self.blocks is not None:
+            object.__setattr__(self, "blocks", checks.whole_pair("blocks", self.blocks, low=1, high=MOST_BLOCKS))
+            if math.prod(self.blocks) > MOST_BLOCKS:
+                message = f"blocks={self.blocks} are {math.prod(self.blocks)} cells, and at most {MOST_BLOCKS} can be computed. Ask for fewer."
+                raise SettingsError(message)
         if self.depths_angstrom is not None:
             object.__setattr__(self, "depths_angstrom", _checked_depths(self.depths_angstrom, self.sample.thickness_angstrom))
             if self.engine not in (AUTO, *ENGINES.names(DEPTHS)):

@@ -180,7 +180,7 @@ def clear() -> None:
 
 
 def _request(sample: Any, beam: Any, position: tuple[float, float], camera: Any, phonons: int | str, settings: dict[str, Any]) -> Request:
-    meaningless = sorted({"scan", "detectors", "grid", "sampling_angstrom", "antialias", "tolerance", "interpolation"} & set(settings))
+    meaningless = sorted({"scan", "detectors", "grid", "sampling_angstrom", "antialias", "tolerance", "interpolation", "blocks"} & set(settings))
     if meaningless:
         message = f"A Ronchigram has no {', '.join(meaningless)}: its grid follows from the camera. Leave that out."
         raise SettingsError(message)

@@ -139,7 +139,7 @@ def exit_wave(
         ``"static"`` (default), ``"damped"``, or a number of frozen-phonon configurations.
     **settings
         seed, grid, sampling_angstrom (by default 0.05 A), slice_thickness_angstrom, parametrization, antialias, oversampling, tilt_mrad,
-        depths_angstrom as in ``Request``.
+        depths_angstrom as in ``Request``; ``blocks=(1, 1)`` takes a probe wider than the cell, too, which then overlaps with itself.
 
     Returns
     -------
@@ -154,6 +154,33 @@ def exit_wave(
     SamplingError
         The probe does not fit the cell, or the grid cannot hold the aperture.
     """
+    _check_wave_settings(beam, settings)
+    position = checks.pair("position_angstrom", position_angstrom, "A")
+    if settings.get("grid") is None and settings.get("sampling_angstrom") is None and isinstance(sample, Sample):
+        settings["sampling_angstrom"] = WAVE_SAMPLING_ANGSTROM
+    if isinstance(beam, Beam):
+        stand_in, at = beam, position
+    else:  # which fills the cell, wherever
+        stand_in, at = Beam(energy_ev=beam.energy_ev, semiangle_mrad=1.0), (0.0, 0.0)
+        settings.setdefault("blocks", (1, 1))
+    scan = PathScan(positions_angstrom=np.array([at]))
+    request = _request(sample, stand_in, scan, {**settings, "detectors": ("bf",), "engine": multislice.NAME, "phonons": phonons})
+    if request.blocks not in (None, (1, 1)):
+        message = f"An exit wave is that of one cell, and blocks={request.blocks} asks for more. Use blocks=(1, 1), or leave it out."
+        raise SettingsError(message)
+    plan = make_plan(replace(request, beam=replace(stand_in, beam_tilt_mrad=(0.0, 0.0))))  # no detector needs the room beside a tilted beam
+    if plan.blocks != (1, 1):
+        message = (
+            f"The probe does not fit the cell of {plan.grid.extent[0]:.1f} x {plan.grid.extent[1]:.1f} A. "
+            "Use a larger cell (size_angstrom) or smaller aberrations."
+        )
+        raise SamplingError(message)
+    waves = np.array([_waves(stack, request, beam, position) for stack in slice_stacks.stacks(request, plan)])
+    return _wave_dataset(request, plan, beam, waves)
+
+
+def _check_wave_settings(beam: Beam | PlaneWave, settings: dict[str, Any]) -> None:
+    """Refuse settings that have no meaning for a wave, and a beam that has no single wave."""
     if meaningless := [name for name in NO_WAVE_SETTINGS if name in settings]:
         message = f"An exit wave has no {', '.join(meaningless)}: it comes from multislice, before any detector. Leave that out."
         raise SettingsError(message)
@@ -163,22 +190,6 @@ def exit_wave(
     if isinstance(beam, Beam) and (beam.source_size_angstrom or beam.focal_spread_angstrom):
         message = "A partially coherent beam has no single wave. Set source_size_angstrom and focal_spread_angstrom to 0."
         raise SettingsError(message)
-    position = checks.pair("position_angstrom", position_angstrom, "A")
-    if settings.get("grid") is None and settings.get("sampling_angstrom") is None and isinstance(sample, Sample):
-        settings["sampling_angstrom"] = WAVE_SAMPLING_ANGSTROM
-    stand_in = beam if isinstance(beam, Beam) else Beam(energy_ev=beam.energy_ev, semiangle_mrad=1.0)
-    scan = PathScan(positions_angstrom=np.array([position]))
-    request = _request(sample, stand_in, scan, {**settings, "detectors": ("bf",), "engine": multislice.NAME, "phonons": phonons})
-    upright = replace(request, beam=replace(stand_in, beam_tilt_mrad=(0.0, 0.0)))  # no detector needs the room beside a tilted beam
-    plan = make_plan(upright, blocks=None if isinstance(beam, Beam) else (1, 1))
-    if plan.blocks != (1, 1):
-        message = (
-            f"The probe does not fit the cell of {plan.grid.extent[0]:.1f} x {plan.grid.extent[1]:.1f} A. "
-            "Use a larger cell (size_angstrom) or smaller aberrations."
-        )
-        raise SamplingError(message)
-    waves = np.array([_waves(stack, request, beam, position) for stack in slice_stacks.stacks(request, plan)])
-    return _wave_dataset(request, plan, beam, waves)
 
 
 def _waves(stack: SliceStack, request: Request, beam: Beam | PlaneWave, position: tuple[float, float]) -> np.ndarray:

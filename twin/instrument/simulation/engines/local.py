@@ -15,14 +15,12 @@ from stemtwin.twin.instrument.simulation.plan import Plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.instrument.simulation.scan_signals import region_of, reports_all_waves, scanned
 from stemtwin.twin.physics.engine.kernels import array_cache as disk
-from stemtwin.twin.physics.engine.local import accuracy_check, local_cache, local_operator, resources
+from stemtwin.twin.physics.engine.local import accuracy_check, exit_waves, local_cache, local_operator, resources
 from stemtwin.twin.physics.engine.local.basis import Basis, localisation
 from stemtwin.twin.physics.engine.local.local_operator import LocalOperator
 from stemtwin.twin.progress import Progress
 
 NAME = "local"
-DARK = 1.2
-"""The local operator is for detectors that begin at so many convergence angles or further out."""
 SECONDS_PER_OVERLAP = 1.1e-10
 """Usual time per function, partner function and point of the overlaps on two cores, s."""
 CHECK_STREAM = 9
@@ -31,13 +29,31 @@ CHECK_STREAM = 9
 
 def is_dark(request: Request, detectors: Sequence[Detector]) -> bool:
     """Return whether all detectors begin far enough outside the bright field for a local operator, wherever a tilt puts that."""
-    bright = DARK * request.beam.semiangle_mrad + math.hypot(*request.beam.beam_tilt_mrad)
+    bright = exit_waves.BRIGHT * request.beam.semiangle_mrad + math.hypot(*request.beam.beam_tilt_mrad)
     return all(d.inner_mrad >= bright for d in detectors)
+
+
+def check_own_windows(found: Discretisation) -> None:
+    """Refuse a window that is asked for, and a probe wider than the cell, for engines whose windows are parts of the cell."""
+    if found.request.blocks is not None:
+        message = (
+            f"engine={found.request.engine!r} has windows of its own, and blocks={found.request.blocks} asks for others. "
+            "Leave blocks out, or use engine='operator'."
+        )
+        raise SettingsError(message)
+    check_whole_probe(found)
 
 
 def suits(found: Discretisation) -> str:
     """Return the reason for a local operator where all detectors are in the dark field."""
     return "a dark-field detector sees short distances" if is_dark(found.request, found.detectors) else ""
+
+
+def check(found: Discretisation) -> None:
+    """Refuse a window that is asked for, a probe wider than the cell, and detectors that see the bright field."""
+    check_own_windows(found)
+    request = found.request
+    exit_waves.check_detectors(_basis(found)[0], operator_cache.detector_weights(request, found), request.beam.wavelength_angstrom)
 
 
 def cost(found: Discretisation) -> Cost:
@@ -49,7 +65,7 @@ def cost_beside(found: Discretisation, program: int) -> Cost:
     """Return the cost of a local operator beside so many bytes of the program and the result."""
     request, grid, planes, channels = found.request, found.grid, found.slices.planes, found.channels
     beam, count, radius = request.beam, request.configurations, request.beam.semiangle_rad / request.beam.wavelength_angstrom
-    basis, seen = _basis(found, radius)
+    basis, seen = _basis(found)
     (y0, y1), (x0, x1) = region_of(request.scan)
     blurs = (0.0, accuracy_check.blur_of_check(radius), local_operator.blur(beam.aberrations, beam.semiangle_rad))
     size = resources.size(basis, len(planes), seen, channels, ((y0, y1), (x0, x1)), blurs)
@@ -64,10 +80,10 @@ def cost_beside(found: Discretisation, program: int) -> Cost:
     )
 
 
-def _basis(found: Discretisation, radius: float) -> tuple[Basis, tuple[float, float]]:
-    """Return the local functions of an aperture of a radius, 1/A, and the spatial frequencies that the detectors see, 1/A."""
-    request = found.request
-    wavelength, aside = request.beam.wavelength_angstrom, math.hypot(*request.beam.beam_tilt_mrad)  # behind a tilted beam detectors are not round
+def _basis(found: Discretisation) -> tuple[Basis, tuple[float, float]]:
+    """Return the local functions of the aperture, and the spatial frequencies that the detectors see, 1/A."""
+    request, wavelength = found.request, found.request.beam.wavelength_angstrom
+    radius, aside = request.beam.semiangle_rad / wavelength, math.hypot(*request.beam.beam_tilt_mrad)  # behind a tilted beam detectors are not round
     inner = max(min(d.inner_mrad for d in found.detectors) - aside, 0.0)
     outer = max(d.outer_mrad for d in found.detectors) + aside
     seen = inner * 1e-3 / wavelength, outer * 1e-3 / wavelength
@@ -153,4 +169,4 @@ def build_for(operator: LocalOperator, request: Request, progress: Progress | No
     operator.build(region_of(request.scan), margin=margin, progress=progress)
 
 
-ENGINES.add(NAME, Engine(cost=cost, signals=signals, check=check_whole_probe, suits=suits, vacuum_around=True), REIMAGING)
+ENGINES.add(NAME, Engine(cost=cost, signals=signals, check=check, suits=suits, vacuum_around=True), REIMAGING)

@@ -11,7 +11,7 @@ from stemtwin.twin.errors import SamplingError
 from stemtwin.twin.instrument.detectors import Detector
 from stemtwin.twin.instrument.simulation import costs, memory, operator_cache, slice_stacks
 from stemtwin.twin.instrument.simulation.costs import Cost
-from stemtwin.twin.instrument.simulation.discretisation import Discretisation, check_whole_probe
+from stemtwin.twin.instrument.simulation.discretisation import Discretisation
 from stemtwin.twin.instrument.simulation.engines import local
 from stemtwin.twin.instrument.simulation.engines.registry import ENGINES, REIMAGING, Engine, Signals
 from stemtwin.twin.instrument.simulation.plan import Plan
@@ -249,4 +249,4 @@ class TiledField:
         return read(image)
 
 
-ENGINES.add(NAME, Engine(cost=cost, signals=signals, check=check_whole_probe, suits=suits, in_parts=True, vacuum_around=True), REIMAGING)
+ENGINES.add(NAME, Engine(cost=cost, signals=signals, check=local.check_own_windows, suits=suits, in_parts=True, vacuum_around=True), REIMAGING)
