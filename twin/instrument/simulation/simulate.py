@@ -10,6 +10,7 @@ import xarray as xr
 
 from stemtwin.twin import checks
 from stemtwin.twin.errors import SamplingError, SettingsError
+from stemtwin.twin.instrument.hardware.profiles import Profile, find_profile
 from stemtwin.twin.instrument.scan import PathScan, Scan
 from stemtwin.twin.instrument.settings import Beam, PlaneWave, PotentialSlices
 from stemtwin.twin.instrument.simulation import diffraction_patterns, results, serialisation, slice_stacks
@@ -30,13 +31,15 @@ NO_WAVE_SETTINGS = ("scan", "detectors", "engine")
 """Fields of a request that an exit wave has not."""
 
 
-def explain(request: Request | None = None, /, **settings: Any) -> Plan:
+def explain(request: Request | None = None, /, *, instrument: str | Profile | None = None, **settings: Any) -> Plan:
     """Say how a request will be computed, before any work.
 
     Parameters
     ----------
     request : Request
         The request; or its fields as keywords.
+    instrument : str or Profile, optional
+        The instrument whose own detectors are meant by their names, as in :func:`simulate`.
 
     Returns
     -------
@@ -48,7 +51,7 @@ def explain(request: Request | None = None, /, **settings: Any) -> Plan:
     StemtwinError
         The request cannot be computed.
     """
-    asked = _request(request, None, None, settings)
+    asked = _request(request, None, None, settings, instrument)
     return diffraction_patterns.plan_patterns(asked).plan if diffraction_patterns.has_camera(asked) else make_plan(asked)
 
 
@@ -57,6 +60,7 @@ def simulate(
     beam: Beam | None = None,
     scan: Scan | None = None,
     *,
+    instrument: str | Profile | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> xr.Dataset:
@@ -68,6 +72,9 @@ def simulate(
         A whole request, or its specimen.
     beam, scan : Beam, Scan
         The beam and where it goes, if no request is given.
+    instrument : str or Profile, optional
+        The instrument whose own detectors are meant by their names: they have its angles, at its usual camera length. A name that the instrument
+        does not have, and all names without an instrument, mean the detectors that follow the convergence.
     progress : callable, optional
         Called with the number of waves that were just done, all in all ``explain(...).waves``.
     **settings
@@ -84,7 +91,7 @@ def simulate(
     StemtwinError
         The request makes no sense or cannot be computed.
     """
-    request = _request(sample, beam, scan, settings)
+    request = _request(sample, beam, scan, settings, instrument)
     if diffraction_patterns.has_camera(request):
         return diffraction_patterns.simulate_with_camera(request, _signals, progress)
     return _signals(request, 0.0, progress)
@@ -96,20 +103,26 @@ def _signals(request: Request, window_angstrom: float, progress: Progress | None
     return results.to_dataset(request, plan, values, error, exactness)
 
 
-def _request(sample: Any, beam: Beam | None, scan: Scan | None, settings: dict[str, Any]) -> Request:
+def _request(sample: Any, beam: Beam | None, scan: Scan | None, settings: dict[str, Any], instrument: str | Profile | None = None) -> Request:
+    """Return the request of a call, with the named detectors of an instrument."""
     given = {name: value for name, value in {"beam": beam, "scan": scan}.items() if value is not None}
     if isinstance(sample, Request):
-        if given or settings:
-            message = f"A whole request and {', '.join([*given, *settings])} are given. Put everything into the request (dataclasses.replace)."
+        others = [*given, *settings, *(() if instrument is None else ("instrument",))]
+        if others:
+            message = f"A whole request and {', '.join(others)} are given. Put everything into the request (dataclasses.replace)."
             raise SettingsError(message)
         return sample
     if sample is not None:
         given["sample"] = sample
     try:
-        return Request(**given, **settings)
+        request = Request(**given, **settings)
     except TypeError as error:
         message = f"This request cannot be made: {str(error).removeprefix('Request.__init__() ')}. It needs sample, beam and scan; see st.Request."
         raise SettingsError(message) from None
+    if instrument is None:
+        return request
+    profile = find_profile(instrument)
+    return replace(request, detectors=tuple(profile.detector(d) or d if isinstance(d, str) else d for d in request.detectors))
 
 
 def expected(request: Request, plan: Plan, *, progress: Progress | None = None) -> Signals:
