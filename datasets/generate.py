@@ -155,7 +155,7 @@ def microscope_shots(sample: "Sample", specimen: DrawnSample, conditions: Sequen
 def _window(sample: "Sample", setup: CardInstrument, conditions: Sequence[Condition]) -> float:
     """Return the width [A] that holds the probes of all conditions anywhere in the sample, so that they share one imaging operator."""
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
-    from stemtwin.twin.instrument.simulation.plan import WINDOW_MARGIN
+    from stemtwin.twin.instrument.simulation.discretisation import WINDOW_MARGIN
     from stemtwin.twin.physics.aberrations import Aberrations, add, blur_radius
 
     radius = 0.0

@@ -7,10 +7,12 @@ import ast
 import functools
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+
+from stemtwin.twin.instrument.simulation.engines.registry import ENGINES
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("stemtwin", "twin", "datasets", "benchmarks", "leaderboard")
@@ -37,6 +39,13 @@ ROOMS = {
 }
 """Subpackages of a package from the lowest up; its own modules, and subpackages that are not listed, lie below all of them."""
 LONGEST_MODULE, LONGEST_FUNCTION, DEEPEST_CLASS = 500, 60, 2
+NAMES_OF_ENGINES = {
+    "stemtwin.twin.physics": "knows no registry: its literals name cached arrays and the distribution of abTEM's tables",
+    "stemtwin.twin.instrument.simulation.engines": "defines them",
+    "stemtwin.datasets.cards": "a released format, which lists what it may hold",
+    "stemtwin.leaderboard": "commands and demonstrations name engines as users do",
+}
+"""Packages and modules that may hold the name of an engine as a literal, and why; all others read the registry."""
 TABLES: set[str] = set()  # modules that are tables of coefficients, and so may be longer
 UNITS = ("_ev", "_kev", "_mrad", "_angstrom", "_pa", "_us", "_nm", "_px")
 
@@ -119,6 +128,16 @@ def listed_files(docstring: str) -> set[str]:
     return {found[1] for row in rows if (found := re.match(r"``(\w+(?:\.py|/))``", row))}
 
 
+def literals(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Give every string literal and its line."""
+    yield from ((node.value, node.lineno) for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
+def inside(module: str, packages: Iterable[str]) -> bool:
+    """Return whether a module is one of some packages and modules, or lies in one of them."""
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
 def dotted(node: ast.AST) -> str:
     """Return a.b.c for an attribute or a name, else nothing."""
     return ast.unparse(node) if isinstance(node, ast.Attribute | ast.Name) else ""
@@ -195,6 +214,23 @@ def test_rooms_are_entered_from_above(path: Path) -> None:
 def test_the_judge_of_rooms_judges_right(module: str, target: str, wrong: bool) -> None:
     """An import to a higher room of the same package is wrong; down, sideways and into another package is not this rule's matter."""
     assert climbs(module, target) is wrong
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if not inside(module_name(path), NAMES_OF_ENGINES)], ids=by_module)
+def test_engines_are_named_by_the_registry(path: Path) -> None:
+    """Outside the package of engines no literal is the name of one: callers ask the registry, or the engine's own module."""
+    assert [f"line {line}: {value}" for value, line in literals(tree_of(path)) if value in ENGINES] == []
+
+
+def test_the_judge_of_names_judges_right() -> None:
+    """A name is found as a value and as a default, not inside a longer text; a module is exempt with its whole package, not by a common prefix."""
+    found = [value for value, _ in literals(ast.parse("""def f(engine="operator"): return engine == 'local' or "engine='prism'" """))]
+    assert [value for value in found if value in ENGINES] == ["operator", "local"]
+    assert inside("stemtwin.leaderboard.films", NAMES_OF_ENGINES)
+    assert not inside("stemtwin.twin.physicsx", NAMES_OF_ENGINES)
+    for exempt in NAMES_OF_ENGINES:
+        held = {value for path in FILES if inside(module_name(path), [exempt]) for value, _ in literals(tree_of(path))}
+        assert held & set(ENGINES), f"{exempt} needs no exemption"
 
 
 @each_package

@@ -15,8 +15,10 @@ from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.hardware.profiles import PROFILES
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.settings import Beam
-from stemtwin.twin.instrument.simulation import operator_cache, simulate
-from stemtwin.twin.instrument.simulation.plan import LEAST_WINDOW, WINDOW_MARGIN, Plan, make_plan
+from stemtwin.twin.instrument.simulation import operator_cache
+from stemtwin.twin.instrument.simulation.discretisation import LEAST_WINDOW, WINDOW_MARGIN
+from stemtwin.twin.instrument.simulation.engines import operator
+from stemtwin.twin.instrument.simulation.plan import Plan, make_plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics import noise
@@ -204,7 +206,7 @@ class Autofocus:
         base, _ = _prepared(self)
         state = optics.add(base.beam.aberrations, Aberrations.from_cartesian(C10=true[0], C12a=true[1], C12b=true[2]))
         request = replace(base, beam=replace(base.beam, aberrations=state), scan=replace(base.scan, origin_angstrom=origin))
-        return simulate.operator_signals(_operator(self), request)[0]
+        return operator.image_signals(_operator(self), request)[0]
 
     def observe(self, state: Focus) -> dict[str, np.ndarray]:
         """Return image, knobs and budget."""
@@ -262,7 +264,7 @@ def _prepared(task: Autofocus) -> tuple[Request, Plan]:
         focal_spread_angstrom=profile.focal_spread_angstrom(profile.energy_ev),
     )
     scan = RasterScan(shape=SHAPE, field_of_view_angstrom=(task.field_of_view_angstrom, task.field_of_view_angstrom))
-    request = Request(sample=specimen, beam=beam, scan=scan, detectors=("haadf",), engine="operator", phonons=task.phonons)
+    request = Request(sample=specimen, beam=beam, scan=scan, detectors=("haadf",), engine=operator.NAME, phonons=task.phonons)
     worst = START_C10[1] + REACH[0] + START_C12[1] + math.hypot(*REACH[1:]) + specimen.thickness_angstrom
     window = max(LEAST_WINDOW, WINDOW_MARGIN + 2 * (worst * semiangle + optics.blur_radius(profile.residual, semiangle)))
     return request, make_plan(request, window_angstrom=window)

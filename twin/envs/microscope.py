@@ -22,7 +22,7 @@ from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.specimen_state import find_damage
 from stemtwin.twin.instrument.scope.state import ScopeState
 from stemtwin.twin.instrument.settings import LEAST_SEMIANGLE_MRAD
-from stemtwin.twin.instrument.simulation.plan import WINDOW_MARGIN
+from stemtwin.twin.instrument.simulation.discretisation import WINDOW_MARGIN
 from stemtwin.twin.physics import electrons
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.samples.library import load_sample

@@ -12,7 +12,7 @@ from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.scope import imaging_requests
 from stemtwin.twin.instrument.scope.microscope import Microscope
 from stemtwin.twin.instrument.scope.state import ScopeState
-from stemtwin.twin.instrument.simulation.plan import LEAST_WINDOW, WINDOW_MARGIN
+from stemtwin.twin.instrument.simulation.discretisation import LEAST_WINDOW, WINDOW_MARGIN
 from stemtwin.twin.physics.engine.operator import imaging_operator
 from stemtwin.twin.samples.sample import Sample
 

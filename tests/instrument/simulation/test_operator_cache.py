@@ -52,7 +52,7 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def key(request: Request) -> str:
     """Return the hash of a request's physics."""
-    return operator_cache.physics_key(request, make_plan(request, blocks=(4, 4)))
+    return operator_cache.physics_key(request, make_plan(replace(request, blocks=(4, 4))))
 
 
 def test_new_optics_and_scans_take_the_same_operator(asked: Request, builds: list[float]) -> None:
@@ -104,7 +104,7 @@ def test_other_physics_is_another_operator(asked: Request, make_perovskite: Call
     ]
     keys = [key(asked), *(key(replace(asked, **change)) for change in changes)]
     assert len(set(keys)) == len(keys)
-    assert operator_cache.physics_key(asked, make_plan(asked, blocks=(5, 4))) != key(asked)
+    assert operator_cache.physics_key(asked, make_plan(replace(asked, blocks=(5, 4)))) != key(asked)
 
 
 def test_threads_that_ask_at_once_share_one_build(asked: Request, builds: list[float]) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stemtwin.twin.errors import SamplingError, SettingsError
+from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.scan import PathScan, RasterScan
-from stemtwin.twin.instrument.settings import Beam, PotentialSlices
+from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.simulation import memory, simulate
 from stemtwin.twin.instrument.simulation.plan import PATIENCE, make_plan
 from stemtwin.twin.instrument.simulation.request import Request
@@ -29,95 +28,6 @@ from stemtwin.twin.samples.sample import Sample
 def request_(static: Sample, beam: Beam, raster: RasterScan) -> Request:
     """Return a request with nothing but what is needed."""
     return Request(sample=static, beam=beam, scan=raster)
-
-
-def test_the_grid_holds_what_the_detectors_need(request_: Request) -> None:
-    """Without grid or sampling, the band limit reaches the largest detector angle, and beyond where that is small: sides of factors 2, 3 and 5."""
-    for names, angle in ((("haadf",), 0.2), (("bf",), 0.12), ((AnnularDetector(inner_mrad=20, outer_mrad=140),), 0.175)):
-        plan = make_plan(replace(request_, detectors=names))
-        assert angle <= plan.grid.max_angle(request_.beam.wavelength_angstrom) < 1.15 * angle
-        assert plan.grid.extent == request_.sample.size_angstrom
-
-
-def test_grid_and_sampling_are_kept_or_refined_and_said(request_: Request) -> None:
-    """A grid with other prime factors is rounded up and the plan says so; a sampling is a largest distance."""
-    plan = make_plan(replace(request_, grid=(97, 100)))
-    assert plan.grid.shape == (100, 100)
-    assert any("97 x 100 rounded up to 100 x 100" in note for note in plan.notes)
-    fine = make_plan(replace(request_, sampling_angstrom=(0.04, 0.03)))
-    assert 0.035 < fine.grid.sampling[0] <= 0.04
-    assert 0.027 < fine.grid.sampling[1] <= 0.03
-
-
-def test_a_detector_beyond_the_grid_is_refused_with_the_repair_that_works(request_: Request) -> None:
-    """The sampling that the message asks for holds the detector."""
-    wide = replace(request_, detectors=(AnnularDetector(inner_mrad=60, outer_mrad=200, name="wide"),))
-    with pytest.raises(SamplingError, match=r"outer_mrad=200 of wide .* keV, 0\.1\d* A, 2/3 band limit\)\. Use sampling_angstrom <= ") as caught:
-        make_plan(replace(wide, sampling_angstrom=0.12))
-    asked = float(str(caught.value).split("<= ")[1].split(" ")[0])
-    assert make_plan(replace(wide, sampling_angstrom=asked)).grid.max_angle(wide.beam.wavelength_angstrom) >= 0.2
-
-
-def test_an_aperture_beyond_the_grid_is_refused(request_: Request) -> None:
-    """A grid too coarse for the convergence is an error, not a cut aperture; what the message asks for suffices."""
-    open_ = replace(request_, beam=replace(request_.beam, semiangle_mrad=40), detectors=(AnnularDetector(inner_mrad=0, outer_mrad=5),))
-    with pytest.raises(SamplingError, match=r"convergence of 40 mrad reaches beyond the grid's band limit \(\d+\.\d mrad\)") as caught:
-        make_plan(replace(open_, sampling_angstrom=0.25))
-    asked = float(re.search(r"at most ([\d.]+) A apart", str(caught.value))[1])
-    assert 0.1 < asked < 0.25
-    make_plan(replace(open_, sampling_angstrom=asked))
-
-
-def test_slices(request_: Request, make_perovskite: Callable[..., Sample]) -> None:
-    """By default slices are atomic planes; a thickness that lays edges on atoms moves them and says so; one thicker than the sample is refused."""
-    sample = make_perovskite(1, 3, sigma=None)
-    plan = make_plan(replace(request_, sample=sample))
-    np.testing.assert_allclose(plan.slices.planes, 3.905 / 2 * np.arange(6), atol=1e-9)
-    assert plan.thickness == pytest.approx(3 * 3.905)
-    assert plan.notes == ()
-    moved = make_plan(replace(request_, sample=sample, slice_thickness_angstrom=3.905))
-    assert any("edges moved" in note for note in moved.notes)
-    with pytest.raises(SettingsError, match=r"slice_thickness_angstrom=12 is thicker than the sample \(11\.715 A\)"):
-        make_plan(replace(request_, sample=sample, slice_thickness_angstrom=12))
-
-
-def test_a_probe_wider_than_the_cell_gets_more_blocks(request_: Request) -> None:
-    """The window grows with defocus, thickness and aberrations, never below 14 A; a demanded window counts too."""
-    assert make_plan(request_).blocks == (4, 4)
-    far = replace(request_, beam=replace(request_.beam, aberrations=Aberrations(C10=-500)))
-    assert make_plan(far).blocks == (8, 8)
-    assert make_plan(request_, window_angstrom=30).blocks == (8, 8)
-    assert make_plan(far, blocks=(1, 1)).blocks == (1, 1)
-
-
-def test_specimens_that_do_not_repeat_hold_the_probe_and_the_scan(request_: Request, make_perovskite: Callable[..., Sample]) -> None:
-    """A cell too small for the probe, or a scan beside it, is refused; where all fits, the plan says how far the edges reach."""
-    with pytest.raises(SamplingError, match=r"does not repeat.*size_angstrom"):
-        make_plan(replace(request_, sample=make_perovskite(1, sigma=None, periodic=False)))
-    wide = replace(request_, sample=make_perovskite(4, sigma=None, periodic=False))
-    with pytest.raises(SettingsError, match=r"scan reaches from \(0\.3, -0\.2\)"):
-        make_plan(wide)
-    inside = replace(wide, scan=RasterScan(shape=(4, 4), field_of_view_angstrom=(4, 4), origin_angstrom=(5, 5)))
-    assert any("opposite edge" in note for note in make_plan(inside).notes)
-    far = replace(inside, beam=replace(inside.beam, aberrations=Aberrations(C10=-800)))
-    with pytest.raises(SamplingError, match=r"The probe needs \d+\.\d A, but the specimen does not repeat: its cell is 15\.6 x 15\.6 A\."):
-        make_plan(far)  # a defocus that would wrap around the cell
-    beside = replace(inside, scan=RasterScan(shape=(4, 4), field_of_view_angstrom=(4, 4), origin_angstrom=(30, 5)), detectors=("haadf",))
-    for engine in ("local", "tiled"):  # which have vacuum around the field
-        with pytest.raises(SettingsError, match=r"scan reaches from \(30\.0, 5\.0\)"):
-            make_plan(replace(beside, engine=engine))
-
-
-def test_a_potential_brings_its_grid(request_: Request, nothing: PotentialSlices) -> None:
-    """Its points are the wave's: another grid, another cut, or a side with other prime factors is refused."""
-    assert make_plan(replace(request_, sample=nothing)).grid.shape == (96, 96)
-    assert make_plan(replace(request_, sample=nothing, grid=(96, 96))).grid.shape == (96, 96)
-    for wrong in ({"grid": (64, 64)}, {"sampling_angstrom": 0.02}, {"slice_thickness_angstrom": 1.0}):
-        with pytest.raises(SettingsError, match="Leave"):
-            make_plan(replace(request_, sample=nothing, **wrong))
-    odd = PotentialSlices(array=np.zeros((1, 97, 96)), sampling_angstrom=(0.04, 0.04), z_angstrom=np.array([0.0]))
-    with pytest.raises(SamplingError, match="Give a potential of 100 x 96 points"):
-        make_plan(replace(request_, sample=odd))
 
 
 def test_windows_that_prism_cuts_cost_time(request_: Request, make_perovskite: Callable[..., Sample]) -> None:

@@ -11,6 +11,7 @@ from stemtwin.twin.instrument.scan import PathScan, RasterScan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
 from stemtwin.twin.instrument.simulation import operator_cache, simulate
 from stemtwin.twin.instrument.simulation.diffraction_patterns import expected_patterns, plan_patterns
+from stemtwin.twin.instrument.simulation.engines import operator
 from stemtwin.twin.instrument.simulation.plan import make_plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics.aberrations import Aberrations
@@ -55,7 +56,7 @@ def test_small_windows_give_what_large_ones_give() -> None:
     scan = RasterScan(shape=(8, 8), field_of_view_angstrom=sample.size_angstrom)
     request = Request(sample=sample, beam=Beam(energy_ev=200e3, semiangle_mrad=20), scan=scan, detectors=("bf", "abf", ring), phonons="damped")
     small, large = (
-        simulate.operator_signals(operator_cache.operator_for(request, make_plan(request, blocks=blocks)), request).mean(axis=(1, 2))
+        operator.image_signals(operator_cache.operator_for(request, make_plan(replace(request, blocks=blocks))), request).mean(axis=(1, 2))
         for blocks in ((4, 4), (10, 10))
     )
     np.testing.assert_allclose(small, large, rtol=2e-3)

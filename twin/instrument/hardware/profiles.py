@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from stemtwin.twin import checks
+from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.detectors import AnyDetector
 from stemtwin.twin.instrument.hardware import components
 from stemtwin.twin.instrument.hardware.corrector import TYPICAL_CORRECTOR, CorrectorProfile
@@ -137,6 +138,24 @@ class Profile:
 
 PROFILES: Registry[Profile] = Registry("instrument profile")
 """Instrument profiles by name."""
+
+
+def find_profile(instrument: str | Profile) -> Profile:
+    """Return an instrument profile, given by its name or as it is.
+
+    Raises
+    ------
+    UnknownNameError
+        No profile has that name.
+    SettingsError
+        Something else is given.
+    """
+    profile = PROFILES[instrument] if isinstance(instrument, str) else instrument
+    if not isinstance(profile, Profile):
+        message = f"instrument={instrument!r} is not an instrument profile. Use one of {', '.join(PROFILES)}, or a Profile."
+        raise SettingsError(message)
+    return profile
+
 
 PROFILES.add("ideal", Profile(name="ideal", energy_ev=200e3, semiangle_mrad=20.0, current_pa=50.0, source="no aberration, point source, one energy"))
 

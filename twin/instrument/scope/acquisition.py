@@ -26,6 +26,7 @@ from stemtwin.twin.instrument.scope.state import Room, ScanField, ScopeState
 from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.simulation import diffraction_patterns, results, simulate
 from stemtwin.twin.instrument.simulation.diffraction_patterns import Patterns, plan_patterns
+from stemtwin.twin.instrument.simulation.engines import local
 from stemtwin.twin.instrument.simulation.plan import Plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.instrument.timing import estimate_duration_s, scan_timing
@@ -255,7 +256,7 @@ def _signals(
     request = replace(asked.request, beam=beam)
     if not shot.straight:
         request = replace(request, scan=PathScan(positions_angstrom=shot.points))
-    if setup.damage is not None and plan.engine == "local":
+    if setup.damage is not None and plan.engine == local.NAME:
         values, error, lineage = incremental_imaging.follower(setup).expected(state.lineage, request, plan, progress)
     else:
         values, error, _ = simulate.expected(request, plan, progress=progress)

@@ -14,12 +14,13 @@ from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.state import Room, ScopeState
 from stemtwin.twin.instrument.settings import LARGEST_TILT_MRAD, Beam
-from stemtwin.twin.instrument.simulation.plan import LEAST_WINDOW, PATIENCE, WINDOW_MARGIN, Plan, make_plan
-from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.instrument.simulation.discretisation import LEAST_WINDOW, WINDOW_MARGIN
+from stemtwin.twin.instrument.simulation.engines import operator
+from stemtwin.twin.instrument.simulation.engines.registry import ENGINES, REIMAGING
+from stemtwin.twin.instrument.simulation.plan import PATIENCE, Plan, make_plan
+from stemtwin.twin.instrument.simulation.request import AUTO, Request
 from stemtwin.twin.physics import aberrations as optics
 
-REIMAGING = ("local", "tiled")
-"""Engines beside the dense operator that keep what they built for the next image."""
 RUNGS = tuple(LEAST_WINDOW * math.sqrt(2) ** i for i in range(20))
 """Windows that operators are built for, A: a probe that grows a little does not need a new one."""
 FORESEEN_RUNGS = tuple(LEAST_WINDOW * 2 ** (i / 4) for i in range(40))
@@ -119,7 +120,7 @@ def settle(setup: Setup, state: ScopeState, asked: Request) -> tuple[Plan, Room]
             found = plan(setup, asked, ahead.window_angstrom)
         except StemtwinError:  # too much for the memory, for example
             found = None
-        if found is not None and found.engine == "operator" and (found.seconds <= PATIENCE or setup.engine != "auto"):
+        if found is not None and found.engine == operator.NAME and (found.seconds <= PATIENCE or setup.engine != AUTO):
             return found, ahead
     before = 0.0 if state.room is None else state.room.ahead_angstrom
     return plan(setup, asked, usual), Room(window_angstrom=usual, since_s=state.time_s, ahead_angstrom=before)
@@ -162,12 +163,12 @@ def plan(setup: Setup, asked: Request, window: float) -> Plan:
     StemtwinError
         It cannot be computed.
     """
-    if setup.engine != "auto":
+    if setup.engine != AUTO:
         return make_plan(asked, window_angstrom=window)
     dense: Plan | None = None
     refused: SettingsError | None = None
     try:
-        dense = make_plan(replace(asked, engine="operator"), window_angstrom=window)
+        dense = make_plan(replace(asked, engine=operator.NAME), window_angstrom=window)
     except SettingsError as error:  # it does not fit in memory
         refused = error
     if dense is not None and dense.seconds <= PATIENCE:
@@ -178,7 +179,9 @@ def plan(setup: Setup, asked: Request, window: float) -> Plan:
         if dense is None:
             raise refused or AssertionError from None
         return dense
-    return best if dense is None or best.engine in REIMAGING else dense
+    if dense is None or (best.engine != dense.engine and REIMAGING in ENGINES.tags(best.engine)):
+        return best
+    return dense
 
 
 def window_angstrom(setup: Setup, asked: Request) -> float:

@@ -9,7 +9,7 @@ import xarray as xr
 from stemtwin.twin import checks
 from stemtwin.twin.errors import InstrumentError, SettingsError
 from stemtwin.twin.instrument.detectors import AnyDetector
-from stemtwin.twin.instrument.hardware.profiles import PROFILES, Profile
+from stemtwin.twin.instrument.hardware.profiles import Profile, find_profile
 from stemtwin.twin.instrument.hardware.stage import StagePosition
 from stemtwin.twin.instrument.scan import RasterScan, Scan
 from stemtwin.twin.instrument.scope import (
@@ -91,10 +91,7 @@ class Microscope:
         losses: LossModel | None = None,
         dose_budget_e_per_angstrom2: float | None = None,
     ) -> None:
-        profile = PROFILES[instrument] if isinstance(instrument, str) else instrument
-        if not isinstance(profile, Profile):
-            message = f"instrument={instrument!r} is no instrument profile. Use one of {', '.join(PROFILES)}, or a Profile."
-            raise SettingsError(message)
+        profile = find_profile(instrument)
         if misalignment is not None and not isinstance(misalignment, Aberrations):
             message = f"misalignment={misalignment!r} is no Aberrations. Use st.Aberrations(C10=-50.0)."
             raise SettingsError(message)

@@ -11,6 +11,7 @@ from stemtwin.twin.instrument.hardware.profiles import Profile
 from stemtwin.twin.instrument.scope.specimen_state import Damage
 from stemtwin.twin.instrument.scope.state import ScopeState
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
+from stemtwin.twin.instrument.simulation.engines import operator
 from stemtwin.twin.instrument.spectra.spectrometer_settings import LossModel
 from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics import coherence
@@ -53,7 +54,7 @@ class Setup:
     specimen_seed: int | None = None
     misalignment: Aberrations = field(default_factory=Aberrations)
     window_angstrom: float = 0.0
-    engine: str = "operator"
+    engine: str = operator.NAME
     damage: Damage | None = None
     losses: LossModel | None = None
 

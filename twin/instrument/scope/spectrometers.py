@@ -21,6 +21,7 @@ from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.instrument.spectra import edx as xray_floor
 from stemtwin.twin.instrument.spectra import eels as loss_floor
 from stemtwin.twin.instrument.spectra import materials, xray_data
+from stemtwin.twin.instrument.spectra.areal_densities import DENSITY_ENGINES
 from stemtwin.twin.instrument.spectra.spectrometer_settings import EDXDetector, EELSDetector, LossModel
 from stemtwin.twin.physics.spectra import eels_camera
 from stemtwin.twin.physics.spectra import ionisation_edges as edge_table
@@ -34,8 +35,6 @@ DIMENSIONS = {"eels": "energy_loss_ev", "edx": "photon_energy_ev"}
 """Names of the energy axes in results."""
 USUAL_RANGE_EV, USUAL_DISPERSION_EV, USUAL_COLLECTION = (-24.0, 1000.0), 0.5, 1.5
 """Of ``"eels"``: energy losses, width of a channel, and collection angle over convergence at the usual camera length."""
-ENGINES = ("operator", "multislice")
-"""Engines of images that spectra have too; with any other, theirs is chosen by the work."""
 LEAST_WIDTH_EV = 1e-3
 """Width of the zero-loss peak of a source of one energy, eV."""
 LONGEST_DWELL_US = 1e8
@@ -100,7 +99,7 @@ def split(setup: Setup, state: ScopeState, detectors: Any) -> tuple[Spectrometer
         eels=_with_width(losses[0], setup) if losses else None,
         edx=xrays[0] if xrays else None,
         model=setup.losses or LossModel(),
-        engine=setup.engine if setup.engine in ENGINES else "auto",
+        engine=setup.engine if setup.engine in DENSITY_ENGINES else "auto",  # chosen by the work where spectra do not have the images' engine
     )
     return taken, tuple(d for d in given if d not in spectral)
 

@@ -14,6 +14,7 @@ import numpy as np
 from stemtwin.twin.instrument.scan import PathScan
 from stemtwin.twin.instrument.settings import PotentialSlices
 from stemtwin.twin.instrument.simulation import simulate, slice_stacks
+from stemtwin.twin.instrument.simulation.engines import abtem, multislice
 from stemtwin.twin.instrument.simulation.plan import Plan, make_plan
 from stemtwin.twin.instrument.simulation.request import Request
 
@@ -99,12 +100,12 @@ def certify(request: Request, *, progress: Callable[[str], None] | None = None) 
     """
     say = progress or (lambda _: None)
     coherent = replace(request.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0)
-    full = replace(request, beam=coherent, scan=_few(request), engine="multislice", depths_angstrom=None)
+    full = replace(request, beam=coherent, scan=_few(request), engine=multislice.NAME, depths_angstrom=None)
     plan = make_plan(full)
     bare = replace(_one(full), antialias=False, oversampling=1, grid=plan.grid.shape, sampling_angstrom=None)
     slices = _as_slices(bare)
     for asked in (slices, bare) if request.phonons != "damped" else (slices,):
-        make_plan(replace(asked, engine="abtem"))  # refused before any work
+        make_plan(replace(asked, engine=abtem.NAME))  # refused before any work
     names, notes = [d.name for d in plan.detectors], []
     error = np.full(_channels(plan)[-1].stop, np.nan)
     if plan.configurations > 1:
@@ -152,7 +153,7 @@ def _as_slices(request: Request) -> Request:
 
 
 def _abtem(request: Request) -> np.ndarray:
-    other = replace(request, engine="abtem")
+    other = replace(request, engine=abtem.NAME)
     return simulate.expected(other, make_plan(other))[0]
 
 

@@ -16,14 +16,15 @@ from stemtwin.twin.instrument.pixelated import PixelatedDetector
 from stemtwin.twin.instrument.scan import Scan, SparseScan
 from stemtwin.twin.instrument.simulation import costs, memory, operator_cache, results, serialisation, slice_stacks
 from stemtwin.twin.instrument.simulation.costs import Cost
-from stemtwin.twin.instrument.simulation.plan import Plan, choose_grid, make_plan
-from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.instrument.simulation.discretisation import choose_grid
+from stemtwin.twin.instrument.simulation.engines import multislice, operator
+from stemtwin.twin.instrument.simulation.plan import Plan, make_plan
+from stemtwin.twin.instrument.simulation.request import AUTO, Request
 from stemtwin.twin.physics.engine.kernels import threads
 from stemtwin.twin.physics.engine.operator import diffraction
 from stemtwin.twin.progress import Progress
+from stemtwin.twin.registry import Registry
 
-ENGINES = ("auto", "operator", "multislice")
-"""Engines of a camera: the scattering matrix is what an operator is made of."""
 SECONDS_PER_AMPLITUDE = 8e-11
 """Usual time per probe, plane wave and reciprocal pixel of the products on two cores, s."""
 ANGLE = {"units": "mrad"}
@@ -51,6 +52,32 @@ class Patterns:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatternEngine:
+    """One way to compute patterns.
+
+    Parameters
+    ----------
+    cost : callable
+        ``cost(patterns, base)``: the cost beside so many bytes of program, specimen and result.
+    compute : callable
+        ``compute(patterns, positions, out, progress)``: the patterns of probes, as :func:`expected_patterns` gives them.
+    exactness : str
+        The exactness as a sentence.
+    means : str
+        The means by which it computes, for the plan's reason; empty for probes.
+    """
+
+    cost: Callable[[Patterns, int], Cost]
+    compute: Callable[[Patterns, np.ndarray, np.ndarray | None, Progress | None], np.ndarray]
+    exactness: str
+    means: str = ""
+
+
+PATTERN_ENGINES: Registry[PatternEngine] = Registry("engine of patterns")
+"""Engines of a camera, by the names of the engines that send the same waves through the specimen."""
+
+
 def has_camera(request: Request) -> bool:
     """Return whether a camera is among the detectors."""
     return bool(detectors.cameras(request.detectors))
@@ -74,14 +101,14 @@ def plan_patterns(request: Request, *, held: bool = True) -> Patterns:
         The grid cannot hold the aperture or the camera's corners.
     """
     camera = the_camera(request)
-    if request.engine not in ENGINES:
-        message = f"engine={request.engine!r} gives no diffraction patterns. Use one of {', '.join(ENGINES)}."
+    if request.engine not in (AUTO, *PATTERN_ENGINES):
+        message = f"engine={request.engine!r} gives no diffraction patterns. Use one of {', '.join((AUTO, *PATTERN_ENGINES))}."
         raise SettingsError(message)
     if request.depths_angstrom is not None:
         message = f"A camera sees the exit face only, and depths_angstrom asks for {request.faces} depths. Leave it out, or take other detectors."
         raise SettingsError(message)
     ring = AnnularDetector(inner_mrad=0, outer_mrad=camera.corner_mrad, name=camera.name)
-    alone = replace(request, detectors=(ring,), engine="multislice")
+    alone = replace(request, detectors=(ring,), engine=multislice.NAME)
     wavelength, (ty, tx) = request.beam.wavelength_angstrom, request.beam.tilt_rad
     pitch = camera.pixel_mrad * 1e-3 / wavelength
     window = 1 / pitch if getattr(request.sample, "periodic", True) else 0.0
@@ -99,7 +126,7 @@ def plan_patterns(request: Request, *, held: bool = True) -> Patterns:
         coarse = max(layout.pixel) * wavelength * 1e3
         notes.append(f"the cell resolves {coarse:.3g} mrad, coarser than the camera's {camera.pixel_mrad:.3g} mrad: its pixels repeat")
     found = Patterns(request=replace(alone, engine=request.engine), plan=plan, camera=camera, layout=layout, window_angstrom=window)
-    engine, reason, price = _engine(found, plan, held=held)
+    engine, reason, price = _choice(found, held=held)
     _check(found, price, held=held)
     final = replace(plan, engine=engine, reason=reason, waves=price.waves, memory_bytes=price.memory_bytes, seconds=price.seconds, notes=tuple(notes))
     return replace(found, plan=final)
@@ -115,39 +142,61 @@ def the_camera(request: Request) -> PixelatedDetector:
     return camera
 
 
-def _engine(found: Patterns, plan: Plan, *, held: bool) -> tuple[str, str, Cost]:
-    """Return the engine, why it, and what it costs."""
-    asked = found.request.engine
-    matrix, waves = _price(found, plan, "operator", held=held), _price(found, plan, "multislice", held=held)
-    if asked == "multislice":
-        return asked, "asked for", waves
-    if asked == "operator":
-        return asked, "asked for: the scattering matrix", matrix
+def _choice(found: Patterns, *, held: bool) -> tuple[str, str, Cost]:
+    """Return the engine, the reason for it, and its cost."""
+    asked, base = found.request.engine, _base_bytes(found, held=held)
+    price = {name: PATTERN_ENGINES[name].cost(found, base) for name in PATTERN_ENGINES}
+    if asked in price:
+        means = PATTERN_ENGINES[asked].means
+        return asked, f"asked for: {means}" if means else "asked for", price[asked]
+    matrix, waves = price[operator.NAME], price[multislice.NAME]
     if waves.waves < matrix.waves or not memory.fits(matrix.memory_bytes):
         few = f"{waves.waves} probes and plane waves" if waves.waves < matrix.waves else "the scattering matrix does not fit the memory"
-        return "multislice", few, waves
-    return "operator", f"{plan.beams} plane waves give every pattern: the scattering matrix", matrix
+        return multislice.NAME, few, waves
+    return operator.NAME, f"{found.plan.beams} plane waves give every pattern: the scattering matrix", matrix
 
 
-def _price(found: Patterns, plan: Plan, engine: str, *, held: bool) -> Cost:
-    layout, request = found.layout, found.request
-    points, pixels = request.scan.count, math.prod(found.camera.shape_read)
-    modes = sum(len(m) for m in layout.amplitudes(found.optics)[0]) / len(layout.blocks)
-    area, slices, count = math.prod(plan.grid.shape), len(plan.slices.planes), plan.configurations
-    most = max(block.seen.size for block in layout.blocks)
-    base = memory.program() + memory.KERNELS + memory.of_specimen(plan.grid, slices, request.oversampling, count)
-    base += 8 * sum(block.shares.nnz for block in layout.blocks)
-    base += 4 * math.prod(request.scan.shape) * pixels if held else 0
-    step = costs.FIRST_SECONDS, slices * costs.step_seconds(area)
-    if engine == "operator":
-        waves = count * plan.beams
-        batch = threads.thread_count() * diffraction.PROBES * (16 * most + 12 * pixels)
-        seconds = step[0] + waves * step[1] + points * modes * count * layout.products * SECONDS_PER_AMPLITUDE
-        return Cost(waves=waves, memory_bytes=int(base + 8 * count * layout.products + batch), seconds=seconds)
-    alone = sum(np.count_nonzero(rim) for rim in layout.rims(found.optics.semiangle)) if request.antialias else 0
-    waves = int(count * (points * modes * len(layout.blocks) + alone))
-    batch = min(points, diffraction.WAVES_AT_ONCE) * (16 * most + 8 * pixels) + 8 * alone * most
-    return Cost(waves=waves, memory_bytes=int(base + batch), seconds=step[0] + waves * step[1])
+def _base_bytes(found: Patterns, *, held: bool) -> int:
+    """Return the memory of the program, the specimen, the camera's tables and, where they are held, of all patterns, bytes."""
+    plan, request = found.plan, found.request
+    base = memory.program() + memory.KERNELS
+    base += memory.of_specimen(plan.grid, len(plan.slices.planes), request.oversampling, plan.configurations)
+    base += 8 * sum(block.shares.nnz for block in found.layout.blocks)
+    return base + (4 * math.prod(request.scan.shape) * math.prod(found.camera.shape_read) if held else 0)
+
+
+def _step_seconds(plan: Plan) -> float:
+    """Return the usual time of one wave through the specimen, s."""
+    return len(plan.slices.planes) * costs.step_seconds(math.prod(plan.grid.shape))
+
+
+def _modes(found: Patterns) -> float:
+    """Return the number of coherent modes of the beam, the mean over all blocks."""
+    return sum(len(m) for m in found.layout.amplitudes(found.optics)[0]) / len(found.layout.blocks)
+
+
+def _most_pixels(found: Patterns) -> int:
+    """Return the largest number of reciprocal pixels that the camera sees in one block."""
+    return max(block.seen.size for block in found.layout.blocks)
+
+
+def _cost_of_matrix(found: Patterns, base: int) -> Cost:
+    """Return the cost of the scattering matrix: every plane wave once, and products for each probe and mode."""
+    plan, layout, count = found.plan, found.layout, found.plan.configurations
+    waves = count * plan.beams
+    batch = threads.thread_count() * diffraction.PROBES * (16 * _most_pixels(found) + 12 * math.prod(found.camera.shape_read))
+    seconds = costs.FIRST_SECONDS + waves * _step_seconds(plan)
+    seconds += found.request.scan.count * _modes(found) * count * layout.products * SECONDS_PER_AMPLITUDE
+    return Cost(waves=waves, memory_bytes=int(base + 8 * count * layout.products + batch), seconds=seconds)
+
+
+def _cost_of_probes(found: Patterns, base: int) -> Cost:
+    """Return the cost of multislice of each probe, and of each edge wave."""
+    request, layout, points, most = found.request, found.layout, found.request.scan.count, _most_pixels(found)
+    edge_waves = sum(np.count_nonzero(power) for power in layout.rims(found.optics.semiangle)) if request.antialias else 0
+    waves = int(found.plan.configurations * (points * _modes(found) * len(layout.blocks) + edge_waves))
+    batch = min(points, diffraction.WAVES_AT_ONCE) * (16 * most + 8 * math.prod(found.camera.shape_read)) + 8 * edge_waves * most
+    return Cost(waves=waves, memory_bytes=int(base + batch), seconds=costs.FIRST_SECONDS + waves * _step_seconds(found.plan))
 
 
 def _check(found: Patterns, price: Cost, *, held: bool) -> None:
@@ -175,15 +224,33 @@ def matrix_for(found: Patterns, *, progress: Progress | None = None) -> diffract
 
 
 def expected_patterns(found: Patterns, positions: np.ndarray, *, out: np.ndarray | None = None, progress: Progress | None = None) -> np.ndarray:
-    """Return what each pixel gets, as a fraction of the incident beam, float32, shape (P, ny, nx), of probes (x, y), A, shape (P, 2)."""
-    if found.plan.engine == "multislice":
-        stacks = slice_stacks.stacks(found.request, found.plan)
-        patterns = diffraction.probe_patterns(stacks, found.layout, positions, found.optics, progress=progress)
-        if out is None:
-            return patterns
-        out[...] = patterns
-        return out
+    """Return the fraction of the incident beam in each pixel, float32, shape (P, ny, nx), of probes (x, y), A, shape (P, 2)."""
+    return PATTERN_ENGINES[found.plan.engine].compute(found, positions, out, progress)
+
+
+def _patterns_of_matrix(found: Patterns, positions: np.ndarray, out: np.ndarray | None, progress: Progress | None) -> np.ndarray:
     return matrix_for(found, progress=progress).patterns(positions, found.optics, out=out)
+
+
+def _patterns_of_probes(found: Patterns, positions: np.ndarray, out: np.ndarray | None, progress: Progress | None) -> np.ndarray:
+    stacks = slice_stacks.stacks(found.request, found.plan)
+    patterns = diffraction.probe_patterns(stacks, found.layout, positions, found.optics, progress=progress)
+    if out is None:
+        return patterns
+    out[...] = patterns
+    return out
+
+
+PATTERN_ENGINES.add(
+    operator.NAME,
+    PatternEngine(
+        cost=_cost_of_matrix,
+        compute=_patterns_of_matrix,
+        exactness="the same as multislice but for rounding (1e-5 of the brightest pixel)",
+        means="the scattering matrix",
+    ),
+)
+PATTERN_ENGINES.add(multislice.NAME, PatternEngine(cost=_cost_of_probes, compute=_patterns_of_probes, exactness="reference"))
 
 
 def visited(scan: Scan) -> np.ndarray:
@@ -250,8 +317,7 @@ def variable_attrs(found: Patterns) -> dict[str, Any]:
 
 def describe(found: Patterns) -> dict[str, Any]:
     """Return the attributes of a result with patterns."""
-    exactness = "reference" if found.plan.engine == "multislice" else "the same as multislice but for rounding (1e-5 of the brightest pixel)"
-    attrs = results.describe(found.request, found.plan, exactness)
+    attrs = results.describe(found.request, found.plan, PATTERN_ENGINES[found.plan.engine].exactness)
     settings = json.loads(attrs["stemtwin_settings"])
     settings["detectors"] = [serialisation.detector_to_dict(found.camera)]
     settings["modes"] = sum(len(m) for m in found.layout.amplitudes(found.optics)[0])

@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument.simulation import approximate, operator_cache, slice_stacks
+from stemtwin.twin.instrument.simulation import operator_cache, slice_stacks
+from stemtwin.twin.instrument.simulation.engines import local
+from stemtwin.twin.instrument.simulation.engines.registry import Signals
 from stemtwin.twin.instrument.simulation.plan import Plan, make_plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics import electrons, phonons, potential
@@ -82,8 +84,8 @@ class ChangingOperator:
         self._lock = threading.Lock()
         self._held: tuple[local_operator.LocalOperator, PlacedAtoms, Request, Plan] | None = None
 
-    def expected(self, request: Request, plan: Plan | None = None, *, progress: Progress | None = None) -> tuple[np.ndarray, np.ndarray, str]:
-        """Return signals, their relative standard errors, and how exact they are, as ``simulate.expected`` does.
+    def expected(self, request: Request, plan: Plan | None = None, *, progress: Progress | None = None) -> Signals:
+        """Return signals, their relative standard errors, and their exactness, as ``simulate.expected`` does.
 
         Parameters
         ----------
@@ -102,12 +104,12 @@ class ChangingOperator:
         plan = make_plan(request) if plan is None else plan
         with self._lock:
             operator = self._current(request, plan, progress)
-            values, error, remark = approximate.local_signals(operator, request)
+            values, error, remark = local.image_signals(operator, request)
         return values, error, remark + (f"; before {self.changes} changes of the specimen" if self.changes else "")
 
     def _current(self, request: Request, plan: Plan, progress: Progress | None) -> local_operator.LocalOperator:
         """Return the operator of a request, brought up to date or built."""
-        if plan.engine != "local" or not isinstance(request.sample, Sample):
+        if plan.engine != local.NAME or not isinstance(request.sample, Sample):
             message = (
                 f"Only local operators of atoms follow changes, not engine={plan.engine!r} of {request.sample!r}. Use engine='local' and a Sample."
             )
@@ -137,13 +139,13 @@ class ChangingOperator:
                 before,
                 first,
             )
-        approximate.build_for(operator, request, progress)
+        local.build_for(operator, request, progress)
         return operator
 
     def _build(self, request: Request, plan: Plan, progress: Progress | None) -> local_operator.LocalOperator:
         sample = request.sample
         assert isinstance(sample, Sample)  # checked before
-        operator = approximate.local_operator(request, plan, progress).copy()
+        operator = local.operator_for(request, plan, progress).copy()
         displacements = tuple(slice_stacks.positions(request, number) - sample.positions_angstrom for number in range(plan.configurations))
         self._held = (operator, PlacedAtoms(sample=sample, index=plan.slices.index, displacements=displacements), request, plan)
         self.changes = 0

@@ -85,12 +85,12 @@ def of_matrices(beams: Sequence[int], channels: int) -> float:
     return sum(n * (n + 1) // 2 for n in beams) * 10.7 * channels  # 8 bytes a pair, and what fills the lanes
 
 
-def of_probes(grid: Grid, beams: Sequence[int], rim: int, channels: int, points: int, faces: int) -> int:
+def of_probes(grid: Grid, beams: Sequence[int], edge_waves: int, channels: int, points: int, faces: int) -> int:
     """Return the peak of multislice with single probes, bytes, without the specimen.
 
-    ``rim`` counts the plane waves for the probe's tails, ``points`` shifted ones too, ``faces`` depths.
+    ``edge_waves`` counts the plane waves for the probe's tails, ``points`` shifted ones too, ``faces`` depths.
     """
-    batch, alone = min(points, single_probes.BATCH), rim / np.count_nonzero(beams)
+    batch, alone = min(points, single_probes.BATCH), edge_waves / np.count_nonzero(beams)
     return int(max(max(beams) * 64 * batch, 40 * alone**2)) + math.prod(grid.shape) * (8 * channels + 60) + points * (faces * channels * 24 + 32)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from stemtwin.twin import physics
 from stemtwin.twin.instrument.settings import PotentialSlices
 from stemtwin.twin.instrument.simulation import serialisation, slice_stacks
+from stemtwin.twin.instrument.simulation.discretisation import Discretisation
 from stemtwin.twin.instrument.simulation.plan import Plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics.detector_weights import Weights
@@ -146,7 +147,7 @@ def operator_for(request: Request, plan: Plan, *, progress: Callable[[int], None
     return operator
 
 
-def detector_weights(request: Request, plan: Plan) -> Weights:
+def detector_weights(request: Request, plan: Plan | Discretisation) -> Weights:
     """Return the function that weighs reciprocal pixels, relative to the beam's direction, for all channels of all detectors."""
     wavelength = request.beam.wavelength_angstrom
     qy, qx = (t / wavelength for t in request.beam.tilt_rad)

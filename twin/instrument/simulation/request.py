@@ -17,10 +17,14 @@ from stemtwin.twin.instrument.detectors import AnyDetector, checked
 from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.instrument.settings import LARGEST_TILT_MRAD, Beam, PotentialSlices
 from stemtwin.twin.instrument.simulation import serialisation
+from stemtwin.twin.instrument.simulation.engines.registry import DEPTHS, ENGINES
 from stemtwin.twin.physics.scattering_factors import PARAMETRIZATIONS
 from stemtwin.twin.samples.sample import Sample
 
-ENGINES = ("auto", "multislice", "operator", "local", "tiled", "prism", "abtem")
+AUTO = "auto"
+"""The engine that the planner chooses."""
+MOST_BLOCKS = 2**15
+"""Cells that a probe can spread over: a plan looks at each of them, and beyond this no memory holds what it would need."""
 AUTO_PHONONS = 8
 """Frozen-phonon configurations of ``phonons="auto"``."""
 _STATIC = "needs thermal displacements, but this sample is static. Give it thermal_sigma_angstrom, or use phonons='static'."
@@ -68,6 +72,9 @@ class Request:
     tilt_mrad : tuple of float
         Tilt of the specimen (ty, tx), mrad, as shapes and fields are (y, x): an atom at depth z appears at x + z tan tx. Of a stage these are
         (alpha, beta). ``Beam`` has the beam's tilt, (x, y).
+    blocks : tuple of int, optional
+        Number of cells (ny, nx) that the window of one probe spans; by default as many as the probe needs. ``(1, 1)``: the cell as one window, for
+        comparison with codes that do not divide the aperture; a probe wider than the cell then overlaps with itself.
     depths_angstrom : tuple of float, optional
         Signals at several depths from one pass, A, increasing, from 0 to the sample's thickness: what the detectors would see if the sample ended
         there, behind all planes at or above that depth (at 0 behind atoms on the entrance face). By multislice only. Without it: at the exit face.
@@ -82,7 +89,7 @@ class Request:
     beam: Beam
     scan: Scan
     detectors: tuple[str | AnyDetector, ...] = ("haadf",)
-    engine: str = "auto"
+    engine: str = AUTO
     phonons: int | str = "auto"
     seed: int = 0
     grid: tuple[int, int] | None = None
@@ -95,13 +102,14 @@ class Request:
     interpolation: int = 2
     tilt_mrad: tuple[float, float] = (0.0, 0.0)
     depths_angstrom: tuple[float, ...] | None = None
+    blocks: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         """Check the settings."""
         _check_types(self)
         object.__setattr__(self, "detectors", checked(self.detectors))
-        if not isinstance(self.engine, str) or self.engine not in ENGINES:
-            message = f"There is no engine named {self.engine!r}. Use one of {', '.join(ENGINES)}."
+        if not isinstance(self.engine, str) or self.engine not in (AUTO, *ENGINES):
+            message = f"There is no engine named {self.engine!r}. Use one of {', '.join((AUTO, *ENGINES))}."
             raise SettingsError(message)
         if not isinstance(self.parametrization, str) or self.parametrization not in PARAMETRIZATIONS:
             message = f"There is no parametrization named {self.parametrization!r}. Use one of {', '.join(PARAMETRIZATIONS)}."
@@ -126,12 +134,17 @@ class Request:
         if max(map(abs, self.tilt_mrad)) > LARGEST_TILT_MRAD:
             message = f"tilt_mrad={self.tilt_mrad} is beyond {LARGEST_TILT_MRAD:g} mrad, where slices are no good cut. Turn the zone axis instead."
             raise SettingsError(message)
+        if self.blocks is not None:
+            object.__setattr__(self, "blocks", checks.whole_pair("blocks", self.blocks, low=1, high=MOST_BLOCKS))
+            if math.prod(self.blocks) > MOST_BLOCKS:
+                message = f"blocks={self.blocks} are {math.prod(self.blocks)} cells, and at most {MOST_BLOCKS} can be computed. Ask for fewer."
+                raise SettingsError(message)
         if self.depths_angstrom is not None:
             object.__setattr__(self, "depths_angstrom", _checked_depths(self.depths_angstrom, self.sample.thickness_angstrom))
-            if self.engine not in ("auto", "multislice"):
+            if self.engine not in (AUTO, *ENGINES.names(DEPTHS)):
                 message = (
                     f"engine={self.engine!r} gives signals at the exit face only, and depths_angstrom asks for {self.faces} depths. "
-                    "Use engine='multislice', or one request for each thickness."
+                    f"Use engine={ENGINES.names(DEPTHS)[0]!r}, or one request for each thickness."
                 )
                 raise SettingsError(message)
         _check_phonons(self)

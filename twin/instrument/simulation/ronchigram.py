@@ -6,6 +6,7 @@ import json
 import math
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,18 +20,30 @@ from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.pixelated import PixelatedDetector
 from stemtwin.twin.instrument.scan import PathScan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
-from stemtwin.twin.instrument.simulation import diffraction_patterns, memory, partial_coherence, plan, results, serialisation, slice_stacks
+from stemtwin.twin.instrument.simulation import (
+    diffraction_patterns,
+    discretisation,
+    memory,
+    partial_coherence,
+    plan,
+    results,
+    serialisation,
+    slice_stacks,
+)
+from stemtwin.twin.instrument.simulation.engines import multislice
+from stemtwin.twin.instrument.simulation.engines.registry import REFERENCE
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics.aberrations import Aberrations, blur_radius
 from stemtwin.twin.physics.engine.operator import diffraction as engine
 from stemtwin.twin.physics.engine.operator import ronchigram_kernel
 from stemtwin.twin.physics.grids import Grid, fast_length
 from stemtwin.twin.physics.potential import Slices
+from stemtwin.twin.registry import Registry
 from stemtwin.twin.samples.sample import Sample
 
-ENGINES = ("grating", "multislice")
 FILMS = 3
 """Films remembered."""
+UNCHECKED = "phase grating: not compared with multislice (check=False)"
 MOST_POINTS = 2**27
 """Points of a window beyond which a pattern is refused."""
 
@@ -62,6 +75,39 @@ class PhaseGrating:
         return total, count
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SlicedFilm:
+    """A film as an engine of Ronchigrams takes it.
+
+    Parameters
+    ----------
+    request : Request
+        The request with the potential that is imaged.
+    grid : Grid
+        Grid of one cell on which transmissions are made.
+    slices : Slices
+        Slices of the film.
+    points : tuple of int, optional
+        Points (ny, nx) of a cell that transmissions are then reduced to.
+    limit : float
+        Band limit of the wave between planes, 1/A.
+    """
+
+    request: Request
+    grid: Grid
+    slices: Slices
+    points: tuple[int, int] | None = None
+    limit: float = math.inf
+
+
+RonchigramEngine = Callable[[Request, float], SlicedFilm]
+"""A function that cuts a film for a camera whose far edge is at an angle, rad."""
+
+RONCHIGRAM_ENGINES: Registry[RonchigramEngine] = Registry("engine of Ronchigrams")
+"""Engines of Ronchigrams by name; the tag ``reference`` marks the one that the others are compared with."""
+
+GRATING = "grating"
+
 _FILMS: OrderedDict[str, PhaseGrating] = OrderedDict()
 _LOCK = threading.Lock()
 
@@ -72,7 +118,7 @@ def ronchigram(
     *,
     position_angstrom: tuple[float, float] = (0.0, 0.0),
     camera: PixelatedDetector | str = "ronchigram",
-    engine: str = "grating",
+    engine: str = GRATING,
     check: bool = True,
     phonons: int | str = "static",
     coherence_tolerance: float = 1e-3,
@@ -113,14 +159,14 @@ def ronchigram(
     SamplingError
         A specimen that does not repeat is smaller than the probe; a potential is too coarse.
     """
-    if engine not in ENGINES:
-        message = f"There is no engine named {engine!r} for Ronchigrams. Use one of {', '.join(ENGINES)}."
+    if engine not in RONCHIGRAM_ENGINES:
+        message = f"There is no engine named {engine!r} for Ronchigrams. Use one of {', '.join(RONCHIGRAM_ENGINES)}."
         raise SettingsError(message)
     position = checks.pair("position_angstrom", position_angstrom, "A")
     tolerance = checks.number("coherence_tolerance", coherence_tolerance, "of an interference term", low=1e-6, high=0.1)
     request = _request(sample, beam, position, camera, phonons, settings)
     film = _film(request, engine)
-    if engine == "grating" and check:
+    if check and REFERENCE not in RONCHIGRAM_ENGINES.tags(engine):
         with film.lock:
             film.error = film.error or _measured_error(film, beam, position)
     values, count = film.pattern(beam, position, tolerance)
@@ -134,13 +180,13 @@ def clear() -> None:
 
 
 def _request(sample: Any, beam: Any, position: tuple[float, float], camera: Any, phonons: int | str, settings: dict[str, Any]) -> Request:
-    meaningless = sorted({"scan", "detectors", "grid", "sampling_angstrom", "antialias", "tolerance", "interpolation"} & set(settings))
+    meaningless = sorted({"scan", "detectors", "grid", "sampling_angstrom", "antialias", "tolerance", "interpolation", "blocks"} & set(settings))
     if meaningless:
         message = f"A Ronchigram has no {', '.join(meaningless)}: its grid follows from the camera. Leave that out."
         raise SettingsError(message)
     scan = PathScan(positions_angstrom=np.array([position]))
     try:
-        request = Request(sample=sample, beam=beam, scan=scan, detectors=(camera,), engine="multislice", phonons=phonons, **settings)
+        request = Request(sample=sample, beam=beam, scan=scan, detectors=(camera,), engine=multislice.NAME, phonons=phonons, **settings)
     except TypeError as error:
         message = f"This Ronchigram cannot be made: {str(error).removeprefix('Request.__init__() ')}."
         raise SettingsError(message) from None
@@ -191,7 +237,7 @@ def _cells(request: Request, camera: PixelatedDetector) -> tuple[int, int]:
     aberrations, thickness = beam.aberrations, request.sample.thickness_angstrom
     through = Aberrations.from_cartesian(**{**aberrations.cartesian(), "C10": aberrations.C10 + thickness})
     radius = max(blur_radius(state, beam.semiangle_rad) for state in (aberrations, through))
-    probe = plan.WINDOW_MARGIN + 2 * radius
+    probe = discretisation.WINDOW_MARGIN + 2 * radius
     if not getattr(request.sample, "periodic", True):
         if probe > min(size):
             message = (
@@ -209,21 +255,36 @@ def _friendly(count: int) -> int:
     return scipy.fft.next_fast_len(max(1, count))
 
 
+@RONCHIGRAM_ENGINES.register(GRATING)
+def _in_one_plane(request: Request, edge: float) -> SlicedFilm:
+    """Return the film in one plane, at the mean depth of its atoms.
+
+    Its transmission takes the wave from one side of the aperture to the far edge of the camera.
+    """
+    alpha, wavelength, sample = request.beam.semiangle_rad, request.beam.wavelength_angstrom, request.sample
+    slices, _ = discretisation.cut(request)
+    grid = _fine_grid(request, edge + alpha)
+    mean = float(slices.planes.mean()) if isinstance(sample, PotentialSlices) else float(sample.positions_angstrom[:, 2].mean())
+    flat = Slices(index=np.zeros_like(slices.index, dtype=int), planes=np.array([mean]), edges=np.empty(0))
+    points = _cell_points(2 * (edge + alpha) / wavelength, grid)
+    return SlicedFilm(request=_flattened(request, mean), grid=grid, slices=flat, points=points)
+
+
+@RONCHIGRAM_ENGINES.register(multislice.NAME, REFERENCE)
+def _in_slices(request: Request, edge: float) -> SlicedFilm:
+    """Return the film in its own slices, on a grid with the usual room beside the camera."""
+    slices, _ = discretisation.cut(request)
+    grid = _fine_grid(request, max(edge + request.beam.semiangle_rad, discretisation.LEAST_GRID_ANGLE * 1e-3))
+    return SlicedFilm(request=request, grid=grid, slices=slices, limit=grid.band_limit)
+
+
 def _make(request: Request, camera: PixelatedDetector, cells: tuple[int, int], kind: str) -> PhaseGrating:
     edge = 0.5e-3 * camera.pixel_mrad * max(camera.shape_read) + math.hypot(*request.beam.tilt_rad)
     alpha, wavelength, size = request.beam.semiangle_rad, request.beam.wavelength_angstrom, request.sample.size_angstrom
-    slices, thickness = plan.cut(request)
-    # a grating's transmission takes the wave from one side of the aperture to the far edge of the camera; multislice needs the usual room beside
-    angle = max(edge + alpha, plan.LEAST_GRID_ANGLE * 1e-3 if kind == "multislice" else 0.0)
-    fine = _fine_grid(request, angle)
-    if kind == "grating":
-        mean = float(slices.planes.mean()) if isinstance(request.sample, PotentialSlices) else float(request.sample.positions_angstrom[:, 2].mean())
-        used = Slices(index=np.zeros_like(slices.index, dtype=int), planes=np.array([mean]), edges=np.empty(0))
-        cell, imaged = _cell_points(2 * (edge + alpha) / wavelength, fine), _flattened(request, mean)
-    else:
-        cell, used, imaged = fine.shape, slices, request
+    cut = RONCHIGRAM_ENGINES[kind](request, edge)
+    cell, planes = cut.points or cut.grid.shape, cut.slices.planes
     shape = (cell[0] * cells[0], cell[1] * cells[1])
-    _check_memory(request, fine, shape, cell, len(used.planes), camera)
+    _check_memory(request, cut.grid, shape, cell, len(planes), camera)
     window = Grid(shape=shape, extent=(size[0] * cells[0], size[1] * cells[1]))
     pitch = camera.pixel_mrad * 1e-3 / wavelength
     ty, tx = request.beam.tilt_rad
@@ -233,18 +294,20 @@ def _make(request: Request, camera: PixelatedDetector, cells: tuple[int, int], k
         wavelength,
         alpha,
         engine.Camera(shape=camera.shape_read, pitch=(pitch, pitch), beam=(ty / wavelength, tx / wavelength)),
-        limit=fine.band_limit if kind == "multislice" else math.inf,
+        limit=cut.limit,
         tilt=request.relative_tilt_rad,
     )
     ring = AnnularDetector(inner_mrad=0, outer_mrad=edge * 1e3, name=camera.name)
     made = plan.Plan(
-        engine=kind, reason="asked for", grid=fine, slices=used, thickness=thickness, detectors=(ring,), configurations=request.configurations,
-        blocks=cells, beams=int(np.count_nonzero(lens.covered)), waves=request.configurations, memory_bytes=lens.nbytes, seconds=0.0,
+        engine=kind, reason="asked for", grid=cut.grid, slices=cut.slices, thickness=request.sample.thickness_angstrom, detectors=(ring,),
+        configurations=request.configurations, blocks=cells, beams=int(np.count_nonzero(lens.covered)), waves=request.configurations,
+        memory_bytes=lens.nbytes, seconds=0.0,
     )  # fmt: skip
     stacks = [
-        ronchigram_kernel.crop(stack.transmission, cell) if kind == "grating" else stack.transmission for stack in slice_stacks.stacks(imaged, made)
+        stack.transmission if cut.points is None else ronchigram_kernel.crop(stack.transmission, cut.points)
+        for stack in slice_stacks.stacks(cut.request, made)
     ]
-    return PhaseGrating(request=request, plan=made, camera=camera, lens=lens, transmissions=stacks, planes=used.planes)
+    return PhaseGrating(request=request, plan=made, camera=camera, lens=lens, transmissions=stacks, planes=planes)
 
 
 def _flattened(request: Request, depth: float) -> Request:
@@ -295,7 +358,7 @@ def _check_memory(request: Request, fine: Grid, shape: tuple[int, int], cell: tu
 def _measured_error(film: PhaseGrating, beam: Beam, position: tuple[float, float]) -> str:
     """Compare a grating with multislice of the coherent beam: rms and largest difference over the disc's pixels, divided by their mean."""
     coherent = replace(beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0)
-    exact, _ = _make(film.request, film.camera, film.lens.cells, "multislice").pattern(coherent, position, 1e-3)
+    exact, _ = _make(film.request, film.camera, film.lens.cells, RONCHIGRAM_ENGINES.names(REFERENCE)[0]).pattern(coherent, position, 1e-3)
     ours, _ = film.pattern(coherent, position, 1e-3)
     angles = diffraction_patterns.angles(film.camera)
     disc = np.hypot(angles["ky"][1][:, None] - beam.tilt_rad[0] * 1e3, angles["kx"][1] - beam.tilt_rad[1] * 1e3) < beam.semiangle_mrad
@@ -305,8 +368,8 @@ def _measured_error(film: PhaseGrating, beam: Beam, position: tuple[float, float
 
 
 def _dataset(film: PhaseGrating, request: Request, kind: str, position: tuple[float, float], values: np.ndarray, count: int) -> xr.Dataset:
-    reference = "reference: multislice" if kind == "multislice" else film.error or "phase grating: not compared with multislice (check=False)"
-    attrs = results.describe(request, film.plan, reference)
+    exactness = f"reference: {kind}" if REFERENCE in RONCHIGRAM_ENGINES.tags(kind) else film.error or UNCHECKED
+    attrs = results.describe(request, film.plan, exactness)
     settings = json.loads(attrs["stemtwin_settings"])
     settings["detectors"] = [serialisation.detector_to_dict(film.camera)]
     window = film.lens.grid

@@ -10,25 +10,17 @@ import xarray as xr
 
 from stemtwin.twin import checks
 from stemtwin.twin.errors import SamplingError, SettingsError
+from stemtwin.twin.instrument.hardware.profiles import Profile, find_profile
 from stemtwin.twin.instrument.scan import PathScan, Scan
 from stemtwin.twin.instrument.settings import Beam, PlaneWave, PotentialSlices
-from stemtwin.twin.instrument.simulation import (
-    approximate,
-    diffraction_patterns,
-    operator_cache,
-    partial_coherence,
-    results,
-    serialisation,
-    slice_stacks,
-    tiled,
-)
-from stemtwin.twin.instrument.simulation.approximate import scanned
+from stemtwin.twin.instrument.simulation import diffraction_patterns, results, serialisation, slice_stacks
+from stemtwin.twin.instrument.simulation.engines import multislice
+from stemtwin.twin.instrument.simulation.engines.registry import ENGINES, Signals
 from stemtwin.twin.instrument.simulation.plan import Plan, make_plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics import probe
-from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_coefficients
-from stemtwin.twin.physics.engine.operator import imaging_operator, single_probes
+from stemtwin.twin.physics.engine.operator import imaging_operator
 from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.progress import Progress
 from stemtwin.twin.samples.sample import Sample
@@ -39,13 +31,15 @@ NO_WAVE_SETTINGS = ("scan", "detectors", "engine")
 """Fields of a request that an exit wave has not."""
 
 
-def explain(request: Request | None = None, /, **settings: Any) -> Plan:
+def explain(request: Request | None = None, /, *, instrument: str | Profile | None = None, **settings: Any) -> Plan:
     """Say how a request will be computed, before any work.
 
     Parameters
     ----------
     request : Request
         The request; or its fields as keywords.
+    instrument : str or Profile, optional
+        The instrument whose own detectors are meant by their names, as in :func:`simulate`.
 
     Returns
     -------
@@ -57,7 +51,7 @@ def explain(request: Request | None = None, /, **settings: Any) -> Plan:
     StemtwinError
         The request cannot be computed.
     """
-    asked = _request(request, None, None, settings)
+    asked = _request(request, None, None, settings, instrument)
     return diffraction_patterns.plan_patterns(asked).plan if diffraction_patterns.has_camera(asked) else make_plan(asked)
 
 
@@ -66,6 +60,7 @@ def simulate(
     beam: Beam | None = None,
     scan: Scan | None = None,
     *,
+    instrument: str | Profile | None = None,
     progress: Progress | None = None,
     **settings: Any,
 ) -> xr.Dataset:
@@ -77,6 +72,9 @@ def simulate(
         A whole request, or its specimen.
     beam, scan : Beam, Scan
         The beam and where it goes, if no request is given.
+    instrument : str or Profile, optional
+        The instrument whose own detectors are meant by their names: they have its angles, at its usual camera length. A name that the instrument
+        does not have, and all names without an instrument, mean the detectors that follow the convergence.
     progress : callable, optional
         Called with the number of waves that were just done, all in all ``explain(...).waves``.
     **settings
@@ -93,7 +91,7 @@ def simulate(
     StemtwinError
         The request makes no sense or cannot be computed.
     """
-    request = _request(sample, beam, scan, settings)
+    request = _request(sample, beam, scan, settings, instrument)
     if diffraction_patterns.has_camera(request):
         return diffraction_patterns.simulate_with_camera(request, _signals, progress)
     return _signals(request, 0.0, progress)
@@ -105,104 +103,31 @@ def _signals(request: Request, window_angstrom: float, progress: Progress | None
     return results.to_dataset(request, plan, values, error, exactness)
 
 
-def _request(sample: Any, beam: Beam | None, scan: Scan | None, settings: dict[str, Any]) -> Request:
+def _request(sample: Any, beam: Beam | None, scan: Scan | None, settings: dict[str, Any], instrument: str | Profile | None = None) -> Request:
+    """Return the request of a call, with the named detectors of an instrument."""
     given = {name: value for name, value in {"beam": beam, "scan": scan}.items() if value is not None}
     if isinstance(sample, Request):
-        if given or settings:
-            message = f"A whole request and {', '.join([*given, *settings])} are given. Put everything into the request (dataclasses.replace)."
+        others = [*given, *settings, *(() if instrument is None else ("instrument",))]
+        if others:
+            message = f"A whole request and {', '.join(others)} are given. Put everything into the request (dataclasses.replace)."
             raise SettingsError(message)
         return sample
     if sample is not None:
         given["sample"] = sample
     try:
-        return Request(**given, **settings)
+        request = Request(**given, **settings)
     except TypeError as error:
         message = f"This request cannot be made: {str(error).removeprefix('Request.__init__() ')}. It needs sample, beam and scan; see st.Request."
         raise SettingsError(message) from None
+    if instrument is None:
+        return request
+    profile = find_profile(instrument)
+    return replace(request, detectors=tuple(profile.detector(d) or d if isinstance(d, str) else d for d in request.detectors))
 
 
-def expected(request: Request, plan: Plan, *, progress: Progress | None = None) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return signals, their relative standard errors, and how exact the engine is.
-
-    Signals have the shape (channels, ...) like the scan, errors (channels,); of a depth series, all channels of one depth follow those of another.
-    """
-    if plan.engine == "operator":
-        operator = operator_cache.operator_for(request, plan, progress=progress)
-        return operator_signals(operator, request), operator.standard_error, "the same as multislice but for rounding (1e-5)"
-    if plan.engine in ("local", "tiled"):
-        return _piece_by_piece(request, plan, progress)
-    if plan.engine == "prism":
-        values, exactness = approximate.by_prism(request, plan, progress)
-    elif plan.engine == "abtem":
-        values, exactness = np.array(_by_abtem(request, plan, progress)), "the other solver; places atoms by bilinear interpolation"
-    else:
-        values, exactness = np.array(_by_multislice(request, plan, progress)), "reference"
-    mean, count = values.mean(axis=0), len(values)
-    if count == 1:
-        return request.scan.frame(mean), np.full(len(mean), np.nan), exactness
-    variance = (values.var(axis=0, ddof=1) / count).mean(-1)
-    return request.scan.frame(mean), np.sqrt(variance) / np.maximum(mean.mean(-1), 1e-30), exactness
-
-
-def _piece_by_piece(request: Request, plan: Plan, progress: Progress | None) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return what an engine that builds pieces finds; those that need not be built count as done at the end."""
-    by, done = approximate.by_local if plan.engine == "local" else tiled.by_windows, 0
-
-    def report(waves: int) -> None:
-        nonlocal done
-        done += waves
-        if progress is not None:
-            progress(waves)
-
-    found = by(request, plan, report)
-    if progress is not None and done < plan.waves:
-        progress(plan.waves - done)
-    return found
-
-
-def _by_multislice(request: Request, plan: Plan, progress: Progress | None) -> list[np.ndarray]:
-    """Return the signals of each configuration, (channels, n) in visiting order."""
-    weights = operator_cache.detector_weights(request, plan)
-
-    def signals(stack: SliceStack) -> np.ndarray:
-        def coherent(at: np.ndarray, aberrations: Aberrations) -> np.ndarray:
-            found = single_probes.probe_signals(
-                stack,
-                at,
-                aberrations,
-                request.beam.semiangle_rad,
-                weights,
-                blocks=plan.blocks,
-                antialias=request.antialias,
-                depths=request.depths_angstrom,
-                progress=progress,
-            )
-            return found.reshape(-1, found.shape[-1])
-
-        return partial_coherence.averaged(request, coherent)
-
-    return [signals(stack) for stack in slice_stacks.stacks(request, plan)]
-
-
-def _by_abtem(request: Request, plan: Plan, progress: Progress | None) -> list[np.ndarray]:
-    """Return the signals of each configuration by the other solver, (channels, n) in visiting order."""
-    from stemtwin.twin.instrument.simulation import abtem_engine  # abTEM is slow to import and seldom asked for
-
-    def signals(configuration: int) -> np.ndarray:
-        return partial_coherence.averaged(
-            request, lambda at, aberrations: abtem_engine.signals(request, plan, configuration, at, aberrations, progress)
-        )
-
-    return [signals(configuration) for configuration in range(plan.configurations)]
-
-
-def operator_signals(operator: imaging_operator.ImagingOperator, request: Request) -> np.ndarray:
-    """Return signals from an operator, float32, shape (channels, ...) like the scan."""
-    beam, scan = request.beam, request.scan
-    image = operator.image(
-        beam.aberrations, semiangle=beam.semiangle_rad, source_size=beam.source_size_angstrom, focal_spread=beam.focal_spread_angstrom
-    )
-    return scanned(image, scan)
+def expected(request: Request, plan: Plan, *, progress: Progress | None = None) -> Signals:
+    """Return the signals of a request by the engine of a plan, their relative standard errors, and the engine's exactness."""
+    return ENGINES[plan.engine].signals(request, plan, progress)
 
 
 def exit_wave(
@@ -227,7 +152,7 @@ def exit_wave(
         ``"static"`` (default), ``"damped"``, or a number of frozen-phonon configurations.
     **settings
         seed, grid, sampling_angstrom (by default 0.05 A), slice_thickness_angstrom, parametrization, antialias, oversampling, tilt_mrad,
-        depths_angstrom as in ``Request``.
+        depths_angstrom as in ``Request``; ``blocks=(1, 1)`` takes a probe wider than the cell, too, which then overlaps with itself.
 
     Returns
     -------
@@ -242,6 +167,33 @@ def exit_wave(
     SamplingError
         The probe does not fit the cell, or the grid cannot hold the aperture.
     """
+    _check_wave_settings(beam, settings)
+    position = checks.pair("position_angstrom", position_angstrom, "A")
+    if settings.get("grid") is None and settings.get("sampling_angstrom") is None and isinstance(sample, Sample):
+        settings["sampling_angstrom"] = WAVE_SAMPLING_ANGSTROM
+    if isinstance(beam, Beam):
+        stand_in, at = beam, position
+    else:  # which fills the cell, wherever
+        stand_in, at = Beam(energy_ev=beam.energy_ev, semiangle_mrad=1.0), (0.0, 0.0)
+        settings.setdefault("blocks", (1, 1))
+    scan = PathScan(positions_angstrom=np.array([at]))
+    request = _request(sample, stand_in, scan, {**settings, "detectors": ("bf",), "engine": multislice.NAME, "phonons": phonons})
+    if request.blocks not in (None, (1, 1)):
+        message = f"An exit wave is that of one cell, and blocks={request.blocks} asks for more. Use blocks=(1, 1), or leave it out."
+        raise SettingsError(message)
+    plan = make_plan(replace(request, beam=replace(stand_in, beam_tilt_mrad=(0.0, 0.0))))  # no detector needs the room beside a tilted beam
+    if plan.blocks != (1, 1):
+        message = (
+            f"The probe does not fit the cell of {plan.grid.extent[0]:.1f} x {plan.grid.extent[1]:.1f} A. "
+            "Use a larger cell (size_angstrom) or smaller aberrations."
+        )
+        raise SamplingError(message)
+    waves = np.array([_waves(stack, request, beam, position) for stack in slice_stacks.stacks(request, plan)])
+    return _wave_dataset(request, plan, beam, waves)
+
+
+def _check_wave_settings(beam: Beam | PlaneWave, settings: dict[str, Any]) -> None:
+    """Refuse settings that have no meaning for a wave, and a beam that has no single wave."""
     if meaningless := [name for name in NO_WAVE_SETTINGS if name in settings]:
         message = f"An exit wave has no {', '.join(meaningless)}: it comes from multislice, before any detector. Leave that out."
         raise SettingsError(message)
@@ -251,22 +203,6 @@ def exit_wave(
     if isinstance(beam, Beam) and (beam.source_size_angstrom or beam.focal_spread_angstrom):
         message = "A partially coherent beam has no single wave. Set source_size_angstrom and focal_spread_angstrom to 0."
         raise SettingsError(message)
-    position = checks.pair("position_angstrom", position_angstrom, "A")
-    if settings.get("grid") is None and settings.get("sampling_angstrom") is None and isinstance(sample, Sample):
-        settings["sampling_angstrom"] = WAVE_SAMPLING_ANGSTROM
-    stand_in = beam if isinstance(beam, Beam) else Beam(energy_ev=beam.energy_ev, semiangle_mrad=1.0)
-    scan = PathScan(positions_angstrom=np.array([position]))
-    request = _request(sample, stand_in, scan, {**settings, "detectors": ("bf",), "engine": "multislice", "phonons": phonons})
-    upright = replace(request, beam=replace(stand_in, beam_tilt_mrad=(0.0, 0.0)))  # no detector needs the room beside a tilted beam
-    plan = make_plan(upright, blocks=None if isinstance(beam, Beam) else (1, 1))
-    if plan.blocks != (1, 1):
-        message = (
-            f"The probe does not fit the cell of {plan.grid.extent[0]:.1f} x {plan.grid.extent[1]:.1f} A. "
-            "Use a larger cell (size_angstrom) or smaller aberrations."
-        )
-        raise SamplingError(message)
-    waves = np.array([_waves(stack, request, beam, position) for stack in slice_stacks.stacks(request, plan)])
-    return _wave_dataset(request, plan, beam, waves)
 
 
 def _waves(stack: SliceStack, request: Request, beam: Beam | PlaneWave, position: tuple[float, float]) -> np.ndarray:

@@ -24,8 +24,10 @@ from stemtwin.twin.instrument.scan import PathScan, Scan
 from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.simulation import operator_cache, partial_coherence, simulate, slice_stacks
 from stemtwin.twin.instrument.simulation.costs import SECONDS_PER_PRODUCT, step_seconds
+from stemtwin.twin.instrument.simulation.engines import multislice, operator
 from stemtwin.twin.instrument.simulation.plan import Plan, make_plan
-from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.instrument.simulation.request import AUTO, Request
+from stemtwin.twin.instrument.simulation.scan_signals import scanned
 from stemtwin.twin.instrument.spectra.thin_limit import thin_images
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine.kernels import array_cache as disk
@@ -34,9 +36,11 @@ from stemtwin.twin.physics.engine.operator import imaging_cache, imaging_operato
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImageCoefficients
 from stemtwin.twin.physics.engine.operator.inelastic import Absorbers
 from stemtwin.twin.physics.spectra import lowloss
+from stemtwin.twin.progress import Progress
+from stemtwin.twin.registry import Registry
 from stemtwin.twin.samples.sample import Sample
 
-ENGINES = ("auto", "operator", "multislice", "thin")
+THIN = "thin"
 PATIENCE = 60.0
 """Work that is estimated to take longer, s, is not chosen by ``engine="auto"``."""
 REMEMBERED = 8
@@ -99,35 +103,27 @@ def densities(
     channels: Sequence[LossChannel],
     *,
     collection_mrad: float | None = None,
-    engine: str = "auto",
+    engine: str = AUTO,
     phonons: int | str = "auto",
     seed: int = 0,
     tilt_mrad: tuple[float, float] = (0.0, 0.0),
     window_angstrom: float = 0.0,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Densities:
-    """Return what the probe sees of each channel at each point of a scan.
+    """Return the density of each channel that the probe sees at each point of a scan.
 
     Parameters
     ----------
-    sample : Sample
-        The specimen.
-    beam : Beam
-        The beam.
-    scan : Scan
-        Where it goes.
+    sample, beam, scan : Sample, Beam, Scan
+        The sample, the beam, and its path.
     channels : sequence of LossChannel
         Kinds of loss.
     collection_mrad : float, optional
         Collection semi-angle of the spectrometer, mrad.
     engine : str
         See the module's text; ``"auto"``: the first of operator, multislice, thin that takes less than a minute.
-    phonons : int or str
-        As in ``Request``.
-    seed : int
-        Of the thermal displacements.
-    tilt_mrad : tuple of float
-        Tilt of the specimen, as in ``Request``.
+    phonons, seed, tilt_mrad : int or str, int, tuple of float
+        Thermal displacements and tilt of the specimen, as in ``Request``.
     window_angstrom : float
         Hold probes at least this wide, A, so that one operator serves while the aberrations stray.
     progress : callable, optional
@@ -140,12 +136,7 @@ def densities(
     StemtwinError
         See ``Request`` and ``make_plan``.
     """
-    if not isinstance(sample, Sample):
-        message = f"sample={sample!r} has no atoms: spectra need to know which element takes the energy. Use a Sample, not potentials."
-        raise SettingsError(message)
-    if engine not in ENGINES:
-        message = f"There is no engine of spectra named {engine!r}. Use one of {', '.join(ENGINES)}."
-        raise SettingsError(message)
+    _check(sample, engine)
     asked = _Asked(
         sample=sample,
         beam=beam,
@@ -157,30 +148,20 @@ def densities(
         window=window_angstrom,
     )
     if not len(sample):
-        return Densities(values=np.zeros((len(asked.channels), *scan.shape)), collected=np.ones(scan.shape), engine="thin", exactness="no atoms")
-    reason = ""
-    if engine == "auto":
-        engine, reason = _cheapest(asked, scan.count)
-    if engine != "thin" and not sample.periodic:
-        make_plan(asked.request(scan), window_angstrom=asked.window)  # refuses places outside the cell
-    if engine == "multislice":
-        return _by_multislice(asked, scan)
-    if engine == "operator":
-        image, collected = _operator_images(asked, progress)
-        exactness = "the same as multislice but for rounding (1e-4)"
-    else:
-        image, collected = _thin_images(asked), None
-        exactness = "no elastic scattering in the specimen: no channelling" + reason
-    values = simulate.scanned(image, scan).astype(float)
-    if collection_mrad is None:
-        inside = np.ones(scan.shape)
-    elif collected is not None:
-        inside = simulate.scanned(collected, scan)[0].astype(float)
-    else:
-        numbers = [channel.numbers[0] for channel in asked.elements()]
-        survival = dict(zip(numbers, values[len(channels) :], strict=True))
-        inside = np.broadcast_to(lowloss.elastic_survival(survival, beam.energy_ev, collection_mrad * 1e-3), scan.shape)
-    return Densities(values=values[: len(channels)], collected=inside, engine=engine, exactness=exactness)
+        return Densities(values=np.zeros((len(asked.channels), *scan.shape)), collected=np.ones(scan.shape), engine=THIN, exactness="no atoms")
+    engine, reason = _cheapest(asked, scan.count) if engine == AUTO else (engine, "")
+    found = DENSITY_ENGINES[engine](asked, scan, progress)
+    return replace(found, exactness=found.exactness + reason)
+
+
+def _check(sample: Sample, engine: str) -> None:
+    """Refuse what is not a sample of atoms, and an unknown engine."""
+    if not isinstance(sample, Sample):
+        message = f"sample={sample!r} has no atoms: spectra need to know which element takes the energy. Use a Sample, not potentials."
+        raise SettingsError(message)
+    if engine not in (AUTO, *DENSITY_ENGINES):
+        message = f"There is no engine of spectra named {engine!r}. Use one of {', '.join((AUTO, *DENSITY_ENGINES))}."
+        raise SettingsError(message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +185,7 @@ class _Asked:
             beam=self.beam,
             scan=scan or PathScan(positions_angstrom=np.array([[0.0, 0.0]])),
             detectors=(AnnularDetector(inner_mrad=0.0, outer_mrad=outer, name="collected"),),
-            engine="operator",
+            engine=operator.NAME,
             phonons=self.phonons,
             seed=self.seed,
             tilt_mrad=self.tilt,
@@ -229,27 +210,27 @@ def _cheapest(asked: _Asked, points: int) -> tuple[str, str]:
     try:
         plan = _plan(asked)
     except (SamplingError, SettingsError) as error:  # the probe does not fit, or the memory does not suffice
-        return "thin", f", since with it: {error}"
+        return THIN, f", since with it: {error}"
     area, slices = math.prod(plan.grid.shape), len(plan.slices.planes)
     blocks = plan.blocks[0] * plan.blocks[1]
     products = plan.configurations * plan.beams**2 / blocks * area * slices * len(asked.channels) * SECONDS_PER_PRODUCT
     steps = 2 * plan.configurations * plan.beams * slices * step_seconds(area)
     if products + steps < PATIENCE:
-        return "operator", ""
+        return operator.NAME, ""
     focal, source = partial_coherence.counts(asked.beam)
     waves = plan.configurations * focal * (points * source * blocks + 2 * plan.beams)
     alone = 3 * waves * slices * step_seconds(area)
     if alone < PATIENCE:
-        return "multislice", ""
-    named, seconds = min(("operator", products + steps), ("multislice", alone), key=lambda each: each[1])
-    return "thin", f", which would take about {seconds:.0f} s: engine={named!r}"
+        return multislice.NAME, ""
+    named, seconds = min((operator.NAME, products + steps), (multislice.NAME, alone), key=lambda each: each[1])
+    return THIN, f", which would take about {seconds:.0f} s: engine={named!r}"
 
 
 _Images = tuple[ImageCoefficients, ImageCoefficients | None]
 _remembered: OrderedDict[_Asked, _Images] = OrderedDict()
 
 
-def _operator_images(asked: _Asked, progress: Callable[[int], None] | None) -> _Images:
+def _operator_images(asked: _Asked, progress: Progress | None) -> _Images:
     """Return the images of the channels, and of what is collected; the last few are remembered."""
     found = _remembered.get(asked)
     if found is None:
@@ -272,9 +253,7 @@ def _thin_images(asked: _Asked) -> ImageCoefficients:
     return thin_images(asked.sample, asked.beam, [*asked.channels, *asked.elements()], absorbers, asked.tilt)
 
 
-def _operator(
-    request: Request, plan: Plan, channels: Sequence[LossChannel], progress: Callable[[int], None] | None
-) -> imaging_operator.ImagingOperator:
+def _operator(request: Request, plan: Plan, channels: Sequence[LossChannel], progress: Progress | None) -> imaging_operator.ImagingOperator:
     described: dict[str, Any] = {"base": operator_cache.physics_key(request, plan), "code": operator_cache.code(operator_cache.SPECTRUM_CODE)}
     described |= {"channels": [(list(channel.numbers), channel.d50) for channel in channels]}
     key = disk.content_key(described)
@@ -298,8 +277,29 @@ def _operator(
     return operator_cache.CACHE.get(key, lambda: imaging_cache.kept(disk.default_cache(), key, make))
 
 
-def _by_multislice(asked: _Asked, scan: Scan) -> Densities:
-    request = replace(asked.request(scan), engine="multislice")
+DensityEngine = Callable[[_Asked, Scan, Progress | None], Densities]
+"""A function that computes densities along a scan."""
+
+DENSITY_ENGINES: Registry[DensityEngine] = Registry("engine of spectra")
+"""Engines of densities by name; see the module's table."""
+
+
+@DENSITY_ENGINES.register(operator.NAME)
+def _by_operator(asked: _Asked, scan: Scan, progress: Progress | None) -> Densities:
+    _check_inside(asked, scan)
+    image, collected = _operator_images(asked, progress)
+    return Densities(
+        values=scanned(image, scan).astype(float),
+        collected=np.ones(scan.shape) if collected is None else scanned(collected, scan)[0].astype(float),
+        engine=operator.NAME,
+        exactness="the same as multislice but for rounding (1e-4)",
+    )
+
+
+@DENSITY_ENGINES.register(multislice.NAME)
+def _by_multislice(asked: _Asked, scan: Scan, _: Progress | None) -> Densities:
+    _check_inside(asked, scan)
+    request = replace(asked.request(scan), engine=multislice.NAME)
     plan = make_plan(request, window_angstrom=asked.window)
     total: np.ndarray | float = 0.0
     for configuration, stack in enumerate(slice_stacks.stacks(request, plan)):
@@ -313,4 +313,22 @@ def _by_multislice(asked: _Asked, scan: Scan) -> Densities:
         total = total + partial_coherence.averaged(request, coherent)
     collected = np.ones(scan.shape) if asked.collection is None else simulate.expected(request, plan)[0][0]
     values = np.asarray(total) / plan.configurations
-    return Densities(values=values, collected=np.asarray(collected, float), engine="multislice", exactness="reference")
+    return Densities(values=values, collected=np.asarray(collected, float), engine=multislice.NAME, exactness="reference")
+
+
+@DENSITY_ENGINES.register(THIN)
+def _in_the_thin_limit(asked: _Asked, scan: Scan, _: Progress | None) -> Densities:
+    """Return densities of the incident probe, and the part of the beam that elastic scattering leaves inside from the density of each element."""
+    values = scanned(_thin_images(asked), scan).astype(float)
+    count, inside = len(asked.channels), np.ones(scan.shape)
+    if asked.collection is not None:
+        numbers = [channel.numbers[0] for channel in asked.elements()]
+        survival = dict(zip(numbers, values[count:], strict=True))
+        inside = np.broadcast_to(lowloss.elastic_survival(survival, asked.beam.energy_ev, asked.collection * 1e-3), scan.shape)
+    return Densities(values=values[:count], collected=inside, engine=THIN, exactness="no elastic scattering in the specimen: no channelling")
+
+
+def _check_inside(asked: _Asked, scan: Scan) -> None:
+    """Refuse places outside the cell of a specimen that does not repeat."""
+    if not asked.sample.periodic:
+        make_plan(asked.request(scan), window_angstrom=asked.window)

@@ -258,8 +258,31 @@ def window_grid(basis: Basis) -> Grid:
     return Grid(shape=(ny, nx), extent=(ny * sampling[0], nx * sampling[1]))
 
 
+def check_detectors(basis: Basis, weights: Weights, wavelength: float) -> None:
+    """Refuse detectors that see the bright field, nothing, or angles beyond the band limit.
+
+    Raises
+    ------
+    SamplingError
+        A channel of the detectors does so.
+    """
+    _checked_weights(basis, window_grid(basis), weights, wavelength)
+
+
 def _smooth_weights(basis: Basis, grid: Grid, weights: Weights, wavelength: float) -> np.ndarray:
     """Return the detectors' weights on the window's reciprocal pixels, float64, shape (channels, ny, nx), after a check of their angles."""
+    given = _checked_weights(basis, grid, weights, wavelength)
+    kernel = scipy.fft.ifft2(given, workers=threads.thread_count())
+    pixels = [np.rint(np.fft.fftfreq(n) * n).astype(int) for n in grid.shape]
+    kernel = kernel[:, pixels[0][:, None], pixels[1]]
+    distance = np.hypot(pixels[0][:, None] * grid.sampling[0], pixels[1] * grid.sampling[1])
+    flat = 0.5 * basis.local.correlation
+    ramp = np.clip((distance - flat) / (basis.local.correlation - flat), 0, 1)
+    return scipy.fft.fft2(kernel * (0.5 + 0.5 * np.cos(np.pi * ramp))).real
+
+
+def _checked_weights(basis: Basis, grid: Grid, weights: Weights, wavelength: float) -> np.ndarray:
+    """Return the detectors' weights on finer reciprocal pixels than the window's, float64, (channels, ...), after a check of their angles."""
     fine = Grid(shape=(FINER * grid.shape[0], FINER * grid.shape[1]), extent=(FINER * grid.extent[0], FINER * grid.extent[1]))
     given = np.asarray(weights(fine.ky[:, None], fine.kx, fine.reciprocal_sampling), np.float64)
     k, semiangle = fine.k, basis.radius * wavelength * 1e3
@@ -281,10 +304,4 @@ def _smooth_weights(basis: Basis, grid: Grid, weights: Weights, wavelength: floa
                 f"({grid.max_angle(wavelength) * 1e3:.1f} mrad). Use a finer sampling or lower the outer angle."
             )
             raise SamplingError(message)
-    kernel = scipy.fft.ifft2(given, workers=threads.thread_count())
-    pixels = [np.rint(np.fft.fftfreq(n) * n).astype(int) for n in grid.shape]
-    kernel = kernel[:, pixels[0][:, None], pixels[1]]
-    distance = np.hypot(pixels[0][:, None] * grid.sampling[0], pixels[1] * grid.sampling[1])
-    flat = 0.5 * basis.local.correlation
-    ramp = np.clip((distance - flat) / (basis.local.correlation - flat), 0, 1)
-    return scipy.fft.fft2(kernel * (0.5 + 0.5 * np.cos(np.pi * ramp))).real
+    return given

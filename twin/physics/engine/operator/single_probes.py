@@ -106,7 +106,7 @@ def rim_waves(grid: Grid, wavelength: float, semiangle: float, offset: tuple[flo
 
 
 @functools.lru_cache(maxsize=256)
-def rim_count(extent: tuple[float, float], blocks: tuple[int, int], radius: float) -> int:
+def edge_wave_count(extent: tuple[float, float], blocks: tuple[int, int], radius: float) -> int:
     """Return how many plane waves :func:`rim_waves` gives over all blocks, for an aperture of a radius, 1/A."""
     dy, dx = imaging_operator.block_pixel(extent, blocks)
     most_y, most_x = int(radius / dy) + 1, int(radius / dx) + 1

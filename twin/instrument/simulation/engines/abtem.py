@@ -1,4 +1,4 @@
-"""The same request through abTEM: the other solver, on the same grid and with the same planes.
+"""The engine ``abtem``: the same request through abTEM, the other solver, on the same grid and with the same planes.
 
 abTEM transmits at the entrance of a slice and has arrays [x, y]. Its slices are therefore laid from each of our planes to the next, with every atom
 at the middle of its slice; C10 grows by the depth of our first plane. abTEM's tilt is that of the beam against the specimen, and its patterns stay
@@ -7,38 +7,91 @@ inexact between grid points); a potential given as slices is handed over as it i
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.settings import PotentialSlices
-from stemtwin.twin.instrument.simulation import slice_stacks
-from stemtwin.twin.instrument.simulation.memory import ABTEM_BATCH
+from stemtwin.twin.instrument.simulation import costs, memory, partial_coherence, slice_stacks
+from stemtwin.twin.instrument.simulation.costs import Cost
+from stemtwin.twin.instrument.simulation.discretisation import Discretisation, check_whole_probe
+from stemtwin.twin.instrument.simulation.engines.registry import ENGINES, Engine, Signals
 from stemtwin.twin.instrument.simulation.operator_cache import detector_weights
 from stemtwin.twin.instrument.simulation.plan import Plan
 from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.instrument.simulation.scan_signals import mean_of_configurations
 from stemtwin.twin.physics.aberrations import ORDERS, Aberrations
+from stemtwin.twin.progress import Progress
+
+NAME = "abtem"
+LEAST_STEP = 0.05
+"""abTEM takes a sample's atoms where our planes are at least so far apart, A."""
 
 
-def signals(
-    request: Request, plan: Plan, configuration: int, points: np.ndarray, aberrations: Aberrations, progress: Callable[[int], None] | None = None
+def check(found: Discretisation) -> None:
+    """Refuse a request that abTEM cannot compute in the same way as we do."""
+    request = found.request
+    if request.antialias or request.oversampling != 1:
+        message = (
+            "engine='abtem' has pixel masks and no finer transmission grid. Pass antialias=False and oversampling=1, so that both sides do the same."
+        )
+        raise SettingsError(message)
+    if request.phonons == "damped":
+        message = "engine='abtem' has no Debye-Waller damping. Use phonons='static' or a number of configurations."
+        raise SettingsError(message)
+    apart = float(np.diff(found.slices.planes).min(initial=np.inf))
+    if apart < LEAST_STEP and not isinstance(request.sample, PotentialSlices):
+        thick = request.slice_thickness_angstrom
+        repair = "Give a slice_thickness_angstrom" if thick is None else f"Use a slice_thickness_angstrom above {thick:g}"
+        message = f"engine='abtem' cannot take planes {apart:.3g} A apart: its slices are at least {LEAST_STEP:g} A thick. {repair}."
+        raise SettingsError(message)
+    check_whole_probe(found)
+
+
+def cost(found: Discretisation) -> Cost:
+    """Return the cost of abTEM, as if its steps took our time: each probe goes through the specimen once for each focal state."""
+    request, grid = found.request, found.grid
+    focal, source = partial_coherence.counts(request.beam)
+    shifted = request.scan.count * source
+    waves = request.configurations * focal * shifted
+    needed = memory.of_abtem(grid, found.channels, shifted)
+    return Cost(
+        waves=waves,
+        memory_bytes=costs.field_bytes(found) + memory.working_memory(grid) + needed,
+        seconds=costs.first_seconds(found) + waves * len(found.slices.planes) * costs.step_seconds(math.prod(grid.shape)),
+    )
+
+
+def signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
+    """Return the signals of abTEM's probes, averaged over focal spread, source and configurations."""
+
+    def of_one(configuration: int) -> np.ndarray:
+        return partial_coherence.averaged(request, lambda at, aberrations: _coherent(request, plan, configuration, at, aberrations, progress))
+
+    values, error = mean_of_configurations(request, [of_one(configuration) for configuration in range(plan.configurations)])
+    return values, error, "the other solver; places atoms by bilinear interpolation"
+
+
+def _coherent(
+    request: Request, plan: Plan, configuration: int, points: np.ndarray, aberrations: Aberrations, progress: Progress | None
 ) -> np.ndarray:
-    """Return what detectors collect of coherent probes in one configuration, float64, shape (channels, P).
+    """Return the signals of coherent probes in one configuration, float64, shape (channels, P).
 
     Parameters
     ----------
     request, plan : Request, Plan
         With pixel masks and without oversampling.
     configuration : int
-        Which frozen-phonon configuration.
+        Number of the frozen-phonon configuration.
     points : ndarray
         Probes (x, y), A, shape (P, 2).
     aberrations : Aberrations
         Coefficients, A and rad.
     progress : callable, optional
         Called with the number of waves that were just done.
-
     """
     import abtem  # slow to import and seldom asked for
 
@@ -57,8 +110,8 @@ def signals(
         weights = detector_weights(request, plan)(grid.ky[:, None], grid.kx, grid.reciprocal_sampling).astype(float)
         out = []
         points = (points - first * np.tan([tx, ty])) % np.array([grid.extent[1], grid.extent[0]])
-        for start in range(0, len(points), ABTEM_BATCH):
-            scan = abtem.CustomScan(points[start : start + ABTEM_BATCH])
+        for start in range(0, len(points), memory.ABTEM_BATCH):
+            scan = abtem.CustomScan(points[start : start + memory.ABTEM_BATCH])
             waves: Any = probe.multislice(potential, scan=scan, lazy=False)
             patterns = np.abs(np.fft.fft2(waves.array)) ** 2
             vacuum = np.abs(np.fft.fft2(probe.build(scan=scan, lazy=False).array)) ** 2
@@ -105,3 +158,6 @@ def _potential(request: Request, plan: Plan, configuration: int) -> Any:
     return abtem.Potential(atoms, gpts=(nx, ny), slice_thickness=tuple(steps), parametrization=request.parametrization, projection="infinite").build(
         lazy=False
     )
+
+
+ENGINES.add(NAME, Engine(cost=cost, signals=signals, check=check))

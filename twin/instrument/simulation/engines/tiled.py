@@ -1,42 +1,111 @@
-"""Dense operators on overlapping windows of a field: bright-field detectors on fields too large for one operator."""
+"""The engine ``tiled``: imaging operators on overlapping windows of a field that is too large for one, to a tolerance."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from stemtwin.twin.errors import SamplingError
-from stemtwin.twin.instrument.simulation import approximate, costs, operator_cache, slice_stacks
+from stemtwin.twin.instrument.detectors import Detector
+from stemtwin.twin.instrument.simulation import costs, memory, operator_cache, slice_stacks
+from stemtwin.twin.instrument.simulation.costs import Cost
+from stemtwin.twin.instrument.simulation.discretisation import Discretisation
+from stemtwin.twin.instrument.simulation.engines import local
+from stemtwin.twin.instrument.simulation.engines.registry import ENGINES, REIMAGING, Engine, Signals
 from stemtwin.twin.instrument.simulation.plan import Plan
 from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.instrument.simulation.scan_signals import region_of, reports_all_waves
 from stemtwin.twin.physics.engine.kernels import array_cache as disk
 from stemtwin.twin.physics.engine.local import tiles as windows
 from stemtwin.twin.physics.engine.local.accuracy_check import Accuracy
 from stemtwin.twin.physics.engine.local.tiles import Divided, Rectangle, Tile, TileLayout
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
-from stemtwin.twin.physics.engine.operator import imaging_cache
+from stemtwin.twin.physics.engine.operator import gram_matrix, imaging_cache, imaging_operator
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
+from stemtwin.twin.physics.grids import Grid
+from stemtwin.twin.progress import Progress
 
+NAME = "tiled"
 CHECK_STREAM = 11
 """First part of the spawn key of the points at which windows are checked."""
 
 
-def by_windows(request: Request, plan: Plan, progress: Callable[[int], None] | None) -> tuple[np.ndarray, np.ndarray, str]:
-    """Return signals, shape (channels, ...) like the scan, their relative standard errors, and how exact they are.
+def bright_and_dark(request: Request, detectors: tuple[Detector, ...]) -> tuple[tuple[Detector, ...], tuple[Detector, ...]]:
+    """Return the detectors that are read from windows, and the dark-field ones, which are read from the local operator."""
+    dark = tuple(d for d in detectors if local.is_dark(request, (d,)))
+    return tuple(d for d in detectors if d not in dark), dark
 
-    Windows are for detectors in or near the bright field; those in the dark field, if there are some beside, go to the local operator.
+
+def suits(found: Discretisation) -> str:
+    """Return the reason for windows where a detector is not in the dark field."""
+    return "the field in parts" if bright_and_dark(found.request, found.detectors)[0] else ""
+
+
+def cost(found: Discretisation) -> Cost:
+    """Return the cost of the windows that the scan visits, for bright detectors, and of the local operator, for dark ones."""
+    program, (bright, dark) = costs.program_bytes(found), bright_and_dark(found.request, found.detectors)
+    parts = [_cost_of_windows(replace(found, detectors=bright), program)] if bright else []
+    parts += [local.cost_beside(replace(found, detectors=dark), program)] if dark else []
+    return Cost(waves=sum(p.waves for p in parts), memory_bytes=max(p.memory_bytes for p in parts), seconds=sum(p.seconds for p in parts))
+
+
+def _cost_of_windows(found: Discretisation, program: int) -> Cost:
+    """Return the cost of windows beside so many bytes of the program and the result."""
+    request, detectors, channels, slices = found.request, found.detectors, found.channels, len(found.slices.planes)
+    beam, count = request.beam, request.configurations
+    divided = _layout(request, found.grid, _held(request, found.slices.planes))
+    tiles, window = divided.tiles_at(request.scan.points()), divided.window((0, 0)).grid
+    offset, blocks = (0.0, 0.0), (1, 1)
+    beams = imaging_operator.aperture_beams(window, beam.wavelength_angstrom, beam.semiangle_rad, offset, blocks, antialias=request.antialias).size
+    pixels = memory.seen_pixels(detectors, window, beam.wavelength_angstrom)
+    reference = divided.around((0, 0), windows.reference_shape(divided)).grid
+    waves = count * beams * len(tiles)
+    products = count * len(tiles) * beams**2 * channels * pixels[1]
+    building = memory.of_specimen(window, slices, request.oversampling, count) + memory.working_memory(window)
+    building += memory.of_operator(window, [beams], channels, pixels, count)
+    checking = memory.of_specimen(reference, slices, request.oversampling, count) + memory.wave_memory(reference)
+    held = min(len(tiles) * memory.of_matrices([beams], channels) * (2 if beam.focal_spread_angstrom else 1), memory.HELD_OPERATORS)
+    passes = math.ceil(pixels[0] / gram_matrix.portion(beams, gram_matrix.WAVES_BYTES))
+    probing = count * windows.POINTS * costs.step_seconds(math.prod(reference.shape))
+    stepping = (waves * passes * costs.step_seconds(math.prod(window.shape)) + probing) * slices
+    share = math.prod(window.extent) / math.prod(found.grid.extent)
+    first = costs.FIRST_SECONDS + len(tiles) * costs.specimen_seconds(request, window, slices, share)
+    seconds = first + stepping + products * costs.SECONDS_PER_PRODUCT
+    return Cost(waves=waves, memory_bytes=int(program + held + max(building, checking)), seconds=seconds)
+
+
+def _held(request: Request, planes: np.ndarray) -> float:
+    """Return the radius of the probe that a window holds, A, down to the last of the planes."""
+    return windows.held_radius(request.beam.probe_radius(float(planes[-1])))
+
+
+def _layout(request: Request, grid: Grid, held: float, growth: float = 1.0) -> TileLayout:
+    """Return the division of a field into windows that hold a probe of a radius, A, and have grown so many times."""
+    return windows.layout(
+        grid,
+        request.beam.semiangle_rad / request.beam.wavelength_angstrom,
+        tolerance=request.tolerance,
+        held=held,
+        periodic=getattr(request.sample, "periodic", True),
+        growth=growth,
+    )
+
+
+def checked_signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
+    """Return the signals of windows for bright detectors and of the local operator for dark ones, with the errors that were measured.
 
     Raises
     ------
     SamplingError
         The tolerance is missed with larger windows, too, or a window would be as large as the field.
     """
-    bright, dark = costs.by_windows_and_local(request, plan.detectors)
+    bright, dark = bright_and_dark(request, plan.detectors)
     values: dict[str, np.ndarray] = {}
     errors: dict[str, np.ndarray] = {}
     remarks = []
-    for chosen, engine in ((bright, _by_windows), (dark, approximate.by_local)):
+    for chosen, engine in ((bright, _signals_of_windows), (dark, local.checked_signals)):
         if chosen:
             found, error, remark = engine(request, replace(plan, detectors=chosen), progress)
             ends = np.cumsum([d.channels for d in chosen])[:-1]
@@ -47,7 +116,11 @@ def by_windows(request: Request, plan: Plan, progress: Callable[[int], None] | N
     return np.concatenate([values[name] for name in names]), np.concatenate([errors[name] for name in names]), "; ".join(remarks)
 
 
-def _by_windows(request: Request, plan: Plan, progress: Callable[[int], None] | None) -> tuple[np.ndarray, np.ndarray, str]:
+signals = reports_all_waves(checked_signals)
+
+
+def _signals_of_windows(request: Request, plan: Plan, progress: Progress | None) -> Signals:
+    """Return the signals of windows, all channels, with the error that was measured when the field was divided."""
     field = TiledField(request, plan, progress)
     divided = field.divided()
     values, accuracy = field.read(divided.layout), divided.accuracy
@@ -70,7 +143,7 @@ class TiledField:
         Called with the number of plane waves just done.
     """
 
-    def __init__(self, request: Request, plan: Plan, progress: Callable[[int], None] | None = None) -> None:
+    def __init__(self, request: Request, plan: Plan, progress: Progress | None = None) -> None:
         self.request, self.plan, self.progress = request, plan, progress
         self.weights = operator_cache.detector_weights(request, plan)
         self.cache = disk.default_cache()
@@ -79,8 +152,8 @@ class TiledField:
     def divided(self) -> Divided:
         """Return how the field is divided for the tolerance asked, checked at random points where the scan goes when it is first divided so."""
         request = self.request
-        held = windows.held_radius(request.beam.probe_radius(float(self.plan.slices.planes[-1])))
-        key = operator_cache.physics_key(request, self.plan, engine=("tiled", request.tolerance, held))
+        held = _held(request, self.plan.slices.planes)
+        key = operator_cache.physics_key(request, self.plan, engine=(NAME, request.tolerance, held))
 
         def build() -> Divided:
             found = self.cache.get(key)
@@ -92,29 +165,18 @@ class TiledField:
                 return divided
             points, rms, largest, error, *mean = found["accuracy"].tolist()
             accuracy = Accuracy(points=int(points), rms=rms, largest=largest, standard_error=error, mean=tuple(mean))
-            return Divided(layout=self._layout(held, float(found["growth"])), accuracy=accuracy)
+            return Divided(layout=_layout(request, self.plan.grid, held, float(found["growth"])), accuracy=accuracy)
 
         return operator_cache.DIVIDED.get(key, build)
-
-    def _layout(self, held: float, growth: float) -> TileLayout:
-        beam = self.request.beam
-        return windows.layout(
-            self.plan.grid,
-            beam.semiangle_rad / beam.wavelength_angstrom,
-            tolerance=self.request.tolerance,
-            held=held,
-            periodic=getattr(self.request.sample, "periodic", True),
-            growth=growth,
-        )
 
     def _divide(self, held: float) -> tuple[Divided, float]:
         """Find windows that reach the tolerance; return them and how much they have grown."""
         tolerance, tried, growth = self.request.tolerance, [], 1.0
         for _ in range(windows.GROWTHS + 1):
-            layout = self._layout(held, growth)
+            layout = _layout(self.request, self.plan.grid, held, growth)
             stream = np.random.SeedSequence(self.request.seed, spawn_key=(CHECK_STREAM,))
             rng = np.random.Generator(np.random.Philox(stream))
-            tiles, region = layout.tiles_at(self.request.scan.points()), approximate.region_of(self.request.scan)
+            tiles, region = layout.tiles_at(self.request.scan.points()), region_of(self.request.scan)
             accuracy = windows.check(layout, tiles, region, lambda tile, layout=layout: self.operator(layout, tile), self.stacks, self.weights, rng)
             if accuracy.rms <= tolerance:
                 return Divided(layout=layout, accuracy=accuracy), growth
@@ -185,3 +247,6 @@ class TiledField:
             beam.aberrations, semiangle=beam.semiangle_rad, source_size=beam.source_size_angstrom, focal_spread=beam.focal_spread_angstrom
         )
         return read(image)
+
+
+ENGINES.add(NAME, Engine(cost=cost, signals=signals, check=local.check_own_windows, suits=suits, in_parts=True, vacuum_around=True), REIMAGING)

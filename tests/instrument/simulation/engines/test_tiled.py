@@ -11,7 +11,8 @@ from stemtwin.twin.errors import SamplingError
 from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.scan import PathScan, RasterScan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
-from stemtwin.twin.instrument.simulation import operator_cache, simulate, slice_stacks, tiled
+from stemtwin.twin.instrument.simulation import operator_cache, simulate, slice_stacks
+from stemtwin.twin.instrument.simulation.engines import tiled
 from stemtwin.twin.instrument.simulation.plan import make_plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics.aberrations import Aberrations
@@ -140,8 +141,9 @@ def test_a_perfect_crystal_shares_operators(builds: list[int]) -> None:
     request = Request(
         sample=cell, beam=replace(BEAM, aberrations=Aberrations()), scan=scan, detectors=("bf",), engine="tiled", grid=(48, 320), tolerance=0.05
     )
-    field = tiled.TiledField(request, make_plan(request))
-    layout = field._layout(4.0, 1.0)
+    plan = make_plan(request)
+    field = tiled.TiledField(request, plan)
+    layout = tiled._layout(request, plan.grid, 4.0)
     assert layout.tiles[0] == 1
     assert layout.tiles[1] > 3
     divided = replace(layout, tiles=(1, 5))  # 16 A each: 64 pixels, 8 atoms

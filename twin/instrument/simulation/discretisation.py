@@ -1,0 +1,276 @@
+"""A request on a grid: points, slices, detector angles and the plane waves of a probe."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from stemtwin.twin.errors import SamplingError, SettingsError
+from stemtwin.twin.instrument import detectors as detector_floor
+from stemtwin.twin.instrument.detectors import Detector
+from stemtwin.twin.instrument.settings import PotentialSlices
+from stemtwin.twin.instrument.simulation import memory
+from stemtwin.twin.instrument.simulation.engines.registry import ENGINES
+from stemtwin.twin.instrument.simulation.request import MOST_BLOCKS, Request
+from stemtwin.twin.physics.engine.operator import imaging_operator, single_probes
+from stemtwin.twin.physics.grids import Grid, fast_length
+from stemtwin.twin.physics.potential import Slices, assign_slices
+
+LEAST_WINDOW = 14.0
+"""Smallest side of the window that holds a probe, A: below, the probe's tails cost several percent on columns."""
+WINDOW_MARGIN = 10.0
+"""What the window adds to the diameter of the aberrated probe, A."""
+LEAST_GRID_ANGLE = 120.0
+"""A grid chosen here holds at least this angle, mrad, also where only bright-field detectors are asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Discretisation:
+    """A request on a grid: engines are checked, costed and chosen by it.
+
+    Parameters
+    ----------
+    request : Request
+        The request.
+    grid : Grid
+        Points and extent of the wave.
+    slices : Slices
+        Slices of the sample.
+    thickness : float
+        Depth of the exit face, A.
+    detectors : tuple
+        Detectors with their angles.
+    probe_window : float
+        Side of the window that the probe needs, A.
+    blocks : tuple of int
+        Offset blocks (ny, nx) that hold a probe wider than the cell.
+    beams : tuple of int
+        Plane waves inside the aperture, of each block.
+    edge_waves : int
+        Plane waves at the aperture's edge, over all blocks, that carry the probe's tails beyond the window; 0 with pixel masks.
+    notes : tuple of str
+        What was decided on the way.
+    """
+
+    request: Request
+    grid: Grid
+    slices: Slices
+    thickness: float
+    detectors: tuple[Detector, ...]
+    probe_window: float
+    blocks: tuple[int, int]
+    beams: tuple[int, ...]
+    edge_waves: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def channels(self) -> int:
+        """Number of detector channels."""
+        return sum(d.channels for d in self.detectors)
+
+
+def discretise(request: Request, *, window_angstrom: float = 0.0) -> Discretisation:
+    """Return a request on its grid.
+
+    Parameters
+    ----------
+    request : Request
+        The request.
+    window_angstrom : float
+        Hold probes at least this wide, A, whatever the beam's aberrations are now.
+
+    Raises
+    ------
+    SamplingError
+        The grid cannot hold the aperture or a detector, or the probe does not fit a specimen that is not periodic.
+    SettingsError
+        Settings contradict the sample, or the memory does not hold the specimen.
+    """
+    beam, wavelength = request.beam, request.beam.wavelength_angstrom
+    grid, notes = choose_grid(request)
+    slices, thickness = cut(request)
+    if slices.shifted:
+        notes.append("slice edges moved, because atoms lay on them")
+    detectors = _detectors(request, grid)
+    if request.engine not in ENGINES or not ENGINES[request.engine].in_parts:
+        memory.check(memory.program() + memory.of_specimen(grid, len(slices.planes), request.oversampling, request.configurations))
+    window = max(LEAST_WINDOW, WINDOW_MARGIN + 2 * beam.probe_radius(thickness), window_angstrom)
+    blocks = _blocks(request, grid, thickness, window, notes) if request.blocks is None else _checked_blocks(request, grid, request.blocks)
+    offsets = imaging_operator.block_offsets(blocks)
+    return Discretisation(
+        request=request,
+        grid=grid,
+        slices=slices,
+        thickness=thickness,
+        detectors=detectors,
+        probe_window=window,
+        blocks=blocks,
+        beams=tuple(
+            imaging_operator.aperture_beams(grid, wavelength, beam.semiangle_rad, offset, blocks, antialias=request.antialias).size
+            for offset in offsets
+        ),
+        edge_waves=single_probes.edge_wave_count(grid.extent, blocks, beam.semiangle_rad / wavelength) if request.antialias else 0,
+        notes=tuple(notes),
+    )
+
+
+def check_whole_probe(found: Discretisation) -> None:
+    """Refuse more than one cell for a probe, for engines that need all of it inside.
+
+    Raises
+    ------
+    SamplingError
+        The probe is wider than the cell.
+    SettingsError
+        The request asks for more than one cell.
+    """
+    if found.request.blocks is not None and found.blocks != (1, 1):
+        message = (
+            f"engine={found.request.engine!r} computes a cell as one window, and blocks={found.blocks} asks for more. "
+            "Use blocks=(1, 1), or engine='operator'."
+        )
+        raise SettingsError(message)
+    if found.blocks != (1, 1):
+        height, width = found.grid.extent
+        message = (
+            f"The probe needs {found.probe_window:.1f} A, and engine={found.request.engine!r} the whole probe inside the cell of "
+            f"{height:.1f} x {width:.1f} A. Use a larger cell (size_angstrom), smaller aberrations, or engine='operator'."
+        )
+        raise SamplingError(message)
+
+
+def choose_grid(request: Request) -> tuple[Grid, list[str]]:
+    """Return the wave's grid and sentences on how it came about."""
+    size, notes = request.sample.size_angstrom, []
+    if isinstance(request.sample, PotentialSlices):
+        shape = (request.sample.array.shape[1], request.sample.array.shape[2])
+        if request.sampling_angstrom is not None or (request.grid is not None and request.grid != shape):
+            message = f"The potential given has {shape[0]} x {shape[1]} points, and its grid is the wave's. Leave grid and sampling_angstrom out."
+            raise SettingsError(message)
+        if any(not _is_fast(n) for n in shape):
+            message = f"A grid of {shape[0]} x {shape[1]} points has other prime factors than 2, 3 and 5. Give a potential of {_up(shape)} points."
+            raise SamplingError(message)
+        return Grid(shape=shape, extent=size), notes
+    if request.grid is not None:
+        shape = (_fast(request.grid[0]), _fast(request.grid[1]))
+        if shape != request.grid:
+            notes.append(f"grid {request.grid[0]} x {request.grid[1]} rounded up to {shape[0]} x {shape[1]}: factors 2, 3 and 5")
+        return Grid(shape=shape, extent=size), notes
+    step = request.sampling_angstrom
+    if step is None:
+        wanted = detector_floor.wanted_angle(request.detectors, request.beam.semiangle_mrad) + _aside(request)
+        angle = _grid_angle(wanted, request.beam.semiangle_mrad)
+        step = (_step(request.beam.wavelength_angstrom, angle),) * 2
+    assert isinstance(step, tuple)  # Request made it one
+    ny, nx = (fast_length(max(16, math.ceil(side / s - 1e-9))) for side, s in zip(size, step, strict=True))
+    return Grid(shape=(ny, nx), extent=size), notes
+
+
+def _grid_angle(outer: float, semiangle: float) -> float:
+    """Return the angle, mrad, up to which a grid chosen here holds the wave: beyond the detector, because what scatters there scatters back.
+
+    SrTiO3, 200 kV, thermal, 60-120 mrad: with a band limit of 128 mrad the titanium columns are 7 % low, with 160 mrad all columns are within 1 %.
+    """
+    return max(outer, min(1.25 * outer, detector_floor.USUAL_OUTER_MRAD), 2 * semiangle, LEAST_GRID_ANGLE)
+
+
+def _aside(request: Request) -> float:
+    """Return how far detectors are from the beam's direction at most, beside their angles, mrad: waves and band limit are relative to the beam."""
+    return math.hypot(*request.beam.beam_tilt_mrad)
+
+
+def cut(request: Request) -> tuple[Slices, float]:
+    """Return the slices of the sample and the depth of its exit face, A."""
+    sample = request.sample
+    if isinstance(sample, PotentialSlices):
+        if request.slice_thickness_angstrom is not None:
+            message = "A potential given as slices cannot be cut again. Leave slice_thickness_angstrom out."
+            raise SettingsError(message)
+        empty = np.empty(0)
+        return Slices(index=empty, planes=sample.z_angstrom, edges=empty), sample.thickness_angstrom
+    thick = request.slice_thickness_angstrom
+    if thick is not None and thick > sample.thickness_angstrom + 1e-9:
+        message = f"slice_thickness_angstrom={thick:g} is thicker than the sample ({sample.thickness_angstrom:g} A). Use less, or leave it out."
+        raise SettingsError(message)
+    return assign_slices(sample.positions_angstrom[:, 2], thick), sample.thickness_angstrom
+
+
+def _is_fast(n: int) -> bool:
+    for factor in (2, 3, 5):
+        while n % factor == 0:
+            n //= factor
+    return n == 1
+
+
+def _fast(n: int) -> int:
+    return n if _is_fast(n) else fast_length(n)
+
+
+def _up(shape: tuple[int, int]) -> str:
+    return f"{_fast(shape[0])} x {_fast(shape[1])}"
+
+
+def _blocks(request: Request, grid: Grid, thickness: float, window: float, notes: list[str]) -> tuple[int, int]:
+    """Return the offset blocks of a window of a side, A; add a note where the specimen's edges matter."""
+    if request.engine in ENGINES and ENGINES[request.engine].vacuum_around and not getattr(request.sample, "periodic", True):
+        _check_inside(request, grid, all_of_it=False)
+        return 1, 1
+    blocks = imaging_operator.window_blocks(grid.extent, window)
+    if getattr(request.sample, "periodic", True):
+        if math.prod(blocks) <= MOST_BLOCKS:
+            return blocks
+        message = (
+            f"The probe spreads over {blocks[0]} x {blocks[1]} cells of {grid.extent[0]:.1f} x {grid.extent[1]:.1f} A, and at most {MOST_BLOCKS} "
+            "can be computed. Use smaller aberrations, a smaller convergence, or a larger cell (size_angstrom)."
+        )
+        raise SettingsError(message)
+    if blocks != (1, 1):
+        message = (
+            f"The probe needs {window:.1f} A, but the specimen does not repeat: its cell is {grid.extent[0]:.1f} x {grid.extent[1]:.1f} A. "
+            "Use a larger cell (size_angstrom) or smaller aberrations."
+        )
+        raise SamplingError(message)
+    _check_inside(request, grid, all_of_it=True)
+    margin = window / 2 + thickness * max(abs(math.tan(t)) for t in request.relative_tilt_rad)
+    notes.append(f"the specimen does not repeat: points nearer than {margin:.1f} A to its edge see the opposite edge")
+    return blocks
+
+
+def _checked_blocks(request: Request, grid: Grid, blocks: tuple[int, int]) -> tuple[int, int]:
+    """Return the blocks that a request asks for, where the specimen repeats so often and holds the scan."""
+    if not getattr(request.sample, "periodic", True):
+        if blocks != (1, 1):
+            message = f"blocks={blocks} repeats the cell, and the specimen does not repeat. Use blocks=(1, 1)."
+            raise SettingsError(message)
+        _check_inside(request, grid, all_of_it=True)
+    return blocks
+
+
+def _check_inside(request: Request, grid: Grid, *, all_of_it: bool) -> None:
+    """Refuse a scan that is not inside the cell of a specimen that does not repeat: all of it, or at least a point."""
+    points = request.scan.points()
+    inside = ((points >= 0) & (points <= np.array(grid.extent[::-1]))).all(axis=1)
+    if not (inside.all() if all_of_it else inside.any()):
+        (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
+        message = (
+            f"The scan reaches from ({x0:.1f}, {y0:.1f}) to ({x1:.1f}, {y1:.1f}) A, outside the cell of "
+            f"{grid.extent[1]:.1f} x {grid.extent[0]:.1f} A of a specimen that is not periodic. Scan inside the cell."
+        )
+        raise SettingsError(message)
+
+
+def _detectors(request: Request, grid: Grid) -> tuple[Detector, ...]:
+    beam = request.beam
+    wanted, aside = detector_floor.wanted_angle(request.detectors, beam.semiangle_mrad), _aside(request)
+    why = f"at {beam.energy_ev / 1e3:g} keV, {max(grid.sampling):.4g} A, 2/3 band limit"
+    why += f", {aside:.4g} mrad of beam tilt" if aside else ""
+    repair = f"Use sampling_angstrom <= {_step(beam.wavelength_angstrom, wanted + aside):.3g}"
+    if isinstance(request.sample, PotentialSlices):
+        repair = "Give a potential on a finer grid"
+    largest = max(grid.max_angle(beam.wavelength_angstrom) * 1e3 - aside, 0.0)
+    return detector_floor.resolve(request.detectors, beam.semiangle_mrad, largest, why, repair)
+
+
+def _step(wavelength: float, angle: float) -> float:
+    """Return the distance between points, A, whose band limit holds an angle, mrad."""
+    return wavelength * (1 - 1e-6) / (3e-3 * angle)

@@ -1,0 +1,24 @@
+"""Engines: one file for each way to compute the signals of a request.
+
+================= ====================================================================================
+File              Content
+================= ====================================================================================
+``abtem.py``      abTEM, the other solver, for comparison
+``local.py``      the local operator: dark field of large or changing thin specimens, to a tolerance
+``multislice.py`` multislice of each probe: the reference
+``operator.py``   the imaging operator: exact, new optics in milliseconds
+``prism.py``      PRISM: every f-th plane wave
+``registry.py``   the registry of engines, and the form of an engine
+``tiled.py``      imaging operators on overlapping windows of a large field, to a tolerance
+================= ====================================================================================
+
+An engine is a file that adds an :class:`~stemtwin.twin.instrument.simulation.engines.registry.Engine` to ``ENGINES``, and its name in ``MODULES``.
+"""
+
+import importlib
+
+MODULES = ("multislice", "operator", "local", "tiled", "prism", "abtem")
+"""Modules of this package that add an engine, in the order in which messages list them."""
+
+for _module in MODULES:
+    importlib.import_module(f"{__name__}.{_module}")

@@ -1,0 +1,172 @@
+"""The engine ``local``: dark field of large or changing thin specimens by a local operator, to a tolerance."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument.detectors import Detector
+from stemtwin.twin.instrument.simulation import costs, memory, operator_cache, slice_stacks
+from stemtwin.twin.instrument.simulation.costs import Cost
+from stemtwin.twin.instrument.simulation.discretisation import Discretisation, check_whole_probe
+from stemtwin.twin.instrument.simulation.engines.registry import ENGINES, REIMAGING, Engine, Signals
+from stemtwin.twin.instrument.simulation.plan import Plan
+from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.instrument.simulation.scan_signals import region_of, reports_all_waves, scanned
+from stemtwin.twin.physics.engine.kernels import array_cache as disk
+from stemtwin.twin.physics.engine.local import accuracy_check, exit_waves, local_cache, local_operator, resources
+from stemtwin.twin.physics.engine.local.basis import Basis, localisation
+from stemtwin.twin.physics.engine.local.local_operator import LocalOperator
+from stemtwin.twin.progress import Progress
+
+NAME = "local"
+SECONDS_PER_OVERLAP = 1.1e-10
+"""Usual time per function, partner function and point of the overlaps on two cores, s."""
+CHECK_STREAM = 9
+"""First part of the spawn key of the points at which a local operator is checked."""
+
+
+def is_dark(request: Request, detectors: Sequence[Detector]) -> bool:
+    """Return whether all detectors begin far enough outside the bright field for a local operator, wherever a tilt puts that."""
+    bright = exit_waves.BRIGHT * request.beam.semiangle_mrad + math.hypot(*request.beam.beam_tilt_mrad)
+    return all(d.inner_mrad >= bright for d in detectors)
+
+
+def check_own_windows(found: Discretisation) -> None:
+    """Refuse a window that is asked for, and a probe wider than the cell, for engines whose windows are parts of the cell."""
+    if found.request.blocks is not None:
+        message = (
+            f"engine={found.request.engine!r} has windows of its own, and blocks={found.request.blocks} asks for others. "
+            "Leave blocks out, or use engine='operator'."
+        )
+        raise SettingsError(message)
+    check_whole_probe(found)
+
+
+def suits(found: Discretisation) -> str:
+    """Return the reason for a local operator where all detectors are in the dark field."""
+    return "a dark-field detector sees short distances" if is_dark(found.request, found.detectors) else ""
+
+
+def check(found: Discretisation) -> None:
+    """Refuse a window that is asked for, a probe wider than the cell, and detectors that see the bright field."""
+    check_own_windows(found)
+    request = found.request
+    exit_waves.check_detectors(_basis(found)[0], operator_cache.detector_weights(request, found), request.beam.wavelength_angstrom)
+
+
+def cost(found: Discretisation) -> Cost:
+    """Return the cost of a local operator where the scan goes, of its check, and of its overlaps."""
+    return cost_beside(found, costs.program_bytes(found))
+
+
+def cost_beside(found: Discretisation, program: int) -> Cost:
+    """Return the cost of a local operator beside so many bytes of the program and the result."""
+    request, grid, planes, channels = found.request, found.grid, found.slices.planes, found.channels
+    beam, count, radius = request.beam, request.configurations, request.beam.semiangle_rad / request.beam.wavelength_angstrom
+    basis, seen = _basis(found)
+    (y0, y1), (x0, x1) = region_of(request.scan)
+    blurs = (0.0, accuracy_check.blur_of_check(radius), local_operator.blur(beam.aberrations, beam.semiangle_rad))
+    size = resources.size(basis, len(planes), seen, channels, ((y0, y1), (x0, x1)), blurs)
+    waves = count * size.waves
+    checking = 2 * count * accuracy_check.POINTS * costs.step_seconds(size.checked)  # sixteen at a time: on one of two cores
+    stepping = (waves * costs.step_seconds(math.prod(size.window.shape)) + checking) * len(planes)
+    overlaps = count * size.functions * len(basis.steps) * size.points * channels
+    return Cost(
+        waves=waves,
+        memory_bytes=int(program + memory.LOCAL_KERNELS + memory.of_local(size, grid, len(planes), request.oversampling, count)),
+        seconds=costs.first_seconds(found) + stepping + overlaps * SECONDS_PER_OVERLAP,
+    )
+
+
+def _basis(found: Discretisation) -> tuple[Basis, tuple[float, float]]:
+    """Return the local functions of the aperture, and the spatial frequencies that the detectors see, 1/A."""
+    request, wavelength = found.request, found.request.beam.wavelength_angstrom
+    radius, aside = request.beam.semiangle_rad / wavelength, math.hypot(*request.beam.beam_tilt_mrad)  # behind a tilted beam detectors are not round
+    inner = max(min(d.inner_mrad for d in found.detectors) - aside, 0.0)
+    outer = max(d.outer_mrad for d in found.detectors) + aside
+    seen = inner * 1e-3 / wavelength, outer * 1e-3 / wavelength
+    near = localisation(
+        radius=radius,
+        inner=seen[0],
+        outer=seen[1],
+        wavelength=wavelength,
+        thickness=float(found.slices.planes[-1] - found.slices.planes[0]),
+        tilt=request.relative_tilt_rad,
+        tolerance=request.tolerance,
+    )
+    return Basis(grid=found.grid, radius=radius, periodic=getattr(request.sample, "periodic", True), local=near), seen
+
+
+def checked_signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
+    """Return the signals of the local operator of a request, with the error that was measured when it was built."""
+    return image_signals(operator_for(request, plan, progress), request)
+
+
+signals = reports_all_waves(checked_signals)
+
+
+def image_signals(operator: LocalOperator, request: Request) -> Signals:
+    """Return the signals of an operator that is built where the scan goes."""
+    beam = request.beam
+    image = operator.image(
+        beam.aberrations,
+        semiangle=beam.semiangle_rad,
+        source_size=beam.source_size_angstrom,
+        focal_spread=beam.focal_spread_angstrom,
+        region=region_of(request.scan),
+    )
+    values = scanned(image, request.scan)
+    accuracy = operator.accuracy
+    if accuracy is None:
+        message = "This local operator was not checked against multislice. Build it with engine='local'."
+        raise SettingsError(message)
+    remark = (
+        f"local operator: at {accuracy.points} random points rms {accuracy.rms:.2e}, largest {accuracy.largest:.2e} of the mean, against multislice; "
+        f"asked for {request.tolerance:g}"
+    )
+    return values, np.full(len(values), accuracy.standard_error), remark
+
+
+def operator_for(request: Request, plan: Plan, progress: Progress | None = None) -> LocalOperator:
+    """Return the local operator of a request, built where a probe of its scan sees; what the process or the disk holds is not built again."""
+    key = operator_cache.physics_key(request, plan, engine=(NAME, request.tolerance))
+    beam, region = request.beam, region_of(request.scan)
+    weights, periodic = operator_cache.detector_weights(request, plan), getattr(request.sample, "periodic", True)
+    cache = disk.default_cache()
+
+    def build() -> LocalOperator:
+        stacks = list(slice_stacks.stacks(request, plan))
+        found = local_cache.load(cache, key, stacks, beam.semiangle_rad, weights, periodic=periodic, antialias=request.antialias)
+        if found is not None:
+            return found
+        stream = np.random.SeedSequence(request.seed, spawn_key=(CHECK_STREAM,))
+        found = local_operator.build(
+            stacks,
+            beam.semiangle_rad,
+            weights,
+            rng=np.random.Generator(np.random.Philox(stream)),
+            tolerance=request.tolerance,
+            region=region,
+            periodic=periodic,
+            antialias=request.antialias,
+            progress=progress,
+            cache=cache,
+            key=key,
+        )
+        local_cache.keep(cache, key, found)
+        return found
+
+    operator = operator_cache.LOCAL.get(key, build)
+    build_for(operator, request, progress)
+    return operator
+
+
+def build_for(operator: LocalOperator, request: Request, progress: Progress | None = None) -> None:
+    """Build what the probes of a scan see, where that is not there yet."""
+    margin = local_operator.MARGIN + local_operator.blur(request.beam.aberrations, request.beam.semiangle_rad)
+    operator.build(region_of(request.scan), margin=margin, progress=progress)
+
+
+ENGINES.add(NAME, Engine(cost=cost, signals=signals, check=check, suits=suits, vacuum_around=True), REIMAGING)

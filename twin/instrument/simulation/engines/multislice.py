@@ -1,0 +1,61 @@
+"""The engine ``multislice``: multislice of each probe, the reference."""
+
+import math
+
+import numpy as np
+
+from stemtwin.twin.instrument.simulation import costs, memory, operator_cache, partial_coherence, slice_stacks
+from stemtwin.twin.instrument.simulation.costs import Cost
+from stemtwin.twin.instrument.simulation.discretisation import Discretisation
+from stemtwin.twin.instrument.simulation.engines.registry import DEPTHS, ENGINES, REFERENCE, Engine, Signals
+from stemtwin.twin.instrument.simulation.plan import Plan
+from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.instrument.simulation.scan_signals import mean_of_configurations
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
+from stemtwin.twin.physics.engine.operator import single_probes
+from stemtwin.twin.progress import Progress
+
+NAME = "multislice"
+
+
+def cost(found: Discretisation) -> Cost:
+    """Return the cost of multislice: each probe goes through the specimen in each block, and each edge wave once for each focal state."""
+    request, grid = found.request, found.grid
+    focal, source = partial_coherence.counts(request.beam)
+    shifted = request.scan.count * source
+    waves = request.configurations * focal * (shifted * len([n for n in found.beams if n]) + found.edge_waves)
+    needed = memory.of_probes(grid, found.beams, found.edge_waves, found.channels, shifted, request.faces)
+    return Cost(
+        waves=waves,
+        memory_bytes=costs.field_bytes(found) + memory.working_memory(grid) + needed,
+        seconds=costs.first_seconds(found) + waves * len(found.slices.planes) * costs.step_seconds(math.prod(grid.shape)),
+    )
+
+
+def signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
+    """Return the signals of each probe, averaged over focal spread, source and configurations."""
+    weights = operator_cache.detector_weights(request, plan)
+
+    def of_one(stack: SliceStack) -> np.ndarray:
+        def coherent(at: np.ndarray, aberrations: Aberrations) -> np.ndarray:
+            found = single_probes.probe_signals(
+                stack,
+                at,
+                aberrations,
+                request.beam.semiangle_rad,
+                weights,
+                blocks=plan.blocks,
+                antialias=request.antialias,
+                depths=request.depths_angstrom,
+                progress=progress,
+            )
+            return found.reshape(-1, found.shape[-1])
+
+        return partial_coherence.averaged(request, coherent)
+
+    values, error = mean_of_configurations(request, [of_one(stack) for stack in slice_stacks.stacks(request, plan)])
+    return values, error, "reference"
+
+
+ENGINES.add(NAME, Engine(cost=cost, signals=signals), REFERENCE, DEPTHS)

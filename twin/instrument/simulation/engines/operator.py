@@ -1,0 +1,52 @@
+"""The engine ``operator``: one imaging operator gives every image of a specimen, exactly, with new optics in milliseconds."""
+
+import math
+
+import numpy as np
+
+from stemtwin.twin.instrument.simulation import costs, memory, operator_cache
+from stemtwin.twin.instrument.simulation.costs import Cost
+from stemtwin.twin.instrument.simulation.discretisation import Discretisation
+from stemtwin.twin.instrument.simulation.engines.registry import DENSE, ENGINES, REIMAGING, Engine, Signals
+from stemtwin.twin.instrument.simulation.plan import Plan
+from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.instrument.simulation.scan_signals import scanned
+from stemtwin.twin.physics.engine.operator import gram_matrix
+from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
+from stemtwin.twin.progress import Progress
+
+NAME = "operator"
+
+
+def cost(found: Discretisation) -> Cost:
+    """Return the cost of an imaging operator: each plane wave of the aperture goes through the specimen, and all pairs are multiplied."""
+    request, grid, detectors, beams = found.request, found.grid, found.detectors, found.beams
+    count, channels, area = request.configurations, found.channels, math.prod(grid.shape)
+    scale = math.pi * (1e-3 / request.beam.wavelength_angstrom) ** 2 * math.prod(grid.extent)
+    base = costs.field_bytes(found) + memory.working_memory(grid)
+    seen = scale * sum(d.outer_mrad**2 - d.inner_mrad**2 for d in detectors)
+    pixels = memory.seen_pixels(detectors, grid, request.beam.wavelength_angstrom)
+    held = memory.held_waves(beams, pixels[0], base + memory.of_operator(grid, beams, channels, (0.0, pixels[1]), count))
+    needed = base + memory.of_operator(grid, beams, channels, pixels, count, held)
+    passes = sum(n * math.ceil(pixels[0] / gram_matrix.portion(n, held)) for n in beams if n)
+    steps, products = count * passes * len(found.slices.planes), count * sum(n**2 for n in beams) * seen
+    seconds = costs.first_seconds(found) + steps * costs.step_seconds(area) + products * costs.SECONDS_PER_PRODUCT
+    return Cost(waves=count * sum(beams), memory_bytes=needed, seconds=seconds, waves_bytes=held)
+
+
+def signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
+    """Return the signals of the specimen's imaging operator, which is built where neither the process nor the disk holds it."""
+    operator = operator_cache.operator_for(request, plan, progress=progress)
+    return image_signals(operator, request), operator.standard_error, "the same as multislice but for rounding (1e-5)"
+
+
+def image_signals(operator: ImagingOperator, request: Request) -> np.ndarray:
+    """Return the signals of an operator with a request's optics and scan, float32, shape (channels, ...) like the scan."""
+    beam = request.beam
+    image = operator.image(
+        beam.aberrations, semiangle=beam.semiangle_rad, source_size=beam.source_size_angstrom, focal_spread=beam.focal_spread_angstrom
+    )
+    return scanned(image, request.scan)
+
+
+ENGINES.add(NAME, Engine(cost=cost, signals=signals), DENSE, REIMAGING)

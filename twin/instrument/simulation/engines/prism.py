@@ -1,0 +1,80 @@
+"""The engine ``prism``: every f-th plane wave of the aperture, and how far that is from multislice."""
+
+import math
+
+import numpy as np
+
+from stemtwin.twin.instrument.simulation import costs, memory, operator_cache, partial_coherence, slice_stacks
+from stemtwin.twin.instrument.simulation.costs import Cost
+from stemtwin.twin.instrument.simulation.discretisation import Discretisation, check_whole_probe
+from stemtwin.twin.instrument.simulation.engines.registry import ENGINES, Engine, Signals
+from stemtwin.twin.instrument.simulation.plan import Plan
+from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.instrument.simulation.scan_signals import mean_of_configurations
+from stemtwin.twin.physics.detector_weights import Weights
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
+from stemtwin.twin.physics.engine.operator import prism, single_probes
+from stemtwin.twin.progress import Progress
+
+NAME = "prism"
+SECONDS_PER_COPY = 2e-9
+"""Usual time per plane wave and point of a window that is cut out of the scattering matrix and read on two cores, s."""
+CHECKED_POINTS = 8
+"""Points of the scan at which PRISM is compared with multislice."""
+
+
+def cost(found: Discretisation) -> Cost:
+    """Return the cost of PRISM: its plane waves go through the specimen, and each probe sums them up in its window."""
+    request, grid = found.request, found.grid
+    beam, f = request.beam, request.interpolation
+    waves = prism.plane_waves(grid, beam.wavelength_angstrom, beam.semiangle_rad, (f, f), antialias=request.antialias).size
+    small = prism.reduced_grid(grid, (f, f))
+    area, reduced = math.prod(grid.shape), math.prod(small.shape)
+    focal, source = partial_coherence.counts(beam)
+    products = request.scan.count * focal * source * waves * reduced / f**2
+    windows = len(np.unique(prism.window_starts(small, (f, f), request.scan.points()), axis=0))
+    copies = 0.0 if f == 1 else focal * min(windows * source, reduced / prism.SNAP**2) * waves * reduced / f**2
+    each = waves * len(found.slices.planes) * costs.step_seconds(area) + products * costs.SECONDS_PER_PRODUCT + copies * SECONDS_PER_COPY
+    return Cost(
+        waves=request.configurations * waves,
+        memory_bytes=int(costs.field_bytes(found) + memory.of_prism(grid, waves, f, found.channels)),
+        seconds=costs.first_seconds(found) + request.configurations * each,
+    )
+
+
+def signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
+    """Return signals by PRISM, averaged over focal spread, source and configurations.
+
+    The error is measured on the first configuration, at 8 points of the scan. It compares the probes in their windows; their tails are the same.
+    """
+    weights = operator_cache.detector_weights(request, plan)
+    f = (request.interpolation, request.interpolation)
+
+    def of_one(number: int, stack: SliceStack) -> tuple[np.ndarray, tuple[float, float]]:  # what it holds goes before the next one comes
+        matrix = prism.build(stack, request.beam.semiangle_rad, interpolation=f, antialias=request.antialias, progress=progress)
+        found = partial_coherence.averaged(request, lambda at, aberrations: matrix.signals(at, aberrations, weights))
+        return found, _error(request, stack, matrix, weights) if number == 0 else (0.0, 0.0)
+
+    found, errors = zip(*(of_one(number, stack) for number, stack in enumerate(slice_stacks.stacks(request, plan))), strict=True)
+    rms, largest = errors[0]
+    values, error = mean_of_configurations(request, found)
+    remark = f"PRISM with f = {f[0]}: at {CHECKED_POINTS} points of the scan rms {rms:.2e}, largest {largest:.2e} of the mean, against multislice"
+    return values, error, remark
+
+
+def _error(request: Request, stack: SliceStack, matrix: prism.ScatteringMatrix, weights: Weights) -> tuple[float, float]:
+    """Return the rms and the largest difference to multislice at some points of the scan, divided by the mean."""
+    points = request.scan.points()
+    at = points[np.unique(np.linspace(0, len(points) - 1, CHECKED_POINTS).round().astype(int))]
+    beam = request.beam
+    exact, norm = single_probes.window_signals(stack, at, beam.aberrations, beam.semiangle_rad, weights, antialias=request.antialias)
+    ours, beyond = matrix.window_signals(at, beam.aberrations, weights)
+    if request.antialias:
+        exact = exact + (1 - norm) * beyond[:, None]
+        ours = ours + (1 - matrix.norm(beam.aberrations)) * beyond[:, None]
+    else:
+        exact, ours = exact / norm, ours / matrix.norm(beam.aberrations)
+    return prism.window_error(ours, exact)
+
+
+ENGINES.add(NAME, Engine(cost=cost, signals=signals, check=check_whole_probe))

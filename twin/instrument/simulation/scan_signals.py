@@ -1,0 +1,75 @@
+"""Signals of a scan: read from images, and averaged over configurations."""
+
+import functools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from stemtwin.twin.instrument.scan import Scan
+from stemtwin.twin.instrument.simulation.engines.registry import Signals
+from stemtwin.twin.instrument.simulation.plan import Plan
+from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.physics.engine.local.local_image import LocalImage
+from stemtwin.twin.physics.engine.local.local_operator import Region
+from stemtwin.twin.physics.engine.operator.imaging_operator import ImageCoefficients
+from stemtwin.twin.progress import Progress
+
+Compute = Callable[[Request, Plan, Progress | None], Signals]
+
+
+def scanned(image: ImageCoefficients | LocalImage, scan: Scan) -> np.ndarray:
+    """Return the values of an image where a scan goes, float32, shape (channels, ...) like the scan; negative values of rounding become 0."""
+    axes = scan.axes()
+    values = scan.frame(image.at(scan.points())) if axes is None else image.raster(*axes)
+    return np.maximum(values, 0)
+
+
+def region_of(scan: Scan) -> Region:
+    """Return the rectangle that a scan covers, ((y0, y1), (x0, x1)), A."""
+    points = scan.points()
+    (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
+    return (float(y0), float(y1)), (float(x0), float(x1))
+
+
+def mean_of_configurations(request: Request, values: Sequence[np.ndarray] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean over configurations and its relative standard errors.
+
+    Parameters
+    ----------
+    request : Request
+        The request.
+    values : sequence of ndarray
+        Signals of each configuration, shape (channels, n) in visiting order.
+
+    Returns
+    -------
+    tuple of ndarray
+        Signals, shape (channels, ...) like the scan, and errors, shape (channels,), NaN for one configuration.
+    """
+    values = np.array(values)
+    mean, count = values.mean(axis=0), len(values)
+    if count == 1:
+        return request.scan.frame(mean), np.full(len(mean), np.nan)
+    variance = (values.var(axis=0, ddof=1) / count).mean(-1)
+    return request.scan.frame(mean), np.sqrt(variance) / np.maximum(mean.mean(-1), 1e-30)
+
+
+def reports_all_waves(compute: Compute) -> Compute:
+    """Return a function that reports all waves of the plan: those of parts that need not be built count as done at the end."""
+
+    @functools.wraps(compute)
+    def signals(request: Request, plan: Plan, progress: Progress | None = None) -> Signals:
+        done = 0
+
+        def report(waves: int) -> None:
+            nonlocal done
+            done += waves
+            if progress is not None:
+                progress(waves)
+
+        found = compute(request, plan, report)
+        if progress is not None and done < plan.waves:
+            progress(plan.waves - done)
+        return found
+
+    return signals
