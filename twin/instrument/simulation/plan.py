@@ -151,11 +151,8 @@ def _automatic(found: Discretisation) -> Choice:
     if near is not None:
         name, why, other = near
         if other.seconds <= LOCAL_GAIN * price[engine].seconds and memory.fits(other.memory_bytes):
-            return (
-                name,
-                f"{why}: {other.seconds:.0f} s instead of {price[engine].seconds:.0f} s, to {found.request.tolerance:g}",
-                other,
-            )
+            saved = f"{other.seconds:.0f} s instead of {price[engine].seconds:.0f} s"
+            return name, f"{why}: {saved}, to {found.request.tolerance:g}", other
         price[name] = other
     others = ", ".join(f"{name} {cost.seconds:.3g} s" for name, cost in price.items() if name != engine)
     return engine, f"{reason}; for this one alone {others}", price[engine]
@@ -183,11 +180,8 @@ def _to_tolerance(found: Discretisation) -> Choice | None:
             try:
                 ENGINES[name].check(found)
                 return name, why, ENGINES[name].cost(found)
-            except (
-                SamplingError,
-                SettingsError,
-            ):  # a window would be as large as the field, or the request asks for another window
-                return None
+            except (SamplingError, SettingsError):
+                return None  # a window would be as large as the field, or the request asks for another window
     return None
 
 
