@@ -25,7 +25,11 @@ def request_(static: Sample, beam: Beam, raster: RasterScan) -> Request:
 
 def test_the_grid_holds_what_the_detectors_need(request_: Request) -> None:
     """Without grid or sampling, the band limit reaches the largest detector angle, and beyond where that is small: sides of factors 2, 3 and 5."""
-    for names, angle in ((("haadf",), 0.2), (("bf",), 0.12), ((AnnularDetector(inner_mrad=20, outer_mrad=140),), 0.175)):
+    for names, angle in (
+        (("haadf",), 0.2),
+        (("bf",), 0.12),
+        ((AnnularDetector(inner_mrad=20, outer_mrad=140),), 0.175),
+    ):
         found = discretise(replace(request_, detectors=names))
         assert angle <= found.grid.max_angle(request_.beam.wavelength_angstrom) < 1.15 * angle
         assert found.grid.extent == request_.sample.size_angstrom
@@ -52,7 +56,11 @@ def test_a_detector_beyond_the_grid_is_refused_with_the_repair_that_works(reques
 
 def test_an_aperture_beyond_the_grid_is_refused(request_: Request) -> None:
     """A grid too coarse for the convergence is an error, not a cut aperture; what the message asks for suffices."""
-    open_ = replace(request_, beam=replace(request_.beam, semiangle_mrad=40), detectors=(AnnularDetector(inner_mrad=0, outer_mrad=5),))
+    open_ = replace(
+        request_,
+        beam=replace(request_.beam, semiangle_mrad=40),
+        detectors=(AnnularDetector(inner_mrad=0, outer_mrad=5),),
+    )
     with pytest.raises(SamplingError, match=r"convergence of 40 mrad reaches beyond the grid's band limit \(\d+\.\d mrad\)") as caught:
         discretise(replace(open_, sampling_angstrom=0.25))
     asked = float(re.search(r"at most ([\d.]+) A apart", str(caught.value))[1])
@@ -92,9 +100,16 @@ def test_specimens_that_do_not_repeat_hold_the_probe_and_the_scan(request_: Requ
     inside = replace(wide, scan=RasterScan(shape=(4, 4), field_of_view_angstrom=(4, 4), origin_angstrom=(5, 5)))
     assert any("opposite edge" in note for note in discretise(inside).notes)
     far = replace(inside, beam=replace(inside.beam, aberrations=Aberrations(C10=-800)))
-    with pytest.raises(SamplingError, match=r"The probe needs \d+\.\d A, but the specimen does not repeat: its cell is 15\.6 x 15\.6 A\."):
+    with pytest.raises(
+        SamplingError,
+        match=r"The probe needs \d+\.\d A, but the specimen does not repeat: its cell is 15\.6 x 15\.6 A\.",
+    ):
         discretise(far)  # a defocus that would wrap around the cell
-    beside = replace(inside, scan=RasterScan(shape=(4, 4), field_of_view_angstrom=(4, 4), origin_angstrom=(30, 5)), detectors=("haadf",))
+    beside = replace(
+        inside,
+        scan=RasterScan(shape=(4, 4), field_of_view_angstrom=(4, 4), origin_angstrom=(30, 5)),
+        detectors=("haadf",),
+    )
     for engine in ("local", "tiled"):  # which have vacuum around the field
         with pytest.raises(SettingsError, match=r"scan reaches from \(30\.0, 5\.0\)"):
             discretise(replace(beside, engine=engine))

@@ -27,7 +27,8 @@ FIRST_SECONDS = 0.3
 class Cost:
     """Waves sent through the specimen over all configurations, peak memory (bytes, the program included), and time on two cores (s).
 
-    ``waves_bytes`` of the memory hold exit amplitudes while an operator is built; with less, every wave goes through the specimen more than once.
+    ``waves_bytes`` of the memory hold exit amplitudes while an operator is built; with less, every wave goes through the
+    specimen more than once.
     """
 
     waves: int

@@ -47,7 +47,8 @@ class Discretisation:
     beams : tuple of int
         Plane waves inside the aperture, of each block.
     edge_waves : int
-        Plane waves at the aperture's edge, over all blocks, that carry the probe's tails beyond the window; 0 with pixel masks.
+        Plane waves at the aperture's edge, over all blocks, that carry the probe's tails beyond the window; 0 with
+        pixel masks.
     notes : tuple of str
         What was decided on the way.
     """
@@ -133,14 +134,15 @@ def check_whole_probe(found: Discretisation) -> None:
     if found.blocks != (1, 1):
         height, width = found.grid.extent
         message = (
-            f"The probe needs {found.probe_window:.1f} A, and engine={found.request.engine!r} the whole probe inside the cell of "
-            f"{height:.1f} x {width:.1f} A. Use a larger cell (size_angstrom), smaller aberrations, or engine='operator'."
+            f"The probe needs {found.probe_window:.1f} A, and engine={found.request.engine!r} the whole probe inside "
+            f"the cell of {height:.1f} x {width:.1f} A. "
+            "Use a larger cell (size_angstrom), smaller aberrations, or engine='operator'."
         )
         raise SamplingError(message)
 
 
 def choose_grid(request: Request) -> tuple[Grid, list[str]]:
-    """Return the wave's grid and sentences on how it came about."""
+    """Return the wave's grid, and notes on its choice."""
     size, notes = request.sample.size_angstrom, []
     if isinstance(request.sample, PotentialSlices):
         shape = (request.sample.array.shape[1], request.sample.array.shape[2])
@@ -167,15 +169,16 @@ def choose_grid(request: Request) -> tuple[Grid, list[str]]:
 
 
 def _grid_angle(outer: float, semiangle: float) -> float:
-    """Return the angle, mrad, up to which a grid chosen here holds the wave: beyond the detector, because what scatters there scatters back.
+    """Return the angle, mrad, that a grid chosen here holds: beyond the detector, because waves that scatter there scatter back.
 
-    SrTiO3, 200 kV, thermal, 60-120 mrad: with a band limit of 128 mrad the titanium columns are 7 % low, with 160 mrad all columns are within 1 %.
+    SrTiO3, 200 kV, thermal, 60-120 mrad: with a band limit of 128 mrad the titanium columns are 7 % low, with 160 mrad
+    all columns are within 1 %.
     """
     return max(outer, min(1.25 * outer, detector_floor.USUAL_OUTER_MRAD), 2 * semiangle, LEAST_GRID_ANGLE)
 
 
 def _aside(request: Request) -> float:
-    """Return how far detectors are from the beam's direction at most, beside their angles, mrad: waves and band limit are relative to the beam."""
+    """Return the angle between the beam and the axis of the detectors, mrad: waves and band limit are relative to the beam."""
     return math.hypot(*request.beam.beam_tilt_mrad)
 
 
@@ -220,13 +223,15 @@ def _blocks(request: Request, grid: Grid, thickness: float, window: float, notes
         if math.prod(blocks) <= MOST_BLOCKS:
             return blocks
         message = (
-            f"The probe spreads over {blocks[0]} x {blocks[1]} cells of {grid.extent[0]:.1f} x {grid.extent[1]:.1f} A, and at most {MOST_BLOCKS} "
-            "can be computed. Use smaller aberrations, a smaller convergence, or a larger cell (size_angstrom)."
+            f"The probe spreads over {blocks[0]} x {blocks[1]} cells of {grid.extent[0]:.1f} x {grid.extent[1]:.1f} A, "
+            f"and at most {MOST_BLOCKS} can be computed. "
+            "Use smaller aberrations, a smaller convergence, or a larger cell (size_angstrom)."
         )
         raise SettingsError(message)
     if blocks != (1, 1):
         message = (
-            f"The probe needs {window:.1f} A, but the specimen does not repeat: its cell is {grid.extent[0]:.1f} x {grid.extent[1]:.1f} A. "
+            f"The probe needs {window:.1f} A, but the specimen does not repeat: "
+            f"its cell is {grid.extent[0]:.1f} x {grid.extent[1]:.1f} A. "
             "Use a larger cell (size_angstrom) or smaller aberrations."
         )
         raise SamplingError(message)

@@ -109,7 +109,7 @@ LOCAL: OperatorCache[LocalOperator] = OperatorCache()
 MATRICES: OperatorCache[DiffractionMatrix] = OperatorCache()
 """The scattering matrices of this process, each for one camera."""
 DIVIDED: OperatorCache[Divided] = OperatorCache()
-"""How fields of this process are divided into windows, whose operators are dense ones."""
+"""The divisions of fields of this process into windows, whose operators are dense ones."""
 if hasattr(os, "register_at_fork"):
     for _cache in (CACHE, LOCAL, DIVIDED, MATRICES):
         os.register_at_fork(after_in_child=_cache.renew_locks)

@@ -151,7 +151,8 @@ def _automatic(found: Discretisation) -> Choice:
     if near is not None:
         name, why, other = near
         if other.seconds <= LOCAL_GAIN * price[engine].seconds and memory.fits(other.memory_bytes):
-            return name, f"{why}: {other.seconds:.0f} s instead of {price[engine].seconds:.0f} s, to {found.request.tolerance:g}", other
+            saved = f"{other.seconds:.0f} s instead of {price[engine].seconds:.0f} s"
+            return name, f"{why}: {saved}, to {found.request.tolerance:g}", other
         price[name] = other
     others = ", ".join(f"{name} {cost.seconds:.3g} s" for name, cost in price.items() if name != engine)
     return engine, f"{reason}; for this one alone {others}", price[engine]
@@ -179,8 +180,8 @@ def _to_tolerance(found: Discretisation) -> Choice | None:
             try:
                 ENGINES[name].check(found)
                 return name, why, ENGINES[name].cost(found)
-            except (SamplingError, SettingsError):  # a window would be as large as the field, or the request asks for another window
-                return None
+            except (SamplingError, SettingsError):
+                return None  # a window would be as large as the field, or the request asks for another window
     return None
 
 
@@ -209,6 +210,6 @@ def _build(found: Discretisation, cost: Cost) -> list[str]:
     count = found.request.configurations
     each = f", {cost.seconds / count:.0f} s of it for each phonon configuration" if count > 1 else ""
     return [
-        f"the first image takes about {cost.seconds:.0f} s{each}; further ones of this specimen, with other optics too, take milliseconds. "
-        "A smaller cell, outer_mrad or semiangle_mrad takes less"
+        f"the first image takes about {cost.seconds:.0f} s{each}; further ones of this specimen, with other optics too, "
+        "take milliseconds. A smaller cell, outer_mrad or semiangle_mrad takes less"
     ]

@@ -16,7 +16,15 @@ from stemtwin.twin.instrument.simulation import operator_cache, plan, simulate
 from stemtwin.twin.instrument.simulation.costs import Cost
 from stemtwin.twin.instrument.simulation.discretisation import Discretisation
 from stemtwin.twin.instrument.simulation.engines import MODULES
-from stemtwin.twin.instrument.simulation.engines.registry import DENSE, DEPTHS, ENGINES, REFERENCE, REIMAGING, Engine, Signals
+from stemtwin.twin.instrument.simulation.engines.registry import (
+    DENSE,
+    DEPTHS,
+    ENGINES,
+    REFERENCE,
+    REIMAGING,
+    Engine,
+    Signals,
+)
 from stemtwin.twin.instrument.simulation.plan import Plan, make_plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics import potential
@@ -37,7 +45,16 @@ def common() -> Request:
     """Return a request that every engine takes with one of the sets of detectors."""
     sample = load_sample("mos2-1h", size_angstrom=(30, 30))
     masks: dict[str, Any] = {"antialias": False, "oversampling": 1}
-    return Request(sample=sample, beam=BEAM, scan=SCAN, detectors=(DARK,), phonons=2, sampling_angstrom=0.15, tolerance=0.05, **masks)
+    return Request(
+        sample=sample,
+        beam=BEAM,
+        scan=SCAN,
+        detectors=(DARK,),
+        phonons=2,
+        sampling_angstrom=0.15,
+        tolerance=0.05,
+        **masks,
+    )
 
 
 @functools.cache

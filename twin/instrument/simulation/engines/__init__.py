@@ -12,7 +12,8 @@ File              Content
 ``tiled.py``      imaging operators on overlapping windows of a large field, to a tolerance
 ================= ====================================================================================
 
-An engine is a file that adds an :class:`~stemtwin.twin.instrument.simulation.engines.registry.Engine` to ``ENGINES``, and its name in ``MODULES``.
+A new engine is a file that adds a :class:`~stemtwin.twin.instrument.simulation.engines.registry.Engine` to
+``ENGINES``, and the file's name in ``MODULES``.
 """
 
 import importlib

@@ -1,9 +1,10 @@
 """The engine ``abtem``: the same request through abTEM, the other solver, on the same grid and with the same planes.
 
-abTEM transmits at the entrance of a slice and has arrays [x, y]. Its slices are therefore laid from each of our planes to the next, with every atom
-at the middle of its slice; C10 grows by the depth of our first plane. abTEM's tilt is that of the beam against the specimen, and its patterns stay
-centred on the beam, as ours do; down to our first plane probes move sideways by it. A sample's potential is abTEM's own (its bilinear placement is
-inexact between grid points); a potential given as slices is handed over as it is.
+abTEM transmits at the entrance of a slice and has arrays [x, y]. Its slices are therefore laid from each of our planes
+to the next, with every atom at the middle of its slice; C10 grows by the depth of our first plane. abTEM's tilt is that
+of the beam against the specimen, and its patterns stay centred on the beam, as ours do; down to our first plane probes
+move sideways by it. A sample's potential is abTEM's own (its bilinear placement is inexact between grid points); a
+potential given as slices is handed over as it is.
 """
 
 import contextlib
@@ -76,7 +77,12 @@ def signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
 
 
 def _coherent(
-    request: Request, plan: Plan, configuration: int, points: np.ndarray, aberrations: Aberrations, progress: Progress | None
+    request: Request,
+    plan: Plan,
+    configuration: int,
+    points: np.ndarray,
+    aberrations: Aberrations,
+    progress: Progress | None,
 ) -> np.ndarray:
     """Return the signals of coherent probes in one configuration, float64, shape (channels, P).
 
@@ -155,9 +161,13 @@ def _potential(request: Request, plan: Plan, configuration: int) -> Any:
     at[:, 2] = (starts[plan.slices.index] + starts[plan.slices.index + 1]) / 2
     atoms = ase.Atoms(sample.numbers, at, cell=[width, height, starts[-1]], pbc=True)
     atoms.wrap(pbc=(True, True, False))
-    return abtem.Potential(atoms, gpts=(nx, ny), slice_thickness=tuple(steps), parametrization=request.parametrization, projection="infinite").build(
-        lazy=False
-    )
+    return abtem.Potential(
+        atoms,
+        gpts=(nx, ny),
+        slice_thickness=tuple(steps),
+        parametrization=request.parametrization,
+        projection="infinite",
+    ).build(lazy=False)
 
 
 ENGINES.add(NAME, Engine(cost=cost, signals=signals, check=check))

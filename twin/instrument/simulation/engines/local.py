@@ -37,8 +37,8 @@ def check_own_windows(found: Discretisation) -> None:
     """Refuse a window that is asked for, and a probe wider than the cell, for engines whose windows are parts of the cell."""
     if found.request.blocks is not None:
         message = (
-            f"engine={found.request.engine!r} has windows of its own, and blocks={found.request.blocks} asks for others. "
-            "Leave blocks out, or use engine='operator'."
+            f"engine={found.request.engine!r} has windows of its own, and blocks={found.request.blocks} asks for "
+            "others. Leave blocks out, or use engine='operator'."
         )
         raise SettingsError(message)
     check_whole_probe(found)
@@ -64,7 +64,11 @@ def cost(found: Discretisation) -> Cost:
 def cost_beside(found: Discretisation, program: int) -> Cost:
     """Return the cost of a local operator beside so many bytes of the program and the result."""
     request, grid, planes, channels = found.request, found.grid, found.slices.planes, found.channels
-    beam, count, radius = request.beam, request.configurations, request.beam.semiangle_rad / request.beam.wavelength_angstrom
+    beam, count, radius = (
+        request.beam,
+        request.configurations,
+        request.beam.semiangle_rad / request.beam.wavelength_angstrom,
+    )
     basis, seen = _basis(found)
     (y0, y1), (x0, x1) = region_of(request.scan)
     blurs = (0.0, accuracy_check.blur_of_check(radius), local_operator.blur(beam.aberrations, beam.semiangle_rad))
@@ -83,7 +87,10 @@ def cost_beside(found: Discretisation, program: int) -> Cost:
 def _basis(found: Discretisation) -> tuple[Basis, tuple[float, float]]:
     """Return the local functions of the aperture, and the spatial frequencies that the detectors see, 1/A."""
     request, wavelength = found.request, found.request.beam.wavelength_angstrom
-    radius, aside = request.beam.semiangle_rad / wavelength, math.hypot(*request.beam.beam_tilt_mrad)  # behind a tilted beam detectors are not round
+    radius, aside = (
+        request.beam.semiangle_rad / wavelength,
+        math.hypot(*request.beam.beam_tilt_mrad),
+    )  # behind a tilted beam detectors are not round
     inner = max(min(d.inner_mrad for d in found.detectors) - aside, 0.0)
     outer = max(d.outer_mrad for d in found.detectors) + aside
     seen = inner * 1e-3 / wavelength, outer * 1e-3 / wavelength
@@ -123,8 +130,8 @@ def image_signals(operator: LocalOperator, request: Request) -> Signals:
         message = "This local operator was not checked against multislice. Build it with engine='local'."
         raise SettingsError(message)
     remark = (
-        f"local operator: at {accuracy.points} random points rms {accuracy.rms:.2e}, largest {accuracy.largest:.2e} of the mean, against multislice; "
-        f"asked for {request.tolerance:g}"
+        f"local operator: at {accuracy.points} random points rms {accuracy.rms:.2e}, largest {accuracy.largest:.2e} "
+        f"of the mean, against multislice; asked for {request.tolerance:g}"
     )
     return values, np.full(len(values), accuracy.standard_error), remark
 

@@ -44,7 +44,10 @@ def image_signals(operator: ImagingOperator, request: Request) -> np.ndarray:
     """Return the signals of an operator with a request's optics and scan, float32, shape (channels, ...) like the scan."""
     beam = request.beam
     image = operator.image(
-        beam.aberrations, semiangle=beam.semiangle_rad, source_size=beam.source_size_angstrom, focal_spread=beam.focal_spread_angstrom
+        beam.aberrations,
+        semiangle=beam.semiangle_rad,
+        source_size=beam.source_size_angstrom,
+        focal_spread=beam.focal_spread_angstrom,
     )
     return scanned(image, request.scan)
 

@@ -45,7 +45,8 @@ def cost(found: Discretisation) -> Cost:
 def signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
     """Return signals by PRISM, averaged over focal spread, source and configurations.
 
-    The error is measured on the first configuration, at 8 points of the scan. It compares the probes in their windows; their tails are the same.
+    The error is measured on the first configuration, at 8 points of the scan. It compares the probes in their windows;
+    their tails are the same.
     """
     weights = operator_cache.detector_weights(request, plan)
     f = (request.interpolation, request.interpolation)

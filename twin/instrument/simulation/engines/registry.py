@@ -48,14 +48,16 @@ class Engine:
     Parameters
     ----------
     cost : callable
-        ``cost(discretisation)``: waves, memory and time, estimated before any work. The waves are all that ``signals`` reports as progress.
+        ``cost(discretisation)``: waves, memory and time, estimated before any work. The waves are all that ``signals``
+        reports as progress.
     signals : callable
-        ``signals(request, plan, progress)``: the signals of a request with the grid, slices and detectors of a plan. The request may have other
-        optics and another scan than the one that was planned.
+        ``signals(request, plan, progress)``: the signals of a request with the grid, slices and detectors of a plan.
+        The request may have other optics and another scan than the one that was planned.
     check : callable
         ``check(discretisation)`` raises a StemtwinError for a request that the engine cannot compute, before any work.
     suits : callable, optional
-        ``suits(discretisation)``: the reason why ``"auto"`` compares this engine with the exact ones, or an empty text. None: it never does.
+        ``suits(discretisation)``: the reason why ``"auto"`` compares this engine with the exact ones, or an empty text.
+        None: it never does.
     in_parts : bool
         Whether the engine takes the specimen in parts, never all of it at once.
     vacuum_around : bool

@@ -48,7 +48,11 @@ def cost(found: Discretisation) -> Cost:
     program, (bright, dark) = costs.program_bytes(found), bright_and_dark(found.request, found.detectors)
     parts = [_cost_of_windows(replace(found, detectors=bright), program)] if bright else []
     parts += [local.cost_beside(replace(found, detectors=dark), program)] if dark else []
-    return Cost(waves=sum(p.waves for p in parts), memory_bytes=max(p.memory_bytes for p in parts), seconds=sum(p.seconds for p in parts))
+    return Cost(
+        waves=sum(p.waves for p in parts),
+        memory_bytes=max(p.memory_bytes for p in parts),
+        seconds=sum(p.seconds for p in parts),
+    )
 
 
 def _cost_of_windows(found: Discretisation, program: int) -> Cost:
@@ -66,7 +70,10 @@ def _cost_of_windows(found: Discretisation, program: int) -> Cost:
     building = memory.of_specimen(window, slices, request.oversampling, count) + memory.working_memory(window)
     building += memory.of_operator(window, [beams], channels, pixels, count)
     checking = memory.of_specimen(reference, slices, request.oversampling, count) + memory.wave_memory(reference)
-    held = min(len(tiles) * memory.of_matrices([beams], channels) * (2 if beam.focal_spread_angstrom else 1), memory.HELD_OPERATORS)
+    held = min(
+        len(tiles) * memory.of_matrices([beams], channels) * (2 if beam.focal_spread_angstrom else 1),
+        memory.HELD_OPERATORS,
+    )
     passes = math.ceil(pixels[0] / gram_matrix.portion(beams, gram_matrix.WAVES_BYTES))
     probing = count * windows.POINTS * costs.step_seconds(math.prod(reference.shape))
     stepping = (waves * passes * costs.step_seconds(math.prod(window.shape)) + probing) * slices
@@ -113,7 +120,11 @@ def checked_signals(request: Request, plan: Plan, progress: Progress | None) -> 
             errors |= zip((d.name for d in chosen), np.split(error, ends), strict=True)
             remarks.append(f"{', '.join(d.name for d in chosen)}: {remark}" if bright and dark else remark)
     names = [d.name for d in plan.detectors]
-    return np.concatenate([values[name] for name in names]), np.concatenate([errors[name] for name in names]), "; ".join(remarks)
+    return (
+        np.concatenate([values[name] for name in names]),
+        np.concatenate([errors[name] for name in names]),
+        "; ".join(remarks),
+    )
 
 
 signals = reports_all_waves(checked_signals)
@@ -126,8 +137,8 @@ def _signals_of_windows(request: Request, plan: Plan, progress: Progress | None)
     values, accuracy = field.read(divided.layout), divided.accuracy
     side = max(divided.layout.window((0, 0)).grid.extent)
     remark = (
-        f"operators on windows of {side:.1f} A: at {accuracy.points} random points rms {accuracy.rms:.2e}, largest {accuracy.largest:.2e} of the "
-        f"mean, against multislice; asked for {request.tolerance:g}"
+        f"operators on windows of {side:.1f} A: at {accuracy.points} random points rms {accuracy.rms:.2e}, "
+        f"largest {accuracy.largest:.2e} of the mean, against multislice; asked for {request.tolerance:g}"
     )
     return values, np.full(len(values), accuracy.standard_error), remark
 
@@ -138,7 +149,7 @@ class TiledField:
     Parameters
     ----------
     request, plan : Request, Plan
-        What is asked.
+        The request and its plan.
     progress : callable, optional
         Called with the number of plane waves just done.
     """
@@ -150,7 +161,7 @@ class TiledField:
         self._parts = slice_stacks.Parts(request, plan)
 
     def divided(self) -> Divided:
-        """Return how the field is divided for the tolerance asked, checked at random points where the scan goes when it is first divided so."""
+        """Return the division of the field for the tolerance asked; a new one is checked at random points where the scan goes."""
         request = self.request
         held = _held(request, self.plan.slices.planes)
         key = operator_cache.physics_key(request, self.plan, engine=(NAME, request.tolerance, held))
@@ -177,7 +188,15 @@ class TiledField:
             stream = np.random.SeedSequence(self.request.seed, spawn_key=(CHECK_STREAM,))
             rng = np.random.Generator(np.random.Philox(stream))
             tiles, region = layout.tiles_at(self.request.scan.points()), region_of(self.request.scan)
-            accuracy = windows.check(layout, tiles, region, lambda tile, layout=layout: self.operator(layout, tile), self.stacks, self.weights, rng)
+            accuracy = windows.check(
+                layout,
+                tiles,
+                region,
+                lambda tile, layout=layout: self.operator(layout, tile),
+                self.stacks,
+                self.weights,
+                rng,
+            )
             if accuracy.rms <= tolerance:
                 return Divided(layout=layout, accuracy=accuracy), growth
             tried.append(f"{accuracy.rms:.2%} with windows of {max(layout.window((0, 0)).grid.extent):.0f} A")
@@ -219,7 +238,7 @@ class TiledField:
         return operator_cache.CACHE.get(key, build)
 
     def read(self, layout: TileLayout) -> np.ndarray:
-        """Return the signals of the scan, float32, shape (channels, ...) like it; what rounding makes negative becomes 0."""
+        """Return the signals of the scan, float32, shape (channels, ...) like it; negative values of rounding become 0."""
         scan, axes = self.request.scan, self.request.scan.axes()
         if axes is None:
             points = scan.points()
@@ -241,12 +260,19 @@ class TiledField:
         return np.maximum(out, 0)
 
     def _image(self, layout: TileLayout, tile: Tile, read: Callable) -> np.ndarray:
-        """Return what a function reads of a tile's image."""
+        """Return the values that a function reads from a tile's image."""
         operator, beam = self.operator(layout, tile), self.request.beam
         image = operator.image(
-            beam.aberrations, semiangle=beam.semiangle_rad, source_size=beam.source_size_angstrom, focal_spread=beam.focal_spread_angstrom
+            beam.aberrations,
+            semiangle=beam.semiangle_rad,
+            source_size=beam.source_size_angstrom,
+            focal_spread=beam.focal_spread_angstrom,
         )
         return read(image)
 
 
-ENGINES.add(NAME, Engine(cost=cost, signals=signals, check=local.check_own_windows, suits=suits, in_parts=True, vacuum_around=True), REIMAGING)
+ENGINES.add(
+    NAME,
+    Engine(cost=cost, signals=signals, check=local.check_own_windows, suits=suits, in_parts=True, vacuum_around=True),
+    REIMAGING,
+)
