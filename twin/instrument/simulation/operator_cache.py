@@ -90,7 +90,7 @@ class OperatorCache(Generic[Held]):
 
 TWIN = Path(physics.__file__).parents[1]
 """The folder ``twin/``."""
-IMAGE_CODE = ("physics/*.py", "physics/engine/**/*.py", "instrument/*.py", "instrument/simulation/**/*.py")
+IMAGE_CODE = ("physics/*.py", "physics/engine/**/*.py", "instrument/*.py", "instrument/detectors/*.py", "instrument/simulation/**/*.py")
 """Files below ``twin/`` that decide the numbers of an operator for images."""
 SPECTRUM_CODE = (*IMAGE_CODE, "physics/spectra/*.py", "instrument/spectra/*.py")
 """Files below ``twin/`` that decide the numbers of an operator for spectra."""
