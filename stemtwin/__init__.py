@@ -28,8 +28,7 @@ if TYPE_CHECKING:
         SubmissionError,
         UnknownNameError,
     )
-    from stemtwin.twin.instrument.detectors import AnnularDetector, SegmentedDetector
-    from stemtwin.twin.instrument.pixelated import PixelatedDetector
+    from stemtwin.twin.instrument.detectors import AnnularDetector, PixelatedDetector, SegmentedDetector
     from stemtwin.twin.instrument.scan import LissajousScan, PathScan, RasterScan, SerpentineScan, SparseScan, SpiralScan
     from stemtwin.twin.instrument.scope.microscope import Microscope
     from stemtwin.twin.instrument.settings import Beam, PlaneWave, PotentialSlices
@@ -91,9 +90,8 @@ _HOMES = {
         "SubmissionError",
         "UnknownNameError",
     ),
-    "stemtwin.twin.instrument.detectors": ("AnnularDetector", "SegmentedDetector"),
+    "stemtwin.twin.instrument.detectors": ("AnnularDetector", "PixelatedDetector", "SegmentedDetector"),
     "stemtwin.twin.instrument.scope.microscope": ("Microscope",),
-    "stemtwin.twin.instrument.pixelated": ("PixelatedDetector",),
     "stemtwin.twin.instrument.simulation.ronchigram": ("ronchigram",),
     "stemtwin.twin.instrument.scan": ("LissajousScan", "PathScan", "RasterScan", "SerpentineScan", "SparseScan", "SpiralScan"),
     "stemtwin.twin.instrument.settings": ("Beam", "PlaneWave", "PotentialSlices"),

@@ -104,7 +104,7 @@ def _request(
     configurations = checks.whole("--phonons", phonons, low=0, high=1000)
     return Request(
         sample=sample,
-        beam=scope.beam(),
+        beam=scope.truth()["beam"],
         scan=RasterScan(shape=(points, points), field_of_view_angstrom=(size, size), origin_angstrom=origin),
         detectors=tuple(name.strip() for name in detectors.split(",") if name.strip()),
         phonons=configurations if configurations and sample.thermal_sigma_angstrom is not None else "static",

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from stemtwin.leaderboard.cli.output import JsonFlag, print_json
+from stemtwin.twin.registry import Registry
 
 
 class Kind(enum.StrEnum):
@@ -25,7 +26,7 @@ class Kind(enum.StrEnum):
 
 REGISTRIES = {  # kind: (module, registry in it, or function that returns one or the names)
     Kind.SAMPLES: ("stemtwin.twin.samples.library", "list_samples"),
-    Kind.DETECTORS: ("stemtwin.twin.instrument.detectors", "DETECTORS"),
+    Kind.DETECTORS: ("stemtwin.twin.instrument.detectors", "load_detectors"),
     Kind.PROFILES: ("stemtwin.twin.instrument.hardware.profiles", "PROFILES"),
     Kind.TASKS: ("stemtwin.benchmarks.tasks", "load_tasks"),
     Kind.DATASETS: ("stemtwin.datasets.catalog", "list_datasets"),
@@ -34,16 +35,17 @@ REGISTRIES = {  # kind: (module, registry in it, or function that returns one or
 }
 
 
-def names(kind: Kind) -> list[str]:
-    """Return the names of the things of one kind."""
+def names(kind: Kind) -> dict[str, tuple[str, ...]]:
+    """Return the names of the things of one kind, each with its tags, where they have some."""
     if kind is Kind.ENVIRONMENTS:
         import gymnasium
 
         importlib.import_module("stemtwin")  # registers them
-        return sorted(name for name in gymnasium.registry if name.startswith("stemtwin/"))
+        return dict.fromkeys(sorted(name for name in gymnasium.registry if name.startswith("stemtwin/")), ())
     module, attribute = REGISTRIES[kind]
     thing: Any = getattr(importlib.import_module(module), attribute)
-    return [str(name) for name in (thing() if inspect.isfunction(thing) else thing)]
+    found = thing() if inspect.isfunction(thing) else thing
+    return {str(name): found.tags(name) if isinstance(found, Registry) else () for name in found}
 
 
 def listing(
@@ -53,9 +55,10 @@ def listing(
     """List what there is: samples, detectors, profiles, tasks, datasets, environments, rewards, baselines."""
     found = {one.value: names(one) for one in ([kind] if kind else Kind)}
     if json:
-        print_json(found)
+        print_json({name: list(things) for name, things in found.items()})
         return
     for name, things in found.items():
         typer.echo(name)
-        for thing in things:
-            typer.echo(f"  {thing}")
+        width = max(map(len, things), default=0)
+        for thing, tags in things.items():
+            typer.echo(f"  {thing:{width}}  {', '.join(tags)}".rstrip())

@@ -96,7 +96,7 @@ def take(scope: "Microscope", tick: Tick, *, points: int = POINTS) -> Taken:
     points : int
         Points along a side of the scan.
     """
-    from stemtwin.twin.instrument.pixelated import PixelatedDetector
+    from stemtwin.twin.instrument.detectors import PixelatedDetector
     from stemtwin.twin.instrument.scan import RasterScan
     from stemtwin.twin.instrument.spectra import EDXDetector, EELSDetector
 
@@ -110,7 +110,7 @@ def take(scope: "Microscope", tick: Tick, *, points: int = POINTS) -> Taken:
     coarse = RasterScan(shape=(8, 8), field_of_view_angstrom=(FIELD_ANGSTROM, FIELD_ANGSTROM))
     off_axis = scope.acquire_spectrum(coarse, dwell_time_us=3e6, detectors=(xrays,))
     tick(1.0)
-    return Taken(on_axis=on_axis, off_axis=off_axis, beam=scope.beam(), xrays=xrays)
+    return Taken(on_axis=on_axis, off_axis=off_axis, beam=scope.truth()["beam"], xrays=xrays)
 
 
 def save(taken: Taken, folder: Path, tick: Tick) -> tuple[list[Path], list[str]]:

@@ -94,7 +94,7 @@ def image_step(field: "FieldSample", folder: Path, tick: Tick) -> list[Path]:
     scan = RasterScan(shape=(128, 128), field_of_view_angstrom=(size, size), origin_angstrom=field.origin_angstrom)
     scope = Microscope(sample, PROFILES["corrected-200kv"].still(), seed=1)
     scope.set(semiangle_mrad=20.0)
-    request = Request(sample=sample, beam=scope.beam(), scan=scan, detectors=_detectors())
+    request = Request(sample=sample, beam=scope.truth()["beam"], scan=scan, detectors=_detectors())
     waves, done = explain(request).waves, 0
 
     def advance(count: int) -> None:

@@ -14,6 +14,7 @@ from stemtwin.twin.envs.autofocus import Autofocus, Focus
 from stemtwin.twin.errors import SettingsError, StemtwinError, UnknownNameError
 from stemtwin.twin.instrument.hardware.profiles import PROFILES
 from stemtwin.twin.instrument.scope import acquisition, knobs
+from stemtwin.twin.instrument.scope.recorders import ImageRecorder
 from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.state import ScopeState
 from stemtwin.twin.instrument.simulation import simulate
@@ -247,11 +248,12 @@ def test_the_task_is_a_restriction_of_the_microscope() -> None:
     turned = {"C10": -80.0, "semiangle_mrad": task.semiangle_mrad, "current_pa": task.current_pa}
     state = ScopeState(specimen=base.sample, knobs=knobs.turn(knobs.initial(profile), profile, turned))
     asked = acquisition.order(setup, state, replace(base.scan, origin_angstrom=(3.0, 7.0)), dwell_time_us=task.dwell_time_us)
-    assert asked.plan is not None
+    (recorder,) = asked.recorders
+    assert isinstance(recorder, ImageRecorder)
     assert asked.electrons_per_point == task.incident
     assert asked.cost["dose_e_per_angstrom2"] == pytest.approx(task.dose_per_frame)
-    signals, _, _ = simulate.expected(asked.request, plan)
+    signals, _, _ = simulate.expected(recorder.request, plan)
     image = task.expected_image(np.array([-30.0, 20.0, -10.0]), (3.0, 7.0))
     np.testing.assert_allclose(image, signals[0], rtol=1e-6, atol=1e-9)
-    own, _, _ = simulate.expected(asked.request, asked.plan)  # with a window of its own
+    own, _, _ = simulate.expected(recorder.request, recorder.plan)  # with a window of its own
     np.testing.assert_allclose(image, own[0], rtol=2e-3, atol=1e-8)

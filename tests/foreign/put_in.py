@@ -10,8 +10,8 @@ import numpy as np
 
 from stemtwin.datasets import formats
 from stemtwin.leaderboard.demos import signals
+from stemtwin.twin.instrument.detectors import PixelatedDetector
 from stemtwin.twin.instrument.hardware.profiles import PROFILES
-from stemtwin.twin.instrument.pixelated import PixelatedDetector
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.scope.microscope import Microscope
 from stemtwin.twin.instrument.simulation import pattern_analysis
@@ -32,7 +32,7 @@ def expected_centre_of_mass(path: Path) -> None:
     scan = RasterScan(shape=(signals.POINTS,) * 2, field_of_view_angstrom=(signals.FIELD_ANGSTROM,) * 2)
     camera = PixelatedDetector(shape=(64, 64), outer_mrad=60.0)
     seed = scope._setup.stream_seed("specimen")
-    request = Request(sample=scope.truth()["sample"], beam=scope.beam(), scan=scan, detectors=(camera,), phonons=2, seed=seed)
+    request = Request(sample=scope.truth()["sample"], beam=scope.truth()["beam"], scan=scan, detectors=(camera,), phonons=2, seed=seed)
     found = pattern_analysis.centre_of_mass(simulate(request).pixelated)
     np.save(path, np.stack([found.com_y, found.com_x]))
 

@@ -7,8 +7,7 @@ import pytest
 
 from stemtwin.twin.errors import SamplingError, SettingsError, UnknownNameError
 from stemtwin.twin.instrument import detectors
-from stemtwin.twin.instrument.detectors import DETECTORS, AnnularDetector, SegmentedDetector
-from stemtwin.twin.instrument.pixelated import PixelatedDetector
+from stemtwin.twin.instrument.detectors import DETECTORS, AnnularDetector, PixelatedDetector, SegmentedDetector
 
 RINGS = [name for name in DETECTORS if {"annular", "segmented"} & set(DETECTORS.tags(name))]
 CAMERAS = list(DETECTORS.names("camera"))
@@ -95,7 +94,7 @@ def test_angles_out_of_order_or_range_are_refused(inner: float, outer: float) ->
     [
         ((), "asks for no signal"),
         (None, "asks for no signal"),
-        (("haadf", 3), "is no detector"),
+        (("haadf", 3), "is not a detector"),
         (("haadf", "haadf"), "same name: haadf, haadf"),
         ((AnnularDetector(inner_mrad=1, outer_mrad=2, name="bf"), "bf"), "same name"),
         (("dpc4", SegmentedDetector(inner_mrad=0, outer_mrad=20, segments=8)), "dpc4 has 4, segmented_0_20 has 8. Give them the same number"),
@@ -109,7 +108,7 @@ def test_lists_of_detectors_are_checked(asked: object, said: str) -> None:
 
 def test_an_unknown_detector_is_told_which_one_was_meant() -> None:
     """A typing error gets a suggestion."""
-    with pytest.raises(SettingsError, match=r"'eels' is no image: .*expected_eels"):
+    with pytest.raises(SettingsError, match=r"'eels' is not an image: .*expected_eels"):
         detectors.checked(("haadf", "eels"))
     with pytest.raises(UnknownNameError, match="Did you mean 'haadf'"):
         detectors.checked(("hadf",))

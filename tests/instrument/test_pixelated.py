@@ -5,8 +5,7 @@ import dataclasses
 import pytest
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument.detectors import checked
-from stemtwin.twin.instrument.pixelated import PixelatedDetector
+from stemtwin.twin.instrument.detectors import PixelatedDetector, checked
 from stemtwin.twin.instrument.simulation import serialisation
 
 

@@ -81,6 +81,11 @@ def test_lists_and_cards():
     assert json.loads(call("list", "tasks", "--json"))["tasks"] == ["atoms-2d", "autofocus"]
     assert "atoms-2d/log" in call("list", "baselines")
     assert "stemtwin/Autofocus-v1" in call("list", "environments")
+    detectors = [line.split(maxsplit=1) for line in call("list", "detectors").splitlines()[1:]]
+    assert {"haadf": "image, annular", "dpc4": "image, segmented", "ronchigram": "camera", "eels": "spectrum", "edx": "spectrum"}.items() <= dict(
+        detectors
+    ).items()
+    assert set(json.loads(call("list", "detectors", "--json"))["detectors"]) == {name for name, _ in detectors}
     for name in ("atoms-2d", "autofocus"):
         assert json.loads(call("task", name, "--json"))["name"] == name
         card = call("task", name)

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from stemtwin.twin.instrument.pixelated import PixelatedDetector
+from stemtwin.twin.instrument.detectors import PixelatedDetector
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.simulation.request import Request

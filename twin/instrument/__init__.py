@@ -1,16 +1,15 @@
 """The instrument: what people set, the signals that follow from it, and the microscope that counts electrons.
 
-Imports point down: this folder < ``hardware`` < ``simulation`` < ``spectra`` < ``scope``.
+Imports point down: this folder, ``detectors`` and ``scan`` < ``hardware`` < ``simulation`` < ``spectra`` < ``scope``.
 
 ================== =====================================================================
 File               Content
 ================== =====================================================================
-``detectors.py``   detectors by name, and their angles
 ``micrographs.py`` pictures of frames, with a scale bar
-``pixelated.py``   the pixelated detector
 ``settings.py``    Beam, PlaneWave, PotentialSlices
 ``shot_noise.py``  counted electrons of an expected result, at a dose
 ``timing.py``      the clock of a scan
+``detectors/``     detectors by shape and by name
 ``hardware/``      parts of real instruments: optics, stage, detector electronics, drift
 ``scan/``          scan paths as pure geometry
 ``scope/``         the microscope: knobs, acquisitions, dose, damage, clock

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError, asdict, replace
+from dataclasses import FrozenInstanceError, asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def test_the_wavelength_and_what_follows_from_it_go_with_the_energy(thermal: Sam
     """At 60 kV the beam has the wavelength, source size and focal spread of 60 kV, not those of the profile's 200 kV."""
     scope = Microscope(thermal)
     scope.set(energy_ev=60e3)
-    assert scope.beam().wavelength_angstrom == pytest.approx(0.0487, abs=1e-4)  # Kirkland, table C.1: 0.04866 A
+    assert scope.truth()["beam"].wavelength_angstrom == pytest.approx(0.0487, abs=1e-4)  # Kirkland, table C.1: 0.04866 A
     assert scope.settings.focal_spread_angstrom == PROFILES["corrected-200kv"].focal_spread_angstrom(60e3)
     assert scope.settings.source_size_angstrom == PROFILES["corrected-200kv"].source_size_angstrom(50, 25, 60e3)
     assert scope.set(energy_ev=80e3, focal_spread_angstrom=7).focal_spread_angstrom == 7
@@ -339,6 +339,25 @@ def test_acquired_frames_do_not_tell_the_truth(make_perovskite: Callable[..., Sa
     assert frames[0].attrs == attrs, "attributes do not depend on what is hidden"
 
 
+def test_the_truth_has_one_door(thermal: Sample) -> None:
+    """No property of a microscope has a hidden number, and none of its methods is about one but `truth` and the whole state of `snapshot`."""
+    scope = Microscope(thermal, seed=5, phonons=1, misalignment=Aberrations(C10=-123.456, C12=54.321, phi12=0.777))
+    scope.move_stage(x_angstrom=12.5, y_angstrom=-7.5)
+    scope.acquire(SCAN, dwell_time_us=1e3)
+    truth = scope.truth()
+    true = asdict(truth["aberrations"]) | asdict(truth["stage"])
+    secrets = {value for value in true.values() if value} | {truth["C12a_angstrom"], truth["strehl"], *truth["drift_angstrom"]}
+    properties = [name for name, member in vars(Microscope).items() if isinstance(member, property)]
+    assert sorted(properties) == ["dose_remaining_e_per_angstrom2", "profile", "settings", "spent", "stage", "time_s"]
+    for name in properties:
+        value = getattr(scope, name)
+        told = numbers_in(asdict(value) if is_dataclass(value) else value)
+        assert not told & (secrets - numbers_in(asdict(scope.profile.residual))), name
+    methods = {name for name, member in vars(Microscope).items() if callable(member) and not name.startswith("_")}
+    asking = {"estimate_cost", "dose_map", "measure", "snapshot", "truth"}
+    assert methods - asking == {"acquire", "acquire_spectrum", "advance_time", "correct", "move_stage", "restore", "set", "shower"}
+
+
 def test_truth_adds_up(thermal: Sample) -> None:
     """True aberrations are the knobs' plus the profile's plus the misalignment's, as vectors; the Strehl ratio is that of C10 and C12."""
     hidden = Aberrations(C10=30, C12=10, phi12=0.2)
@@ -349,7 +368,7 @@ def test_truth_adds_up(thermal: Sample) -> None:
     assert truth["C12_angstrom"] == pytest.approx(0, abs=1e-9)
     assert truth["strehl"] == pytest.approx(1)
     assert pytest.approx(1230) == truth["aberrations"].C30
-    assert truth["beam"] == scope.beam()
+    assert truth["beam"].aberrations == truth["aberrations"]
     scope.set(C12=0)
     truth = scope.truth()
     assert math.hypot(truth["C12a_angstrom"], truth["C12b_angstrom"]) == pytest.approx(truth["C12_angstrom"])

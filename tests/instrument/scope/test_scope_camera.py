@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from stemtwin.twin.instrument.detectors import AnnularDetector
+from stemtwin.twin.instrument.detectors import AnnularDetector, PixelatedDetector
 from stemtwin.twin.instrument.hardware.drift import Instabilities
 from stemtwin.twin.instrument.hardware.profiles import PROFILES
 from stemtwin.twin.instrument.hardware.scan_distortion import ScanImperfections
-from stemtwin.twin.instrument.pixelated import PixelatedDetector
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.scope.microscope import Microscope
 from stemtwin.twin.samples.sample import Sample

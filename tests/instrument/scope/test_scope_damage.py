@@ -9,10 +9,9 @@ import pytest
 import xarray as xr
 
 from stemtwin.twin.errors import InstrumentError, SettingsError
-from stemtwin.twin.instrument.detectors import AnnularDetector
+from stemtwin.twin.instrument.detectors import AnnularDetector, PixelatedDetector
 from stemtwin.twin.instrument.hardware import drift
 from stemtwin.twin.instrument.hardware.profiles import PROFILES
-from stemtwin.twin.instrument.pixelated import PixelatedDetector
 from stemtwin.twin.instrument.scan import PathScan, RasterScan
 from stemtwin.twin.instrument.scope import contamination_film
 from stemtwin.twin.instrument.scope.microscope import Microscope
@@ -94,7 +93,7 @@ def test_the_loss_of_one_atom_does_not_move_the_others(make: Callable[..., Micro
     after = scope.truth()["sample"]
     assert len(after) < len(crystal)
     first = replace(crystal, sites=np.arange(len(crystal)))
-    asked = [Request(sample=sample, beam=scope.beam(), scan=FIELD, phonons=1, seed=5) for sample in (first, after)]
+    asked = [Request(sample=sample, beam=scope.truth()["beam"], scan=FIELD, phonons=1, seed=5) for sample in (first, after)]
     whole, rest = (slice_stacks.positions(request, 0) for request in asked)
     assert after.sites is not None
     np.testing.assert_array_equal(rest, whole[after.sites])

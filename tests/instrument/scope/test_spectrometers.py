@@ -60,7 +60,7 @@ def test_counts_are_current_times_time_times_what_is_collected(make: Callable[..
     """All counts of a spectrum over all losses are current x time / e x the collected part of the beam, times the gain; blanked there are none."""
     scope = make()
     scope.set(current_pa=80.0)
-    sample, beam = scope.truth()["sample"], scope.beam()
+    sample, beam = scope.truth()["sample"], scope.truth()["beam"]
     out = scope.acquire_spectrum(SCAN, detectors=(WIDE,), dwell_time_us=5e3)
     expected = expected_eels(sample, beam, SCAN, replace(WIDE, zero_loss_fwhm_ev=1e-3), phonons="static")
     incident = 80e-12 * 5e-3 / 1.602176634e-19
@@ -95,7 +95,7 @@ def test_the_true_beam_at_the_true_places(make: Callable[..., Microscope]) -> No
     line = PathScan(positions_angstrom=np.column_stack([np.linspace(0, 1.9, 5), np.zeros(5)]))
     scope = make(strayed)
     scope.set(C10=30.0)
-    beam = scope.beam()
+    beam = scope.truth()["beam"]
     counts = scope.acquire_spectrum(line, detectors=(CORE,), dwell_time_us=3e6)
     sample = scope.truth()["sample"]
     times = 1.5 + 3.0 * np.arange(5)

@@ -62,7 +62,7 @@ def test_what_does_not_stray_is_not_looked_ahead_for(static: Sample) -> None:
             state = replace(state, knobs=replace(state.knobs, aberrations=replace(state.knobs.aberrations, C10=focus)))
             asked = imaging_requests.request(scope._setup, state, SCAN, ("haadf",))
             _, room = imaging_requests.settle(scope._setup, state, asked)
-            assert room.window_angstrom == imaging_requests.window_angstrom(scope._setup, asked)
+            assert room.window_angstrom == imaging_requests.window_angstrom(scope._setup, asked.sample, asked.beam)
             state = replace(state, room=room)
             seen.setdefault(focus, set()).add(room.window_angstrom)
         assert all(len(found) == 1 for found in seen.values())

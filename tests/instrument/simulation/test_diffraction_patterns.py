@@ -8,9 +8,8 @@ import pytest
 import xarray as xr
 
 from stemtwin.twin.errors import SamplingError, SettingsError
-from stemtwin.twin.instrument.detectors import AnnularDetector, SegmentedDetector
+from stemtwin.twin.instrument.detectors import AnnularDetector, PixelatedDetector, SegmentedDetector
 from stemtwin.twin.instrument.hardware import camera_response
-from stemtwin.twin.instrument.pixelated import PixelatedDetector
 from stemtwin.twin.instrument.scan import PathScan, RasterScan, SparseScan
 from stemtwin.twin.instrument.simulation import diffraction_patterns, memory, pattern_analysis
 from stemtwin.twin.instrument.simulation.request import Request

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stemtwin.twin.errors import SamplingError, SettingsError
-from stemtwin.twin.instrument.pixelated import PixelatedDetector
+from stemtwin.twin.instrument.detectors import PixelatedDetector
 from stemtwin.twin.instrument.scan import PathScan
 from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.simulation import simulate, slice_stacks

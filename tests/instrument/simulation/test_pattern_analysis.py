@@ -7,8 +7,7 @@ import pytest
 import xarray as xr
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument.detectors import AnnularDetector, SegmentedDetector
-from stemtwin.twin.instrument.pixelated import PixelatedDetector
+from stemtwin.twin.instrument.detectors import AnnularDetector, PixelatedDetector, SegmentedDetector
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
 from stemtwin.twin.instrument.simulation import pattern_analysis

@@ -9,7 +9,7 @@ import xarray as xr
 
 from stemtwin.twin import files
 from stemtwin.twin.errors import DatasetError, SettingsError
-from stemtwin.twin.instrument.pixelated import PixelatedDetector
+from stemtwin.twin.instrument.detectors import PixelatedDetector
 from stemtwin.twin.instrument.scan import PathScan, RasterScan
 from stemtwin.twin.instrument.simulation import diffraction_patterns, memory, pattern_files
 from stemtwin.twin.instrument.simulation.pattern_files import CameraExposure, save_patterns

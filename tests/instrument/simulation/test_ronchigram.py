@@ -10,7 +10,7 @@ import pytest
 import stemtwin
 from stemtwin.twin.errors import SamplingError, SettingsError, UnknownNameError
 from stemtwin.twin.instrument import simulation
-from stemtwin.twin.instrument.pixelated import PixelatedDetector
+from stemtwin.twin.instrument.detectors import PixelatedDetector
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
 from stemtwin.twin.instrument.simulation import memory
 from stemtwin.twin.instrument.simulation.ronchigram import ronchigram

@@ -14,7 +14,7 @@ import xarray as xr
 from stemtwin.datasets.formats.file_formats import FORMATS
 from stemtwin.leaderboard.cli.main import main
 from stemtwin.leaderboard.demos import signals
-from stemtwin.twin.instrument.pixelated import PixelatedDetector
+from stemtwin.twin.instrument.detectors import PixelatedDetector
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.simulation import pattern_analysis
 from stemtwin.twin.instrument.simulation.request import Request
@@ -107,7 +107,7 @@ def test_the_centre_of_mass(taken, scope):
     data = taken.on_axis
     camera = PixelatedDetector(shape=(64, 64), outer_mrad=60.0)
     scan = RasterScan(shape=(signals.POINTS,) * 2, field_of_view_angstrom=(signals.FIELD_ANGSTROM,) * 2)
-    request = Request(sample=scope.truth()["sample"], beam=scope.beam(), scan=scan, detectors=(camera,), phonons="static")
+    request = Request(sample=scope.truth()["sample"], beam=scope.truth()["beam"], scan=scan, detectors=(camera,), phonons="static")
     expected, counted = pattern_analysis.centre_of_mass(simulate(request).pixelated), pattern_analysis.centre_of_mass(data.pixelated)
     sigma = 20.0 / math.sqrt(data.attrs["electrons_per_point"])  # the patterns are some 20 mrad wide
     for name in ("com_y", "com_x"):

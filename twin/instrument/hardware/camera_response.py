@@ -5,7 +5,7 @@ import xarray as xr
 
 from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument.pixelated import PixelatedDetector
+from stemtwin.twin.instrument.detectors import PixelatedDetector
 from stemtwin.twin.physics import camera as physics
 from stemtwin.twin.physics import noise
 

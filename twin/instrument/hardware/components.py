@@ -123,7 +123,7 @@ FEI_DETECTORS: tuple[Detector, ...] = (
     AnnularDetector(inner_mrad=12, outer_mrad=24, name="abf"),
     AnnularDetector(inner_mrad=0, outer_mrad=12, name="bf"),
 )
-"""At a camera length of 115 mm [M]; the other angles follow the convergence, see ``detectors.py``."""
+"""At a camera length of 115 mm [M]; the other angles follow the convergence, see ``detectors.annular``."""
 NION_DETECTORS: tuple[Detector, ...] = (
     AnnularDetector(
         inner_mrad=89, outer_mrad=195, name="haadf", sensitivity=Sensitivity(slope=0.04, slope_azimuth_rad=-2.2, bowl=-0.04, dead_mrad=90)

@@ -9,7 +9,7 @@ import numpy as np
 
 from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument.detectors import AnnularDetector
+from stemtwin.twin.instrument.detectors import Detector
 from stemtwin.twin.instrument.hardware.readout_chain import DetectorChain
 
 FIELD = 1.2
@@ -17,14 +17,14 @@ FIELD = 1.2
 
 
 def scan_detector(
-    detector: AnnularDetector, chain: DetectorChain, electrons_per_point: float, rng: np.random.Generator, *, shape: tuple[int, int] = (128, 128)
+    detector: Detector, chain: DetectorChain, electrons_per_point: float, rng: np.random.Generator, *, shape: tuple[int, int] = (128, 128)
 ) -> np.ndarray:
     """Return readings of the whole beam, focused on one place of the detector after the other.
 
     Parameters
     ----------
-    detector : AnnularDetector
-        What is scanned, with its sensitivity.
+    detector : Detector
+        A scanned detector with its sensitivity; of several channels the first is read.
     chain : DetectorChain
         Its electronics; its lag plays no part, as such scans are slow.
     electrons_per_point : float

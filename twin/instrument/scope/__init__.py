@@ -11,16 +11,18 @@ File                       Content
 ``dose_budget.py``         the dose budget
 ``dose_log.py``            the nominal dose, pass by pass
 ``dose_map.py``            the true dose map, fixed to the specimen
+``hidden_state.py``        the truth, for scoring and training
 ``imaging_requests.py``    the simulation request of an acquisition
 ``incremental_imaging.py`` images of a specimen that changes
 ``knob_survey.py``         the effect of every knob on every signal
 ``knobs.py``               commanded settings, their limits and dependences
+``last_pass.py``           the last pass, from which expected signals follow
 ``microscope.py``          ``Microscope``
 ``readout.py``             detector readings of a pass
 ``scan_pass.py``           true positions, times and electrons of one pass
 ``setup.py``               the constant parts of a microscope
 ``specimen_state.py``      a specimen that the beam changes
-``spectrometers.py``       spectra of an acquisition
 ``state.py``               everything that changes, as one frozen value
+``recorders/``             one recorder for each kind of signal: images, patterns, spectra
 ========================== =========================================================
 """

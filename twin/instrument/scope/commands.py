@@ -7,9 +7,11 @@ from typing import Any
 
 from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument.detectors import DETECTORS
 from stemtwin.twin.instrument.hardware import corrector, stage, tableau
-from stemtwin.twin.instrument.scope import aberration_tuning, acquisition, beam_damage, contamination_film, knobs, spectrometers
+from stemtwin.twin.instrument.scope import aberration_tuning, acquisition, beam_damage, contamination_film, knobs
 from stemtwin.twin.instrument.scope import dose_budget as budget
+from stemtwin.twin.instrument.scope.recorders import spectra
 from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.state import ScopeState
 
@@ -102,12 +104,13 @@ def _acquire_spectrum(
     state: ScopeState,
     at: Any,
     *,
-    detectors: Any = spectrometers.NAMES,
+    detectors: Any = None,
     edges: tuple[str, ...] = (),
     **options: Any,
 ) -> dict[str, float]:
-    spectrometers.check_edges(detectors, edges)
-    return _acquire(dose_budget, setup, state, spectrometers.scan_of(at)[0], detectors=detectors, **options)
+    detectors = DETECTORS.names("spectrum") if detectors is None else detectors
+    spectra.check_edges(detectors, edges)
+    return _acquire(dose_budget, setup, state, spectra.scan_of(at)[0], detectors=detectors, **options)
 
 
 def _move(setup: Setup, state: ScopeState, *, relative: bool = False, **way: float) -> dict[str, float]:

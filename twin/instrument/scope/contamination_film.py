@@ -7,8 +7,7 @@ import numpy as np
 
 from stemtwin.twin import checks
 from stemtwin.twin.errors import InstrumentError
-from stemtwin.twin.instrument.detectors import Detector
-from stemtwin.twin.instrument.pixelated import PixelatedDetector
+from stemtwin.twin.instrument.detectors import Detector, PixelatedDetector
 from stemtwin.twin.instrument.scope import beam_damage
 from stemtwin.twin.instrument.scope.scan_pass import ScanPass
 from stemtwin.twin.instrument.scope.setup import Setup
@@ -27,9 +26,8 @@ MOST_DOSE = 1e6
 """Largest dose of a shower, e-/A^2."""
 
 
-def behind_film(state: ScopeState, detectors: tuple[Detector, ...], beam: Beam, shot: ScanPass, signals: np.ndarray) -> np.ndarray:
-    """Return expected signals (channels, n) of a specimen as the film on it leaves them, at the true positions of a pass; see ``overlayer``."""
-    height = heights(state, shot)
+def behind_film(height: np.ndarray | None, detectors: tuple[Detector, ...], beam: Beam, signals: np.ndarray) -> np.ndarray:
+    """Return expected signals (channels, n) behind a film of a height (n,), A, or None; see ``overlayer``."""
     if height is None:
         return signals
     tilt = beam.beam_tilt_mrad[0] * 1e-3, beam.beam_tilt_mrad[1] * 1e-3
@@ -37,15 +35,17 @@ def behind_film(state: ScopeState, detectors: tuple[Detector, ...], beam: Beam, 
 
 
 def heights(state: ScopeState, shot: ScanPass) -> np.ndarray | None:
-    """Return the height of the film at the true positions of a pass, A, (n,); None where there is none."""
+    """Return the height of the film at the true positions of a pass, A, (n,); None without a film there."""
     film = None if state.matter is None else state.matter.film
     found = None if film is None else film.at(shot.points)
     return found if found is not None and found.any() else None
 
 
-def patterns_behind_film(state: ScopeState, camera: PixelatedDetector, beam: Beam, shot: ScanPass, patterns: np.ndarray) -> np.ndarray:
-    """Return a camera's expected patterns (n, ny, nx) as the film leaves them: dimmer, with carbon's diffuse scattering. They change in place."""
-    height = heights(state, shot)
+def patterns_behind_film(height: np.ndarray | None, camera: PixelatedDetector, beam: Beam, patterns: np.ndarray) -> np.ndarray:
+    """Return a camera's expected patterns (n, ny, nx) behind a film of a height (n,), A, or None: dimmer, with carbon's diffuse scattering.
+
+    The patterns change in place.
+    """
     if height is None:
         return patterns
     ny, nx = camera.shape_read

@@ -1,25 +1,24 @@
-"""What a microscope looks at: the request that its state makes of a scan and detectors, and how that is computed."""
+"""Simulation requests of a microscope: scan and detectors with the true state of beam and specimen, and their plans."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from stemtwin.twin.errors import InstrumentError, SettingsError, StemtwinError
-from stemtwin.twin.instrument import detectors as detector_floor
-from stemtwin.twin.instrument.detectors import AnyDetector
+from stemtwin.twin.instrument.detectors import DETECTORS, USUAL_OUTER_MRAD, AnyDetector, Detector, checked, tags_of
 from stemtwin.twin.instrument.hardware.profiles import Profile
 from stemtwin.twin.instrument.hardware.random_paths import LARGEST_TIME_S
-from stemtwin.twin.instrument.pixelated import PixelatedDetector
 from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.state import Room, ScopeState
-from stemtwin.twin.instrument.settings import LARGEST_TILT_MRAD, Beam
+from stemtwin.twin.instrument.settings import LARGEST_TILT_MRAD, Beam, PotentialSlices
 from stemtwin.twin.instrument.simulation.discretisation import LEAST_WINDOW, WINDOW_MARGIN
 from stemtwin.twin.instrument.simulation.engines import operator
 from stemtwin.twin.instrument.simulation.engines.registry import ENGINES, REIMAGING
 from stemtwin.twin.instrument.simulation.plan import PATIENCE, Plan, make_plan
 from stemtwin.twin.instrument.simulation.request import AUTO, Request
 from stemtwin.twin.physics import aberrations as optics
+from stemtwin.twin.samples.sample import Sample
 
 RUNGS = tuple(LEAST_WINDOW * math.sqrt(2) ** i for i in range(20))
 """Windows that operators are built for, A: a probe that grows a little does not need a new one."""
@@ -41,6 +40,26 @@ def request(setup: Setup, state: ScopeState, scan: Scan, detectors: Sequence[str
     StemtwinError
         A detector is unknown or out of reach, or the specimen is tilted too far.
     """
+    return Request(
+        sample=state.specimen,
+        beam=setup.beam(state, state.time_s),
+        scan=scan,
+        detectors=at_camera_length(checked(detectors), setup.profile, state),
+        phonons=setup.phonons,
+        seed=setup.thermal_seed,
+        engine=setup.engine,
+        tilt_mrad=tilt_mrad(state),
+    )
+
+
+def tilt_mrad(state: ScopeState) -> tuple[float, float]:
+    """Return the true tilt of the specimen (alpha, beta), mrad.
+
+    Raises
+    ------
+    InstrumentError
+        The tilt is beyond what can be computed.
+    """
     tilt = state.stage.true
     if max(abs(tilt.alpha_mrad), abs(tilt.beta_mrad)) > LARGEST_TILT_MRAD:
         told = state.stage.commanded
@@ -49,16 +68,7 @@ def request(setup: Setup, state: ScopeState, scan: Scan, detectors: Sequence[str
             f"{LARGEST_TILT_MRAD:g} mrad. Tilt it back, or load the sample in another zone axis."
         )
         raise InstrumentError(message)
-    return Request(
-        sample=state.specimen,
-        beam=setup.beam(state, state.time_s),
-        scan=scan,
-        detectors=at_camera_length(detector_floor.checked(detectors), setup.profile, state),
-        phonons=setup.phonons,
-        seed=setup.stream_seed("specimen") if setup.specimen_seed is None else setup.specimen_seed,
-        engine=setup.engine,
-        tilt_mrad=(tilt.alpha_mrad, tilt.beta_mrad),
-    )
+    return tilt.alpha_mrad, tilt.beta_mrad
 
 
 def at_camera_length(detectors: tuple[str | AnyDetector, ...], profile: Profile, state: ScopeState) -> tuple[str | AnyDetector, ...]:
@@ -77,28 +87,24 @@ def at_camera_length(detectors: tuple[str | AnyDetector, ...], profile: Profile,
     for asked in detectors:
         detector = profile.detector(asked) or asked if isinstance(asked, str) else asked
         if isinstance(asked, str) and length != usual:
-            if isinstance(detector, str):
-                detector = detector_floor.DETECTORS[detector](state.knobs.semiangle_mrad, detector_floor.USUAL_OUTER_MRAD)
-            scaled = _scaled_camera if isinstance(detector, PixelatedDetector) else detector_floor.scaled
-            detector = scaled(detector, usual / length)  # type: ignore[arg-type] - each takes its own kind
-        if not isinstance(detector, str | PixelatedDetector):
-            radius, most = detector.outer_mrad * 1e-3 * length, profile.largest_detector_mm
-            if radius > most:
-                message = (
-                    f"outer_mrad={detector.outer_mrad:g} of {detector.name} is {radius:.1f} mm from the axis at camera_length_mm={length:g}, "
-                    f"beyond the {most:g} mm that {profile.name} lets through. Use camera_length_mm <= "
-                    f"{most / (detector.outer_mrad * 1e-3):.3g} or lower outer_mrad."
-                )
-                raise InstrumentError(message)
+            found: AnyDetector = DETECTORS[detector](state.knobs.semiangle_mrad, USUAL_OUTER_MRAD) if isinstance(detector, str) else detector  # type: ignore[assignment] - it was checked
+            detector = found.scaled(usual / length)
+        if not isinstance(detector, str) and tags_of(detector)[0] == "image":
+            _check_radius(detector, profile, length)  # type: ignore[arg-type] - the tag says so
         out.append(detector)
     return tuple(out)
 
 
-def _scaled_camera(camera: PixelatedDetector, factor: float) -> PixelatedDetector:
-    if camera.camera_length_mm is not None:
-        return replace(camera, camera_length_mm=camera.camera_length_mm / factor)
-    assert camera.outer_mrad is not None  # one of the two is given
-    return replace(camera, outer_mrad=camera.outer_mrad * factor)
+def _check_radius(detector: Detector, profile: Profile, length: float) -> None:
+    """Refuse a detector that is larger than the column lets through at a camera length, mm."""
+    radius, most = detector.outer_mrad * 1e-3 * length, profile.largest_detector_mm
+    if radius > most:
+        message = (
+            f"outer_mrad={detector.outer_mrad:g} of {detector.name} is {radius:.1f} mm from the axis at camera_length_mm={length:g}, "
+            f"beyond the {most:g} mm that {profile.name} lets through. Use camera_length_mm <= "
+            f"{most / (detector.outer_mrad * 1e-3):.3g} or lower outer_mrad."
+        )
+        raise InstrumentError(message)
 
 
 def settle(setup: Setup, state: ScopeState, asked: Request) -> tuple[Plan, Room]:
@@ -113,7 +119,7 @@ def settle(setup: Setup, state: ScopeState, asked: Request) -> tuple[Plan, Room]
         It cannot be computed.
     """
     needed = _needed(setup, asked.sample.thickness_angstrom, asked.beam)
-    usual = _usual(asked, needed)
+    usual = _usual(asked.sample, needed)
     ahead = _foreseen(setup, state, asked, needed)
     if ahead is not None:
         try:
@@ -184,13 +190,13 @@ def plan(setup: Setup, asked: Request, window: float) -> Plan:
     return dense
 
 
-def window_angstrom(setup: Setup, asked: Request) -> float:
-    """Return the window that the probe needs, A, rounded up where the specimen repeats: an operator built for it serves a while."""
-    return _usual(asked, _needed(setup, asked.sample.thickness_angstrom, asked.beam))
+def window_angstrom(setup: Setup, sample: Sample | PotentialSlices, beam: Beam) -> float:
+    """Return the window that a probe in a specimen needs, A, rounded up where the specimen repeats: an operator built for it serves a while."""
+    return _usual(sample, _needed(setup, sample.thickness_angstrom, beam))
 
 
-def _usual(asked: Request, needed: float) -> float:
-    return _rung(RUNGS, needed) if getattr(asked.sample, "periodic", True) else needed
+def _usual(sample: Sample | PotentialSlices, needed: float) -> float:
+    return _rung(RUNGS, needed) if getattr(sample, "periodic", True) else needed
 
 
 def _needed(setup: Setup, thickness: float, beam: Beam) -> float:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from stemtwin.twin.instrument.detectors import PixelatedDetector
 from stemtwin.twin.instrument.hardware import drift
 from stemtwin.twin.instrument.hardware.profiles import PROFILES
 from stemtwin.twin.instrument.hardware.readout_chain import DetectorChain
 from stemtwin.twin.instrument.hardware.stage import AXES
-from stemtwin.twin.instrument.pixelated import PixelatedDetector
 from stemtwin.twin.instrument.scan import PathScan, RasterScan
 from stemtwin.twin.instrument.scope.knobs import NAMES
 from stemtwin.twin.instrument.scope.microscope import Microscope

@@ -7,6 +7,7 @@ from typing import Any
 
 from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError, UnknownNameError, suggestion
+from stemtwin.twin.instrument.detectors import DETECTORS, tags_of
 from stemtwin.twin.instrument.hardware.profiles import Profile
 from stemtwin.twin.instrument.hardware.stage import AXES
 from stemtwin.twin.instrument.settings import LEAST_SEMIANGLE_MRAD
@@ -31,8 +32,6 @@ PAIRS = {
 """Knobs that are a pair (x, y): unit, largest absolute value, repair."""
 DETECTOR_KNOBS = {"gain": ("times the usual", 1e-3, 1e3), "offset_adu": ("ADU", -65535.0, 65535.0)}
 """Knobs that each detector has: unit, smallest and largest value. They reach detectors with a chain; one that counts electrons has neither."""
-COUNTERS = ("eels", "edx", "pixelated", "ronchigram")
-"""What counts by itself, whatever chain the instrument has."""
 SWITCHES = ("blanked",)
 """Knobs that are on or off."""
 ELSEWHERE = {
@@ -161,7 +160,7 @@ def _by_detector(name: str, value: Any, profile: Profile, before: Knobs) -> tupl
         raise SettingsError(message)
     unit, low, high = DETECTOR_KNOBS[name]
     turned = {key: checks.number(f"{name}[{key}]", number, unit, low=low, high=high) for key, number in value.items()}
-    without = [key for key in turned if profile.chain(key) is None or key in COUNTERS]
+    without = [key for key in turned if profile.chain(key) is None or (key in DETECTORS and tags_of(key)[0] != "image")]
     if without:
         known = ", ".join(key for key, _ in profile.chains if key) or "none"
         message = f"{name} of {without[0]!r} cannot be turned: on {profile.name} it counts electrons. Detectors with a chain: {known}."

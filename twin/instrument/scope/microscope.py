@@ -1,6 +1,6 @@
 """The microscope, the one stateful object of the instrument: it turns knobs, moves, scans, counts and keeps its clock. Physics lies below."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +8,7 @@ import xarray as xr
 
 from stemtwin.twin import checks
 from stemtwin.twin.errors import InstrumentError, SettingsError
-from stemtwin.twin.instrument.detectors import AnyDetector
+from stemtwin.twin.instrument.detectors import DETECTORS, NamedDetector
 from stemtwin.twin.instrument.hardware.profiles import Profile, find_profile
 from stemtwin.twin.instrument.hardware.stage import StagePosition
 from stemtwin.twin.instrument.scan import RasterScan, Scan
@@ -19,21 +19,19 @@ from stemtwin.twin.instrument.scope import (
     commands,
     contamination_film,
     dose_budget,
+    hidden_state,
     imaging_requests,
     knobs,
-    spectrometers,
 )
 from stemtwin.twin.instrument.scope.knobs import Knobs
+from stemtwin.twin.instrument.scope.recorders import spectra
 from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.specimen_state import Damage, find_damage
-from stemtwin.twin.instrument.scope.spectrometers import Spectral
 from stemtwin.twin.instrument.scope.state import ScopeState
-from stemtwin.twin.instrument.settings import Beam, PotentialSlices
+from stemtwin.twin.instrument.settings import PotentialSlices
 from stemtwin.twin.instrument.simulation import results
 from stemtwin.twin.instrument.spectra.spectrometer_settings import LossModel
-from stemtwin.twin.physics import probe
 from stemtwin.twin.physics.aberrations import Aberrations
-from stemtwin.twin.physics.dynamics.kinetics import Events
 from stemtwin.twin.progress import Progress
 from stemtwin.twin.samples.sample import Sample
 
@@ -266,7 +264,7 @@ class Microscope:
         *,
         dwell_time_us: float | None = None,
         frames: int = 1,
-        detectors: Sequence[str | AnyDetector | Spectral] | str | AnyDetector | Spectral = ("haadf",),
+        detectors: Sequence[str | NamedDetector] | str | NamedDetector = ("haadf",),
         average: bool = False,
         progress: Progress | None = None,
     ) -> xr.Dataset:
@@ -316,7 +314,7 @@ class Microscope:
         self,
         at: Scan | Sequence[float],
         *,
-        detectors: Sequence[str | AnyDetector | Spectral] | str | AnyDetector | Spectral = spectrometers.NAMES,
+        detectors: Sequence[str | NamedDetector] | str | NamedDetector | None = None,
         dwell_time_us: float | None = None,
         frames: int = 1,
         edges: Sequence[str] = (),
@@ -329,8 +327,8 @@ class Microscope:
         ----------
         at : Scan or sequence of float
             Where the beam is sent: a scan, or a point (x, y), A, in coordinates of the stage at rest.
-        detectors : sequence
-            As in :meth:`acquire`; by default ``("eels", "edx")``.
+        detectors : sequence, optional
+            As in :meth:`acquire`; by default all spectra, ``("eels", "edx")``.
         dwell_time_us, frames, average, progress
             As in :meth:`acquire`; spectra alone may take 100 s at each point.
         edges : sequence of str
@@ -347,8 +345,9 @@ class Microscope:
         StemtwinError
             As of :meth:`acquire`, or an edge lies outside the range; the state is unchanged then.
         """
-        spectrometers.check_edges(detectors, edges)
-        scan, point = spectrometers.scan_of(at)
+        detectors = DETECTORS.names("spectrum") if detectors is None else detectors
+        spectra.check_edges(detectors, edges)
+        scan, point = spectra.scan_of(at)
         out = self.acquire(scan, dwell_time_us=dwell_time_us, frames=frames, detectors=detectors, average=average, progress=progress)
         return out.isel(point=0) if point else out
 
@@ -452,38 +451,18 @@ class Microscope:
 
     # ---- the truth
 
-    def beam(self) -> Beam:
-        """Return the beam as it truly is now, a part of the truth: knobs, residual, misalignment, corrections and what strayed, all together."""
-        return self._setup.beam(self._state, self._state.time_s)
-
-    def truth(self) -> dict[str, Any]:
+    def truth(self) -> Mapping[str, Any]:
         """Return the hidden state, for scoring and training only.
 
         Returns
         -------
-        dict
-            ``aberrations``, their first order in A as ``C10_angstrom``, ``C12_angstrom``, ``C12a_angstrom``, ``C12b_angstrom``, the Strehl ratio
-            ``strehl`` that this first order alone would leave (1 when C10 and C12 are 0), ``beam``, ``sample`` (the atoms as they are now), ``stage``
-            (where it truly is), ``drift_angstrom`` (x, y), ``events`` (what happened to atoms), ``film`` (contamination or None), ``dose`` (a
-            ``DoseMap`` of where electrons truly went), ``current_factor`` (what is left of the current) and ``seed``.
+        Mapping
+            ``beam`` (knobs, residual, misalignment, corrections and drift, all together), its ``aberrations``, their first order in A as
+            ``C10_angstrom``, ``C12_angstrom``, ``C12a_angstrom``, ``C12b_angstrom``, the Strehl ratio ``strehl`` of this first order by itself (1
+            where C10 and C12 are 0), ``sample`` (the atoms as they are now), ``stage`` (its true position), ``drift_angstrom`` (x, y), ``events``
+            (what happened to atoms), ``film`` (contamination or None), ``dose`` (a ``DoseMap`` of where electrons truly went), ``current_factor``
+            (what is left of the current), ``seed``, and ``expected``: a Dataset of the expected signals of the last pass of the last acquisition,
+            without noise and electronics, as fractions of the beam, computed with the very positions, beam, specimen and configurations of that pass
+            (see ``LastPass.expected``); None before the first. Patterns and spectra are computed again when ``expected`` is read.
         """
-        beam, time = self.beam(), self._state.time_s
-        true = beam.aberrations
-        cartesian = true.cartesian()
-        return {
-            "aberrations": true,
-            "C10_angstrom": true.C10,
-            "C12_angstrom": true.C12,
-            "C12a_angstrom": cartesian["C12a"],
-            "C12b_angstrom": cartesian["C12b"],
-            "strehl": probe.strehl_ratio(beam.wavelength_angstrom, beam.semiangle_rad, Aberrations(C10=true.C10, C12=true.C12, phi12=true.phi12)),
-            "beam": beam,
-            "sample": self._state.specimen,
-            "stage": self._state.stage.true,
-            "drift_angstrom": tuple(float(v) for v in self._setup.course.drift_angstrom(time, self._state.creep)),
-            "dose": self._state.dose,
-            "events": Events.none() if self._state.matter is None else self._state.matter.events,
-            "film": None if self._state.matter is None else self._state.matter.film,
-            "current_factor": float(self._setup.course.current_factor(time)),
-            "seed": self._setup.seed,
-        }
+        return hidden_state.truth(self._setup, self._state)

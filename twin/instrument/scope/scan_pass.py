@@ -1,4 +1,4 @@
-"""Where the beam truly was during one pass over a scan, when, and with how many electrons."""
+"""One pass over a scan as it truly is: positions, times, electrons and the beam."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,7 @@ from stemtwin.twin.instrument.hardware import scan_distortion
 from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.state import ScopeState
+from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.timing import ScanTiming
 from stemtwin.twin.physics import noise
 
@@ -28,6 +29,8 @@ class ScanPass:
         Mean number of electrons at each point, shape (n,).
     straight : bool
         Whether the beam was where it was commanded to be, to the last bit.
+    beam : Beam
+        The beam in the middle of the pass.
     """
 
     scan: Scan
@@ -35,10 +38,11 @@ class ScanPass:
     points: np.ndarray
     incident: np.ndarray
     straight: bool
+    beam: Beam
 
 
 def expose(setup: Setup, state: ScopeState, scan: Scan, timing: ScanTiming) -> ScanPass:
-    """Return what one pass over a scan is like.
+    """Return one pass over a scan.
 
     Parameters
     ----------
@@ -59,4 +63,11 @@ def expose(setup: Setup, state: ScopeState, scan: Scan, timing: ScanTiming) -> S
         incident = np.zeros(len(times))
     elif setup.profile.instabilities.fade or setup.profile.instabilities.flicker:
         incident = incident * setup.course.current_factor(times)
-    return ScanPass(scan=scan, timing=timing, points=points, incident=incident, straight=np.array_equal(points, nominal))
+    return ScanPass(
+        scan=scan,
+        timing=timing,
+        points=points,
+        incident=incident,
+        straight=np.array_equal(points, nominal),
+        beam=setup.beam(state, timing.start_s + timing.duration_s / 2),
+    )

@@ -1,5 +1,6 @@
 """What a microscope is made of and does not change: specimen, profile, seed; and what its state then truly is at any time."""
 
+import hashlib
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
@@ -19,7 +20,12 @@ from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.samples.sample import Sample
 
 STREAMS = {"specimen": 0, "noise": 1, "instrument": 2, "scan": 3, "stage": 4, "corrector": 5, "damage": 6, "camera": 7, "eels": 8, "edx": 9}
-"""Spawn keys of the independent random streams of one microscope."""
+"""Spawn keys of the independent random streams of one microscope that have a number; every other name has the key of :func:`stream_key`."""
+
+
+def stream_key(name: str) -> int:
+    """Return the spawn key of a random stream: its number in `STREAMS`, or 64 bits of the hash of its name."""
+    return STREAMS[name] if name in STREAMS else int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,14 +74,19 @@ class Setup:
         """How the instrument strays: a pure function of the time."""
         return Course(self.profile.instabilities, self.stream_seed("instrument"))
 
+    @property
+    def thermal_seed(self) -> int:
+        """Seed of the specimen's thermal motion."""
+        return self.stream_seed("specimen") if self.specimen_seed is None else self.specimen_seed
+
     def stream_seed(self, name: str) -> int:
         """Return the seed of one stream, 128 bits."""
-        words = np.random.SeedSequence(self.seed, spawn_key=(STREAMS[name],)).generate_state(2, np.uint64)
+        words = np.random.SeedSequence(self.seed, spawn_key=(stream_key(name),)).generate_state(2, np.uint64)
         return int(words[0]) << 64 | int(words[1])
 
     def rng(self, name: str, number: int) -> np.random.Generator:
         """Return the generator of the draw of that number in one stream: the same whatever was drawn before."""
-        return np.random.Generator(np.random.Philox(np.random.SeedSequence(self.seed, spawn_key=(STREAMS[name], number))))
+        return np.random.Generator(np.random.Philox(np.random.SeedSequence(self.seed, spawn_key=(stream_key(name), number))))
 
     def aberrations(self, state: ScopeState, time_s: float) -> Aberrations:
         """Return the true aberrations at a time (s), A and rad: knobs, corrections, residual, misalignment, what strayed, and the specimen's height.

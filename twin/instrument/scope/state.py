@@ -10,6 +10,7 @@ from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.instrument.scope.dose_log import Ledger
 from stemtwin.twin.instrument.scope.dose_map import DoseMap
 from stemtwin.twin.instrument.scope.knobs import Knobs
+from stemtwin.twin.instrument.scope.last_pass import LastPass
 from stemtwin.twin.instrument.scope.specimen_state import Matter
 from stemtwin.twin.instrument.settings import PotentialSlices
 from stemtwin.twin.instrument.simulation.plan import Plan
@@ -96,6 +97,8 @@ class ScopeState:
         The specimen's sites and what became of them, where the beam can change it.
     room : Room, optional
         The window of the last image.
+    last : LastPass, optional
+        The last pass over a scan: its expected signals are a part of the truth.
     lineage : tuple
         The images for which a local operator was brought up to date, as requests and plans: from these it can be made again, to the same bits.
     frames, moves, measurements, exposures : int
@@ -116,6 +119,7 @@ class ScopeState:
     sent: Ledger = field(default_factory=Ledger)
     matter: Matter | None = None
     room: Room | None = None
+    last: LastPass | None = None
     lineage: tuple[tuple[Request, Plan], ...] = ()
     frames: int = 0
     moves: int = 0

@@ -11,8 +11,7 @@ import xarray as xr
 
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument import detectors
-from stemtwin.twin.instrument.detectors import AnnularDetector
-from stemtwin.twin.instrument.pixelated import PixelatedDetector
+from stemtwin.twin.instrument.detectors import AnnularDetector, PixelatedDetector
 from stemtwin.twin.instrument.scan import Scan, SparseScan
 from stemtwin.twin.instrument.simulation import costs, memory, operator_cache, results, serialisation, slice_stacks
 from stemtwin.twin.instrument.simulation.costs import Cost

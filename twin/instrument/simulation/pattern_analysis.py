@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument.detectors import AnnularDetector, SegmentedDetector
+from stemtwin.twin.instrument.detectors import Detector, SegmentedDetector
 from stemtwin.twin.physics import electrons, gradient_integration
 
 ANGLES = ("ky", "kx")
@@ -23,15 +23,15 @@ def pacbed(patterns: xr.DataArray) -> xr.DataArray:
     return out.rename("pacbed").assign_attrs(long_name="position-averaged diffraction pattern")
 
 
-def virtual(patterns: xr.DataArray, detector: AnnularDetector | SegmentedDetector) -> xr.DataArray:
-    """Return what a detector of another shape would have collected, a pixel by the fraction that the detector covers.
+def virtual(patterns: xr.DataArray, detector: Detector) -> xr.DataArray:
+    """Return the signal of a scanned detector from patterns: each pixel counts by the fraction that the detector covers.
 
     Parameters
     ----------
     patterns : DataArray
         Patterns, dims (..., ky, kx).
-    detector : AnnularDetector or SegmentedDetector
-        The detector; it must not reach beyond the camera.
+    detector : Detector
+        A scanned detector; it must not reach beyond the camera.
 
     Returns
     -------

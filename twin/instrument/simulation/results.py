@@ -11,6 +11,7 @@ from stemtwin.twin.instrument.settings import PotentialSlices
 from stemtwin.twin.instrument.simulation import serialisation
 from stemtwin.twin.instrument.simulation.plan import Plan
 from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.samples.sample import Sample
 
 LENGTH = {"units": "angstrom"}
 
@@ -82,7 +83,7 @@ def describe(request: Request, plan: Plan, exactness: str) -> dict[str, Any]:
     }
     return {
         "title": "simulated STEM signals",
-        **visible(request, plan),
+        **visible(request.sample, request.beam.energy_ev, request.beam.semiangle_mrad, plan.engine),
         "engine_error": exactness,
         "thickness_angstrom": float(plan.thickness),
         "notes": "; ".join(plan.notes),
@@ -90,29 +91,31 @@ def describe(request: Request, plan: Plan, exactness: str) -> dict[str, Any]:
     }
 
 
-def visible(request: Request, plan: Plan | None) -> dict[str, Any]:
+def visible(sample: Sample | PotentialSlices, energy_ev: float, semiangle_mrad: float, engine: str | None) -> dict[str, Any]:
     """Return the attributes that an operator of the instrument may see: nothing of the specimen's structure or the true state of the optics.
 
-    Without a plan (spectra alone), the engine is left out.
+    Without an engine (a signal that none computes), it is left out.
     """
     from stemtwin import __version__  # the front door knows the version
 
     return {
         "stemtwin_version": __version__,
-        **({} if plan is None else {"engine": plan.engine}),
-        "sample": "potential" if isinstance(request.sample, PotentialSlices) else request.sample.name,
-        "energy_ev": request.beam.energy_ev,
-        "semiangle_mrad": request.beam.semiangle_mrad,
+        **({} if engine is None else {"engine": engine}),
+        "sample": "potential" if isinstance(sample, PotentialSlices) else sample.name,
+        "energy_ev": energy_ev,
+        "semiangle_mrad": semiangle_mrad,
     }
 
 
-def visible_settings(request: Request, plan: Plan | None) -> dict[str, Any]:
-    """Return the settings that an operator of the instrument may see; without a plan (spectra alone), those of the scan."""
-    scan = {"kind": "path", "points": request.scan.shape[0]} if isinstance(request.scan, PathScan) else serialisation.scan_to_dict(request.scan)
-    if plan is None:
-        return {"scan": scan, "phonons": request.phonons}
+def visible_scan(scan: Scan) -> dict[str, Any]:
+    """Return a scan as an operator of the instrument may see it; of a path, the number of its points."""
+    return {"kind": "path", "points": scan.shape[0]} if isinstance(scan, PathScan) else serialisation.scan_to_dict(scan)
+
+
+def visible_settings(request: Request, plan: Plan) -> dict[str, Any]:
+    """Return the settings of a request that an operator of the instrument may see."""
     return {
-        "scan": scan,
+        "scan": visible_scan(request.scan),
         "detectors": [serialisation.detector_to_dict(d) for d in plan.detectors],
         "engine": plan.engine,
         "phonons": request.phonons,

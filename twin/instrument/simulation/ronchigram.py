@@ -16,8 +16,7 @@ import xarray as xr
 
 from stemtwin.twin import checks
 from stemtwin.twin.errors import SamplingError, SettingsError
-from stemtwin.twin.instrument.detectors import AnnularDetector
-from stemtwin.twin.instrument.pixelated import PixelatedDetector
+from stemtwin.twin.instrument.detectors import AnnularDetector, PixelatedDetector
 from stemtwin.twin.instrument.scan import PathScan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
 from stemtwin.twin.instrument.simulation import (

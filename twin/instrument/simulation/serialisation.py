@@ -3,12 +3,12 @@
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, fields
-from typing import Any
+from dataclasses import asdict, fields, is_dataclass
+from types import UnionType
+from typing import Any, get_args, get_type_hints
 
 from stemtwin.twin.errors import SettingsError, StemtwinError
-from stemtwin.twin.instrument.detectors import AnnularDetector, AnyDetector, SegmentedDetector, Sensitivity
-from stemtwin.twin.instrument.pixelated import PixelatedDetector
+from stemtwin.twin.instrument.detectors import DETECTOR_KINDS, AnyDetector, kind_of
 from stemtwin.twin.instrument.scan import SCANS, Scan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
 from stemtwin.twin.physics.aberrations import Aberrations
@@ -16,9 +16,6 @@ from stemtwin.twin.samples.sample import Sample
 
 ARRAYS = ("numbers", "positions_angstrom", "size_angstrom", "thermal_sigma_angstrom", "notes", "sites")
 """Fields of a sample that are arrays or tuples."""
-
-
-KINDS_OF_DETECTOR = {"annular": AnnularDetector, "segmented": SegmentedDetector, "pixelated": PixelatedDetector}
 
 
 def beam_to_dict(beam: Beam) -> dict[str, Any]:
@@ -36,17 +33,14 @@ def beam_from_dict(data: object) -> Beam:
 
 def detector_to_dict(detector: AnyDetector) -> dict[str, Any]:
     """Return a detector as plain values; what was not given is left out."""
-    kind = next(name for name, known in KINDS_OF_DETECTOR.items() if isinstance(detector, known))
-    values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(detector).items() if value is not None}
-    return {"kind": kind, **values}
+    kind = kind_of(detector)
+    settings: dict[str, Any] = asdict(detector)  # type: ignore[call-overload] - kinds of detectors are dataclasses
+    return {"kind": kind, **{name: list(value) if isinstance(value, tuple) else value for name, value in settings.items() if value is not None}}
 
 
 def detector_from_dict(data: object) -> AnyDetector:
     """Return the detector that :func:`detector_to_dict` wrote."""
-    given = dict(_mapping("detector", data))
-    if "sensitivity" in given:
-        given["sensitivity"] = _make(Sensitivity, _mapping("sensitivity", given["sensitivity"]))
-    return _by_kind("detector", given, KINDS_OF_DETECTOR)
+    return _by_kind("detector", data, {name: DETECTOR_KINDS[name] for name in DETECTOR_KINDS})
 
 
 def scan_to_dict(scan: Scan) -> dict[str, Any]:
@@ -145,7 +139,14 @@ def _by_kind(name: str, data: object, kinds: Mapping[str, type]) -> Any:
     if kind not in kinds:
         message = f"kind={kind!r} of a {name} is not known. Use one of {', '.join(kinds)}."
         raise SettingsError(message)
-    return _make(kinds[kind], given)
+    return _make(kinds[kind], {key: _nested(kinds[kind], key, value) for key, value in given.items()})
+
+
+def _nested(kind: type, key: str, value: Any) -> Any:
+    """Return the value of a field; where the field holds a dataclass, it is made of a table of its settings."""
+    hint = get_type_hints(kind).get(key)
+    inner = next((one for one in (get_args(hint) if isinstance(hint, UnionType) else (hint,)) if isinstance(one, type) and is_dataclass(one)), None)
+    return value if inner is None else _make(inner, _mapping(key, value))
 
 
 def _make(kind: type, data: Mapping[str, Any]) -> Any:

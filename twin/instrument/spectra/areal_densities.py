@@ -312,7 +312,7 @@ def _by_multislice(asked: _Asked, scan: Scan, _: Progress | None) -> Densities:
 
         total = total + partial_coherence.averaged(request, coherent)
     collected = np.ones(scan.shape) if asked.collection is None else simulate.expected(request, plan)[0][0]
-    values = np.asarray(total) / plan.configurations
+    values = scan.frame(np.asarray(total) / plan.configurations)
     return Densities(values=values, collected=np.asarray(collected, float), engine=multislice.NAME, exactness="reference")
 
 

@@ -1,13 +1,14 @@
-"""Detectors of spectra, and what the specimen's losses are made of: frozen settings in the units that people use."""
+"""Spectrometers, and models of the specimen's energy losses: frozen settings in the units that people use."""
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument.detectors import DETECTOR_KINDS, DETECTORS
 from stemtwin.twin.physics.spectra import dielectric
 from stemtwin.twin.physics.spectra.atomic_masses import NUMBERS
 from stemtwin.twin.physics.spectra.dielectric import Material
@@ -15,13 +16,17 @@ from stemtwin.twin.physics.spectra.plasmons import FlakeModes
 
 MOST_CHANNELS = 1 << 16
 USUAL_WIDTH_EV = 0.35
-"""Width of a zero-loss peak that nobody gave, eV: a cold field emitter's."""
+"""Usual width of a zero-loss peak, eV: a cold field emitter's."""
+USUAL_RANGE_EV, USUAL_DISPERSION_EV, USUAL_COLLECTION = (-24.0, 1000.0), 0.5, 1.5
+"""Usual energy losses and channel width of a spectrometer, eV, and its collection angle over the convergence at the usual camera length."""
 
 
 class _Binned:
-    """What both detectors have: uniform energy channels."""
+    """Uniform energy channels, as both detectors have them."""
 
     __slots__ = ()
+    dimension: ClassVar[str]
+    quantity: ClassVar[str]
     energy_range_ev: tuple[float, float]
     dispersion_ev: float
 
@@ -36,6 +41,10 @@ class _Binned:
             raise SettingsError(message)
         object.__setattr__(self, "energy_range_ev", (low, high))
         object.__setattr__(self, "dispersion_ev", step)
+
+    def axis(self) -> dict[str, Any]:
+        """Return the energy axis of a result: its name, with dimension, energies in eV and attributes."""
+        return {self.dimension: (self.dimension, self.energies(), {"units": "eV", "long_name": self.quantity})}
 
     @property
     def channels(self) -> int:
@@ -85,6 +94,9 @@ class EELSDetector(_Binned):
         A number is out of range.
     """
 
+    dimension: ClassVar[str] = "energy_loss_ev"
+    quantity: ClassVar[str] = "energy loss"
+    expected_by: ClassVar[str] = "stemtwin.twin.instrument.spectra.expected_eels"
     energy_range_ev: tuple[float, float]
     dispersion_ev: float
     collection_mrad: float
@@ -116,9 +128,27 @@ class EELSDetector(_Binned):
             object.__setattr__(self, name, checks.number(name, getattr(self, name), unit, **limit))
 
     @property
+    def name(self) -> str:
+        """Name of the spectrum in a result."""
+        return "eels"
+
+    @property
     def width_ev(self) -> float:
         """Full width at half maximum of the zero-loss peak, eV."""
         return USUAL_WIDTH_EV if self.zero_loss_fwhm_ev is None else self.zero_loss_fwhm_ev
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the attributes of counted spectra: units, and what programs that read them look for."""
+        known = {"collection_mrad": self.collection_mrad, "gain": self.gain, "zero_loss_fwhm_ev": self.width_ev}
+        return {"units": "counts", "long_name": "counts of each channel of energy loss", "signal_type": "EELS", **known}
+
+
+DETECTOR_KINDS.add("eels", EELSDetector, "spectrum")
+
+
+@DETECTORS.register("eels", "spectrum")
+def _eels(alpha: float, largest: float) -> EELSDetector:  # noqa: ARG001 - one signature for all detectors
+    return EELSDetector(energy_range_ev=USUAL_RANGE_EV, dispersion_ev=USUAL_DISPERSION_EV, collection_mrad=USUAL_COLLECTION * alpha)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +180,11 @@ class EDXDetector(_Binned):
         A number is out of range.
     """
 
+    dimension: ClassVar[str] = "photon_energy_ev"
+    quantity: ClassVar[str] = "photon energy"
+    expected_by: ClassVar[str] = "stemtwin.twin.instrument.spectra.expected_edx"
+    gain: ClassVar[float] = 1.0
+    read_noise: ClassVar[float] = 0.0
     energy_range_ev: tuple[float, float] = (0.0, 20480.0)
     dispersion_ev: float = 10.0
     solid_angle_sr: float = 0.7
@@ -174,6 +209,25 @@ class EDXDetector(_Binned):
             object.__setattr__(self, name, checks.number(name, getattr(self, name), unit, **limit))
         for name in ("absorption", "bremsstrahlung"):
             object.__setattr__(self, name, checks.flag(name, getattr(self, name)))
+
+    @property
+    def name(self) -> str:
+        """Name of the spectrum in a result."""
+        return "edx"
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the attributes of counted spectra: units, and what programs that read them look for."""
+        known = {"resolution_mnka_ev": self.resolution_ev, "elevation_deg": self.take_off_deg, "azimuth_deg": 0.0}
+        known["solid_angle_sr"] = self.solid_angle_sr
+        return {"units": "counts", "long_name": "photons counted in each channel", "signal_type": "EDS_TEM", **known}
+
+
+DETECTOR_KINDS.add("edx", EDXDetector, "spectrum")
+
+
+@DETECTORS.register("edx", "spectrum")
+def _edx(alpha: float, largest: float) -> EDXDetector:  # noqa: ARG001 - one signature for all detectors
+    return EDXDetector()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

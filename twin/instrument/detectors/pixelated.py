@@ -1,13 +1,13 @@
-"""The camera: pixels, camera length, binning, and what is not perfect about it."""
+"""The pixelated detector, a camera: pixels, camera length, binning, imperfections."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument.detectors.kinds import DETECTOR_KINDS, DETECTORS, TAKEN_NAMES
 
-TAKEN_NAMES = ("x", "y", "point", "frame", "segment", "depth", "ky", "kx")
-"""Names of dimensions in results."""
 LARGEST_CAMERA = 4096
 """Most pixels along a side."""
 
@@ -29,8 +29,9 @@ class PixelatedDetector:
     binning : int
         So many by so many pixels are read as one; both sides of ``shape`` are multiples of it.
     point_spread_px : float
-        Standard deviation of the distance (along each axis, in pixels as read) between where an electron arrives and where it is counted: a normal
-        distribution over whole pixels, whose modulation transfer function is about exp(-2 pi^2 s^2 f^2), f in cycles per pixel.
+        Standard deviation of the distance (along each axis, in pixels as read) between where an electron arrives and
+        where it is counted: a normal distribution over whole pixels, whose modulation transfer function is about
+        exp(-2 pi^2 s^2 f^2), f in cycles per pixel.
     quantum_efficiency : float
         Probability that an electron is counted.
     dead_fraction, hot_fraction : float
@@ -87,7 +88,8 @@ class PixelatedDetector:
         if self.saturation_counts is not None:
             checked["saturation_counts"] = checks.number("saturation_counts", self.saturation_counts, "counts", low=1, high=1e9)
         if (self.outer_mrad is None) == (self.camera_length_mm is None):
-            given = "neither is given" if self.outer_mrad is None else f"outer_mrad={self.outer_mrad} and camera_length_mm={self.camera_length_mm}"
+            both = f"outer_mrad={self.outer_mrad} and camera_length_mm={self.camera_length_mm}"
+            given = "neither is given" if self.outer_mrad is None else both
             message = f"A camera's angles follow from outer_mrad or camera_length_mm, and {given}. Give one of the two."
             raise SettingsError(message)
         if self.outer_mrad is not None:
@@ -117,3 +119,23 @@ class PixelatedDetector:
     def corner_mrad(self) -> float:
         """Angle from the axis to a corner, mrad: the largest one seen."""
         return 0.5 * self.pixel_mrad * math.hypot(*self.shape_read)
+
+    def scaled(self, factor: float) -> Self:
+        """Return the camera with the angles of its pixels multiplied by a factor, under its name."""
+        if self.camera_length_mm is not None:
+            return replace(self, camera_length_mm=self.camera_length_mm / factor)
+        assert self.outer_mrad is not None  # one of the two is given
+        return replace(self, outer_mrad=self.outer_mrad * factor)
+
+
+DETECTOR_KINDS.add("pixelated", PixelatedDetector, "camera")
+
+
+@DETECTORS.register("pixelated", "camera")
+def _pixelated(alpha: float, largest: float) -> PixelatedDetector:
+    return PixelatedDetector(shape=(128, 128), outer_mrad=min(2 * alpha, largest / math.sqrt(2)), name="pixelated")
+
+
+@DETECTORS.register("ronchigram", "camera")
+def _ronchigram(alpha: float, largest: float) -> PixelatedDetector:
+    return PixelatedDetector(shape=(512, 512), outer_mrad=min(1.25 * alpha, largest / math.sqrt(2)), name="ronchigram")

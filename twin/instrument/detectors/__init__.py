@@ -1,0 +1,55 @@
+"""Detectors: frozen values, by shape or by name.
+
+================ ===========================================================
+File             Content
+================ ===========================================================
+``annular.py``   annular detectors, and the usual rings and discs by name
+``kinds.py``     the protocols, and the registries of classes and of names
+``pixelated.py`` the pixelated detector, a camera
+``segmented.py`` segmented detectors
+``selection.py`` checks of a selection, and the angles of named detectors
+================ ===========================================================
+"""
+
+from stemtwin.twin.instrument.detectors.annular import AnnularDetector, Sensitivity
+from stemtwin.twin.instrument.detectors.kinds import (
+    DETECTOR_KINDS,
+    DETECTORS,
+    USUAL_OUTER_MRAD,
+    Detector,
+    NamedDetector,
+    kind_of,
+    load_detectors,
+    tags_of,
+)
+from stemtwin.twin.instrument.detectors.pixelated import PixelatedDetector
+from stemtwin.twin.instrument.detectors.segmented import SegmentedDetector
+from stemtwin.twin.instrument.detectors.selection import (
+    AnyDetector,
+    by_signal,
+    cameras,
+    checked,
+    resolve,
+    wanted_angle,
+)
+
+__all__ = [
+    "DETECTORS",
+    "DETECTOR_KINDS",
+    "USUAL_OUTER_MRAD",
+    "AnnularDetector",
+    "AnyDetector",
+    "Detector",
+    "NamedDetector",
+    "PixelatedDetector",
+    "SegmentedDetector",
+    "Sensitivity",
+    "by_signal",
+    "cameras",
+    "checked",
+    "kind_of",
+    "load_detectors",
+    "resolve",
+    "tags_of",
+    "wanted_angle",
+]

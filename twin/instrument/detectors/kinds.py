@@ -1,0 +1,151 @@
+"""Protocols of detectors, and the registries of their classes and of the usual ones by name.
+
+A new shape of scanned detector is one file beside this one: a frozen dataclass with the members of `Detector`,
+registered in `DETECTOR_KINDS`, usual ones by name in `DETECTORS`, and an import line in the package's ``__init__``.
+The first tag of both registries is the signal that a detector gives:
+
+============ ====================================================================
+First tag    Signal
+============ ====================================================================
+``image``    one number per channel at each point: scanned detectors
+``camera``   a diffraction pattern at each point
+``spectrum`` a spectrum at each point, recorded by a microscope
+============ ====================================================================
+
+Further tags say more: ``annular``, ``segmented``.
+"""
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Protocol, Self
+
+import numpy as np
+
+from stemtwin.twin import checks
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.registry import Registry
+
+TAKEN_NAMES = ("x", "y", "point", "frame", "segment", "depth", "ky", "kx")
+"""Names of dimensions in results."""
+USUAL_OUTER_MRAD = 200.0
+"""Outer angle of a HAADF detector where the grid holds it, mrad."""
+LARGEST_ANGLE_MRAD = 1500.0
+"""Largest angle of a detector, mrad."""
+RECORDERS = "stemtwin.twin.instrument.scope.recorders"
+"""Package that registers, when it is imported, the detectors of the signals that only a microscope records."""
+
+
+class NamedDetector(Protocol):
+    """A detector of any signal: a frozen value with the name of its variable in a result."""
+
+    @property
+    def name(self) -> str:
+        """Name of the variable in a result."""
+        ...
+
+
+class Detector(NamedDetector, Protocol):
+    """A scanned detector: one number per channel at each point of a scan."""
+
+    @property
+    def inner_mrad(self) -> float:
+        """Angle below which the detector sees nothing, mrad."""
+        ...
+
+    @property
+    def outer_mrad(self) -> float:
+        """Angle from which on the detector sees nothing, mrad."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """Number of signals; more than one make a dimension ``segment`` in a result."""
+        ...
+
+    def weights(self, ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], wavelength: float, *, antialias: bool) -> np.ndarray:
+        """Return the detection efficiency of reciprocal pixels.
+
+        Parameters
+        ----------
+        ky, kx : ndarray
+            Centres of the pixels relative to the optic axis, broadcastable, 1/A.
+        pixel : tuple of float
+            Sides of a pixel (dky, dkx), 1/A.
+        wavelength : float
+            Wavelength, A.
+        antialias : bool
+            By the covered fraction of each pixel; with False by its centre.
+
+        Returns
+        -------
+        ndarray
+            In [0, 1], float32, shape (channels, ...).
+        """
+        ...
+
+    def scaled(self, factor: float) -> Self:
+        """Return the detector with its angles multiplied by a factor, as another camera length does, under its name."""
+        ...
+
+
+DETECTOR_KINDS: Registry[type[NamedDetector]] = Registry("kind of detector")
+"""Classes of detectors by the names that they have in files; the first tag is the signal."""
+
+Factory = Callable[[float, float], NamedDetector]
+DETECTORS: Registry[Factory] = Registry("detector")
+"""Usual detectors by name: functions of the convergence semi-angle and of the grid's largest angle, mrad.
+
+The first tag is the signal.
+"""
+
+
+def load_detectors() -> Registry[Factory]:
+    """Return `DETECTORS` with those of every signal: a microscope's recorders, slow to import, register theirs now."""
+    importlib.import_module(RECORDERS)
+    return DETECTORS
+
+
+def kind_of(detector: object) -> str:
+    """Return the name of a detector's class in `DETECTOR_KINDS`.
+
+    Raises
+    ------
+    SettingsError
+        The object is not a detector.
+    """
+    found = next((name for name in DETECTOR_KINDS if DETECTOR_KINDS[name] is type(detector)), None)
+    if found is None:
+        classes = ", ".join(DETECTOR_KINDS[name].__name__ for name in DETECTOR_KINDS)
+        message = f"{detector!r} is not a detector. Use a name ({', '.join(DETECTORS)}) or one of {classes}."
+        raise SettingsError(message)
+    return found
+
+
+def tags_of(detector: str | NamedDetector) -> tuple[str, ...]:
+    """Return the tags of a detector, the signal first.
+
+    Raises
+    ------
+    UnknownNameError
+        There is no detector of that name.
+    SettingsError
+        The object is not a detector.
+    """
+    if not isinstance(detector, str):
+        return DETECTOR_KINDS.tags(kind_of(detector))
+    return (DETECTORS if detector in DETECTORS else load_detectors()).tags(detector)
+
+
+def made(detectors: Sequence[str | NamedDetector], semiangle_mrad: float, largest_mrad: float) -> tuple[NamedDetector, ...]:
+    """Return detectors, those with a name for a convergence semi-angle and the grid's largest angle, mrad."""
+    return tuple(DETECTORS[d](semiangle_mrad, largest_mrad) if isinstance(d, str) else d for d in detectors)
+
+
+def checked_angles(inner: object, outer: object) -> tuple[float, float]:
+    """Return the angles of a detector, mrad; raise SettingsError where they are out of order or range."""
+    low = checks.number("inner_mrad", inner, "mrad", low=0, high=LARGEST_ANGLE_MRAD)
+    high = checks.number("outer_mrad", outer, "mrad", low=0, high=LARGEST_ANGLE_MRAD)
+    if high <= low:
+        message = f"outer_mrad={high:g} is not above inner_mrad={low:g}. Give the smaller angle as inner_mrad."
+        raise SettingsError(message)
+    return low, high

@@ -1,0 +1,170 @@
+"""Selections of detectors: checks of what a person asks for, and the angles of named ones."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from stemtwin.twin.errors import SamplingError, SettingsError
+from stemtwin.twin.instrument.detectors.kinds import (
+    DETECTOR_KINDS,
+    USUAL_OUTER_MRAD,
+    Detector,
+    NamedDetector,
+    made,
+    tags_of,
+)
+from stemtwin.twin.instrument.detectors.pixelated import PixelatedDetector
+
+AnyDetector = Detector | PixelatedDetector
+"""A detector of an image or of patterns: what a request takes."""
+
+
+def cameras(detectors: Sequence[str | NamedDetector]) -> tuple[str | PixelatedDetector, ...]:
+    """Return those detectors that are cameras."""
+    return tuple(d for d in detectors if tags_of(d)[0] == "camera")  # type: ignore[misc] - the tag says so
+
+
+def scanned(detectors: Sequence[str | NamedDetector]) -> tuple[str | Detector, ...]:
+    """Return those detectors that give one number per channel at each point."""
+    return tuple(d for d in detectors if tags_of(d)[0] == "image")  # type: ignore[misc] - the tag says so
+
+
+def listed(detectors: object) -> tuple[str | NamedDetector, ...]:
+    """Return detectors of any signal, one or several, as a tuple of registry names and detectors.
+
+    Raises
+    ------
+    UnknownNameError
+        No detector has that name.
+    SettingsError
+        Something else is among them, or there are none.
+    """
+    alone = isinstance(detectors, str) or type(detectors) in {DETECTOR_KINDS[kind] for kind in DETECTOR_KINDS}
+    given: Any = (detectors,) if alone else detectors
+    if not isinstance(given, Sequence) or not given:
+        message = f"detectors={detectors!r} asks for no signal. Name at least one detector, for example ('haadf',)."
+        raise SettingsError(message)
+    for detector in given:
+        tags_of(detector)  # refuses what is not a detector
+    return tuple(given)
+
+
+def by_signal(detectors: object) -> dict[str, tuple[str | NamedDetector, ...]]:
+    """Return detectors of any signal by the signal that they give, in the order in which they were given.
+
+    Raises
+    ------
+    UnknownNameError
+        No detector has that name.
+    SettingsError
+        Something else is among them, there are none, or detectors of two signals have the same name.
+    """
+    out: dict[str, tuple[str | NamedDetector, ...]] = {}
+    for detector in listed(detectors):
+        signal = tags_of(detector)[0]
+        others = [name for other, group in out.items() if other != signal for name in names_of(group)]
+        _check_names([*others, *names_of((detector,))])
+        out[signal] = (*out.get(signal, ()), detector)
+    return out
+
+
+def names_of(detectors: Sequence[str | NamedDetector]) -> list[str]:
+    """Return the names of detectors in a result."""
+    return [d if isinstance(d, str) else d.name for d in detectors]
+
+
+def checked(detectors: object) -> tuple[str | AnyDetector, ...]:
+    """Return detectors of images and patterns, one or several, as a tuple of registry names and detectors.
+
+    Raises
+    ------
+    UnknownNameError
+        No detector has that name.
+    SettingsError
+        Something else is among them, two have one name, or there are none.
+    """
+    given = listed(detectors)
+    for detector in given:
+        if tags_of(detector)[0] not in ("image", "camera"):
+            raise _not_an_image(detector)
+    _check_names(names_of(given))
+    if len(cameras(given)) > 1:
+        message = f"Two cameras are among {', '.join(names_of(given))}, and the column holds one. Leave one out."
+        raise SettingsError(message)
+    _check_segments(given)
+    return given  # type: ignore[return-value] - the tags say so
+
+
+def _not_an_image(detector: str | NamedDetector) -> SettingsError:
+    """Return the error of a request with a signal that only a microscope records."""
+    (found,) = made((detector,), USUAL_OUTER_MRAD / 10, USUAL_OUTER_MRAD)
+    function = getattr(found, "expected_by", "")
+    both = f"{function} gives its expected signal, and st.Microscope records it. Use one of them."
+    instead = both if function else "st.Microscope records it. Use that."
+    return SettingsError(f"{found.name!r} is not an image: {instead}")
+
+
+def _check_names(names: Sequence[str]) -> None:
+    if len(set(names)) < len(names):
+        message = f"Two detectors have the same name: {', '.join(names)}. Leave one out, or give it another name=."
+        raise SettingsError(message)
+
+
+def _check_segments(detectors: tuple[str | NamedDetector, ...]) -> None:
+    """Refuse segments that have no common dimension ``segment`` in one result."""
+    usual = _scanned_and_cameras(detectors, USUAL_OUTER_MRAD / 10, USUAL_OUTER_MRAD)[0]  # angles do not matter here
+    divided = {d.name: d.channels for d in usual if d.channels > 1}
+    if len(set(divided.values())) > 1:
+        counts = ", ".join(f"{name} has {count}" for name, count in divided.items())
+        message = (
+            f"Segmented detectors of one result need the same number of segments, and {counts}. Give them the same number, or ask for one at a time."
+        )
+        raise SettingsError(message)
+
+
+def _scanned_and_cameras(
+    detectors: Sequence[str | NamedDetector], semiangle_mrad: float, largest_mrad: float
+) -> tuple[tuple[Detector, ...], tuple[PixelatedDetector, ...]]:
+    """Return scanned detectors and cameras, those with a name for a convergence and the grid's largest angle, mrad."""
+    found = made(detectors, semiangle_mrad, largest_mrad)
+    return scanned(found), cameras(found)  # type: ignore[return-value, arg-type] - none is a name
+
+
+def wanted_angle(detectors: tuple[str | AnyDetector, ...], semiangle_mrad: float) -> float:
+    """Return the largest angle, mrad, that a grid for these detectors should hold: that of a camera's corners."""
+    images, patterns = _scanned_and_cameras(detectors, semiangle_mrad, USUAL_OUTER_MRAD)
+    return max([d.outer_mrad for d in images] + [camera.corner_mrad for camera in patterns])
+
+
+def resolve(detectors: tuple[str | AnyDetector, ...], semiangle_mrad: float, largest_mrad: float, why: str, repair: str) -> tuple[Detector, ...]:
+    """Return detectors with their angles.
+
+    Parameters
+    ----------
+    detectors : tuple
+        Registry names and detectors.
+    semiangle_mrad : float
+        Convergence semi-angle, mrad.
+    largest_mrad : float
+        The largest angle that the grid holds, mrad.
+    why, repair : str
+        The origin of that limit and its repair, for the message.
+
+    Raises
+    ------
+    SamplingError
+        A detector reaches beyond the grid's band limit.
+    SettingsError
+        A camera is among them: it gives patterns, not signals.
+    """
+    out, patterns = _scanned_and_cameras(detectors, semiangle_mrad, largest_mrad)
+    if patterns:
+        message = "A camera gives a pattern at each point, and this takes detectors that give a number. Use st.simulate for the camera."
+        raise SettingsError(message)
+    for detector in out:
+        if detector.outer_mrad > largest_mrad:
+            message = (
+                f"outer_mrad={detector.outer_mrad:g} of {detector.name} exceeds the largest angle this grid holds "
+                f"({largest_mrad:.1f} mrad {why}). {repair} or lower outer_mrad."
+            )
+            raise SamplingError(message)
+    return out

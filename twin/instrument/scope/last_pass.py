@@ -1,0 +1,75 @@
+"""The last pass of a microscope over a scan: the source of its expected signals, without noise and electronics."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import xarray as xr
+
+from stemtwin.twin.instrument.scan import Scan
+from stemtwin.twin.instrument.settings import Beam
+from stemtwin.twin.instrument.simulation import results, serialisation
+
+Variables = tuple[dict[str, Any], dict[str, Any]]
+"""Variables and coordinates of a Dataset."""
+
+
+class ExpectedSignal(Protocol):
+    """The expected signal of one recorder in one pass.
+
+    A frozen value: it holds what was computed for the pass, where that is as small as the frame, or else everything
+    from which the same bits follow.
+    """
+
+    def variables(self) -> Variables:
+        """Return the fractions of the beam at each point, shaped like the frame, NaN where the beam was not."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LastPass:
+    """The last pass over a scan, as it truly was.
+
+    Parameters
+    ----------
+    scan : Scan
+        The scan as it was commanded.
+    points : ndarray
+        True positions on the specimen (x, y) in visiting order, A, shape (n, 2).
+    incident : ndarray
+        Mean number of electrons at each point, shape (n,).
+    beam : Beam
+        The true beam.
+    signals : tuple
+        The expected signal of each recorder.
+    """
+
+    scan: Scan
+    points: np.ndarray
+    incident: np.ndarray
+    beam: Beam
+    signals: tuple[ExpectedSignal, ...]
+
+    def expected(self) -> xr.Dataset:
+        """Return the expected signals: the variables of the frame as fractions of the beam at each point.
+
+        Coordinates are those of the frame, and of each point ``specimen_x``, ``specimen_y``, the true position on the
+        specimen in A, and ``incident_electrons``, the mean number of electrons: NaN where the beam was not. The attribute
+        ``stemtwin_settings`` has the true beam.
+        """
+        coordinates = results.coordinates(self.scan)
+        for name, values in (("specimen_x", self.points[:, 0]), ("specimen_y", self.points[:, 1])):
+            coordinates[name] = (self.scan.dims, self.scan.frame(values), results.LENGTH)
+        coordinates["incident_electrons"] = (self.scan.dims, self.scan.frame(self.incident), {"units": "electrons"})
+        variables: dict[str, Any] = {}
+        for signal in self.signals:
+            found, axes = signal.variables()
+            variables |= found
+            coordinates |= axes
+        settings = {"beam": serialisation.beam_to_dict(self.beam)}
+        return xr.Dataset(
+            variables,
+            coordinates,
+            {"title": "expected signals of the last pass", "stemtwin_settings": json.dumps(settings)},
+        )

@@ -1,0 +1,132 @@
+"""Images of scanned detectors: expected signals by the engines, readings of counters and detector chains."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+
+from stemtwin.twin.instrument.detectors import AnyDetector
+from stemtwin.twin.instrument.hardware.profiles import Profile
+from stemtwin.twin.instrument.scan import PathScan, Scan
+from stemtwin.twin.instrument.scope import contamination_film, imaging_requests, incremental_imaging, readout
+from stemtwin.twin.instrument.scope.knobs import Knobs
+from stemtwin.twin.instrument.scope.last_pass import Variables
+from stemtwin.twin.instrument.scope.recorders.recorder import FRACTION, RECORDERS, Recording
+from stemtwin.twin.instrument.scope.scan_pass import ScanPass
+from stemtwin.twin.instrument.scope.setup import Setup
+from stemtwin.twin.instrument.scope.state import Room, ScopeState
+from stemtwin.twin.instrument.simulation import results, simulate
+from stemtwin.twin.instrument.simulation.engines import local
+from stemtwin.twin.instrument.simulation.plan import Plan
+from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.progress import Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ImageSignal:
+    """Expected images of one pass.
+
+    Parameters
+    ----------
+    request : Request
+        Specimen, true beam, nominal scan, detectors.
+    plan : Plan
+        The engine and the detectors with their angles.
+    straight : bool
+        Whether the beam was where it was commanded to be.
+    bare, values : ndarray
+        Signals in visiting order without and with the film on the specimen, shape (channels, n).
+    error : ndarray
+        Relative standard errors over the configurations, shape (channels,).
+    """
+
+    request: Request
+    plan: Plan
+    straight: bool
+    bare: np.ndarray
+    values: np.ndarray
+    error: np.ndarray
+
+    def variables(self) -> Variables:
+        """Return the images as variables; they bring no coordinates."""
+        return results.variables(self.request, self.plan, self.request.scan.frame(self.values), self.error, FRACTION), {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ImageRecorder:
+    """The recorder of scanned detectors.
+
+    Parameters
+    ----------
+    request : Request
+        Specimen, beam at the start, nominal scan, detectors.
+    plan : Plan
+        How signals are computed.
+    room : Room
+        The window in which they are computed.
+    """
+
+    request: Request
+    plan: Plan
+    room: Room
+
+    @staticmethod
+    def longest_dwell_us(profile: Profile) -> float:
+        """Return the longest time at a point that the scan generator has, us."""
+        return profile.max_dwell_time_us
+
+    @classmethod
+    def prepare(cls, setup: Setup, state: ScopeState, scan: Scan, detectors: tuple[str | AnyDetector, ...], frames: int) -> Self:
+        """Return the recorder of scanned detectors; see ``Recorder``."""
+        del frames
+        request = imaging_requests.request(setup, state, scan, detectors)
+        plan, room = imaging_requests.settle(setup, state, request)
+        return cls(request=request, plan=plan, room=room)
+
+    def renewed(self, setup: Setup, state: ScopeState) -> Self:
+        """Return the recorder for a specimen that has changed, in the same window."""
+        request = replace(self.request, sample=state.specimen)
+        return replace(self, request=request, plan=imaging_requests.plan(setup, request, self.room.window_angstrom))
+
+    def record(
+        self, setup: Setup, state: ScopeState, shot: ScanPass, before: ImageSignal | None, progress: Progress | None
+    ) -> Recording[ImageSignal]:
+        """Return one pass; a signal that has not changed since the pass before is taken over."""
+        signal, lineage = before, state.lineage
+        if signal is None or not self._is_the_same(signal, shot):
+            signal, lineage = self._signal(setup, state, shot, progress)
+        height = contamination_film.heights(state, shot)
+        signal = replace(signal, values=contamination_film.behind_film(height, self.plan.detectors, shot.beam, signal.bare))
+        readings = readout.read(setup, state, self.plan.detectors, signal.values, shot)
+        after = replace(state, room=self.room, lineage=lineage)
+        return Recording(counts={"readings": shot.scan.frame(readings)}, signal=signal, state=after)
+
+    def _is_the_same(self, signal: ImageSignal, shot: ScanPass) -> bool:
+        """Return whether a signal without a film is that of a pass: specimen, positions and beam are the same bits."""
+        return signal.plan is self.plan and signal.straight and shot.straight and signal.request.beam == shot.beam
+
+    def _signal(self, setup: Setup, state: ScopeState, shot: ScanPass, progress: Progress | None) -> tuple[ImageSignal, incremental_imaging.Lineage]:
+        """Return the expected signal of a pass, without a film, and the lineage with this image."""
+        asked = replace(self.request, beam=shot.beam)
+        request = asked if shot.straight else replace(asked, scan=PathScan(positions_angstrom=shot.points))
+        if setup.damage is not None and self.plan.engine == local.NAME:
+            values, error, lineage = incremental_imaging.follower(setup).expected(state.lineage, request, self.plan, progress)
+        else:
+            values, error, _ = simulate.expected(request, self.plan, progress=progress)
+            lineage = state.lineage
+        visits = values.reshape(len(values), -1)[:, request.scan.order()]
+        return ImageSignal(request=asked, plan=self.plan, straight=shot.straight, bare=visits, values=visits, error=error), lineage
+
+    def variables(self, setup: Setup, knobs: Knobs, counts: dict[str, np.ndarray], signal: ImageSignal) -> Variables:
+        """Return the readings as variables, with what turns them into electrons; they bring no coordinates."""
+        out = results.variables(self.request, self.plan, counts["readings"], signal.error, {})
+        for name, attrs in readout.describe(setup.profile, knobs, self.plan.detectors).items():
+            out[name][2].update(attrs)
+        return out, {}
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that the operator may know."""
+        return results.visible_settings(self.request, self.plan)
+
+
+RECORDERS.add("image", ImageRecorder)

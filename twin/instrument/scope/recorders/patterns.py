@@ -1,0 +1,116 @@
+"""Diffraction patterns of a camera at each point, counted."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+
+from stemtwin.twin.instrument.detectors import PixelatedDetector
+from stemtwin.twin.instrument.hardware.camera_response import defects, response
+from stemtwin.twin.instrument.hardware.profiles import Profile
+from stemtwin.twin.instrument.scan import Scan
+from stemtwin.twin.instrument.scope import contamination_film, imaging_requests
+from stemtwin.twin.instrument.scope.knobs import Knobs
+from stemtwin.twin.instrument.scope.last_pass import Variables
+from stemtwin.twin.instrument.scope.recorders.recorder import FRACTION, RECORDERS, Recording, framed
+from stemtwin.twin.instrument.scope.scan_pass import ScanPass
+from stemtwin.twin.instrument.scope.setup import Setup
+from stemtwin.twin.instrument.scope.state import ScopeState
+from stemtwin.twin.instrument.simulation import diffraction_patterns, results
+from stemtwin.twin.instrument.simulation.diffraction_patterns import Patterns, plan_patterns
+from stemtwin.twin.physics.camera import expose
+from stemtwin.twin.progress import Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PatternSignal:
+    """Expected patterns of one pass.
+
+    They are larger than the rest of the state: they are computed again where they are asked for, to the same bits.
+
+    Parameters
+    ----------
+    found : Patterns
+        How they are computed, with the true beam.
+    points : ndarray
+        True positions on the specimen (x, y), A, in visiting order, shape (n, 2).
+    height : ndarray, optional
+        Height of the film there, A, shape (n,).
+    """
+
+    found: Patterns
+    points: np.ndarray
+    height: np.ndarray | None
+
+    def patterns(self, progress: Progress | None = None) -> np.ndarray:
+        """Return the fraction of the beam in each pixel, in visiting order, float32, shape (n, ky, kx)."""
+        expected = diffraction_patterns.expected_patterns(self.found, self.points, progress=progress)
+        return contamination_film.patterns_behind_film(self.height, self.found.camera, self.found.request.beam, expected)
+
+    def variables(self) -> Variables:
+        """Return the patterns as a variable, and the angles of the pixels."""
+        scan = self.found.request.scan
+        return _variables(self.found, framed(scan, self.patterns(), np.nan), FRACTION)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PatternRecorder:
+    """The recorder of a camera.
+
+    Parameters
+    ----------
+    found : Patterns
+        How patterns are computed, with the beam at the start.
+    """
+
+    found: Patterns
+
+    @staticmethod
+    def longest_dwell_us(profile: Profile) -> float:
+        """Return the longest time at a point that the scan generator has, us."""
+        return profile.max_dwell_time_us
+
+    @classmethod
+    def prepare(cls, setup: Setup, state: ScopeState, scan: Scan, detectors: tuple[str | PixelatedDetector, ...], frames: int) -> Self:
+        """Return the recorder of a camera; see ``Recorder``."""
+        del frames
+        request = imaging_requests.request(setup, state, scan, detectors)
+        return cls(found=plan_patterns(replace(request, engine="auto")))
+
+    def renewed(self, setup: Setup, state: ScopeState) -> Self:
+        """Return the recorder for a specimen that has changed."""
+        del setup
+        request = replace(self.found.request, sample=state.specimen, detectors=(self.found.camera,), engine="auto")
+        return replace(self, found=plan_patterns(request))
+
+    def record(
+        self, setup: Setup, state: ScopeState, shot: ScanPass, before: PatternSignal | None, progress: Progress | None
+    ) -> Recording[PatternSignal]:
+        """Return one pass."""
+        del before
+        found = replace(self.found, request=replace(self.found.request, beam=shot.beam))
+        signal = PatternSignal(found=found, points=shot.points, height=contamination_film.heights(state, shot))
+        camera, rng = found.camera, setup.rng("camera", state.frames)
+        seen = response(camera, shot.timing.dwell_s * 1e6)
+        counts = expose(signal.patterns(progress), shot.incident[:, None, None], seen, defects(camera), rng)
+        return Recording(counts={camera.name: framed(shot.scan, counts)}, signal=signal, state=state)
+
+    def variables(self, setup: Setup, knobs: Knobs, counts: dict[str, np.ndarray], signal: PatternSignal) -> Variables:
+        """Return the counts as a variable, and the angles of the pixels."""
+        del setup, knobs, signal
+        return _variables(self.found, counts[self.found.camera.name], {"units": "counts", "long_name": "counts of each pixel"})
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that the operator may know."""
+        return results.visible_settings(self.found.request, self.found.plan)
+
+
+def _variables(found: Patterns, values: np.ndarray, attrs: dict[str, str]) -> Variables:
+    """Return the variable of a camera, with frames first where there are several, and the angles of its pixels."""
+    dims = (*found.request.scan.dims, "ky", "kx")
+    dims = ("frame", *dims) if values.ndim > len(dims) else dims
+    about = diffraction_patterns.variable_attrs(found) | attrs
+    return {found.camera.name: (dims, values, about)}, diffraction_patterns.angles(found.camera)
+
+
+RECORDERS.add("camera", PatternRecorder)
