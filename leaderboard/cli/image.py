@@ -101,7 +101,7 @@ def load(
     """
     from stemtwin.twin import checks
     from stemtwin.twin.samples.library import list_samples, load_sample
-    from stemtwin.twin.samples.readers import read_sample
+    from stemtwin.twin.samples.readers.read_sample import read_sample
 
     checks.number("--size", size, "A", low=2, high=500)
     if not Path(file).exists() and file in list_samples():

@@ -172,7 +172,7 @@ class Sample:
     notes : tuple of str
         Sentences on what was done to the structure.
     recipe : str
-        JSON that ``stemtwin.twin.samples.readers.sample_from_recipe`` turns into this sample again; "" for a sample from arrays.
+        JSON that ``stemtwin.twin.samples.readers.read_sample.sample_from_recipe`` turns into this sample again; "" for a sample from arrays.
     defects : tuple of Defect
         What was done to the perfect structure, place by place; mappings of its fields are taken too. No part of the digest.
     sites : (n,) int64, optional
