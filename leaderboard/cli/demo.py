@@ -159,15 +159,15 @@ def _main_job(structure: str, output: Path, *, as_json: bool) -> None:
     from stemtwin.leaderboard.cli.image import load
 
     began = time.perf_counter()
-    sample, origin, notes = load(structure, size=CELL_ANGSTROM, thickness=None, zone_axis=(0, 0, 1), seed=0)
+    sample, origin, notes = load(structure, size=CELL_ANGSTROM, thickness=None, seed=0)
     if sample.periodic:
         height, width = sample.size_angstrom
         notes = (*notes, f"The field of {FIELD_ANGSTROM:g} x {FIELD_ANGSTROM:g} A repeats a cell of {width:.1f} x {height:.1f} A (x, y).")
     else:
-        sample, origin, notes = load(structure, size=FIELD_ANGSTROM, thickness=None, zone_axis=(0, 0, 1), seed=0)
+        sample, origin, notes = load(structure, size=FIELD_ANGSTROM, thickness=None, seed=0)
     least = (sample, origin)
     if sample.periodic:  # instruments differ in energy and aperture: each has an operator of its own, small for a small cell
-        least = load(structure, size=LEAST_CELL_ANGSTROM, thickness=None, zone_axis=(0, 0, 1), seed=0)[:2]
+        least = load(structure, size=LEAST_CELL_ANGSTROM, thickness=None, seed=0)[:2]
     output.mkdir(parents=True, exist_ok=True)
     with _progress(hidden=as_json) as bar:
         lines, tick = _stepwise(bar, steps.STEPS)

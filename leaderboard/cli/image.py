@@ -1,14 +1,18 @@
 """``stemtwin image``: a picture of any structure."""
 
+import contextlib
 import difflib
 import warnings
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from stemtwin.leaderboard.cli.output import JsonFlag, print_json, progress
-from stemtwin.twin.errors import SettingsError, UnknownNameError
+from stemtwin.leaderboard.cli.structure_options import in_options, parse_thermal
+from stemtwin.twin.errors import SettingsError, StructureFileError, UnknownNameError
 
 MARGIN_ANGSTROM = 8.0
 """What is kept around the field where a structure is cut out of a larger one and does not repeat."""
@@ -20,8 +24,14 @@ def image(
     thickness: Annotated[
         float | None, typer.Option(help="Thickness along the beam, A; by default about 40 A, or one layer of a 2D material.")
     ] = None,
-    zone_axis: Annotated[str, typer.Option(help="Lattice direction along the beam, for example 1,1,0.")] = "0,0,1",
-    phonons: Annotated[int, typer.Option(help="Frozen-phonon configurations; 0: static.")] = 4,
+    zone_axis: Annotated[
+        str | None, typer.Option(help="Lattice direction of a file along the beam, for example 1,1,0, 110 or 11-20; by default 0,0,1.")
+    ] = None,
+    thermal: Annotated[
+        str | None, typer.Option(help="1-D rms displacement, A: 0.08, or Ti=0.07,O=0.09; 0: static; by default the file's, else Debye's model.")
+    ] = None,
+    block: Annotated[str | None, typer.Option(help="Which structure of a file that holds several: a name or a number.")] = None,
+    phonons: Annotated[int | None, typer.Option(help="Frozen-phonon configurations; 0: static; by default 4 where atoms move.")] = None,
     detectors: Annotated[str, typer.Option(help="Detectors, separated by commas.")] = "haadf,abf",
     instrument: Annotated[str, typer.Option(help="Instrument profile.")] = "corrected-200kv",
     defocus: Annotated[float, typer.Option(help="Underfocus (-C10), A.")] = 0.0,
@@ -38,7 +48,7 @@ def image(
     if output.suffix.lower() != ".png":
         message = f"--output {output} does not end in .png. Give the picture's name; the netCDF file gets the same name."
         raise SettingsError(message)
-    sample, origin, notes = load(file, size=size, thickness=thickness, zone_axis=parse_zone_axis(zone_axis), seed=seed)
+    sample, origin, notes = load(file, size=size, thickness=thickness, zone_axis=zone_axis, seed=seed, thermal=thermal, block=block)
     request = _request(sample, origin, size, points, instrument=instrument, defocus=defocus, detectors=detectors, phonons=phonons, seed=seed)
     plan = explain(request)
     with progress(f"{plan.engine}, {plan.waves} waves") as step:
@@ -58,31 +68,24 @@ def image(
     micrographs.save_png(figure, output)
     netcdf = save_netcdf(data, output.with_suffix(".nc"))
     if as_json:
-        print_json({"png": str(output), "netcdf": str(netcdf), "engine": plan.engine, "notes": [*notes, *plan.notes]})
+        specimen = {"formula": sample.formula, "atoms": len(sample), "density_g_per_cm3": sample.density_g_per_cm3, "thermal": sample.thermal_summary}
+        print_json({"png": str(output), "netcdf": str(netcdf), "engine": plan.engine, "specimen": specimen, "notes": [*notes, *plan.notes]})
         return
     for note in (*notes, *plan.notes):
-        typer.echo(f"note: {note}")
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(f"{len(sample)} atoms, {sample.formula}, {sample.density_g_per_cm3:.3g} g/cm^3, thermal motion: {sample.thermal_summary}")
     typer.echo(f"{output}\n{netcdf}")
 
 
-def parse_zone_axis(text: str) -> tuple[int, int, int]:
-    """Return three whole numbers of a text such as ``1,1,0``.
-
-    Raises
-    ------
-    SettingsError
-        The text is something else.
-    """
-    try:
-        u, v, w = (int(part) for part in text.replace(" ", ",").split(",") if part)
-    except ValueError:
-        message = f"--zone-axis {text} is not three whole numbers. Write it like 1,1,0."
-        raise SettingsError(message) from None
-    return u, v, w
-
-
 def load(
-    file: str, *, size: float, thickness: float | None, zone_axis: tuple[int, int, int], seed: int
+    file: str,
+    *,
+    size: float,
+    thickness: float | None,
+    seed: int,
+    zone_axis: str | None = None,
+    thermal: str | None = None,
+    block: str | None = None,
 ) -> tuple[Any, tuple[float, float], tuple[str, ...]]:
     """Return a sample that holds a field of a given side, where the field starts (x, y), A, and what was done to the structure.
 
@@ -94,38 +97,70 @@ def load(
         Side of the field, A.
     thickness : float, optional
         A.
-    zone_axis : tuple of int
-        For files.
     seed : int
         Of occupancies and dopants.
+    zone_axis : str, optional
+        For files; None: [001].
+    thermal : str, optional
+        1-D rms displacement, A, of all atoms or of each element.
+    block : str, optional
+        Which structure of a file that holds several.
+
+    Raises
+    ------
+    SettingsError, StructureFileError
+        As of :func:`~stemtwin.twin.samples.readers.read_sample.read_sample`, in the words of the command line.
     """
     from stemtwin.twin import checks
     from stemtwin.twin.samples.library import list_samples, load_sample
-    from stemtwin.twin.samples.readers.read_sample import read_sample
+    from stemtwin.twin.samples.sample import resolve_sigma
 
     checks.number("--size", size, "A", low=2, high=500)
+    motion = None if thermal is None else parse_thermal(thermal)
     if not Path(file).exists() and file in list_samples():
+        if block is not None or zone_axis is not None:
+            message = f"{file} is a sample of the library, which has its own zone axis: leave out {'--block' if block else '--zone-axis'}."
+            raise SettingsError(message)
         sample = load_sample(file, size_angstrom=(size, size), thickness_angstrom=thickness, seed=seed)
+        if motion is not None:
+            with _in_options():
+                sample = replace(sample, thermal_sigma_angstrom=resolve_sigma(sample.numbers, motion))
         return sample, (0.0, 0.0), sample.notes
     near = difflib.get_close_matches(file, list_samples(), n=1)
     if near and not Path(file).exists():
         message = f"There is neither a file nor a sample named {file!r}. Did you mean {near[0]!r}?"
         raise UnknownNameError(message)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        sample = read_sample(file, zone_axis=zone_axis, size_angstrom=(size, size), thickness_angstrom=thickness, seed=seed)
+    settings = {"zone_axis": zone_axis or (0, 0, 1), "thickness_angstrom": thickness, "seed": seed, "thermal_sigma_angstrom": motion, "block": block}
+    return _from_file(file, size, settings)
+
+
+def _from_file(file: str, size: float, settings: dict[str, Any]) -> tuple[Any, tuple[float, float], tuple[str, ...]]:
+    """Return the sample of a file with a margin where it does not repeat, where its field starts, and its notes."""
+    from stemtwin.twin.samples.readers.read_sample import read_sample
+
+    with warnings.catch_warnings(), _in_options():
+        warnings.simplefilter("ignore", UserWarning)  # each of them is among the notes
+        sample = read_sample(file, size_angstrom=(size, size), **settings)
         origin = (0.0, 0.0)
         if not sample.periodic:
             side = size + 2 * MARGIN_ANGSTROM
-            sample = read_sample(file, zone_axis=zone_axis, size_angstrom=(side, side), thickness_angstrom=thickness, seed=seed)
+            sample = read_sample(file, size_angstrom=(side, side), **settings)
             if not sample.periodic:
                 origin = (MARGIN_ANGSTROM, MARGIN_ANGSTROM)
-    said = tuple(dict.fromkeys(str(item.message) for item in caught if issubclass(item.category, UserWarning)))
-    return sample, origin, (*sample.notes, *said)
+    return sample, origin, tuple(in_options(note) for note in sample.notes)
+
+
+@contextlib.contextmanager
+def _in_options() -> Iterator[None]:
+    """Turn the library's messages into those of the command."""
+    try:
+        yield
+    except (SettingsError, StructureFileError) as error:
+        raise type(error)(in_options(str(error))) from error
 
 
 def _request(
-    sample: Any, origin: tuple[float, float], size: float, points: int, *, instrument: str, defocus: float, detectors: str, phonons: int, seed: int
+    sample: Any, origin: tuple[float, float], size: float, points: int, *, instrument: str, defocus: float, detectors: str, phonons: int | None, seed: int
 ) -> Any:
     from stemtwin.twin import checks
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
@@ -136,13 +171,17 @@ def _request(
     scope = Microscope(sample, PROFILES[instrument].still(), seed=seed)
     scope.set(C10=-checks.number("--defocus", defocus, "A"))
     points = checks.whole("--points", points, low=8, high=4096)
-    configurations = checks.whole("--phonons", phonons, low=0, high=1000)
+    moves = sample.thermal_sigma_angstrom is not None
+    configurations = checks.whole("--phonons", (4 if moves else 0) if phonons is None else phonons, low=0, high=1000)
+    if configurations and not moves:
+        message = f"--phonons {configurations} needs thermal motion, but {sample.name} is static. Give it --thermal, or use --phonons 0."
+        raise SettingsError(message)
     return Request(
         sample=sample,
         beam=scope.beam(),
         scan=RasterScan(shape=(points, points), field_of_view_angstrom=(size, size), origin_angstrom=origin),
         detectors=tuple(name.strip() for name in detectors.split(",") if name.strip()),
-        phonons=configurations if configurations and sample.thermal_sigma_angstrom is not None else "static",
+        phonons=configurations or "static",
         seed=seed,
     )
 

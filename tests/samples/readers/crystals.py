@@ -5,13 +5,12 @@ from dataclasses import dataclass
 import gemmi
 import numpy as np
 
-from stemtwin.twin.samples.readers.orbits import operations_of_group
+from stemtwin.twin.samples.readers.orbits import Operations, operations_of_group
 from stemtwin.twin.samples.readers.space_groups import table
 
 ELEMENTS = ("Mg", "Al", "Ti", "Fe", "Sr", "La", "O")
 NUMBERS = {symbol: gemmi.Element(symbol).atomic_number for symbol in ELEMENTS}
 APART = 2.3  # A between two sites: no two atoms look like a mistake
-CLOSEST_IMAGE = 1.2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -58,7 +57,7 @@ def _parameters(setting: gemmi.SpaceGroup, rng: np.random.Generator) -> tuple[fl
     return c, c, c, 90, 90, 90
 
 
-def _distances(first: np.ndarray, second: np.ndarray, cell: np.ndarray) -> np.ndarray:
+def distances_between(first: np.ndarray, second: np.ndarray, cell: np.ndarray) -> np.ndarray:
     """Return the distances (n, m), A, between fractional places modulo the lattice, up to half of the shortest edge."""
     away = first[:, None] - second[None]
     away -= np.round(away)
@@ -66,9 +65,8 @@ def _distances(first: np.ndarray, second: np.ndarray, cell: np.ndarray) -> np.nd
     return np.linalg.norm((away[:, :, None] + shifts) @ cell, axis=-1).min(axis=2)
 
 
-def _site(setting: gemmi.SpaceGroup, cell: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray] | None:
+def _site(operations: Operations, cell: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray] | None:
     """Return a place and its images, half of the time on a special position; None where its images come too near each other."""
-    operations = operations_of_group(setting.operations())
     place = rng.random(3)
     for _ in range(int(rng.integers(0, 3))):  # onto the fixed points of an operation, as far as it has any
         pick = int(rng.integers(len(operations)))
@@ -83,19 +81,18 @@ def _site(setting: gemmi.SpaceGroup, cell: np.ndarray, rng: np.random.Generator)
         if np.allclose(rotation @ mean + shift - mean, np.round(rotation @ mean + shift - mean), atol=1e-9):
             place = mean
     images = operations.rotations @ place + operations.translations
-    once: list[np.ndarray] = []
-    for image in images:
-        if not once or _distances(image[None], np.array(once), cell).min() > 1e-6:
-            once.append(image)
-    if len(once) > 1:
-        distances = _distances(np.array(once), np.array(once), cell) + 99 * np.eye(len(once))
-        if distances.min() < APART:
-            return None
-    return np.round(place, 10), np.array(once)
+    distances = distances_between(place[None], images, cell)[0]  # from one image they are as from any other: the operations are a group of isometries
+    if np.any((distances > 1e-6) & (distances < APART)):
+        return None
+    keys = np.round(images % 1.0, 6) % 1.0
+    once = images[np.sort(np.unique(keys, axis=0, return_index=True)[1])]
+    assert len(once) * np.sum(distances < 1e-6) == len(images)
+    return np.round(place, 10), once
 
 
 def draw_crystal(setting: gemmi.SpaceGroup, rng: np.random.Generator) -> DrawnCrystal:
     """Return a crystal of one to four independent sites, at least 2.3 A apart."""
+    operations = operations_of_group(setting.operations())
     while True:
         parameters = _parameters(setting, rng)
         parameters = tuple(float(np.round(value, 4)) for value in parameters)
@@ -103,8 +100,8 @@ def draw_crystal(setting: gemmi.SpaceGroup, rng: np.random.Generator) -> DrawnCr
         symbols, places, images = [], [], []
         wanted = int(rng.integers(1, 5))
         for _ in range(30):
-            found = _site(setting, cell, rng)
-            if found is None or any(_distances(found[1], other, cell).min() < APART for other in images):
+            found = _site(operations, cell, rng)
+            if found is None or any(distances_between(found[1], other, cell).min() < APART for other in images):
                 continue
             symbols.append(str(rng.choice(ELEMENTS)))
             places.append(found[0])
@@ -125,7 +122,7 @@ def draw_crystal(setting: gemmi.SpaceGroup, rng: np.random.Generator) -> DrawnCr
             )
 
 
-DIALECTS = ("operations", "named", "hall", "name", "short name", "number", "icsd", "formula", "multiplicities")
+DIALECTS = ("operations", "magnetic", "named", "hall", "name", "short name", "number", "icsd", "formula", "multiplicities")
 OPEN = ("name", "short name", "number")
 """Dialects that may leave the setting open: the right atoms, or a doubt, or a refusal."""
 
@@ -141,17 +138,36 @@ def write_cif(crystal: DrawnCrystal, dialect: str, rng: np.random.Generator) -> 
         head.append("_chemical_formula_sum '" + " ".join(f"{symbol}{round(count, 4):g}" for symbol, count in sorted(crystal.counts.items())) + "'")
         head.append("_cell_formula_units_Z 1")
     head += _symmetry(setting, dialect, rng)
-    columns = ["label", "type_symbol", "fract_x", "fract_y", "fract_z", "occupancy", "U_iso_or_equiv"]
+    kind = str(rng.choice(["U_iso_or_equiv", "B_iso_or_equiv", "aniso"]))
+    columns = ["label", "type_symbol", "fract_x", "fract_y", "fract_z", "occupancy", *([kind] if kind != "aniso" else [])]
     if dialect == "multiplicities":
         columns.append("site_symmetry_multiplicity")
     rows = []
     for at, symbol in enumerate(crystal.symbols):
         place = [f"{value + float(rng.choice([-1, 0, 0, 1])):.{digits}f}" for value in crystal.places[at]]
-        rows.append([f"{symbol}{at + 1}", f"{symbol}{rng.choice(['', '2+', '3+'])}", *place, f"{crystal.occupancy[at]:g}", f"{crystal.u[at]:g}"])
+        rows.append([f"{symbol}{at + 1}", f"{symbol}{rng.choice(['', '2+', '3+'])}", *place, f"{crystal.occupancy[at]:g}"])
+        if kind != "aniso":
+            rows[-1].append(f"{crystal.u[at] * (1.0 if kind[0] == 'U' else 8 * np.pi**2):.8g}")
         if dialect == "multiplicities":
             rows[-1].append(str(len(crystal.images[at])))
+    if rng.random() < 0.3:  # labels alone
+        columns.remove("type_symbol")
+        rows = [[row[0], *row[2:]] for row in rows]
+    tail = _anisotropic(crystal) if kind == "aniso" else []
     end = str(rng.choice(["\n", "\r\n"]))
-    return end.join([*head, "loop_", *(f"_atom_site_{column}" for column in columns), *(" ".join(row) for row in rows), ""])
+    return end.join([*head, "loop_", *(f"_atom_site_{column}" for column in columns), *(" ".join(row) for row in rows), *tail, ""])
+
+
+def _anisotropic(crystal: DrawnCrystal) -> list[str]:
+    """Return a loop of the tensors of isotropic displacements: U times the cosines of the reciprocal angles."""
+    reciprocal = np.linalg.inv(crystal.cell).T
+    unit = reciprocal / np.linalg.norm(reciprocal, axis=1)[:, None]
+    cosines = unit @ unit.T
+    parts = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
+    lines = ["loop_", "_atom_site_aniso_label", *(f"_atom_site_aniso_U_{i + 1}{j + 1}" for i, j in parts)]
+    for at, symbol in enumerate(crystal.symbols):
+        lines.append(" ".join([f"{symbol}{at + 1}", *(f"{crystal.u[at] * cosines[i, j]:.10f}" for i, j in parts)]))
+    return lines
 
 
 def _symmetry(setting: gemmi.SpaceGroup, dialect: str, rng: np.random.Generator) -> list[str]:
@@ -161,6 +177,13 @@ def _symmetry(setting: gemmi.SpaceGroup, dialect: str, rng: np.random.Generator)
         tag = str(rng.choice(["_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz"]))
         shuffled = [listed[at] for at in rng.permutation(len(listed))]
         return ["loop_", tag, *(f"'{text.replace(',', ', ')}'" for text in shuffled)]
+    if dialect == "magnetic":
+        group = setting.operations()
+        shifts = [gemmi.Op().translated(list(shift)).triplet() for shift in group.cen_ops]
+        lines = ["loop_", "_space_group_symop_magn_operation.id", "_space_group_symop_magn_operation.xyz"]
+        lines += [f"{at + 1} {operation.triplet()},{rng.choice(['+1', '-1'])}" for at, operation in enumerate(group.sym_ops)]
+        lines += ["loop_", "_space_group_symop_magn_centering.id", "_space_group_symop_magn_centering.xyz"]
+        return [*lines, *(f"{at + 1} {shift},+1" for at, shift in enumerate(shifts))]
     if dialect == "hall":
         return [f"_space_group_name_Hall '{setting.hall}'" if "'" not in setting.hall else f'_space_group_name_Hall "{setting.hall}"']
     if dialect == "named":

@@ -92,7 +92,8 @@ class StatedSymmetry:
         rank = 0 if first or not self.unique else 1
         for setting in named.settings:
             self._add_setting(setting, rank)
-        for setting in settings_of_number(named.settings[0].number):
+        others = settings_of_number(named.settings[0].number)
+        for setting in others if others[0].number > 1 else ():  # P 1 is not tried with centrings
             self._add_setting(setting, 1)
         if first:
             self.unique = named.unique

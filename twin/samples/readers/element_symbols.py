@@ -12,6 +12,7 @@ VACANT = {"va", "vac", "vc", "vacancy", "\u25a1"}
 HEAVIEST = 103  # Lr: heavier elements have no crystals; NH4 is ammonium, not nihonium
 ROMAN = re.compile(r"^([A-Za-z]{1,2}?)[IVX]+$")
 GROUP = re.compile(r"^([BCNOPS])[HD]$", re.IGNORECASE)
+WATER = re.compile(r"^[HD]\d?O", re.IGNORECASE)
 MIXED = re.compile(r"([A-Z][a-z]?)(?:\d*[+-]\s*)?[\s:=(]*(\d*\.\d+|1)\)?")
 LEADING = re.compile(r"(\d*\.\d+|1)\s*\*?\s*([A-Z][a-z]?)(?:\d*[+-](?=\s|$|\+))?")
 MASS_TOLERANCE = 0.3  # u
@@ -49,7 +50,7 @@ def species_of_type(text: str, name: str) -> Species:
     letters = (re.match(r"\d*\(?([A-Za-z\u25a1]*)", text) or ["", ""])[1]
     if letters.lower() in VACANT:
         return ()
-    number = _of_letters(letters)
+    number = _table()["O"] if WATER.match(text) else _of_letters(letters)
     if number is None:
         raise _unknown(text, name)
     return ((number, 1.0),)
@@ -64,7 +65,7 @@ def _of_letters(letters: str) -> int | None:
         found = pattern.match(letters)
         if found and found[1].capitalize() in table:
             return table[found[1].capitalize()]
-    water = letters.lower().startswith("wat") or letters.lower() in ("ow", "hoh", "dod", "ho")
+    water = letters.lower().startswith("wat") or letters.lower() == "ow"
     return table["O"] if water else None
 
 

@@ -95,7 +95,7 @@ def choose_setting(
     """
     fitting = [(each, each.operations.metric_deviation(cell)) for each in candidates]
     isometric = [(each, deviation) for each, deviation in fitting if deviation < METRIC_TOLERANCE]
-    if not isometric:
+    if not isometric or isometric[0][0].rank > 1:
         message = (
             f"{name}: {candidates[0].source} do not keep the metric of its cell (R^T G R differs from G by {fitting[0][1]:.2g} of a squared edge, "
             f"limit {METRIC_TOLERANCE:g}), and no other setting of the group does. Repair the cell or the symmetry."
@@ -108,11 +108,14 @@ def choose_setting(
     first = _Trial(*isometric[0], cell, sites, claims, choice=choice)
     others = [pair for pair in isometric[1:] if first.faults or (pair[0].rank == rank and not unique)]
     trials = [first, *(_Trial(*pair, cell, sites, claims, choice=choice) for pair in others)]
-    best = min(trials, key=lambda trial: (len(trial.faults), trial.candidate.rank))  # the first among equals
-    best = best if best.candidate.rank < 2 or (not best.faults and _whole_listing(sites, first, cell)) else _best_symmetric(trials)
+    whole = any(trial.candidate.rank > 1 for trial in trials) and _whole_listing(sites, first, cell)
+    able = [trial for trial in trials if trial.candidate.rank < 2 or (whole and not trial.faults)]
+    best = min(able, key=lambda trial: trial.order[:2] if unique else trial.order)  # the first among equals
     notes, doubts = _told(name, first, best, unique=unique)
     if not best.faults and not unique:
         doubts += _doubt_of_equals(name, best, trials, cell)
+    if rank > 0:
+        said, doubts = (), (*said, *doubts)
     return Choice(expansion=best.expansion, notes=(*said, *notes, *_edits(best.expansion), *_hydrogen(best.expansion, claims)), doubts=doubts)
 
 
@@ -131,9 +134,11 @@ class _Trial:
             *_crowding_fault(self.expansion, cell, choice=choice),
         ]
 
-
-def _best_symmetric(trials: list[_Trial]) -> _Trial:
-    return min((trial for trial in trials if trial.candidate.rank < 2), key=lambda trial: (len(trial.faults), trial.candidate.rank))
+    @property
+    def order(self) -> tuple[int, int, float]:
+        """The smaller, the better: faults, rank, and, of readings that fit equally well, the one in which the sites have the higher symmetry."""
+        symmetry = np.log(len(self.candidate.operations) / self.expansion.multiplicity)
+        return len(self.faults), self.candidate.rank, -round(float(symmetry.mean()), 6)
 
 
 def _by_metric(name: str, candidates: list[SymmetryCandidate], isometric: list[tuple[SymmetryCandidate, float]]) -> tuple[str, ...]:
@@ -247,9 +252,9 @@ def _whole_listing(sites: ListedSites, first: _Trial, cell: np.ndarray) -> bool:
 
 def _told(name: str, first: _Trial, best: _Trial, *, unique: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return notes and doubts on a choice."""
+    if not first.faults:
+        return (), ()
     if best is first:
-        if not first.faults:
-            return (), ()
         return (), (f"{name}: with {first.candidate.source} {' and '.join(first.faults)}; no other setting of the group fits better.",)
     why = f"{name}: {best.candidate.source} were taken: with {first.candidate.source} {' and '.join(first.faults)}"
     if best.faults:
