@@ -160,7 +160,16 @@ def _in_options() -> Iterator[None]:
 
 
 def _request(
-    sample: Any, origin: tuple[float, float], size: float, points: int, *, instrument: str, defocus: float, detectors: str, phonons: int | None, seed: int
+    sample: Any,
+    origin: tuple[float, float],
+    size: float,
+    points: int,
+    *,
+    instrument: str,
+    defocus: float,
+    detectors: str,
+    phonons: int | None,
+    seed: int,
 ) -> Any:
     from stemtwin.twin import checks
     from stemtwin.twin.instrument.hardware.profiles import PROFILES

@@ -217,7 +217,7 @@ def test_too_much_strain_ends_in_a_window_unless_allowed() -> None:
 @settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32 - 1), axis=st.tuples(*[st.integers(-12, 12)] * 3).filter(any))
 def test_every_axis_of_every_crystal_gives_a_sample(seed: int, axis: tuple[int, int, int]) -> None:
-    """Any triclinic crystal along any axis is a sample of the crystal's density: strained by at most 1 %, else a window of the size that was asked."""
+    """Any triclinic crystal along any axis is a sample of the crystal's density: strained by at most 1 %, else a window of the size asked for."""
     rng = np.random.default_rng(seed)
     what = crystal(cell_of(*rng.uniform(4, 8, 3), *rng.uniform(70, 110, 3)), rng.random((4, 3)) * 0.1 + FCC, [79, 38, 22, 8])
     sample = built(what, zone_axis=axis, size_angstrom=(30, 30), thickness_angstrom=30)

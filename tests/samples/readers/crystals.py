@@ -39,22 +39,18 @@ def _parameters(setting: gemmi.SpaceGroup, rng: np.random.Generator) -> tuple[fl
     """Return a cell that has the metric of the setting and no other."""
     a, b, c = rng.permutation([rng.uniform(5, 6.2), rng.uniform(6.9, 8), rng.uniform(8.7, 10)])
     number = setting.number
+    angles = [90.0, 90.0, 90.0]
     if number <= 2:
-        return a, b, c, *rng.uniform(76, 86, 3)
-    if number <= 15:
-        angles = [90.0, 90.0, 90.0]
+        angles = rng.uniform(76, 86, 3).tolist()
+    elif number <= 15:
         angles["abc".index(setting.monoclinic_unique_axis())] = float(rng.choice([rng.uniform(95, 118), rng.uniform(76, 86)]))
-        return a, b, c, *angles
-    if number <= 74:
-        return a, b, c, 90, 90, 90
-    if number <= 142:
-        return a, a, c, 90, 90, 90
-    if setting.ext == "R":
-        angle = float(rng.choice([rng.uniform(50, 57), rng.uniform(63, 85), rng.uniform(95, 105)]))
-        return c, c, c, angle, angle, angle
-    if number <= 194:
-        return a, a, c, 90, 90, 120
-    return c, c, c, 90, 90, 90
+    elif setting.ext == "R":
+        angles = [float(rng.choice([rng.uniform(50, 57), rng.uniform(63, 85), rng.uniform(95, 105)]))] * 3
+    elif 143 <= number <= 194:
+        angles[2] = 120.0
+    if number > 194 or setting.ext == "R":
+        return c, c, c, *angles
+    return a, a if number > 74 else b, c, *angles
 
 
 def distances_between(first: np.ndarray, second: np.ndarray, cell: np.ndarray) -> np.ndarray:
@@ -173,30 +169,31 @@ def _anisotropic(crystal: DrawnCrystal) -> list[str]:
 def _symmetry(setting: gemmi.SpaceGroup, dialect: str, rng: np.random.Generator) -> list[str]:
     """Return the lines that tell the symmetry."""
     listed = [operation.triplet() for operation in setting.operations()]
+    number = f"_symmetry_Int_Tables_number {setting.number}"
     if dialect == "operations":
         tag = str(rng.choice(["_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz"]))
-        shuffled = [listed[at] for at in rng.permutation(len(listed))]
-        return ["loop_", tag, *(f"'{text.replace(',', ', ')}'" for text in shuffled)]
+        return ["loop_", tag, *(f"'{listed[at].replace(',', ', ')}'" for at in rng.permutation(len(listed)))]
     if dialect == "magnetic":
-        group = setting.operations()
-        shifts = [gemmi.Op().translated(list(shift)).triplet() for shift in group.cen_ops]
-        lines = ["loop_", "_space_group_symop_magn_operation.id", "_space_group_symop_magn_operation.xyz"]
-        lines += [f"{at + 1} {operation.triplet()},{rng.choice(['+1', '-1'])}" for at, operation in enumerate(group.sym_ops)]
-        lines += ["loop_", "_space_group_symop_magn_centering.id", "_space_group_symop_magn_centering.xyz"]
-        return [*lines, *(f"{at + 1} {shift},+1" for at, shift in enumerate(shifts))]
+        return _magnetic(setting, rng)
     if dialect == "hall":
-        return [f"_space_group_name_Hall '{setting.hall}'" if "'" not in setting.hall else f'_space_group_name_Hall "{setting.hall}"']
-    if dialect == "named":
-        return [f"_symmetry_space_group_name_H-M '{setting.xhm()}'", f"_symmetry_Int_Tables_number {setting.number}"]
+        quote = "'" if "'" not in setting.hall else '"'
+        return [f"_space_group_name_Hall {quote}{setting.hall}{quote}"]
     if dialect == "number":
-        return [f"_space_group_IT_number {setting.number}"]
-    if dialect == "icsd":
-        suffix = {"1": " S", "2": " Z", "H": " H", "R": " R"}.get(setting.ext, "")
-        return [f"_symmetry_space_group_name_H-M '{setting.hm}{suffix}'", f"_symmetry_Int_Tables_number {setting.number}"]
-    name = setting.hm if dialect != "short name" else setting.short_name()
-    if dialect == "short name" and 3 <= setting.number <= 15:
-        name = " ".join(part for part in setting.hm.split() if part != "1")
-    return [f"_space_group_name_H-M_alt '{name}'"]
+        return [number]
+    suffix = {"1": " S", "2": " Z", "H": " H", "R": " R"}.get(setting.ext, "")
+    short = " ".join(part for part in setting.hm.split() if part != "1") if 3 <= setting.number <= 15 else setting.short_name()
+    name = {"named": setting.xhm(), "icsd": setting.hm + suffix, "short name": short}.get(dialect, setting.hm)
+    return [f"_symmetry_space_group_name_H-M '{name}'", *([number] if dialect in ("named", "icsd") else [])]
+
+
+def _magnetic(setting: gemmi.SpaceGroup, rng: np.random.Generator) -> list[str]:
+    """Return loops of magnetic operations, with and without time reversal, and of centrings."""
+    group = setting.operations()
+    shifts = [gemmi.Op().translated(list(shift)).triplet() for shift in group.cen_ops]
+    lines = ["loop_", "_space_group_symop_magn_operation.id", "_space_group_symop_magn_operation.xyz"]
+    lines += [f"{at + 1} {operation.triplet()},{rng.choice(['+1', '-1'])}" for at, operation in enumerate(group.sym_ops)]
+    lines += ["loop_", "_space_group_symop_magn_centering.id", "_space_group_symop_magn_centering.xyz"]
+    return [*lines, *(f"{at + 1} {shift},+1" for at, shift in enumerate(shifts))]
 
 
 def all_settings() -> tuple[gemmi.SpaceGroup, ...]:

@@ -9,6 +9,7 @@ File                      Content
 ``cif_sites.py``          the listed sites of a CIF: elements, coordinates, occupancies, stated multiplicities
 ``cif_symmetry.py``       the symmetry that a CIF states: operations (also magnetic), Hall symbol, name, number
 ``cif_tags.py``           tags, loops and numbers of a CIF data block
+``content_faults.py``     what a reading of a file's symmetry contradicts
 ``element_symbols.py``    elements of type symbols and labels: charges, isotopes, water, mixed sites, masses
 ``file_content.py``       ``FileContent``: bytes unpacked (gz, bz2, xz, zip) and decoded; ``unit_cell``: lattice vectors from six numbers
 ``formats.py``            ``read_crystal``: the registry of formats, each with what recognises it

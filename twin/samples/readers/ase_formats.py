@@ -89,16 +89,36 @@ def crystal_of_atoms(name: str, atoms: "Atoms", notes: tuple[str, ...] = ()) -> 
 
 
 def _mixed(atoms: "Atoms") -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Return the atom of each row, its element and its occupancy: ASE keeps the shares of mixed sites in ``info``, by their kind."""
+    """Return the atom of each row, its element and its occupancy."""
     arrays, shares = atoms.arrays, atoms.info.get("occupancy")
-    if isinstance(shares, dict) and "spacegroup_kinds" in arrays:
-        rows, numbers, occupancy = [], [], []
-        for row, kind in enumerate(arrays["spacegroup_kinds"].tolist()):
-            own = shares.get(str(kind), shares.get(kind, {str(atoms.symbols[row]): 1.0}))
-            for symbol, share in own.items():
-                rows.append(row)
-                numbers.append(element_number(symbol, "occupancy"))
-                occupancy.append(float(share))
-        return np.array(rows), np.array(numbers), np.array(occupancy)
+    if isinstance(shares, dict) and shares:
+        return mixed_rows(list(atoms.symbols), arrays.get("spacegroup_kinds"), shares)
     given = next((np.asarray(arrays[key], dtype=float) for key in ("occupancies", "occupancy") if key in arrays), None)
     return np.arange(len(atoms)), np.array(atoms.numbers), given
+
+
+def mixed_rows(symbols: list[str], kinds: np.ndarray | None, shares: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the atom of each row, its element and its occupancy, from what ASE keeps of mixed sites.
+
+    Parameters
+    ----------
+    symbols : list of str
+        Of the atoms: the element with the largest share of their site.
+    kinds : (n,) int, optional
+        Which site each atom is of; ASE's own formats lose it, then the symbol tells, where it belongs to sites of one kind alone.
+    shares : dict from kind to dict from symbol to share
+        Of the sites.
+    """
+    known = {str(kind): {symbol: float(share) for symbol, share in own.items()} for kind, own in shares.items()}
+    rows, numbers, occupancy = [], [], []
+    for row, symbol in enumerate(symbols):
+        if kinds is not None:
+            own = known.get(str(int(kinds[row])), {symbol: 1.0})
+        else:
+            fitting = [each for each in known.values() if each.get(symbol, 0.0) == max(each.values())]
+            own = fitting[0] if fitting and all(each == fitting[0] for each in fitting) else {symbol: 1.0}
+        for element, share in own.items():
+            rows.append(row)
+            numbers.append(element_number(element, "occupancy"))
+            occupancy.append(share)
+    return np.array(rows), np.array(numbers), np.array(occupancy)

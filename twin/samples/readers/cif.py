@@ -15,10 +15,11 @@ from stemtwin.twin.samples.crystal import Crystal
 from stemtwin.twin.samples.readers.cif_sites import COORDINATES, read_sites, site_table
 from stemtwin.twin.samples.readers.cif_symmetry import StatedSymmetry
 from stemtwin.twin.samples.readers.cif_tags import Tags, parse_number
+from stemtwin.twin.samples.readers.content_faults import Claims
 from stemtwin.twin.samples.readers.element_symbols import parse_formula
 from stemtwin.twin.samples.readers.file_content import FileContent, unit_cell
 from stemtwin.twin.samples.readers.sites import crystal_of
-from stemtwin.twin.samples.readers.symmetry_choice import Claims, choose_setting
+from stemtwin.twin.samples.readers.symmetry_choice import choose_setting
 
 if TYPE_CHECKING:
     import gemmi

@@ -114,7 +114,7 @@ def open_content(path: Path, block: str | int | None = None) -> FileContent:
                 unpacked = unpack(data)
         if data.startswith(b"PK\x03\x04") and path.suffix.lower() == ".zip":
             unpacked = _only_member(path, data)
-    except (OSError, EOFError, lzma.LZMAError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, ValueError, lzma.LZMAError, zipfile.BadZipFile, zlib.error) as error:
         message = f"{path} is packed and cannot be unpacked ({error}). Fetch it again, or unpack it."
         raise StructureFileError(message) from error
     if len(unpacked) == 0 or len(unpacked) > MAX_UNPACKED_BYTES:

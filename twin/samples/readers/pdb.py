@@ -6,12 +6,13 @@ import numpy as np
 
 from stemtwin.twin.errors import StructureFileError
 from stemtwin.twin.samples.crystal import B_OVER_U, Crystal
+from stemtwin.twin.samples.readers.content_faults import Claims
 from stemtwin.twin.samples.readers.element_symbols import HEAVIEST, species_of_label
 from stemtwin.twin.samples.readers.file_content import FileContent, unit_cell
 from stemtwin.twin.samples.readers.orbits import IDENTITY, operations_of_group
 from stemtwin.twin.samples.readers.sites import ListedSites, crystal_of, crystal_of_rows, listed_sites
 from stemtwin.twin.samples.readers.space_groups import settings_of_name
-from stemtwin.twin.samples.readers.symmetry_choice import Claims, SymmetryCandidate, choose_setting, sites_alone
+from stemtwin.twin.samples.readers.symmetry_choice import SymmetryCandidate, choose_setting, sites_alone
 
 MOST_EXPANDED = 200_000  # atoms
 

@@ -39,8 +39,7 @@ def read_sample(
     Parameters
     ----------
     path : str or path
-        CIF (also magnetic), POSCAR, xyz, PDB, SHELX, LAMMPS, Prismatic, QSTEM, Dr. Probe, muSTEM, VESTA, or any other format that ASE reads, also
-        packed (gz, bz2, xz, zip). Formats are recognised by content.
+        CIF, POSCAR, xyz, PDB, SHELX, LAMMPS, files of image simulators, or any other format that ASE reads, also packed (gz, bz2, xz, zip).
     zone_axis : (int, int, int), (int, int, int, int) or str
         [uvw], the lattice direction along +z, in which the beam travels, also as "110" or "[1 -1 0]"; four indices [UVTW] of a hexagonal crystal are
         [2U+V, U+2V, W]. x is put along a, b or c where one of them is perpendicular to it. For a file without a cell, a direction in space.
@@ -70,19 +69,17 @@ def read_sample(
     Raises
     ------
     StructureFileError
-        No such file, not a structure, an unknown element, a zero cell, symmetry that does not keep the cell, atoms on top of each other, nothing left
-        after the cut.
+        No such file, not a structure, an unknown element, a zero cell or one that its symmetry does not keep, nothing left after the cut.
     SettingsError
         A zone axis of zeros, a thickness below one slice, more atoms than the machine's memory holds, thermal sigmas that do not fit, no such block.
 
     Warns
     -----
     UserWarning
-        What is doubtful: no thermal displacements in the file, a setting that the file leaves open, a formula that does not fit, atoms nearer to each
-        other than any bond. Each warning is also among the notes.
+        What is doubtful: no thermal displacements in the file, a setting that it leaves open, a formula that does not fit, atoms too near each other.
     """
-    axis = parse_zone_axis(zone_axis)
-    cut = Cut(zone_axis=axis, size_angstrom=size_angstrom, thickness_angstrom=thickness_angstrom, seed=seed, max_strain=max_strain, periodic=periodic)
+    cut = Cut(zone_axis=parse_zone_axis(zone_axis), size_angstrom=size_angstrom, thickness_angstrom=thickness_angstrom, seed=seed)
+    cut = replace(cut, max_strain=max_strain, periodic=periodic)
     sample, doubts = _build(_existing(path), cut, thermal_sigma_angstrom, block, four_indices=has_four_indices(zone_axis))
     for doubt in doubts:
         warnings.warn(doubt, UserWarning, stacklevel=2)

@@ -6,11 +6,12 @@ import numpy as np
 
 from stemtwin.twin.errors import StructureFileError
 from stemtwin.twin.samples.crystal import Crystal
+from stemtwin.twin.samples.readers.content_faults import Claims
 from stemtwin.twin.samples.readers.element_symbols import element_number
 from stemtwin.twin.samples.readers.file_content import FileContent, floats, unit_cell
 from stemtwin.twin.samples.readers.orbits import IDENTITY, Operations, closed, listed_operations, orbit_of, product
 from stemtwin.twin.samples.readers.sites import ListedSites, crystal_of, listed_sites
-from stemtwin.twin.samples.readers.symmetry_choice import Claims, SymmetryCandidate, choose_setting
+from stemtwin.twin.samples.readers.symmetry_choice import SymmetryCandidate, choose_setting
 
 CENTRINGS = {
     1: [],

@@ -6,11 +6,12 @@ import numpy as np
 
 from stemtwin.twin.errors import StructureFileError
 from stemtwin.twin.samples.crystal import B_OVER_U, Crystal
+from stemtwin.twin.samples.readers.content_faults import Claims
 from stemtwin.twin.samples.readers.element_symbols import element_number
 from stemtwin.twin.samples.readers.file_content import FileContent, floats, unit_cell
 from stemtwin.twin.samples.readers.orbits import IDENTITY, Operations
 from stemtwin.twin.samples.readers.sites import crystal_of, listed_sites
-from stemtwin.twin.samples.readers.symmetry_choice import Claims, SymmetryCandidate, choose_setting
+from stemtwin.twin.samples.readers.symmetry_choice import SymmetryCandidate, choose_setting
 
 
 def is_vesta(content: FileContent) -> bool:

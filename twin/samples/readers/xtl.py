@@ -6,12 +6,13 @@ import numpy as np
 
 from stemtwin.twin.errors import StructureFileError
 from stemtwin.twin.samples.crystal import B_OVER_U, Crystal
+from stemtwin.twin.samples.readers.content_faults import Claims
 from stemtwin.twin.samples.readers.element_symbols import species_of_label, species_of_type
 from stemtwin.twin.samples.readers.file_content import FileContent, floats, unit_cell
 from stemtwin.twin.samples.readers.orbits import IDENTITY, listed_operations, operations_of_group
 from stemtwin.twin.samples.readers.sites import crystal_of, listed_sites
 from stemtwin.twin.samples.readers.space_groups import NamedSettings, settings_of_name, settings_of_number
-from stemtwin.twin.samples.readers.symmetry_choice import Claims, SymmetryCandidate, choose_setting, sites_alone
+from stemtwin.twin.samples.readers.symmetry_choice import SymmetryCandidate, choose_setting, sites_alone
 
 
 def is_xtl(content: FileContent) -> bool:

@@ -1,11 +1,13 @@
 """The xyz format, plain (an isolated group of atoms) and extended (a lattice, named columns)."""
 
+import json
 import re
 
 import numpy as np
 
 from stemtwin.twin.errors import StructureFileError
 from stemtwin.twin.samples.crystal import B_OVER_U, Crystal
+from stemtwin.twin.samples.readers.ase_formats import mixed_rows
 from stemtwin.twin.samples.readers.element_symbols import element_number
 from stemtwin.twin.samples.readers.file_content import FileContent, floats
 from stemtwin.twin.samples.readers.lattice_vacuum import add_vacuum
@@ -23,7 +25,7 @@ DISPLACEMENTS = {  # what turns a column into U in A^2
     "b_iso_or_equiv": lambda value: value / B_OVER_U,
     "debye_waller_factors": lambda value: value / B_OVER_U,
 }
-_PAIR = re.compile(r"""([\w-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|\[([^\]]*)\]|\{([^}]*)\}|(\S+))""")
+_PAIR = re.compile(r"""([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|\[([^\]]*)\]|\{([^}]*)\}|(\S+))""")
 
 
 def is_xyz(content: FileContent) -> bool:
@@ -56,7 +58,7 @@ def read_xyz(content: FileContent) -> Crystal:
     start = starts[index]
     count = int(lines[start])
     rows = [line.split() for line in lines[start + 2 : start + 2 + count]]
-    settings = {found[0].lower(): next(part for part in found[1:] if part or part == found[-1]) for found in _PAIR.findall(lines[start + 1])}
+    settings = {found[0].lower(): next((part for part in found[1:] if part), "") for found in _PAIR.findall(lines[start + 1])}
     columns = _columns(settings.get("properties", "species:S:1:pos:R:3"))
     if len(rows) < count or any(len(row) <= max(columns[key][-1] for key in ("species", "pos")) for row in rows):
         message = f"{content.path} is not a structure that can be read: it announces {count} atoms and holds fewer. Repair the file."
@@ -65,7 +67,11 @@ def read_xyz(content: FileContent) -> Crystal:
     numbers = np.array([element_number(row[columns["species"][0]], content.name) for row in rows])
     occupancy = next((_numbers(content.name, rows, columns[key])[:, 0] for key in OCCUPANCIES if key in columns), None)
     u = next((scale(_numbers(content.name, rows, columns[key])[:, 0]) for key, scale in DISPLACEMENTS.items() if key in columns), None)
-    return _placed(content.name, positions, numbers, occupancy, u, settings, notes)
+    pick = np.arange(count)
+    if (shares := settings.get("occupancy", "")).startswith("_JSON") and "spacegroup_kinds" in columns:  # mixed sites that ASE kept
+        kinds = _numbers(content.name, rows, columns["spacegroup_kinds"])[:, 0]
+        pick, numbers, occupancy = mixed_rows([row[columns["species"][0]] for row in rows], kinds, json.loads(shares[5:].replace("\\", "")))
+    return _placed(content.name, positions[pick], numbers, occupancy, None if u is None else u[pick], settings, notes)
 
 
 def _columns(text: str) -> dict[str, list[int]]:
