@@ -41,8 +41,8 @@ def read_sample(
     path : str or path
         CIF, POSCAR, xyz, PDB, SHELX, LAMMPS, files of image simulators, or any other format that ASE reads, also packed (gz, bz2, xz, zip).
     zone_axis : (int, int, int), (int, int, int, int) or str
-        [uvw], the lattice direction along +z, in which the beam travels, also as "110" or "[1 -1 0]"; four indices [UVTW] of a hexagonal crystal are
-        [2U+V, U+2V, W]. x is put along a, b or c where one of them is perpendicular to it. For a file without a cell, a direction in space.
+        The lattice direction along +z, in which the beam travels, also as "110", "[1 -1 0]" or "11-20". x is put along a, b or c where one of them is
+        perpendicular to it. For a file without a cell, a direction in space.
     size_angstrom : (float, float), optional
         Wanted height (y) and width (x): the whole repeats nearest to it, at least one. None: 16 A, or one cell where the cell is larger. A cell more
         than 1.5 times as large as a size that is given, and above 24 A, is cut: the sample is then a window that does not repeat.
@@ -52,10 +52,9 @@ def read_sample(
     seed : int
         Of the draw of mixed and partly filled sites.
     thermal_sigma_angstrom : float or mapping from symbol to float, optional
-        1-D rms displacement in A, instead of what the file says. 0: static. None, and nothing in the file: Debye's model at room temperature
-        (:mod:`~stemtwin.twin.samples.default_displacements`), with a warning.
+        1-D rms displacement in A, instead of what the file says; 0: static. Where neither says it: Debye's model (``default_displacements``).
     max_strain : float
-        Largest strain that making the cell orthogonal may take; where more is needed, the sample is an unstrained window, which does not repeat.
+        Largest strain that making the cell orthogonal may take; where more is needed, the sample is an unstrained window.
     periodic : bool
         False: an unstrained window of exactly ``size_angstrom``, which does not repeat.
     block : str or int, optional
@@ -64,7 +63,6 @@ def read_sample(
     Returns
     -------
     Sample
-        Its ``notes`` say what was done to the structure, and what is doubtful about the file.
 
     Raises
     ------
@@ -78,8 +76,8 @@ def read_sample(
     UserWarning
         What is doubtful: no thermal displacements in the file, a setting that it leaves open, a formula that does not fit, atoms too near each other.
     """
-    cut = Cut(zone_axis=parse_zone_axis(zone_axis), size_angstrom=size_angstrom, thickness_angstrom=thickness_angstrom, seed=seed)
-    cut = replace(cut, max_strain=max_strain, periodic=periodic)
+    box = {"size_angstrom": size_angstrom, "thickness_angstrom": thickness_angstrom}
+    cut = Cut(zone_axis=parse_zone_axis(zone_axis), **box, seed=seed, max_strain=max_strain, periodic=periodic)
     sample, doubts = _build(_existing(path), cut, thermal_sigma_angstrom, block, four_indices=has_four_indices(zone_axis))
     for doubt in doubts:
         warnings.warn(doubt, UserWarning, stacklevel=2)
