@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from stemtwin.twin.physics.aberrations import Aberrations
     from stemtwin.twin.samples.columns import projected_columns
     from stemtwin.twin.samples.library import list_samples, load_sample
-    from stemtwin.twin.samples.readers import read_sample
+    from stemtwin.twin.samples.readers.read_sample import read_sample
     from stemtwin.twin.samples.sample import Sample
 
 __all__ = [
@@ -99,7 +99,7 @@ _HOMES = {
     "stemtwin.twin.physics.aberrations": ("Aberrations",),
     "stemtwin.twin.samples.columns": ("projected_columns",),
     "stemtwin.twin.samples.library": ("list_samples", "load_sample"),
-    "stemtwin.twin.samples.readers": ("read_sample",),
+    "stemtwin.twin.samples.readers.read_sample": ("read_sample",),
     "stemtwin.twin.samples.sample": ("Sample",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -1,12 +1,15 @@
 """``stemtwin image``: a picture of any structure."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from stemtwin.leaderboard.cli.output import JsonFlag, print_json, progress
-from stemtwin.twin.errors import SettingsError
+from stemtwin.leaderboard.cli.structure_options import in_options, parse_thermal
+from stemtwin.twin.errors import SettingsError, StructureFileError
 
 
 def image(
@@ -15,8 +18,14 @@ def image(
     thickness: Annotated[
         float | None, typer.Option(help="Thickness along the beam, A; by default about 40 A, or one layer of a 2D material.")
     ] = None,
-    zone_axis: Annotated[str, typer.Option(help="Lattice direction along the beam, for example 1,1,0.")] = "0,0,1",
-    phonons: Annotated[int, typer.Option(help="Frozen-phonon configurations; 0: static.")] = 4,
+    zone_axis: Annotated[
+        str | None, typer.Option(help="Lattice direction of a file along the beam, for example 1,1,0, 110 or 11-20; by default 0,0,1.")
+    ] = None,
+    thermal: Annotated[
+        str | None, typer.Option(help="1-D rms displacement, A: 0.08, or Ti=0.07,O=0.09; 0: static; by default the file's, else Debye's model.")
+    ] = None,
+    block: Annotated[str | None, typer.Option(help="Which structure of a file that holds several: a name or a number.")] = None,
+    phonons: Annotated[int | None, typer.Option(help="Frozen-phonon configurations; 0: static; by default 4 where atoms move.")] = None,
     detectors: Annotated[str, typer.Option(help="Detectors, separated by commas.")] = "haadf,abf",
     instrument: Annotated[str, typer.Option(help="Instrument profile.")] = "corrected-200kv",
     defocus: Annotated[float, typer.Option(help="Underfocus (-C10), A.")] = 0.0,
@@ -38,8 +47,18 @@ def image(
         raise SettingsError(message)
     checks.number("--size", size, "A", low=2, high=500)
     checks.number("--dose", dose, "e-/A^2", low=0, high=1e12)
-    field = load_field(file, side_angstrom=size, thickness_angstrom=thickness, zone_axis=parse_zone_axis(zone_axis), seed=seed)
+    with _in_options():
+        field = load_field(
+            file,
+            side_angstrom=size,
+            thickness_angstrom=thickness,
+            zone_axis=zone_axis,
+            thermal_sigma_angstrom=None if thermal is None else parse_thermal(thermal),
+            block=block,
+            seed=seed,
+        )
     sample, origin = field.sample, field.origin_angstrom
+    notes = [in_options(note) for note in field.notes]
     request = _request(sample, origin, size, points, instrument=instrument, defocus=defocus, detectors=detectors, phonons=phonons, seed=seed)
     plan = explain(request)
     data = _simulated(request, plan)
@@ -51,10 +70,12 @@ def image(
     micrographs.save_png(figure, output)
     netcdf = save(data, output.with_suffix(".nc"), overwrite=True)
     if as_json:
-        print_json({"png": str(output), "netcdf": str(netcdf), "engine": plan.engine, "notes": [*field.notes, *plan.notes]})
+        specimen = {"formula": sample.formula, "atoms": len(sample), "density_g_per_cm3": sample.density_g_per_cm3, "thermal": sample.thermal_summary}
+        print_json({"png": str(output), "netcdf": str(netcdf), "engine": plan.engine, "specimen": specimen, "notes": [*notes, *plan.notes]})
         return
-    for note in (*field.notes, *plan.notes):
-        typer.echo(f"note: {note}")
+    for note in (*notes, *plan.notes):
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(f"{len(sample)} atoms, {sample.formula}, {sample.density_g_per_cm3:.3g} g/cm^3, thermal motion: {sample.thermal_summary}")
     typer.echo(f"{output}\n{netcdf}")
 
 
@@ -73,24 +94,26 @@ def _simulated(request: Any, plan: Any) -> Any:
         return simulate(request, progress=advance)
 
 
-def parse_zone_axis(text: str) -> tuple[int, int, int]:
-    """Return three whole numbers of a text such as ``1,1,0``.
-
-    Raises
-    ------
-    SettingsError
-        The text is something else.
-    """
+@contextlib.contextmanager
+def _in_options() -> Iterator[None]:
+    """Turn the library's messages into those of the command."""
     try:
-        u, v, w = (int(part) for part in text.replace(" ", ",").split(",") if part)
-    except ValueError:
-        message = f"--zone-axis {text} is not three whole numbers. Write it like 1,1,0."
-        raise SettingsError(message) from None
-    return u, v, w
+        yield
+    except (SettingsError, StructureFileError) as error:
+        raise type(error)(in_options(str(error))) from error
 
 
 def _request(
-    sample: Any, origin: tuple[float, float], size: float, points: int, *, instrument: str, defocus: float, detectors: str, phonons: int, seed: int
+    sample: Any,
+    origin: tuple[float, float],
+    size: float,
+    points: int,
+    *,
+    instrument: str,
+    defocus: float,
+    detectors: str,
+    phonons: int | None,
+    seed: int,
 ) -> Any:
     from stemtwin.twin import checks
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
@@ -101,13 +124,17 @@ def _request(
     scope = Microscope(sample, PROFILES[instrument].still(), seed=seed)
     scope.set(C10=-checks.number("--defocus", defocus, "A"))
     points = checks.whole("--points", points, low=8, high=4096)
-    configurations = checks.whole("--phonons", phonons, low=0, high=1000)
+    moves = sample.thermal_sigma_angstrom is not None
+    configurations = checks.whole("--phonons", (4 if moves else 0) if phonons is None else phonons, low=0, high=1000)
+    if configurations and not moves:
+        message = f"--phonons {configurations} needs thermal motion, but {sample.name} is static. Give it --thermal, or use --phonons 0."
+        raise SettingsError(message)
     return Request(
         sample=sample,
         beam=scope.truth()["beam"],
         scan=RasterScan(shape=(points, points), field_of_view_angstrom=(size, size), origin_angstrom=origin),
         detectors=tuple(name.strip() for name in detectors.split(",") if name.strip()),
-        phonons=configurations if configurations and sample.thermal_sigma_angstrom is not None else "static",
+        phonons=configurations or "static",
         seed=seed,
     )
 

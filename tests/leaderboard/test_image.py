@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import xarray as xr
 
 from stemtwin.leaderboard.cli.main import main
+from stemtwin.leaderboard.cli.structure_options import in_options
 
 FAST = ["--thickness", "4", "--phonons", "0", "--points", "32", "--detectors", "haadf"]
 
@@ -35,9 +37,11 @@ def test_image_of_a_real_file(tmp_path, real_file, capsys):
     """A file with capital symbols and mixed sites, on which ASE's reader stops, ends as a picture with notes on what was done."""
     picture = tmp_path / "b.png"
     assert main(["image", str(real_file("cod_2100513.cif")), "--size", "5", *FAST, "--output", str(picture)]) == 0
-    out = capsys.readouterr().out
+    captured = capsys.readouterr()
     assert picture.stat().st_size > 3000
-    assert "mixed or partly filled" in out
+    assert "mixed or partly filled" in captured.err
+    assert "20 atoms" in captured.out
+    assert "g/cm^3, thermal motion: Al" in captured.out or "g/cm^3, thermal motion: Ca" in captured.out
 
 
 def test_image_with_a_dose_counts_electrons(tmp_path, capsys):
@@ -59,7 +63,13 @@ def test_image_with_a_dose_counts_electrons(tmp_path, capsys):
     [
         (["nowhere.cif"], "nowhere.cif"),
         (["srtio3-01"], "Did you mean 'srtio3-001'"),
-        (["srtio3-001", "--zone-axis", "1,1"], "three whole numbers"),
+        (["srtio3-001", "--zone-axis", "1,1,0"], "leave out --zone-axis"),
+        (["srtio3-001", "--block", "2"], "leave out --block"),
+        (["srtio3-001", "--thermal", "hot"], "--thermal hot cannot be read"),
+        (["srtio3-001", "--thermal", "Sr=0.1"], "--thermal lacks O, Ti"),
+        (["srtio3-001", "--thermal", "Sr=0.1,Sr=0.2"], "names an element twice"),
+        (["srtio3-001", "--thermal", "3"], "--thermal 3 A is outside 0 to 1 A"),
+        (["srtio3-001", "--thermal", "0", "--phonons", "4"], "--phonons 4 needs thermal motion"),
         (["srtio3-001", "--output", "x.jpg"], "does not end in .png"),
         (["srtio3-001", "--size", "-3"], "--size"),
         (["srtio3-001", "--detectors", "haaf"], "Did you mean 'haadf'"),
@@ -75,6 +85,61 @@ def test_wrong_input_is_one_sentence_and_exit_code_1(arguments, words, tmp_path,
     assert words in captured.err
     assert captured.err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--zone-axis", "1,1"], "--zone-axis '1,1' must be three whole numbers"),
+        (["--zone-axis", "0,0,0"], "--zone-axis '0,0,0' has no direction"),
+        (["--zone-axis", "10-10"], "not hexagonal"),
+        (["--thickness", "0.1"], "--thickness 0.1 is below one slice"),
+        (["--block", "2"], "--block '2' was given"),
+        (["--thermal", "Au=0.1,Fe=0.2"], "--thermal names Fe, which the sample does not hold"),
+    ],
+)
+def test_wrong_input_for_a_file_names_options(arguments, words, tmp_path, monkeypatch, capsys):
+    """What is wrong with a file's settings is said in the options of the command: no argument of a Python function appears."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "POSCAR"
+    path.write_text("gold\n4.08\n1 0 0\n0 1 0\n0 0 1\nAu\n1\nDirect\n0 0 0\n")
+    assert main(["image", "POSCAR", *arguments]) == 1
+    said = capsys.readouterr().err
+    assert words in said
+    assert not re.search(r"_angstrom|zone_axis|periodic=|max_strain|block=", said)
+
+
+def test_image_says_what_it_simulates(tmp_path, capsys):
+    """A file without displacements: the note names the option; formula, atoms, density and thermal motion are printed, and in JSON; 0 is static."""
+    path, picture = tmp_path / "POSCAR", tmp_path / "x.png"
+    path.write_text("gold\n4.08\n1 0 0\n0 1 0\n0 0 1\nAu\n4\nDirect\n0 0 0\n.5 .5 0\n.5 0 .5\n0 .5 .5\n")
+    call = ["image", str(path), "--size", "4", "--thickness", "4", "--points", "8", "--detectors", "haadf", "--output", str(picture)]
+    assert main([*call, "--phonons", "1", "--zone-axis", "-100"]) == 0
+    captured = capsys.readouterr()
+    assert "no thermal displacements" in captured.err
+    assert captured.err.count("--thermal") == 1
+    assert "thermal_sigma" not in captured.err
+    assert "4 atoms, Au4, 19.3 g/cm^3, thermal motion: Au 0.090 A rms" in captured.out
+    assert main([*call, "--thermal", "0", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["specimen"]["thermal"] == "static"
+    assert said["specimen"]["formula"] == "Au4"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("thermal_sigma_angstrom lacks O.", "--thermal lacks O."),
+        ("block='x' is not in a.cif, which holds 2 data blocks.", "--block 'x' is not in a.cif, which holds 2 data blocks."),
+        ("Choose another with block=.", "Choose another with --block."),
+        ("zone_axis=(0, 0, 0) has no direction", "--zone-axis (0, 0, 0) has no direction"),
+        ("size_angstrom=(4, 4) with thickness_angstrom=2", "--size (4, 4) with --thickness 2"),
+        ("drawn with seed 0", "drawn with seed 0"),
+    ],
+)
+def test_messages_in_the_words_of_the_command(text, expected):
+    """Arguments become options, other words stay."""
+    assert in_options(text) == expected
 
 
 def test_wrong_flag_is_misuse(capsys):

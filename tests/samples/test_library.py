@@ -10,7 +10,7 @@ from ase.data import atomic_masses
 from stemtwin.twin.errors import SettingsError, UnknownNameError
 from stemtwin.twin.samples.columns import projected_columns
 from stemtwin.twin.samples.library import SAMPLES, list_samples, load_sample
-from stemtwin.twin.samples.readers import sample_from_recipe
+from stemtwin.twin.samples.readers.read_sample import sample_from_recipe
 from stemtwin.twin.samples.sample import Sample
 
 CRYSTALS, SHEETS = SAMPLES.names("crystal"), SAMPLES.names("sheet")

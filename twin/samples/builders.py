@@ -13,6 +13,7 @@ import numpy as np
 from stemtwin.twin.errors import SettingsError, StructureFileError
 from stemtwin.twin.samples.crystal import Crystal, draw_sites, primitive
 from stemtwin.twin.samples.sample import VACUUM_MARGIN, Sample, wrap
+from stemtwin.twin.samples.zone_axes import parse_zone_axis
 from stemtwin.twin.samples.zone_axis_cells import OrientedCell, orient, points_inside
 
 DEFAULT_SIZE = 16.0  # A
@@ -21,6 +22,7 @@ MIN_THICKNESS = 0.5  # A, about one slice
 SHEET_GAP = 6.0  # A of empty space along the beam make a cell a sheet; van der Waals gaps of layered crystals stay below 4 A between atomic planes
 WINDOW_FACTOR = 1.5  # a periodic cell this much larger than the asked size, and than 16 A, is cut
 ISOLATED_MARGIN = 5.0  # A of vacuum beside an isolated group of atoms
+MOST_GAP_SITES = 200_000  # in an oriented cell that is searched for vacuum
 BYTES_PER_ATOM = 1000  # measured peak while building: 180 for a plain crystal, 920 with mixed sites
 
 
@@ -58,7 +60,7 @@ class Cut:
 
     def __post_init__(self) -> None:
         """Check every number and turn it into a plain one."""
-        object.__setattr__(self, "zone_axis", _checked_axis(self.zone_axis))
+        object.__setattr__(self, "zone_axis", parse_zone_axis(self.zone_axis))
         if self.size_angstrom is not None:
             size = _numbers(self.size_angstrom, 2)
             if size is None or not all(length > 0 for length in size):
@@ -92,20 +94,6 @@ def _numbers(values: Any, count: int) -> tuple[float, ...] | None:
     except (TypeError, ValueError):
         return None
     return numbers if all(math.isfinite(number) for number in numbers) else None
-
-
-def _checked_axis(zone_axis: Any) -> tuple[int, int, int]:
-    indices = _numbers(zone_axis, 3)
-    if indices is None or any(index != round(index) for index in indices):
-        message = f"zone_axis={zone_axis!r} must be three whole numbers (u, v, w)."
-        raise SettingsError(message)
-    if not any(indices):
-        message = "zone_axis=(0, 0, 0) has no direction. Give the lattice direction (u, v, w) along the beam, for example (0, 0, 1)."
-        raise SettingsError(message)
-    if max(map(abs, indices)) > 50:
-        message = f"zone_axis={zone_axis!r} has an index beyond 50. Use small whole numbers."
-        raise SettingsError(message)
-    return int(indices[0]), int(indices[1]), int(indices[2])
 
 
 def specimen_rng(seed: int, stream: str = "specimen") -> np.random.Generator:
@@ -184,15 +172,16 @@ def build_sample(crystal: Crystal, cut: Cut, *, name: str, recipe: str = "") -> 
     -------
     Sample
         With the whole repeats nearest to the asked size (at least one), of the strained cell; or a window around the middle of the cell, where that
-        is more than 1.5 times as large as the size asked for (and as 16 A) or ``cut.periodic`` is False. The first atom of a crystal lies at z = 0; a
-        sheet or an isolated group has 2 A of vacuum on either side, or is centred in (or cut by) the thickness asked for.
+        is more than 1.5 times as large as the size asked for (and as 16 A), or needs more strain than allowed, or ``cut.periodic`` is False. The
+        first atom of a crystal lies at z = 0; a sheet or an isolated group has 2 A of vacuum on either side, or is centred in (or cut by) the
+        thickness asked for.
 
     Raises
     ------
     SettingsError
         The machine's memory would not hold it.
     StructureFileError
-        It needs more strain than allowed; nothing is left after the cut; atoms on top of each other.
+        Nothing is left after the cut; atoms on top of each other.
     """
     base = primitive(crystal)
     sites = _isolated(base, cut) if base.isolated else _crystalline(base, crystal.cell, cut)
@@ -205,7 +194,12 @@ def build_sample(crystal: Crystal, cut: Cut, *, name: str, recipe: str = "") -> 
         message = f"{crystal.name}: no atoms are left in the box of {box} A (x, y, z) after cutting. Ask for a larger size or thickness."
         raise StructureFileError(message)
     order = np.lexsort((index, *np.round(positions.T, 6)))
-    notes = (*crystal.notes, *sites.notes, *([f"{drawn} mixed or partly filled places were drawn with seed {cut.seed}."] if drawn else []))
+    notes = (
+        *crystal.doubts,
+        *crystal.notes,
+        *sites.notes,
+        *([f"{drawn} mixed or partly filled places were drawn with seed {cut.seed}."] if drawn else []),
+    )
     return Sample(
         name=name,
         numbers=base.numbers[index[order]],
@@ -241,24 +235,29 @@ def _crystalline(base: Crystal, cell: np.ndarray, cut: Cut) -> _Sites:
     oriented = _oriented(base.cell.astype(float).tobytes(), cell.astype(float).tobytes(), cut.zone_axis, max(*size, DEFAULT_SIZE), cut.max_strain)
     lengths = oriented.lengths
     wide = bool(lengths[0] > WINDOW_FACTOR * max(size[1], DEFAULT_SIZE) or lengths[1] > WINDOW_FACTOR * max(size[0], DEFAULT_SIZE))
-    window = not cut.periodic or (wide and cut.size_angstrom is not None)
-    if oriented.strain > cut.max_strain and not window:
-        u, v, w = cut.zone_axis
-        message = (
-            f"{base.name}: the best periodic cell along [{u} {v} {w}] ({lengths[0]:.2f} x {lengths[1]:.2f} A) needs a strain of "
-            f"{oriented.strain:.2%}, max_strain={cut.max_strain:g} allows "
-            f"{cut.max_strain:.2%}. Pass max_strain={math.ceil(oriented.strain * 1000) / 1000:g}, another zone_axis, or periodic=False for an "
-            f"unstrained window."
-        )
-        raise StructureFileError(message)
+    strained = oriented.strain > cut.max_strain
+    window = not cut.periodic or (wide and cut.size_angstrom is not None) or strained
+    gap, start = _gap(base, oriented, window=window)
+    sheet = gap > SHEET_GAP
+    deep = 1 if sheet else _nearest(thickness, lengths[2])
+    if window:
+        depth = thickness if not sheet and lengths[2] > WINDOW_FACTOR * thickness else deep * lengths[2]
+        sites = _window(base, oriented, cut, size, (start, depth))
+    else:
+        sites = _repeats(base, oriented, size, start, deep)
+    return _as_sheet(sites, cut.thickness_angstrom, f"The cell has {gap:.1f} A of vacuum along the beam") if sheet else sites
+
+
+def _gap(base: Crystal, oriented: OrientedCell, *, window: bool) -> tuple[float, float]:
+    """Return the widest empty gap along z and the height of the first atom above it, A; no gap where the cell is too large to hold a sheet's."""
+    lengths = oriented.lengths
+    if abs(np.linalg.det(oriented.edges)) * len(base.numbers) > MOST_GAP_SITES:
+        return 0.0, 0.0
     points = points_inside(oriented.edges)
     inside = (points[:, None] + base.fractional[None]).reshape(-1, 3)
     placed = inside @ base.cell @ oriented.rotation.T
     heights = placed[:, 2] if window else inside @ np.linalg.inv(oriented.edges)[:, 2] * lengths[2]
-    gap, start = widest_gap(wrap(heights / lengths[2], lengths[2]) * lengths[2], lengths[2])
-    deep = 1 if gap > SHEET_GAP else _nearest(thickness, lengths[2])
-    sites = _window(base, oriented, cut, size, start, deep) if window else _repeats(base, oriented, size, start, deep)
-    return _as_sheet(sites, cut.thickness_angstrom, f"The cell has {gap:.1f} A of vacuum along the beam") if gap > SHEET_GAP else sites
+    return widest_gap(wrap(heights / lengths[2], lengths[2]) * lengths[2], lengths[2])
 
 
 def _repeats(base: Crystal, oriented: OrientedCell, size: tuple[float, float], start: float, deep: int) -> _Sites:
@@ -280,10 +279,11 @@ def _repeats(base: Crystal, oriented: OrientedCell, size: tuple[float, float], s
     return _Sites(positions=positions, index=index, box=box, periodic=True, strain=oriented.strain, notes=tuple(notes))
 
 
-def _window(base: Crystal, oriented: OrientedCell, cut: Cut, size: tuple[float, float], start: float, deep: int) -> _Sites:
-    """Return the sites of the unstrained crystal in a box of the asked size around the middle of the oriented cell."""
+def _window(base: Crystal, oriented: OrientedCell, cut: Cut, size: tuple[float, float], depths: tuple[float, float]) -> _Sites:
+    """Return the sites of the unstrained crystal in a box of the asked size around the middle of the oriented cell, from a height to a thickness."""
     lattice = base.cell @ oriented.rotation.T
-    box = np.array([size[1], size[0], deep * oriented.lengths[2]])
+    start, depth = depths
+    box = np.array([size[1], size[0], depth])
     check_memory(base.name, len(base.numbers) / base.volume * float(np.prod(box)), size, box[2])
     middle = (oriented.edges[0] + oriented.edges[1]) @ lattice / 2
     origin = np.array([middle[0] - box[0] / 2, middle[1] - box[1] / 2, start])
@@ -300,6 +300,9 @@ def _window(base: Crystal, oriented: OrientedCell, cut: Cut, size: tuple[float, 
     inside = np.all((positions >= -1e-5) & (positions < box - 1e-5), axis=1)
     index = np.tile(np.arange(len(unit)), len(grid))[inside]
     whole = f"out of a cell of {oriented.lengths[0]:.2f} x {oriented.lengths[1]:.2f} A" if cut.periodic else "out of the unstrained crystal"
+    if cut.periodic and oriented.strain > cut.max_strain:
+        u, v, w = cut.zone_axis
+        whole = f"out of the unstrained crystal, as no cell along [{u} {v} {w}] repeats without a strain of {oriented.strain:.2%}"
     note = f"A window of {box[0]:.2f} x {box[1]:.2f} A was cut {whole}: it does not repeat, its edges are not physical."
     return _Sites(positions=np.clip(positions[inside], 0, None), index=index, box=box, periodic=False, strain=0.0, notes=(note,))
 

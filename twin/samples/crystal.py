@@ -7,6 +7,7 @@ import numpy as np
 from stemtwin.twin.errors import StructureFileError
 
 EXCLUSIVE_DISTANCE = 0.6  # A; partly filled sites nearer than this cannot both be filled (the shortest bond, H-H, is 0.74 A)
+B_OVER_U = 8 * np.pi**2
 SAME_PLACE = 0.05  # A; sites nearer than this are one place with several species
 TRANSLATION_TOLERANCE = 1e-3  # A; a translation maps the crystal on itself to within this
 
@@ -33,6 +34,8 @@ class Crystal:
         The atoms repeat in no direction.
     notes : tuple of str
         Sentences on what was done to the structure.
+    doubts : tuple of str
+        Those that deserve a warning.
 
     Raises
     ------
@@ -48,6 +51,7 @@ class Crystal:
     sigma: np.ndarray | None = None
     isolated: bool = False
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the cell and the sites."""

@@ -1,13 +1,14 @@
 """A sample that holds a field of view, from a structure file or the library."""
 
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stemtwin.twin.errors import UnknownNameError, closest
+from stemtwin.twin.errors import SettingsError, UnknownNameError, closest
 from stemtwin.twin.samples.library import list_samples, load_sample
-from stemtwin.twin.samples.readers import read_sample
-from stemtwin.twin.samples.sample import Sample
+from stemtwin.twin.samples.readers.read_sample import read_sample
+from stemtwin.twin.samples.sample import Sample, resolve_sigma
 
 MARGIN_ANGSTROM = 8.0
 """Width of the margin around the field where a structure is cut out of a larger one and is not periodic."""
@@ -33,7 +34,14 @@ class FieldSample:
 
 
 def load_field(
-    source: str, *, side_angstrom: float, thickness_angstrom: float | None = None, zone_axis: tuple[int, int, int] = (0, 0, 1), seed: int = 0
+    source: str,
+    *,
+    side_angstrom: float,
+    thickness_angstrom: float | None = None,
+    zone_axis: tuple[int, ...] | str | None = None,
+    thermal_sigma_angstrom: float | Mapping[str, float] | None = None,
+    block: str | None = None,
+    seed: int = 0,
 ) -> FieldSample:
     """Load a sample that holds a square field of view.
 
@@ -45,8 +53,12 @@ def load_field(
         Side of the field, A.
     thickness_angstrom : float, optional
         Thickness along the beam, A.
-    zone_axis : tuple of int
-        Lattice direction along the beam, for files.
+    zone_axis : tuple of int or str, optional
+        Lattice direction along the beam, for files; None: [001].
+    thermal_sigma_angstrom : float or mapping, optional
+        One-dimensional rms displacement, A, of all atoms or of each element; 0: static.
+    block : str, optional
+        One structure of a file that holds several, by name or number.
     seed : int
         Seed of occupancies and dopants.
 
@@ -54,12 +66,20 @@ def load_field(
     ------
     UnknownNameError
         There is no such file, and a library sample has a similar name.
+    SettingsError
+        A library sample is given a zone axis or a block.
     StructureFileError
         The file cannot be read.
     """
     if not Path(source).exists():
         if source in list_samples():
+            if block is not None or zone_axis is not None:
+                given = "block" if block is not None else "zone_axis"
+                message = f"{source} is a sample of the library, which has its own zone axis. Leave out {given}={block or zone_axis}."
+                raise SettingsError(message)
             sample = load_sample(source, size_angstrom=(side_angstrom, side_angstrom), thickness_angstrom=thickness_angstrom, seed=seed)
+            if thermal_sigma_angstrom is not None:
+                sample = replace(sample, thermal_sigma_angstrom=resolve_sigma(sample.numbers, thermal_sigma_angstrom))
             return FieldSample(sample=sample, origin_angstrom=(0.0, 0.0), notes=sample.notes)
         near = closest(source, list_samples())
         if near is not None:
@@ -67,13 +87,25 @@ def load_field(
             raise UnknownNameError(message)
 
     def read(side: float) -> Sample:
-        return read_sample(source, zone_axis=zone_axis, size_angstrom=(side, side), thickness_angstrom=thickness_angstrom, seed=seed)
+        return read_sample(
+            source,
+            zone_axis=(0, 0, 1) if zone_axis is None else zone_axis,
+            size_angstrom=(side, side),
+            thickness_angstrom=thickness_angstrom,
+            thermal_sigma_angstrom=thermal_sigma_angstrom,
+            block=block,
+            seed=seed,
+        )
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        sample, margin = read(side_angstrom), 0.0
+    return _with_margin(read, side_angstrom)
+
+
+def _with_margin(read: Callable[[float], Sample], side: float) -> FieldSample:
+    """Return the sample of a file, with a margin around the field where it is not periodic."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # each of them is among the sample's notes
+        sample, margin = read(side), 0.0
         if not sample.periodic:
-            sample = read(side_angstrom + 2 * MARGIN_ANGSTROM)
+            sample = read(side + 2 * MARGIN_ANGSTROM)
             margin = 0.0 if sample.periodic else MARGIN_ANGSTROM
-    told = dict.fromkeys(str(item.message) for item in caught if issubclass(item.category, UserWarning))
-    return FieldSample(sample=sample, origin_angstrom=(margin, margin), notes=(*sample.notes, *told))
+    return FieldSample(sample=sample, origin_angstrom=(margin, margin), notes=sample.notes)

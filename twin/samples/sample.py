@@ -19,6 +19,7 @@ VACUUM_MARGIN = 2.0  # A of vacuum before the first and after the last atom of a
 MIN_DISTANCE = 0.3  # A; nearer atoms are on top of each other (random-packed amorphous carbon, as published, goes down to 0.32 A)
 MAX_SIGMA = 1.0  # A; a larger 1-D rms displacement is a mistaken B or a mistaken unit
 MAX_NUMBER = 118
+G_PER_CM3 = 1.66053907  # of 1 u / A^3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,7 +173,7 @@ class Sample:
     notes : tuple of str
         Sentences on what was done to the structure.
     recipe : str
-        JSON that ``stemtwin.twin.samples.readers.sample_from_recipe`` turns into this sample again; "" for a sample from arrays.
+        JSON that ``stemtwin.twin.samples.readers.read_sample.sample_from_recipe`` turns into this sample again; "" for a sample from arrays.
     defects : tuple of Defect
         What was done to the perfect structure, place by place; mappings of its fields are taken too. No part of the digest.
     sites : (n,) int64, optional
@@ -300,6 +301,27 @@ class Sample:
     def formula(self) -> str:
         """How many atoms of each element, in alphabetical order: ``"O96Sr32Ti32"``."""
         return "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in sorted(Counter(self.symbols).items())) or "vacuum"
+
+    @property
+    def density_g_per_cm3(self) -> float:
+        """Mass of the atoms over the volume of the box, g/cm^3: that of the crystal, but for vacuum in the box."""
+        from ase.data import atomic_masses
+
+        volume = self.size_angstrom[0] * self.size_angstrom[1] * self.thickness_angstrom
+        return float(np.sum(atomic_masses[self.numbers]) * G_PER_CM3 / volume)
+
+    @property
+    def thermal_summary(self) -> str:
+        """The 1-D rms displacements by element: ``"O 0.081, Sr 0.079, Ti 0.066 A rms"``, a range where they differ, or ``"static"``."""
+        sigma = self.thermal_sigma_angstrom
+        if sigma is None:
+            return "static"
+        parts = []
+        for number in np.unique(self.numbers):
+            own = sigma[self.numbers == number]
+            low, high = f"{own.min():.3f}", f"{own.max():.3f}"
+            parts.append(f"{symbols_of(np.array([number]))[0]} {low if low == high else f'{low} to {high}'}")
+        return f"{', '.join(sorted(parts))} A rms"
 
     @property
     def digest(self) -> str:

@@ -12,8 +12,7 @@ import numpy as np
 from stemtwin.twin.errors import SettingsError, UnknownNameError, suggestion
 from stemtwin.twin.registry import Registry
 from stemtwin.twin.samples.builders import Cut, build_sample, specimen_rng
-from stemtwin.twin.samples.cif import B_OVER_U
-from stemtwin.twin.samples.crystal import Crystal
+from stemtwin.twin.samples.crystal import B_OVER_U, Crystal
 from stemtwin.twin.samples.sample import Sample
 
 Value = float | int | str

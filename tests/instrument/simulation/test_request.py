@@ -20,7 +20,7 @@ from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.samples.defects import substitute
 from stemtwin.twin.samples.library import load_sample
-from stemtwin.twin.samples.readers import read_sample
+from stemtwin.twin.samples.readers.read_sample import read_sample
 from stemtwin.twin.samples.sample import Sample
 
 

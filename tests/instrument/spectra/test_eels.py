@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from stemtwin.twin.errors import SettingsError, UnknownNameError
-from stemtwin.twin.instrument.scan import PathScan, RasterScan
+from stemtwin.twin.instrument.scan import PathScan, RasterScan, SerpentineScan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
 from stemtwin.twin.instrument.spectra import EELSDetector, LossModel, Particle, areal_densities, eels, expected_eels, read_out
 from stemtwin.twin.instrument.spectra.areal_densities import LossChannel, densities
@@ -126,6 +126,17 @@ def test_operator_is_multislice_and_differs_from_the_thin_limit(titanate):
     thin = densities(titanate, beam, at, channels, collection_mrad=40, engine="thin")
     assert np.abs(thin.values / found["operator"].values - 1).max() > 0.02
     np.testing.assert_allclose(thin.values, found["operator"].values, rtol=0.35)
+
+
+def test_single_probes_take_rasters(titanate):
+    """By multislice, a serpentine raster has the same spectra at the same places as a path through its points in any order."""
+    scan = SerpentineScan(shape=(2, 2), field_of_view_angstrom=(3.0, 3.0))
+    beam = replace(BEAM, source_size_angstrom=0.0)
+    frame = expected_eels(titanate, beam, scan, CORE, engine="multislice", phonons=1, seed=2).eels
+    path = PathScan(positions_angstrom=scan.positions().reshape(-1, 2))
+    line = expected_eels(titanate, beam, path, CORE, engine="multislice", phonons=1, seed=2).eels
+    assert frame.dims[:2] == ("y", "x")
+    np.testing.assert_allclose(frame.to_numpy().reshape(4, -1), line.to_numpy(), rtol=1e-5)
 
 
 def test_thin_limit_counts_the_atoms(film):

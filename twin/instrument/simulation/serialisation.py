@@ -117,7 +117,7 @@ def _made_by_recipe(sample: Sample) -> bool:
 
 
 def _from_recipe(recipe: str) -> Sample:
-    from stemtwin.twin.samples.readers import sample_from_recipe  # readers are slow to import
+    from stemtwin.twin.samples.readers.read_sample import sample_from_recipe  # readers are slow to import
 
     return sample_from_recipe(recipe)
 

@@ -32,6 +32,7 @@ from stemtwin.twin.instrument.spectra import (
     materials,
     xray_data,
 )
+from stemtwin.twin.instrument.spectra.areal_densities import DENSITY_ENGINES
 from stemtwin.twin.physics.spectra import eels_camera
 from stemtwin.twin.physics.spectra import ionisation_edges as edge_table
 from stemtwin.twin.progress import Progress

@@ -12,7 +12,8 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from stemtwin.twin.errors import SettingsError, StructureFileError
-from stemtwin.twin.samples.readers import read_crystal, read_sample, sample_from_recipe
+from stemtwin.twin.samples.readers.formats import read_crystal
+from stemtwin.twin.samples.readers.read_sample import read_sample, sample_from_recipe
 from stemtwin.twin.samples.sample import Sample
 
 Real = Callable[[str], Path]
@@ -39,14 +40,15 @@ def test_formats_agree(tmp_path: Path, name: str) -> None:
     assert np.allclose(sample.thermal_sigma_angstrom[sample.numbers == 8], 0.1)
 
 
-def test_a_static_sample_warns_unless_asked_for(tmp_path: Path) -> None:
-    """Without displacements in the file the sample is static and a warning names the argument; 0 asks for it and is silent."""
+def test_a_file_without_displacements_moves_by_debyes_model(tmp_path: Path) -> None:
+    """Without displacements in the file a warning says what was taken and names the argument; 0 asks for a static sample and is silent."""
     path = tmp_path / "POSCAR"
     ase.io.write(path, strontium_titanate())
-    with pytest.warns(UserWarning, match="POSCAR gives no thermal displacements: the sample is static. Pass thermal_sigma_angstrom") as caught:
+    with pytest.warns(UserWarning, match="POSCAR gives no thermal displacements: those of Debye's .* thermal_sigma_angstrom=") as caught:
         sample = read_sample(path)
     assert caught[0].filename == __file__
-    assert sample.thermal_sigma_angstrom is None
+    assert str(caught[0].message) in sample.notes
+    assert sample.thermal_summary == "O 0.085, Sr 0.085, Ti 0.073 A rms"
     assert read_sample(path, thermal_sigma_angstrom=0).thermal_sigma_angstrom is None
     assert np.all(read_sample(path, thermal_sigma_angstrom=0.08).thermal_sigma_angstrom == 0.08)
     with pytest.raises(SettingsError, match="lacks O"):
@@ -204,7 +206,7 @@ def test_double_perovskite_along_many_axes(real_file: Real, zone_axis: tuple[int
 def test_defective_graphene(real_file: Real) -> None:
     """The 85 A sheet at the upper face of its cell keeps its 2021 C and 22 Si atoms, 2 A of vacuum on either side; a window of it does not repeat."""
     path = real_file("graphene_defects.vasp")
-    with pytest.warns(UserWarning, match="static"):
+    with pytest.warns(UserWarning, match="no thermal displacements"):
         sheet = read_sample(path)
     assert sheet.formula == "C2021Si22"
     assert sheet.size_angstrom == pytest.approx((85.0571, 85.0571), abs=1e-4)
@@ -244,7 +246,7 @@ def test_a_recipe_makes_the_sample_again(real_file: Real, tmp_path: Path) -> Non
     """The recipe is JSON and gives the same atoms without a second warning; a changed file, a missing one and no recipe raise."""
     path = tmp_path / "x.vasp"
     path.write_bytes(real_file("graphene_defects.vasp").read_bytes())
-    with pytest.warns(UserWarning, match="static"):
+    with pytest.warns(UserWarning, match="no thermal displacements"):
         sample = read_sample(path, size_angstrom=(20, 20), seed=4)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -1,0 +1,126 @@
+"""What a reading of a file's symmetry contradicts: the formula, the density, stated multiplicities, the distances between atoms."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stemtwin.twin.samples.readers.element_symbols import format_formula, symbols
+from stemtwin.twin.samples.readers.sites import Expansion, ListedSites
+from stemtwin.twin.samples.sample import G_PER_CM3
+
+METRIC_EXACT = 1e-3  # of a squared edge
+SHORT = 0.55  # of the sum of the covalent radii: shorter than any bond (C=O has 0.8)
+FORMULA_TOLERANCE = 0.05
+DENSITY_TOLERANCE = 0.06
+MOST_CROWDED = 4000  # sites; in larger cells distances are left to the sample's own check
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claims:
+    """What a file says of its content.
+
+    Parameters
+    ----------
+    formula : dict from atomic number to count
+        {} where the file has none.
+    units : float, optional
+        Formula units in the cell.
+    density : float, optional
+        g/cm^3.
+    unplaced : bool
+        Whether sites without a position were left out.
+    """
+
+    formula: dict[int, float] = field(default_factory=dict)
+    units: float | None = None
+    density: float | None = None
+    unplaced: bool = False
+
+
+def metric_fault(deviation: float) -> list[str]:
+    """Return a sentence where operations keep a metric only within the errors of a refined cell."""
+    return [f"the metric is kept within {deviation:.2g} only"] if deviation > METRIC_EXACT else []
+
+
+def content_faults(expansion: Expansion, claims: Claims, cell: np.ndarray) -> list[str]:
+    """Return in what a content differs from what its file claims: formula, formula units, density."""
+    return [*_formula_faults(expansion, claims), *_density_fault(expansion, claims, cell)]
+
+
+def _formula_faults(expansion: Expansion, claims: Claims) -> list[str]:
+    """Return in what the composition differs from the formula: hydrogen that is not placed is no fault."""
+    counts, formula = expansion.counts(), claims.formula
+    if not formula:
+        return []
+    heavy = sorted(number for number in {*counts, *formula} if number > 1 and (number in counts or not claims.unplaced))
+    if 1 in counts and counts[1] > 0 and not heavy:
+        heavy = [1]
+    ratios = np.array([counts.get(number, 0.0) / formula[number] if formula.get(number) else np.inf for number in heavy])
+    if len(ratios) == 0:
+        return []
+    shown = f"the cell holds {format_formula(counts)}, the formula is {format_formula(formula)}"
+    middle = float(np.median(ratios[np.isfinite(ratios) & (ratios > 0)])) if np.any(np.isfinite(ratios) & (ratios > 0)) else 0.0
+    slack = np.array([FORMULA_TOLERANCE + 0.03 / formula.get(number, 1.0) for number in heavy])
+    if middle <= 0 or np.any(~(np.abs(ratios / middle - 1) <= slack)):
+        return [shown]
+    if 1 in counts and formula.get(1) and counts[1] / middle > formula[1] * 1.1 + 0.1:
+        return [shown]
+    if claims.units and abs(middle / claims.units - 1) > FORMULA_TOLERANCE:
+        return [f"the cell holds {middle:.3g} formula units, the file says {claims.units:g}"]
+    return []
+
+
+def multiplicity_faults(expansion: Expansion, sites: ListedSites, order: int) -> list[str]:
+    """Return where multiplicities differ from those stated; files also state orders of site symmetries under that name."""
+    told = ~np.isnan(sites.stated)
+    own, stated = expansion.multiplicity[told], sites.stated[told]
+    if np.array_equal(own, stated) or np.array_equal(own * stated, np.full(len(own), order)):
+        return []
+    wrong = np.flatnonzero(own != stated)
+    labels = [label for label, here in zip(sites.labels, told, strict=True) if here]
+    shown = ", ".join(f"{labels[row]} {own[row]} for {stated[row]:g}" for row in wrong[:3])
+    return [f"multiplicities differ from those stated ({shown})"]
+
+
+def _density_fault(expansion: Expansion, claims: Claims, cell: np.ndarray) -> list[str]:
+    from ase.data import atomic_masses
+
+    if claims.density is None or claims.unplaced or (claims.formula.get(1) and 1 not in expansion.numbers):
+        return []
+    density = float(np.sum(atomic_masses[expansion.numbers] * expansion.occupancy) * G_PER_CM3 / abs(np.linalg.det(cell)))
+    off = abs(density / claims.density - 1) > DENSITY_TOLERANCE
+    return [f"the density is {density:.4g} g/cm^3, the file says {claims.density:.4g}"] if off else []
+
+
+def near_faults(expansion: Expansion) -> list[str]:
+    """Return the sites whose images lie too near each other."""
+    if not expansion.near:
+        return []
+    label, distance = min(expansion.near, key=lambda pair: pair[1])
+    return [f"images of {len(expansion.near)} sites lie up to 0.3 A apart ({label}: {distance:.2f} A) and were taken as one atom"]
+
+
+def crowding_fault(expansion: Expansion, cell: np.ndarray) -> list[str]:
+    """Return a sentence on atoms nearer to each other than any bond; hydrogen, which is placed badly, and sites that share atoms are left aside."""
+    from ase.data import covalent_radii
+    from scipy.spatial import cKDTree
+
+    heavy = np.flatnonzero(expansion.numbers > 1)
+    if not 1 < len(heavy) <= MOST_CROWDED:
+        return []
+    places = expansion.fractional[heavy] % 1.0
+    radii, filled = covalent_radii[expansion.numbers[heavy]], expansion.occupancy[heavy]
+    reach = 2 * SHORT * float(radii.max())
+    margin = reach * np.linalg.norm(np.linalg.inv(cell), axis=0)  # in fractions: reach over the distance between lattice planes
+    shifts = np.array([[i, j, k] for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1)])
+    around = (places[None] + shifts[:, None]).reshape(-1, 3)
+    inside = np.all((around > -margin) & (around < 1 + margin), axis=1)
+    index = np.tile(np.arange(len(heavy)), len(shifts))[inside]
+    found = cKDTree(places @ cell).sparse_distance_matrix(cKDTree(around[inside] @ cell), reach, output_type="coo_matrix")
+    first, second, distance = found.row, index[found.col], found.data
+    crowded = (first != second) & (distance < SHORT * (radii[first] + radii[second])) & (filled[first] + filled[second] > 1.02)
+    if not crowded.any():
+        return []
+    worst = np.flatnonzero(crowded)[np.argmin(distance[crowded])]
+    pair = "-".join(symbols(expansion.numbers[heavy[[first[worst], second[worst]]]]))
+    return [f"atoms lie nearer to each other than any bond ({pair}: {distance[worst]:.2f} A)"]

@@ -1,0 +1,183 @@
+"""Elements as people write them: type symbols, site labels, mixed sites, masses, formulas."""
+
+import functools
+import re
+from collections.abc import Iterable, Set
+
+import numpy as np
+
+from stemtwin.twin.errors import StructureFileError
+
+VACANT = {"va", "vac", "vc", "vacancy", "\u25a1"}
+HEAVIEST = 103  # Lr: heavier elements have no crystals; NH4 is ammonium, not nihonium
+ROMAN = re.compile(r"^([A-Za-z]{1,2}?)[IVX]+$")
+GROUP = re.compile(r"^([BCNOPS])[HD]$", re.IGNORECASE)
+WATER = re.compile(r"^[HD]\d?O", re.IGNORECASE)
+MIXED = re.compile(r"([A-Z][a-z]?)(?:\d*[+-]\s*)?[\s:=(]*(\d*\.\d+|1)\)?")
+LEADING = re.compile(r"(\d*\.\d+|1)\s*\*?\s*([A-Z][a-z]?)(?:\d*[+-](?=\s|$|\+))?")
+MASS_TOLERANCE = 0.3  # u
+
+Species = tuple[tuple[int, float], ...]
+
+
+@functools.cache
+def _table() -> dict[str, int]:
+    """Return the atomic number of each symbol, deuterium included."""
+    from ase.data import chemical_symbols
+
+    return {symbol: number for number, symbol in enumerate(chemical_symbols[: HEAVIEST + 1]) if number} | {"D": 1}
+
+
+def symbols(numbers: Iterable[int]) -> tuple[str, ...]:
+    """Return the symbols of atomic numbers."""
+    from ase.data import chemical_symbols
+
+    return tuple(chemical_symbols[int(number)] for number in numbers)
+
+
+def species_of_type(text: str, name: str) -> Species:
+    """Return the atomic numbers and shares of a type symbol: ``Sr2+``, ``CA``, ``OH2``, ``FeIII``, ``13C``, ``0.8Nb + 0.2Zr``; () for a vacancy.
+
+    Raises
+    ------
+    StructureFileError
+        There is no such element.
+    """
+    text = text.strip()
+    mixed = _mixture(text)
+    if mixed:
+        return mixed
+    letters = (re.match(r"\d*\(?([A-Za-z\u25a1]*)", text) or ["", ""])[1]
+    if letters.lower() in VACANT:
+        return ()
+    number = _table()["O"] if WATER.match(text) else _of_letters(letters)
+    if number is None:
+        raise _unknown(text, name)
+    return ((number, 1.0),)
+
+
+def _of_letters(letters: str) -> int | None:
+    """Return the atomic number of the letters of a type symbol, or None."""
+    table = _table()
+    if letters.capitalize() in table:
+        return table[letters.capitalize()]
+    for pattern in (GROUP, ROMAN, re.compile(r"^([A-Z][a-z]?)(?:val?)$")):
+        found = pattern.match(letters)
+        if found and found[1].capitalize() in table:
+            return table[found[1].capitalize()]
+    water = letters.lower().startswith("wat") or letters.lower() == "ow"
+    return table["O"] if water else None
+
+
+def _mixture(text: str) -> Species:
+    """Return the species of a mixed site such as ``0.8Nb + 0.2Zr``, ``Nb0.8Zr0.2`` or ``Nb:0.8 Zr:0.2``; () for other texts."""
+    table = _table()
+    first = [(symbol, float(share)) for share, symbol in LEADING.findall(text)]
+    second = [(symbol, float(share)) for symbol, share in MIXED.findall(text)]
+    found = first if re.match(r"\(?\s*\d*\.\d", text) else second
+    if len(found) < 2 and not (len(found) == 1 and re.match(r"\(?\s*0?\.\d+\s*\*?[A-Z]", text)):
+        return ()
+    if any(symbol not in table or not 0 < share <= 1 for symbol, share in found) or sum(share for _, share in found) > 1.02:
+        return ()
+    return tuple((table[symbol], share) for symbol, share in found)
+
+
+def species_of_label(text: str, name: str, known: Set[int] = frozenset()) -> Species:
+    """Return the element of a site label: ``Sr1``, ``O1A``, ``Wat1``, ``OW2``, ``CA1``; () for a vacancy.
+
+    Parameters
+    ----------
+    text, name : str
+        Label, and file for messages.
+    known : set of int
+        Elements of the file's formula: these decide where the letters have two readings (``Ho1`` beside O and H is hydrogen).
+
+    Raises
+    ------
+    StructureFileError
+        The label names no element, or several.
+    """
+    mixed = _mixture(text.strip())
+    if mixed:
+        return mixed
+    if re.match(r"^\(?[A-Z][a-z]?\d*[,/][A-Z]", text.strip()):
+        message = f"{name} has the mixed site {text!r} and does not say in which shares. Give it _atom_site_type_symbol and _atom_site_occupancy."
+        raise StructureFileError(message)
+    letters = (re.match(r"[^A-Za-z\u25a1]*([A-Za-z\u25a1]*)", text) or ["", ""])[1]
+    if letters.lower() in VACANT:
+        return ()
+    table = _table()
+    if letters.lower().startswith("wat") and 74 not in known:
+        return ((8, 1.0),)
+    tries = [symbol for symbol in (letters[:2].capitalize(), letters[:1].upper()) if symbol in table]
+    fitting = [symbol for symbol in tries if table[symbol] in known]
+    if len(letters) > 1 and letters[1].isupper() and len(fitting) == 2 and letters[:2].upper() not in ("CA", "CL", "CO", "CU", "NA", "NI", "SI"):
+        fitting = fitting[::-1]
+    chosen = next(iter([*fitting, *tries]), None)
+    if chosen is None:
+        raise _unknown(text, name)
+    return ((table[chosen], 1.0),)
+
+
+def element_number(text: str, name: str) -> int:
+    """Return the atomic number of one element, by symbol (with or without a charge) or by number.
+
+    Raises
+    ------
+    StructureFileError
+        There is no such element, or several are named.
+    """
+    if re.fullmatch(r"\d{1,3}", text) and 0 < int(text) <= HEAVIEST:
+        return int(text)
+    species = species_of_type(text, name)
+    if len(species) != 1:
+        raise _unknown(text, name)
+    return species[0][0]
+
+
+def _unknown(text: str, name: str) -> StructureFileError:
+    message = f"{name} names an unknown element {text!r}. Use the symbols of the periodic table."
+    return StructureFileError(message)
+
+
+def element_of_mass(mass: float) -> int | None:
+    """Return the atomic number of the element of a mass (u), or None where none or several are near."""
+    from ase.data import atomic_masses
+
+    away = np.abs(atomic_masses[1 : HEAVIEST + 1] - mass)
+    near = np.flatnonzero(away < MASS_TOLERANCE)
+    return int(near[np.argmin(away[near])]) + 1 if len(near) else None
+
+
+def parse_formula(text: str) -> dict[int, float] | None:
+    """Return how many atoms of each element a formula such as ``Ca (O H)2`` holds; None where it cannot be read."""
+    table = _table()
+    tokens = re.findall(r"[A-Z][a-z]?|[(\[{]|[)\]}]|\d+\.?\d*|\.\d+|[^\s,'\"~]", text)
+    stack: list[dict[int, float]] = [{}]
+    last: dict[int, float] | None = None  # what a following number multiplies
+    for token in tokens:
+        if token in table:
+            last = {table[token]: 1.0}
+            _add(stack[-1], last, 1.0)
+        elif token in "([{":
+            stack.append({})
+            last = None
+        elif token in ")]}" and len(stack) > 1:
+            last = stack.pop()
+            _add(stack[-1], last, 1.0)
+        elif re.match(r"[\d.]", token) and last is not None:
+            _add(stack[-1], last, float(token) - 1.0)
+            last = None
+        else:
+            return None
+    return stack[0] if len(stack) == 1 and stack[0] else None
+
+
+def _add(into: dict[int, float], part: dict[int, float], factor: float) -> None:
+    for number, count in part.items():
+        into[number] = into.get(number, 0.0) + factor * count
+
+
+def format_formula(counts: dict[int, float]) -> str:
+    """Return counts as a formula: ``Mg8 Al16 O32``."""
+    return " ".join(f"{symbol}{round(count, 3):g}" for symbol, count in zip(symbols(counts), counts.values(), strict=True))

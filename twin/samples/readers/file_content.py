@@ -1,0 +1,189 @@
+"""The content of a structure file: unpacked, decoded, with lines of one kind; and lattice vectors from six numbers."""
+
+import bz2
+import functools
+import gzip
+import io
+import lzma
+import re
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from stemtwin.twin.errors import SettingsError, StructureFileError
+
+PACKED = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ\x00": lzma.decompress}
+PACKED_SUFFIXES = {".gz", ".bz2", ".xz", ".zip"}
+MAX_UNPACKED_BYTES = 2**31
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileContent:
+    """What a reader gets.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file.
+    data : bytes
+        Unpacked.
+    packed : bool
+        Whether it had to be unpacked.
+    block : str, optional
+        Which of several structures of the file is asked for: a name, or a number from 1.
+    """
+
+    path: Path
+    data: bytes
+    packed: bool = False
+    block: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name, for messages."""
+        return self.path.name
+
+    @property
+    def suffix(self) -> str:
+        """The suffix in lower case, that of the packing left out."""
+        suffixes = [suffix.lower() for suffix in self.path.suffixes]
+        return ([""] + [suffix for suffix in suffixes if suffix not in PACKED_SUFFIXES])[-1]
+
+    @functools.cached_property
+    def text(self) -> str:
+        """The decoded text, lines ended by a line feed; "" for binary data."""
+        return decode(self.data)
+
+    @functools.cached_property
+    def lines(self) -> list[str]:
+        """The lines of the text."""
+        return self.text.split("\n")
+
+    def pick(self, names: Sequence[str], default: int, what: str) -> tuple[int, tuple[str, ...]]:
+        """Return which of several structures to take, and a note where there are several.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Of the structures; "" where they have none.
+        default : int
+            Index of the one to take where none is asked for.
+        what : str
+            What they are, for messages: "data blocks", "frames".
+
+        Raises
+        ------
+        SettingsError
+            The file holds no such structure.
+        """
+        count = len(names)
+        known = ", ".join(name or str(at + 1) for at, name in enumerate(names[:6])) + (", ..." if count > 6 else "")
+        index = default
+        if self.block is not None:
+            asked = str(self.block).strip()
+            own = [at for at, name in enumerate(names) if name and name.lower() == asked.removeprefix("data_").lower()]
+            whole = int(asked) if re.fullmatch(r"\d+", asked) else 0
+            if not own and not 1 <= whole <= count:
+                message = f"block={asked!r} is not in {self.name}, which holds {count} {what} ({known}). Give a name or a number from 1."
+                raise SettingsError(message)
+            index = own[0] if own else whole - 1
+        if count < 2:
+            return index, ()
+        named = f" {names[index]!r}," if names[index] else ""
+        note = f"Of the {count} {what} of {self.name} ({known})"
+        return index, (f"{note}{named} number {index + 1} was taken. Choose another with block=.",)
+
+
+def open_content(path: Path, block: str | int | None = None) -> FileContent:
+    """Return the content of a file, unpacked where it is packed.
+
+    Raises
+    ------
+    StructureFileError
+        It cannot be unpacked.
+    """
+    data = path.read_bytes()
+    unpacked = data
+    try:
+        for magic, unpack in PACKED.items():
+            if data.startswith(magic):
+                unpacked = unpack(data)
+        if data.startswith(b"PK\x03\x04") and path.suffix.lower() == ".zip":
+            unpacked = _only_member(path, data)
+    except (OSError, EOFError, ValueError, lzma.LZMAError, zipfile.BadZipFile, zlib.error) as error:
+        message = f"{path} is packed and cannot be unpacked ({error}). Fetch it again, or unpack it."
+        raise StructureFileError(message) from error
+    if len(unpacked) == 0 or len(unpacked) > MAX_UNPACKED_BYTES:
+        message = f"{path} holds {len(unpacked)} bytes once unpacked (limits 1 and {MAX_UNPACKED_BYTES}). Give a structure file."
+        raise StructureFileError(message)
+    return FileContent(path=path, data=unpacked, packed=unpacked is not data, block=None if block is None else str(block))
+
+
+def _only_member(path: Path, data: bytes) -> bytes:
+    """Return the single file in a zip archive."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = [member for member in archive.infolist() if not member.is_dir()]
+        if len(members) != 1:
+            message = f"{path} is an archive of {len(members)} files. Unpack it and give one of them."
+            raise StructureFileError(message)
+        return archive.read(members[0])
+
+
+def decode(data: bytes) -> str:
+    """Return the text of bytes in UTF-8, UTF-16 (told by its mark or its zeros) or Latin-1; "" where they are no text."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        text = data.decode("utf-16", errors="replace")
+    elif b"\x00" in data[:4096]:
+        zeros = data[:4096].count(b"\x00")
+        even = data[:4096:2].count(b"\x00")
+        if zeros < 0.4 * len(data[:4096]) or 0 < even < zeros:
+            return ""
+        text = data.decode("utf-16-be" if even else "utf-16-le", errors="replace")
+    else:
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = data.decode("latin-1")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def unit_cell(name: str, parameters: Sequence[float]) -> np.ndarray:
+    """Return the lattice vectors (3, 3) as rows, A: a along x, b in the xy plane.
+
+    Parameters
+    ----------
+    name : str
+        Of the file.
+    parameters : sequence of float
+        a, b, c (A), alpha, beta, gamma (degrees).
+
+    Raises
+    ------
+    StructureFileError
+        They enclose no volume.
+    """
+    import gemmi
+
+    lengths, angles = np.array(parameters[:3], dtype=float), np.array(parameters[3:6], dtype=float)
+    cosines = np.cos(np.radians(angles))
+    shape = 1 - np.sum(cosines**2) + 2 * np.prod(cosines)  # (volume / (a b c))^2
+    if not (np.all(lengths > 0) and np.all((angles > 0) & (angles < 180)) and shape >= 1e-6):
+        numbers = ", ".join(f"{value:g}" for value in (*lengths, *angles))
+        message = (
+            f"{name} has a zero cell: a, b, c, alpha, beta, gamma = {numbers}; lengths must be above 0 A, and angles "
+            "between 0 and 180 degrees and such that they enclose a volume. Repair the cell."
+        )
+        raise StructureFileError(message)
+    return np.array(gemmi.UnitCell(*lengths, *angles).orth.mat.tolist()).T
+
+
+def floats(words: Sequence[str]) -> list[float] | None:
+    """Return words as numbers, or None where one of them is something else."""
+    try:
+        return [float(word.replace("D", "e").replace("d", "e")) for word in words]
+    except ValueError:
+        return None

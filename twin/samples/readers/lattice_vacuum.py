@@ -1,0 +1,31 @@
+"""Vacuum along the directions in which a structure does not repeat."""
+
+import numpy as np
+
+BOUNDED_MARGIN = 10.0  # A of vacuum along a direction in which a file says that it does not repeat
+
+
+def add_vacuum(cell: np.ndarray, pbc: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return a cell (3, 3) with vacuum along the directions that do not repeat, there perpendicular to the others, and a note.
+
+    Parameters
+    ----------
+    cell : (3, 3) float
+        Lattice vectors as rows, A.
+    pbc : (3,) bool
+        Which of them repeat.
+    positions : (n, 3) float
+        Of the atoms, A.
+    """
+    from ase.geometry import complete_cell
+
+    if pbc.all():
+        return cell, ()
+    cell = np.array(complete_cell(cell))
+    for axis in np.flatnonzero(~pbc):
+        normal = np.cross(cell[axis - 2], cell[axis - 1])
+        if (length := np.linalg.norm(normal)) > 0:
+            normal = normal / length
+            cell[axis] = normal * (np.ptp(positions @ normal) + BOUNDED_MARGIN)
+    absent = ", ".join(axis for axis, repeats in zip("abc", pbc, strict=True) if not repeats)
+    return cell, (f"The file does not repeat along {absent}: vacuum was added there.",)

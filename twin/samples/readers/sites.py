@@ -1,0 +1,238 @@
+"""The sites that a file lists, and all sites of its cell: images by symmetry, sites that are listed twice, species that share a place."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from stemtwin.twin.samples.crystal import SAME_PLACE, Crystal
+from stemtwin.twin.samples.readers.orbits import Operations, orbit_of
+from stemtwin.twin.samples.sample import MIN_DISTANCE
+
+FULL = 0.999  # occupancy of a full site
+MOST_SUM = 1.02  # occupancies of one place sum to 1, rounded
+DIGITS_REACH = 2.6  # images of a site whose coordinates are rounded lie up to this many rounding errors apart
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ListedSites:
+    """The sites of a file, one row for each species.
+
+    Parameters
+    ----------
+    labels : tuple of str
+        For messages.
+    numbers : (n,) int
+        Atomic numbers.
+    fractional : (n, 3) float
+        As written.
+    occupancy : (n,) float
+        Probabilities.
+    u : (n,) float
+        Isotropic mean square displacement, A^2; nan where the file has none.
+    stated : (n,) float
+        Multiplicity in the cell that the file states; nan where it states none.
+    digits : int
+        Decimals of the coordinates.
+    """
+
+    labels: tuple[str, ...]
+    numbers: np.ndarray
+    fractional: np.ndarray
+    occupancy: np.ndarray
+    u: np.ndarray
+    stated: np.ndarray
+    digits: int = 6
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.numbers)
+
+    def rows(self, pick: np.ndarray) -> "ListedSites":
+        """Return some of the rows."""
+        arrays = {name: getattr(self, name)[pick] for name in ("numbers", "fractional", "occupancy", "u", "stated")}
+        return replace(self, labels=tuple(self.labels[int(row)] for row in pick), **arrays)
+
+
+def listed_sites(
+    labels: tuple[str, ...],
+    numbers: np.ndarray,
+    fractional: np.ndarray,
+    occupancy: np.ndarray | None = None,
+    u: np.ndarray | None = None,
+    digits: int = 6,
+) -> ListedSites:
+    """Return sites without stated multiplicities; full and without displacements where none are given."""
+    nothing = np.full(len(numbers), np.nan)
+    return ListedSites(
+        labels=labels,
+        numbers=np.asarray(numbers, dtype=np.int64),
+        fractional=np.asarray(fractional, dtype=float).reshape(-1, 3),
+        occupancy=np.ones(len(numbers)) if occupancy is None else np.asarray(occupancy, dtype=float),
+        u=nothing if u is None else np.asarray(u, dtype=float),
+        stated=nothing,
+        digits=digits,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Expansion:
+    """All sites of a cell.
+
+    Parameters
+    ----------
+    numbers, fractional, occupancy, u : arrays (m,), (m, 3), (m,), (m,)
+        As in :class:`ListedSites`.
+    multiplicity : (n,) int
+        Of the listed rows, those that were listed twice included.
+    near : tuple of (str, float)
+        Sites whose images lie suspiciously near each other, and how near, A.
+    rounded : tuple of str
+        Sites that few digits put beside a special position.
+    repeated : tuple of str
+        Rows that are images of others, and were taken once.
+    merged : tuple of str
+        Rows of one element on one place, whose occupancies were added.
+    """
+
+    numbers: np.ndarray
+    fractional: np.ndarray
+    occupancy: np.ndarray
+    u: np.ndarray
+    multiplicity: np.ndarray
+    near: tuple[tuple[str, float], ...]
+    rounded: tuple[str, ...]
+    repeated: tuple[str, ...]
+    merged: tuple[str, ...]
+
+    def counts(self) -> dict[int, float]:
+        """Return how many atoms of each element the cell holds."""
+        return {int(number): float(self.occupancy[self.numbers == number].sum()) for number in np.unique(self.numbers)}
+
+
+def expand(sites: ListedSites, operations: Operations, cell: np.ndarray) -> Expansion:
+    """Return all sites of the cell.
+
+    A site whose images lie within 0.05 A lies on a special position, and is put there. Images of a full site up to 0.3 A apart cannot be several
+    atoms: they are one, and the expansion says so.
+    """
+    orbits, near, rounded = [], [], []
+    error = 0.5 * 10.0**-sites.digits * float(np.linalg.norm(cell, axis=1).max())
+    for label, place, filled in zip(sites.labels, sites.fractional, sites.occupancy, strict=True):
+        orbit = orbit_of(place, operations, cell, SAME_PLACE)
+        if orbit.nearest < MIN_DISTANCE and _crowded(filled, place, operations, cell):
+            if orbit.nearest < DIGITS_REACH * error:
+                rounded.append(label)
+            else:
+                near.append((label, orbit.nearest))
+            orbit = orbit_of(place, operations, cell, MIN_DISTANCE)
+        orbits.append(orbit.images)
+    rows, occupancy, u, repeated, merged = _once(sites, orbits, cell)
+    index = np.repeat(rows, [len(orbits[row]) for row in rows])
+    return Expansion(
+        numbers=sites.numbers[index],
+        fractional=np.concatenate([orbits[row] for row in rows]),
+        occupancy=occupancy[index],
+        u=u[index],
+        multiplicity=np.array([len(images) for images in orbits]),
+        near=tuple(near),
+        rounded=tuple(rounded),
+        repeated=tuple(repeated),
+        merged=tuple(merged),
+    )
+
+
+def _crowded(filled: float, place: np.ndarray, operations: Operations, cell: np.ndarray) -> bool:
+    """Return whether the images of a site within 0.3 A of each other hold more than one atom."""
+    apart = len(orbit_of(place, operations, cell, SAME_PLACE).images)
+    together = len(orbit_of(place, operations, cell, MIN_DISTANCE).images)
+    return filled * apart > MOST_SUM * together
+
+
+def _once(sites: ListedSites, orbits: list[np.ndarray], cell: np.ndarray) -> tuple[list[int], np.ndarray, np.ndarray, list[str], list[str]]:
+    """Return the rows to keep, their occupancies and displacements, and the labels of rows that were listed again or added."""
+    occupancy, u = sites.occupancy.copy(), sites.u.copy()
+    kept: list[int] = []
+    repeated, merged = [], []
+    for row in range(len(sites)):
+        first = next((other for other in kept if _same_orbit(sites, orbits, other, row, cell)), None)
+        if first is None:
+            kept.append(row)
+            continue
+        own, total = occupancy[row], occupancy[first] + occupancy[row]
+        away = orbits[row][0] - orbits[first][0]
+        here = np.linalg.norm((away - np.round(away)) @ cell) < SAME_PLACE
+        if total <= MOST_SUM and (here or abs(own - occupancy[first]) > 0.02):
+            merged.append(sites.labels[row])
+            both = np.array([u[first], u[row]])
+            known = ~np.isnan(both)
+            if known.any():
+                u[first] = np.average(both[known], weights=np.array([occupancy[first], own])[known] + 1e-12)
+            occupancy[first] = total
+        elif abs(own - sites.occupancy[first]) <= 0.02:
+            repeated.append(sites.labels[row])
+        else:
+            kept.append(row)
+    return kept, occupancy, u, repeated, merged
+
+
+def _same_orbit(sites: ListedSites, orbits: list[np.ndarray], first: int, row: int, cell: np.ndarray) -> bool:
+    """Return whether two rows are one element on one orbit."""
+    if sites.numbers[first] != sites.numbers[row] or len(orbits[first]) != len(orbits[row]):
+        return False
+    away = orbits[first] - orbits[row][0]
+    return bool(np.linalg.norm((away - np.round(away)) @ cell, axis=1).min() < SAME_PLACE)
+
+
+def sigmas_of(u: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray | None, list[str]]:
+    """Return the thermal sigma (m,) of sites from their U (m,), A^2, and notes; None where no displacement above 0 is given at all.
+
+    Sites without one (nan) take the mean of their element, or of all.
+    """
+    notes: list[str] = []
+    if np.any(u < 0):
+        notes.append(f"{int(np.sum(u < 0))} negative displacement parameters were taken as 0.")
+        u = np.where(u < 0, 0.0, u)
+    if np.all(np.isnan(u)) or not np.nanmax(u) > 0:
+        if not np.all(np.isnan(u)):
+            notes.append("All displacement parameters of the file are 0.")
+        return None, notes
+    missing, u = np.isnan(u), u.copy()
+    for number in np.unique(numbers[missing]):
+        alike = ~np.isnan(u) & (numbers == number)
+        u[missing & (numbers == number)] = np.nanmean(u[alike if alike.any() else ~missing])
+    if missing.any():
+        notes.append(f"{int(missing.sum())} sites without a displacement parameter got the mean of their element, or of all.")
+    return np.sqrt(u), notes
+
+
+def crystal_of(name: str, cell: np.ndarray, expansion: Expansion, *, notes: tuple[str, ...] = (), doubts: tuple[str, ...] = ()) -> Crystal:
+    """Return the crystal of all sites of a cell."""
+    sigma, thermal = sigmas_of(expansion.u, expansion.numbers)
+    return Crystal(
+        name=name,
+        cell=cell,
+        fractional=expansion.fractional,
+        numbers=expansion.numbers,
+        occupancy=expansion.occupancy,
+        sigma=sigma,
+        notes=(*notes, *thermal),
+        doubts=doubts,
+    )
+
+
+def crystal_of_rows(
+    name: str, cell: np.ndarray, sites: ListedSites, *, isolated: bool = False, notes: tuple[str, ...] = (), doubts: tuple[str, ...] = ()
+) -> Crystal:
+    """Return the crystal of a file that lists all its atoms; the coordinates of an isolated group are in A."""
+    sigma, thermal = sigmas_of(sites.u, sites.numbers)
+    return Crystal(
+        name=name,
+        cell=cell,
+        fractional=sites.fractional,
+        numbers=sites.numbers,
+        occupancy=None if np.all(sites.occupancy == 1) else sites.occupancy,
+        sigma=sigma,
+        isolated=isolated,
+        notes=(*notes, *thermal),
+        doubts=doubts,
+    )

@@ -1,0 +1,200 @@
+"""The choice of a setting: what a file says of its symmetry, held against its metric, formula, multiplicities and distances."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from stemtwin.twin.errors import StructureFileError
+from stemtwin.twin.samples.readers.content_faults import Claims, content_faults, crowding_fault, metric_fault, multiplicity_faults, near_faults
+from stemtwin.twin.samples.readers.orbits import IDENTITY, Operations
+from stemtwin.twin.samples.readers.sites import Expansion, ListedSites, expand
+
+METRIC_TOLERANCE = 5e-3  # 0.25 % of a length, 0.3 degrees: refined cells of a higher symmetry
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SymmetryCandidate:
+    """One reading of a file's symmetry.
+
+    Parameters
+    ----------
+    operations : Operations
+        Of the cell.
+    source : str
+        What messages call it: "the operations that the file lists".
+    rank : int
+        0: what the file says, or may say; 1: other settings of the same group, tried where the first ones do not fit; 2: the sites alone.
+    """
+
+    operations: Operations
+    source: str
+    rank: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Choice:
+    """What was chosen, with notes on what was done and doubts that deserve a warning."""
+
+    expansion: Expansion
+    notes: tuple[str, ...]
+    doubts: tuple[str, ...]
+
+
+def choose_setting(
+    name: str, cell: np.ndarray, sites: ListedSites, candidates: list[SymmetryCandidate], claims: Claims, *, unique: bool = True
+) -> Choice:
+    """Return the sites of a cell by the reading of its symmetry that fits the metric and the content best.
+
+    Parameters
+    ----------
+    name : str
+        Of the file.
+    cell : (3, 3) float
+        Lattice vectors as rows, A.
+    sites : ListedSites
+        Of the file.
+    candidates : list of SymmetryCandidate
+        What the file says comes first.
+    claims : Claims
+        On its content.
+    unique : bool
+        Whether the candidates of rank 0 beyond the first one are only there for the case that the first one does not fit.
+
+    Raises
+    ------
+    StructureFileError
+        No candidate keeps the metric of the cell.
+    """
+    fitting = [(each, each.operations.metric_deviation(cell)) for each in candidates]
+    isometric = [(each, deviation) for each, deviation in fitting if deviation < METRIC_TOLERANCE]
+    if not isometric or isometric[0][0].rank > 1:
+        message = (
+            f"{name}: {candidates[0].source} do not keep the metric of its cell (R^T G R differs from G by {fitting[0][1]:.2g} of a squared edge, "
+            f"limit {METRIC_TOLERANCE:g}), and no other setting of the group does. Repair the cell or the symmetry."
+        )
+        raise StructureFileError(message)
+    said = _by_metric(name, candidates, isometric)
+    rank = isometric[0][0].rank
+    unique = unique and rank == candidates[0].rank
+    choice = len(isometric) > 1 or len(isometric[0][0].operations) > 1
+    first = _Trial(*isometric[0], cell, sites, claims, choice=choice)
+    others = [pair for pair in isometric[1:] if first.faults or (pair[0].rank == rank and not unique)]
+    trials = [first, *(_Trial(*pair, cell, sites, claims, choice=choice) for pair in others)]
+    whole = any(trial.candidate.rank > 1 for trial in trials) and _whole_listing(sites, first, cell)
+    able = [trial for trial in trials if trial.candidate.rank < 2 or (whole and not trial.faults)]
+    best = min(able, key=lambda trial: trial.order[:2] if unique else trial.order)  # the first among equals
+    notes, doubts = _told(name, first, best, unique=unique)
+    if not best.faults and not unique:
+        doubts += _doubt_of_equals(name, best, trials, cell)
+    if rank > 0:
+        said, doubts = (), (*said, *doubts)
+    return Choice(expansion=best.expansion, notes=(*said, *notes, *_edits(best.expansion), *_hydrogen(best.expansion, claims)), doubts=doubts)
+
+
+class _Trial:
+    """One candidate, what it makes of the sites, and in what that contradicts the file."""
+
+    def __init__(self, candidate: SymmetryCandidate, deviation: float, cell: np.ndarray, sites: ListedSites, claims: Claims, *, choice: bool) -> None:
+        self.candidate = candidate
+        self.expansion = expand(sites, candidate.operations, cell)
+        self.faults = [
+            *metric_fault(deviation),
+            *content_faults(self.expansion, claims, cell),
+            *multiplicity_faults(self.expansion, sites, len(candidate.operations)),
+            *near_faults(self.expansion),
+            *(crowding_fault(self.expansion, cell) if choice else ()),
+        ]
+
+    @property
+    def order(self) -> tuple[int, int, float]:
+        """The smaller, the better: faults, rank, and, of readings that fit equally well, the one in which the sites have the higher symmetry."""
+        symmetry = np.log(len(self.candidate.operations) / self.expansion.multiplicity)
+        return len(self.faults), self.candidate.rank, -round(float(symmetry.mean()), 6)
+
+
+def _by_metric(name: str, candidates: list[SymmetryCandidate], isometric: list[tuple[SymmetryCandidate, float]]) -> tuple[str, ...]:
+    """Return a note where what the file says first does not fit its cell."""
+    if isometric[0][0] is candidates[0]:
+        return ()
+    return (f"{name}: {candidates[0].source} do not keep the metric of the cell; {isometric[0][0].source} were taken, which do.",)
+
+
+def _whole_listing(sites: ListedSites, first: _Trial, cell: np.ndarray) -> bool:
+    """Return whether the listed sites are a whole cell: each image of each site lies within 0.5 A of a listed one of the element."""
+    expansion = expand(sites, first.candidate.operations, cell)
+    for number in np.unique(sites.numbers):
+        listed = sites.fractional[sites.numbers == number]
+        away = expansion.fractional[expansion.numbers == number][:, None] - listed[None]
+        if np.linalg.norm((away - np.round(away)) @ cell, axis=2).min(axis=1).max() > 0.5:
+            return False
+    return len(sites) > 1
+
+
+def _told(name: str, first: _Trial, best: _Trial, *, unique: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return notes and doubts on a choice."""
+    if not first.faults:
+        return (), ()
+    if best is first:
+        return (), (f"{name}: with {first.candidate.source} {' and '.join(first.faults)}; no other setting of the group fits better.",)
+    why = f"{name}: {best.candidate.source} were taken: with {first.candidate.source} {' and '.join(first.faults)}"
+    if best.faults:
+        return (), (f"{why}; with the ones taken {' and '.join(best.faults)}.",)
+    if unique or best.candidate.rank:
+        return (), (f"{why}.",)
+    return (f"{why}.",), ()
+
+
+def _doubt_of_equals(name: str, best: _Trial, trials: list[_Trial], cell: np.ndarray) -> tuple[str, ...]:
+    """Return a doubt where other settings fit as well and give other atoms."""
+    for trial in trials:
+        if (
+            trial is not best
+            and not trial.faults
+            and trial.candidate.rank == best.candidate.rank
+            and not _same_content(best.expansion, trial.expansion, cell)
+        ):
+            return (
+                f"{name} does not say which setting it has, and nothing in it decides: {best.candidate.source} were taken, {trial.candidate.source} "
+                f"fit as well. List its operations.",
+            )
+    return ()
+
+
+def _same_content(one: Expansion, other: Expansion, cell: np.ndarray) -> bool:
+    """Return whether two expansions are the same atoms modulo the lattice."""
+    if len(one.numbers) != len(other.numbers):
+        return False
+    for number in np.unique(one.numbers):
+        first, second = one.fractional[one.numbers == number], other.fractional[other.numbers == number]
+        if len(first) != len(second):
+            return False
+        away = first[:, None] - second[None]
+        if np.linalg.norm((away - np.round(away)) @ cell, axis=2).min(axis=1).max() > 0.02:
+            return False
+    return True
+
+
+def _edits(expansion: Expansion) -> list[str]:
+    """Return notes on what was done to the listed sites."""
+    notes = []
+    if expansion.repeated:
+        notes.append(f"{len(expansion.repeated)} listed sites are images of others and were taken once ({', '.join(expansion.repeated[:4])}).")
+    if expansion.merged:
+        shown = ", ".join(expansion.merged[:4])
+        notes.append(f"{len(expansion.merged)} sites share their place with another of the same element: occupancies were added ({shown}).")
+    if expansion.rounded:
+        shown = ", ".join(expansion.rounded[:4])
+        notes.append(f"{len(expansion.rounded)} sites with few digits were put on the special position beside them ({shown}).")
+    return notes
+
+
+def _hydrogen(expansion: Expansion, claims: Claims) -> list[str]:
+    """Return a note where the formula has hydrogen that has no site."""
+    if claims.formula.get(1) and 1 not in expansion.numbers and not claims.unplaced:
+        return ["The formula has hydrogen, for which the file has no sites: it is left out."]
+    return []
+
+
+def sites_alone() -> SymmetryCandidate:
+    """Return the reading that the listed sites are the whole cell."""
+    return SymmetryCandidate(operations=IDENTITY, source="the listed sites as the whole cell", rank=2)
