@@ -198,6 +198,7 @@ def test_mixed_sites(text: str, species: tuple[tuple[int, float], ...]) -> None:
         *(("CA1", "", 20), ("OW1", "", 8), ("C12A", "", 6), ("Sr1", "", 38), ("Wat1", "", 8), ("Wat1", "Ca F O H", 8), ("W1", "", 74)),
         *(("Ho1", "O H", 1), ("Ho1", "Ho O", 67), ("Os2", "O Si", 8), ("Hw1", "", 1), ("SiT1", "", 14), ("AlM1", "", 13), ("Oh", "", 8)),
         *(("Cm1", "C N", 6), ("CO1", "C O", 6), ("CO1", "Co O", 27), ("T1(Si)", "", None), ("M1", "", None), ("Nb,Zr", "", None), ("1", "", None)),
+        *(("W1", "Ca O H", 8), ("W1", "W O", 74), ("H2O1", "Ca O H", 8), ("Va1", "V O", 23)),
     ],
 )
 def test_elements_of_labels(text: str, formula: str, number: int | None) -> None:
@@ -208,6 +209,13 @@ def test_elements_of_labels(text: str, formula: str, number: int | None) -> None
             species_of_label(text, "x", known)
     else:
         assert species_of_label(text, "x", known) == ((number, 1.0),)
+
+
+@pytest.mark.parametrize("text", ["Nb,Zr", "Al3+/Fe3+", "(Al,Fe)", "Al + Fe", "Na+, K+"])
+def test_shares_are_not_made_up(text: str) -> None:
+    """A type symbol of several elements without shares is refused."""
+    with pytest.raises(StructureFileError, match="in which shares"):
+        species_of_type(text, "x")
 
 
 @pytest.mark.parametrize("text", ["Xx", "X", "", "1", "Qq", "T", "M"])

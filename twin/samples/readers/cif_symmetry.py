@@ -54,6 +54,8 @@ class StatedSymmetry:
             self._add_listed(tags.name, listed, named, name)
         elif hall is not None:
             self.candidates.append(SymmetryCandidate(operations=hall, source=f"the operations of the Hall symbol {tags.text(HALL)!r}"))
+        if named.settings and name and not self.candidates and not settings_of_name(name).settings:
+            self.doubts += (f"{tags.name} names the space group {name!r}, which is unknown: settings of its number {number} were tried.",)
         if named.settings:
             self._add_named(named, name, number, first=not self.candidates)
         elif (name or number) and not self.candidates:

@@ -12,7 +12,7 @@ VACANT = {"va", "vac", "vc", "vacancy", "\u25a1"}
 HEAVIEST = 103  # Lr: heavier elements have no crystals; NH4 is ammonium, not nihonium
 ROMAN = re.compile(r"^([A-Za-z]{1,2}?)[IVX]+$")
 GROUP = re.compile(r"^([BCNOPS])[HD]$", re.IGNORECASE)
-WATER = re.compile(r"^[HD]\d?O", re.IGNORECASE)
+WATER = re.compile(r"^(?:[HD][23]O|HOH|DOD)", re.IGNORECASE)
 MIXED = re.compile(r"([A-Z][a-z]?)(?:\d*[+-]\s*)?[\s:=(]*(\d*\.\d+|1)\)?")
 LEADING = re.compile(r"(\d*\.\d+|1)\s*\*?\s*([A-Z][a-z]?)(?:\d*[+-](?=\s|$|\+))?")
 MASS_TOLERANCE = 0.3  # u
@@ -47,6 +47,7 @@ def species_of_type(text: str, name: str) -> Species:
     mixed = _mixture(text)
     if mixed:
         return mixed
+    _refuse_unshared(text, name)
     letters = (re.match(r"\d*\(?([A-Za-z\u25a1]*)", text) or ["", ""])[1]
     if letters.lower() in VACANT:
         return ()
@@ -100,15 +101,14 @@ def species_of_label(text: str, name: str, known: Set[int] = frozenset()) -> Spe
     mixed = _mixture(text.strip())
     if mixed:
         return mixed
-    if re.match(r"^\(?[A-Z][a-z]?\d*[,/][A-Z]", text.strip()):
-        message = f"{name} has the mixed site {text!r} and does not say in which shares. Give it _atom_site_type_symbol and _atom_site_occupancy."
-        raise StructureFileError(message)
+    _refuse_unshared(text.strip(), name)
     letters = (re.match(r"[^A-Za-z\u25a1]*([A-Za-z\u25a1]*)", text) or ["", ""])[1]
-    if letters.lower() in VACANT:
-        return ()
     table = _table()
-    if letters.lower().startswith("wat") and 74 not in known:
-        return ((8, 1.0),)
+    if letters.lower() in VACANT and not (letters.lower() == "va" and table["V"] in known):
+        return ()
+    water = WATER.match(text) or letters.lower().startswith("wat") or (letters.upper() == "W" and table["O"] in known)
+    if water and table["W"] not in known:
+        return ((table["O"], 1.0),)
     tries = [symbol for symbol in (letters[:2].capitalize(), letters[:1].upper()) if symbol in table]
     fitting = [symbol for symbol in tries if table[symbol] in known]
     if len(letters) > 1 and letters[1].isupper() and len(fitting) == 2 and letters[:2].upper() not in ("CA", "CL", "CO", "CU", "NA", "NI", "SI"):
@@ -117,6 +117,14 @@ def species_of_label(text: str, name: str, known: Set[int] = frozenset()) -> Spe
     if chosen is None:
         raise _unknown(text, name)
     return ((table[chosen], 1.0),)
+
+
+def _refuse_unshared(text: str, name: str) -> None:
+    """Raise StructureFileError for a text of several elements without shares: ``Nb,Zr``, ``(Al3+/Fe3+)``."""
+    parts = [part.strip("() ") for part in re.split(r"[,/&;]|\s\+\s", text)]
+    if len(parts) > 1 and all(re.match(r"[A-Z][a-z]?(\d*[+-]?)*$", part) and part[:2].rstrip("0123456789+-") in _table() for part in parts):
+        message = f"{name} has the mixed site {text!r} and does not say in which shares. List each element with its _atom_site_occupancy."
+        raise StructureFileError(message)
 
 
 def element_number(text: str, name: str) -> int:

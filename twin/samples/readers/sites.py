@@ -117,7 +117,8 @@ def expand(sites: ListedSites, operations: Operations, cell: np.ndarray) -> Expa
     """
     orbits, near, rounded = [], [], []
     error = 0.5 * 10.0**-sites.digits * float(np.linalg.norm(cell, axis=1).max())
-    for label, place, filled in zip(sites.labels, sites.fractional, sites.occupancy, strict=True):
+    rows = zip(sites.labels, sites.fractional, sites.occupancy, strict=True) if len(operations) > 1 else ()
+    for label, place, filled in rows:
         orbit = orbit_of(place, operations, cell, SAME_PLACE)
         if orbit.nearest < MIN_DISTANCE and _crowded(filled, place, operations, cell):
             if orbit.nearest < DIGITS_REACH * error:
@@ -126,11 +127,12 @@ def expand(sites: ListedSites, operations: Operations, cell: np.ndarray) -> Expa
                 near.append((label, orbit.nearest))
             orbit = orbit_of(place, operations, cell, MIN_DISTANCE)
         orbits.append(orbit.images)
-    rows, occupancy, u, repeated, merged = _once(sites, orbits, cell)
-    index = np.repeat(rows, [len(orbits[row]) for row in rows])
+    orbits = orbits or list(sites.fractional[:, None])
+    kept, occupancy, u, repeated, merged = _once(sites, orbits, cell)
+    index = np.repeat(kept, [len(orbits[row]) for row in kept])
     return Expansion(
         numbers=sites.numbers[index],
-        fractional=np.concatenate([orbits[row] for row in rows]),
+        fractional=np.concatenate([orbits[row] for row in kept]),
         occupancy=occupancy[index],
         u=u[index],
         multiplicity=np.array([len(images) for images in orbits]),
@@ -153,8 +155,9 @@ def _once(sites: ListedSites, orbits: list[np.ndarray], cell: np.ndarray) -> tup
     occupancy, u = sites.occupancy.copy(), sites.u.copy()
     kept: list[int] = []
     repeated, merged = [], []
-    for row in range(len(sites)):
-        first = next((other for other in kept if _same_orbit(sites, orbits, other, row, cell)), None)
+    left = set()
+    for row, earlier in enumerate(_neighbours(orbits, cell)):
+        first = next((other for other in earlier if other not in left and _same_orbit(sites, orbits, other, row, cell)), None)
         if first is None:
             kept.append(row)
             continue
@@ -163,6 +166,7 @@ def _once(sites: ListedSites, orbits: list[np.ndarray], cell: np.ndarray) -> tup
         here = np.linalg.norm((away - np.round(away)) @ cell) < SAME_PLACE
         if total <= MOST_SUM and (here or abs(own - occupancy[first]) > 0.02):
             merged.append(sites.labels[row])
+            left.add(row)
             both = np.array([u[first], u[row]])
             known = ~np.isnan(both)
             if known.any():
@@ -170,9 +174,22 @@ def _once(sites: ListedSites, orbits: list[np.ndarray], cell: np.ndarray) -> tup
             occupancy[first] = total
         elif abs(own - sites.occupancy[first]) <= 0.02:
             repeated.append(sites.labels[row])
+            left.add(row)
         else:
             kept.append(row)
     return kept, occupancy, u, repeated, merged
+
+
+def _neighbours(orbits: list[np.ndarray], cell: np.ndarray) -> list[list[int]]:
+    """Return, for each row, the earlier rows with an image on it (or near it), in their order."""
+    from scipy.spatial import cKDTree
+
+    images = np.concatenate(orbits) % 1.0 % 1.0
+    owners = np.repeat(np.arange(len(orbits)), [len(orbit) for orbit in orbits])
+    reach = SAME_PLACE * float(np.linalg.norm(np.linalg.inv(cell), axis=0).max()) * 3**0.5
+    firsts = np.array([orbit[0] for orbit in orbits]) % 1.0 % 1.0
+    found = cKDTree(images, boxsize=1.0).query_ball_point(firsts, min(reach, 0.49))
+    return [sorted({int(owners[at]) for at in near if owners[at] < row}) for row, near in enumerate(found)]
 
 
 def _same_orbit(sites: ListedSites, orbits: list[np.ndarray], first: int, row: int, cell: np.ndarray) -> bool:
