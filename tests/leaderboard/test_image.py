@@ -63,8 +63,8 @@ def test_image_with_a_dose_counts_electrons(tmp_path, capsys):
     [
         (["nowhere.cif"], "nowhere.cif"),
         (["srtio3-01"], "Did you mean 'srtio3-001'"),
-        (["srtio3-001", "--zone-axis", "1,1,0"], "leave out --zone-axis"),
-        (["srtio3-001", "--block", "2"], "leave out --block"),
+        (["srtio3-001", "--zone-axis", "1,1,0"], "Leave out --zone-axis"),
+        (["srtio3-001", "--block", "2"], "Leave out --block"),
         (["srtio3-001", "--thermal", "hot"], "--thermal hot cannot be read"),
         (["srtio3-001", "--thermal", "Sr=0.1"], "--thermal lacks O, Ti"),
         (["srtio3-001", "--thermal", "Sr=0.1,Sr=0.2"], "names an element twice"),

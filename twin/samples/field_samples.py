@@ -77,10 +77,7 @@ def load_field(
                 given = "block" if block is not None else "zone_axis"
                 message = f"{source} is a sample of the library, which has its own zone axis. Leave out {given}={block or zone_axis}."
                 raise SettingsError(message)
-            sample = load_sample(source, size_angstrom=(side_angstrom, side_angstrom), thickness_angstrom=thickness_angstrom, seed=seed)
-            if thermal_sigma_angstrom is not None:
-                sample = replace(sample, thermal_sigma_angstrom=resolve_sigma(sample.numbers, thermal_sigma_angstrom))
-            return FieldSample(sample=sample, origin_angstrom=(0.0, 0.0), notes=sample.notes)
+            return _of_library(source, side_angstrom, thickness_angstrom, thermal_sigma_angstrom, seed)
         near = closest(source, list_samples())
         if near is not None:
             message = f"There is neither a file nor a sample named {source!r}. Did you mean {near!r}?"
@@ -98,6 +95,14 @@ def load_field(
         )
 
     return _with_margin(read, side_angstrom)
+
+
+def _of_library(name: str, side: float, thickness: float | None, sigma: float | Mapping[str, float] | None, seed: int) -> FieldSample:
+    """Return a sample of the library, with other thermal motion where some is given."""
+    sample = load_sample(name, size_angstrom=(side, side), thickness_angstrom=thickness, seed=seed)
+    if sigma is not None:
+        sample = replace(sample, thermal_sigma_angstrom=resolve_sigma(sample.numbers, sigma))
+    return FieldSample(sample=sample, origin_angstrom=(0.0, 0.0), notes=sample.notes)
 
 
 def _with_margin(read: Callable[[float], Sample], side: float) -> FieldSample:

@@ -19,7 +19,7 @@ PATIENCE = 20.0
 LOCAL_GAIN = 0.2
 """Engines to a tolerance are taken where they need at most this share of the time of the exact ones."""
 
-Choice = tuple[str, str, Cost]
+EngineChoice = tuple[str, str, Cost]
 """An engine, the reason for it, and its cost."""
 
 
@@ -129,7 +129,7 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
     )
 
 
-def _choice(found: Discretisation) -> Choice:
+def _choice(found: Discretisation) -> EngineChoice:
     """Return the engine of a request, the reason for it, and its cost."""
     request = found.request
     if request.depths_angstrom is not None:
@@ -142,7 +142,7 @@ def _choice(found: Discretisation) -> Choice:
     return name, reason, ENGINES[name].cost(found)
 
 
-def _automatic(found: Discretisation) -> Choice:
+def _automatic(found: Discretisation) -> EngineChoice:
     """Return the engine that ``"auto"`` stands for: the quicker exact one, or one to a tolerance where that saves most of a long time."""
     engine, reason, price = _exact(found)
     if price[engine].seconds <= PATIENCE:
@@ -172,7 +172,7 @@ def _exact(found: Discretisation) -> tuple[str, str, dict[str, Cost]]:
     return dense, f"{waves} plane waves give every image", price
 
 
-def _to_tolerance(found: Discretisation) -> Choice | None:
+def _to_tolerance(found: Discretisation) -> EngineChoice | None:
     """Return the engine to a tolerance that suits the detectors, the reason for it, and its cost, if there is one."""
     for name in ENGINES:
         suits = ENGINES[name].suits
