@@ -64,12 +64,10 @@ def load_field(
 
     Raises
     ------
-    UnknownNameError
-        There is no such file, and a library sample has a similar name.
+    UnknownNameError, StructureFileError
+        There is no such file, and a library sample has a similar name; or the file cannot be read.
     SettingsError
         A library sample is given a zone axis or a block.
-    StructureFileError
-        The file cannot be read.
     """
     if not Path(source).exists():
         if source in list_samples():
