@@ -157,7 +157,7 @@ def test_sensitivities_that_make_no_sense_are_refused(wrong: dict, match: str) -
     """A detector cannot answer less than nothing, and something of it must be alive."""
     with pytest.raises(SettingsError, match=match):
         AnnularDetector(inner_mrad=20, outer_mrad=90, sensitivity=Sensitivity(**wrong))
-    with pytest.raises(SettingsError, match="is no Sensitivity"):
+    with pytest.raises(SettingsError, match="is not a Sensitivity"):
         AnnularDetector(inner_mrad=20, outer_mrad=90, sensitivity=0.5)  # type: ignore[arg-type]
 
 

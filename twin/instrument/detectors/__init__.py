@@ -20,6 +20,7 @@ from stemtwin.twin.instrument.detectors.kinds import (
     NamedDetector,
     kind_of,
     load_detectors,
+    made,
     tags_of,
 )
 from stemtwin.twin.instrument.detectors.pixelated import PixelatedDetector
@@ -49,6 +50,7 @@ __all__ = [
     "checked",
     "kind_of",
     "load_detectors",
+    "made",
     "resolve",
     "tags_of",
     "wanted_angle",

@@ -31,7 +31,7 @@ USUAL_OUTER_MRAD = 200.0
 """Outer angle of a HAADF detector where the grid holds it, mrad."""
 LARGEST_ANGLE_MRAD = 1500.0
 """Largest angle of a detector, mrad."""
-RECORDERS = "stemtwin.twin.instrument.scope.recorders"
+RECORDER_PACKAGE = "stemtwin.twin.instrument.scope.recorders"
 """Package that registers, when it is imported, the detectors of the signals that only a microscope records."""
 
 
@@ -101,7 +101,7 @@ The first tag is the signal.
 
 def load_detectors() -> Registry[Factory]:
     """Return `DETECTORS` with those of every signal: a microscope's recorders, slow to import, register theirs now."""
-    importlib.import_module(RECORDERS)
+    importlib.import_module(RECORDER_PACKAGE)
     return DETECTORS
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from stemtwin.twin.errors import InstrumentError, SettingsError, StemtwinError
-from stemtwin.twin.instrument.detectors import DETECTORS, USUAL_OUTER_MRAD, AnyDetector, Detector, checked, tags_of
+from stemtwin.twin.instrument.detectors import USUAL_OUTER_MRAD, AnyDetector, Detector, checked, made, tags_of
 from stemtwin.twin.instrument.hardware.profiles import Profile
 from stemtwin.twin.instrument.hardware.random_paths import LARGEST_TIME_S
 from stemtwin.twin.instrument.scan import Scan
@@ -87,8 +87,8 @@ def at_camera_length(detectors: tuple[str | AnyDetector, ...], profile: Profile,
     for asked in detectors:
         detector = profile.detector(asked) or asked if isinstance(asked, str) else asked
         if isinstance(asked, str) and length != usual:
-            found: AnyDetector = DETECTORS[detector](state.knobs.semiangle_mrad, USUAL_OUTER_MRAD) if isinstance(detector, str) else detector  # type: ignore[assignment] - it was checked
-            detector = found.scaled(usual / length)
+            (found,) = made((detector,), state.knobs.semiangle_mrad, USUAL_OUTER_MRAD)
+            detector = found.scaled(usual / length)  # type: ignore[attr-defined] - detectors of images and patterns have it
         if not isinstance(detector, str) and tags_of(detector)[0] == "image":
             _check_radius(detector, profile, length)  # type: ignore[arg-type] - the tag says so
         out.append(detector)
