@@ -52,8 +52,9 @@ def suits(found: Discretisation) -> str:
 def check(found: Discretisation) -> None:
     """Refuse a window that is asked for, a probe wider than the cell, and detectors that see the bright field."""
     check_own_windows(found)
-    request = found.request
-    exit_waves.check_detectors(_basis(found)[0], operator_cache.detector_weights(request, found), request.beam.wavelength_angstrom)
+    basis, _ = _basis(found)
+    weights = operator_cache.detector_weights(found.request, found)
+    exit_waves.check_detectors(basis, weights, found.request.beam.wavelength_angstrom)
 
 
 def cost(found: Discretisation) -> Cost:
@@ -64,15 +65,10 @@ def cost(found: Discretisation) -> Cost:
 def cost_beside(found: Discretisation, program: int) -> Cost:
     """Return the cost of a local operator beside so many bytes of the program and the result."""
     request, grid, planes, channels = found.request, found.grid, found.slices.planes, found.channels
-    beam, count, radius = (
-        request.beam,
-        request.configurations,
-        request.beam.semiangle_rad / request.beam.wavelength_angstrom,
-    )
+    beam, count = request.beam, request.configurations
     basis, seen = _basis(found)
-    (y0, y1), (x0, x1) = region_of(request.scan)
-    blurs = (0.0, accuracy_check.blur_of_check(radius), local_operator.blur(beam.aberrations, beam.semiangle_rad))
-    size = resources.size(basis, len(planes), seen, channels, ((y0, y1), (x0, x1)), blurs)
+    blurs = (0.0, accuracy_check.blur_of_check(basis.radius), local_operator.blur(beam.aberrations, beam.semiangle_rad))
+    size = resources.size(basis, len(planes), seen, channels, region_of(request.scan), blurs)
     waves = count * size.waves
     checking = 2 * count * accuracy_check.POINTS * costs.step_seconds(size.checked)  # sixteen at a time: on one of two cores
     stepping = (waves * costs.step_seconds(math.prod(size.window.shape)) + checking) * len(planes)
@@ -87,10 +83,8 @@ def cost_beside(found: Discretisation, program: int) -> Cost:
 def _basis(found: Discretisation) -> tuple[Basis, tuple[float, float]]:
     """Return the local functions of the aperture, and the spatial frequencies that the detectors see, 1/A."""
     request, wavelength = found.request, found.request.beam.wavelength_angstrom
-    radius, aside = (
-        request.beam.semiangle_rad / wavelength,
-        math.hypot(*request.beam.beam_tilt_mrad),
-    )  # behind a tilted beam detectors are not round
+    radius = request.beam.semiangle_rad / wavelength
+    aside = math.hypot(*request.beam.beam_tilt_mrad)  # behind a tilted beam detectors are not round
     inner = max(min(d.inner_mrad for d in found.detectors) - aside, 0.0)
     outer = max(d.outer_mrad for d in found.detectors) + aside
     seen = inner * 1e-3 / wavelength, outer * 1e-3 / wavelength
