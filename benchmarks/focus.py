@@ -11,8 +11,7 @@ import numpy as np
 from stemtwin.benchmarks.metrics import FOCUSING
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
 from stemtwin.benchmarks.tasks import TASKS, Field, Task
-
-LIMIT = 20.0  # A, of |C10| and of |C12|
+from stemtwin.twin.envs.focus_limits import FRAMES, GOAL, START_C10, START_C12, STEP
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,8 +53,8 @@ class Episode:
 
 
 def succeeded(truth: dict[str, float]) -> bool:
-    """Return whether both aberrations are below 20 A."""
-    return abs(truth["C10_angstrom"]) < LIMIT and abs(truth["C12_angstrom"]) < LIMIT
+    """Return whether both aberrations are below the goal of the focusing task."""
+    return abs(truth["C10_angstrom"]) < GOAL and abs(truth["C12_angstrom"]) < GOAL
 
 
 def score(episodes: list[Episode]) -> SampleStatistics:
@@ -83,6 +82,8 @@ def score(episodes: list[Episode]) -> SampleStatistics:
     )
 
 
+INCREMENTS = "(3,) fractions of {:g}, {:g} and {:g} A by which C10, C12a, C12b move".format(*STEP)
+
 TASKS.add(
     "autofocus",
     Task(
@@ -91,8 +92,9 @@ TASKS.add(
         kind="agent",
         title="Focus the probe and correct two-fold astigmatism",
         text=(
-            "A thin crystal is imaged at an unknown defocus (20 to 150 A, either sign) and an unknown two-fold astigmatism (0 to 100 A). Move C10, "
-            "C12a and C12b by increments until |C10| and |C12| are below 20 A, within 20 frames. The score is the Strehl ratio at the end."
+            f"A thin crystal is imaged at an unknown defocus ({START_C10[0]:g} to {START_C10[1]:g} A, either sign) and an unknown two-fold "
+            f"astigmatism ({START_C12[0]:g} to {START_C12[1]:g} A). Move C10, C12a and C12b by increments until |C10| and |C12| are below "
+            f"{GOAL:g} A, within {FRAMES} frames. The score is the Strehl ratio at the end."
         ),
         source="stemtwin/Autofocus-v1",
         splits=("public",),
@@ -101,7 +103,7 @@ TASKS.add(
             Field(name="knobs", dtype="float32", unit="A", text="(3,) C10, C12a, C12b relative to the start"),
             Field(name="budget", dtype="float32", text="(2,) what is left of frames and dose"),
         ),
-        outputs=(Field(name="increments", dtype="float32", text="(3,) fractions of 100, 50 and 50 A by which C10, C12a, C12b move", low=-1, high=1),),
+        outputs=(Field(name="increments", dtype="float32", text=INCREMENTS, low=-1, high=1),),
         metrics=FOCUSING,
         slices=(
             SliceColumn(column="start_C10_angstrom", edges=(50, 100), absolute=True, unit="A", title="start |C10|"),

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from stemtwin.benchmarks.slices import Sums
+from stemtwin.twin.envs.focus_limits import GOAL
 from stemtwin.twin.errors import SettingsError
 
 DOSE_EDGES = tuple(float(edge) for edge in 10 ** np.arange(1.0, 6.01, 0.5))  # e-/A^2: the bins in which D90 is sought
@@ -121,7 +122,7 @@ DETECTION = (
 
 FOCUSING = (
     Metric(name="strehl", title="final Strehl ratio", formula=mean_of("strehl")),
-    Metric(name="success", title="final |C10| < 20 A and |C12| < 20 A", formula=mean_of("success"), proportion=True),
+    Metric(name="success", title=f"final |C10| < {GOAL:g} A and |C12| < {GOAL:g} A", formula=mean_of("success"), proportion=True),
     Metric(name="final_c10", title="final |C10|", formula=mean_of("abs_c10"), unit="A", direction="min"),
     Metric(name="final_c12", title="final |C12|", formula=mean_of("abs_c12"), unit="A", direction="min"),
     Metric(name="images_to_success", title="frames of the episodes that succeed", formula=mean_of("success_images", over="success"), direction="min"),

@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stemtwin.twin.errors import DatasetError, UnknownNameError, suggestion
+from stemtwin.twin.physics.electrons import ELEMENTARY_CHARGE
 
 CARDS = Path(__file__).parent / "cards"
-ELECTRON_PER_US_PA = 1e-18 / 1.602176634e-19
-"""Electrons that 1 pA brings in 1 us (CODATA 2018, exact)."""
+ELECTRON_PER_US_PA = 1e-18 / ELEMENTARY_CHARGE
+"""Electrons per microsecond in 1 pA."""
 
 
 def _ordered(pair: tuple[float, float]) -> tuple[float, float]:

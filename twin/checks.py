@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence, Set
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -33,11 +33,12 @@ def number(
     SettingsError
         It is not a number, not finite, or outside the limits.
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not _finite(value):
+    if not _finite(value):
         message = f"{name}={value!r} is not a finite number{unit and f' of {unit}'}. {repair or 'Give a number.'}"
         raise SettingsError(message)
-    value, unit = float(value), unit and f" {unit}"
+    value = float(value)
     if value < low or value > high or (above is not None and value <= above):
+        unit = unit and f" {unit}"
         limits = [f"at least {low:g}"] if low > -math.inf else []
         limits += [f"above {above:g}"] if above is not None else []
         limits += [f"at most {high:g}"] if high < math.inf else []
@@ -101,7 +102,9 @@ def variable_name(given: object, usual: str, taken: Sequence[str]) -> str:
     return name
 
 
-def _finite(value: Real) -> bool:
+def _finite(value: object) -> TypeGuard[Real]:
+    if type(value) is not float and (isinstance(value, bool) or not isinstance(value, Real)):
+        return False
     try:
         return math.isfinite(value)
     except OverflowError:  # an int beyond floats

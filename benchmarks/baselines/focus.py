@@ -7,10 +7,8 @@ from collections.abc import Generator, Mapping
 import numpy as np
 
 from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline
+from stemtwin.twin.envs.focus_limits import STEP
 from stemtwin.twin.errors import SettingsError
-
-LARGEST = np.array([100.0, 50.0, 50.0])  # A: increments of C10, C12a, C12b at action 1
-
 
 SECTORS = 12  # azimuths over half a turn
 SWEEP = (75.0, 150.0, 50.0, -50.0, -150.0)  # A: where C10 goes first, from where it stands at the start
@@ -83,7 +81,7 @@ def fit_focus(knobs: np.ndarray, powers: np.ndarray, noise: np.ndarray) -> np.nd
     value = powers[frame, sector]
     double = 2 * np.pi * sector / SECTORS
     cos, sin = np.cos(double), np.sin(double)
-    scaled = knobs[frame] / LARGEST[0]
+    scaled = knobs[frame] / STEP[0]
     c, a, b = scaled.T
     constants = np.eye(SECTORS)[sector]
     terms = np.stack(
@@ -98,7 +96,7 @@ def fit_focus(knobs: np.ndarray, powers: np.ndarray, noise: np.ndarray) -> np.nd
     weight = value / powers.max()
     design = np.hstack([terms, constants]) * weight[:, None]
     kappa, *offsets = np.linalg.lstsq(design, np.log(value) * weight, rcond=1e-8)[0][:4]
-    return -LARGEST[0] * np.array(offsets) / kappa if kappa > 0 else None
+    return -STEP[0] * np.array(offsets) / kappa if kappa > 0 else None
 
 
 class FocalSeries:
@@ -121,7 +119,7 @@ class FocalSeries:
         self.knobs.append(np.asarray(observation["knobs"], dtype=float))
         self.powers.append(sector_powers(observation["image"]))
         target = np.clip(next(self.plan), self.low, self.high)
-        return np.clip((target - self.knobs[-1]) / LARGEST, -1, 1).astype(np.float32)
+        return np.clip((target - self.knobs[-1]) / STEP, -1, 1).astype(np.float32)
 
     def course(self) -> Generator[np.ndarray, None, None]:
         """Yield for each frame where the knobs shall go, which may take more than one action."""
@@ -171,7 +169,7 @@ class FocusOracle:
         del observation, cost
         state = self.truth()
         left = np.array([state["C10_angstrom"], state["C12a_angstrom"], state["C12b_angstrom"]])
-        return np.clip(-left / LARGEST, -1, 1).astype(np.float32)
+        return np.clip(-left / STEP, -1, 1).astype(np.float32)
 
 
 add_baseline(Baseline(task="autofocus", name="focal-series", text="parabolas through the normalised variance of focal series", factory=FocalSeries))

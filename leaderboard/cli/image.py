@@ -69,14 +69,21 @@ def image(
     figure = micrographs.micrographs([(_title(data[name]), data[name]) for name in data], caption=caption)
     micrographs.save_png(figure, output)
     netcdf = save(data, output.with_suffix(".nc"), overwrite=True)
+    notes = [*notes, *plan.notes]
     if as_json:
         specimen = {"formula": sample.formula, "atoms": len(sample), "density_g_per_cm3": sample.density_g_per_cm3, "thermal": sample.thermal_summary}
-        print_json({"png": str(output), "netcdf": str(netcdf), "engine": plan.engine, "specimen": specimen, "notes": [*notes, *plan.notes]})
+        print_json({"png": str(output), "netcdf": str(netcdf), "engine": plan.engine, "specimen": specimen, "notes": notes})
         return
-    for note in (*notes, *plan.notes):
+    _print(sample, notes, (output, netcdf))
+
+
+def _print(sample: Any, notes: list[str], files: tuple[Path, Path]) -> None:
+    """Print notes to stderr; the specimen and the names of the files to stdout."""
+    for note in notes:
         typer.echo(f"note: {note}", err=True)
     typer.echo(f"{len(sample)} atoms, {sample.formula}, {sample.density_g_per_cm3:.3g} g/cm^3, thermal motion: {sample.thermal_summary}")
-    typer.echo(f"{output}\n{netcdf}")
+    for file in files:
+        typer.echo(str(file))
 
 
 def _simulated(request: Any, plan: Any) -> Any:

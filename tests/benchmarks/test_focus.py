@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from stemtwin.benchmarks.agents import Baseline, make_entry
-from stemtwin.benchmarks.baselines.focus import LARGEST, SECTORS, fit_focus, sector_powers
+from stemtwin.benchmarks.baselines.focus import SECTORS, fit_focus, sector_powers
 from stemtwin.benchmarks.runner import derive_seed, evaluate, resolve, run_agent, save_run
 from stemtwin.benchmarks.submission import read_header
 from stemtwin.benchmarks.tasks import find_task
+from stemtwin.twin.envs.focus_limits import STEP
 from stemtwin.twin.errors import SettingsError, SubmissionError, UnknownNameError
 from tests.benchmarks.fakes import FakeAutofocus
 
@@ -61,7 +62,7 @@ def test_one_focal_series_tells_both_aberrations():
     offset = np.array([35.0, -42.0, 18.0])
     knobs = np.zeros((6, 3))
     knobs[:, 0] = [0, 75, 150, 50, -50, -150]
-    c, a, b = (knobs + offset).T[:, :, None] / LARGEST[0]
+    c, a, b = (knobs + offset).T[:, :, None] / STEP[0]
     double = 2 * np.pi * np.arange(SECTORS) / SECTORS
     powers = 0.1 * np.exp(-1.7 * (c**2 + a**2 + b**2 + 2 * c * (a * np.cos(double) + b * np.sin(double))))
     np.testing.assert_allclose(fit_focus(knobs, powers, np.full_like(powers, 1e-9)), -offset, atol=1e-6)

@@ -1,5 +1,6 @@
 """stemtwin/Autofocus-v1: the task itself."""
 
+import json
 import math
 import time
 from dataclasses import replace
@@ -9,7 +10,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from stemtwin.twin.envs import autofocus, pictures
+from stemtwin.benchmarks.tasks import find_task
+from stemtwin.twin.envs import autofocus, focus_limits, pictures
 from stemtwin.twin.envs.autofocus import Autofocus, Focus
 from stemtwin.twin.errors import SettingsError, StemtwinError, UnknownNameError
 from stemtwin.twin.instrument.hardware.profiles import PROFILES
@@ -51,6 +53,21 @@ def test_episodes_start_where_the_task_says() -> None:
     assert c12.mean() == pytest.approx(50, abs=6)
     assert abs(np.exp(1j * angle).mean()) < 0.15
     assert all((s.frames, s.moves, s.in_focus) == (1, 0, 0) and not s.knobs.any() for s in starts)
+
+
+def test_descriptions_have_the_numbers_of_the_task() -> None:
+    """The environment's docstring and the card of the benchmark name the limits that the code uses."""
+    said = " ".join((Autofocus.__doc__ or "").split())
+    steps, reach = (", ".join(f"{value:g}" for value in limits) for limits in (focus_limits.STEP, focus_limits.REACH))
+    (c10_low, c10_high), (c12_low, c12_high) = focus_limits.START_C10, focus_limits.START_C12
+    assert f"by at most {steps} A. Knobs stop {reach} A from" in said
+    assert f"abs(C10) uniform in {c10_low:g} to {c10_high:g} A" in said
+    assert f"abs(C12) uniform in {c12_low:g} to {c12_high:g} A" in said
+    assert f"below {focus_limits.GOAL:g} A for two frames in a row; truncated after {focus_limits.FRAMES} frames" in said
+    card = find_task("autofocus").card()
+    assert "unknown defocus (20 to 150 A, either sign)" in card["text"]
+    assert "fractions of 100, 50 and 50 A" in json.dumps(card)
+    assert "|C10| < 20 A and |C12| < 20 A" in json.dumps(card)
 
 
 def test_an_action_turns_the_knobs_by_its_share_of_the_largest_step() -> None:

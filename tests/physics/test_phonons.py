@@ -51,14 +51,6 @@ def test_debye_sigma_of_fcc_metals(mass, theta, b):
     assert 8 * math.pi**2 * phonons.debye_sigma(mass, theta, 280) ** 2 == pytest.approx(b, rel=0.15)
 
 
-@given(sigma=st.floats(0.01, 0.3), g=st.floats(0, 8))
-def test_debye_waller_is_the_mean_phase(sigma, g):
-    """exp(-B g^2 / 4) is the mean of exp(2 pi i g u) over a Gaussian displacement."""
-    mean = integrate.quad(lambda t: math.cos(2 * math.pi * g * sigma * t) * math.exp(-(t**2) / 2) / math.sqrt(2 * math.pi), -9, 9, limit=200)[0]
-    assert float(phonons.debye_waller(sigma, np.array(g**2))) == pytest.approx(mean, abs=1e-8)
-    assert float(phonons.debye_waller(sigma, np.array(g**2))) == pytest.approx(math.exp(-8 * math.pi**2 * sigma**2 * g**2 / 4), rel=1e-12)
-
-
 def test_displacements():
     """Displacements are independent Gaussians of the atom's own sigma along x, y and z; the same generator state gives the same ones."""
     sigma = np.repeat([0.05, 0.1, 0.0], 20_000)

@@ -150,11 +150,3 @@ def test_too_few_tilts_are_refused(order: int, tilts: np.ndarray) -> None:
     """A tableau that does not determine the coefficients says so."""
     with pytest.raises(SettingsError, match="do not determine"):
         zemlin.solve(np.zeros((len(tilts), 3)), np.broadcast_to(np.eye(3), (len(tilts), 3, 3)), tilts, order=order)
-
-
-def test_the_flat_angle_has_closed_forms() -> None:
-    """pi/4 is reached at sqrt(lambda / 4 C10), and at (lambda / 2 C30)^(1/4), whatever the sign; a perfect probe has no limit."""
-    assert zemlin.flat_angle(Aberrations(C10=-100), WAVELENGTH) == pytest.approx(math.sqrt(WAVELENGTH / 400), abs=3e-6)
-    assert zemlin.flat_angle(Aberrations(C12=100, phi12=0.3), WAVELENGTH) == pytest.approx(math.sqrt(WAVELENGTH / 400), rel=2e-3)
-    assert zemlin.flat_angle(Aberrations(C30=1e4), WAVELENGTH) == pytest.approx((WAVELENGTH / 2e4) ** 0.25, abs=3e-6)
-    assert zemlin.flat_angle(Aberrations(), WAVELENGTH) == 0.1

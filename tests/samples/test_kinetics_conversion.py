@@ -9,12 +9,13 @@ import pytest
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.physics.dynamics.current_density import gaussian_density, probe_density
 from stemtwin.twin.physics.dynamics.exposure import Exposure, parked, waited
-from stemtwin.twin.physics.dynamics.kinetics import advance, carry_out, channels
+from stemtwin.twin.physics.dynamics.kinetics import advance, channels
 from stemtwin.twin.physics.dynamics.processes import Process
 from stemtwin.twin.physics.dynamics.relaxation import relax
 from stemtwin.twin.samples.kinetics_conversion import processes_of, sample_of, specimen_of
 from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
+from tests.physics.dynamics.lattices import carry_out
 
 CASES = [
     ("graphene", {"size_angstrom": (15.0, 15.0)}),

@@ -12,10 +12,11 @@ from stemtwin.twin.instrument.scope.microscope import Microscope
 from stemtwin.twin.instrument.scope.specimen_state import Damage
 from stemtwin.twin.physics.dynamics.current_density import probe_density
 from stemtwin.twin.physics.dynamics.exposure import Exposure
-from stemtwin.twin.physics.dynamics.kinetics import advance, carry_out
+from stemtwin.twin.physics.dynamics.kinetics import advance
 from stemtwin.twin.physics.dynamics.processes import Process
 from stemtwin.twin.samples.kinetics_conversion import specimen_of
 from stemtwin.twin.samples.library import load_sample
+from tests.physics.dynamics.lattices import carry_out
 from tests.speed.run import Row
 
 LOSE = Process(name="lose", element="S", action="eject", cross_section=1e-16)

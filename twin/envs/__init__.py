@@ -4,6 +4,7 @@
 File                  Content
 ===================== =====================================================
 ``autofocus.py``      ``stemtwin/Autofocus-v1``
+``focus_limits.py``   limits of the focusing task
 ``functional_env.py`` the Task protocol, the registry of tasks, ``StemEnv``
 ``microscope.py``     ``stemtwin/Microscope-v1``
 ``pictures.py``       pictures of environment states

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from stemtwin.twin import checks
-from stemtwin.twin.envs import rewards
+from stemtwin.twin.envs.focus_limits import FRAMES, GOAL, REACH, START_C10, START_C12, STEP
 from stemtwin.twin.envs.functional_env import StemEnv, wrong_setting
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.hardware.profiles import PROFILES
@@ -21,20 +21,12 @@ from stemtwin.twin.instrument.simulation.engines import operator
 from stemtwin.twin.instrument.simulation.plan import Plan, make_plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics import aberrations as optics
-from stemtwin.twin.physics import noise
+from stemtwin.twin.physics import noise, probe
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
 from stemtwin.twin.samples.library import load_sample
 
 SHAPE = (128, 128)
-STEP = np.array([100.0, 50.0, 50.0])
-"""Largest change of C10, C12a and C12b in one action, A."""
-REACH = np.array([200.0, 120.0, 120.0])
-"""The knobs go so far from where they stand at the start, A."""
-START_C10 = (20.0, 150.0)
-START_C12 = (0.0, 100.0)
-GOAL = 20.0
-"""abs(C10) and abs(C12) below which a frame counts as focused, A."""
 FRAMES_IN_FOCUS = 2
 CELLS = {"mos2-1h": (5.47, 9.48), "graphene": (8.52, 7.38), "au-001": (8.16, 8.16), "srtio3-001": (7.81, 7.81), "si-110": (7.68, 5.43)}
 """Cells (y, x), A, for perfect crystals: their mean image repeats with the lattice, and small cells are built faster."""
@@ -127,7 +119,7 @@ class Autofocus:
     current_pa: float = 50.0
     dwell_time_us: float = 4.0
     field_of_view_angstrom: float = 16.0
-    max_frames: int = 20
+    max_frames: int = FRAMES
     dose_budget_e_per_angstrom2: float = 2e6
     phonons: int | str = "auto"
 
@@ -217,7 +209,8 @@ class Autofocus:
     def reward(self, state: Focus) -> float:
         """Return the Strehl ratio of (C10, C12)."""
         beam = _prepared(self)[0].beam
-        return rewards.strehl(beam.wavelength_angstrom, beam.semiangle_rad, *state.true)
+        c10, c12a, c12b = state.true
+        return probe.strehl_ratio(beam.wavelength_angstrom, beam.semiangle_rad, Aberrations.from_cartesian(C10=c10, C12a=c12a, C12b=c12b))
 
     def terminated(self, state: Focus) -> bool:
         """Return whether two frames in a row were in focus."""

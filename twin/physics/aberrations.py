@@ -13,6 +13,7 @@ from typing import Self
 
 import numpy as np
 
+from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
 
 ORDERS = tuple((n, m) for n in range(1, 6) for m in range(n + 2) if (n + m) % 2)
@@ -70,12 +71,7 @@ class Aberrations:
     def __post_init__(self) -> None:
         """Check the numbers."""
         for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, (int, float, np.floating, np.integer)) or not math.isfinite(value):
-                unit = "rad" if field.name.startswith("phi") else "A"
-                message = f"{field.name}={value!r} is not a finite number of {unit}. Give a number."
-                raise SettingsError(message)
-            object.__setattr__(self, field.name, float(value))
+            checks.number_field(self, field.name, "rad" if field.name.startswith("phi") else "A")
 
     @property
     def defocus(self) -> float:

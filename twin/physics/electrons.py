@@ -14,7 +14,9 @@ COULOMB_CONSTANT = 14.3996455
 """e^2 / (4 pi eps0), eV A."""
 UNIFIED_MASS_ENERGY = 931494103.72
 """u c^2, eV (CODATA 2022)."""
-ELECTRONS_PER_PICOAMPERE_SECOND = 6241509.0744607626
+ELEMENTARY_CHARGE = 1.602176634e-19
+"""Charge of the electron, C (exact in the SI of 2019)."""
+ELECTRONS_PER_PICOAMPERE_SECOND = 1e-12 / ELEMENTARY_CHARGE
 """Electrons per second in 1 pA."""
 LOWEST_ENERGY, HIGHEST_ENERGY = 1e3, 3e6
 """Beam energies for which cross-sections hold, eV: below, screening matters even for backscattering; above, the size of the nucleus."""

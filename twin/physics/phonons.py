@@ -31,11 +31,6 @@ def displacements(sigma: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(sigma, dtype=float)[:, None] * rng.standard_normal((len(sigma), 3))
 
 
-def debye_waller(sigma: float, g2: np.ndarray) -> np.ndarray:
-    """Return exp(-B g^2 / 4) = exp(-2 pi^2 sigma^2 g^2), the factor on f of an atom that moves by ``sigma`` (1-D rms, A); g2 in 1/A^2."""
-    return np.exp(-2 * (math.pi * sigma) ** 2 * np.asarray(g2))
-
-
 def debye_sigma(mass: float, debye_temperature: float, temperature: float) -> float:
     """Return the 1-D root mean square displacement of Debye's model.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.physics.aberrations import ORDERS, Aberrations, basis, vector
+from stemtwin.twin.physics.aberrations import ORDERS, Aberrations, vector
 
 CARTESIAN = tuple(Aberrations().cartesian())
 """C10, C12a, C12b, C21a, ... C56b: the order of vectors and matrices here."""
@@ -174,39 +174,3 @@ def solve(measured: np.ndarray, covariances: np.ndarray, tilts: np.ndarray, *, o
     freedom = data.size - len(names)
     misfit = float(((data - np.einsum("ij,j->i", design, values)) ** 2).sum() / freedom) if freedom else 1.0
     return Solution(names=names, values=values, covariance=covariance * max(1.0, misfit), misfit=misfit)
-
-
-def flat_angle(aberrations: Aberrations, wavelength: float, *, limit: float = math.pi / 4, largest: float = 0.1) -> float:
-    """Return up to which angle the aberration phase stays within a limit, at every azimuth.
-
-    Parameters
-    ----------
-    aberrations : Aberrations
-        Coefficients, A and rad.
-    wavelength : float
-        A.
-    limit : float
-        Largest abs(chi), rad.
-    largest : float
-        Look no further than this angle, rad.
-
-    Returns
-    -------
-    float
-        rad.
-    """
-    phi = 2 * np.pi * np.arange(96) / 96
-    weights = vector(aberrations)
-
-    def worst(alpha: np.ndarray) -> np.ndarray:
-        k = (alpha[:, None] / wavelength * np.stack([np.sin(phi), np.cos(phi)])[:, None]).reshape(2, -1)
-        return np.abs(np.einsum("i,ib->b", weights, basis(k[0], k[1], wavelength))).reshape(len(alpha), -1).max(axis=1)
-
-    low, high = 0.0, largest
-    for _ in range(3):
-        alpha = np.linspace(low, high, 41)
-        beyond = np.flatnonzero(worst(alpha) > limit)
-        if not beyond.size:
-            return largest
-        low, high = float(alpha[beyond[0] - 1]), float(alpha[beyond[0]])
-    return low

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from stemtwin.twin.physics.dynamics import kinetics_kernels
+from stemtwin.twin.physics.dynamics.processes import compiled
 from stemtwin.twin.physics.dynamics.site_network import SiteNetwork
 
 BOND = 1.42
@@ -31,3 +33,13 @@ def mos2(columns, rows):
     positions = np.concatenate([np.column_stack([some + step, np.full(len(some), z)]) for step in steps for some, _, z in parts])
     numbers = np.tile(np.repeat([42, 16, 16], 2), len(steps))
     return SiteNetwork.build(positions, numbers, bond=2.8, jump=3.5, jump_element="S", size=(rows * height, columns * width))
+
+
+def carry_out(specimen, process, site, partner=-1):
+    """Return a specimen after one event of a process at a site, with a partner where the process has one."""
+    names = ("numbers", "labels", "positions", "links", "kinds")
+    matter = [np.array(getattr(specimen, name)) for name in names]
+    lengths = np.zeros(2) if specimen.size is None else np.array(specimen.size[::-1], float)
+    rule = compiled((process,), 60e3).table[0]  # the rule does not depend on the energy
+    assert kinetics_kernels.act(rule, site, partner, *matter, lengths)
+    return specimen.replace(**dict(zip(names[:4], matter, strict=False)))

@@ -9,7 +9,7 @@ from stemtwin.twin.errors import SettingsError, UnknownNameError
 from stemtwin.twin.physics import electrons
 from stemtwin.twin.physics.dynamics import knockon, process_library
 from stemtwin.twin.physics.dynamics.current_density import gaussian_density
-from stemtwin.twin.physics.dynamics.displacement_thresholds import SITES, Site, cross_section_table, cross_sections, find_site, surface_displacement
+from stemtwin.twin.physics.dynamics.displacement_thresholds import SITES, Site, cross_sections, find_site, surface_displacement
 from stemtwin.twin.physics.dynamics.electronic_excitation import ExcitedState, Radiolysis
 
 BARN = knockon.BARN
@@ -33,9 +33,9 @@ def test_loosely_bound_atoms_go_first():
             assert site.displacement < find_site(site.element, "bulk").displacement
 
 
-def test_table():
-    """A table has one row per energy; its total is the sum of its parts; thermal motion opens the channel below the static threshold."""
-    rows = cross_section_table("C", "graphene-si", (60e3, 70e3, 80e3, 300e3))
+def test_parts_of_a_cross_section():
+    """The total is the sum of its parts; thermal motion opens the channel below the static threshold."""
+    rows = [cross_sections(find_site("C", "graphene-si"), energy) for energy in (60e3, 70e3, 80e3, 300e3)]
     assert [row.energy for row in rows] == [60e3, 70e3, 80e3, 300e3]
     assert rows[0].static == 0 < rows[0].knock_on
     assert rows[3].knock_on == pytest.approx(rows[3].static, rel=0.02)
@@ -65,7 +65,7 @@ def test_a_site_of_ones_own():
     cold, room, hot = (cross_sections(site, 100e3, temperature=t).total for t in (80, 300, 900))
     assert cold < room < hot
     table = (dataclasses.replace(site, name="mine"),)
-    assert cross_section_table("C", "mine", [100e3], sites=table)[0].total == cross_sections(site, 100e3).total
+    assert cross_sections(find_site("C", "mine", table), 100e3).total == cross_sections(site, 100e3).total
 
 
 def test_isotopes_of_a_site():

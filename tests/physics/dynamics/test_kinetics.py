@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stemtwin.twin.errors import InstrumentError, SettingsError, UnknownNameError
+from stemtwin.twin.errors import SettingsError, UnknownNameError
 from stemtwin.twin.physics.dynamics import process_library
 from stemtwin.twin.physics.dynamics.current_density import gaussian_density, probe_density
 from stemtwin.twin.physics.dynamics.exposure import Exposure, parked, waited
-from stemtwin.twin.physics.dynamics.kinetics import Events, advance, carry_out, channels
+from stemtwin.twin.physics.dynamics.kinetics import Events, advance, channels
 from stemtwin.twin.physics.dynamics.processes import Process, arrhenius, compiled
 from stemtwin.twin.physics.dynamics.site_network import SiteNetwork
 from stemtwin.twin.physics.electrons import ELECTRONS_PER_PICOAMPERE_SECOND
-from tests.physics.dynamics.lattices import graphene, mos2
+from tests.physics.dynamics.lattices import carry_out, graphene, mos2
 
 SILICON = 9
 CURRENT = 80.0
@@ -407,26 +407,6 @@ def test_many_events_keep_the_specimen_whole():
 
 
 # ---- what is refused ---------------------------------------------------------------------------------------------------------------------
-
-
-def test_an_atom_that_is_gone_has_no_event():
-    """An event on an empty site, on the wrong element or without its partner is refused, and the specimen is as it was."""
-    sheet = graphene(3, 2, silicon=SILICON)
-    loss, hop = process_library.graphene()[0], next(process for process in process_library.graphene() if process.name == "hop")
-    wound = carry_out(sheet, loss, 20)
-    before = wound.to_arrays()
-    with pytest.raises(InstrumentError, match="is gone"):
-        carry_out(wound, loss, 20)
-    with pytest.raises(InstrumentError, match="not what it asks for"):
-        carry_out(wound, loss, SILICON)
-    with pytest.raises(InstrumentError, match="not what it asks for"):
-        carry_out(wound, hop, 0, SILICON)
-    with pytest.raises(SettingsError, match="needs a partner"):
-        carry_out(wound, hop, int(wound.links[SILICON, 0]))
-    with pytest.raises(SettingsError, match="There is no site 1000"):
-        carry_out(wound, loss, 1000)
-    for name, value in wound.to_arrays().items():
-        assert (value == before[name]).all()
 
 
 @pytest.mark.parametrize(

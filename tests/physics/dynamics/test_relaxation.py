@@ -10,10 +10,9 @@ from stemtwin.twin.physics.dynamics import process_library
 from stemtwin.twin.physics.dynamics import relaxation as relaxing
 from stemtwin.twin.physics.dynamics.current_density import gaussian_density
 from stemtwin.twin.physics.dynamics.exposure import Exposure, parked
-from stemtwin.twin.physics.dynamics.kinetics import carry_out
 from stemtwin.twin.physics.dynamics.relaxation import ForceField, advance_relaxed, relax
 from stemtwin.twin.physics.dynamics.site_network import near_sites
-from tests.physics.dynamics.lattices import graphene, mos2
+from tests.physics.dynamics.lattices import carry_out, graphene, mos2
 
 CENTRE = 100
 PROCESSES = {process.name: process for process in process_library.graphene()}

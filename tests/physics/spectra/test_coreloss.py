@@ -157,11 +157,6 @@ def test_delocalisation(loss, energy, collection):
     assert free[0] / free[1] == pytest.approx(8, rel=1e-6)
 
 
-def test_power_law():
-    """A E^-r."""
-    np.testing.assert_allclose(coreloss.power_law(np.array([-1.0, 0.0, 10.0, 100.0]), 2.0, 3.0), [0, 0, 2e-3, 2e-6])
-
-
 def test_bad_names_and_settings():
     """Unknown edges, beams that are too slow, angles in mrad: each is refused with the repair."""
     with pytest.raises(UnknownNameError, match="Ti_L3"):

@@ -7,7 +7,7 @@ File                           Content
 ============================== ============================================================================
 ``contamination.py``           a film that grows under the beam, its halo, showers
 ``current_density.py``         the probe's current density
-``displacement_thresholds.py`` thresholds by element and site with their sources, tables of cross-sections
+``displacement_thresholds.py`` thresholds by element and site with their sources, cross-sections
 ``electronic_excitation.py``   radiolysis and excited states
 ``event_loop.py``              compiled: the loop over events
 ``exposure.py``                a path of the beam in time, and the dose that it leaves anywhere

@@ -145,22 +145,6 @@ def cross_sections(site: Site, energy: float, *, temperature: float = ROOM, mode
     return CrossSection(energy=energy, static=static, knock_on=moving, excited=excited, radiolysis=radiolysis)
 
 
-def cross_section_table(
-    element: str | int, site: str, energies: Iterable[float], *, temperature: float = ROOM, model: str = "auto", sites: Sequence[Site] | None = None
-) -> tuple[CrossSection, ...]:
-    """Return the cross-sections of an element in a site at several beam energies (eV); see :func:`cross_sections`.
-
-    Raises
-    ------
-    UnknownNameError
-        There is no such element or site.
-    SettingsError
-        A number is out of range.
-    """
-    found = find_site(element, site, sites)
-    return tuple(cross_sections(found, energy, temperature=temperature, model=model) for energy in energies)
-
-
 def find_site(element: str | int, site: str, sites: Sequence[Site] | None = None) -> Site:
     """Return the site of that element and name, by default from :data:`SITES`.
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from stemtwin.twin.errors import InstrumentError, SettingsError
+from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.physics.dynamics import event_loop, kinetics_kernels
 from stemtwin.twin.physics.dynamics.displacement_thresholds import ROOM
 from stemtwin.twin.physics.dynamics.exposure import Exposure, _lengths
@@ -241,52 +241,6 @@ def channels(specimen: SiteNetwork, exposure: Exposure, processes: Sequence[Proc
     hazards = rules.cross_sections[causes] * exposure.dose_at(where, specimen.size) + rules.rates[causes] * exposure.duration
     partners = np.where(slots >= 0, specimen.links[sites, slots], -1)
     return Channels(processes=rules.names, causes=causes, sites=sites, partners=partners, hazards=hazards)
-
-
-def carry_out(specimen: SiteNetwork, process: Process, site: int, partner: int | None = None) -> SiteNetwork:
-    """Return the specimen after one event that is told, not drawn.
-
-    Parameters
-    ----------
-    specimen : SiteNetwork
-        Before; it is not changed.
-    process : Process
-        What happens.
-    site : int
-        The atom.
-    partner : int, optional
-        The other one, where the process has one.
-
-    Raises
-    ------
-    SettingsError
-        There is no such site, or a partner is given or missing against the process.
-    InstrumentError
-        The atom is gone, or it and its partner are not what the process asks for.
-    """
-    n = len(specimen.numbers)
-    for index in (site,) if partner is None else (site, partner):
-        if isinstance(index, bool) or int(index) != index or not 0 <= index < n:
-            message = f"There is no site {index!r}: the specimen has the sites 0 to {n - 1}."
-            raise SettingsError(message)
-    if (partner is None) is not (process.partner is None):
-        message = f"{process.name} {'needs a' if partner is None else 'has no'} partner."
-        raise SettingsError(message)
-    if specimen.numbers[site] == 0 and process.element != "empty":
-        message = f"The atom of site {site} is gone; {process.name} cannot happen to it. Choose a site that holds {process.element}."
-        raise InstrumentError(message)
-    rules = compiled((process,), 60e3)  # the energy does not matter for what happens
-    s, matter = specimen, _matter(specimen)
-    found, _ = kinetics_kernels.list_channels(rules.table, rules.fractions, *matter, _lengths(s.size))
-    ends = np.where(found[:, 2] >= 0, s.links[found[:, 1], found[:, 2]], -1)
-    wanted = (found[:, 1] == site) & (ends == (-1 if partner is None else partner))
-    if not wanted.any() or not kinetics_kernels.act_once(
-        rules.table[0], int(site), -1 if partner is None else int(partner), *matter, _lengths(s.size)
-    ):
-        with_partner = "" if partner is None else f" and site {partner} ({symbol(int(s.numbers[partner]))})"
-        message = f"{process.name} cannot happen at site {site} ({symbol(int(s.numbers[site]))}){with_partner}: they are not what it asks for."
-        raise InstrumentError(message)
-    return specimen.replace(**dict(zip(("numbers", "labels", "positions", "links"), matter[:4], strict=True)))
 
 
 def _blocks(exposure: Exposure, specimen: SiteNetwork, rules: Rules) -> int:

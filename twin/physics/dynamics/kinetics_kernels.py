@@ -282,12 +282,6 @@ def act(rule, i, j, numbers, labels, positions, links, kinds, size):
     return True
 
 
-@kernel
-def act_once(rule, i, j, numbers, labels, positions, links, kinds, size):
-    """See :func:`act`, for Python."""
-    return act(rule, i, j, numbers, labels, positions, links, kinds, size)
-
-
 @part
 def grown(log, spots):
     """Return both tables of five columns with room for twice as many rows."""

@@ -42,11 +42,6 @@ def displacement_energy(value: object) -> float:
     return checks.number("displacement", value, "eV", low=0.05, high=500.0, repair=repair)
 
 
-def max_transfer_short(energy: float, mass: float) -> float:
-    """Return 2 E (E + 2 m c^2) / (M c^2), eV: the usual short form of :func:`electrons.max_transfer`, 1e-4 too high for carbon; mass in u."""
-    return 2 * energy * (energy + 2 * REST_ENERGY) / (mass * UNIFIED_MASS_ENERGY)
-
-
 def max_transfer_moving(energy: float, mass: float, velocity: float | np.ndarray) -> np.ndarray:
     """Return the kinetic energy of a nucleus after head-on backscattering of an electron, exactly.
 
@@ -133,27 +128,6 @@ def _above(coefficients: tuple[float, ...], x: np.ndarray) -> np.ndarray:
     for power, value in enumerate(coefficients[1:], 1):
         total = total + value * (np.log(x) if power == 2 else 2 * (1 - root ** (2 - power)) / (power - 2))
     return np.maximum(total, 0.0)
-
-
-def mckinley_feshbach(element: str | int, energy: float, excess: float | np.ndarray) -> np.ndarray:
-    """Return McKinley and Feshbach's cross-section in closed form, A^2.
-
-    Parameters
-    ----------
-    element : str or int
-        Symbol or atomic number.
-    energy : float
-        Beam energy, eV.
-    excess : float or ndarray
-        x = Tmax / Td; where it is below 1, the cross-section is 0.
-
-    Returns
-    -------
-    ndarray
-        prefactor (x - 1 - beta^2 ln x + pi a beta (2 sqrt(x) - 2 - ln x)).
-    """
-    number, energy = number_of(element), beam_energy(energy)
-    return prefactor(number, energy) * _above(ratio_coefficients(number, energy, "mckinley-feshbach"), np.asarray(excess))
 
 
 def cross_section(

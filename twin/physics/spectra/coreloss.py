@@ -303,9 +303,3 @@ def delocalisation(loss: float, beam_energy: float, collection: float) -> float:
     """
     wavelength = electrons.wavelength(beam_energy)
     return math.hypot(0.5 * wavelength / characteristic_angle(loss, beam_energy) ** 0.75, 0.6 * wavelength / collection)
-
-
-def power_law(loss: np.ndarray, amplitude: float, exponent: float) -> np.ndarray:
-    """Return the background A E^-r below an edge; 0 where E <= 0."""
-    loss = np.asarray(loss, float)
-    return amplitude * np.where(loss > 0, np.maximum(loss, 1e-12) ** -exponent, 0.0)

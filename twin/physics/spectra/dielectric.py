@@ -105,24 +105,6 @@ def loss_function(material: Material, energy: np.ndarray) -> np.ndarray:
     return np.where(energy > 0, out, 0.0)
 
 
-def drude(energy: np.ndarray, plasmon: float, width: float) -> np.ndarray:
-    """Return Drude's single-scattering distribution E G Ep^2 / ((E^2 - Ep^2)^2 + (E G)^2), 1/eV, of integral 1 over all E > 0.
-
-    Raises
-    ------
-    SettingsError
-        The width is not between 0 and twice the plasmon energy.
-    """
-    if not 0 < width < 2 * plasmon:
-        message = f"width={width:g} eV must lie between 0 and twice the plasmon energy of {plasmon:g} eV."
-        raise SettingsError(message)
-    energy = np.asarray(energy, float)
-    d = math.sqrt(plasmon**2 - width**2 / 4)
-    norm = plasmon**2 / (2 * d) * (math.pi / 2 + math.atan((plasmon**2 - width**2 / 2) / (width * d)))
-    out = energy * width * plasmon**2 / ((energy**2 - plasmon**2) ** 2 + (energy * width) ** 2) / norm
-    return np.where(energy > 0, out, 0.0)
-
-
 def plasmon_energy(electrons_per_volume: float) -> float:
     """Return the plasmon energy of free electrons, eV, of which there are so many per A^3."""
     return PLASMA_CONSTANT * math.sqrt(electrons_per_volume)

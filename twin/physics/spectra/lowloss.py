@@ -35,44 +35,6 @@ TAIL_START = 4.0
 # ---- mean free paths -----------------------------------------------------------------------------------------------------------------------
 
 
-def effective_number(numbers: np.ndarray, fractions: np.ndarray) -> float:
-    """Return Malis' effective atomic number of a compound, sum f Z^1.3 / sum f Z^0.3, from atomic fractions."""
-    z, f = np.asarray(numbers, float), np.asarray(fractions, float)
-    return float((f * z**1.3).sum() / (f * z**0.3).sum())
-
-
-def mean_free_path_malis(number: float, beam_energy: float, collection: float) -> float:
-    """Return the inelastic mean free path by T. Malis, S. C. Cheng, R. F. Egerton, J. Electron Microsc. Tech. 8 (1988) 193.
-
-    Parameters
-    ----------
-    number : float
-        Effective atomic number, see :func:`effective_number`.
-    beam_energy : float
-        eV.
-    collection : float
-        Collection semi-angle, rad; below about 15 mrad.
-
-    Returns
-    -------
-    float
-        106 F E0 / (Em ln(2 beta E0 / Em)) nm with E0 in keV, beta in mrad, Em = 7.6 Z^0.36 eV; here in A; +-20 %.
-
-    Raises
-    ------
-    SettingsError
-        The collection angle is so small that the formula has no value.
-    """
-    e0, beta = beam_energy / 1e3, collection * 1e3
-    factor = (1 + e0 / 1022) / (1 + e0 / 511) ** 2
-    mean_loss = 7.6 * number**0.36
-    inside = 2 * beta * e0 / mean_loss
-    if inside <= 1:
-        message = f"collection={beta:g} mrad is too small for Malis' formula: it needs more than {mean_loss / (2 * e0):.3g} mrad here."
-        raise SettingsError(message)
-    return NANOMETRE * 106 * factor * e0 / (mean_loss * math.log(inside))
-
-
 def mean_free_path(mass_density: float, beam_energy: float, collection: float | None = None, convergence: float = 0.0) -> float:
     """Return the inelastic mean free path by K. Iakoubovskii et al., Microsc. Res. Tech. 71 (2008) 626.
 

@@ -16,7 +16,6 @@ from stemtwin.twin.physics import electrons
 from stemtwin.twin.physics import potential as pot
 from stemtwin.twin.physics.engine.multislice import transmission as engine
 from stemtwin.twin.physics.grids import Grid
-from stemtwin.twin.physics.phonons import debye_waller
 from stemtwin.twin.physics.scattering_factors import PARAMETRIZATIONS, scattering_factor
 from tests.physics import twins
 
@@ -44,7 +43,7 @@ def plain_coefficients(positions, numbers, grid, parametrization, sigma):
         structure = along_y.astype(np.complex64) @ along_x.astype(np.complex64)
         if ny % 2 == 0 and nx % 2 == 0:
             structure[ny // 2, -1] = corner
-        factor = scattering_factor(parametrization, int(number), g2) * debye_waller(width, g2)
+        factor = scattering_factor(parametrization, int(number), g2) * np.exp(-2 * (np.pi * width) ** 2 * g2)  # B = 8 pi^2 width^2
         total += (scale * factor).astype(np.float32) * structure
     return total
 

@@ -108,12 +108,6 @@ class LocalOperator:
         """Memory held, bytes, without the specimen."""
         return self._overlaps.nbytes + sum(canvas.nbytes for canvas in self._canvases.values())
 
-    @property
-    def working_bytes(self) -> int:
-        """Memory that building takes at its peak beside what is held: the exit waves of two or three rows of patches."""
-        rows = 2 + int(self.basis.steps[:, 0].max()) // SIDE
-        return rows * self.basis.patches[1] * self.windows.wave_bytes
-
     def describe(self) -> dict[str, object]:
         """Return everything but specimen and detectors that a piece's bits depend on, JSON-able: half of a piece's content key."""
         basis, local = self.basis, self.basis.local
@@ -218,31 +212,6 @@ class LocalOperator:
     def built(self) -> list[Piece]:
         """The pieces that have been built."""
         return [piece for piece in self.pieces() if self._built[piece]]
-
-    def piece_arrays(self, piece: Piece) -> dict[str, np.ndarray]:
-        """Return what a built piece consists of, by name, to be stored.
-
-        Raises
-        ------
-        SettingsError
-            The piece has not been built.
-        """
-        if not self._built[piece]:
-            message = f"Piece {piece} has not been built. Build its region first."
-            raise SettingsError(message)
-        return {"overlaps": self._overlaps[self._slices(piece)].copy()}
-
-    def load_piece(self, piece: Piece, arrays: dict[str, np.ndarray]) -> None:
-        """Put in a piece that was stored.
-
-        Raises
-        ------
-        SettingsError
-            The arrays are not those of such a piece.
-        """
-        self._put_in(piece, arrays)
-        self._built[piece] = True
-        self._canvases.clear()
 
     def _put_in(self, piece: Piece, arrays: dict[str, np.ndarray]) -> None:
         target = self._overlaps[self._slices(piece)]
