@@ -240,11 +240,13 @@ def _scanned(state: ScopeState, scan: Scan) -> ScanField:
 
 def _renewed(setup: Setup, state: ScopeState, asked: CheckedAcquisition) -> CheckedAcquisition:
     """Return an order for a specimen that has changed in between."""
-    request = replace(asked.request, sample=state.specimen)
+    phonons = imaging_requests.thermal_setting(setup, state)
+    request = replace(asked.request, sample=state.specimen, phonons=phonons)
     plan = None if asked.plan is None or asked.room is None else imaging_requests.plan(setup, request, asked.room.window_angstrom)
     found = asked.patterns
     if found is not None:
-        found = plan_patterns(replace(found.request, sample=state.specimen, detectors=(found.camera,), engine="auto"))
+        changed = {"sample": state.specimen, "phonons": phonons}
+        found = plan_patterns(replace(found.request, detectors=(found.camera,), engine="auto", **changed))
     return replace(asked, request=request, plan=plan, patterns=found)
 
 

@@ -15,7 +15,7 @@ from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.state import Room, ScopeState
 from stemtwin.twin.instrument.settings import LARGEST_TILT_MRAD, Beam
 from stemtwin.twin.instrument.simulation.plan import LEAST_WINDOW, PATIENCE, WINDOW_MARGIN, Plan, make_plan
-from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.instrument.simulation.request import Request, is_thermal
 from stemtwin.twin.physics import aberrations as optics
 
 REIMAGING = ("local", "tiled")
@@ -53,11 +53,17 @@ def request(setup: Setup, state: ScopeState, scan: Scan, detectors: Sequence[str
         beam=setup.beam(state, state.time_s),
         scan=scan,
         detectors=at_camera_length(detector_floor.checked(detectors), setup.profile, state),
-        phonons=setup.phonons,
+        phonons=thermal_setting(setup, state),
         seed=setup.stream_seed("specimen") if setup.specimen_seed is None else setup.specimen_seed,
         engine=setup.engine,
         tilt_mrad=(tilt.alpha_mrad, tilt.beta_mrad),
     )
+
+
+def thermal_setting(setup: Setup, state: ScopeState) -> int | str:
+    """Return the setting of thermal motion: static where the beam has removed every atom that moved."""
+    moved = state.matter is not None and is_thermal(state.matter.origin)
+    return "static" if moved and not is_thermal(state.specimen) else setup.phonons
 
 
 def at_camera_length(detectors: tuple[str | AnyDetector, ...], profile: Profile, state: ScopeState) -> tuple[str | AnyDetector, ...]:
