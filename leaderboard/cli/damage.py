@@ -8,6 +8,10 @@ from stemtwin.leaderboard.cli.output import JsonFlag, make_console, print_json
 
 ENERGIES = (30.0, 40.0, 60.0, 80.0, 100.0, 120.0, 200.0, 300.0)
 BARN = 1e-8  # A^2
+INCLUSIVE = (
+    "A cross-section counts every transfer above its threshold; in a specimen, transfers above a higher threshold "
+    "of the same atom cause that process alone."
+)
 
 
 def damage(
@@ -43,6 +47,7 @@ def damage(
     else:
         for entry in found:
             _show(entry, temperature)
+        make_console().print(INCLUSIVE, markup=False, style="dim")
 
 
 def _entry(site: Any, energies: list[float], temperature: float) -> dict[str, Any]:

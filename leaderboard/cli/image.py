@@ -64,9 +64,7 @@ def image(
     data = _simulated(request, plan)
     if dose:
         data = shot_noise.counted_electrons(data, request.scan, dose, seed)
-    caption = f"{sample.name}, {sample.thickness_angstrom:.0f} Å thick, {request.beam.energy_ev / 1e3:g} kV, {request.beam.semiangle_mrad:g} mrad"
-    caption += f", {dose:g} e⁻/Å²" if dose else ", expected signal"
-    figure = micrographs.micrographs([(_title(data[name]), data[name]) for name in data], caption=caption)
+    figure = micrographs.micrographs([(_title(data[name]), data[name]) for name in data], caption=_caption(sample, request.beam, dose))
     micrographs.save_png(figure, output)
     netcdf = save(data, output.with_suffix(".nc"), overwrite=True)
     notes = [*notes, *plan.notes]
@@ -144,6 +142,12 @@ def _request(
         phonons=configurations or "static",
         seed=seed,
     )
+
+
+def _caption(sample: Any, beam: Any, dose: float) -> str:
+    """Return the line below the picture."""
+    signal = f"{dose:g} e⁻/Å²" if dose else "expected signal"
+    return f"{sample.name}, {sample.thickness_angstrom:.0f} Å thick, {beam.energy_ev / 1e3:g} kV, {beam.semiangle_mrad:g} mrad, {signal}"
 
 
 def _title(frame: Any) -> str:

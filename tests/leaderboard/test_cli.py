@@ -211,6 +211,7 @@ def test_damage():
     out = call("damage", "C", "--site", "graphene-si-computed", "--energy", "60", "--energy", "80")
     assert "14.80 eV" in out
     assert "Susi" in out
+    assert "higher threshold" in " ".join(out.split())
     (entry,) = json.loads(call("damage", "C", "--site", "graphene-si-computed", "--energy", "80", "--json"))
     (row,) = entry["cross_sections_barn"]
     assert row["energy_ev"] == 80e3

@@ -1,5 +1,6 @@
 """Rewards by name, in [0, 1]: functions of a frame and its cost that an operator can compute."""
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np

@@ -21,6 +21,7 @@ from stemtwin.twin.instrument.spectra import EDXDetector, EELSDetector
 from stemtwin.twin.physics import overlayer
 from stemtwin.twin.physics.dynamics.contamination import Contamination
 from stemtwin.twin.physics.dynamics.processes import Process
+from stemtwin.twin.physics.electrons import ELECTRONS_PER_PICOAMPERE_SECOND
 from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
 
@@ -247,3 +248,48 @@ def test_what_cannot_be_damaged_is_refused(make: Callable[..., Microscope], noth
         Microscope(nothing, IDEAL, damage=FRAGILE)
     with pytest.raises(SettingsError, match="damage=3 does not say"):
         make(damage=3)  # type: ignore[arg-type]
+
+
+DETECTORS = (
+    AnnularDetector(inner_mrad=0, outer_mrad=10, name="disc"),
+    AnnularDetector(inner_mrad=40, outer_mrad=90, name="ring"),
+    PixelatedDetector(shape=(16, 16), outer_mrad=60.0),
+    EELSDetector(energy_range_ev=(-20.0, 340.0), dispersion_ev=2.0, collection_mrad=40.0),
+    EDXDetector(solid_angle_sr=12.0),
+)
+GONE = Process(name="lose", element="Si", action="eject", rate=1e9)
+
+
+@pytest.mark.parametrize("phonons", [2, "damped"])
+def test_a_specimen_without_atoms_is_vacuum(make_atom: Callable[..., Sample], phonons: int | str) -> None:
+    """After the last atom has left, frames go on as in vacuum: the whole probe in the disc, no losses, no X-rays."""
+    sample = replace(make_atom(3.5, 3.5, number=14), thermal_sigma_angstrom=0.08)
+    scope = Microscope(sample, IDEAL, seed=1, phonons=phonons, damage=Damage(processes=(GONE,), relax=False))
+    scope.set(semiangle_mrad=20, current_pa=100)
+    scan = RasterScan(shape=(2, 2), field_of_view_angstrom=(2.0, 2.0), origin_angstrom=(3.0, 3.0))
+    frames = scope.acquire(scan, dwell_time_us=1000, frames=3, detectors=DETECTORS)
+    assert len(scope.truth()["sample"]) == 0
+    _, empty, later = (frames.isel(frame=i) for i in range(3))
+    electrons = 4 * 1e-3 * 100 * ELECTRONS_PER_PICOAMPERE_SECOND
+    for data in (empty, later, scope.acquire(scan, dwell_time_us=1000, detectors=DETECTORS)):
+        counted = {name: float(data[name].sum()) for name in ("disc", "ring", "pixelated", "eels", "edx")}
+        assert abs(counted["disc"] / electrons - 0.25) < 5 / math.sqrt(electrons)
+        assert counted["ring"] < 1e-5 * electrons  # what the chain counts in the dark
+        assert counted["edx"] == 0
+        elastic = float(data.eels.sel(energy_loss_ev=slice(-10, 10)).sum())
+        assert counted["eels"] - elastic < 1e-5 * electrons
+        assert abs(elastic / electrons - 1) < 0.01
+    point = scope.acquire_spectrum((3.0, 3.0), detectors=DETECTORS[3:], dwell_time_us=1000)
+    assert float(point.edx.sum()) == 0
+
+
+@pytest.mark.parametrize("engine", ["local", "tiled"])
+def test_an_engine_to_a_tolerance_images_vacuum(make_atom: Callable[..., Sample], engine: str) -> None:
+    """A dark field of vacuum is within every tolerance: its error is relative to the rounding of single precision."""
+    sample = replace(make_atom(10.0, 10.0, number=14, size=20.0), thermal_sigma_angstrom=0.08)
+    scope = Microscope(sample, IDEAL, seed=1, phonons=1, engine=engine, damage=Damage(processes=(GONE,), relax=False))
+    scan = RasterScan(shape=(2, 2), field_of_view_angstrom=(2.0, 2.0), origin_angstrom=(9.0, 9.0))
+    frames = scope.acquire(scan, dwell_time_us=1000, frames=2, detectors=DETECTORS[1])
+    dark, bright = (float(frames.ring.isel(frame=i).sum()) for i in (1, 0))
+    assert len(scope.truth()["sample"]) == 0
+    assert 20 * dark < bright

@@ -16,7 +16,7 @@ from stemtwin.twin.instrument.simulation.discretisation import LEAST_WINDOW, WIN
 from stemtwin.twin.instrument.simulation.engines import operator
 from stemtwin.twin.instrument.simulation.engines.registry import ENGINES, REIMAGING
 from stemtwin.twin.instrument.simulation.plan import PATIENCE, Plan, make_plan
-from stemtwin.twin.instrument.simulation.request import AUTO, Request
+from stemtwin.twin.instrument.simulation.request import AUTO, Request, is_thermal
 from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.samples.sample import Sample
 
@@ -45,7 +45,7 @@ def request(setup: Setup, state: ScopeState, scan: Scan, detectors: Sequence[str
         beam=setup.beam(state, state.time_s),
         scan=scan,
         detectors=at_camera_length(checked(detectors), setup.profile, state),
-        phonons=setup.phonons,
+        phonons=thermal_setting(setup, state),
         seed=setup.thermal_seed,
         engine=setup.engine,
         tilt_mrad=tilt_mrad(state),
@@ -69,6 +69,12 @@ def tilt_mrad(state: ScopeState) -> tuple[float, float]:
         )
         raise InstrumentError(message)
     return tilt.alpha_mrad, tilt.beta_mrad
+
+
+def thermal_setting(setup: Setup, state: ScopeState) -> int | str:
+    """Return the setting of thermal motion: static where the beam has removed every atom that moved."""
+    moved = state.matter is not None and is_thermal(state.matter.origin)
+    return "static" if moved and not is_thermal(state.specimen) else setup.phonons
 
 
 def at_camera_length(detectors: tuple[str | AnyDetector, ...], profile: Profile, state: ScopeState) -> tuple[str | AnyDetector, ...]:

@@ -226,7 +226,7 @@ def _spectra(values: np.ndarray, groups: Sequence[Lines], numbers: list[int], be
 
 def _escaping(areal: dict[int, np.ndarray], energies: np.ndarray, detector: EDXDetector) -> np.ndarray:
     """Return the part of the photons that leaves the specimen, (points, energies)."""
-    if not detector.absorption:
+    if not detector.absorption or not areal:  # nothing absorbs in vacuum
         return np.ones((1, len(energies)))
     sigma = _absorbing(tuple(sorted(areal)), energies.tobytes())
     depth = np.stack([areal[number] for number in sorted(areal)], axis=1) @ sigma

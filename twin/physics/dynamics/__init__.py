@@ -5,6 +5,7 @@ Cross-sections are in A^2 (1 barn = 1e-8 A^2), current densities in electrons / 
 ============================== ============================================================================
 File                           Content
 ============================== ============================================================================
+``competing_processes.py``     energy transfers that one atom's processes share
 ``contamination.py``           a film that grows under the beam, its halo, showers
 ``current_density.py``         the probe's current density
 ``displacement_thresholds.py`` thresholds by element and site with their sources, cross-sections

@@ -17,8 +17,8 @@ from stemtwin.twin.physics.dynamics.kinetics_kernels import (
     PARTNER,
     ROTATE,
     act,
+    compete,
     density_at,
-    fits,
     fits_partner,
     grown,
     node_dose,
@@ -32,7 +32,8 @@ SURE = 1.1  # a clock whose draw lies so far beyond its whole dose does not fire
 
 # path: points, nodes, starts (when each point of a pass begins, with the end), block_time, table, law, size, stack
 # matter: numbers, labels, positions, links, kinds (copies that the loop changes)
-# rules: table, cross-sections, spontaneous rates, fractions of the way
+# rules: table, cross-sections, spontaneous rates, fractions of the way, and how processes compete (``Rules.arrays``)
+# own: of the rules at one site, the number of partners that fit, and cross-sections (``compete``)
 # clocks: weight of the dose, weight of the time, (pass, point) and part of the dwell when it fires, tournament of times, cumulative dose at the
 #         ends of blocks, whether that row is known, dose of one pass (nan: not known). Clock i is at site i; the others, for currents that count
 #         beside the atom, follow.
@@ -154,15 +155,17 @@ def _draw(m, now, matter, rules, clocks, path, repeats, rng, at):
 
 
 @part
-def _refresh(i, fired, moved, now, matter, rules, clocks, path, repeats, rng, scratch, at):
+def _refresh(i, fired, moved, now, matter, rules, clocks, path, repeats, rng, scratch, own, at):
     """Find the rates of a site anew, and draw its clocks whose rates have changed, that have fired, or whose places have moved."""
-    numbers, labels, positions, links, kinds = matter
-    table, sigma, rates, fractions = rules
+    numbers, labels, _, links, kinds = matter
+    table, rates, fractions = rules[0], rules[2], rules[3]
     width, n = links.shape[1], len(numbers)
     wide = width * (len(fractions) - 1)
     scratch[:] = 0.0
+    compete(i, rules, matter, own)
+    sigma = own[1]
     for r in range(len(table)):
-        if (sigma[r] <= 0.0 and rates[r] <= 0.0) or not fits(table[r], i, numbers, labels, positions, links, kinds):
+        if (sigma[r] <= 0.0 and rates[r] <= 0.0) or own[0, r] == 0.0:
             continue
         if table[r, PARTNER] == NOTHING:
             scratch[0, 0] += sigma[r]
@@ -182,13 +185,15 @@ def _refresh(i, fired, moved, now, matter, rules, clocks, path, repeats, rng, sc
 
 
 @part
-def _choose(m, p, matter, rules, path, rng, at):
+def _choose(m, p, matter, rules, path, rng, own, at):
     """Draw which event a clock's firing is: rule and slot of the partner (-1: none), by their rates at that moment."""
-    numbers, labels, positions, links, kinds = matter
-    table, sigma, rates, fractions = rules
+    numbers, labels, _, links, kinds = matter
+    table, rates, fractions = rules[0], rules[2], rules[3]
     n, width = len(numbers), links.shape[1]
     wide = width * (len(fractions) - 1)
     i, group, slot = (m, 0, -1) if m < n else ((m - n) // wide, 1 + (m - n) % wide // width, (m - n) % wide % width)
+    compete(i, rules, matter, own)
+    sigma = own[1]
     _clock_point(m, matter, rules, path[6], at)
     time = path[2][p + 1] - path[2][p]
     flux = _gain(p, 1.0, 0.0, at, path) / time if time > 0.0 else 0.0
@@ -202,13 +207,13 @@ def _choose(m, p, matter, rules, path, rng, at):
         else:
             goal, total = rng.random() * total, 0.0
         for r in range(len(table)):
-            if not fits(table[r], i, numbers, labels, positions, links, kinds):
+            if own[0, r] == 0.0:
                 continue
-            pair, own = table[r, PARTNER] != NOTHING, table[r, GROUP]
+            pair, mine = table[r, PARTNER] != NOTHING, table[r, GROUP]
             for k in range(width if pair else 1):
                 if pair and not fits_partner(table[r], i, k, numbers, labels, links, kinds):
                     continue
-                share = sigma[r] * flux if own == group and (group == 0 or k == slot) else 0.0
+                share = sigma[r] * flux if mine == group and (group == 0 or k == slot) else 0.0
                 share += rates[r] if group == 0 else 0.0
                 total += share
                 if share > 0.0 and total >= goal:
@@ -279,13 +284,13 @@ def run(path, matter, rules, repeats, blocks, second, limit, rng, whole):
     )  # fmt: skip
     for i in range(n):
         clocks[7][i] = whole[i]
-    scratch, at, now = np.zeros((1 + wide, 2)), np.empty(2), np.zeros(3)
+    scratch, own, at, now = np.zeros((1 + wide, 2)), np.empty((2, len(table))), np.empty(2), np.zeros(3)
     mark, affected = np.full(n, -1, np.int64), np.empty(n, np.int64)
     log, spots = np.empty((256, 5), np.int64), np.empty((256, 5))
     done, stamp = 0, 0
     fired, turned = done - 1, done > 0  # not literals, for which numba would compile once more
     for i in range(n):
-        _refresh(i, fired, turned, now, matter, rules, clocks, path, repeats, rng, scratch, at)
+        _refresh(i, fired, turned, now, matter, rules, clocks, path, repeats, rng, scratch, own, at)
     while done < limit and clocks[4][1] < NEVER:
         node = 1
         while node < leaves:
@@ -294,7 +299,7 @@ def run(path, matter, rules, repeats, blocks, second, limit, rng, whole):
         now[0], now[1], now[2] = clocks[2][m, 0], clocks[2][m, 1], clocks[3][m]
         time, p = clocks[4][node], clocks[2][m, 1]
         i = m if m < n else (m - n) // wide
-        r, k = _choose(m, p, matter, rules, path, rng, at)
+        r, k = _choose(m, p, matter, rules, path, rng, own, at)
         j = links[i, k] if k >= 0 else -1
         if done == len(log):
             log, spots = grown(log, spots)
@@ -311,7 +316,7 @@ def run(path, matter, rules, repeats, blocks, second, limit, rng, whole):
         if turned:
             _forget(affected, changed, n, wide, clocks)
         for c in range(changed):
-            _refresh(affected[c], m, turned, now, matter, rules, clocks, path, repeats, rng, scratch, at)
+            _refresh(affected[c], m, turned, now, matter, rules, clocks, path, repeats, rng, scratch, own, at)
     dose = np.empty(0)
     if done < limit:
         dose = _doses(matter, rules, clocks, path, repeats, at)

@@ -220,7 +220,7 @@ def advance(
     blocks = _blocks(exposure, specimen, rules)
     whole = _whole(exposure, specimen, matter[2]) if exposure.repeats == 1 else np.full(len(specimen.numbers), np.nan)
     path = _path(exposure, specimen, blocks)
-    log, spots, dose = event_loop.run(path, matter, _tables(rules), exposure.repeats, blocks, rules.second_shell, limit, rng, whole)
+    log, spots, dose = event_loop.run(path, matter, rules.arrays, exposure.repeats, blocks, rules.second_shell, limit, rng, whole)
     if max_events is None and len(log) >= MOST_EVENTS:
         message = f"More than {MOST_EVENTS} events in one exposure of {exposure.duration:g} s. Look for a spontaneous process that runs in circles."
         raise SettingsError(message)
@@ -236,9 +236,9 @@ def advance(
 def channels(specimen: SiteNetwork, exposure: Exposure, processes: Sequence[Process], *, temperature: float = ROOM) -> Channels:
     """Return every event that can happen and its hazard over an exposure; see :func:`advance` for the parameters."""
     rules = compiled(as_processes(processes), exposure.energy, temperature)
-    found, where = kinetics_kernels.list_channels(rules.table, rules.fractions, *_matter(specimen), _lengths(specimen.size))
+    found, where, sigma = kinetics_kernels.list_channels(rules.arrays, _matter(specimen), _lengths(specimen.size))
     causes, sites, slots = found.T
-    hazards = rules.cross_sections[causes] * exposure.dose_at(where, specimen.size) + rules.rates[causes] * exposure.duration
+    hazards = sigma * exposure.dose_at(where, specimen.size) + rules.rates[causes] * exposure.duration
     partners = np.where(slots >= 0, specimen.links[sites, slots], -1)
     return Channels(processes=rules.names, causes=causes, sites=sites, partners=partners, hazards=hazards)
 
@@ -278,10 +278,6 @@ def _path(exposure: Exposure, specimen: SiteNetwork, blocks: int) -> tuple[np.nd
 def _matter(specimen: SiteNetwork) -> tuple[np.ndarray, ...]:
     """Return copies that may be changed of what stands where, in the order of the kernels."""
     return tuple(np.array(getattr(specimen, name)) for name in ("numbers", "labels", "positions", "links", "kinds"))
-
-
-def _tables(rules: Rules) -> tuple[np.ndarray, ...]:
-    return rules.table, rules.cross_sections, rules.rates, rules.fractions
 
 
 def _events(log: np.ndarray, spots: np.ndarray, rules: Rules, specimen: SiteNetwork) -> Events:

@@ -207,6 +207,37 @@ def fits_partner(rule, i, k, numbers, labels, links, kinds):
 
 
 @part
+def compete(i, rules, matter, own):
+    """Set ``own`` (2, r): the number of partners of each process at a site (0: it cannot happen), cross-sections in A^2.
+
+    A cross-section leaves out the energy transfers that processes with higher thresholds take, see ``Branching``.
+    """
+    table, sigma, above, chances, parts = rules[0], rules[1], rules[4], rules[5], rules[6]
+    numbers, labels, positions, links, kinds = matter
+    for r in range(len(table)):
+        own[0, r], own[1, r] = 0.0, sigma[r]
+        if not fits(table[r], i, numbers, labels, positions, links, kinds):
+            continue
+        if table[r, PARTNER] == NOTHING:
+            own[0, r] = 1.0
+            continue
+        for k in range(links.shape[1]):
+            if fits_partner(table[r], i, k, numbers, labels, links, kinds):
+                own[0, r] += 1.0
+    for r in range(len(table)):
+        taken = 0.0
+        for b in range(parts.shape[1]):
+            if own[0, r] > 0.0 and parts[r, b] > 0.0:
+                left = 1.0
+                for q in range(len(table)):
+                    if above[r, q]:
+                        left *= 1.0 - min(own[0, q] * chances[q, b], 1.0)
+                taken += parts[r, b] * (1.0 - left)
+        if taken > 0.0:
+            own[1, r] = max(sigma[r] - taken, 0.0)
+
+
+@part
 def place(i, k, fraction, positions, links, size, out):
     """Find where the current counts: at the atom, or at a fraction of the way from the partner to it."""
     out[0], out[1] = positions[i, 0], positions[i, 1]
@@ -293,25 +324,31 @@ def grown(log, spots):
 
 
 @kernel
-def list_channels(rules, fractions, numbers, labels, positions, links, kinds, size):
-    """Return the possible events: rule, site, slot of the partner (-1: none) (c, 3), and where their current counts (c, 2)."""
+def list_channels(rules, matter, size):
+    """Return the possible events.
+
+    Rule, site and slot of the partner (-1: none), (c, 3); where their current counts, (c, 2); cross-sections in A^2, (c,).
+    """
+    table, fractions = rules[0], rules[3]
+    numbers, labels, positions, links, kinds = matter
     count, capacity = 0, 256
     found, where = np.empty((capacity, 5), np.int64), np.empty((capacity, 5))
-    point = np.empty(2)
+    point, own = np.empty(2), np.empty((2, len(table)))
     for i in range(len(numbers)):
-        for r in range(len(rules)):
-            if not fits(rules[r], i, numbers, labels, positions, links, kinds):
+        compete(i, rules, matter, own)
+        for r in range(len(table)):
+            if own[0, r] == 0.0:
                 continue
-            pair = rules[r, PARTNER] != NOTHING
+            pair = table[r, PARTNER] != NOTHING
             for k in range(links.shape[1] if pair else 1):
-                if pair and not fits_partner(rules[r], i, k, numbers, labels, links, kinds):
+                if pair and not fits_partner(table[r], i, k, numbers, labels, links, kinds):
                     continue
                 if count == capacity:
                     found, where = grown(found, where)
                     capacity *= 2
-                group = rules[r, GROUP]
+                group = table[r, GROUP]
                 place(i, k if group > 0 else -1, fractions[group], positions, links, size, point)
                 found[count, 0], found[count, 1], found[count, 2] = r, i, k if pair else -1
-                where[count, 0], where[count, 1] = point[0], point[1]
+                where[count, 0], where[count, 1], where[count, 2] = point[0], point[1], own[1, r]
                 count += 1
-    return found[:count, :3], where[:count, :2]
+    return found[:count, :3], where[:count, :2], where[:count, 2]

@@ -11,6 +11,7 @@ import numpy as np
 from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.physics.dynamics import kinetics_kernels
+from stemtwin.twin.physics.dynamics.competing_processes import Branching, branching
 from stemtwin.twin.physics.dynamics.displacement_thresholds import ROOM, Site, cross_sections
 from stemtwin.twin.physics.dynamics.isotopes import SYMBOLS, number_of
 from stemtwin.twin.physics.dynamics.site_network import BOND, JUMP
@@ -32,7 +33,9 @@ EMPTY = "empty"
 class Process:
     """One kind of event: which atoms it can happen to, what it does to them, and its cross-section or rate.
 
-    Its rate at an atom is ``scale * cross_section * J + rate``, J the current density (electrons / (A^2 s)) where the current counts.
+    Its rate at an atom is ``scale * cross_section * J + rate``, J the current density (electrons / (A^2 s)) where the
+    current counts. The cross-section of a site leaves out energy transfers that cause a process with a higher threshold
+    in the same atom (``competing_processes.py``).
 
     Parameters
     ----------
@@ -131,7 +134,7 @@ class Process:
             raise SettingsError(message)
 
     def cross_section_at(self, energy: float, temperature: float = ROOM) -> float:
-        """Return the cross-section at a beam energy (eV), A^2, with its scale."""
+        """Return the cross-section without competing processes at a beam energy (eV), A^2, with its scale."""
         if self.site is not None:
             return self.scale * cross_sections(self.site, energy, temperature=temperature).total
         return self.scale * (self.cross_section or 0.0)
@@ -145,13 +148,26 @@ def _number(element: str | None) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rules:
-    """Processes at one beam energy, as the kernels read them: (r, 16) whole numbers, cross-sections and rates (r,), fractions of the way (g,)."""
+    """Processes at one beam energy as the kernels read them.
+
+    (r, 16) whole numbers, cross-sections and rates (r,), fractions of the way (g,).
+
+    The cross-sections hold all transfers above the threshold; ``branching`` says which of them competitors take.
+    """
 
     table: np.ndarray
     cross_sections: np.ndarray
     rates: np.ndarray
     fractions: np.ndarray
+    branching: Branching
     names: tuple[str, ...]
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """The arrays of the rules in the order of the kernels."""
+        competing = self.branching
+        own = (self.table, self.cross_sections, self.rates, self.fractions)
+        return *own, competing.above, competing.chances, competing.parts
 
     @property
     def second_shell(self) -> bool:
@@ -194,9 +210,14 @@ def compiled(processes: tuple[Process, ...], energy: float, temperature: float =
         ):
             row[column] = kinetics_kernels.ANY if label is None else label
         row[kinetics_kernels.GROUP] = fractions.index(process.offset)
-    sigma = np.array([process.cross_section_at(energy, temperature) for process in processes], dtype=float)
-    rates = np.array([process.rate for process in processes], dtype=float)
-    return Rules(table=table, cross_sections=sigma, rates=rates, fractions=np.array(fractions), names=names)
+    return Rules(
+        table=table,
+        cross_sections=np.array([process.cross_section_at(energy, temperature) for process in processes], dtype=float),
+        rates=np.array([process.rate for process in processes], dtype=float),
+        fractions=np.array(fractions),
+        branching=branching(processes, energy, temperature),
+        names=names,
+    )
 
 
 def arrhenius(barrier: float, temperature: float, attempt: float = 1e13) -> float:

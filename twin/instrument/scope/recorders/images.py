@@ -85,7 +85,7 @@ class ImageRecorder:
 
     def renewed(self, setup: Setup, state: ScopeState) -> Self:
         """Return the recorder for a specimen that has changed, in the same window."""
-        request = replace(self.request, sample=state.specimen)
+        request = replace(self.request, sample=state.specimen, phonons=imaging_requests.thermal_setting(setup, state))
         return replace(self, request=request, plan=imaging_requests.plan(setup, request, self.room.window_angstrom))
 
     def record(

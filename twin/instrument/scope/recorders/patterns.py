@@ -79,8 +79,8 @@ class PatternRecorder:
 
     def renewed(self, setup: Setup, state: ScopeState) -> Self:
         """Return the recorder for a specimen that has changed."""
-        del setup
-        request = replace(self.found.request, sample=state.specimen, detectors=(self.found.camera,), engine="auto")
+        phonons = imaging_requests.thermal_setting(setup, state)
+        request = replace(self.found.request, sample=state.specimen, detectors=(self.found.camera,), engine="auto", phonons=phonons)
         return replace(self, found=plan_patterns(request))
 
     def record(

@@ -169,7 +169,7 @@ class SpectrumRecorder:
             scan=scan,
             model=model,
             engine=setup.engine if setup.engine in DENSITY_ENGINES else "auto",  # chosen by the work where spectra do not have it
-            phonons=setup.phonons,
+            phonons=imaging_requests.thermal_setting(setup, state),
             seed=setup.thermal_seed,
             tilt_mrad=tilt,
             window_angstrom=imaging_requests.window_angstrom(setup, state.specimen, setup.beam(state, state.time_s)),
@@ -177,9 +177,8 @@ class SpectrumRecorder:
 
     def renewed(self, setup: Setup, state: ScopeState) -> Self:
         """Return the recorder for a specimen that has changed."""
-        del setup
         assert isinstance(state.specimen, Sample)  # checked
-        return replace(self, sample=state.specimen)
+        return replace(self, sample=state.specimen, phonons=imaging_requests.thermal_setting(setup, state))
 
     def record(
         self, setup: Setup, state: ScopeState, shot: ScanPass, before: SpectrumSignal | None, progress: Progress | None
