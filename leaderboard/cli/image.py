@@ -15,9 +15,7 @@ from stemtwin.twin.errors import SettingsError, StructureFileError
 def image(
     file: Annotated[str, typer.Argument(help="A structure file (CIF, POSCAR, xyz, ...) or the name of a sample of the library.", metavar="FILE")],
     size: Annotated[float, typer.Option(help="Side of the field, A.")] = 16.0,
-    thickness: Annotated[
-        float | None, typer.Option(help="Thickness along the beam, A; by default about 40 A, or one layer of a 2D material.")
-    ] = None,
+    thickness: Annotated[float | None, typer.Option(help="Thickness along the beam, A; by default about 40 A, or one layer of a sheet.")] = None,
     zone_axis: Annotated[
         str | None, typer.Option(help="Lattice direction of a file along the beam, for example 1,1,0, 110 or 11-20; by default 0,0,1.")
     ] = None,
