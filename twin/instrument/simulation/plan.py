@@ -125,6 +125,8 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0, blocks: tuple[i
     slices, thickness = cut(request)
     if slices.shifted:
         notes.append("slice edges moved, because atoms lay on them")
+    if request.depths_angstrom is not None and request.depths_angstrom[-1] > thickness:
+        notes.append(f"depths beyond the exit face at {thickness:.2f} A lie in vacuum, with the signals of the exit face")
     detectors = _detectors(request, grid)
     if request.engine != "tiled":  # which never have the whole field
         memory.check(memory.program() + memory.of_specimen(grid, len(slices.planes), request.oversampling, request.configurations))

@@ -1,6 +1,7 @@
 """A simulation as one frozen value: what to image, with which beam, where, on which detectors, and how exactly."""
 
 import itertools
+import json
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -72,6 +73,9 @@ class Request:
     depths_angstrom : tuple of float, optional
         Signals at several depths from one pass, A, increasing, from 0 to the sample's thickness: what the detectors would see if the sample ended
         there, behind all planes at or above that depth (at 0 behind atoms on the entrance face). By multislice only. Without it: at the exit face.
+        A sample of the library, or from a file, has the whole repeats nearest to the thickness that was asked for:
+        depths up to that thickness are taken too. Behind the exit face there is vacuum, so that signals are those of
+        the exit face, and waves are propagated.
 
     Raises
     ------
@@ -128,7 +132,7 @@ class Request:
             message = f"tilt_mrad={self.tilt_mrad} is beyond {LARGEST_TILT_MRAD:g} mrad, where slices are no good cut. Turn the zone axis instead."
             raise SettingsError(message)
         if self.depths_angstrom is not None:
-            object.__setattr__(self, "depths_angstrom", _checked_depths(self.depths_angstrom, self.sample.thickness_angstrom))
+            object.__setattr__(self, "depths_angstrom", _checked_depths(self.depths_angstrom, self.sample))
             if self.engine not in ("auto", "multislice"):
                 message = (
                     f"engine={self.engine!r} gives signals at the exit face only, and depths_angstrom asks for {self.faces} depths. "
@@ -235,13 +239,19 @@ def _check_types(request: Request) -> None:
             raise SettingsError(message)
 
 
-def _checked_depths(depths: object, thickness: float) -> tuple[float, ...]:
+def _deepest(sample: Sample | PotentialSlices) -> float:
+    """Return the largest depth of a series, A: the thickness that the sample has, or the one that was asked for."""
+    recipe = json.loads(sample.recipe) if isinstance(sample, Sample) and sample.recipe else {}
+    return max(sample.thickness_angstrom, recipe.get("thickness_angstrom") or 0.0)
+
+
+def _checked_depths(depths: object, sample: Sample | PotentialSlices) -> tuple[float, ...]:
     if isinstance(depths, (str, bytes)) or not isinstance(depths, Iterable):
         message = f"depths_angstrom={depths!r} is no list of depths. Give numbers of A, for example (20, 40, 60)."
         raise SettingsError(message)
-    out = tuple(
-        checks.number(f"depths_angstrom[{i}]", value, "A", low=0, high=thickness, repair="The sample ends there.") for i, value in enumerate(depths)
-    )
+    repair = f"The sample is {sample.thickness_angstrom:.6g} A thick: leave larger depths out, or use a thicker sample."
+    limits = {"low": 0, "high": _deepest(sample), "repair": repair}
+    out = tuple(checks.number(f"depths_angstrom[{i}]", value, "A", **limits) for i, value in enumerate(depths))
     if not out or any(b <= a for a, b in itertools.pairwise(out)):
         message = f"depths_angstrom={out} are not increasing depths. Give each depth once, the smallest first."
         raise SettingsError(message)
