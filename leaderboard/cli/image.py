@@ -38,6 +38,10 @@ def image(
     if output.suffix.lower() != ".png":
         message = f"--output {output} does not end in .png. Give the picture's name; the netCDF file gets the same name."
         raise SettingsError(message)
+    if output.is_dir():
+        message = f"--output {output} is a folder. Give the name of a picture in it."
+        raise SettingsError(message)
+    output.parent.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is refused before any work
     sample, origin, notes = load(file, size=size, thickness=thickness, zone_axis=parse_zone_axis(zone_axis), seed=seed)
     request = _request(sample, origin, size, points, instrument=instrument, defocus=defocus, detectors=detectors, phonons=phonons, seed=seed)
     plan = explain(request)

@@ -218,13 +218,19 @@ class Request:
         Raises
         ------
         SettingsError
-            The file cannot be read, is no TOML, or is no request.
+            The file cannot be read, is not TOML, or is not a request.
         """
         try:
             data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            message = f"{path} cannot be read as a request: {error}. Write one with Request.save(path)."
+        except OSError as error:
+            message = f"The request {path} cannot be read: {error.strerror}. Write one with Request.save(path)."
             raise SettingsError(message) from None
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            message = f"The request {path} is not a TOML file ({error}). Write one with Request.save(path)."
+            raise SettingsError(message) from None
+        if not data:
+            message = f"The request {path} is empty. Write one with Request.save(path)."
+            raise SettingsError(message)
         return cls.from_dict(data)
 
 
