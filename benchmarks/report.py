@@ -178,7 +178,10 @@ def read_report(path: Path | str) -> Report:
     except FileNotFoundError:
         message = f"{path}: there is no such file. Give a report.json, or a folder with submission.yaml and predictions.parquet."
         raise SubmissionError(message) from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        message = f"{path}: cannot be read ({error.strerror}). Give a report.json that 'stemtwin eval' wrote."
+        raise SubmissionError(message) from None
+    except ValueError as error:
         message = f"{path}: not a JSON file ({error}). Give a report.json that 'stemtwin eval' wrote."
         raise SubmissionError(message) from None
     key = content.pop("comparability_key", None) if isinstance(content, dict) else None

@@ -106,13 +106,14 @@ class Store:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _unusable(self.path, error) from None
+            raise _unusable(self.path, error.strerror) from None
         self.engine = sa.create_engine(sa.URL.create("sqlite", database=str(self.path)), connect_args={"timeout": BUSY_S})
         event.listen(self.engine, "connect", _configure)
         event.listen(self.engine, "begin", _begin)
         try:
             with self.writing() as connection:
                 Base.metadata.create_all(connection)
+                connection.execute(sa.select(Entry).limit(0))  # a table of another program has other columns
         except DatabaseError as error:
             self.close()
             raise _unusable(self.path, error.orig) from None

@@ -21,11 +21,16 @@ def board(
 ) -> None:
     """Show the board: one table for each task and data, ranks as intervals where scores cannot be told apart."""
     from stemtwin.leaderboard.store import Store
+    from stemtwin.twin.errors import SettingsError
 
     if task is not None:
         from stemtwin.benchmarks.tasks import find_task
 
         task = find_task(task).name
+    if database is not None and not database.exists():
+        repair = f"Check the path, or enter something with 'stemtwin submit FOLDER --database {database}'."
+        message = f"There is no board {database}. {repair}"
+        raise SettingsError(message)
     with Store(database) as store:
         boards, where = store.boards(task), store.path
     if json:

@@ -31,6 +31,8 @@ def evaluate(
     from stemtwin.benchmarks.tasks import find_task
 
     found = find_task(task)
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is refused before any work
     result = _run(found, baseline, agent, predictions, split, size, episodes, team)
     report = result.report
     lines = []

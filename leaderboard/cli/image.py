@@ -40,9 +40,7 @@ def image(
     from stemtwin.twin.instrument.simulation.simulate import explain
     from stemtwin.twin.samples.field_samples import load_field
 
-    if output.suffix.lower() != ".png":
-        message = f"--output {output} does not end in .png. Give the picture's name; the netCDF file gets the same name."
-        raise SettingsError(message)
+    _check_output(output)
     checks.number("--size", size, "A", low=2, high=500)
     checks.number("--dose", dose, "e-/A^2", low=0, high=1e12)
     with _in_options():
@@ -71,6 +69,17 @@ def image(
         print_json({"png": str(output), "netcdf": str(netcdf), "engine": plan.engine, "specimen": specimen, "notes": notes})
         return
     _print(sample, notes, (output, netcdf))
+
+
+def _check_output(output: Path) -> None:
+    """Refuse a picture that cannot be written, before any work."""
+    if output.suffix.lower() != ".png":
+        message = f"--output {output} does not end in .png. Give the picture's name; the netCDF file gets the same name."
+        raise SettingsError(message)
+    if output.is_dir():
+        message = f"--output {output} is a folder. Give the name of a picture in it."
+        raise SettingsError(message)
+    output.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _print(sample: Any, notes: list[str], files: tuple[Path, Path]) -> None:

@@ -24,7 +24,7 @@ def knobs(
     from stemtwin.twin.files import write_atomically
     from stemtwin.twin.instrument.scope import knob_survey
 
-    if page is not None and not (page.is_file() and MARK in page.read_text(encoding="utf-8")):
+    if page is not None and not (page.is_file() and MARK in page.read_text(encoding="utf-8", errors="replace")):
         message = f"{page} is no page with a place for the table. Give a Markdown file that has the lines {MARK} and {END}."
         raise SettingsError(message)
     console = make_console()

@@ -1,6 +1,7 @@
 """The command ``stemtwin``: finds the command that was asked for, runs it, and turns what goes wrong into one sentence and an exit code.
 
-Exit codes: 0 right, 1 wrong input (a ``StemtwinError``), 2 misuse (an unknown command or flag), 130 interrupted.
+Exit codes: 0 right, 1 wrong input (a ``StemtwinError``, or a file that cannot be read or written), 2 misuse (an
+unknown command or flag), 130 interrupted.
 
 A command lives in a module of its own, which is imported only when that command is asked for: ``stemtwin --help`` imports none of them.
 """
@@ -91,6 +92,10 @@ def main(arguments: Sequence[str]) -> int:
         code = build(wanted)(words, standalone_mode=False, prog_name="stemtwin")
     except StemtwinError as error:
         return _say(str(error), 1)
+    except OSError as error:
+        if error.filename is None:  # no file of the user's
+            raise
+        return _say(f"{error.filename}: {error.strerror}. Check the path, and that it may be read or written.", 1)
     except (KeyboardInterrupt, typer.Abort):
         return _say("Interrupted.", INTERRUPTED)
     except Exception as error:

@@ -34,6 +34,7 @@ NUMBERLESS = {
     "progress.py": "progress is reported",
     "registry.py": "names are looked up",
     "samples/": "the key holds the hash of the sample's content",
+    "instrument/hardware/": "a profile's detectors and beam enter the key by their values",
     "instrument/scan/": "a scan decides where an operator is built, checked and read, not what it holds",
 }
 """Modules, or folders of them, that the makers of operators import but that decide no number of an operator, with the reason."""

@@ -15,6 +15,8 @@ from stemtwin.twin.instrument.settings import Beam, PlaneWave, PotentialSlices
 from stemtwin.twin.instrument.simulation import simulate
 from stemtwin.twin.instrument.simulation.plan import make_plan
 from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.physics.electrons import wavelength
+from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
 
 POINTS = PathScan(positions_angstrom=np.array([[0.2, 0.1], [1.1, 2.3], [1.95, 1.95]]))
@@ -123,9 +125,53 @@ def test_engines_that_know_the_exit_face_alone_say_so(static: Sample, engine: st
 
 @pytest.mark.parametrize(
     ("depths", "what"),
-    [((), "increasing"), ((2, 1), "increasing"), ((1, 1), "increasing"), ((1, 99), "ends there"), (-1, "no list"), ((-1.0,), "at least 0")],
+    [
+        ((), "increasing"),
+        ((2, 1), "increasing"),
+        ((1, 1), "increasing"),
+        ((1, 99), r"depths_angstrom\[1\]=99 .*at most 3.905.* is 3.905 A thick"),
+        (-1, "no list"),
+        ((-1.0,), "at least 0"),
+    ],
 )
 def test_depths_that_make_no_sense_are_refused(static: Sample, depths: Any, what: str) -> None:
     """Depths outside the sample, out of order or no list at all end in one clear sentence."""
     with pytest.raises(SettingsError, match=what):
         cell_request(static, depths_angstrom=depths)
+
+
+def test_the_asked_thickness_is_a_depth() -> None:
+    """A sample that whole repeats make thinner than asked for takes depths up to the asked thickness, in vacuum."""
+    sample = load_sample("au-001", size_angstrom=(4, 4), thickness_angstrom=10)
+    true = sample.thickness_angstrom
+    assert true < 10
+    asked = cell_request(sample, depths_angstrom=(true, 10.0), phonons=1)
+    plan = make_plan(asked)
+    assert any(f"exit face at {true:.2f} A" in note for note in plan.notes)
+    series = simulate.simulate(asked)
+    assert series["depth"].values.tolist() == [true, 10.0]
+    assert series.attrs["thickness_angstrom"] == true
+    for name in ALL:
+        np.testing.assert_array_equal(series[name].isel(depth=0), series[name].isel(depth=1))
+    with pytest.raises(SettingsError, match=rf"10\.1 A .*at most 10 A\. The sample is {true:.6g} A thick"):
+        replace(asked, depths_angstrom=(10.1,))
+    with pytest.raises(SettingsError, match="A thick"):
+        replace(asked, sample=replace(sample, recipe=""))
+    thick = load_sample("pt-001", size_angstrom=(4, 4), thickness_angstrom=10)
+    assert thick.thickness_angstrom > 10.1
+    assert cell_request(thick, depths_angstrom=(10.1,)).depths_angstrom == (10.1,)
+
+
+def test_a_wave_behind_the_exit_face_is_propagated_through_vacuum() -> None:
+    """Between the true and the asked thickness the wave is the exit wave times the propagator of the way between."""
+    sample = load_sample("au-001", size_angstrom=(4, 4), thickness_angstrom=10)
+    true, wide = sample.thickness_angstrom, PlaneWave(energy_ev=200e3)
+    series = simulate.exit_wave(sample, wide, depths_angstrom=(true, 10.0), phonons="static", sampling_angstrom=0.1)
+    wave = (series["wave_real"] + 1j * series["wave_imag"]).isel(configuration=0)
+    ny, nx = wave.shape[1:]
+    height, width = sample.size_angstrom
+    k2 = np.fft.fftfreq(ny, height / ny)[:, None] ** 2 + np.fft.fftfreq(nx, width / nx) ** 2
+    propagator = np.exp(-1j * np.pi * wavelength(200e3) * (10.0 - true) * k2)
+    expected = np.fft.ifft2(np.fft.fft2(wave.isel(depth=0)) * propagator)
+    np.testing.assert_allclose(wave.isel(depth=1), expected, atol=2e-6)
+    assert np.abs(wave.isel(depth=1) - wave.isel(depth=0)).max() > 1e-3

@@ -224,11 +224,12 @@ def test_files_that_make_no_sense_are_refused(request_: Request, change: dict[st
 
 
 def test_no_file_and_no_toml_are_refused(tmp_path: Path) -> None:
-    """A missing file, a folder and a file that is no TOML each end in one sentence."""
+    """A missing file, a folder and a file without TOML each end in one sentence."""
     (tmp_path / "broken.toml").write_text("a = [1,")
     (tmp_path / "binary.toml").write_bytes(bytes(range(256)))
-    for name in ("missing.toml", ".", "broken.toml", "binary.toml"):
-        with pytest.raises(SettingsError, match="cannot be read as a request"):
+    (tmp_path / "empty.toml").write_bytes(b"")
+    for name in ("missing.toml", ".", "broken.toml", "binary.toml", "empty.toml"):
+        with pytest.raises(SettingsError, match=r"The request .* (cannot be read: |is not a TOML file|is empty)"):
             Request.load(tmp_path / name)
 
 

@@ -16,10 +16,10 @@ from stemtwin.twin.physics.dynamics.displacement_thresholds import Site, cross_s
 from stemtwin.twin.physics.dynamics.electronic_excitation import ExcitedState, Radiolysis
 from stemtwin.twin.physics.dynamics.exposure import parked
 from stemtwin.twin.physics.dynamics.isotopes import isotopes
-from stemtwin.twin.physics.dynamics.kinetics import advance, carry_out, channels
+from stemtwin.twin.physics.dynamics.kinetics import advance, channels
 from stemtwin.twin.physics.dynamics.processes import Process
 from stemtwin.twin.physics.dynamics.site_network import SiteNetwork
-from tests.physics.dynamics.lattices import graphene, mos2
+from tests.physics.dynamics.lattices import carry_out, graphene, mos2
 
 BARN = knockon.BARN
 SILICON = 9

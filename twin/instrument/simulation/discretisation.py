@@ -92,6 +92,8 @@ def discretise(request: Request, *, window_angstrom: float = 0.0) -> Discretisat
     slices, thickness = cut(request)
     if slices.shifted:
         notes.append("slice edges moved, because atoms lay on them")
+    if request.depths_angstrom is not None and request.depths_angstrom[-1] > thickness:
+        notes.append(f"depths beyond the exit face at {thickness:.2f} A lie in vacuum, with the signals of the exit face")
     detectors = _detectors(request, grid)
     if request.engine not in ENGINES or not ENGINES[request.engine].in_parts:
         memory.check(memory.program() + memory.of_specimen(grid, len(slices.planes), request.oversampling, request.configurations))

@@ -1,6 +1,7 @@
 """A simulation as one frozen value: what to image, with which beam, where, on which detectors, and how exactly."""
 
 import itertools
+import json
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -78,6 +79,9 @@ class Request:
     depths_angstrom : tuple of float, optional
         Signals at several depths from one pass, A, increasing, from 0 to the sample's thickness: what the detectors would see if the sample ended
         there, behind all planes at or above that depth (at 0 behind atoms on the entrance face). By multislice only. Without it: at the exit face.
+        A sample of the library, or from a file, has the whole repeats nearest to the thickness that was asked for:
+        depths up to that thickness are taken too. Behind the exit face there is vacuum, so that signals are those of
+        the exit face, and waves are propagated.
 
     Raises
     ------
@@ -140,7 +144,7 @@ class Request:
                 message = f"blocks={self.blocks} are {math.prod(self.blocks)} cells, and at most {MOST_BLOCKS} can be computed. Ask for fewer."
                 raise SettingsError(message)
         if self.depths_angstrom is not None:
-            object.__setattr__(self, "depths_angstrom", _checked_depths(self.depths_angstrom, self.sample.thickness_angstrom))
+            object.__setattr__(self, "depths_angstrom", _checked_depths(self.depths_angstrom, self.sample))
             if self.engine not in (AUTO, *ENGINES.names(DEPTHS)):
                 message = (
                     f"engine={self.engine!r} gives signals at the exit face only, and depths_angstrom asks for {self.faces} depths. "
@@ -226,13 +230,19 @@ class Request:
         Raises
         ------
         SettingsError
-            The file cannot be read, is no TOML, or is no request.
+            The file cannot be read, is not TOML, or is not a request.
         """
         try:
             data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            message = f"{path} cannot be read as a request: {error}. Write one with Request.save(path)."
+        except OSError as error:
+            message = f"The request {path} cannot be read: {error.strerror}. Write one with Request.save(path)."
             raise SettingsError(message) from None
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            message = f"The request {path} is not a TOML file ({error}). Write one with Request.save(path)."
+            raise SettingsError(message) from None
+        if not data:
+            message = f"The request {path} is empty. Write one with Request.save(path)."
+            raise SettingsError(message)
         return cls.from_dict(data)
 
 
@@ -247,13 +257,19 @@ def _check_types(request: Request) -> None:
             raise SettingsError(message)
 
 
-def _checked_depths(depths: object, thickness: float) -> tuple[float, ...]:
+def _deepest(sample: Sample | PotentialSlices) -> float:
+    """Return the largest depth of a series, A: the thickness that the sample has, or the one that was asked for."""
+    recipe = json.loads(sample.recipe) if isinstance(sample, Sample) and sample.recipe else {}
+    return max(sample.thickness_angstrom, recipe.get("thickness_angstrom") or 0.0)
+
+
+def _checked_depths(depths: object, sample: Sample | PotentialSlices) -> tuple[float, ...]:
     if isinstance(depths, (str, bytes)) or not isinstance(depths, Iterable):
         message = f"depths_angstrom={depths!r} is no list of depths. Give numbers of A, for example (20, 40, 60)."
         raise SettingsError(message)
-    out = tuple(
-        checks.number(f"depths_angstrom[{i}]", value, "A", low=0, high=thickness, repair="The sample ends there.") for i, value in enumerate(depths)
-    )
+    repair = f"The sample is {sample.thickness_angstrom:.6g} A thick: leave larger depths out, or use a thicker sample."
+    limits = {"low": 0, "high": _deepest(sample), "repair": repair}
+    out = tuple(checks.number(f"depths_angstrom[{i}]", value, "A", **limits) for i, value in enumerate(depths))
     if not out or any(b <= a for a, b in itertools.pairwise(out)):
         message = f"depths_angstrom={out} are not increasing depths. Give each depth once, the smallest first."
         raise SettingsError(message)

@@ -1,9 +1,10 @@
 """The thin limit: the incident probe at the atoms, spreading through the thickness in vacuum, without elastic scattering."""
 
+import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,10 +22,16 @@ LEAST_WINDOW = 14.0
 """Smallest side of the window that holds a probe, A."""
 FINEST = 2.5
 """Profiles are kept up to so many times the aperture's radius: twice is the image's limit."""
+REMEMBERED, REMEMBERED_BYTES = 4, 64 * 2**20
+"""Number of sets of profiles that are remembered, and the largest size of each: they do not depend on aberrations."""
+WINDOWS = 16
+"""Number of windows whose apertures are remembered."""
+
+Absorbing = Callable[..., Any]
 
 
 def thin_images(
-    sample: Sample, beam: Beam, channels: Sequence[Any], absorbers: Callable[..., Any], tilt_mrad: tuple[float, float] = (0.0, 0.0)
+    sample: Sample, beam: Beam, channels: Sequence[Any], absorbers: Absorbing, tilt_mrad: tuple[float, float] = (0.0, 0.0)
 ) -> ImageCoefficients:
     """Return the image of each channel, atoms per A^2: the probe's density, convolved with the atoms' profiles, slab by slab.
 
@@ -35,7 +42,7 @@ def thin_images(
     beam : Beam
         The beam, with source size and focal spread.
     channels : sequence
-        Kinds of loss.
+        Kinds of loss, hashable.
     absorbers : callable
         From sample, positions, planes and channels to :class:`inelastic.Absorbers`.
     tilt_mrad : tuple of float
@@ -45,14 +52,12 @@ def thin_images(
     shape = tuple(fast_length(max(16, math.ceil(3 * FINEST * radius * side))) for side in sample.size_angstrom)
     grid = Grid(shape=(shape[0], shape[1]), extent=sample.size_angstrom)
     count = max(1, round(sample.thickness_angstrom / SLAB))
-    slab = np.minimum((sample.positions_angstrom[:, 2] * count / sample.thickness_angstrom).astype(int), count - 1)
-    atoms = absorbers(sample, sample.positions_angstrom, slab, channels)
     my, mx = (min(math.ceil(2 * radius * side), (n - 1) // 2) for side, n in zip(grid.extent, grid.shape, strict=True))
     hy, hx = np.arange(my + 1), np.arange(-mx, mx + 1)
+    slabs = _Slabs(sample, grid, count, (my, mx), tuple(channels), absorbers)
     total = np.zeros((len(channels), my + 1, 2 * mx + 1), complex)
     (focus, weights), _ = partial_coherence.nodes(beam)
-    for number in range(count):
-        profiles = np.fft.fft2(atoms.profile(grid, number))[:, hy[:, None], hx] / math.prod(grid.shape)
+    for number, profiles in enumerate(_remembered_profiles(slabs) if slabs.nbytes <= REMEMBERED_BYTES else _profiles(slabs)):
         depth = (number + 0.5) * sample.thickness_angstrom / count
         tilt = depth * (np.array(beam.tilt_rad) - np.tan(np.array(tilt_mrad) * 1e-3))  # (y, x): where the beam is on the specimen at this depth
         spectrum = sum(
@@ -69,13 +74,55 @@ def thin_images(
     return ImageCoefficients(coefficients=total, extent=grid.extent)
 
 
+class _Slabs(NamedTuple):
+    """All that the profiles of a specimen's atoms depend on, slab by slab; ``most`` are the largest frequencies (my, mx)."""
+
+    sample: Sample
+    grid: Grid
+    count: int
+    most: tuple[int, int]
+    channels: tuple[Any, ...]
+    absorbers: Absorbing
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all profiles."""
+        return 16 * self.count * len(self.channels) * (self.most[0] + 1) * (2 * self.most[1] + 1)
+
+
+def _profiles(slabs: _Slabs) -> Iterator[np.ndarray]:
+    """Iterate over slabs: Fourier coefficients (channels, my + 1, 2 mx + 1) of the profiles of their atoms."""
+    sample, grid, count = slabs.sample, slabs.grid, slabs.count
+    slab = np.minimum((sample.positions_angstrom[:, 2] * count / sample.thickness_angstrom).astype(int), count - 1)
+    atoms = slabs.absorbers(sample, sample.positions_angstrom, slab, slabs.channels)
+    hy, hx = np.arange(slabs.most[0] + 1), np.arange(-slabs.most[1], slabs.most[1] + 1)
+    for number in range(count):
+        yield np.fft.fft2(atoms.profile(grid, number))[:, hy[:, None], hx] / math.prod(grid.shape)
+
+
+@functools.lru_cache(maxsize=REMEMBERED)
+def _remembered_profiles(slabs: _Slabs) -> tuple[np.ndarray, ...]:
+    return tuple(_profiles(slabs))
+
+
+@functools.lru_cache(maxsize=WINDOWS)
+def _aperture(window: Grid, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and columns of the reciprocal pixels that the aperture of a radius (1/A) covers, at least in part."""
+    return np.nonzero(probe.aperture(window.ky[:, None], window.kx, window.reciprocal_sampling, radius))
+
+
 def _spectrum(grid: Grid, beam: Beam, aberrations: Aberrations, hy: np.ndarray, hx: np.ndarray) -> np.ndarray:
     """Return sum_r |probe|^2 exp(-2 pi i h.r / L) at the cell's frequencies h, from a window of so many cells that it holds the probe."""
     needed = LEAST_WINDOW + 2 * blur_radius(aberrations, beam.semiangle_rad)
     cells = tuple(max(1, math.ceil(needed / side)) for side in grid.extent)
     window = Grid(shape=(grid.shape[0] * cells[0], grid.shape[1] * cells[1]), extent=(grid.extent[0] * cells[0], grid.extent[1] * cells[1]))
-    ky, kx = window.ky[:, None], window.kx
-    a = probe.amplitudes(ky, kx, window.reciprocal_sampling, beam.wavelength_angstrom, beam.semiangle_rad, aberrations)
-    density = np.abs(np.fft.ifft2(a)) ** 2
+    rows, columns = _aperture(window, beam.semiangle_rad / beam.wavelength_angstrom)
+    a = np.zeros(window.shape, complex)
+    at = (window.ky[rows], window.kx[columns], window.reciprocal_sampling)
+    a[rows, columns] = probe.amplitudes(*at, beam.wavelength_angstrom, beam.semiangle_rad, aberrations)
+    lit = np.unique(rows)
+    a[lit] = np.fft.ifft(a[lit], axis=1)  # the other rows are 0
+    density = np.abs(np.fft.ifft(a, axis=0)) ** 2
     density /= density.sum()
-    return np.fft.fft2(density)[(hy * cells[0])[:, None], hx * cells[1]]
+    needed_columns = np.fft.fft(density, axis=1)[:, hx * cells[1]]
+    return np.fft.fft(needed_columns, axis=0)[hy * cells[0]]

@@ -1,0 +1,146 @@
+"""Files that commands cannot use: each ends in one sentence that names the file, and in exit code 1."""
+
+import builtins
+import errno
+import io
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stemtwin.leaderboard.cli.main import main
+
+READING = {
+    "image": ("image",),
+    "certify": ("certify",),
+    "submit": ("submit",),
+    "eval": ("eval", "atoms-2d", "--predictions"),
+    "board": ("board", "--database"),
+    "verify": ("data", "verify", "atoms-2d", "--size", "tiny", "--folder"),
+    "publish": ("data", "publish", "atoms-2d", "mirror", "--size", "tiny", "--folder"),
+    "knobs": ("knobs", "--page"),
+}
+"""Words before the file of every command that reads one."""
+WRITING = {
+    "image": ("image", "graphene", "--output"),
+    "eval": ("eval", "autofocus", "--baseline", "oracle", "--output"),
+    "demo": ("demo", "--output"),
+    "build": ("data", "build", "atoms-2d", "--size", "tiny", "--folder"),
+}
+"""Words before the file or folder of every command that writes one."""
+NOISE = np.random.default_rng(0).integers(0, 256, 4096, dtype=np.uint8).tobytes()
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in an empty folder, with a board and data of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STEMTWIN_DATABASE", str(tmp_path / "board.db"))
+    monkeypatch.setenv("STEMTWIN_DATA_DIR", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def locked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Return the function that makes a file unreadable, for a privileged user as well."""
+
+    def lock(path: Path) -> None:
+        real = io.open
+
+        def guarded(file: Any, *arguments: Any, **options: Any) -> Any:
+            if str(file) == str(path):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return real(file, *arguments, **options)
+
+        monkeypatch.setattr(io, "open", guarded)
+        monkeypatch.setattr(builtins, "open", guarded)
+
+    return lock
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str | Path, named: str | Path) -> str:
+    """Run a command that must fail; return its one sentence."""
+    assert main([str(word) for word in words]) == 1
+    told = capsys.readouterr().err.strip().splitlines()
+    (line,) = [one for one in told if one.startswith("stemtwin: ")]
+    assert str(named) in line
+    assert "Traceback" not in line
+    assert "Errno" not in line
+    assert line.endswith((".", "?"))
+    return line
+
+
+@pytest.mark.parametrize("command", READING)
+@pytest.mark.parametrize("kind", ["missing", "folder", "empty", "binary", "beneath", "long"])
+def test_a_file_that_is_none(command: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Missing files, folders, empty and binary files, paths beneath a file and names that are too long are refused."""
+    path = tmp_path / {"long": "x" * 300, "beneath": "file/inside"}.get(kind, kind)
+    if kind == "folder":
+        path.mkdir()
+    elif kind in ("empty", "binary"):
+        path.write_bytes(NOISE if kind == "binary" else b"")
+    elif kind == "beneath":
+        path.parent.write_bytes(b"x")
+    if (command, kind) == ("board", "empty"):  # to SQLite, an empty file is a database without tables
+        assert main([*READING[command], str(path)]) == 0
+        return
+    refused(capsys, *READING[command], path, named=path)
+    assert (tmp_path / kind).exists() is (kind in ("folder", "empty", "binary"))
+
+
+@pytest.mark.parametrize("command", ["image", "certify", "submit", "knobs"])
+def test_a_file_that_may_not_be_read(
+    command: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    locked: Callable[[Path], None],
+) -> None:
+    """A file without the right to read it is refused, with the reason."""
+    path = tmp_path / "locked"
+    path.write_text("text")
+    locked(path)
+    assert "Permission denied" in refused(capsys, *READING[command], path, named=path)
+
+
+@pytest.mark.parametrize("content", [b"", NOISE], ids=["empty", "binary"])
+@pytest.mark.parametrize(("command", "file"), [("submit", "submission.yaml"), ("eval", "submission.yaml"), ("verify", "manifest.json")])
+def test_a_folder_with_a_file_that_is_none(
+    command: str,
+    file: str,
+    content: bytes,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In a folder, the file that cannot be read is named."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / file).write_bytes(content)
+    (folder / "predictions.parquet").write_bytes(content)
+    refused(capsys, *READING[command], folder, named=folder / file)
+
+
+@pytest.mark.parametrize("kind", ["board", "other"])
+def test_a_database_of_something_else(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A SQLite file with other tables, or with tables of our names that are different ones, is not a board."""
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as found:
+        found.execute("create table entries (something text)" if kind == "board" else "create table things (x int)")
+    code = main(["board", "--database", str(path)])
+    assert code == (1 if kind == "board" else 0)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", WRITING)
+def test_an_output_that_cannot_be_written(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A place beneath a file is refused before any work."""
+    (tmp_path / "file").write_bytes(b"x")
+    path = tmp_path / "file" / "inside" / ("a.png" if command == "image" else "")
+    refused(capsys, *WRITING[command], path, named=tmp_path / "file")
+
+
+def test_a_picture_that_is_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder does not become a picture."""
+    (tmp_path / "a.png").mkdir()
+    refused(capsys, "image", "graphene", "--output", tmp_path / "a.png", named=tmp_path / "a.png")
