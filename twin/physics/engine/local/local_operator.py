@@ -371,7 +371,7 @@ class LocalOperator:
         return canvas
 
     def check(self, rng: np.random.Generator, region: Region | None = None, points: int = accuracy_check.POINTS) -> Accuracy:
-        """Compare with multislice of single probes at random points and keep the result as ``accuracy``; see :func:`local_check.check`."""
+        """Compare with multislice of single probes at random points and keep the result as ``accuracy``; see :func:`accuracy_check.check`."""
         self.accuracy = accuracy_check.check(self, rng, region, points)
         return self.accuracy
 
