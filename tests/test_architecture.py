@@ -138,6 +138,25 @@ def inside(module: str, packages: Iterable[str]) -> bool:
     return any(module == package or module.startswith(f"{package}.") for package in packages)
 
 
+def imported_modules(path: Path) -> set[str]:
+    """Return the modules of ours that a file imports anywhere: at its top, inside functions, for type checkers; the front door left out."""
+    names = {module_name(file) for file in FILES} - {"stemtwin"}
+    targets = (target for target, _ in imports(tree_of(path)))
+    found = {target if target in names else target.rpartition(".")[0] for target in targets}
+    return (found & names) - {module_name(path)}
+
+
+def cycle_of(graph: dict[str, set[str]]) -> list[str]:
+    """Return the nodes of a cycle of a directed graph, the first one again at the end; nothing where there is none."""
+    left = {node: set(targets) for node, targets in graph.items()}
+    while free := [node for node, targets in left.items() if not targets & left.keys()]:
+        left = {node: targets for node, targets in left.items() if node not in free}
+    walk = sorted(left)[:1]
+    while walk and walk[-1] not in walk[:-1]:
+        walk.append(min(left[walk[-1]] & left.keys()))
+    return walk[walk.index(walk[-1]) :] if walk else []
+
+
 def dotted(node: ast.AST) -> str:
     """Return a.b.c for an attribute or a name, else nothing."""
     return ast.unparse(node) if isinstance(node, ast.Attribute | ast.Name) else ""
@@ -231,6 +250,25 @@ def test_the_judge_of_names_judges_right() -> None:
     for exempt in NAMES_OF_ENGINES:
         held = {value for path in FILES if inside(module_name(path), [exempt]) for value, _ in literals(tree_of(path))}
         assert held & set(ENGINES), f"{exempt} needs no exemption"
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    """Imports make no cycle between files, those inside functions and under TYPE_CHECKING included; the front door, which names all, is left out."""
+    assert cycle_of({module_name(path): imported_modules(path) for path in FILES if module_name(path) != "stemtwin"}) == []
+
+
+@pytest.mark.parametrize(
+    ("graph", "cycle"),
+    [
+        ({"a": {"b", "c"}, "b": {"c"}, "c": set()}, []),
+        ({"a": {"b"}, "b": {"a"}}, ["a", "b", "a"]),
+        ({"a": {"b"}, "b": {"c"}, "c": {"d"}, "d": {"b"}}, ["b", "c", "d", "b"]),
+        ({"a": {"elsewhere"}}, []),
+    ],
+)
+def test_the_judge_of_cycles_judges_right(graph: dict[str, set[str]], cycle: list[str]) -> None:
+    """A cycle is found wherever it is, and only its own nodes are named."""
+    assert cycle_of(graph) == cycle
 
 
 @each_package

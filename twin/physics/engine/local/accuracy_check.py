@@ -1,21 +1,21 @@
 """What the local operator is worth: a comparison with multislice of single probes at random points."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from stemtwin.twin.physics import probe
 from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES
-from stemtwin.twin.physics.engine.local.basis import MARGIN, Region
+from stemtwin.twin.physics.engine.local.basis import MARGIN, Basis, Region
+from stemtwin.twin.physics.engine.local.local_image import LocalImage
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, collect
 from stemtwin.twin.physics.engine.operator import imaging_operator
 from stemtwin.twin.physics.grids import Grid, fast_length
-
-if TYPE_CHECKING:
-    from stemtwin.twin.physics.engine.local.local_operator import LocalOperator
 
 POINTS = 64
 """Random points of a check, half of them in focus."""
@@ -49,7 +49,24 @@ class Accuracy:
     standard_error: float
 
 
-def check(operator: "LocalOperator", rng: np.random.Generator, region: Region | None = None, points: int = POINTS) -> Accuracy:
+class CheckedOperator(Protocol):
+    """An operator as the check sees it: :class:`~stemtwin.twin.physics.engine.local.local_operator.LocalOperator`."""
+
+    grid: Grid
+    wavelength: float
+    semiangle: float
+    weights: Weights
+    periodic: bool
+    antialias: bool
+    stacks: Sequence[SliceStack]
+    basis: Basis
+
+    def image(self, aberrations: Aberrations, *, region: Region | None = None) -> LocalImage:
+        """Return the image of the field or of a region for one state of the optics."""
+        ...
+
+
+def check(operator: CheckedOperator, rng: np.random.Generator, region: Region | None = None, points: int = POINTS) -> Accuracy:
     """Compare with multislice of single probes at random points, in focus and with C10 = 2 / (lambda k_max^2).
 
     Probes go through the whole field, or where it is larger than 112 A through a window of it with at least 24 A around them: less than 1 % of a
@@ -57,7 +74,7 @@ def check(operator: "LocalOperator", rng: np.random.Generator, region: Region | 
 
     Parameters
     ----------
-    operator : LocalOperator
+    operator : CheckedOperator
         Built where the points may lie.
     rng : Generator
         Draws the points.
@@ -110,7 +127,7 @@ def blur_of_check(radius: float) -> float:
     return 2 / radius
 
 
-def _reference(operator: "LocalOperator", at: np.ndarray, box: Region, state: Aberrations, beyond: np.ndarray) -> np.ndarray:
+def _reference(operator: CheckedOperator, at: np.ndarray, box: Region, state: Aberrations, beyond: np.ndarray) -> np.ndarray:
     """Return multislice signals of probes at points in a box, shape (configurations, channels, points)."""
     shape, _ = window_shape(operator.grid, box, periodic=operator.periodic)
     starts = [
