@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stemtwin.twin.errors import SamplingError, SettingsError
-from stemtwin.twin.instrument import detectors as detector_floor
-from stemtwin.twin.instrument.detectors import Detector
+from stemtwin.twin.instrument.detectors import USUAL_OUTER_MRAD, Detector, resolve, wanted_angle
 from stemtwin.twin.instrument.settings import PotentialSlices
 from stemtwin.twin.instrument.simulation import memory
 from stemtwin.twin.instrument.simulation.engines.registry import ENGINES
@@ -162,7 +161,7 @@ def choose_grid(request: Request) -> tuple[Grid, list[str]]:
         return Grid(shape=shape, extent=size), notes
     step = request.sampling_angstrom
     if step is None:
-        wanted = detector_floor.wanted_angle(request.detectors, request.beam.semiangle_mrad) + _aside(request)
+        wanted = wanted_angle(request.detectors, request.beam.semiangle_mrad) + _aside(request)
         angle = _grid_angle(wanted, request.beam.semiangle_mrad)
         step = (_step(request.beam.wavelength_angstrom, angle),) * 2
     assert isinstance(step, tuple)  # Request made it one
@@ -176,7 +175,7 @@ def _grid_angle(outer: float, semiangle: float) -> float:
     SrTiO3, 200 kV, thermal, 60-120 mrad: with a band limit of 128 mrad the titanium columns are 7 % low, with 160 mrad
     all columns are within 1 %.
     """
-    return max(outer, min(1.25 * outer, detector_floor.USUAL_OUTER_MRAD), 2 * semiangle, LEAST_GRID_ANGLE)
+    return max(outer, min(1.25 * outer, USUAL_OUTER_MRAD), 2 * semiangle, LEAST_GRID_ANGLE)
 
 
 def _aside(request: Request) -> float:
@@ -268,14 +267,14 @@ def _check_inside(request: Request, grid: Grid, *, all_of_it: bool) -> None:
 
 def _detectors(request: Request, grid: Grid) -> tuple[Detector, ...]:
     beam = request.beam
-    wanted, aside = detector_floor.wanted_angle(request.detectors, beam.semiangle_mrad), _aside(request)
+    wanted, aside = wanted_angle(request.detectors, beam.semiangle_mrad), _aside(request)
     why = f"at {beam.energy_ev / 1e3:g} keV, {max(grid.sampling):.4g} A, 2/3 band limit"
     why += f", {aside:.4g} mrad of beam tilt" if aside else ""
     repair = f"Use sampling_angstrom <= {_step(beam.wavelength_angstrom, wanted + aside):.3g}"
     if isinstance(request.sample, PotentialSlices):
         repair = "Give a potential on a finer grid"
     largest = max(grid.max_angle(beam.wavelength_angstrom) * 1e3 - aside, 0.0)
-    return detector_floor.resolve(request.detectors, beam.semiangle_mrad, largest, why, repair)
+    return resolve(request.detectors, beam.semiangle_mrad, largest, why, repair)
 
 
 def _step(wavelength: float, angle: float) -> float:
