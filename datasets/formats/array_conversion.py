@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stemtwin.datasets.formats.units import COUNTED, FITTING, NAMES, TO_OURS, unit_of
-from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.errors import DatasetError, SettingsError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -39,18 +40,21 @@ def to_array(signal: dict[str, Any], path: Path, number: int, calibrations: Cali
         An axis has no calibration.
     JSONDecodeError
         The attributes of a file of ours are damaged.
+    DatasetError
+        The values are not numbers.
     """
     import xarray as xr
 
     ours = "stemtwin" in signal.get("original_metadata", {})
-    data, axes = signal["data"], [dict(axis) for axis in signal["axes"]]
+    data, axes = _numbers(signal["data"], path), [dict(axis) for axis in signal["axes"]]
     if not ours:
         order = sorted(range(len(axes)), key=lambda i: (_spectral(axes[i]), not axes[i].get("navigate", False)))
         single = [i for i, axis in enumerate(axes) if axis.get("size") == 1 and unit_of(axis.get("units")) is None and len(axes) > 1]
         data = data.transpose(order).squeeze(tuple(order.index(i) for i in single))
         axes = [axes[i] for i in order if i not in single]
-        if _is_stack(axes, calibrations):
+        if axes[0].get("name") not in COUNTED and _is_stack(axes, calibrations):
             axes[0] |= {"name": "frame", "scale": 1.0, "offset": 0.0}
+            axes[0].pop("axis", None)
     general = signal.get("metadata", {}).get("General", {})
     name = re.sub(r"\W+", "_", str(general.get("title") or path.stem)).strip("_") or f"signal_{number}"
     units = [_calibrated(axis, i, path, name, calibrations) for i, axis in enumerate(axes)]
@@ -60,10 +64,20 @@ def to_array(signal: dict[str, Any], path: Path, number: int, calibrations: Cali
     for dim, axis, (unit, step, offset) in zip(dims, axes, units, strict=True):
         points = np.asarray(axis["axis"], float) * step if "axis" in axis else offset + step * np.arange(int(axis["size"]))
         coordinates[dim] = (dim, points, {"units": unit} if unit else {})
+        if "times" in axis and dim != "time":
+            coordinates["time"] = (dim, np.asarray(axis["times"], float), {"units": "s"})
     whole, own = _attributes(signal)
     if ours:
         coordinates |= _places(signal["original_metadata"]["stemtwin"])
     return xr.DataArray(data, coordinates, dims, name, own), whole or {"source_file": path.name}
+
+
+def _numbers(data: Any, path: Path) -> Any:
+    """Return values in the byte order of this machine; raise DatasetError where they are not numbers but colours or records."""
+    if data.dtype.kind not in "biufc":
+        message = f"{path} holds values of type {data.dtype}, such as colours, and not numbers. Save it anew as grey values."
+        raise DatasetError(message)
+    return data if data.dtype.isnative else data.astype(data.dtype.newbyteorder("="))
 
 
 def _spectral(axis: dict[str, Any]) -> bool:
@@ -75,30 +89,32 @@ def _is_stack(axes: list[dict[str, Any]], calibrations: Calibrations | str | Non
     """Return whether axes are those of a stack of images: the first one numbers them and has no unit, the others are calibrated."""
     given = isinstance(calibrations, Mapping) and 0 in calibrations
     units = [unit_of(axis.get("units")) for axis in axes]
-    return len(axes) == 3 and bool(axes[0].get("navigate")) and units[0] is None and None not in units[1:] and not given
+    rest = [unit for unit, axis in zip(units[1:], axes[1:], strict=True) if axis.get("name") not in COUNTED]
+    return len(axes) >= 3 and bool(axes[0].get("navigate")) and units[0] is None and None not in rest and not given
 
 
 def _calibrated(axis: dict[str, Any], i: int, path: Path, name: str, calibrations: Calibrations | str | None) -> tuple[str, float, float]:
     """Return unit, step and offset of an axis in our units."""
     known, scale, offset = unit_of(axis.get("units")), float(axis.get("scale", 1.0)), float(axis.get("offset", 0.0))
-    if known:
+    if "axis" in axis:
+        scale = 1.0  # its points stand in the file
+    told = calibrations.get(i) if isinstance(calibrations, Mapping) else None
+    usable = int(axis.get("size", 2)) == 1 or (scale != 0 and math.isfinite(scale) and math.isfinite(offset))
+    if known and usable and told is None:
         return known[0], scale * known[1], offset * known[1]
-    label = str(axis.get("name") or "")
-    if label in COUNTED:
+    if str(axis.get("name") or "") in COUNTED and told is None:
         return "", scale, offset
     if calibrations == "pixels":
         return "pixel", 1.0, 0.0
-    if isinstance(calibrations, Mapping) and i in calibrations:
-        step, written = calibrations[i]
+    if told is not None:
+        step, written = told
         given = unit_of(written)
         if given is None:
             message = f"The unit {written!r} of axis {i} is not known. Use one of {', '.join(TO_OURS)}."
             raise SettingsError(message)
-        return given[0], step * given[1], offset * step * given[1] / scale if scale else 0.0
-    message = (
-        f"Axis {i} of {name} in {path.name} has no calibration (unit {axis.get('units')!r}). "
-        f'Pass calibrations={{{i}: (step, "nm")}}, or calibrations="pixels".'
-    )
+        return given[0], step * given[1], offset * step * given[1] / scale if scale and math.isfinite(offset) else 0.0
+    reason = f"its step is {scale:g} {axis.get('units')}" if known else axis.get("reason") or f"unit {axis.get('units')!r}"
+    message = f'Axis {i} of {name} in {path.name} has no calibration ({reason}). Pass calibrations={{{i}: (step, "nm")}}, or calibrations="pixels".'
     raise SettingsError(message)
 
 
@@ -115,7 +131,7 @@ def _dims(axes: list[dict[str, Any]], units: list[str], *, pattern: bool) -> lis
         names = NAMES.get(unit, ())
         rank = sum(u == unit for u in units[i + 1 :])  # how many of the kind come behind
         if unit == "pixel":
-            names, rank = (("y", "x", "ky", "kx") if pattern or len(units) == 4 else ("y", "x")), len(units) - 1 - i
+            names, rank = (("y", "x", "ky", "kx") if pattern or (len(units) == 4 and "" not in units) else ("y", "x")), len(units) - 1 - i
         if unit in FITTING.get(own[i], ()) and own[i] not in ("y", "x", "ky", "kx"):
             names, rank = (own[i],), 0
         name = names[len(names) - 1 - rank] if rank < len(names) else f"axis_{i}"

@@ -1,6 +1,7 @@
 """The registry of file formats, and the errors of files that cannot be written or read."""
 
 import importlib.util
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,8 @@ class Format:
     about: str = ""
 
 
+UNSPEAKING = (LookupError, TypeError, AttributeError, AssertionError, ArithmeticError, struct.error)
+"""Errors of libraries whose text does not say what is wrong with a file."""
 FORMATS: Registry[Format] = Registry("file format")
 """Formats by name; their suffixes are disjoint."""
 
@@ -54,5 +57,7 @@ def check_package(module: str, path: Path, work: str) -> None:
 
 def unreadable(path: Path, form: str, error: Exception) -> DatasetError:
     """Return the error of a file that a library could not read as a format, with the first line of the library's own error."""
-    reason = str(error).strip().splitlines() or [type(error).__name__]
-    return DatasetError(f"{path} cannot be read as {form}: {reason[0].rstrip('.')}. Check that it is what its ending says, and whole.")
+    reason = (str(error).strip().splitlines() or [""])[0].rstrip(".") or type(error).__name__
+    if isinstance(error, UNSPEAKING):
+        reason = f"its contents do not fit the format ({type(error).__name__}: {reason})"
+    return DatasetError(f"{path} cannot be read as {form}: {reason}. Check that it is what its ending says, and whole.")

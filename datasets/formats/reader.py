@@ -1,19 +1,36 @@
 """Import of files of real microscopes and of other programs, as Datasets like our own: coordinates in A, mrad and eV."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stemtwin.datasets.formats import emd, netcdf, nsid, rosetta
+from stemtwin.datasets.formats import emd, emsa, mrc, ncem, netcdf, nsid, numpy_files, rosetta, tiff
 from stemtwin.datasets.formats.array_conversion import Calibrations, to_array
 from stemtwin.datasets.formats.file_formats import unreadable
+from stemtwin.datasets.formats.library_messages import collect_messages
 from stemtwin.datasets.formats.units import FITTING
 from stemtwin.twin.errors import DatasetError, SettingsError
 
 if TYPE_CHECKING:
     import xarray as xr
+
+WHOLE = (".nc", ".zarr")
+"""Endings of files that hold all of a Dataset."""
+SMALL: dict[str, Callable[[Path], list[dict[str, Any]]]] = {".hf5": nsid.read, ".msa": emsa.read, ".emsa": emsa.read}
+"""Our own readers by ending, of files that are read as a whole."""
+LARGE: dict[str, Callable[..., list[dict[str, Any]]]] = {
+    **dict.fromkeys((".mrc", ".mrcs", ".ali", ".rec", ".st"), mrc.read),
+    **dict.fromkeys((".tif", ".tiff"), tiff.read),
+    **dict.fromkeys((".npy", ".npz"), numpy_files.read),
+}
+"""Our own readers by ending, of files whose arrays may stay on disk."""
+FOLDERS = (".zarr", ".zspy")
+"""Endings of folders that are read as files are."""
+ENDINGS = (*WHOLE, ".h5", *rosetta.READERS, *LARGE, *SMALL)
+"""Endings of names that are known."""
 
 
 def read_file(path: str | Path, *, calibrations: Calibrations | str | None = None, lazy: bool = False) -> "xr.Dataset":
@@ -22,11 +39,11 @@ def read_file(path: str | Path, *, calibrations: Calibrations | str | None = Non
     Parameters
     ----------
     path : str or Path
-        netCDF and zarr as :func:`~stemtwin.datasets.formats.export.save` writes them; NSID (.hf5); EMD 1.0 (.emd, .h5); and the formats that
-        RosettaSciIO reads: dm3, dm4, other emd, mrc, blo, mib, hspy, zspy, ser, tif, msa.
+        netCDF (3 and 4) and zarr (2 and 3; a folder or .zarr.zip), with named dimensions; NSID (.hf5); EMD 1.0 and NCEM's (.emd, .h5); MRC, TIFF
+        and EMSA spectra; .npy and .npz; and what RosettaSciIO reads of dm3, dm4, other emd, blo, mib, hspy, zspy, ser.
     calibrations : mapping or str, optional
-        For axes that the file leaves uncalibrated: step and unit by the axis' number in the result, ``{0: (0.5, "nm")}``; or ``"pixels"`` to count
-        pixels there.
+        Step and unit by the axis' number in the result, ``{0: (0.5, "nm")}``, instead of the file's; or ``"pixels"`` to count pixels along axes that
+        the file leaves uncalibrated.
     lazy : bool
         Leave large arrays on disk, as dask arrays.
 
@@ -34,7 +51,7 @@ def read_file(path: str | Path, *, calibrations: Calibrations | str | None = Non
     -------
     xarray.Dataset
         One variable per dataset in the file, with dims such as (y, x, ky, kx) or (y, x, energy), coordinates in A, mrad (or 1/A) and eV; a stack of
-        images has the dimension frame.
+        images has the dimension frame. What readers could not understand stands in the attribute ``import_note``.
 
     Raises
     ------
@@ -47,22 +64,37 @@ def read_file(path: str | Path, *, calibrations: Calibrations | str | None = Non
     if not path.exists():
         message = f"{path} does not exist. Check the name."
         raise DatasetError(message)
-    ending = path.suffix.lower()
-    if ending in (".nc", ".zarr"):
-        return netcdf.read(path, ending, lazy=lazy)
-    if ending == ".hf5":
-        signals = nsid.read(path)
-    elif ending in (".emd", ".h5") and emd.is_emd1(path):
-        signals = emd.read(path)
-    elif ending in rosetta.READERS:
-        signals = rosetta.read(path, ending, lazy=lazy)
-    else:
-        message = f"There is no reader for the ending of {path.name}. Known are .nc, .zarr, .hf5, .h5, {', '.join(rosetta.READERS)}."
+    ending = ".zarr" if path.name.lower().endswith(".zarr.zip") else path.suffix.lower()
+    if ending not in ENDINGS:
+        message = f"There is no reader for the ending of {path.name}. Known are {', '.join(ENDINGS)}."
         raise SettingsError(message)
+    if path.is_dir() and ending not in FOLDERS:
+        message = f"{path} is a folder, and files of {ending} are none. Name the file in it."
+        raise DatasetError(message)
+    with collect_messages("" if ending in WHOLE else "rsciio") as messages:
+        if ending in WHOLE:
+            return netcdf.read(path, ending, lazy=lazy)
+        signals = _signals(path, ending, lazy=lazy)
     try:
-        return _together([to_array(signal, path, number, calibrations) for number, signal in enumerate(signals)])
+        out = _together([to_array(signal, path, number, calibrations) for number, signal in enumerate(signals)])
     except json.JSONDecodeError as error:  # of the attributes that we wrote
         raise unreadable(path, ending[1:], error) from error
+    notes = [note for signal in signals for note in signal.get("notes", ())] + messages
+    return out.assign_attrs(import_note="; ".join(notes)) if notes else out
+
+
+def _signals(path: Path, ending: str, *, lazy: bool) -> list[dict[str, Any]]:
+    """Return the signals of a file in RosettaSciIO's form."""
+    if ending in (".emd", ".h5"):
+        if emd.is_emd1(path):
+            return emd.read(path)
+        if ending == ".h5" or ncem.is_ncem(path):
+            return ncem.read(path, lazy=lazy)
+    if ending in SMALL:
+        return SMALL[ending](path)
+    if ending in LARGE:
+        return LARGE[ending](path, lazy=lazy)
+    return rosetta.read(path, rosetta.READERS[ending], lazy=lazy)
 
 
 def _together(arrays: "list[tuple[xr.DataArray, dict[str, Any]]]") -> "xr.Dataset":

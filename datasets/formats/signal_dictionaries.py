@@ -38,6 +38,19 @@ def signal_entry(
     }
 
 
+def plain_signal(data: Any, title: str, axes: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """Return a signal of a foreign file: values, their name, and axes, uncalibrated ones where none are given."""
+    listed = axes if axes is not None else [{"name": "", "units": None, "scale": 1.0, "offset": 0.0, "size": size} for size in data.shape]
+    return {"data": data, "axes": listed, "metadata": {"General": {"title": title}, "Signal": {}}, "original_metadata": {}}
+
+
 def text(value: Any) -> str:
-    """Return a string that a file may hold as bytes."""
-    return value.decode() if isinstance(value, bytes) else str(value)
+    """Return a string that a file may hold as bytes, in UTF-8 or Latin-1, or as an array of one."""
+    if isinstance(value, np.ndarray):
+        value = value.ravel()[0] if value.size else ""
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value.decode("latin-1")
+    return str(value)

@@ -1,6 +1,8 @@
 """Units as files write them, and the dimensions that have them."""
 
+import contextlib
 import re
+import unicodedata
 from typing import Any
 
 TO_OURS = {
@@ -12,9 +14,15 @@ TO_OURS = {
     "ev": ("eV", 1.0), "kev": ("eV", 1e3), "mev": ("eV", 1e-3), "s": ("s", 1.0), "ms": ("s", 1e-3), "us": ("s", 1e-6),
 }  # fmt: skip
 """Our unit and the factor to it, by a unit as files write it, in small letters."""
-NAMES = {"angstrom": ("y", "x"), "mrad": ("ky", "kx"), "1/angstrom": ("ky", "kx"), "eV": ("energy",), "s": ("time",)}
+WORDS = {
+    r"[a\u00e5]ngstr[o\u00f6]ms?": "angstrom", r"nanomet(er|re)s?": "nm", r"picomet(er|re)s?": "pm", r"micromet(er|re)s?|microns?|\u03bcm": "um",
+    r"millimet(er|re)s?": "mm", r"met(er|re)s?": "m", r"milliradians?|mrads": "mrad", r"radians?": "rad",
+    r"electron[ -]?volts?": "ev", r"kiloelectron[ -]?volts?": "kev", r"seconds?|secs?": "s", r"milliseconds?|msecs?": "ms",
+}  # fmt: skip
+"""Short names of units by patterns of their words, in small letters."""
+NAMES = {"angstrom": ("depth", "y", "x"), "mrad": ("ky", "kx"), "1/angstrom": ("ky", "kx"), "eV": ("energy",), "s": ("time",)}
 """Names of the axes of a unit, those of the last axes of an array."""
-COUNTED = ("frame", "segment", "point", "configuration")
+COUNTED = ("frame", "segment", "point", "configuration", "channel")
 """Dimensions that number things and have no unit."""
 FITTING = {
     **dict.fromkeys(("y", "x", "depth", "wavelength"), ("angstrom", "pixel")), **dict.fromkeys(("ky", "kx"), ("mrad", "1/angstrom", "pixel")),
@@ -25,11 +33,27 @@ FITTING = {
 
 def unit_of(written: Any) -> tuple[str, float] | None:
     """Return our unit and the factor to it of a unit as files write it; None where it is not a unit."""
-    text = "" if written is None else str(written).strip()
+    plain = _plain(written)
+    if plain == "MeV":
+        return "eV", 1e6
+    plain = plain.lower()
+    inverse = re.fullmatch(r"(?:1 ?/ ?(.+)|(.+?)\s*(?:\^|\*\*)? ?-1)", plain)
+    name = (inverse[1] or inverse[2]).strip() if inverse else plain
+    name = next((short for pattern, short in WORDS.items() if re.fullmatch(pattern, name)), name)
+    name = name.replace("\u00e5", "angstrom").replace("\u03bc", "u")
+    return TO_OURS.get(f"1/{name}" if inverse else name)
+
+
+def _plain(written: Any) -> str:
+    """Return a unit without what surrounds it: escapes, a wrong encoding, NCEM's ``[n_m]``, TeX, a quantity before it and pixels behind it."""
+    text = "" if written is None else str(written).strip().strip("\0").strip()
+    text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), text)
+    with contextlib.suppress(UnicodeError):  # UTF-8 that was read as Latin-1
+        text = text.encode("latin-1").decode("utf-8")
+    text = unicodedata.normalize("NFKC", text).replace("\u2212", "-")
+    if re.fullmatch(r"\[.*\]", text):
+        text = text[1:-1].replace("_", "")
+    text = re.sub(r"[${}]", "", text)
+    text = re.sub(r"(/ ?|^)\((\w+)\)", r"\1\2", text)
     text = re.sub(r"^.*\(([^()]+)\)$", r"\1", text)  # "Energy Loss (eV)"
-    plain = text.replace("\u00c5", "angstrom").replace("\u212b", "angstrom").replace("\u00b5", "u").replace("\u03bc", "u").lower()
-    plain = plain.replace("\u207b\u00b9", "-1")
-    inverse = re.fullmatch(r"(?:1 ?/ ?(\w+)|(\w+)\s*(?:\^|\*\*)? ?[-\u2212]1)", plain)
-    if inverse:
-        plain = f"1/{inverse[1] or inverse[2]}"
-    return TO_OURS.get(plain)
+    return re.sub(r" ?(/|per) ?(px|pix|pixels?)$", "", text).strip()

@@ -1,6 +1,7 @@
 """Files of other programs and of microscopes as our own Datasets."""
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,23 @@ def rosetta() -> None:
         ("1 / \u00b5m", ("1/angstrom", 1e-4)),
         ("nm\u207b\u00b9", ("1/angstrom", 0.1)),
         ("Energy Loss (eV)", ("eV", 1.0)),
+        ("\\u00B5m", ("angstrom", 1e4)),
+        ("\u00c2\u00b5m", ("angstrom", 1e4)),
+        ("microns", ("angstrom", 1e4)),
+        ("Nanometers", ("angstrom", 10.0)),
+        ("\u00c5ngstr\u00f6m", ("angstrom", 1.0)),
+        ("nm/pixel", ("angstrom", 10.0)),
+        ("[n_m]", ("angstrom", 10.0)),
+        ("[n_m^-1]", ("1/angstrom", 0.1)),
+        ("1/(nm)", ("1/angstrom", 0.1)),
+        ("q (1/nm)", ("1/angstrom", 0.1)),
+        ("$nm^{-1}$", ("1/angstrom", 0.1)),
+        ("1/angstroms", ("1/angstrom", 1.0)),
+        ("MeV", ("eV", 1e6)),
+        ("seconds", ("s", 1.0)),
         ("", None),
+        ("pixel", None),
+        ("[]", None),
         (None, None),
         ("furlong", None),
     ],
@@ -130,6 +147,38 @@ def test_another_format_under_a_right_name_is_refused(tmp_path: Path, ending: st
         read_file(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "dims", "steps", "kind"),
+    [
+        ("case-06.tif", ("y", "x"), (0.2, 0.2), "u2"),
+        ("case-08.emd", ("y", "x"), (5.0, 2.5), "u2"),
+        ("case-12.msa", ("energy",), (10.0,), "f8"),
+        ("case-15.mrc", ("y", "x"), (0.25, 0.5), "f4"),
+    ],
+)
+def test_files_as_people_have_them(
+    real_file: Callable[[str], Path], capfd: pytest.CaptureFixture[str], name: str, dims: tuple[str, ...], steps: tuple[float, ...], kind: str
+) -> None:
+    """Dimensions, steps and values of files after public reports of faults; nothing is written to the screen."""
+    rosetta()
+    path = real_file(f"files/{name}")
+    (array,) = read_file(path).data_vars.values()
+    assert (array.dims, array.dtype) == (dims, np.dtype(kind))
+    assert [float(array[dim][1] - array[dim][0]) for dim in dims] == pytest.approx(steps)
+    np.testing.assert_array_equal(array, np.arange(1.5, 5) if name.endswith("msa") else np.arange(120).reshape(12, 10))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_real_file_without_voxel_size(real_file: Callable[[str], Path]) -> None:
+    """Refused as uncalibrated, and read with calibrations."""
+    path = real_file("files/case-10.mrc")
+    with pytest.raises(SettingsError, match=r"case-10\.mrc has no calibration \(the voxel size in its header is 0\)"):
+        read_file(path)
+    (array,) = read_file(path, calibrations={0: (0.5, "nm"), 1: (0.25, "nm")}).data_vars.values()
+    np.testing.assert_array_equal(array, np.arange(120).reshape(12, 10))
+    assert (float(array["y"][1]), float(array["x"][1])) == pytest.approx((5.0, 2.5))
+
+
 def test_missing_files_and_unknown_endings_are_refused(tmp_path: Path) -> None:
     """With what to do."""
     with pytest.raises(DatasetError, match="does not exist"):
@@ -137,6 +186,18 @@ def test_missing_files_and_unknown_endings_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.docx").write_text("")
     with pytest.raises(SettingsError, match=r"no reader for the ending of a\.docx"):
         read_file(tmp_path / "a.docx")
+
+
+@pytest.mark.parametrize("ending", ["tif", "mrc", "msa", "dm4", "npy", "emd", "nc"])
+def test_folders_and_empty_files_are_refused(tmp_path: Path, ending: str) -> None:
+    """A folder under a file's name, or a file of no bytes: one sentence with the name."""
+    rosetta()
+    (tmp_path / f"a.{ending}").mkdir()
+    (tmp_path / f"b.{ending}").write_bytes(b"")
+    with pytest.raises(DatasetError, match=rf"a\.{ending} is a folder"):
+        read_file(tmp_path / f"a.{ending}")
+    with pytest.raises(DatasetError, match=rf"b\.{ending} cannot be read as"):
+        read_file(tmp_path / f"b.{ending}")
 
 
 def test_hdf5_that_is_something_else_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,30 @@
+"""NumPy's .npy and .npz: arrays without calibrations."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stemtwin.datasets.formats.file_formats import unreadable
+from stemtwin.datasets.formats.signal_dictionaries import plain_signal
+from stemtwin.twin.errors import DatasetError
+
+
+def read(path: Path, *, lazy: bool) -> list[dict[str, Any]]:
+    """Return the arrays of a file that have dimensions, in RosettaSciIO's form; they are calibrated by ``calibrations`` alone.
+
+    Raises
+    ------
+    DatasetError
+        The file is of another format, holds Python objects, or holds no array of numbers.
+    """
+    try:
+        loaded = np.load(path, mmap_mode="r" if lazy else None, allow_pickle=False)
+        arrays = {path.stem: loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    except Exception as error:  # NumPy gives errors of several kinds for files that are not what they seem
+        raise unreadable(path, "NumPy's arrays", error) from error
+    signals = [plain_signal(array, name) for name, array in arrays.items() if array.ndim and array.dtype.kind in "biufc"]
+    if not signals:
+        message = f"{path} holds no array of numbers with dimensions, only {', '.join(arrays) or 'nothing'}. Check that it is the right file."
+        raise DatasetError(message)
+    return signals

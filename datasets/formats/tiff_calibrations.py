@@ -1,0 +1,168 @@
+"""Calibrations of TIFF files: OME's, ImageJ's and DigitalMicrograph's, or the resolution of the file itself."""
+
+import contextlib
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+from stemtwin.datasets.formats.signal_dictionaries import text
+from stemtwin.datasets.formats.units import unit_of
+
+RESOLUTION_UNITS = {2: ("inch", 2.54e8), 3: ("cm", 1e8)}
+"""Name and length in A of the units of a file's resolution, by their number; 1 is none."""
+LENGTHS = {"inch": 2.54e8, "inches": 2.54e8, "cm": 1e8, "centimeter": 1e8, "centimetre": 1e8}
+"""Lengths in A of units of ImageJ beside ours."""
+FINEST_PRINT = 1e4
+"""Pixel, A, below which a resolution in inches or cm is that of a specimen: 1 um is 25,400 dots per inch, finer than prints have."""
+MICROGRAPH_TAGS = {"X": (65003, 65009, 65006), "Y": (65004, 65010, 65007), "Z": (65005, 65011, 65008)}
+"""DigitalMicrograph's tags of unit, step and first value, by axis."""
+
+
+class Calibration(NamedTuple):
+    """Unit, step and first value of an axis, or the ``reason`` why there is none."""
+
+    unit: str | None = None
+    step: float = 1.0
+    offset: float = 0.0
+    reason: str = ""
+
+
+def read_calibrations(file: Any, page: Any, number: int) -> dict[str, Calibration]:
+    """Return calibrations by axis (``"X"``, ``"Y"``, ``"Z"``, ``"T"``) of one series of a file.
+
+    Parameters
+    ----------
+    file : tifffile.TiffFile
+        The file.
+    page : tifffile.TiffPage
+        First page of the series.
+    number : int
+        Number of the series.
+    """
+    plain = _resolution(page)
+    known = _micrograph(page) or _ome(file, number) or _imagej(file, page)
+    return plain | {letter: each for letter, each in known.items() if each.unit or each.reason or letter not in plain}
+
+
+def _resolution(page: Any) -> dict[str, Calibration]:
+    """Return calibrations by the file's dots per inch or cm, where these are finer than those of prints."""
+    kind = int(_tag(page, 296) or 2)
+    out = {}
+    for letter, place in (("X", 282), ("Y", 283)):
+        dots = _ratio(_tag(page, place))
+        name, length = RESOLUTION_UNITS.get(kind, ("", 0.0))
+        if not dots or not length:
+            out[letter] = Calibration(reason="its resolution has no unit" if dots else "it has no resolution, or a resolution of 0")
+        elif length / dots < FINEST_PRINT:
+            out[letter] = Calibration("angstrom", length / dots)
+        else:
+            out[letter] = Calibration(reason=f"its {dots:g} dots per {name} are the resolution of a print")
+    return out
+
+
+def _micrograph(page: Any) -> dict[str, Calibration]:
+    out = {}
+    for letter, (unit, scale, origin) in MICROGRAPH_TAGS.items():
+        step, first = _number(_tag(page, scale)), _number(_tag(page, origin))
+        written = text(_tag(page, unit) or "")
+        if step and unit_of(written):
+            out[letter] = Calibration(written, step, first or 0.0)
+    return out
+
+
+def _ome(file: Any, number: int) -> dict[str, Calibration]:
+    """Return what OME's description says of the image of that number: sizes in um and times in s where it names no other unit."""
+    if not getattr(file, "is_ome", False) or not file.ome_metadata:
+        return {}
+    try:
+        tree = ElementTree.fromstring(file.ome_metadata)
+    except ElementTree.ParseError:
+        return {}
+    listed = [item.attrib for item in tree.iter() if item.tag.rsplit("}", maxsplit=1)[-1] == "Pixels"]
+    if not listed:
+        return {}
+    pixels = listed[number] if number < len(listed) else listed[0]
+    out = {}
+    for letter, name, usual in (
+        ("X", "PhysicalSizeX", "\u00b5m"),
+        ("Y", "PhysicalSizeY", "\u00b5m"),
+        ("Z", "PhysicalSizeZ", "\u00b5m"),
+        ("T", "TimeIncrement", "s"),
+    ):
+        if name in pixels:
+            out[letter] = _calibration(_number(pixels[name]), pixels.get(f"{name}Unit", usual), f"its {name} is {pixels[name]!r}")
+    return out
+
+
+def _imagej(file: Any, page: Any) -> dict[str, Calibration]:
+    """Return ImageJ's calibrations: pixels per unit as resolution, the unit and the origin in pixels in the description."""
+    told = file.imagej_metadata if getattr(file, "is_imagej", False) else None
+    out = {}
+    if told:
+        unit = str(told.get("unit", ""))
+        for letter, key, place in (("X", "unit", 282), ("Y", "yunit", 283)):
+            dots, own = _ratio(_tag(page, place)), str(told.get(key, unit))
+            if own:
+                reason = f"its unit is {own!r}" if dots else "it has no resolution, or a resolution of 0"
+                out[letter] = _calibration(1 / dots if dots else None, own, reason, _number(told.get(f"{letter.lower()}origin")))
+        if "spacing" in told:
+            out["Z"] = _calibration(_number(told["spacing"]), str(told.get("zunit", unit)), "", _number(told.get("zorigin")))
+        interval = _number(told.get("finterval"))
+        if interval:
+            out["T"] = _calibration(interval, str(told.get("tunit", "s")), "")
+    return out
+
+
+def _calibration(step: float | None, written: str, reason: str, origin: float | None = None) -> Calibration:
+    """Return a calibration; ``origin`` is in pixels."""
+    length = LENGTHS.get(written.strip().lower())
+    if length:
+        step, written = (step or 0.0) * length, "angstrom"
+    if not step or not step > 0 or unit_of(written) is None:
+        return Calibration(reason=reason)
+    return Calibration(written, step, -(origin or 0.0) * step)
+
+
+def _tag(page: Any, number: int) -> Any:
+    tag = page.tags.get(number)
+    return None if tag is None else tag.value
+
+
+def _ratio(value: Any) -> float | None:
+    """Return a positive ratio of a tag; None where there is none."""
+    with contextlib.suppress(TypeError, ValueError, ZeroDivisionError, IndexError):
+        ratio = float(value[0]) / float(value[1]) if isinstance(value, (tuple, list)) else float(value)
+        return ratio if 0 < ratio < float("inf") else None
+    return None
+
+
+def _number(value: Any) -> float | None:
+    """Return a number of a tag or a description, which may have a decimal comma; None where it is none."""
+    first: Any = value[0] if isinstance(value, (tuple, list)) and value else value
+    with contextlib.suppress(TypeError, ValueError):
+        number = float(first.replace(",", ".") if isinstance(first, str) else first)
+        return number if abs(number) < float("inf") else None
+    return None
+
+
+def is_vendors(file: Any) -> bool:
+    """Return whether a TIFF file holds the settings of a vendor that RosettaSciIO reads: FEI, Zeiss, TVIPS, Olympus, JEOL, Hamamatsu."""
+    page = file.pages[0]
+    makers = [str(_tag(page, place) or "") for place in (271, 315)]
+    return bool({"fei", "sem", "tvips", "sis"} & set(file.flags)) or makers[0] == "JEOL Ltd." or makers[1].startswith("Copyright Hamamatsu")
+
+
+def vendor_pixels(file: Any) -> tuple[float, float] | None:
+    """Return the pixel's size along y and x, m, of FEI, TVIPS and Olympus, where it may be oblong; None where the file does not tell."""
+    fei, tvips, olympus = file.fei_metadata or {}, file.tvips_metadata or {}, file.sis_metadata or {}
+    scan, ion, image = (fei.get(name) or {} for name in ("Scan", "IRBeam", "Image"))
+    pairs = [
+        (_number(scan.get("PixelHeight")), _number(scan.get("PixelWidth"))),
+        (_quotient(ion.get("VFW"), image.get("ResolutionY")), _quotient(ion.get("HFW"), image.get("ResolutionX"))),
+        (_quotient(tvips.get("PixelSizeY"), 1e9), _quotient(tvips.get("PixelSizeX"), 1e9)),
+        (_number(olympus.get("pixelsizey")), _number(olympus.get("pixelsizex"))),
+    ]
+    return next(((y, x) for y, x in pairs if y and x), None)
+
+
+def _quotient(above: Any, below: Any) -> float | None:
+    return (_number(above) or 0.0) / (_number(below) or 0.0) if _number(below) else None
