@@ -139,9 +139,10 @@ def inside(module: str, packages: Iterable[str]) -> bool:
 
 
 def imported_modules(path: Path) -> set[str]:
-    """Return the modules of ours that a file imports anywhere: at its top, inside functions, for type checkers; the front door left out."""
+    """Return the modules of ours that a file imports when it runs, at its top or inside functions; the front door left out."""
     names = {module_name(file) for file in FILES} - {"stemtwin"}
-    targets = (target for target, _ in imports(tree_of(path)))
+    types = {found for node in ast.walk(tree_of(path)) if guarded(node) for found in imports(node)}
+    targets = (target for target, line in imports(tree_of(path)) if (target, line) not in types)
     found = {target if target in names else target.rpartition(".")[0] for target in targets}
     return (found & names) - {module_name(path)}
 
@@ -253,7 +254,7 @@ def test_the_judge_of_names_judges_right() -> None:
 
 
 def test_no_module_imports_itself_through_others() -> None:
-    """Imports make no cycle between files, those inside functions and under TYPE_CHECKING included; the front door, which names all, is left out."""
+    """Imports make no cycle between files, those inside functions included, those for type checkers not; the front door, which names all, is left out."""
     assert cycle_of({module_name(path): imported_modules(path) for path in FILES if module_name(path) != "stemtwin"}) == []
 
 

@@ -108,7 +108,8 @@ def _remembered_profiles(slabs: _Slabs) -> tuple[np.ndarray, ...]:
 @functools.lru_cache(maxsize=WINDOWS)
 def _aperture(window: Grid, radius: float) -> tuple[np.ndarray, np.ndarray]:
     """Return rows and columns of the reciprocal pixels that the aperture of a radius (1/A) covers, at least in part."""
-    return np.nonzero(probe.aperture(window.ky[:, None], window.kx, window.reciprocal_sampling, radius))
+    rows, columns = np.nonzero(probe.aperture(window.ky[:, None], window.kx, window.reciprocal_sampling, radius))
+    return rows, columns
 
 
 def _spectrum(grid: Grid, beam: Beam, aberrations: Aberrations, hy: np.ndarray, hx: np.ndarray) -> np.ndarray:
