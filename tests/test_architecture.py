@@ -254,7 +254,7 @@ def test_the_judge_of_names_judges_right() -> None:
 
 
 def test_no_module_imports_itself_through_others() -> None:
-    """Imports make no cycle between files, those inside functions included, those for type checkers not; the front door, which names all, is left out."""
+    """Imports make no cycle between files, those inside functions included, those for type checkers not; the front door is left out."""
     assert cycle_of({module_name(path): imported_modules(path) for path in FILES if module_name(path) != "stemtwin"}) == []
 
 
