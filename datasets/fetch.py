@@ -15,7 +15,6 @@ STEMTWIN_DATA_REGISTRY
 """
 
 import os
-import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,7 +25,8 @@ from stemtwin.twin.errors import DatasetError
 from stemtwin.twin.files import replacing, write_atomically
 
 ATTEMPTS = 4
-FIRST_PAUSE_S = 0.3
+PAUSE_S = 0.3
+"""Pauses between attempts, s: 0, 2, 4 times this."""
 TIMEOUT_S = 30.0
 RETRIED = frozenset({429, 500, 502, 503, 504})
 
@@ -130,45 +130,70 @@ def fetch_file(source: Any, name: str, progress: Any = None) -> Path:
 
 
 def _download(url: str, output: Path, tell: Any) -> None:
-    """Load a file, trying again when the server is busy or the line breaks."""
+    """Load a file; urllib3 counts the attempts and pauses between them, where a server is busy, a connection fails or a body ends early."""
     import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3 import Retry
+    from urllib3.exceptions import MaxRetryError
 
-    problem = ""
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            time.sleep(FIRST_PAUSE_S * 2 ** (attempt - 1))
+    retries = Retry(
+        total=ATTEMPTS - 1,
+        backoff_factor=PAUSE_S,
+        status_forcelist=RETRIED,
+        raise_on_status=False,
+        respect_retry_after_header=False,
+    )
+    problem, attempts = "", 1
+    with requests.Session() as session:
         try:
-            with requests.get(url, stream=True, timeout=TIMEOUT_S) as answer:
-                if answer.status_code >= 400:
-                    problem = f"answers {answer.status_code} {answer.reason}"
-                    if answer.status_code in RETRIED:
-                        continue
-                    break
-                problem = _keep(answer, output, tell)
-        except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
-            problem = "ends before the file is complete"
-        except requests.exceptions.Timeout:
-            problem = f"does not answer within {TIMEOUT_S:g} s"
-        except requests.exceptions.ConnectionError:
-            problem = "cannot be reached"
+            while True:
+                for scheme in ("http://", "https://"):
+                    session.mount(scheme, HTTPAdapter(max_retries=retries))
+                with session.get(url, stream=True, timeout=TIMEOUT_S) as answer:
+                    retries = answer.raw.retries
+                    attempts = len(retries.history) + 1
+                    if answer.status_code >= 400:
+                        problem = f"answers {answer.status_code} {answer.reason}"
+                        break
+                    problem = _keep(answer, output, tell)
+                if not problem:
+                    return
+                retries = retries.increment("GET", url, error=EOFError(problem))
+                retries.sleep()
+        except MaxRetryError:  # of increment: the last body ended early, too
+            pass
         except requests.exceptions.RequestException as error:
-            problem = f"is not usable: {error}"
-            break
-        if not problem:
-            return
-    message = f"{url} {problem} ({attempt + 1} attempt(s)). Check the network and STEMTWIN_DATA_URL, or build the dataset with 'stemtwin data build'."
+            problem, attempts = _unanswered(error)
+    message = f"{url} {problem} ({attempts} attempt(s)). Check the network and STEMTWIN_DATA_URL, or build the dataset with 'stemtwin data build'."
     raise DatasetError(message)
 
 
+def _unanswered(error: Any) -> tuple[str, int]:
+    """Return the problem with a request that got no answer, and the number of attempts."""
+    from requests.exceptions import ConnectTimeout
+    from urllib3.exceptions import MaxRetryError, ReadTimeoutError
+
+    last = error.args[0] if error.args else None
+    if not isinstance(last, MaxRetryError):
+        return f"is not usable: {error}", 1
+    if isinstance(error, ConnectTimeout) or isinstance(last.reason, ReadTimeoutError):
+        return f"does not answer within {TIMEOUT_S:g} s", ATTEMPTS
+    return "cannot be reached", ATTEMPTS
+
+
 def _keep(answer: Any, output: Path, tell: Any) -> str:
-    """Write an answer's body to a file; return what is wrong with it, or nothing."""
-    got = 0
-    with output.open("wb") as stream:
-        for piece in answer.iter_content(1 << 18):
-            stream.write(piece)
-            got += len(piece)
-            tell(len(piece))
-    wanted = answer.headers.get("Content-Length")
+    """Write an answer's body to a file; return a text where it is not complete."""
+    from requests.exceptions import RequestException
+
+    got, wanted = 0, answer.headers.get("Content-Length")
+    try:
+        with output.open("wb") as stream:
+            for piece in answer.iter_content(1 << 18):
+                stream.write(piece)
+                got += len(piece)
+                tell(len(piece))
+    except RequestException:
+        return "ends before the file is complete"
     if wanted is not None and "Content-Encoding" not in answer.headers and got < int(wanted):
         return f"ends before the file is complete ({got} of {wanted} bytes)"
     return ""

@@ -105,7 +105,7 @@ def mirror(card: cards.Card, finished: Path, tmp_path: Path, monkeypatch: pytest
     served.stop = stop
     monkeypatch.setenv("STEMTWIN_DATA_URL", served.url)
     monkeypatch.setenv("STEMTWIN_DATA_REGISTRY", str(registry))
-    monkeypatch.setattr(fetch, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(fetch, "PAUSE_S", 0.001)
     yield served
     if thread.is_alive():
         stop()

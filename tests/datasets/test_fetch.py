@@ -93,6 +93,46 @@ def test_a_body_cut_short_is_tried_again_and_then_an_error(mirror, card):
     assert no_file_but_the_manifest(card)
 
 
+def test_a_body_that_ends_early_once_is_asked_for_again(mirror, monkeypatch):
+    """After one busy answer and one body cut short the whole file arrives with the third attempt; pauses follow urllib3's backoff."""
+    import time
+
+    pauses, turns = [], iter(["busy", "cut"])
+    monkeypatch.setattr(fetch, "PAUSE_S", 0.02)
+    sleep = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: (pauses.append(seconds), sleep(seconds)))
+
+    def meddle(handler):
+        turn = next(turns, None) if "val" in handler.path else None
+        if turn == "busy":
+            handler.send_error(503)
+        elif turn == "cut":
+            body = (mirror.folder / handler.path.lstrip("/")).read_bytes()
+            handler.send_response(200)
+            handler.send_header("Content-Length", str(len(body)))
+            handler.end_headers()
+            handler.wfile.write(body[:100])
+        return turn is not None
+
+    mirror.meddle = meddle
+    assert len(load()["image"]) == 30
+    assert len([name for name in mirror.asked if "val" in name]) == 3
+    assert pauses == [pytest.approx(0.04)]
+
+
+def test_a_server_that_is_silent_is_an_error_with_the_time(mirror, monkeypatch):
+    """A server that accepts the connection and says nothing: the message has the time that was waited, and all attempts."""
+    import threading
+
+    monkeypatch.setattr(fetch, "TIMEOUT_S", 0.05)
+    done = threading.Event()
+    mirror.meddle = lambda _: done.wait(5)
+    with pytest.raises(DatasetError, match=rf"does not answer within 0.05 s \({fetch.ATTEMPTS} attempt"):
+        load()
+    done.set()
+    assert len(mirror.asked) == fetch.ATTEMPTS
+
+
 @pytest.mark.parametrize("status", [503, 429])
 def test_a_busy_server_is_asked_again(mirror, status):
     """503 or 429 twice, then the file: the load succeeds."""
