@@ -31,7 +31,8 @@ def save(data: "xr.Dataset | xr.DataArray", path: str | Path, *, form: str = "",
     form : str
         The format's name, where the ending does not say it.
     variable : str
-        The variable to write, for formats that hold one.
+        The variable to write, for formats that hold one; by default the only one, or the only spectrum beside quantities
+        of its points such as densities.
     overwrite : bool
         Whether a file or folder of this name may be replaced.
 
@@ -71,6 +72,17 @@ def _by_ending(path: Path) -> Format:
     raise SettingsError(message)
 
 
+def _lone_spectrum(data: "xr.Dataset") -> str:
+    """Return the name of the only spectrum, where all else are quantities of its points, not images; else nothing."""
+    energies = {name for name, axis in data.coords.items() if axis.attrs.get("units") == "eV"}
+    spectra = [str(name) for name in data.data_vars if energies.intersection(data[name].dims)]
+    if len(spectra) != 1:
+        return ""
+    own = set(data[spectra[0]].dims)
+    others = [data[name] for name in data.data_vars if name != spectra[0]]
+    return spectra[0] if all(set(one.dims) < own and "inner_mrad" not in one.attrs for one in others) else ""
+
+
 def _chosen(data: Any, kind: Format, variable: str) -> "xr.Dataset":
     import xarray as xr
 
@@ -85,6 +97,8 @@ def _chosen(data: Any, kind: Format, variable: str) -> "xr.Dataset":
     if variable:
         return data[[variable]]
     if kind.single and len(data.data_vars) > 1:
+        if spectrum := _lone_spectrum(data):
+            return data[[spectrum]]
         message = f"A {kind.suffixes[0]} file holds one variable, and there are {', '.join(map(str, data.data_vars))}. Choose one: variable=."
         raise SettingsError(message)
     return data

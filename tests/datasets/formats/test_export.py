@@ -278,6 +278,24 @@ def test_what_cannot_be_written_is_refused(result: xr.Dataset, tmp_path: Path) -
     assert [p.name for p in tmp_path.iterdir()] == ["uneven.nc"]
 
 
+@pytest.mark.parametrize("ending", [".parquet", ".hspy"])
+def test_the_only_spectrum_needs_no_name(result: xr.Dataset, tmp_path: Path, ending: str) -> None:
+    """A spectrum beside quantities of its points is saved; beside an image or a second spectrum it must be named."""
+    if ending == ".hspy":
+        only("rsciio")
+    maps = {"density_O_K": (("y", "x"), np.ones((4, 5)), {"units": "1/angstrom^2"})}
+    spectrum = result[["eels"]].assign(maps)
+    path = save(spectrum, tmp_path / f"map{ending}")
+    assert path.read_bytes() != b""
+    if ending == ".hspy":
+        np.testing.assert_array_equal(read_file(path)["eels"], result["eels"])
+    point = spectrum.isel(y=[0], x=0)
+    save(point, tmp_path / f"point{ending}")
+    for more, names in ((result[["haadf"]], "eels, density_O_K, haadf"), (result[["edx"]], "eels, density_O_K, edx")):
+        with pytest.raises(SettingsError, match=f"holds one variable, and there are {names}"):
+            save(spectrum.assign(more), tmp_path / f"other{ending}")
+
+
 def test_a_missing_package_is_named(result: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message says which package, and how it is installed."""
     monkeypatch.setattr(file_formats.importlib.util, "find_spec", lambda _: None)
