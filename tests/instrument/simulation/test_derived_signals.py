@@ -154,4 +154,4 @@ def test_a_new_one_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
     found = simulate(phase_object(), BEAM, replace(SCAN, shape=(2, 2)), detectors=("bf", "contrast"))
     assert list(found) == ["bf", "contrast"]
     assert {"contrast", "haadf", "icom", "idpc", "com"} <= set(names(Kind.DETECTORS))
-    assert derived_signals.list_signals()[-1] == "contrast"
+    assert derived_signals.list_signals()["contrast"] == ("derived",)

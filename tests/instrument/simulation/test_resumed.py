@@ -28,7 +28,7 @@ import stemtwin as st
 from stemtwin.twin.instrument.simulation import simulate
 from stemtwin.twin.physics.engine.kernels import array_cache as disk
 from stemtwin.twin.physics.engine.local import accuracy_check, piece_cache
-from stemtwin.twin.physics.engine.operator import imaging_operator
+from stemtwin.twin.physics.engine.operator import gram_matrix
 
 folder, engine, most = sys.argv[1], sys.argv[2], int(sys.argv[3])
 cache = disk.ArrayCache(folder, 10**9)
@@ -56,7 +56,7 @@ def counted(function):
         computed += 1
         return function(*args)
     return call
-imaging_operator._piece = counted(imaging_operator._piece)
+gram_matrix.detected = counted(gram_matrix.detected)
 piece_cache.PieceStore.save = counted(piece_cache.PieceStore.save)
 waves = []
 data = simulate.simulate(request, progress=waves.append)

@@ -129,9 +129,10 @@ def derived(
     return add
 
 
-def list_signals() -> tuple[str, ...]:
-    """Return the names of detectors, those of a microscope among them, and of derived signals."""
-    return (*load_detectors(), *DERIVED)
+def list_signals() -> dict[str, tuple[str, ...]]:
+    """Return the names of detectors, those of a microscope among them, and of derived signals, each with its tags."""
+    detectors = load_detectors()
+    return {name: detectors.tags(name) for name in detectors} | dict.fromkeys(DERIVED, ("derived",))
 
 
 def split(detectors: object) -> tuple[object, tuple[str, ...]]:
