@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from stemtwin.twin.errors import (
         DatasetError,
         InstrumentError,
+        PhysicsWarning,
         SamplingError,
         SettingsError,
         StemtwinError,
@@ -49,6 +50,7 @@ __all__ = [
     "LissajousScan",
     "Microscope",
     "PathScan",
+    "PhysicsWarning",
     "PixelatedDetector",
     "PlaneWave",
     "PotentialSlices",
@@ -83,6 +85,7 @@ _HOMES = {
     "stemtwin.twin.errors": (
         "DatasetError",
         "InstrumentError",
+        "PhysicsWarning",
         "SamplingError",
         "SettingsError",
         "StemtwinError",

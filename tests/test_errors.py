@@ -22,7 +22,7 @@ def test_the_table_above_is_the_whole_tree() -> None:
     """Every error of ours is directly below StemtwinError and stands in the tree drawn at the top of the module."""
     assert set(errors.StemtwinError.__subclasses__()) == set(BUILTIN)
     defined = {thing for thing in vars(errors).values() if isinstance(thing, type) and issubclass(thing, BaseException)}
-    assert defined == {errors.StemtwinError, *BUILTIN}
+    assert defined == {errors.StemtwinError, errors.PhysicsWarning, *BUILTIN}
     for error, builtin in BUILTIN.items():
         assert f"{error.__name__:<20}({builtin.__name__})" in (errors.__doc__ or "")
 

@@ -18,6 +18,7 @@ PUBLIC = {
     "LissajousScan",
     "Microscope",
     "PathScan",
+    "PhysicsWarning",
     "PixelatedDetector",
     "PlaneWave",
     "PotentialSlices",

@@ -1,4 +1,4 @@
-"""Every error that stemtwin raises on purpose, and the hint about a name that does not exist.
+"""Every error that stemtwin raises on purpose, its warning of doubtful physics, and the hint about a name that does not exist.
 
 ::
 
@@ -12,6 +12,8 @@
     └── SubmissionError     (ValueError)    a submission that is refused before it is scored
 
 A message says what is wrong (name, value, unit), the limit with the numbers that made it, and the repair.
+
+:class:`PhysicsWarning` warns of settings that are legal and whose physics is doubtful.
 """
 
 import difflib
@@ -52,6 +54,10 @@ class DatasetError(StemtwinError, OSError):
 
 class SubmissionError(StemtwinError, ValueError):
     """A submission that is refused before it is scored."""
+
+
+class PhysicsWarning(UserWarning):
+    """A setting that is legal, and whose physics is doubtful."""
 
 
 def closest(name: object, known: Iterable[str]) -> str | None:

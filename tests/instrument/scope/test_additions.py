@@ -166,6 +166,10 @@ class CurrentRecorder:
         """Return the settings that the operator may know."""
         return {"scan": results.visible_scan(self.request.scan), "absorbed": asdict(self.detector)}
 
+    def notes(self) -> tuple[str, ...]:
+        """Return no sentences on doubtful physics."""
+        return ()
+
 
 def add_signal() -> None:
     """Register what the file of the absorbed current registers."""

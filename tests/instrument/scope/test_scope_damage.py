@@ -260,6 +260,7 @@ DETECTORS = (
 GONE = Process(name="lose", element="Si", action="eject", rate=1e9)
 
 
+@pytest.mark.filterwarnings("ignore::stemtwin.twin.errors.PhysicsWarning")  # of the ring, on purpose
 @pytest.mark.parametrize("phonons", [2, "damped"])
 def test_a_specimen_without_atoms_is_vacuum(make_atom: Callable[..., Sample], phonons: int | str) -> None:
     """After the last atom has left, frames go on as in vacuum: the whole probe in the disc, no losses, no X-rays."""

@@ -32,6 +32,7 @@ def stacked(data: xr.Dataset) -> np.ndarray:
     return np.concatenate([data[name].to_numpy().reshape(-1, data.sizes["point"]) for name in data])
 
 
+@pytest.mark.filterwarnings("ignore::stemtwin.twin.errors.PhysicsWarning")  # a damped dark field tests the engines too
 @pytest.mark.parametrize("antialias", [True, False])
 @pytest.mark.parametrize("motion", [2, "damped", "static"])
 def test_the_operator_is_multislice(thermal: Sample, beam: Beam, antialias: bool, motion: Any) -> None:
@@ -215,6 +216,7 @@ def test_potentials_are_refined_by_trigonometric_interpolation(shape: tuple[int,
     np.testing.assert_allclose(fine, wave(times * shape[0], times * shape[1]), atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::stemtwin.twin.errors.PhysicsWarning")  # a damped dark field tests the potentials too
 def test_slices_of_a_sample_image_like_the_sample(thermal: Sample, beam: Beam) -> None:
     """The potentials handed to another solver are those that our own engine uses, with pixel masks and without oversampling."""
     for motion in ("static", "damped", 1):

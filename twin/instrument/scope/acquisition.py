@@ -70,6 +70,11 @@ class CheckedAcquisition:
     blanks_pauses: bool
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on doubtful physics in what was asked for."""
+        return tuple(note for recorder in self.recorders for note in recorder.notes())
+
+    @property
     def cost(self) -> dict[str, float]:
         """Time (s), electrons with those of the pauses, and the nominal dose (e-/A^2): electrons at the points over the area."""
         count, (height, width) = self.scan.count, self.scan.field_of_view_angstrom
@@ -260,8 +265,9 @@ def _attributes(setup: Setup, before: ScopeState, after: ScopeState, asked: Chec
         "stage": [float(v) for v in before.stage.readback.array()],
         "stemtwin_settings": json.dumps({**settings, "knobs": asdict(knobs)}),
     }
-    if settings.get("engine") == operator.NAME and _outgrown(before, after):
-        known["notes"] = WIDER
+    wider = (WIDER,) if settings.get("engine") == operator.NAME and _outgrown(before, after) else ()
+    if notes := (*asked.notes, *wider):
+        known["notes"] = "; ".join(notes)
     if isinstance(scan, RasterScan):
         known["dose_e_per_angstrom2"] = asked.frames * asked.electrons_per_point * scan.count / math.prod(scan.field_of_view_angstrom)
     return known

@@ -29,7 +29,7 @@ from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.specimen_state import Damage, find_damage
 from stemtwin.twin.instrument.scope.state import ScopeState
 from stemtwin.twin.instrument.settings import PotentialSlices
-from stemtwin.twin.instrument.simulation import results
+from stemtwin.twin.instrument.simulation import doubtful_physics, results
 from stemtwin.twin.instrument.spectra.spectrometer_settings import LossModel
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.progress import Progress
@@ -302,10 +302,16 @@ class Microscope:
         ------
         StemtwinError
             The scan or a setting cannot be carried out, or the dose budget does not suffice; the state is unchanged then.
+
+        Warns
+        -----
+        PhysicsWarning
+            A dark-field detector with ``phonons="damped"``: thermal diffuse scattering, most of its signal, is left out.
         """
         average = checks.flag("average", average)
         checks.function("progress", progress)
         asked = acquisition.order(self._setup, self._state, scan, dwell_time_us=dwell_time_us, frames=frames, detectors=detectors)
+        doubtful_physics.warn(asked.notes)
         dose_budget.check(self._state, scan, asked.cost["dose_e_per_angstrom2"], self._budget)
         out, self._state = acquisition.acquire(self._setup, self._state, asked, average=average, progress=progress)
         return out

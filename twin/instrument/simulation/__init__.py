@@ -10,6 +10,7 @@ File                        Content
 ``derived_signals.py``      centre of mass, iCOM, iDPC by name, from detectors' signals
 ``diffraction_patterns.py`` 4D-STEM: patterns at each point
 ``discretisation.py``       grid, slices, detector angles and plane waves of a request
+``doubtful_physics.py``     notes and warnings on legal requests of doubtful physics
 ``engines/``                one file for each way to compute signals
 ``incremental_operator.py`` a local operator that is updated where atoms moved
 ``memory.py``               peak memory, and the memory of the machine

@@ -13,7 +13,7 @@ from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument import detectors
 from stemtwin.twin.instrument.detectors import AnnularDetector, PixelatedDetector
 from stemtwin.twin.instrument.scan import Scan, SparseScan
-from stemtwin.twin.instrument.simulation import costs, memory, operator_cache, results, serialisation, slice_stacks
+from stemtwin.twin.instrument.simulation import costs, doubtful_physics, memory, operator_cache, results, serialisation, slice_stacks
 from stemtwin.twin.instrument.simulation.costs import Cost
 from stemtwin.twin.instrument.simulation.discretisation import choose_grid
 from stemtwin.twin.instrument.simulation.engines import multislice, operator
@@ -120,7 +120,7 @@ def plan_patterns(request: Request, *, held: bool = True) -> Patterns:
         blocks=plan.blocks,
         antialias=request.antialias,
     )
-    notes = list(plan.notes)
+    notes = [*plan.notes, *doubtful_physics.notes(request)]
     if max(layout.pixel) > pitch * (1 + 1e-9):
         coarse = max(layout.pixel) * wavelength * 1e3
         notes.append(f"the cell resolves {coarse:.3g} mrad, coarser than the camera's {camera.pixel_mrad:.3g} mrad: its pixels repeat")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from stemtwin.twin.errors import SamplingError, SettingsError
 from stemtwin.twin.instrument.detectors import Detector
-from stemtwin.twin.instrument.simulation import memory, partial_coherence
+from stemtwin.twin.instrument.simulation import doubtful_physics, memory, partial_coherence
 from stemtwin.twin.instrument.simulation.costs import Cost
 from stemtwin.twin.instrument.simulation.discretisation import Discretisation, discretise
 from stemtwin.twin.instrument.simulation.engines.registry import DENSE, DEPTHS, ENGINES, REFERENCE, REIMAGING
@@ -125,7 +125,7 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
         memory_bytes=price.memory_bytes,
         seconds=price.seconds,
         waves_bytes=price.waves_bytes,
-        notes=(*found.notes, *_notes(found, engine, price)),
+        notes=(*found.notes, *doubtful_physics.notes(request), *_notes(found, engine, price)),
     )
 
 

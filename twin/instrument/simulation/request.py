@@ -50,8 +50,8 @@ class Request:
         specimens, to ``tolerance``), ``"tiled"`` (operators on overlapping windows of a large field, any detector, to ``tolerance``), ``"prism"``
         (every ``interpolation``-th plane wave), ``"abtem"`` (the other solver), ``"auto"``.
     phonons : int or str
-        Number of frozen-phonon configurations; ``"auto"``: 8 where the sample has thermal sigmas, else static; ``"damped"``: Debye-Waller factor;
-        ``"static"``.
+        Number of frozen-phonon configurations; ``"auto"``: 8 where the sample has thermal sigmas, else static; ``"damped"``: Debye-Waller factor,
+        for bright fields alone: thermal diffuse scattering, most of a dark field, is left out; ``"static"``.
     seed : int
         Of the thermal displacements.
     grid : tuple of int, optional

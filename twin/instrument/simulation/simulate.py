@@ -13,7 +13,7 @@ from stemtwin.twin.errors import SamplingError, SettingsError
 from stemtwin.twin.instrument.hardware.profiles import Profile, find_profile
 from stemtwin.twin.instrument.scan import PathScan, Scan
 from stemtwin.twin.instrument.settings import Beam, PlaneWave, PotentialSlices
-from stemtwin.twin.instrument.simulation import derived_signals, diffraction_patterns, results, serialisation, slice_stacks
+from stemtwin.twin.instrument.simulation import derived_signals, diffraction_patterns, doubtful_physics, results, serialisation, slice_stacks
 from stemtwin.twin.instrument.simulation.derived_signals import DerivedRequest
 from stemtwin.twin.instrument.simulation.engines import multislice
 from stemtwin.twin.instrument.simulation.engines.registry import ENGINES, Signals
@@ -93,8 +93,14 @@ def simulate(
     ------
     StemtwinError
         The request makes no sense or cannot be computed.
+
+    Warns
+    -----
+    PhysicsWarning
+        A dark-field detector with ``phonons="damped"``: thermal diffuse scattering, most of its signal, is left out.
     """
     asked = requested(sample, beam, scan, settings, instrument)
+    doubtful_physics.warn(doubtful_physics.notes(asked.request))
     if diffraction_patterns.has_camera(asked.request):
         return asked.added(diffraction_patterns.simulate_with_camera(asked.request, _signals, progress))
     return asked.added(_signals(asked.request, 0.0, progress))

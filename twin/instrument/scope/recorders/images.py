@@ -15,7 +15,7 @@ from stemtwin.twin.instrument.scope.recorders.recorder import FRACTION, RECORDER
 from stemtwin.twin.instrument.scope.scan_pass import ScanPass
 from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.state import Room, ScopeState
-from stemtwin.twin.instrument.simulation import results, simulate
+from stemtwin.twin.instrument.simulation import doubtful_physics, results, simulate
 from stemtwin.twin.instrument.simulation.engines import local
 from stemtwin.twin.instrument.simulation.plan import Plan
 from stemtwin.twin.instrument.simulation.request import Request
@@ -127,6 +127,10 @@ class ImageRecorder:
     def settings(self) -> dict[str, Any]:
         """Return the settings that the operator may know."""
         return results.visible_settings(self.request, self.plan)
+
+    def notes(self) -> tuple[str, ...]:
+        """Return sentences on dark fields of a damped lattice."""
+        return doubtful_physics.notes(self.request)
 
 
 RECORDERS.add("image", ImageRecorder)

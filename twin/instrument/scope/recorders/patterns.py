@@ -104,6 +104,10 @@ class PatternRecorder:
         """Return the settings that the operator may know."""
         return results.visible_settings(self.found.request, self.found.plan)
 
+    def notes(self) -> tuple[str, ...]:
+        """Return no sentences: patterns hold bright and dark fields."""
+        return ()
+
 
 def _variables(found: Patterns, values: np.ndarray, attrs: dict[str, str]) -> Variables:
     """Return the variable of a camera, with frames first where there are several, and the angles of its pixels."""

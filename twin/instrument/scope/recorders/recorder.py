@@ -81,6 +81,10 @@ class Recorder(Protocol[Signal]):
         """Return the settings as plain values, for the attributes of a frame: what the operator may know."""
         ...
 
+    def notes(self) -> tuple[str, ...]:
+        """Return sentences on doubtful physics in what was asked for."""
+        ...
+
 
 RECORDERS: Registry[type[Recorder[Any]]] = Registry("recorder")
 """Recorders by signal, which is the first tag of their detectors; signals stand in a frame in this order."""

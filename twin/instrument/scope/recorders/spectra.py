@@ -220,6 +220,10 @@ class SpectrumRecorder:
         spectra = {detector.name: asdict(detector) for detector in self.detectors}
         return {"scan": results.visible_scan(self.scan), "phonons": self.phonons, "spectra": spectra}
 
+    def notes(self) -> tuple[str, ...]:
+        """Return no sentences: the collection aperture holds the bright field."""
+        return ()
+
 
 RECORDERS.add("spectrum", SpectrumRecorder)
 
