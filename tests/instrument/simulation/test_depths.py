@@ -12,9 +12,10 @@ import xarray as xr
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.scan import PathScan, RasterScan
 from stemtwin.twin.instrument.settings import Beam, PlaneWave, PotentialSlices
-from stemtwin.twin.instrument.simulation import simulate
+from stemtwin.twin.instrument.simulation import operator_cache, simulate
 from stemtwin.twin.instrument.simulation.plan import make_plan
 from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.samples.sample import Sample
 
 POINTS = PathScan(positions_angstrom=np.array([[0.2, 0.1], [1.1, 2.3], [1.95, 1.95]]))
@@ -43,7 +44,8 @@ def cell_request(sample: Sample, **settings: Any) -> Request:
 def test_a_depth_series_is_the_signals_of_thinner_specimens(slabs: PotentialSlices, antialias: bool) -> None:
     """Signals at depth z are those of the specimen without what lies deeper, also with segments, focal spread and offset blocks."""
     beam = Beam(energy_ev=200e3, semiangle_mrad=20, focal_spread_angstrom=5)
-    asked = Request(sample=slabs, beam=beam, scan=POINTS, detectors=ALL, antialias=antialias, depths_angstrom=(1.0, 3.9, 4.0, 9.0))
+    depths = (1.0, 3.9, 4.0, 9.0)
+    asked = Request(sample=slabs, beam=beam, scan=POINTS, detectors=ALL, antialias=antialias, depths_angstrom=depths, engine="multislice")
     series = simulate.simulate(asked)
     assert make_plan(asked).blocks != (1, 1)
     for depth, planes in zip(series["depth"].to_numpy(), (1, 2, 3, 4), strict=True):
@@ -112,13 +114,53 @@ def test_waves_at_depths(slabs: PotentialSlices) -> None:
             np.testing.assert_allclose(wave.sel(depth=0), 1, atol=1e-6)
 
 
-@pytest.mark.parametrize("engine", ["operator", "local", "prism", "abtem"])
+@pytest.mark.parametrize("antialias", [True, False])
+def test_one_operator_gives_the_depth_series_of_multislice(slabs: PotentialSlices, antialias: bool) -> None:
+    """One pass of the plane waves gives multislice's series within 1e-5: above the first plane, between planes, at each, in blocks, with segments."""
+    beam = Beam(energy_ev=200e3, semiangle_mrad=20, aberrations=Aberrations(C10=-30, C12=9), focal_spread_angstrom=5)
+    depths = (0.0, 1.0, 3.6, 3.9, 4.0, 9.0)
+    asked = Request(sample=slabs, beam=beam, scan=POINTS, detectors=ALL, antialias=antialias, depths_angstrom=depths, engine="operator")
+    series, reference = (simulate.simulate(replace(asked, engine=engine)) for engine in ("operator", "multislice"))
+    assert series.attrs["engine"] == "operator"
+    for name in ALL:
+        assert series[name].dims == reference[name].dims
+        np.testing.assert_allclose(series[name], reference[name], rtol=1e-5, atol=1e-8)
+        np.testing.assert_array_equal(series[name].sel(depth=3.6), series[name].sel(depth=3.9), "no plane lies between")
+
+
+def test_an_operator_for_depths_is_a_mean_over_configurations(make_perovskite: Callable[..., Sample]) -> None:
+    """Of a thermal sample: multislice's series within 1e-5, its standard error, and the waves of the plan, which are those of one pass."""
+    sample = make_perovskite(1, 3)
+    asked = replace(cell_request(sample, phonons=2), depths_angstrom=(4.0, 8.0, sample.thickness_angstrom), engine="operator")
+    steps: list[int] = []
+    series = simulate.simulate(asked, progress=steps.append)
+    assert sum(steps) == make_plan(asked).waves == make_plan(replace(asked, depths_angstrom=None)).waves
+    reference = simulate.simulate(replace(asked, engine="multislice"))
+    for name in ALL:
+        np.testing.assert_allclose(series[name], reference[name], rtol=1e-5)
+        assert series[name].attrs["relative_standard_error"] > 0
+
+
+def test_operators_of_other_depths_are_other_operators(static: Sample) -> None:
+    """The key of an operator names the depths: one that is held for a series is not taken for another one, nor for the exit face."""
+    asked = replace(cell_request(static), engine="operator")
+    keys = {
+        operator_cache.physics_key(each, make_plan(each))
+        for each in (asked, *(replace(asked, depths_angstrom=depths) for depths in ((1.0, 3.0), (2.0, 3.0), (3.0,))))
+    }
+    assert len(keys) == 4
+    first, second = (simulate.simulate(replace(asked, depths_angstrom=(depth, 3.9))) for depth in (0.0, 2.0))
+    assert not np.allclose(first["bf"].isel(depth=0), second["bf"].isel(depth=0), rtol=1e-3)
+    np.testing.assert_allclose(first["bf"].isel(depth=1), second["bf"].isel(depth=1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("engine", ["local", "prism", "abtem"])
 def test_engines_that_know_the_exit_face_alone_say_so(static: Sample, engine: str) -> None:
-    """Every engine but multislice refuses a depth series; auto takes multislice."""
+    """Every engine but multislice and the operator refuses a depth series; auto takes one of these two."""
     asked = cell_request(static, depths_angstrom=(1.0, 3.0), antialias=False, oversampling=1)
     with pytest.raises(SettingsError, match=f"engine='{engine}' .* asks for 2 depths. Use engine='multislice'"):
         replace(asked, engine=engine)
-    assert make_plan(replace(asked, engine="auto")).engine == "multislice"
+    assert make_plan(replace(asked, engine="auto")).engine in {"multislice", "operator"}
 
 
 @pytest.mark.parametrize(

@@ -95,17 +95,35 @@ def test_abtem_is_asked_for_the_same_physics_only(request_: Request) -> None:
         make_plan(replace(request_, engine="abtem"))
 
 
-def test_long_runs_of_single_probes_say_what_takes_less(request_: Request) -> None:
-    """Of a depth series with a source, the plan says how many probes the source takes (what the waves grow by), and what the operator would take."""
+def test_long_runs_of_single_probes_say_what_takes_less(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a depth series with a source, the plan says how many probes the source takes (what the waves grow by), and what the operator takes."""
     scan = replace(request_.scan, shape=(256, 256))
-    sharp = replace(request_, scan=scan, depths_angstrom=(request_.sample.thickness_angstrom,))
+    sharp = replace(request_, scan=scan, depths_angstrom=(1.0, request_.sample.thickness_angstrom), engine="multislice")
     series = replace(sharp, beam=replace(sharp.beam, source_size_angstrom=0.4, focal_spread_angstrom=0.0))
     sharp = replace(sharp, beam=replace(sharp.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0))
     long, states = make_plan(series), make_plan(series).waves / make_plan(sharp).waves
     assert long.seconds > PATIENCE
     assert f"source size and focal spread take {states:.0f} probes for each point" in str(long)
-    by_itself = make_plan(replace(series, depths_angstrom=None, engine="operator"))
-    assert f"takes an operator: at most {by_itself.seconds:.3g} s for each" in str(long)
+    together = make_plan(replace(series, engine="operator"))
+    assert f"engine='operator' takes {together.seconds:.3g} s for all 2 depths" in str(long)
+    many = replace(series, depths_angstrom=tuple(np.linspace(0.1, 3.9, 200).tolist()))
+    room = 1.1 * make_plan(replace(many, engine="operator", depths_angstrom=None)).memory_bytes
+    monkeypatch.setattr(memory, "fits", lambda needed: needed <= room)
+    monkeypatch.setattr(memory, "check", lambda _: None)
+    assert "a sample of each thickness by itself, without depths_angstrom, takes an operator" in str(make_plan(many))
+
+
+def test_auto_takes_the_operator_for_depths_where_it_is_cheaper(request_: Request) -> None:
+    """A raster at many depths takes one pass of the plane waves, whose number does not grow with the depths, in less time than single probes."""
+    scan = replace(request_.scan, shape=(128, 128))
+    depths = tuple(np.linspace(0.5, request_.sample.thickness_angstrom, 6).tolist())
+    series, face = (make_plan(replace(request_, scan=scan, depths_angstrom=each)) for each in (depths, None))
+    single = make_plan(replace(request_, scan=scan, depths_angstrom=depths, engine="multislice"))
+    assert series.engine == "operator"
+    assert series.waves == face.waves
+    assert face.seconds < series.seconds < single.seconds / 10
+    assert face.memory_bytes < series.memory_bytes
+    assert "at 6 depths" in series.reason
 
 
 def test_the_plan_reads_well(request_: Request) -> None:

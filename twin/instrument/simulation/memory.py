@@ -39,7 +39,13 @@ def of_specimen(grid: Grid, slices: int, oversampling: int, configurations: int)
 
 
 def of_operator(
-    grid: Grid, beams: Sequence[int], channels: int, seen: tuple[float, float], configurations: int, held: int = gram_matrix.WAVES_BYTES
+    grid: Grid,
+    beams: Sequence[int],
+    channels: int,
+    seen: tuple[float, float],
+    configurations: int,
+    held: int = gram_matrix.WAVES_BYTES,
+    faces: int = 1,
 ) -> int:
     """Return the peak of building an imaging operator, bytes, without the specimen.
 
@@ -57,21 +63,23 @@ def of_operator(
         Frozen-phonon configurations.
     held : int
         Bytes of exit amplitudes that are held at a time.
+    faces : int
+        Depths at which waves are held.
     """
     area, most = math.prod(grid.shape), max(beams)
-    kept = of_matrices(beams, channels)
-    waves = min(most * seen[0] * 8, held)
-    form = waves + most**2 * 8 * channels + 2 * 8 * min(gram_matrix.PIXELS, seen[1]) * most + area * (4 * channels + 60)
+    kept = of_matrices(beams, channels * faces)
+    waves = min(most * seen[0] * 8 * faces, max(held, 8 * most * gram_matrix.PIXELS * faces))
+    form = waves + most**2 * 8 * channels * faces + 2 * 8 * min(gram_matrix.PIXELS, seen[1]) * most + area * (4 * channels + 60)
     return int(kept * (1 if configurations == 1 else 2) + form)
 
 
-def held_waves(beams: Sequence[int], seen: float, others: int) -> int:
+def held_waves(beams: Sequence[int], seen: float, others: int, faces: int = 1) -> int:
     """Return how many bytes of exit amplitudes to hold at a time: all of them, or as many as leave half of what may be taken.
 
-    ``seen`` counts the reciprocal pixels of all detectors, ``others`` the bytes of everything else. The less is held, the more often every plane wave
-    goes through the specimen.
+    ``seen`` counts the reciprocal pixels of all detectors, ``others`` the bytes of everything else, ``faces`` the depths at which waves are held. The
+    less is held, the more often every plane wave goes through the specimen.
     """
-    most = max(beams)
+    most = max(beams) * faces
     need = int(8 * most * (seen * 1.02 + gram_matrix.PIXELS))  # covered fractions reach a little further
     for passes in range(1, need // gram_matrix.WAVES_BYTES + 1):
         held = 8 * most * gram_matrix.PIXELS * math.ceil(need / passes / (8 * most * gram_matrix.PIXELS))

@@ -139,6 +139,7 @@ def operator_for(request: Request, plan: Plan, *, progress: Callable[[int], None
             antialias=request.antialias,
             progress=report,
             held=plan.waves_bytes,
+            depths=request.depths_angstrom,
         )
 
     operator = CACHE.get(key, build)
@@ -178,6 +179,7 @@ def physics_key(request: Request, plan: Plan, *, engine: tuple[str | float, ...]
         "semiangle": request.beam.semiangle_mrad,
         "blocks": plan.blocks,
         "engine": engine,
+        **({} if request.depths_angstrom is None else {"depths": request.depths_angstrom}),
     }
     return disk.content_key(described)
 

@@ -131,15 +131,11 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
 
 def _choice(found: Discretisation) -> EngineChoice:
     """Return the engine of a request, the reason for it, and its cost."""
-    request = found.request
-    if request.depths_angstrom is not None:
-        (name,), reason = ENGINES.names(DEPTHS)[:1], f"signals at {request.faces} depths come from one pass of it"
-    elif request.engine in ENGINES:
-        name, reason = request.engine, "asked for"
-    else:
+    name = found.request.engine
+    if name not in ENGINES:
         return _automatic(found)
     ENGINES[name].check(found)
-    return name, reason, ENGINES[name].cost(found)
+    return name, "asked for", ENGINES[name].cost(found)
 
 
 def _automatic(found: Discretisation) -> EngineChoice:
@@ -169,12 +165,13 @@ def _exact(found: Discretisation) -> tuple[str, str, dict[str, Cost]]:
         return reference, f"{waves} plane waves at once would need {plane.memory_bytes / 2**30:.1f} GiB", price
     if plane.seconds > max(PATIENCE, 2 * single.seconds):
         return reference, f"the products of {waves} plane waves would take {plane.seconds:.0f} s", price
-    return dense, f"{waves} plane waves give every image", price
+    depths = "" if found.request.depths_angstrom is None else f" at {found.request.faces} depths"
+    return dense, f"{waves} plane waves give every image{depths}", price
 
 
 def _to_tolerance(found: Discretisation) -> EngineChoice | None:
     """Return the engine to a tolerance that suits the detectors, the reason for it, and its cost, if there is one."""
-    for name in ENGINES:
+    for name in ENGINES if found.request.depths_angstrom is None else ENGINES.names(DEPTHS):
         suits = ENGINES[name].suits
         if suits is not None and (why := suits(found)):
             try:
@@ -199,8 +196,12 @@ def _single_probes(found: Discretisation) -> list[str]:
     if states > 1:
         notes.append(f"source size and focal spread take {states} probes for each point: without both, about {1 / states:.2g} of the time")
     if request.depths_angstrom is not None:
-        once = ENGINES[ENGINES.names(DENSE)[0]].cost(replace(found, request=replace(request, depths_angstrom=None)))
-        if memory.fits(once.memory_bytes):
+        dense = ENGINES.names(DENSE)[0]
+        together = ENGINES[dense].cost(found)
+        once = ENGINES[dense].cost(replace(found, request=replace(request, depths_angstrom=None)))
+        if memory.fits(together.memory_bytes):
+            notes.append(f"engine={dense!r} takes {together.seconds:.3g} s for all {request.faces} depths")
+        elif memory.fits(once.memory_bytes):
             notes.append(f"a sample of each thickness by itself, without depths_angstrom, takes an operator: at most {once.seconds:.3g} s for each")
     return notes
 

@@ -77,7 +77,8 @@ class Request:
         comparison with codes that do not divide the aperture; a probe wider than the cell then overlaps with itself.
     depths_angstrom : tuple of float, optional
         Signals at several depths from one pass, A, increasing, from 0 to the sample's thickness: what the detectors would see if the sample ended
-        there, behind all planes at or above that depth (at 0 behind atoms on the entrance face). By multislice only. Without it: at the exit face.
+        there, behind all planes at or above that depth (at 0 behind atoms on the entrance face). By multislice or the operator. Without it: at the
+        exit face.
 
     Raises
     ------

@@ -7,7 +7,7 @@ import numpy as np
 from stemtwin.twin.instrument.simulation import costs, memory, operator_cache
 from stemtwin.twin.instrument.simulation.costs import Cost
 from stemtwin.twin.instrument.simulation.discretisation import Discretisation
-from stemtwin.twin.instrument.simulation.engines.registry import DENSE, ENGINES, REIMAGING, Engine, Signals
+from stemtwin.twin.instrument.simulation.engines.registry import DENSE, DEPTHS, ENGINES, REIMAGING, Engine, Signals
 from stemtwin.twin.instrument.simulation.plan import Plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.instrument.simulation.scan_signals import scanned
@@ -19,16 +19,20 @@ NAME = "operator"
 
 
 def cost(found: Discretisation) -> Cost:
-    """Return the cost of an imaging operator: each plane wave of the aperture goes through the specimen, and all pairs are multiplied."""
+    """Return the cost of an imaging operator: each plane wave of the aperture goes through the specimen, and all pairs are multiplied.
+
+    Of a depth series, the waves go through the specimen once, and are held and multiplied at every depth.
+    """
     request, grid, detectors, beams = found.request, found.grid, found.detectors, found.beams
-    count, channels, area = request.configurations, found.channels, math.prod(grid.shape)
+    count, faces, area = request.configurations, request.faces, math.prod(grid.shape)
     scale = math.pi * (1e-3 / request.beam.wavelength_angstrom) ** 2 * math.prod(grid.extent)
     base = costs.field_bytes(found) + memory.working_memory(grid)
-    seen = scale * sum(d.outer_mrad**2 - d.inner_mrad**2 for d in detectors)
+    seen = faces * scale * sum(d.outer_mrad**2 - d.inner_mrad**2 for d in detectors)
     pixels = memory.seen_pixels(detectors, grid, request.beam.wavelength_angstrom)
-    held = memory.held_waves(beams, pixels[0], base + memory.of_operator(grid, beams, channels, (0.0, pixels[1]), count))
-    needed = base + memory.of_operator(grid, beams, channels, pixels, count, held)
-    passes = sum(n * math.ceil(pixels[0] / gram_matrix.portion(n, held)) for n in beams if n)
+    without = memory.of_operator(grid, beams, found.channels, (0.0, pixels[1]), count, faces=faces)
+    held = memory.held_waves(beams, pixels[0], base + without, faces)
+    needed = base + memory.of_operator(grid, beams, found.channels, pixels, count, held, faces)
+    passes = sum(n * math.ceil(pixels[0] / gram_matrix.portion(n, held // faces)) for n in beams if n)
     steps, products = count * passes * len(found.slices.planes), count * sum(n**2 for n in beams) * seen
     seconds = costs.first_seconds(found) + steps * costs.step_seconds(area) + products * costs.SECONDS_PER_PRODUCT
     return Cost(waves=count * sum(beams), memory_bytes=needed, seconds=seconds, waves_bytes=held)
@@ -52,4 +56,4 @@ def image_signals(operator: ImagingOperator, request: Request) -> np.ndarray:
     return scanned(image, request.scan)
 
 
-ENGINES.add(NAME, Engine(cost=cost, signals=signals), DENSE, REIMAGING)
+ENGINES.add(NAME, Engine(cost=cost, signals=signals), DENSE, REIMAGING, DEPTHS)

@@ -127,30 +127,80 @@ def exit_coefficients(
     select = _indices("select", select, stack.grid)
     incident = _incident(setup, beams, coefficients)
     faces = [stack.thickness] if depths is None else list(depths)
-    stops = _stops(stack, faces)
+    stops = planes_above(stack, faces)
     numbers, series = np.unique(stops[stops > 0], return_inverse=True)
-    result = np.zeros((len(numbers), len(coefficients), select.size), np.complex64)
-    inside = np.flatnonzero(setup.inside.flat[select])
     beyond = [stack.thickness - stack.planes[-1]] if depths is None else [0.0] * len(numbers)
-    record = _coefficient_recorder(setup, select, inside, beyond, result)
-    _run(setup, incident, tuple(numbers.tolist()), record, progress)
+    result = _coefficients_behind(setup, incident, select, numbers, beyond, progress)
     if depths is None:
         return result[0]
+    inside = np.flatnonzero(setup.inside.flat[select])
     return _at_depths(setup, incident, select, inside, np.array(faces), stops, result[series])
 
 
-def _coefficient_recorder(
-    setup: "_Setup",
+def planes_above(stack: SliceStack, depths: Iterable[float]) -> np.ndarray:
+    """Return how many planes lie at or above each depth, A; raise SettingsError for a depth outside of the specimen."""
+    depths = np.array(list(depths), np.float64)
+    if depths.ndim != 1 or not np.all((depths >= 0) & (depths <= stack.thickness)):
+        message = f"depths={depths.tolist()} A do not all lie between 0 and the exit face at {stack.thickness:g} A. Leave the others out."
+        raise SettingsError(message)
+    return np.searchsorted(stack.planes, depths, side="right")
+
+
+def coefficients_behind(
+    stack: SliceStack,
+    beams: np.ndarray,
+    coefficients: np.ndarray,
     select: np.ndarray,
-    inside: np.ndarray,
+    planes: Sequence[int],
+    *,
+    offset: tuple[float, float] = (0.0, 0.0),
+    progress: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """Return Fourier coefficients of the waves directly behind some planes, all from one pass.
+
+    Parameters
+    ----------
+    stack, beams, coefficients, select, offset, progress
+        As in `exit_coefficients`.
+    planes : sequence of int
+        How many planes the waves have passed, at least 1, increasing.
+
+    Returns
+    -------
+    ndarray
+        Coefficients, complex64, shape (len(planes), P, Q).
+
+    Raises
+    ------
+    SettingsError
+        Shapes, indices or offset do not fit the stack.
+    """
+    setup = _Setup(stack, offset)
+    incident = _incident(setup, beams, coefficients)
+    return _coefficients_behind(setup, incident, _indices("select", select, stack.grid), np.asarray(planes), [0.0] * len(planes), progress)
+
+
+def _coefficients_behind(
+    setup: "_Setup",
+    incident: "_Incident",
+    select: np.ndarray,
+    planes: np.ndarray,
     beyond: Sequence[float],
-    result: np.ndarray,
-) -> "_Recorder":
+    progress: Callable[[int], None] | None,
+) -> np.ndarray:
+    """Return coefficients of waves that have gone on for the distances ``beyond``, A, behind so many planes: (planes, P, Q)."""
+    result = np.zeros((len(planes), len(incident.values), select.size), np.complex64)
+    record = _coefficient_recorder(setup, select, beyond, result)
+    _run(setup, incident, tuple(planes.tolist()), record, progress)
+    return result
+
+
+def _coefficient_recorder(setup: "_Setup", select: np.ndarray, beyond: Sequence[float], result: np.ndarray) -> "_Recorder":
     """Return the function for `_run` that writes the selected coefficients of each batch into a result.
 
-    ``inside`` are the indices in ``select`` (Q,) of those within the band limit, ``beyond`` the distances, A, that the
-    waves travel behind each stop; ``result`` has the shape (stops, P, Q).
+    ``beyond`` are the distances, A, that the waves travel behind each stop; ``result`` has the shape (stops, P, Q).
     """
+    inside = np.flatnonzero(setup.inside.flat[select])
     columns, starts, order = setup.columns_of(select[inside])
     picked = inside[order]
     ny, nx = setup.stack.grid.shape
@@ -201,7 +251,7 @@ def collect(
     """
     setup = _Setup(stack, offset)
     weights = _checked_weights(weights, stack.grid)
-    stops = np.array([len(stack.planes)]) if depths is None else _stops(stack, depths)
+    stops = np.array([len(stack.planes)]) if depths is None else planes_above(stack, depths)
     incident = _incident(setup, beams, coefficients)
     numbers, series = np.unique(stops[stops > 0], return_inverse=True)
     signals = np.zeros((len(numbers), len(weights), len(coefficients)))
@@ -432,12 +482,3 @@ def _checked_weights(weights: np.ndarray, grid: Grid) -> np.ndarray:
         message = f"weights of shape {weights.shape} ({weights.dtype}) do not fit. Give real numbers of shape (detectors, *{grid.shape})."
         raise SettingsError(message)
     return weights.astype(np.float32, copy=False)
-
-
-def _stops(stack: SliceStack, depths: Iterable[float]) -> np.ndarray:
-    """Return how many planes lie at or above each depth."""
-    depths = np.array(list(depths), np.float64)
-    if depths.ndim != 1 or not np.all((depths >= 0) & (depths <= stack.thickness)):
-        message = f"depths={depths.tolist()} A do not all lie between 0 and the exit face at {stack.thickness:g} A. Leave the others out."
-        raise SettingsError(message)
-    return np.searchsorted(stack.planes, depths, side="right")

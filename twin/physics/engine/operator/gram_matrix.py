@@ -1,12 +1,18 @@
 """Hermitian forms of waves: M = sum over points of weight conj(S_k) S_k', by BLAS on one thread per task, so that the bits are always the same."""
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from stemtwin.twin.physics.engine.kernels import threads
-from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_coefficients
+from stemtwin.twin.physics.engine.multislice.multislice import (
+    SliceStack,
+    coefficients_behind,
+    exit_coefficients,
+    planes_above,
+)
 from stemtwin.twin.physics.engine.operator import quadratic_form_kernels
 
 PANEL = 128
@@ -30,6 +36,7 @@ def detected(
     offset: tuple[float, float],
     progress: Callable[[int], None] | None,
     held: int | None = None,
+    depths: Sequence[float] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return M of every channel of a detector, and its diagonal.
 
@@ -49,36 +56,60 @@ def detected(
         Called with the number of plane waves done since the last call.
     held : int, optional
         Bytes of exit amplitudes held at a time, by default ``WAVES_BYTES``: whatever it is, the bits are the same.
+    depths : sequence of float, optional
+        Depths z, A: M of the specimen's part above each, all from one pass; by default of the whole specimen.
 
     Returns
     -------
     tuple of ndarray
-        Elements, float32, (channels, steps 16), those off the diagonal doubled; diagonal, float64, (channels, B).
+        Elements, float32, (channels, steps 16), those off the diagonal doubled; diagonal, float64, (channels, B). With
+        depths, all channels of one depth follow those of another.
     """
     flat, count = detector.reshape(len(detector), -1), beams.size
     seen = np.flatnonzero(flat.any(axis=0))
-    matrices = np.zeros((len(flat), count, count), np.complex64)
-    most = portion(count, WAVES_BYTES if held is None else held)
+    planes, faces = np.array([len(stack.planes)]), np.zeros(1, int)
+    if depths is not None:
+        planes, faces = np.unique(planes_above(stack, depths), return_inverse=True)
+    matrices = np.zeros((len(planes), len(flat), count, count), np.complex64)
+    matrices[planes == 0] = flat[:, beams][:, None] * np.eye(count, dtype=np.float32)
+    most = portion(count, (WAVES_BYTES if held is None else held) // len(planes))
     portions = [seen[start : start + most] for start in range(0, seen.size, most)]
-    unit = np.eye(count, dtype=np.complex64)
+    unit, reports = np.eye(count, dtype=np.complex64), _reports(progress, count, len(portions))
+    for select, report in zip(portions, reports, strict=True):
+        if depths is None:
+            waves = exit_coefficients(stack, beams, unit, select, offset=offset, progress=report)[None]
+        else:
+            passed = planes[np.flatnonzero(planes)].tolist()
+            waves = coefficients_behind(stack, beams, unit, select, passed, offset=offset, progress=report)
+        for behind, number in zip(waves, np.flatnonzero(planes), strict=True):
+            _add_products(behind, flat[:, select], matrices[number])
+    found = [picked(matrix, pairs) for matrix in matrices]
+    if len(faces) == 1:
+        return found[0]
+    return np.concatenate([found[face][0] for face in faces]), np.concatenate([found[face][1] for face in faces])
+
+
+def _reports(progress: Callable[[int], None] | None, count: int, portions: int) -> list[Callable[[int], None]]:
+    """Return a function for each portion, called with the plane waves done in it: together they report ``count`` waves once."""
     reported = 0
 
-    for number, select in enumerate(portions):
+    def report(number: int, done: int) -> None:
+        nonlocal reported
+        if progress is not None and (new := (number * count + done) // portions - reported):
+            reported += new
+            progress(new)
 
-        def report(done: int, number: int = number) -> None:
-            nonlocal reported
-            if progress is not None and (new := (number * count + done) // len(portions) - reported):
-                reported += new
-                progress(new)
+    return [functools.partial(report, number) for number in range(portions)]
 
-        waves = exit_coefficients(stack, beams, unit, select, offset=offset, progress=report)
-        with threadpool_limits(1, user_api="blas"):
-            for weight, matrix in zip(flat[:, select], matrices, strict=True):
-                for start in range(0, weight.size, PIXELS):  # the same pieces wherever a portion ends
-                    pixels = start + np.flatnonzero(weight[start : start + PIXELS])
-                    if pixels.size:
-                        add_upper(waves[:, pixels], weight[pixels], matrix)
-    return picked(matrices, pairs)
+
+def _add_products(waves: np.ndarray, weights: np.ndarray, matrices: np.ndarray) -> None:
+    """Add what waves (B, Q) give with the weights (channels, Q) of each channel to its matrix, (channels, B, B)."""
+    with threadpool_limits(1, user_api="blas"):
+        for weight, matrix in zip(weights, matrices, strict=True):
+            for start in range(0, weight.size, PIXELS):  # the same pieces wherever a portion ends
+                pixels = start + np.flatnonzero(weight[start : start + PIXELS])
+                if pixels.size:
+                    add_upper(waves[:, pixels], weight[pixels], matrix)
 
 
 def picked(matrices: np.ndarray, pairs: quadratic_form_kernels.BeamPairs) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """Imaging operators on disk: built once for the same physics, from where a killed build ended, to the same bits."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -23,6 +23,7 @@ def build(
     antialias: bool = True,
     progress: Callable[[int], None] | None = None,
     held: int | None = None,
+    depths: Sequence[float] | None = None,
 ) -> ImagingOperator:
     """Return the operator of a key from disk, or build and keep it; see :func:`imaging.build`.
 
@@ -32,13 +33,22 @@ def build(
         Where operators, and the pieces of one being built, are kept.
     key : str
         :func:`cache.content_key` of everything that the operator depends on, the code included.
-    stacks, semiangle, weights, blocks, antialias, progress, held
+    stacks, semiangle, weights, blocks, antialias, progress, held, depths
         As in :func:`imaging.build`; nothing is drawn from ``stacks`` when the operator is on disk, and ``progress`` is not called then.
     """
 
     def make() -> ImagingOperator:
         return imaging_operator.build(
-            stacks, semiangle, weights, blocks=blocks, held=held, antialias=antialias, progress=progress, cache=cache, key=key
+            stacks,
+            semiangle,
+            weights,
+            blocks=blocks,
+            held=held,
+            depths=depths,
+            antialias=antialias,
+            progress=progress,
+            cache=cache,
+            key=key,
         )
 
     return kept(cache, key, make)

@@ -356,6 +356,7 @@ def build(
     *,
     blocks: tuple[int, int] = (1, 1),
     held: int | None = None,
+    depths: Sequence[float] | None = None,
     **settings: Any,
 ) -> ImagingOperator:
     """Build the operator of a specimen and detectors.
@@ -368,6 +369,8 @@ def build(
         Detector weights, all channels, of reciprocal pixels.
     held : int, optional
         Bytes of exit amplitudes held at a time, as in :func:`gram_matrix.detected`.
+    depths : sequence of float, optional
+        Depths z, A: forms of the specimen's part above each, whose channels follow those of the depth before.
     **settings
         antialias, progress, cache, key, as in :func:`assemble`.
 
@@ -378,7 +381,7 @@ def build(
     """
 
     def piece(_configuration: int, stack: SliceStack, part: BeamBlock, progress: Callable[[int], None] | None) -> dict[str, np.ndarray]:
-        return _piece(stack, weights, blocks, part, progress, held)
+        return _piece(stack, weights, blocks, part, progress, held, depths)
 
     return assemble(stacks, semiangle, piece, blocks=blocks, **settings)
 
@@ -453,14 +456,12 @@ def _standard_error(images: np.ndarray) -> np.ndarray:
     return np.sqrt((images.var(axis=0, ddof=1) / count).mean(-1)) / np.maximum(images.mean(axis=(0, 2)), 1e-30)
 
 
-def _piece(
-    stack: SliceStack, weights: Weights, blocks: tuple[int, int], part: BeamBlock, progress: Callable[[int], None] | None, held: int | None
-) -> dict[str, np.ndarray]:
-    """Return what one configuration adds to one block."""
+def _piece(stack: SliceStack, weights: Weights, blocks: tuple[int, int], part: BeamBlock, *how: Any) -> dict[str, np.ndarray]:
+    """Return what one configuration adds to one block; ``how`` are progress, held and depths of :func:`gram_matrix.detected`."""
     grid = stack.grid
     ky, kx = grid.ky + part.offset[0] / grid.extent[0], grid.kx + part.offset[1] / grid.extent[1]
     detector = weights(ky[:, None], kx, block_pixel(grid.extent, blocks))
-    elements, diagonal = gram_matrix.detected(stack, detector, part.beams, part.pairs, part.offset, progress, held)
+    elements, diagonal = gram_matrix.detected(stack, detector, part.beams, part.pairs, part.offset, *how)
     return {"elements": elements, "diagonal": diagonal}
 
 
