@@ -23,7 +23,9 @@ from stemtwin.twin.instrument.scope.scan_pass import ScanPass
 from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.state import ScanField, ScopeState
 from stemtwin.twin.instrument.simulation import results
+from stemtwin.twin.instrument.simulation.engines import operator
 from stemtwin.twin.instrument.timing import ScanTiming, estimate_duration_s, scan_timing
+from stemtwin.twin.physics.engine.operator.imaging_operator import window_blocks
 from stemtwin.twin.physics.noise import electrons_per_point
 from stemtwin.twin.progress import Progress
 
@@ -33,6 +35,8 @@ LEAST_DWELL_US = 1e-3
 """Shortest time at a point, us: no scan generator is quicker than a nanosecond."""
 MOST_ELECTRONS = 1e9
 """Electrons at one point that the counters hold."""
+WIDER = "the probe has outgrown its window: an imaging operator for a wider one was built, and the frames that follow are quick again"
+"""The note of the frame that the operator was built for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -230,6 +234,14 @@ def _exposed(setup: Setup, state: ScopeState, shot: ScanPass) -> ScopeState:
     )
 
 
+def _outgrown(before: ScopeState, after: ScopeState) -> bool:
+    """Return whether images before were computed in a window that is too narrow now, so that an operator has more blocks."""
+    if before.room is None or after.room is None or after.room.window_angstrom <= before.room.window_angstrom:
+        return False
+    earlier, now = (window_blocks(after.specimen.size_angstrom, room.window_angstrom) for room in (before.room, after.room))
+    return earlier != now
+
+
 def _attributes(setup: Setup, before: ScopeState, after: ScopeState, asked: CheckedAcquisition) -> dict[str, Any]:
     """Return what the operator may know: nothing of the truth."""
     scan, knobs, settings = asked.scan, before.knobs, {}
@@ -248,6 +260,8 @@ def _attributes(setup: Setup, before: ScopeState, after: ScopeState, asked: Chec
         "stage": [float(v) for v in before.stage.readback.array()],
         "stemtwin_settings": json.dumps({**settings, "knobs": asdict(knobs)}),
     }
+    if settings.get("engine") == operator.NAME and _outgrown(before, after):
+        known["notes"] = WIDER
     if isinstance(scan, RasterScan):
         known["dose_e_per_angstrom2"] = asked.frames * asked.electrons_per_point * scan.count / math.prod(scan.field_of_view_angstrom)
     return known

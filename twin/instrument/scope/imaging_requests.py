@@ -20,6 +20,8 @@ from stemtwin.twin.instrument.simulation.request import AUTO, Request, is_therma
 from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.samples.sample import Sample
 
+GROWTH = 2.0
+"""A window that turned knobs have outgrown is followed by one at least so many times as wide, which lasts for many further steps."""
 RUNGS = tuple(LEAST_WINDOW * math.sqrt(2) ** i for i in range(20))
 """Windows that operators are built for, A: a probe that grows a little does not need a new one."""
 FORESEEN_RUNGS = tuple(LEAST_WINDOW * 2 ** (i / 4) for i in range(40))
@@ -116,8 +118,9 @@ def _check_radius(detector: Detector, profile: Profile, length: float) -> None:
 def settle(setup: Setup, state: ScopeState, asked: Request) -> tuple[Plan, Room]:
     """Return how the frames of a request are computed, and in which window; see :func:`plan`.
 
-    A window that straying optics have outgrown is followed by one for the hour to come, as long as that is no matter of patience: operators are built
-    once instead of step by step. It is kept until the probe needs much less.
+    A window that straying optics have outgrown is followed by one for the hour to come, a window that turned knobs have
+    outgrown by one twice as wide, as long as that is no matter of patience: operators are built once instead of step by
+    step. It is kept until the probe needs much less.
 
     Raises
     ------
@@ -139,19 +142,25 @@ def settle(setup: Setup, state: ScopeState, asked: Request) -> tuple[Plan, Room]
 
 
 def _foreseen(setup: Setup, state: ScopeState, asked: Request, needed: float) -> Room | None:
-    """Return the window that was settled on before, or one for the hour to come where straying alone has outgrown that; None: the usual one does."""
+    """Return the window that was settled on before, or a wider one where the probe has outgrown that; None: the usual one does."""
     held, unstable = state.room, setup.profile.instabilities
-    if held is None or not (unstable.aberrations or unstable.energy_sigma_ev) or not getattr(asked.sample, "periodic", True):
+    if held is None or not getattr(asked.sample, "periodic", True):
         return None
     if needed <= held.window_angstrom:
         ahead = held.window_angstrom == held.ahead_angstrom
-        return held if ahead and needed >= LEAST_SHARE * held.window_angstrom else None
+        least = max(LEAST_SHARE * held.window_angstrom, math.nextafter(held.outgrown_angstrom, math.inf))
+        return held if ahead and needed >= least else None
 
     def at(time_s: float) -> float:
         return _needed(setup, asked.sample.thickness_angstrom, setup.beam(state, min(time_s, LARGEST_TIME_S)))
 
-    if at(held.since_s) > held.window_angstrom:  # knobs were turned
-        return None
+    strays = bool(unstable.aberrations or unstable.energy_sigma_ev)
+    if not strays or at(held.since_s) > held.window_angstrom:  # knobs were turned
+        if setup.window_angstrom:
+            return None  # whoever asks for a window gets it, and beyond it what the probe needs
+        enough = needed <= held.ahead_angstrom
+        window = held.ahead_angstrom if enough else _rung(RUNGS, max(needed, GROWTH * held.window_angstrom * (1 - 1e-9)))
+        return Room(window_angstrom=window, since_s=state.time_s, ahead_angstrom=window, outgrown_angstrom=held.window_angstrom)
     coming = [at(state.time_s + later) for later in AHEAD_S]
     enough = max(coming[:SOON]) <= held.ahead_angstrom
     window = held.ahead_angstrom if enough else _rung(FORESEEN_RUNGS, max(coming))

@@ -56,11 +56,14 @@ class Room:
         Since when, s.
     ahead_angstrom : float
         The last window that was looked ahead for, A.
+    outgrown_angstrom : float
+        The window that turned knobs have outgrown, A: where it suffices, it is taken again.
     """
 
     window_angstrom: float
     since_s: float
     ahead_angstrom: float = 0.0
+    outgrown_angstrom: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
