@@ -26,7 +26,7 @@ class Kind(enum.StrEnum):
 
 REGISTRIES = {  # kind: (module, registry in it, or function that returns one or the names)
     Kind.SAMPLES: ("stemtwin.twin.samples.library", "list_samples"),
-    Kind.DETECTORS: ("stemtwin.twin.instrument.detectors", "load_detectors"),
+    Kind.DETECTORS: ("stemtwin.twin.instrument.simulation.derived_signals", "list_signals"),
     Kind.PROFILES: ("stemtwin.twin.instrument.hardware.profiles", "PROFILES"),
     Kind.TASKS: ("stemtwin.benchmarks.tasks", "load_tasks"),
     Kind.DATASETS: ("stemtwin.datasets.catalog", "list_datasets"),

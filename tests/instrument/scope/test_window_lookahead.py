@@ -60,7 +60,10 @@ def turned(scope: Microscope, steps: Sequence[float]) -> list[float]:
         state = replace(state, knobs=replace(state.knobs, aberrations=replace(state.knobs.aberrations, C10=focus)))
         asked = imaging_requests.request(scope._setup, state, SCAN, ("haadf",))
         _, room = imaging_requests.settle(scope._setup, state, asked)
-        assert room.window_angstrom >= imaging_requests.window_angstrom(scope._setup, asked.sample, asked.beam) or room.window_angstrom == state.room.window_angstrom
+        assert (
+            room.window_angstrom >= imaging_requests.window_angstrom(scope._setup, asked.sample, asked.beam)
+            or room.window_angstrom == state.room.window_angstrom
+        )
         state = replace(state, room=room)
         found.append(room.window_angstrom)
     return found

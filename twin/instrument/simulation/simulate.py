@@ -13,7 +13,8 @@ from stemtwin.twin.errors import SamplingError, SettingsError
 from stemtwin.twin.instrument.hardware.profiles import Profile, find_profile
 from stemtwin.twin.instrument.scan import PathScan, Scan
 from stemtwin.twin.instrument.settings import Beam, PlaneWave, PotentialSlices
-from stemtwin.twin.instrument.simulation import diffraction_patterns, results, serialisation, slice_stacks
+from stemtwin.twin.instrument.simulation import derived_signals, diffraction_patterns, results, serialisation, slice_stacks
+from stemtwin.twin.instrument.simulation.derived_signals import DerivedRequest
 from stemtwin.twin.instrument.simulation.engines import multislice
 from stemtwin.twin.instrument.simulation.engines.registry import ENGINES, Signals
 from stemtwin.twin.instrument.simulation.plan import Plan, make_plan
@@ -51,7 +52,7 @@ def explain(request: Request | None = None, /, *, instrument: str | Profile | No
     StemtwinError
         The request cannot be computed.
     """
-    asked = _request(request, None, None, settings, instrument)
+    asked = requested(request, None, None, settings, instrument).request
     return diffraction_patterns.plan_patterns(asked).plan if diffraction_patterns.has_camera(asked) else make_plan(asked)
 
 
@@ -78,7 +79,9 @@ def simulate(
     progress : callable, optional
         Called with the number of waves that were just done, all in all ``explain(...).waves``.
     **settings
-        Further fields of :class:`~stemtwin.twin.instrument.simulation.request.Request`: detectors, engine, phonons, seed, grid, ...
+        Further fields of :class:`~stemtwin.twin.instrument.simulation.request.Request`: detectors, engine, phonons, seed, grid, ... Among the
+        detectors derived signals may be named, ``"com"``, ``"icom"`` and ``"idpc"``: see
+        :mod:`~stemtwin.twin.instrument.simulation.derived_signals`.
 
     Returns
     -------
@@ -91,10 +94,10 @@ def simulate(
     StemtwinError
         The request makes no sense or cannot be computed.
     """
-    request = _request(sample, beam, scan, settings, instrument)
-    if diffraction_patterns.has_camera(request):
-        return diffraction_patterns.simulate_with_camera(request, _signals, progress)
-    return _signals(request, 0.0, progress)
+    asked = requested(sample, beam, scan, settings, instrument)
+    if diffraction_patterns.has_camera(asked.request):
+        return asked.added(diffraction_patterns.simulate_with_camera(asked.request, _signals, progress))
+    return asked.added(_signals(asked.request, 0.0, progress))
 
 
 def _signals(request: Request, window_angstrom: float, progress: Progress | None) -> xr.Dataset:
@@ -103,8 +106,27 @@ def _signals(request: Request, window_angstrom: float, progress: Progress | None
     return results.to_dataset(request, plan, values, error, exactness)
 
 
+def requested(sample: Any, beam: Beam | None, scan: Scan | None, settings: dict[str, Any], instrument: str | Profile | None = None) -> DerivedRequest:
+    """Return the request of a call, with the named detectors of an instrument, and the derived signals that it asks for.
+
+    Raises
+    ------
+    StemtwinError
+        The request makes no sense.
+    """
+    names: tuple[str, ...] = ()
+    if "detectors" in settings and not isinstance(sample, Request):
+        detectors, names = derived_signals.split(settings["detectors"])
+        settings = {**settings, "detectors": detectors}
+    request = _of_instrument(_request(sample, beam, scan, settings, instrument), instrument)
+    if not names:
+        return DerivedRequest(request=request)
+    found = derived_signals.with_needs(request, names, alone=settings["detectors"] is derived_signals.STAND_IN)
+    return replace(found, request=_of_instrument(found.request, instrument))
+
+
 def _request(sample: Any, beam: Beam | None, scan: Scan | None, settings: dict[str, Any], instrument: str | Profile | None = None) -> Request:
-    """Return the request of a call, with the named detectors of an instrument."""
+    """Return the request of a call; its detectors are those that it names."""
     given = {name: value for name, value in {"beam": beam, "scan": scan}.items() if value is not None}
     if isinstance(sample, Request):
         others = [*given, *settings, *(() if instrument is None else ("instrument",))]
@@ -115,10 +137,14 @@ def _request(sample: Any, beam: Beam | None, scan: Scan | None, settings: dict[s
     if sample is not None:
         given["sample"] = sample
     try:
-        request = Request(**given, **settings)
+        return Request(**given, **settings)
     except TypeError as error:
         message = f"This request cannot be made: {str(error).removeprefix('Request.__init__() ')}. It needs sample, beam and scan; see st.Request."
         raise SettingsError(message) from None
+
+
+def _of_instrument(request: Request, instrument: str | Profile | None) -> Request:
+    """Return a request with an instrument's own detectors in the place of their names."""
     if instrument is None:
         return request
     profile = find_profile(instrument)
