@@ -299,6 +299,7 @@ def idpc(data: xr.Dataset, request: Request) -> dict[str, xr.DataArray]:
     azimuth = xr.DataArray(detector.rotation_rad + 2 * np.pi * np.arange(count) / count, dims="segment")
     scale = math.pi * request.beam.semiangle_mrad / (count * math.sin(math.pi / count))
     signals, (tilt_x, tilt_y) = data[QUADRANTS].astype(float), request.beam.beam_tilt_mrad
-    moved = [scale * (signals * along).sum("segment") - tilt for along, tilt in ((np.sin(azimuth), tilt_y), (np.cos(azimuth), tilt_x))]
+    moved_y = scale * (signals * np.sin(azimuth)).sum("segment") - tilt_y
+    moved_x = scale * (signals * np.cos(azimuth)).sum("segment") - tilt_x
     angles = {"inner_mrad": detector.inner_mrad, "outer_mrad": detector.outer_mrad}
-    return {"idpc": _integrated(*moved, request).assign_attrs(long_name="integrated differential phase contrast", **angles)}
+    return {"idpc": _integrated(moved_y, moved_x, request).assign_attrs(long_name="integrated differential phase contrast", **angles)}
