@@ -45,6 +45,7 @@ PUBLIC = {
     "read_sample",
     "ronchigram",
     "simulate",
+    "simulate_series",
 }
 HEAVY = {
     "abtem",
