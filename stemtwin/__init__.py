@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from stemtwin.twin.instrument.scope.microscope import Microscope
     from stemtwin.twin.instrument.settings import Beam, PlaneWave, PotentialSlices
     from stemtwin.twin.instrument.simulation.ronchigram import ronchigram
+    from stemtwin.twin.instrument.simulation.series import simulate_series
     from stemtwin.twin.instrument.simulation.simulate import Request, exit_wave, explain, simulate
     from stemtwin.twin.physics.aberrations import Aberrations
     from stemtwin.twin.samples.columns import projected_columns
@@ -78,6 +79,7 @@ __all__ = [
     "read_sample",
     "ronchigram",
     "simulate",
+    "simulate_series",
 ]
 
 _HOMES = {
@@ -98,6 +100,7 @@ _HOMES = {
     "stemtwin.twin.instrument.simulation.ronchigram": ("ronchigram",),
     "stemtwin.twin.instrument.scan": ("LissajousScan", "PathScan", "RasterScan", "SerpentineScan", "SparseScan", "SpiralScan"),
     "stemtwin.twin.instrument.settings": ("Beam", "PlaneWave", "PotentialSlices"),
+    "stemtwin.twin.instrument.simulation.series": ("simulate_series",),
     "stemtwin.twin.instrument.simulation.simulate": ("Request", "exit_wave", "explain", "simulate"),
     "stemtwin.twin.physics.aberrations": ("Aberrations",),
     "stemtwin.twin.samples.columns": ("projected_columns",),

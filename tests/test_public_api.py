@@ -46,6 +46,7 @@ PUBLIC = {
     "read_sample",
     "ronchigram",
     "simulate",
+    "simulate_series",
 }
 HEAVY = {
     "abtem",

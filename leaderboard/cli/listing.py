@@ -45,8 +45,6 @@ def names(kind: Kind) -> dict[str, tuple[str, ...]]:
     module, attribute = REGISTRIES[kind]
     thing: Any = getattr(importlib.import_module(module), attribute)
     found = thing() if inspect.isfunction(thing) else thing
-    if isinstance(found, dict):
-        return found
     return {str(name): found.tags(name) if isinstance(found, Registry) else () for name in found}
 
 

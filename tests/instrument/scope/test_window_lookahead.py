@@ -81,6 +81,12 @@ def test_a_focus_turned_step_by_step_needs_few_windows(static: Sample, profile: 
     assert there_and_back[0] == there_and_back[2] == there_and_back[5]
 
 
+def test_a_window_that_is_asked_for_does_not_grow_ahead(static: Sample) -> None:
+    """Where a microscope was given a window, a focus that leaves it asks for the window of the probe as it is, whatever came before."""
+    scope = Microscope(static, "ideal", seed=1, window_angstrom=16.0)
+    assert turned(scope, (0.0, 300.0, 0.0)) == [turned(scope, (focus,))[0] for focus in (0.0, 300.0, 0.0)]
+
+
 def test_a_frame_says_once_that_its_window_was_outgrown(make_perovskite: Callable[..., Sample], monkeypatch: pytest.MonkeyPatch) -> None:
     """The frame for which an operator is built because the focus left its window has a note; frames before and after have none."""
     built: list[int] = []

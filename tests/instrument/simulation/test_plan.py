@@ -170,7 +170,7 @@ print(json.dumps([plan.memory_bytes, 1024 * int(peak.split()[1])]))
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
 @pytest.mark.parametrize(
-    "case", ["channels", "local", *(pytest.param(name, marks=pytest.mark.slow) for name in ("blocks", "probes", "prism", "tiled"))]
+    "case", ["channels", "local", *(pytest.param(name, marks=pytest.mark.slow) for name in ("blocks", "probes", "prism", "tiled", "depths"))]
 )
 def test_the_estimate_of_memory_is_within_a_fifth(case: str, make_perovskite: Callable[..., Sample], tmp_path: Path) -> None:
     """The peak that `explain` foretells differs from the one that the process then has by less than 20 %."""
@@ -191,10 +191,12 @@ def test_the_estimate_of_memory_is_within_a_fifth(case: str, make_perovskite: Ca
         ),
         "local": Request(sample=sheet, beam=low, scan=part, detectors=(DARK,), phonons=2, engine="local"),
         "tiled": Request(sample=sheet, beam=low, scan=part, detectors=("bf", "abf"), phonons=2, engine="tiled", sampling_angstrom=0.15),
+        "depths": Request(sample=make_perovskite(5, 6), beam=near, scan=raster, phonons=1, depths_angstrom=tuple(range(2, 22, 2)), engine="operator"),
         "prism": Request(sample=sheet, beam=low, scan=few, detectors=(DARK, "bf"), phonons=2, engine="prism"),
     }[case]
     asked.save(tmp_path / "request.toml")
     sheets = {"tiled": sheet, "local": load_sample("mos2-1h", size_angstrom=(16, 16)), "prism": load_sample("mos2-1h", size_angstrom=(16, 16))}
+    sheets |= {"depths": make_perovskite(1, 6)}
     small = sheets.get(case, make_perovskite(1))
     simulate.simulate(replace(asked, sample=small, phonons=1))  # compiles what is not compiled yet, which takes memory of its own
     done = subprocess.run([sys.executable, "-c", MEASURE, str(tmp_path / "request.toml")], check=True, capture_output=True, text=True)

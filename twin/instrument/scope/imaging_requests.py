@@ -156,6 +156,8 @@ def _foreseen(setup: Setup, state: ScopeState, asked: Request, needed: float) ->
 
     strays = bool(unstable.aberrations or unstable.energy_sigma_ev)
     if not strays or at(held.since_s) > held.window_angstrom:  # knobs were turned
+        if setup.window_angstrom:
+            return None  # whoever asks for a window gets it, and beyond it what the probe needs
         enough = needed <= held.ahead_angstrom
         window = held.ahead_angstrom if enough else _rung(RUNGS, max(needed, GROWTH * held.window_angstrom * (1 - 1e-9)))
         return Room(window_angstrom=window, since_s=state.time_s, ahead_angstrom=window, outgrown_angstrom=held.window_angstrom)

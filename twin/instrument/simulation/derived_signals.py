@@ -20,6 +20,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -123,16 +124,19 @@ def derived(
     """Return a decorator that adds a function to ``DERIVED``; see :class:`DerivedSignal`. Its variable has its name by default."""
 
     def add(compute: Derive) -> Derive:
-        DERIVED.add(name, DerivedSignal(needs=needs, compute=compute, variables=variables or (name,), check=check))
+        DERIVED.add(name, DerivedSignal(needs=needs, compute=compute, variables=variables or (name,), check=check), "derived")
         return compute
 
     return add
 
 
-def list_signals() -> dict[str, tuple[str, ...]]:
-    """Return the names of detectors, those of a microscope among them, and of derived signals, each with its tags."""
-    detectors = load_detectors()
-    return {name: detectors.tags(name) for name in detectors} | dict.fromkeys(DERIVED, ("derived",))
+def list_signals() -> Registry[Any]:
+    """Return detectors, those of a microscope among them, and derived signals in one registry."""
+    found: Registry[Any] = Registry("signal")
+    for registry in (load_detectors(), DERIVED):
+        for name in registry:
+            found.add(name, registry[name], *registry.tags(name))
+    return found
 
 
 def split(detectors: object) -> tuple[object, tuple[str, ...]]:
@@ -295,6 +299,7 @@ def idpc(data: xr.Dataset, request: Request) -> dict[str, xr.DataArray]:
     azimuth = xr.DataArray(detector.rotation_rad + 2 * np.pi * np.arange(count) / count, dims="segment")
     scale = math.pi * request.beam.semiangle_mrad / (count * math.sin(math.pi / count))
     signals, (tilt_x, tilt_y) = data[QUADRANTS].astype(float), request.beam.beam_tilt_mrad
-    moved_y, moved_x = (scale * (signals * along).sum("segment") - tilt for along, tilt in ((np.sin(azimuth), tilt_y), (np.cos(azimuth), tilt_x)))
+    moved_y = scale * (signals * np.sin(azimuth)).sum("segment") - tilt_y
+    moved_x = scale * (signals * np.cos(azimuth)).sum("segment") - tilt_x
     angles = {"inner_mrad": detector.inner_mrad, "outer_mrad": detector.outer_mrad}
     return {"idpc": _integrated(moved_y, moved_x, request).assign_attrs(long_name="integrated differential phase contrast", **angles)}

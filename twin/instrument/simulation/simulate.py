@@ -101,9 +101,14 @@ def simulate(
     """
     asked = requested(sample, beam, scan, settings, instrument)
     doubtful_physics.warn(doubtful_physics.notes(asked.request))
-    if diffraction_patterns.has_camera(asked.request):
-        return asked.added(diffraction_patterns.simulate_with_camera(asked.request, _signals, progress))
-    return asked.added(_signals(asked.request, 0.0, progress))
+    return asked.added(computed(asked.request, progress))
+
+
+def computed(request: Request, progress: Progress | None = None) -> xr.Dataset:
+    """Return the signals of a request's detectors, patterns of a camera among them."""
+    if diffraction_patterns.has_camera(request):
+        return diffraction_patterns.simulate_with_camera(request, _signals, progress)
+    return _signals(request, 0.0, progress)
 
 
 def _signals(request: Request, window_angstrom: float, progress: Progress | None) -> xr.Dataset:

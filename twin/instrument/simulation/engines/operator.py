@@ -1,9 +1,11 @@
 """The engine ``operator``: one imaging operator gives every image of a specimen, exactly, with new optics in milliseconds."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
+from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.simulation import costs, memory, operator_cache
 from stemtwin.twin.instrument.simulation.costs import Cost
 from stemtwin.twin.instrument.simulation.discretisation import Discretisation
@@ -12,10 +14,14 @@ from stemtwin.twin.instrument.simulation.plan import Plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.instrument.simulation.scan_signals import scanned
 from stemtwin.twin.physics.engine.operator import gram_matrix
-from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
+from stemtwin.twin.physics.engine.operator.imaging_operator import ImageCoefficients, ImagingOperator
 from stemtwin.twin.progress import Progress
 
 NAME = "operator"
+EXACTNESS = "the same as multislice but for rounding (1e-5)"
+"""How far signals are from the reference."""
+STATES_AT_ONCE = 16
+"""States of the optics whose image coefficients are held at once."""
 
 
 def cost(found: Discretisation) -> Cost:
@@ -41,7 +47,24 @@ def cost(found: Discretisation) -> Cost:
 def signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
     """Return the signals of the specimen's imaging operator, which is built where neither the process nor the disk holds it."""
     operator = operator_cache.operator_for(request, plan, progress=progress)
-    return image_signals(operator, request), operator.standard_error, "the same as multislice but for rounding (1e-5)"
+    return image_signals(operator, request), operator.standard_error, EXACTNESS
+
+
+def series(request: Request, plan: Plan, beams: Sequence[Beam], progress: Progress | None) -> list[Signals]:
+    """Return the signals of beams that differ in their aberrations alone, of one operator."""
+    operator, beam = operator_cache.operator_for(request, plan, progress=progress), request.beam
+    found: list[Signals] = []
+    for start in range(0, len(beams), STATES_AT_ONCE):
+        images = operator.images(
+            [each.aberrations for each in beams[start : start + STATES_AT_ONCE]],
+            semiangle=beam.semiangle_rad,
+            source_size=beam.source_size_angstrom,
+            focal_spread=beam.focal_spread_angstrom,
+        )
+        for coefficients in images.coefficients:
+            image = ImageCoefficients(coefficients=coefficients, extent=images.extent)
+            found.append((scanned(image, request.scan), operator.standard_error, EXACTNESS))
+    return found
 
 
 def image_signals(operator: ImagingOperator, request: Request) -> np.ndarray:
@@ -56,4 +79,4 @@ def image_signals(operator: ImagingOperator, request: Request) -> np.ndarray:
     return scanned(image, request.scan)
 
 
-ENGINES.add(NAME, Engine(cost=cost, signals=signals), DENSE, REIMAGING, DEPTHS)
+ENGINES.add(NAME, Engine(cost=cost, signals=signals, series=series), DENSE, REIMAGING, DEPTHS)

@@ -12,7 +12,7 @@ Tag               Engines that carry it
 ================= =================================================================================
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from stemtwin.twin.progress import Progress
 from stemtwin.twin.registry import Registry
 
 if TYPE_CHECKING:
+    from stemtwin.twin.instrument.settings import Beam
     from stemtwin.twin.instrument.simulation.costs import Cost
     from stemtwin.twin.instrument.simulation.discretisation import Discretisation
     from stemtwin.twin.instrument.simulation.plan import Plan
@@ -58,6 +59,9 @@ class Engine:
     suits : callable, optional
         ``suits(discretisation)``: the reason why ``"auto"`` compares this engine with the exact ones, or an empty text.
         None: it never does.
+    series : callable, optional
+        ``series(request, plan, beams, progress)``: the signals of several beams that differ in their aberrations alone, the
+        same bits as one by one in less time. The waves of the plan are reported once.
     in_parts : bool
         Whether the engine takes the specimen in parts, never all of it at once.
     vacuum_around : bool
@@ -68,6 +72,7 @@ class Engine:
     signals: "Callable[[Request, Plan, Progress | None], Signals]"
     check: "Callable[[Discretisation], None]" = accept
     suits: "Callable[[Discretisation], str] | None" = None
+    series: "Callable[[Request, Plan, Sequence[Beam], Progress | None], list[Signals]] | None" = None
     in_parts: bool = False
     vacuum_around: bool = False
 

@@ -381,11 +381,7 @@ def build(
     """
 
     def piece(_configuration: int, stack: SliceStack, part: BeamBlock, progress: Callable[[int], None] | None) -> dict[str, np.ndarray]:
-        grid = stack.grid
-        ky, kx = grid.ky + part.offset[0] / grid.extent[0], grid.kx + part.offset[1] / grid.extent[1]
-        detector = weights(ky[:, None], kx, block_pixel(grid.extent, blocks))
-        elements, diagonal = gram_matrix.detected(stack, detector, part.beams, part.pairs, part.offset, progress, held, depths)
-        return {"elements": elements, "diagonal": diagonal}
+        return _piece(stack, weights, blocks, part, progress, held, depths)
 
     return assemble(stacks, semiangle, piece, blocks=blocks, **settings)
 
@@ -458,6 +454,15 @@ def _standard_error(images: np.ndarray) -> np.ndarray:
     if count == 1:
         return np.full(images.shape[1], np.nan)
     return np.sqrt((images.var(axis=0, ddof=1) / count).mean(-1)) / np.maximum(images.mean(axis=(0, 2)), 1e-30)
+
+
+def _piece(stack: SliceStack, weights: Weights, blocks: tuple[int, int], part: BeamBlock, *how: Any) -> dict[str, np.ndarray]:
+    """Return what one configuration adds to one block; ``how`` are progress, held and depths of :func:`gram_matrix.detected`."""
+    grid = stack.grid
+    ky, kx = grid.ky + part.offset[0] / grid.extent[0], grid.kx + part.offset[1] / grid.extent[1]
+    detector = weights(ky[:, None], kx, block_pixel(grid.extent, blocks))
+    elements, diagonal = gram_matrix.detected(stack, detector, part.beams, part.pairs, part.offset, *how)
+    return {"elements": elements, "diagonal": diagonal}
 
 
 def _common_fields(stack: SliceStack, semiangle: float, blocks: tuple[int, int], antialias: bool) -> dict[str, Any]:
