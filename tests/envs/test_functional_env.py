@@ -31,9 +31,10 @@ class Walk:
         """Return the place."""
         return np.array([state[0]])
 
-    def reward(self, state: tuple[float, int]) -> float:
+    def step_reward(self, before: tuple[float, int], after: tuple[float, int]) -> float:
         """Return 1 at the goal."""
-        return np.float64(state[0] == 0)
+        del before
+        return np.float64(after[0] == 0)
 
     def terminated(self, state: tuple[float, int]) -> bool:
         """Return whether the place is 0."""

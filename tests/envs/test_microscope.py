@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stemtwin.twin.envs.microscope import COEFFICIENTS, Session, WholeMicroscope
+from stemtwin.twin.envs.families.microscope import COEFFICIENTS, ScopeSession, WholeMicroscope
 from stemtwin.twin.errors import SettingsError, UnknownNameError
 from stemtwin.twin.instrument.detectors import AnnularDetector
 
@@ -14,7 +14,7 @@ TASK = WholeMicroscope(semiangles_mrad=(5.0, 10.0), phonons=1, shape=(24, 32), m
 
 
 @pytest.fixture(scope="module")
-def begun() -> Session:
+def begun() -> ScopeSession:
     """Return an episode that has just begun."""
     return TASK.initial(np.random.Generator(np.random.Philox(3)))
 
@@ -39,7 +39,7 @@ def rest(**changes: dict[str, Any]) -> dict[str, Any]:
     return action
 
 
-def test_every_setpoint_is_read_back(begun: Session) -> None:
+def test_every_setpoint_is_read_back(begun: ScopeSession) -> None:
     """Each knob of an action stands in the observation, in the action's units; choices are spread over [-1, 1]."""
     rng = np.random.Generator(np.random.Philox(1))
     optics, current, shift, gain, offset = (rng.uniform(-0.9, 0.9, n).astype(np.float32) for n in (len(COEFFICIENTS), 1, 2, 2, 2))
@@ -52,7 +52,7 @@ def test_every_setpoint_is_read_back(begun: Session) -> None:
     assert not seen["fresh"][0]
 
 
-def test_time_and_dose_are_what_the_action_takes(begun: Session) -> None:
+def test_time_and_dose_are_what_the_action_takes(begun: ScopeSession) -> None:
     """Waiting costs its time and no dose; a frame costs both, fewer electrons with less current; blanked it costs time alone."""
     rng = np.random.Generator(np.random.Philox(1))
     waited = TASK.transition(begun, {**rest(), "wait": np.zeros(1, np.float32)}, rng)

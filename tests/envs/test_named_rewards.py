@@ -9,8 +9,8 @@ import pytest
 import xarray as xr
 from gymnasium.envs.registration import EnvSpec
 
-from stemtwin.twin.envs import microscope
-from stemtwin.twin.envs.microscope import WholeMicroscope
+from stemtwin.twin.envs.families import microscope
+from stemtwin.twin.envs.families.microscope import WholeMicroscope
 from stemtwin.twin.envs.rewards import REWARDS, Reward, contrast, correlation, signal
 from stemtwin.twin.errors import SettingsError, UnknownNameError
 from stemtwin.twin.registry import Registry
@@ -106,14 +106,14 @@ def test_a_reward_of_ones_own_is_registered(monkeypatch: pytest.MonkeyPatch) -> 
     def mine(frame: xr.Dataset | None, cost: Mapping[str, float]) -> float:
         return float(frame is None) + cost["time_s"]
 
-    task = WholeMicroscope(semiangles_mrad=(5.0,), phonons=1, shape=(8, 8), reward_name="mine")
+    task = WholeMicroscope(semiangles_mrad=(5.0,), phonons=1, shape=(8, 8), reward="mine")
     state = task.initial(np.random.Generator(np.random.Philox(3)))
     assert state.fresh
-    assert task.reward(state) == state.cost["time_s"] > 0
+    assert task.step_reward(state, state) == state.cost["time_s"] > 0
     action = gym.make(ENVIRONMENT, semiangles_mrad=(5.0,), phonons=1, shape=(8, 8), reward="mine").action_space.sample()
     action["scan"]["acquire"] = 0
     after = task.transition(state, action, np.random.Generator(np.random.Philox(3)))
-    assert task.reward(after) == 1 + after.cost["time_s"]
+    assert task.step_reward(state, after) == 1 + after.cost["time_s"]
 
 
 def test_what_is_not_a_name_is_refused() -> None:

@@ -1,28 +1,30 @@
-"""Gymnasium environments: tasks that an agent practises on the twin.
+"""Gymnasium environments: experiments that an agent practises on the twin.
 
-===================== =====================================================
+===================== ==========================================================
 File                  Content
-===================== =====================================================
-``autofocus.py``      ``stemtwin/Autofocus-v1``
-``focus_limits.py``   limits of the focusing task
-``functional_env.py`` the Task protocol, the registry of tasks, ``StemEnv``
-``microscope.py``     ``stemtwin/Microscope-v1``
+===================== ==========================================================
+``arguments.py``      arguments of ``make``, randomisation of episodes
+``discovery.py``      ``@environment``, the ids of all families
+``families/``         one file per family
+``focus_limits.py``   limits of the focusing task, version 1
+``functional_env.py`` the protocol of a family, ``StemEnv``
+``goal_family.py``    families with a goal and their rewards
+``making.py``         ``make``: from an id and arguments to an environment
 ``pictures.py``       pictures of environment states
+``preparation.py``    specimens, the line that tells how far long builds are
 ``rewards.py``        rewards in [0, 1], ``REWARDS`` by name
-===================== =====================================================
+``session.py``        a session at a microscope, as pure functions
+``vector.py``         vectors of environments that compute together
+===================== ==========================================================
 """
 
-ENVIRONMENTS = {
-    "stemtwin/Autofocus-v1": "stemtwin.twin.envs.autofocus:make",
-    "stemtwin/Microscope-v1": "stemtwin.twin.envs.microscope:make",
-}
-"""Every environment: Gymnasium id -> entry point."""
+from stemtwin.twin.envs import discovery
+
+ENVIRONMENTS = discovery.registrations()
+"""Every environment of stemtwin: id -> registration."""
 
 
 def register() -> None:
-    """Register every environment with Gymnasium; strings only, so that nothing is imported before it is made."""
-    import gymnasium
-
-    for name, entry_point in ENVIRONMENTS.items():
-        if name not in gymnasium.registry:
-            gymnasium.register(id=name, entry_point=entry_point)
+    """Register every environment with Gymnasium by strings: nothing is imported before it is made."""
+    for found in ENVIRONMENTS.values():
+        discovery.register(found)

@@ -1,47 +1,51 @@
-"""What a task is, and the one class that makes a Gymnasium environment of it."""
+"""Environments as pure functions of a frozen state, and the one class that makes a Gymnasium environment of them."""
 
-import dataclasses
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import gymnasium as gym
 import numpy as np
 
+from stemtwin.twin.envs.arguments import SPLITS
 from stemtwin.twin.errors import InstrumentError, SettingsError, suggestion
 
 State = TypeVar("State")
+LAST_BITS = 4
+"""Numbers of an action that exceed a bound by so many units in the last place are put on it: wrappers round."""
 
 
 class FunctionalEnv(Protocol[State]):
-    """A task as pure functions of a frozen state: nothing is remembered but what the state holds, nothing is random but what ``rng`` draws."""
+    """An environment as pure functions of a frozen state: nothing else is remembered, and only ``rng`` is random."""
 
     @property
     def observation_space(self) -> gym.Space:
-        """What the agent may see."""
+        """Space of the observations."""
         ...
 
     @property
     def action_space(self) -> gym.Space:
-        """What the agent may do."""
+        """Space of the actions."""
         ...
 
     def initial(self, rng: np.random.Generator) -> State:
-        """Draw the state at the start of an episode."""
+        """Draw the state at the start of an episode; options of ``reset`` are further keyword arguments."""
         ...
 
     def transition(self, state: State, action: Any, rng: np.random.Generator) -> State:
-        """Return the state after an action; the noise of what is seen is drawn here."""
+        """Return the state after an action; the noise of the observation is drawn here."""
         ...
 
     def observe(self, state: State) -> Any:
-        """Return what the agent sees."""
+        """Return the agent's observation."""
         ...
 
-    def reward(self, state: State) -> float:
-        """Return the reward for reaching a state."""
+    def step_reward(self, before: State, after: State) -> float:
+        """Return the reward of one transition."""
         ...
 
     def terminated(self, state: State) -> bool:
-        """Return whether the task is done."""
+        """Return whether the episode has come to its end."""
         ...
 
     def truncated(self, state: State) -> bool:
@@ -49,7 +53,7 @@ class FunctionalEnv(Protocol[State]):
         ...
 
     def cost(self, state: State) -> dict[str, float]:
-        """Return what was spent since the start: ``dose_e_per_angstrom2``, ``beam_s``, ``moves``."""
+        """Return the cost since the start: ``dose_e_per_angstrom2``, ``beam_s``, ``moves``."""
         ...
 
     def truth(self, state: State) -> dict[str, float]:
@@ -62,12 +66,12 @@ class FunctionalEnv(Protocol[State]):
 
 
 class StemEnv(gym.Env, Generic[State]):
-    """A Gymnasium environment of a task.
+    """A Gymnasium environment of a family; ``help`` of an instance shows the family's page.
 
     Parameters
     ----------
     task : FunctionalEnv
-        The task.
+        The family with its arguments.
     render_mode : str, optional
         ``"rgb_array"`` or None.
     """
@@ -75,6 +79,7 @@ class StemEnv(gym.Env, Generic[State]):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012 - Gymnasium's own form
 
     def __init__(self, task: FunctionalEnv[State], render_mode: str | None = None) -> None:
+        self.__doc__ = inspect.getdoc(type(task))
         self.task = task
         self.observation_space = task.observation_space
         self.action_space = task.action_space
@@ -82,23 +87,21 @@ class StemEnv(gym.Env, Generic[State]):
         self._state: State | None = None
         self._rng: np.random.Generator | None = None
         self._over = False
+        self._foreseen: State | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode; see ``gymnasium.Env.reset``.
 
         Raises
         ------
-        SettingsError
-            There are ``options``: these environments have none. Nothing has changed then.
+        StemtwinError
+            The family has no such option, or its value is out of range. Nothing has changed then.
         """
-        if options:
-            message = f"options={options!r} of reset() are not known. Pass settings to gymnasium.make, and reset with a seed alone."
-            raise SettingsError(message)
+        check_options(self.task, options)
         super().reset(seed=seed)
-        stream = np.random.SeedSequence([int(word) for word in self.np_random.integers(2**32, size=4, dtype="u4")])
-        start, self._rng = (np.random.Generator(np.random.Philox(child)) for child in stream.spawn(2))
-        self._state, self._over = self.task.initial(start), False
-        return self.task.observe(self._state), self._info()
+        self._state, self._rng = start(self.task, self.np_random, options or {})
+        self._over, self._foreseen = False, None
+        return self.task.observe(self._state), episode_info(self.task, self._state)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Act once; see ``gymnasium.Env.step``.
@@ -108,21 +111,32 @@ class StemEnv(gym.Env, Generic[State]):
         InstrumentError
             The action is outside the action space, the episode is over, or there was no reset; nothing has changed then.
         """
+        before, rng = self.ready()
+        if self._foreseen is None:
+            self._state = self.task.transition(before, checked_action(self.action_space, action), rng)
+        else:
+            self._state, self._foreseen = self._foreseen, None
+        done, spent = bool(self.task.terminated(self._state)), bool(self.task.truncated(self._state))
+        self._over = done or spent
+        reward = float(self.task.step_reward(before, self._state))
+        return self.task.observe(self._state), reward, done, spent and not done, episode_info(self.task, self._state)
+
+    def ready(self) -> tuple[State, np.random.Generator]:
+        """Return the state and the generator of the next step.
+
+        Raises
+        ------
+        InstrumentError
+            The episode is over, or there was no reset.
+        """
         if self._state is None or self._rng is None or self._over:
             message = "step() came after the end of the episode. Call reset()." if self._over else "step() came before reset(). Call reset() first."
             raise InstrumentError(message)
-        self._state = self.task.transition(self._state, self._checked(action), self._rng)
-        done, spent = bool(self.task.terminated(self._state)), bool(self.task.truncated(self._state))
-        self._over = done or spent
-        return self.task.observe(self._state), float(self.task.reward(self._state)), done, spent and not done, self._info()
+        return self._state, self._rng
 
-    def _checked(self, action: Any) -> Any:
-        """Return the action in the action space's own type; numbers of another type are converted, nothing is clipped."""
-        given = _converted(self.action_space, action)
-        if given is None or not self.action_space.contains(given):
-            message = f"action={action!r} is not in the action space {self.action_space}. Give one that is; nothing is clipped."
-            raise InstrumentError(message)
-        return given
+    def foresee(self, state: State) -> None:
+        """Take the state after the next step, which was computed together with those of other environments."""
+        self._foreseen = state
 
     def render(self) -> np.ndarray | None:
         """Return a picture of the state, uint8, shape (height, width, 3), or None without a render mode."""
@@ -143,18 +157,93 @@ class StemEnv(gym.Env, Generic[State]):
             raise InstrumentError(message)
         return self.task.truth(self._state)
 
-    def _info(self) -> dict[str, Any]:
-        assert self._state is not None
-        return {"cost": self.task.cost(self._state)}
+
+def foresee(given: Sequence[tuple[StemEnv[State], Any]]) -> None:
+    """Compute the next states of environments of one family together, where the family has ``transitions``.
+
+    Parameters
+    ----------
+    given : sequence of tuple
+        Environments and their actions.
+
+    Raises
+    ------
+    InstrumentError
+        An action is outside the action space, an episode is over, or there was no reset; nothing has changed then.
+    """
+    if not given:
+        return
+    task = given[0][0].task
+    together = getattr(task, "transitions", None)
+    if together is None:
+        return
+    actions = [checked_action(env.action_space, action) for env, action in given]
+    states, generators = zip(*(env.ready() for env, _ in given), strict=True)
+    for (env, _), state in zip(given, together(states, actions, generators), strict=True):
+        env.foresee(state)
 
 
-def wrong_setting(environment: str, task: type, settings: dict[str, Any]) -> SettingsError | None:
-    """Return the error of the first of some settings that a task does not have, or None where it has them all."""
-    known = [field.name for field in dataclasses.fields(task)]
-    wrong = next((name for name in settings if name not in known), None)
+def start(task: FunctionalEnv[State], stream: np.random.Generator, options: Mapping[str, Any]) -> tuple[State, np.random.Generator]:
+    """Return the first state of an episode and the generator of its steps.
+
+    Parameters
+    ----------
+    task : FunctionalEnv
+        The family with its arguments; the streams of its split are its own.
+    stream : numpy.random.Generator
+        The environment's generator, from which 128 bits are drawn.
+    options : mapping
+        Checked options of ``reset``.
+    """
+    split = getattr(task, "split", None)
+    words = [int(word) for word in stream.integers(2**32, size=4, dtype="u4")]
+    root = np.random.SeedSequence(words, spawn_key=() if split is None else (SPLITS[split],))
+    first, steps = (np.random.Generator(np.random.Philox(child)) for child in root.spawn(2))
+    return task.initial(first, **options), steps
+
+
+def check_options(task: FunctionalEnv[Any], options: Mapping[str, Any] | None) -> None:
+    """Refuse options of ``reset`` that a family does not have.
+
+    Raises
+    ------
+    SettingsError
+        One of them is unknown.
+    """
+    known = getattr(task, "RESET_OPTIONS", ())
+    wrong = next((name for name in options or {} if name not in known), None)
     if wrong is None:
-        return None
-    return SettingsError(f"{environment} has no setting {wrong!r}. {suggestion(wrong, known, listed='Settings')}")
+        return
+    told = suggestion(wrong, known, listed="Options") if known else "It has none: pass settings to gymnasium.make."
+    message = f"options={dict(options or {})!r} of reset(): there is no option {wrong!r}. {told}"
+    raise SettingsError(message)
+
+
+def checked_action(space: gym.Space, action: Any) -> Any:
+    """Return an action in the space's own type; numbers of another type are converted, nothing is clipped.
+
+    Numbers that exceed a bound by the rounding of a wrapper, four units in the last place, are put on it.
+
+    Raises
+    ------
+    InstrumentError
+        The action is not in the space.
+    """
+    given = _converted(space, action)
+    if given is None or not space.contains(given):
+        message = f"action={action!r} is not in the action space {space}. Give one that is; nothing is clipped."
+        raise InstrumentError(message)
+    return given
+
+
+def episode_info(task: FunctionalEnv[State], state: State) -> dict[str, Any]:
+    """Return the ``info`` of a state: its cost, and the truth where the family's arguments ask for it."""
+    info: dict[str, Any] = {"cost": task.cost(state)}
+    if getattr(task, "privileged_info", False):
+        info["truth"] = task.truth(state)
+        if (success := getattr(task, "success", None)) is not None:
+            info["is_success"] = bool(success(state))
+    return info
 
 
 def _converted(space: gym.Space, action: Any) -> Any:
@@ -168,5 +257,16 @@ def _converted(space: gym.Space, action: Any) -> Any:
             numbers = np.asarray(action)
         except ValueError:
             return None
-        return numbers.astype(space.dtype) if np.can_cast(numbers.dtype, space.dtype, "same_kind") else None
+        return _on_bounds(space, numbers.astype(space.dtype)) if np.can_cast(numbers.dtype, space.dtype, "same_kind") else None
     return action
+
+
+def _on_bounds(space: gym.spaces.Box, numbers: np.ndarray) -> np.ndarray:
+    """Return numbers of which those beyond a bound by the last bits alone lie on it."""
+    if numbers.shape != space.shape or not np.issubdtype(numbers.dtype, np.floating):
+        return numbers
+    for bound, beyond in ((space.low, numbers < space.low), (space.high, numbers > space.high)):
+        if beyond.any():
+            close = beyond & (np.abs(numbers - bound) <= LAST_BITS * np.spacing(np.abs(bound)))
+            numbers = np.where(close, bound, numbers)
+    return numbers

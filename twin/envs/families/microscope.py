@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 
 from stemtwin.twin import checks
-from stemtwin.twin.envs.autofocus import CELLS
-from stemtwin.twin.envs.functional_env import StemEnv, wrong_setting
+from stemtwin.twin.envs.discovery import environment
+from stemtwin.twin.envs.preparation import specimen
 from stemtwin.twin.envs.rewards import REWARDS
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.detectors import DETECTORS, checked
@@ -43,7 +43,7 @@ GAIN, OFFSET = (0.1, 10.0), 1000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Session:
+class ScopeSession:
     """State of the environment.
 
     Parameters
@@ -78,6 +78,7 @@ def logarithmic(value: float, low: float, high: float) -> float:
     return float(low * (high / low) ** ((float(value) + 1) / 2))
 
 
+@environment("Microscope", version=1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholeMicroscope:
     """Everything that an operator can turn, and nothing to be achieved: goal, reward and end are the user's.
@@ -152,7 +153,7 @@ class WholeMicroscope:
     shape: tuple[int, int] = (128, 128)
     semiangles_mrad: tuple[float, ...] = ()
     tilting: bool = False
-    reward_name: str = "none"
+    reward: str = "none"
     max_steps: int = 200
     dose_budget_e_per_angstrom2: float = 1e9
     phonons: int = 8
@@ -182,13 +183,13 @@ class WholeMicroscope:
             if not isinstance(getattr(self, name), bool):
                 message = f"{name}={getattr(self, name)!r} is neither True nor False. Give one of them."
                 raise SettingsError(message)
-        if not isinstance(self.reward_name, str):
+        if not isinstance(self.reward, str):
             message = (
-                f"reward={self.reward_name!r} is not the name of a reward ({', '.join(REWARDS)}): register a function of (frame, cost) "
+                f"reward={self.reward!r} is not the name of a reward ({', '.join(REWARDS)}): register a function of (frame, cost) "
                 'under a name, @REWARDS.register("mine") from stemtwin.twin.envs.rewards, and pass reward="mine".'
             )
             raise SettingsError(message)
-        REWARDS[self.reward_name]
+        REWARDS[self.reward]
 
     @property
     def profile(self) -> Profile:
@@ -248,7 +249,7 @@ class WholeMicroscope:
 
     # ---- the task
 
-    def initial(self, rng: np.random.Generator) -> Session:
+    def initial(self, rng: np.random.Generator) -> ScopeSession:
         """Draw an instrument that is out of tune, and take the first frame."""
         first = [i for i, name in enumerate(COEFFICIENTS) if name in ("C10", "C12a", "C12b")]
         off = np.zeros(len(COEFFICIENTS))
@@ -268,9 +269,9 @@ class WholeMicroscope:
         x, y = rng.uniform(-REACH_ANGSTROM, REACH_ANGSTROM, 2)
         scope = commands.move(setup, scope, {"x_angstrom": float(x), "y_angstrom": float(y)})
         scan = RasterScan(shape=self.shape, field_of_view_angstrom=_square(math.sqrt(math.prod(FIELD_ANGSTROM)), self.shape))
-        return self._frame(Session(setup=setup, scope=replace(scope, time_s=0.0, creep=replace(scope.creep, time_s=0.0))), scan, None)
+        return self._frame(ScopeSession(setup=setup, scope=replace(scope, time_s=0.0, creep=replace(scope.creep, time_s=0.0))), scan, None)
 
-    def transition(self, state: Session, action: dict[str, Any], rng: np.random.Generator) -> Session:
+    def transition(self, state: ScopeSession, action: dict[str, Any], rng: np.random.Generator) -> ScopeSession:
         """Set everything, move, wait, and take a frame where asked to; all that is random is keyed by the episode's own seed."""
         del rng
         before, profile = state.scope, self.profile
@@ -308,14 +309,14 @@ class WholeMicroscope:
         """Return the detectors that have a chain, and what is asked of each; the others count electrons."""
         return [(name, value) for name, value in zip(self.detectors, values, strict=True) if self.profile.chain(name) is not None]
 
-    def _frame(self, state: Session, scan: RasterScan, dwell_time_us: float | None, before: ScopeState | None = None) -> Session:
+    def _frame(self, state: ScopeSession, scan: RasterScan, dwell_time_us: float | None, before: ScopeState | None = None) -> ScopeSession:
         asked = acquisition.order(state.setup, state.scope, scan, dwell_time_us=dwell_time_us, detectors=self.detectors)
         frame, scope = acquisition.acquire(state.setup, state.scope, asked)
         dose = state.dose + asked.cost["dose_e_per_angstrom2"]
         cost = {**_spent(before or state.scope, scope), "dose_e_per_angstrom2": asked.cost["dose_e_per_angstrom2"]}
         return replace(state, scope=scope, frame=frame, fresh=True, cost=cost, dose=dose)
 
-    def observe(self, state: Session) -> dict[str, Any]:
+    def observe(self, state: ScopeSession) -> dict[str, Any]:
         """Return frames, read-backs and cost."""
         assert state.frame is not None  # the first frame is taken at the start
         set_to, profile = state.scope.knobs, self.profile
@@ -344,19 +345,20 @@ class WholeMicroscope:
             "cost": np.array(cost, np.float32),
         }
 
-    def reward(self, state: Session) -> float:
+    def step_reward(self, before: ScopeSession, after: ScopeSession) -> float:
         """Return the named reward of the last action's frame and cost."""
-        return float(REWARDS[self.reward_name](state.frame if state.fresh else None, dict(state.cost)))
+        del before
+        return float(REWARDS[self.reward](after.frame if after.fresh else None, dict(after.cost)))
 
-    def terminated(self, state: Session) -> bool:  # noqa: ARG002 - there is no goal
+    def terminated(self, state: ScopeSession) -> bool:  # noqa: ARG002 - there is no goal
         """Return False."""
         return False
 
-    def truncated(self, state: Session) -> bool:
+    def truncated(self, state: ScopeSession) -> bool:
         """Return whether the steps or the dose are spent."""
         return state.steps >= self.max_steps or state.dose >= self.dose_budget_e_per_angstrom2
 
-    def cost(self, state: Session) -> dict[str, float]:
+    def cost(self, state: ScopeSession) -> dict[str, float]:
         """Return what was spent since the start: dose (e-/A^2), time with the beam on the specimen (s), all time (s), electrons, actions."""
         scope = state.scope
         return {
@@ -367,7 +369,7 @@ class WholeMicroscope:
             "moves": float(state.steps),
         }
 
-    def truth(self, state: Session) -> dict[str, float]:
+    def truth(self, state: ScopeSession) -> dict[str, float]:
         """Return the true aberrations (A), where the specimen truly is (A), and of one that can change how many atoms it has and what happened."""
         true = state.setup.aberrations(state.scope, state.scope.time_s).cartesian()
         at = state.setup.specimen_shift(state.scope, np.array([state.scope.time_s]))[0]
@@ -375,7 +377,7 @@ class WholeMicroscope:
         matter = state.scope.matter
         return found if matter is None else {**found, "atoms": float(matter.sites.present.sum()), "events": float(len(matter.events))}
 
-    def picture(self, state: Session) -> np.ndarray:
+    def picture(self, state: ScopeSession) -> np.ndarray:
         """Return the frames beside the read-backs, uint8, shape (height, width, 3)."""
         from stemtwin.twin.envs import pictures
 
@@ -424,7 +426,7 @@ def _reach(task: WholeMicroscope) -> np.ndarray:
 
 @functools.lru_cache(maxsize=8)
 def _specimen(task: WholeMicroscope) -> Sample:
-    return load_sample(task.sample, size_angstrom=None if task.damage else CELLS.get(task.sample), seed=0)
+    return load_sample(task.sample, seed=0) if task.damage else specimen(task.sample)
 
 
 @functools.lru_cache(maxsize=8)
@@ -434,14 +436,3 @@ def _window(task: WholeMicroscope) -> float:
     orders = np.array([int(name[1]) for name in COEFFICIENTS])
     blur = task.reach * angle**orders
     return 2 * (math.sqrt((blur**2).sum()) + _specimen(task).thickness_angstrom * angle) + WINDOW_MARGIN
-
-
-def make(render_mode: str | None = None, **settings: Any) -> StemEnv:
-    """Return the environment ``stemtwin/Microscope-v1``; settings are those of :class:`WholeMicroscope`."""
-    if "reward" in settings:
-        settings["reward_name"] = settings.pop("reward")
-    try:
-        task = WholeMicroscope(**settings)
-    except TypeError as error:
-        raise wrong_setting("stemtwin/Microscope-v1", WholeMicroscope, settings) or error from None
-    return StemEnv(task, render_mode=render_mode)

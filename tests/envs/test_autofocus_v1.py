@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from stemtwin.benchmarks.tasks import find_task
-from stemtwin.twin.envs import autofocus, focus_limits, pictures
-from stemtwin.twin.envs.autofocus import Autofocus, Focus
+from stemtwin.twin.envs import focus_limits, pictures
+from stemtwin.twin.envs.families import autofocus_v1 as autofocus
+from stemtwin.twin.envs.families.autofocus_v1 import AutofocusV1, Focus
 from stemtwin.twin.errors import SettingsError, StemtwinError, UnknownNameError
 from stemtwin.twin.instrument.hardware.profiles import PROFILES
 from stemtwin.twin.instrument.scope import acquisition, knobs
@@ -23,7 +24,7 @@ from stemtwin.twin.instrument.simulation import simulate
 from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics.aberrations import Aberrations
 
-TASK = Autofocus(semiangle_mrad=10.0, phonons=1, max_frames=6)
+TASK = AutofocusV1(semiangle_mrad=10.0, phonons=1, max_frames=6)
 ID = "stemtwin/Autofocus-v1"
 
 
@@ -57,7 +58,7 @@ def test_episodes_start_where_the_task_says() -> None:
 
 def test_descriptions_have_the_numbers_of_the_task() -> None:
     """The environment's docstring and the card of the benchmark name the limits that the code uses."""
-    said = " ".join((Autofocus.__doc__ or "").split())
+    said = " ".join((AutofocusV1.__doc__ or "").split())
     steps, reach = (", ".join(f"{value:g}" for value in limits) for limits in (focus_limits.STEP, focus_limits.REACH))
     (c10_low, c10_high), (c12_low, c12_high) = focus_limits.START_C10, focus_limits.START_C12
     assert f"by at most {steps} A. Knobs stop {reach} A from" in said
@@ -116,7 +117,7 @@ def test_frames_are_what_the_instrument_would_count() -> None:
 
 def test_focus_shows_in_the_image() -> None:
     """The contrast of the expected frame is highest in focus, and falls with defocus of either sign and with astigmatism."""
-    task = Autofocus(phonons=1)
+    task = AutofocusV1(phonons=1)
 
     def contrast(*true: float) -> float:
         image = task.expected_image(np.array(true), (0.0, 0.0))
@@ -182,8 +183,8 @@ def test_cost_is_dose_time_and_moves() -> None:
 def test_counts_of_uint16_never_saturate() -> None:
     """Where a whole beam would overflow 65535 counts the settings are refused; the largest allowed ones stay below, even for a signal of 1."""
     with pytest.raises(SettingsError, match=r"62415 electrons at each point, but frames of uint16 hold 60000"):
-        Autofocus(current_pa=1000, dwell_time_us=10)
-    largest = Autofocus(current_pa=1000, dwell_time_us=9.6, dose_budget_e_per_angstrom2=1e9)
+        AutofocusV1(current_pa=1000, dwell_time_us=10)
+    largest = AutofocusV1(current_pa=1000, dwell_time_us=9.6, dose_budget_e_per_angstrom2=1e9)
     counts = generator(0).poisson(largest.incident, 10**6)
     assert counts.max() < 65535
 
@@ -202,9 +203,9 @@ def test_counts_of_uint16_never_saturate() -> None:
 def test_settings_that_make_no_sense_are_refused(wrong: dict, said: str) -> None:
     """Each has its own sentence."""
     with pytest.raises(SettingsError, match=said):
-        Autofocus(**wrong)
+        AutofocusV1(**wrong)
     with pytest.raises(UnknownNameError, match="instrument profile"):
-        Autofocus(instrument="best")
+        AutofocusV1(instrument="best")
 
 
 def test_unknown_samples_are_refused_when_the_environment_is_made() -> None:

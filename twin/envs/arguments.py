@@ -1,0 +1,246 @@
+"""Arguments that ``gymnasium.make`` takes for every family, and what an episode draws at random."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from stemtwin.twin import checks
+from stemtwin.twin.errors import SettingsError, UnknownNameError, suggestion
+from stemtwin.twin.instrument.hardware.profiles import PROFILES
+from stemtwin.twin.registry import Registry
+from stemtwin.twin.samples.library import SAMPLES
+
+SPLITS = {"train": 0, "val": 1, "test": 2}
+"""Spawn keys of the streams of episodes by split. Test episodes are run by the runner of benchmarks alone."""
+OBSERVATIONS = ("counts", "pixels", "state")
+"""Forms of an observation: counts in a ``Dict``, a picture of uint8 for convolutional policies, a flat ``Box`` of features."""
+GOAL_REWARDS = ("dense", "sparse", "none")
+"""Rewards of families with a goal."""
+LARGEST_FACTOR = 100.0
+RANGES = {
+    "rotation_rad": ("rad", -7.0, 7.0),
+    "electrons_per_point": ("electrons", 1e-3, 6e4),
+    "residual": ("times the profile's", 0.0, LARGEST_FACTOR),
+    "drift": ("times the profile's", 0.0, LARGEST_FACTOR),
+    "knob_gain": ("times what is asked", 0.1, 10.0),
+}
+"""Ranges of a randomisation: unit, smallest and largest value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """The conditions of one episode, as they were drawn.
+
+    Parameters
+    ----------
+    sample, profile : str
+        Names of the specimen and of the instrument.
+    rotation_rad : float
+        Angle by which the scan is turned on the specimen, rad.
+    electrons_per_point : float
+        Mean number of incident electrons at one point.
+    residual, drift : float
+        Factors of the profile's residual aberrations and of its specimen drift.
+    knob_gain : tuple of float
+        Factors by which C10, C12a and C12b really move when a knob is turned.
+    failing : float
+        Probability that a command does nothing.
+    """
+
+    sample: str
+    profile: str
+    rotation_rad: float
+    electrons_per_point: float
+    residual: float
+    drift: float
+    knob_gain: tuple[float, float, float]
+    failing: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Randomisation:
+    """Choices and ranges from which every episode draws its conditions; a range of one number twice fixes it.
+
+    Parameters
+    ----------
+    samples : tuple of str
+        Samples of the library, each as likely as the others.
+    profiles : tuple of str
+        Instrument profiles, each as likely as the others.
+    rotation_rad : tuple of float
+        Angle of the scan on the specimen, rad, uniform.
+    electrons_per_point : tuple of float
+        Mean number of incident electrons at one point, uniform in its logarithm.
+    residual : tuple of float
+        Factor of the profile's residual aberrations, uniform.
+    drift : tuple of float
+        Factor of the profile's specimen drift, uniform.
+    knob_gain : tuple of float
+        Factor between a commanded and the true change, uniform, drawn for each knob.
+    failing : float
+        Probability that a command does nothing.
+
+    Raises
+    ------
+    StemtwinError
+        A name is unknown or a number out of range.
+    """
+
+    samples: tuple[str, ...] = ("mos2-1h",)
+    profiles: tuple[str, ...] = ("corrected-200kv",)
+    rotation_rad: tuple[float, float] = (0.0, 0.0)
+    electrons_per_point: tuple[float, float] = (1250.0, 1250.0)
+    residual: tuple[float, float] = (1.0, 1.0)
+    drift: tuple[float, float] = (1.0, 1.0)
+    knob_gain: tuple[float, float] = (1.0, 1.0)
+    failing: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check names and ranges; lists, as JSON has them, become tuples."""
+        object.__setattr__(self, "samples", _names("samples", self.samples, SAMPLES))
+        object.__setattr__(self, "profiles", _names("profiles", self.profiles, PROFILES))
+        for name, (unit, low, high) in RANGES.items():
+            pair = checks.pair(name, _tuple(getattr(self, name)), unit)
+            for number in pair:
+                checks.number(name, number, unit, low=low, high=high)
+            if pair[0] > pair[1]:
+                message = f"{name}={pair} is not a range. Give the smaller number first."
+                raise SettingsError(message)
+            object.__setattr__(self, name, pair)
+        checks.number("failing", self.failing, "", low=0, high=0.9)
+
+    def draw(self, rng: np.random.Generator) -> Conditions:
+        """Draw the conditions of an episode; the numbers of draws do not depend on the ranges."""
+        low, high = np.log(self.electrons_per_point)
+        gains = rng.uniform(*self.knob_gain, 3)
+        return Conditions(
+            sample=self.samples[int(rng.integers(2**62)) % len(self.samples)],
+            profile=self.profiles[int(rng.integers(2**62)) % len(self.profiles)],
+            rotation_rad=float(rng.uniform(*self.rotation_rad)),
+            electrons_per_point=float(np.exp(rng.uniform(low, high))),
+            residual=float(rng.uniform(*self.residual)),
+            drift=float(rng.uniform(*self.drift)),
+            knob_gain=(float(gains[0]), float(gains[1]), float(gains[2])),
+            failing=float(self.failing),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvArguments:
+    """Arguments of every family; a family adds settings of its own as further fields.
+
+    Parameters
+    ----------
+    difficulty : str
+        A preset of the family, a key of its ``PRESETS``.
+    split : str
+        ``"train"`` or ``"val"``: equal seeds give different episodes in the two.
+    observation : str
+        ``"counts"``, ``"pixels"`` or ``"state"``.
+    reward : str
+        ``"dense"``, ``"sparse"`` or ``"none"`` where the family has a goal.
+    randomisation : Randomisation or dict, optional
+        Conditions beside those of the preset; a dict changes the named ones alone.
+    privileged_info : bool
+        Whether ``info`` has ``truth`` and ``is_success``, for training.
+
+    Raises
+    ------
+    StemtwinError
+        A name is unknown, or the family does not draw what the randomisation gives.
+    """
+
+    PRESETS: ClassVar[Mapping[str, Any]] = {}
+    """Presets by name, the three ordered ones first."""
+    RANDOMISED: ClassVar[tuple[str, ...]] = tuple(item.name for item in fields(Randomisation))
+    """Fields of ``Randomisation`` that the family draws."""
+    REWARD_NAMES: ClassVar[tuple[str, ...]] = GOAL_REWARDS
+    RESET_OPTIONS: ClassVar[tuple[str, ...]] = ()
+    """Names of the options of ``reset``: keyword arguments of ``initial``."""
+
+    difficulty: str = "standard"
+    split: str = "train"
+    observation: str = "counts"
+    reward: str = "dense"
+    randomisation: Randomisation | Mapping[str, Any] | None = None
+    privileged_info: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        one_of("difficulty", self.difficulty, tuple(self.PRESETS))
+        one_of("split", self.split, tuple(SPLITS))
+        one_of("observation", self.observation, OBSERVATIONS)
+        one_of("reward", self.reward, self.REWARD_NAMES)
+        checks.flag("privileged_info", self.privileged_info)
+        self._check_randomisation()
+
+    def _check_randomisation(self) -> None:
+        given = self.randomisation
+        if given is None:
+            return
+        if not isinstance(given, Randomisation | Mapping):
+            message = f"randomisation={given!r} is neither a Randomisation nor a dict. Give one, for example {{'failing': 0.1}}."
+            raise SettingsError(message)
+        if isinstance(given, Mapping):
+            unknown = next((name for name in given if name not in self.RANDOMISED), None)
+            if unknown is not None:
+                known = suggestion(str(unknown), self.RANDOMISED, listed="It draws")
+                message = f"randomisation={dict(given)!r}: {type(self).__name__} draws no {unknown!r}. {known}"
+                raise UnknownNameError(message)
+        self.conditions()
+
+    @property
+    def preset(self) -> Any:
+        """Preset of the difficulty."""
+        return self.PRESETS[self.difficulty]
+
+    def conditions(self) -> Randomisation:
+        """Return the preset's randomisation with what the argument changes."""
+        usual: Randomisation = self.preset.randomisation
+        if self.randomisation is None or isinstance(self.randomisation, Randomisation):
+            return self.randomisation or usual
+        return replace(usual, **self.randomisation)
+
+
+def one_of(name: str, value: object, known: tuple[str, ...]) -> None:
+    """Refuse what is not one of some names.
+
+    Raises
+    ------
+    SettingsError
+        The value is not a name.
+    UnknownNameError
+        It is another one.
+    """
+    if not isinstance(value, str):
+        message = f"{name}={value!r} is not a name. Use one of {', '.join(known)}."
+        raise SettingsError(message)
+    if value not in known:
+        message = f"{name}={value!r} is unknown. {suggestion(value, known)}"
+        raise UnknownNameError(message)
+
+
+def wrong_setting(environment: str, family: type, settings: Mapping[str, Any]) -> SettingsError | None:
+    """Return the error of the first setting that a family does not have, or None where it has them all."""
+    known = [field.name for field in dataclasses.fields(family)]
+    wrong = next((name for name in settings if name not in known), None)
+    if wrong is None:
+        return None
+    return SettingsError(f"{environment} has no setting {wrong!r}. {suggestion(wrong, known, listed='Settings')}")
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _names(field: str, given: Any, known: Registry[Any]) -> tuple[str, ...]:
+    names = (given,) if isinstance(given, str) else _tuple(given)
+    if not isinstance(names, tuple) or not names:
+        message = f"{field}={given!r} names no {known.kind}. Give one or several, for example {field}=({known.names()[0]!r},)."
+        raise SettingsError(message)
+    for name in names:
+        known[name]
+    return names

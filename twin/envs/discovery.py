@@ -1,0 +1,120 @@
+"""Families of environments: the decorator that registers one, and their ids found without an import."""
+
+import ast
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from stemtwin.twin.errors import SettingsError
+
+NAMESPACE = "stemtwin"
+MAKE, MAKE_VECTOR = "stemtwin.twin.envs.making:make", "stemtwin.twin.envs.vector:make_vector"
+FOLDER = Path(__file__).parent / "families"
+DECORATOR = re.compile(r"^@environment\((.*?)\)\n", re.MULTILINE | re.DOTALL)
+Family = TypeVar("Family", bound=type)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """What the registry of Gymnasium knows of an environment.
+
+    Parameters
+    ----------
+    name : str
+        Name in CamelCase.
+    version : int
+        Version, from 1.
+    max_episode_steps : int, optional
+        Largest number of steps in an episode of any preset.
+    reward_threshold : float, optional
+        Mean return from which the default arguments count as solved.
+    batched : bool
+        Whether a vector of environments computes together.
+    module : str
+        Module of the family.
+    """
+
+    name: str
+    version: int
+    max_episode_steps: int | None = None
+    reward_threshold: float | None = None
+    batched: bool = False
+    module: str = ""
+
+    @property
+    def id(self) -> str:
+        """Id in the registry of Gymnasium, as ``stemtwin/Autofocus-v2``."""
+        return f"{NAMESPACE}/{self.name}-v{self.version}"
+
+
+FAMILIES: dict[str, tuple[Registration, type]] = {}
+"""Imported families by id: :func:`environment` adds them."""
+
+
+def environment(
+    name: str, *, version: int, max_episode_steps: int | None = None, reward_threshold: float | None = None, batched: bool = False
+) -> Callable[[Family], Family]:
+    """Return a decorator that registers a family with Gymnasium; see :class:`Registration`.
+
+    The families of stemtwin are found by reading this call, so its arguments are literals and its closing parenthesis
+    ends the line. A family elsewhere is registered when its module is imported.
+
+    Raises
+    ------
+    SettingsError
+        The id is that of another family.
+    """
+
+    def register_family(family: Family) -> Family:
+        found = Registration(
+            name=name,
+            version=version,
+            max_episode_steps=max_episode_steps,
+            reward_threshold=reward_threshold,
+            batched=batched,
+            module=family.__module__,
+        )
+        if found.id in FAMILIES and FAMILIES[found.id][0].module != found.module:
+            message = f"There is an environment {found.id} already, in {FAMILIES[found.id][0].module}. Choose another name or version."
+            raise SettingsError(message)
+        FAMILIES[found.id] = (found, family)
+        register(found)
+        return family
+
+    return register_family
+
+
+def register(found: Registration) -> None:
+    """Register an environment with Gymnasium by strings alone, unless it is registered."""
+    import gymnasium
+
+    if found.id in gymnasium.registry:
+        return
+    gymnasium.register(
+        id=found.id,
+        entry_point=MAKE,
+        vector_entry_point=MAKE_VECTOR if found.batched else None,
+        max_episode_steps=found.max_episode_steps,
+        reward_threshold=found.reward_threshold,
+        kwargs={"environment": found.id},
+    )
+
+
+def registrations() -> dict[str, Registration]:
+    """Return the environments of stemtwin by id; their modules are read, and none is imported."""
+    found = [item for path in sorted(FOLDER.glob("[!_]*.py")) for item in _read(path)]
+    return {item.id: item for item in sorted(found, key=lambda item: (item.name, item.version))}
+
+
+def _read(path: Path) -> list[Registration]:
+    """Return the registrations of one module."""
+    calls = [ast.parse(f"f({text})", mode="eval").body for text in DECORATOR.findall(path.read_text(encoding="utf-8"))]
+    out = []
+    for call in calls:
+        assert isinstance(call, ast.Call)
+        options: dict[str, Any] = {part.arg or "": ast.literal_eval(part.value) for part in call.keywords}
+        module = f"{__name__.rpartition('.')[0]}.families.{path.stem}"
+        out.append(Registration(name=ast.literal_eval(call.args[0]), module=module, **options))
+    return out

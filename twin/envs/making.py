@@ -1,0 +1,79 @@
+"""Making of environments: from an id and arguments to a family, from a family to a Gymnasium environment."""
+
+import functools
+import importlib
+from typing import Any
+
+from stemtwin.twin.envs.arguments import wrong_setting
+from stemtwin.twin.envs.discovery import FAMILIES, registrations
+from stemtwin.twin.envs.functional_env import FunctionalEnv, StemEnv
+from stemtwin.twin.envs.preparation import PreparationLine
+from stemtwin.twin.errors import SettingsError, UnknownNameError, suggestion
+
+
+@functools.lru_cache(maxsize=1)
+def _registrations() -> dict[str, str]:
+    return {name: found.module for name, found in registrations().items()}
+
+
+def family_class(environment: str) -> type:
+    """Return the class of a family by the id of its environment.
+
+    Raises
+    ------
+    UnknownNameError
+        There is no such environment.
+    """
+    if environment not in FAMILIES:
+        known = _registrations()
+        if environment not in known:
+            message = f"There is no environment {environment!r}. {suggestion(environment, known)}"
+            raise UnknownNameError(message)
+        importlib.import_module(known[environment])
+    return FAMILIES[environment][1]
+
+
+def make_family(environment: str, **settings: Any) -> FunctionalEnv[Any]:
+    """Return a family with arguments and settings, prepared: whatever takes long to build is built here.
+
+    Raises
+    ------
+    StemtwinError
+        A name is unknown or a number out of range.
+    """
+    family = family_class(environment)
+    try:
+        task = family(**settings)
+    except TypeError as error:
+        raise wrong_setting(environment, family, settings) or error from None
+    prepare = getattr(task, "prepare", None)
+    if prepare is not None:
+        prepare(PreparationLine(environment))
+    return task
+
+
+def make(*, environment: str, render_mode: str | None = None, **settings: Any) -> StemEnv:
+    """Return an environment; ``gymnasium.make`` calls it with the id.
+
+    Parameters
+    ----------
+    environment : str
+        Id of the environment.
+    render_mode : str, optional
+        ``"rgb_array"``, or None.
+    settings
+        Arguments of ``EnvArguments`` and settings of the family.
+
+    Raises
+    ------
+    StemtwinError
+        A name is unknown or a number out of range.
+    """
+    modes = StemEnv.metadata["render_modes"]
+    if render_mode is not None and render_mode not in modes:
+        message = f"render_mode={render_mode!r} of {environment} is unknown. Use {', '.join(map(repr, modes))}, 'human', 'rgb_array_list' or None."
+        raise SettingsError(message)
+    return StemEnv(make_family(environment, **settings), render_mode=render_mode)
+
+
+make.metadata = StemEnv.metadata  # type: ignore[attr-defined] - Gymnasium looks for render modes here

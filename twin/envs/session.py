@@ -1,0 +1,296 @@
+"""Sessions at a microscope: one frozen state, and pure functions for everything an operator does with it.
+
+Every family is built on these: none of them touches knobs, commands or acquisitions by itself.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stemtwin.twin.instrument.detectors import DETECTORS, NamedDetector
+from stemtwin.twin.instrument.hardware.profiles import Profile
+from stemtwin.twin.instrument.scan import PathScan, Scan
+from stemtwin.twin.instrument.scope import acquisition, beam_damage, commands, knobs
+from stemtwin.twin.instrument.scope.hidden_state import truth as hidden_truth
+from stemtwin.twin.instrument.scope.recorders import spectra
+from stemtwin.twin.instrument.scope.setup import Setup
+from stemtwin.twin.instrument.scope.state import ScopeState
+from stemtwin.twin.physics import aberrations as optics
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.samples.sample import Sample
+
+FAILURES = "failing commands"
+"""Name of the random stream of failing commands."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Session:
+    """A microscope and what was done with it.
+
+    Parameters
+    ----------
+    setup : Setup
+        Specimen, instrument and seed.
+    scope : ScopeState
+        State of the microscope.
+    gains : tuple
+        Pairs of a Cartesian aberration and the factor between its commanded and its true change.
+    failing : float
+        Probability that a command does nothing.
+    commands : int
+        Number of commands that could fail.
+    failed : bool
+        Whether the last of them did nothing.
+    dose_e_per_angstrom2 : float
+        Nominal dose of all acquisitions, wherever they were taken, e-/A^2.
+    """
+
+    setup: Setup
+    scope: ScopeState
+    gains: tuple[tuple[str, float], ...] = ()
+    failing: float = 0.0
+    commands: int = 0
+    failed: bool = False
+    dose_e_per_angstrom2: float = 0.0
+
+    @property
+    def clock_s(self) -> float:
+        """Time on the simulated clock, s."""
+        return self.scope.time_s
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """Cost since the start: dose (e-/A^2), time with the beam on the specimen (s), all time (s), electrons."""
+        return {
+            "dose_e_per_angstrom2": float(self.dose_e_per_angstrom2),
+            "beam_s": float(self.scope.beam_s),
+            "time_s": float(self.scope.time_s),
+            "electrons": float(self.scope.electrons),
+        }
+
+
+def start(
+    setup: Setup,
+    sample: Sample,
+    *,
+    at: Mapping[str, float] | None = None,
+    gains: Mapping[str, float] | None = None,
+    failing: float = 0.0,
+    **settings: Any,
+) -> Session:
+    """Return a session at time 0 with a settled stage.
+
+    Parameters
+    ----------
+    setup : Setup
+        The microscope.
+    sample : Sample
+        The specimen.
+    at : mapping, optional
+        Where the stage stands: axes and values, A and mrad.
+    gains : mapping, optional
+        Factors between commanded and true changes of Cartesian aberrations.
+    failing : float
+        Probability that a command does nothing.
+    settings
+        Knobs beside the usual ones of the profile.
+
+    Raises
+    ------
+    StemtwinError
+        A value is out of range.
+    """
+    first = knobs.turn(knobs.initial(setup.profile), setup.profile, settings)
+    scope = beam_damage.begun(setup, ScopeState(specimen=sample, knobs=first))
+    if at:
+        scope = commands.move(setup, scope, at)
+    settled = replace(scope, time_s=0.0, creep=replace(scope.creep, time_s=0.0))
+    return Session(setup=setup, scope=settled, gains=tuple(sorted((gains or {}).items())), failing=failing)
+
+
+def set_knobs(session: Session, changes: Mapping[str, Any]) -> Session:
+    """Return the session after knobs were set; see ``Microscope.set``.
+
+    Raises
+    ------
+    StemtwinError
+        There is no such knob, or a value is out of range.
+    """
+    session = _attempt(session)
+    if session.failed:
+        return session
+    return replace(session, scope=replace(session.scope, knobs=knobs.turn(session.scope.knobs, session.setup.profile, dict(changes))))
+
+
+def turn_optics(session: Session, increments: Mapping[str, float]) -> Session:
+    """Return the session after Cartesian aberrations were changed by increments, A; each really changes by its gain times that.
+
+    Raises
+    ------
+    StemtwinError
+        A value is out of range.
+    """
+    session = _attempt(session)
+    if session.failed:
+        return session
+    scope, gains = session.scope, dict(session.gains)
+    before = scope.knobs.aberrations.cartesian()
+    commanded = Aberrations.from_cartesian(**{**before, **{name: before[name] + value for name, value in increments.items()}})
+    changes = {name: getattr(commanded, name) for name in knobs.ABERRATION_NAMES}
+    scope = replace(scope, knobs=knobs.turn(scope.knobs, session.setup.profile, changes))
+    excess = {name: (gains[name] - 1) * value for name, value in increments.items() if gains.get(name, 1.0) != 1 and value}
+    if excess:
+        scope = replace(scope, corrected=optics.add(scope.corrected, Aberrations.from_cartesian(**excess)))
+    return replace(session, scope=scope)
+
+
+def move(session: Session, way: Mapping[str, float], *, relative: bool = False) -> Session:
+    """Return the session after a move of the stage; see ``Microscope.move_stage``.
+
+    Raises
+    ------
+    StemtwinError
+        An axis is unknown, or the way goes beyond its reach.
+    """
+    session = _attempt(session)
+    return session if session.failed else replace(session, scope=commands.move(session.setup, session.scope, way, relative=relative))
+
+
+def wait(session: Session, seconds: float) -> Session:
+    """Return the session after a time with the beam blanked, s.
+
+    Raises
+    ------
+    SettingsError
+        The time is negative, or longer than 1e6 s.
+    """
+    return replace(session, scope=commands.wait(session.setup, session.scope, seconds))
+
+
+def acquire(
+    session: Session,
+    scan: Scan,
+    *,
+    detectors: Sequence[str | NamedDetector] | str | NamedDetector = ("haadf",),
+    dwell_time_us: float | None = None,
+    frames: int = 1,
+) -> tuple[xr.Dataset, Session]:
+    """Return frames as ``Microscope.acquire`` gives them, and the session after.
+
+    Raises
+    ------
+    StemtwinError
+        It cannot be carried out.
+    """
+    asked = acquisition.order(session.setup, session.scope, scan, dwell_time_us=dwell_time_us, frames=frames, detectors=detectors)
+    found, scope = acquisition.acquire(session.setup, session.scope, asked)
+    dose = session.dose_e_per_angstrom2 + asked.cost["dose_e_per_angstrom2"]
+    return found, replace(session, scope=scope, dose_e_per_angstrom2=dose)
+
+
+def spectrum(
+    session: Session,
+    at: Scan | Sequence[float],
+    *,
+    detectors: Sequence[str | NamedDetector] | str | NamedDetector | None = None,
+    dwell_time_us: float | None = None,
+) -> tuple[xr.Dataset, Session]:
+    """Return spectra at a point (x, y), A, or along a scan, and the session after; see ``Microscope.acquire_spectrum``.
+
+    Raises
+    ------
+    StemtwinError
+        It cannot be carried out.
+    """
+    scan, point = spectra.scan_of(at)
+    asked = DETECTORS.names("spectrum") if detectors is None else detectors
+    found, after = acquire(session, scan, detectors=asked, dwell_time_us=dwell_time_us)
+    return (found.isel(point=0) if point else found), after
+
+
+def pattern(
+    session: Session,
+    at: Sequence[float],
+    *,
+    detector: str | NamedDetector = "pixelated",
+    dwell_time_us: float | None = None,
+) -> tuple[xr.Dataset, Session]:
+    """Return the diffraction pattern of the beam at a point (x, y), A, and the session after.
+
+    Raises
+    ------
+    StemtwinError
+        It cannot be carried out.
+    """
+    scan, _ = spectra.scan_of(at)
+    found, after = acquire(session, scan, detectors=(detector,), dwell_time_us=dwell_time_us)
+    return found.isel(point=0), after
+
+
+def park(
+    session: Session,
+    at: Sequence[float],
+    seconds: float,
+    *,
+    detectors: Sequence[str | NamedDetector] | str | NamedDetector = ("haadf",),
+    looks: int = 1,
+) -> tuple[xr.Dataset, Session]:
+    """Return the readings of a beam that is parked at a point (x, y), A, for a time, and the session after.
+
+    Parameters
+    ----------
+    session : Session
+        The session before.
+    at : sequence of float
+        The point (x, y), A.
+    seconds : float
+        The time, s.
+    detectors : sequence
+        As in ``Microscope.acquire``.
+    looks : int
+        Number of equal parts of the time that are read one by one.
+
+    Raises
+    ------
+    StemtwinError
+        It cannot be carried out.
+    """
+    here = PathScan(positions_angstrom=np.array([[float(value) for value in at]]))
+    found, after = acquire(session, here, detectors=detectors, dwell_time_us=seconds / looks * 1e6, frames=looks)
+    return found.isel(point=0), after
+
+
+def truth(session: Session) -> Mapping[str, Any]:
+    """Return the hidden state; see ``Microscope.truth``."""
+    return hidden_truth(session.setup, session.scope)
+
+
+def raster_dose(current_pa: float, scan: Scan, dwell_time_us: float) -> float:
+    """Return the nominal dose of one pass over a scan, e-/A^2."""
+    incident = acquisition.electrons_per_point(current_pa, dwell_time_us * 1e-6)
+    return incident * scan.count / math.prod(scan.field_of_view_angstrom)
+
+
+def drifting(profile: Profile, factor: float) -> Profile:
+    """Return a profile whose specimen drifts so many times as fast as usual."""
+    usual = profile.instabilities
+    return replace(
+        profile,
+        instabilities=replace(
+            usual,
+            drift_speed_angstrom_per_s=factor * usual.drift_speed_angstrom_per_s,
+            drift_walk_angstrom=factor * usual.drift_walk_angstrom,
+        ),
+    )
+
+
+def _attempt(session: Session) -> Session:
+    """Return the session in which the next command fails or not."""
+    if not session.failing:
+        return session
+    failed = bool(session.setup.rng(FAILURES, session.commands).random() < session.failing)
+    return replace(session, commands=session.commands + 1, failed=failed)
