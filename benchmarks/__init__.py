@@ -9,6 +9,7 @@ File              Content
 ``matching.py``   one-to-one matching of detected and true points
 ``metrics.py``    metrics as formulas of additive sums
 ``report.py``     the score report
+``returns.py``    returns of policies on environments with a goal
 ``runner.py``     runs of entries, and their scores
 ``slices.py``     values per slice of the data
 ``statistics.py`` bootstrap intervals over clusters

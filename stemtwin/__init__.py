@@ -18,6 +18,7 @@ if (_checkout / "twin" / "registry.py").exists():
 
 if TYPE_CHECKING:
     from stemtwin.datasets.catalog import list_datasets, load_dataset
+    from stemtwin.twin.envs.reference import normalized_return, reference
     from stemtwin.twin.errors import (
         DatasetError,
         InstrumentError,
@@ -75,8 +76,10 @@ __all__ = [
     "list_samples",
     "load_dataset",
     "load_sample",
+    "normalized_return",
     "projected_columns",
     "read_sample",
+    "reference",
     "ronchigram",
     "simulate",
     "simulate_series",
@@ -84,6 +87,7 @@ __all__ = [
 
 _HOMES = {
     "stemtwin.datasets.catalog": ("list_datasets", "load_dataset"),
+    "stemtwin.twin.envs.reference": ("normalized_return", "reference"),
     "stemtwin.twin.errors": (
         "DatasetError",
         "InstrumentError",
@@ -126,4 +130,6 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-importlib.import_module("stemtwin.twin.envs").register()  # gym.make("stemtwin/Autofocus-v1") works after `import stemtwin`
+envs = importlib.import_module("stemtwin.twin.envs")
+sys.modules["stemtwin.envs"] = envs  # `from stemtwin.envs import wrappers`, and no second copy of the package
+envs.register()  # gym.make("stemtwin/Autofocus-v1") works after `import stemtwin`

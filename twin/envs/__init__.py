@@ -12,9 +12,11 @@ File                  Content
 ``making.py``         ``make``: from an id and arguments to an environment
 ``pictures.py``       pictures of environment states
 ``preparation.py``    specimens, the line that tells how far long builds are
+``reference.py``      the scale of returns: what policies earn
 ``rewards.py``        rewards in [0, 1], ``REWARDS`` by name
 ``session.py``        a session at a microscope, as pure functions
 ``vector.py``         vectors of environments that compute together
+``wrappers.py``       observation wrappers for training libraries
 ===================== ==========================================================
 """
 

@@ -1,0 +1,171 @@
+"""Returns of policies on environments with a goal: the scale that ``stemtwin.reference`` gives, measured and written.
+
+``python -m stemtwin.benchmarks.returns`` plays every baseline of every task whose environment pays for a goal, over the same
+episodes, and writes ``twin/envs/scales/<environment>.json``; ``make baselines`` calls it.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from scipy import stats
+
+from stemtwin import __version__
+from stemtwin.benchmarks.agents import Baseline, Brief, load_baselines
+from stemtwin.benchmarks.tasks import load_tasks
+from stemtwin.twin import files
+from stemtwin.twin.envs.goal_family import GoalFamily
+from stemtwin.twin.envs.making import family_class
+from stemtwin.twin.envs.reference import FOLDER, PolicyReturn, ReturnScale
+
+EPISODES, LEVEL, RESAMPLES, SEED = 100, 0.95, 9999, 20260101
+ARGUMENTS: dict[str, Any] = {"split": "val"}
+"""Arguments of the environments on the scale: the default preset and observation, episodes of the validation split."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class PlayedEpisode:
+    """One episode of a policy.
+
+    Parameters
+    ----------
+    total : float
+        Sum of the rewards.
+    steps : int
+        Number of actions.
+    success : bool
+        Whether the episode ended in a success.
+    """
+
+    total: float
+    steps: int
+    success: bool
+
+
+def play(environment: gymnasium.Env, agent: Any, *, seed: int, task: str, oracle: bool = False) -> PlayedEpisode:
+    """Return one episode of an agent; the environment is made with ``privileged_info=True``, of which the agent sees nothing.
+
+    Parameters
+    ----------
+    environment : gymnasium.Env
+        The environment.
+    agent : Agent
+        See ``agents.Agent``.
+    seed : int
+        Seed of the episode.
+    task : str
+        Name of the task, for the agent's brief.
+    oracle : bool
+        Whether the agent may read the truth.
+    """
+    observation, info = environment.reset(seed=seed)
+    door: Callable[[], dict[str, float]] | None = environment.get_wrapper_attr("truth") if oracle else None
+    brief = Brief(task=task, observation_space=environment.observation_space, action_space=environment.action_space, seed=seed, truth=door)
+    agent.reset(brief)
+    total, steps, over = 0.0, 0, False
+    while not over:
+        action = agent.act(observation, dict(info["cost"]))
+        observation, reward, terminated, truncated, info = environment.step(action)
+        total, steps, over = total + float(reward), steps + 1, terminated or truncated
+    return PlayedEpisode(total=total, steps=steps, success=bool(info["is_success"]))
+
+
+def summary(episodes: Iterable[PlayedEpisode]) -> PolicyReturn:
+    """Return the mean return of episodes with its bootstrap interval (BCa; percentile where all returns are equal)."""
+    played = list(episodes)
+    totals = np.array([episode.total for episode in played])
+    low = high = float(totals.mean())
+    if len(totals) > 1 and np.ptp(totals) > 0:
+        rng = np.random.Generator(np.random.Philox(SEED))
+        found = stats.bootstrap((totals,), np.mean, n_resamples=RESAMPLES, confidence_level=LEVEL, method="BCa", rng=rng)
+        low, high = float(found.confidence_interval.low), float(found.confidence_interval.high)
+    return PolicyReturn(
+        mean=float(totals.mean()),
+        low=low,
+        high=high,
+        success=float(np.mean([episode.success for episode in played])),
+        steps=float(np.mean([episode.steps for episode in played])),
+        episodes=len(played),
+    )
+
+
+def measure(
+    environment: str, policies: Mapping[str, Baseline], *, seeds: Iterable[int], arguments: Mapping[str, Any], tell: Callable[[str], None]
+) -> ReturnScale:
+    """Return the scale of an environment: every policy plays the same episodes.
+
+    Parameters
+    ----------
+    environment : str
+        Id of the environment.
+    policies : mapping
+        Baselines by name.
+    seeds : iterable of int
+        Seeds of the episodes.
+    arguments : mapping
+        Arguments of ``gymnasium.make``.
+    tell : callable
+        Called with a line after each policy.
+    """
+    found, chosen = {}, tuple(seeds)
+    env = gymnasium.make(environment, disable_env_checker=True, **{**arguments, "privileged_info": True})
+    for name, policy in policies.items():
+        began = time.perf_counter()
+        agent = policy.factory()
+        found[name] = summary(play(env, agent, seed=seed, task=policy.task, oracle=policy.oracle) for seed in chosen)
+        one = found[name]
+        told = f"{one.mean:7.3f} ({one.low:.3f} to {one.high:.3f}), success {one.success:.2f}, {one.steps:.1f} steps"
+        tell(f"{environment} {name:>12}: {told}, {time.perf_counter() - began:.0f} s")
+    env.close()
+    return ReturnScale(environment=environment, arguments=dict(arguments), seeds=chosen, version=__version__, policies=found)
+
+
+def save(scale: ReturnScale, folder: Path = FOLDER) -> Path:
+    """Write a scale as JSON and return its path; a trained policy's return that the file has is kept."""
+    path = folder / f"{scale.environment.partition('/')[2]}.json"
+    content = dataclasses.asdict(scale)
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))["policies"]
+        content["policies"] |= {name: value for name, value in before.items() if name not in content["policies"]}
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+    return path
+
+
+def environments() -> dict[str, dict[str, Baseline]]:
+    """Return the baselines of every environment with a goal, by name, through the task that it belongs to."""
+    baselines, found = load_baselines(), {}
+    tasks = load_tasks()
+    for name in tasks:
+        source = tasks[name].source
+        if tasks[name].kind == "agent" and issubclass(family_class(source), GoalFamily):
+            found[source] = {full.partition("/")[2]: baselines[full] for full in baselines.names(name)}
+    return found
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and write the scales."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("environments", nargs="*", help="ids; all with a goal where none is named")
+    parser.add_argument("--episodes", type=int, default=EPISODES)
+    given = parser.parse_args(arguments)
+    known = environments()
+    for name in given.environments or known:
+        scale = measure(name, known[name], seeds=range(given.episodes), arguments=ARGUMENTS, tell=_tell)
+        _tell(f"wrote {save(scale)}")
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""The scale of returns: how it is measured, written, and read."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import stemtwin as st
+from stemtwin.benchmarks import returns
+from stemtwin.benchmarks.agents import Baseline
+from stemtwin.twin.envs import ENVIRONMENTS
+from stemtwin.twin.envs import reference as references
+from stemtwin.twin.envs.functional_env import StemEnv
+from stemtwin.twin.envs.goal_family import GoalFamily
+from stemtwin.twin.envs.making import family_class
+from stemtwin.twin.envs.reference import PolicyReturn, ReturnScale
+from stemtwin.twin.errors import UnknownNameError
+from tests.envs.test_goal_family import WalkHome
+
+GOALS = [name for name in ENVIRONMENTS if issubclass(family_class(name), GoalFamily)]
+
+
+class Home:
+    """An oracle: one step home a time, and the word there."""
+
+    def reset(self, brief: Any) -> None:
+        """Keep the door to the truth."""
+        self.truth = brief.truth
+
+    def act(self, observation: np.ndarray, cost: dict[str, float]) -> np.ndarray:
+        """Go home."""
+        del observation, cost
+        at = self.truth()["place"]
+        return np.array([np.clip(-at, -1, 1), 1.0 if abs(at) < 1 else 0.0], np.float32)
+
+
+def scale() -> ReturnScale:
+    """Return a scale of three policies."""
+    one = PolicyReturn(mean=0.0, low=-0.1, high=0.1, success=0.0, steps=5.0, episodes=10)
+    means = {"no-op": -0.2, "random": -0.05, "expert": 0.6, "oracle": 0.75}
+    policies = {name: dataclasses.replace(one, mean=mean) for name, mean in means.items()}
+    return ReturnScale(environment="stemtwin/WalkHome-v1", arguments={"split": "val"}, seeds=(0, 1), version="0", policies=policies)
+
+
+def test_zero_is_the_better_of_no_op_and_random_and_one_the_oracle() -> None:
+    """The scale is linear between the two and is not clipped."""
+    assert scale().floor == -0.05
+    assert scale().normalized(-0.05) == 0
+    assert scale().normalized(0.75) == 1
+    assert scale().normalized(-0.85) == pytest.approx(-1)
+
+
+def test_a_scale_is_written_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read back it is the same value; a learner's return survives a new measurement of the others."""
+    monkeypatch.setattr(references, "FOLDER", tmp_path)
+    returns.save(scale(), tmp_path)
+    assert st.reference("stemtwin/WalkHome-v1") == scale()
+    assert st.normalized_return("stemtwin/WalkHome-v1", 0.75) == 1
+    learner = dataclasses.replace(scale().policies["expert"], mean=0.7)
+    returns.save(dataclasses.replace(scale(), policies={**scale().policies, "learner": learner}), tmp_path)
+    returns.save(scale(), tmp_path)
+    assert st.reference("stemtwin/WalkHome-v1").policies["learner"] == learner
+    with pytest.raises(UnknownNameError, match="stemtwin/WalkHome-v1"):
+        st.reference("stemtwin/WalkHom-v1")
+
+
+def test_an_oracle_is_played_to_its_return() -> None:
+    """The return of an episode is the sum of its rewards, its success that of the end; equal seeds give equal episodes."""
+    env = StemEnv(WalkHome(privileged_info=True))
+    first = returns.play(env, Home(), seed=3, task="walk", oracle=True)
+    assert first.success
+    assert 0.5 < first.total <= 0.9
+    assert first == returns.play(env, Home(), seed=3, task="walk", oracle=True)
+    found = returns.summary(returns.play(env, Home(), seed=seed, task="walk", oracle=True) for seed in range(20))
+    assert found.low <= found.mean <= found.high
+    assert (found.success, found.episodes) == (1.0, 20)
+
+
+@pytest.mark.parametrize("environment", GOALS)
+def test_every_environment_with_a_goal_has_its_scale(environment: str) -> None:
+    """The package's data name the policies that everybody is compared with, in the order that the rewards promise, over the same seeds."""
+    found = st.reference(environment)
+    means = {name: policy.mean for name, policy in found.policies.items()}
+    assert {"no-op", "random", "blind", "expert", "oracle"} <= set(means)
+    assert means["oracle"] > means["expert"] > max(means["no-op"], means["random"], means["blind"])
+    assert found.normalized(means["blind"]) < found.normalized(means["expert"]) / 2
+    for policy in found.policies.values():
+        assert -1 <= policy.low <= policy.mean <= policy.high <= 1
+        assert policy.episodes == len(found.seeds) >= 100
+
+
+def test_baselines_of_an_environment_are_found_by_its_task() -> None:
+    """Each environment with a goal has baselines of its task, the oracle marked."""
+    found = returns.environments()
+    assert set(found) == set(GOALS)
+    for policies in found.values():
+        assert all(isinstance(policy, Baseline) for policy in policies.values())
+        assert policies["oracle"].oracle
+
+
+def test_the_files_are_of_known_environments() -> None:
+    """No file is left from an environment that is gone."""
+    for path in references.FOLDER.glob("*.json"):
+        assert json.loads(path.read_text(encoding="utf-8"))["environment"] == f"stemtwin/{path.stem}"
+        assert f"stemtwin/{path.stem}" in ENVIRONMENTS

@@ -1,0 +1,112 @@
+"""The scale of returns: what policies earn on each environment with a goal, as data of the package."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stemtwin.twin import checks
+from stemtwin.twin.errors import UnknownNameError, suggestion
+
+FOLDER = Path(__file__).parent / "scales"
+FLOOR, CEILING = ("no-op", "random"), "oracle"
+"""Policies of the normalised return 0, the better of them, and 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyReturn:
+    """Returns of one policy.
+
+    Parameters
+    ----------
+    mean, low, high : float
+        Mean return and its 95 % interval (bootstrap over episodes).
+    success : float
+        Fraction of episodes that ended in a success.
+    steps : float
+        Mean number of steps.
+    episodes : int
+        Number of episodes.
+    """
+
+    mean: float
+    low: float
+    high: float
+    success: float
+    steps: float
+    episodes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnScale:
+    """Returns of the policies of one environment.
+
+    Parameters
+    ----------
+    environment : str
+        Id of the environment.
+    arguments : dict
+        Arguments of ``gymnasium.make`` beside the defaults.
+    seeds : tuple of int
+        Seeds of the episodes, the same for every policy.
+    version : str
+        Version of stemtwin that measured.
+    policies : dict of PolicyReturn
+        Returns by the policy's name: ``no-op``, ``random``, ``blind``, ``expert``, ``oracle``, and ``learner`` where one
+        was trained.
+    """
+
+    environment: str
+    arguments: dict[str, Any]
+    seeds: tuple[int, ...]
+    version: str
+    policies: dict[str, PolicyReturn]
+
+    @property
+    def floor(self) -> float:
+        """Return of the better of doing nothing and random actions."""
+        return max(self.policies[name].mean for name in FLOOR if name in self.policies)
+
+    def normalized(self, mean_return: float) -> float:
+        """Return a return on the scale: 0 at the floor, 1 at the oracle, not clipped."""
+        return (mean_return - self.floor) / (self.policies[CEILING].mean - self.floor)
+
+
+def reference(environment: str) -> ReturnScale:
+    """Return the returns of reference policies on an environment with a goal.
+
+    Parameters
+    ----------
+    environment : str
+        Id of the environment, ``"stemtwin/Autofocus-v2"``.
+
+    Raises
+    ------
+    UnknownNameError
+        There is no scale of that environment.
+    """
+    known = {f"stemtwin/{path.stem}": path for path in sorted(FOLDER.glob("*.json"))}
+    if environment not in known:
+        message = f"There is no scale of returns of {environment!r}. {suggestion(environment, known)}"
+        raise UnknownNameError(message)
+    content = json.loads(known[environment].read_text(encoding="utf-8"))
+    policies = {name: PolicyReturn(**values) for name, values in content.pop("policies").items()}
+    return ReturnScale(**{**content, "seeds": tuple(content["seeds"])}, policies=policies)
+
+
+def normalized_return(environment: str, mean_return: float) -> float:
+    """Return a mean return on the scale of an environment: 0 at the better of no-op and random, 1 at the oracle.
+
+    Parameters
+    ----------
+    environment : str
+        Id of the environment.
+    mean_return : float
+        Mean return of episodes with the scale's arguments (``reference(environment).arguments``).
+
+    Raises
+    ------
+    StemtwinError
+        There is no scale of that environment, or the return is not a number.
+    """
+    return reference(environment).normalized(checks.number("mean_return", mean_return, ""))

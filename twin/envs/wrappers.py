@@ -1,0 +1,273 @@
+"""Observation wrappers for training libraries: counts as pixels, channels first, scalars as one vector, power spectra.
+
+They act on environments whose observation is a ``Dict`` with images (``Box`` parts of two or more dimensions, channels
+first where there are three) and read-backs (all other ``Box`` parts), and combine in any order that makes sense:
+
+>>> import gymnasium as gym
+>>> import stemtwin
+>>> from stemtwin.envs import wrappers
+>>> env = gym.make("stemtwin/Autofocus-v2")  # doctest: +SKIP
+>>> env = wrappers.FlatScalars(wrappers.StackedFrames(wrappers.CountsToPixels(env), 2))  # doctest: +SKIP
+"""
+
+from collections import deque
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils import RecordConstructorArgs
+
+from stemtwin.twin import checks
+from stemtwin.twin.envs.arguments import one_of
+from stemtwin.twin.errors import SettingsError
+
+SCALES = ("sqrt", "percentile", "fixed")
+LOW_PERCENTILE, HIGH_PERCENTILE = 1.0, 99.7
+SCALARS = "scalars"
+"""Name of the vector that :class:`FlatScalars` makes."""
+
+
+class _ImageWrapper(gym.ObservationWrapper, RecordConstructorArgs):
+    """Base of wrappers that change the images of a ``Dict`` and leave its other parts."""
+
+    def __init__(self, env: gym.Env) -> None:
+        gym.ObservationWrapper.__init__(self, env)
+        self.names = image_names(env.observation_space)
+
+    def _spaces(self) -> dict[str, gym.Space]:
+        assert isinstance(self.env.observation_space, gym.spaces.Dict)  # checked
+        return dict(self.env.observation_space.spaces)
+
+    def _image(self, image: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def observation(self, observation: dict[str, Any]) -> dict[str, Any]:
+        """Return the observation with other images."""
+        return {**observation, **{name: self._image(observation[name]) for name in self.names}}
+
+
+def image_names(space: gym.Space) -> tuple[str, ...]:
+    """Return the names of the images of an observation space.
+
+    Raises
+    ------
+    SettingsError
+        It is not a ``Dict``, or has no images.
+    """
+    parts = space.spaces if isinstance(space, gym.spaces.Dict) else {}
+    names = tuple(name for name, part in parts.items() if isinstance(part, gym.spaces.Box) and len(part.shape) >= 2)
+    if not names:
+        message = f"The observation space {space} is not a Dict with images. Make the environment with observation='counts'."
+        raise SettingsError(message)
+    return names
+
+
+class CountsToPixels(_ImageWrapper):
+    """Convert images of counts to uint8 or float32, channels first: shape (channels, height, width).
+
+    Parameters
+    ----------
+    env : gymnasium.Env
+        The environment.
+    scale : str
+        ``"sqrt"``: the square root, in which counting noise is the same everywhere, from 0 to the root of ``high``;
+        ``"percentile"``: linear between the 1st and the 99.7th percentile of each image, which hides the dose;
+        ``"fixed"``: linear from 0 to ``high``.
+    dtype : str
+        ``"uint8"``, 0 to 255, or ``"float32"``, 0 to 1.
+    high : float, optional
+        Counts of full white, by default 255: larger counts are clipped.
+
+    Raises
+    ------
+    StemtwinError
+        A name is unknown, or a number out of range.
+    """
+
+    def __init__(
+        self,
+        env: gym.Env,
+        scale: Literal["sqrt", "percentile", "fixed"] = "sqrt",
+        dtype: Literal["uint8", "float32"] = "uint8",
+        high: float = 255.0,
+    ) -> None:
+        RecordConstructorArgs.__init__(self, scale=scale, dtype=dtype, high=high)
+        super().__init__(env)
+        one_of("scale", scale, SCALES)
+        one_of("dtype", dtype, ("uint8", "float32"))
+        self.scale, self.high = scale, checks.number("high", high, "counts", above=0)
+        self.white, self.dtype = (255.0, np.uint8) if dtype == "uint8" else (1.0, np.float32)
+        spaces = self._spaces()
+        for name in self.names:
+            shape = channels_first(spaces[name].shape)
+            spaces[name] = gym.spaces.Box(0, self.white, shape, self.dtype)
+        self.observation_space = gym.spaces.Dict(spaces)
+
+    def _image(self, image: np.ndarray) -> np.ndarray:
+        values = image.astype(np.float32).reshape(channels_first(image.shape))
+        if self.scale == "percentile":
+            low, high = (np.percentile(values, q, axis=(1, 2), keepdims=True) for q in (LOW_PERCENTILE, HIGH_PERCENTILE))
+            values = (values - low) / np.maximum(high - low, 1)
+        elif self.scale == "sqrt":
+            values = np.sqrt(values / self.high)
+        else:
+            values = values / self.high
+        values = np.clip(values, 0, 1) * self.white
+        return np.rint(values).astype(self.dtype) if self.dtype is np.uint8 else values.astype(self.dtype)
+
+
+class LogPowerSpectrum(_ImageWrapper):
+    """Replace each image of counts by the logarithm of its power spectrum over that of counting noise, float32, channels first.
+
+    Rings and spots of a power spectrum show focus and astigmatism and do not move with the specimen. The mean is taken off
+    and the edge tapered (Hann); frequency 0 is in the middle, at pixel (side // 2, side // 2).
+
+    Parameters
+    ----------
+    env : gymnasium.Env
+        The environment.
+    side : int
+        Pixels of the square about frequency 0 that is kept, at most the shorter side of the images.
+    most : float
+        Largest value: the logarithm of 1 + power over noise is clipped to it.
+
+    Raises
+    ------
+    SettingsError
+        A number is out of range.
+    """
+
+    def __init__(self, env: gym.Env, side: int = 64, most: float = 12.0) -> None:
+        RecordConstructorArgs.__init__(self, side=side, most=most)
+        super().__init__(env)
+        spaces = self._spaces()
+        least = min(min((spaces[name].shape or ())[-2:]) for name in self.names)
+        self.side = checks.whole("side", side, low=8, high=least)
+        self.most = checks.number("most", most, "", above=0)
+        for name in self.names:
+            channels = channels_first(spaces[name].shape)[0]
+            spaces[name] = gym.spaces.Box(0.0, self.most, (channels, side, side), np.float32)
+        self.observation_space = gym.spaces.Dict(spaces)
+
+    def _image(self, image: np.ndarray) -> np.ndarray:
+        counts = image.astype(np.float32).reshape(channels_first(image.shape))
+        return np.stack([log_power(one, self.side, self.most) for one in counts])
+
+
+def log_power(counts: np.ndarray, side: int, most: float = 12.0) -> np.ndarray:
+    """Return log(1 + power / noise) of an image of counts about frequency 0, float32, shape (side, side).
+
+    The noise is that of Poisson counts of the image's mean behind the Hann window: its expected power is the same at every
+    frequency.
+    """
+    height, width = counts.shape
+    taper = np.hanning(height)[:, None] * np.hanning(width)
+    mean = float(counts.mean())
+    power = np.abs(np.fft.fft2((counts - mean) * taper)) ** 2
+    relative = np.fft.fftshift(power) / (max(mean, 1e-6) * float((taper**2).sum()))
+    top, left = height // 2 - side // 2, width // 2 - side // 2
+    return np.minimum(np.log1p(relative[top : top + side, left : left + side]), most).astype(np.float32)
+
+
+class StackedFrames(gym.Wrapper, RecordConstructorArgs):
+    """Stack the images of the last steps as channels, the newest last; at the start of an episode the first one repeats.
+
+    Parameters
+    ----------
+    env : gymnasium.Env
+        An environment whose images have channels first, as :class:`CountsToPixels` and :class:`LogPowerSpectrum` give
+        them, or have no channels.
+    count : int
+        Number of steps.
+
+    Raises
+    ------
+    SettingsError
+        The number is out of range.
+    """
+
+    def __init__(self, env: gym.Env, count: int = 2) -> None:
+        RecordConstructorArgs.__init__(self, count=count)
+        gym.Wrapper.__init__(self, env)
+        self.count = checks.whole("count", count, low=1, high=64)
+        self.names = image_names(env.observation_space)
+        assert isinstance(env.observation_space, gym.spaces.Dict)  # checked
+        spaces = dict(env.observation_space.spaces)
+        for name in self.names:
+            box = spaces[name]
+            assert isinstance(box, gym.spaces.Box)  # checked
+            low, high = (np.concatenate([bound.reshape(channels_first(box.shape))] * count) for bound in (box.low, box.high))
+            spaces[name] = gym.spaces.Box(low, high, dtype=box.dtype.type)  # type: ignore[union-attr] - a Box has a type
+        self.observation_space = gym.spaces.Dict(spaces)
+        self._frames: deque[dict[str, np.ndarray]] = deque(maxlen=count)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Start an episode; see ``gymnasium.Env.reset``."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._frames.extend([observation] * self.count)
+        return self._stacked(observation), info
+
+    def step(self, action: Any) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """Act once; see ``gymnasium.Env.step``."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._frames.append(observation)
+        return self._stacked(observation), float(reward), terminated, truncated, info
+
+    def _stacked(self, observation: dict[str, Any]) -> dict[str, Any]:
+        images = {name: [frame[name].reshape(channels_first(frame[name].shape)) for frame in self._frames] for name in self.names}
+        return {**observation, **{name: np.concatenate(several) for name, several in images.items()}}
+
+
+class FlatScalars(gym.ObservationWrapper, RecordConstructorArgs):
+    """Join all read-backs into one vector ``scalars``, float32, scaled from their bounds to [-1, 1].
+
+    Parameters
+    ----------
+    env : gymnasium.Env
+        The environment; every part of its observation beside the images is a bounded ``Box``, ``Discrete`` or
+        ``MultiBinary``.
+
+    Raises
+    ------
+    SettingsError
+        A part is something else.
+    """
+
+    def __init__(self, env: gym.Env) -> None:
+        RecordConstructorArgs.__init__(self)
+        gym.ObservationWrapper.__init__(self, env)
+        images = image_names(env.observation_space)
+        assert isinstance(env.observation_space, gym.spaces.Dict)  # checked
+        parts = {name: part for name, part in env.observation_space.spaces.items() if name not in images}
+        self._bounds = {name: _bounds(name, part) for name, part in parts.items()}
+        count = sum(low.size for low, _ in self._bounds.values())
+        spaces: dict[str, gym.Space] = {name: env.observation_space[name] for name in images}
+        self.observation_space = gym.spaces.Dict({**spaces, SCALARS: gym.spaces.Box(-1.0, 1.0, (count,), np.float32)})
+
+    def observation(self, observation: dict[str, Any]) -> dict[str, Any]:
+        """Return the images and the vector."""
+        vector = []
+        for name, (low, high) in self._bounds.items():
+            values = np.asarray(observation[name], float).ravel()
+            vector.append(2 * (values - low) / np.where(high > low, high - low, 1) - 1)
+        kept = {name: value for name, value in observation.items() if name not in self._bounds}
+        return {**kept, SCALARS: np.clip(np.concatenate(vector), -1, 1).astype(np.float32)}
+
+
+def channels_first(shape: tuple[int, ...] | None) -> tuple[int, int, int]:
+    """Return the shape (channels, height, width) of an image; further dimensions before the last two are channels."""
+    *before, height, width = shape or (1, 1)
+    return int(np.prod(before)), height, width
+
+
+def _bounds(name: str, part: gym.Space) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bounds of a part of an observation as vectors."""
+    if isinstance(part, gym.spaces.Discrete):
+        return np.array([float(part.start)]), np.array([float(part.start + part.n - 1)])
+    if isinstance(part, gym.spaces.MultiBinary):
+        count = int(np.prod(part.shape))
+        return np.zeros(count), np.ones(count)
+    if isinstance(part, gym.spaces.Box) and part.is_bounded():
+        return part.low.astype(float).ravel(), part.high.astype(float).ravel()
+    message = f"{name} of the observation is {part}, without bounds. FlatScalars takes bounded Box, Discrete and MultiBinary parts."
+    raise SettingsError(message)
