@@ -3,6 +3,7 @@
 import pydoc
 import subprocess
 import sys
+from pathlib import Path
 
 import gymnasium as gym
 import pytest
@@ -80,3 +81,11 @@ def test_unknown_environments_have_a_neighbour() -> None:
     with pytest.raises(UnknownNameError, match="Autofocus"):
         making.family_class("stemtwin/Autofcous-v1")
     assert gym.spec("stemtwin/Autofocus-v1").kwargs == {"environment": "stemtwin/Autofocus-v1"}
+
+
+def test_arguments_of_the_decorator_are_literals(tmp_path: Path) -> None:
+    """A name instead of a number ends in a sentence that names the file."""
+    path = tmp_path / "mine.py"
+    path.write_text('@environment("Mine", version=1, max_episode_steps=MOST)\nclass Mine: ...\n', encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"mine.py: @environment\('Mine', version=1, max_episode_steps=MOST\).*literals"):
+        discovery._read(path)

@@ -12,7 +12,7 @@ from stemtwin.twin.errors import SettingsError
 NAMESPACE = "stemtwin"
 MAKE, MAKE_VECTOR = "stemtwin.twin.envs.making:make", "stemtwin.twin.envs.vector:make_vector"
 FOLDER = Path(__file__).parent / "families"
-DECORATOR = re.compile(r"^@environment\((.*?)\)\n", re.MULTILINE | re.DOTALL)
+DECORATOR = re.compile(r"^@environment\((.*?)\)[ ]*(?:#.*)?\n", re.MULTILINE | re.DOTALL)
 Family = TypeVar("Family", bound=type)
 
 
@@ -114,7 +114,11 @@ def _read(path: Path) -> list[Registration]:
     out = []
     for call in calls:
         assert isinstance(call, ast.Call)
-        options: dict[str, Any] = {part.arg or "": ast.literal_eval(part.value) for part in call.keywords}
         module = f"{__name__.rpartition('.')[0]}.families.{path.stem}"
-        out.append(Registration(name=ast.literal_eval(call.args[0]), module=module, **options))
+        try:
+            options: dict[str, Any] = {part.arg or "": ast.literal_eval(part.value) for part in call.keywords}
+            out.append(Registration(name=ast.literal_eval(call.args[0]), module=module, **options))
+        except ValueError:
+            message = f"{path.name}: @environment({ast.unparse(call)[2:-1]}) is read without an import. Write its arguments as literals."
+            raise SettingsError(message) from None
     return out
