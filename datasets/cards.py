@@ -49,14 +49,14 @@ class Column(_Model):
 
 
 class Seeds(_Model):
-    """Where the random numbers start."""
+    """Start of the random numbers."""
 
     entropy: Annotated[int, Field(ge=0)]
     policy: str
 
 
 class Size(_Model):
-    """How many specimens each split has and how many images each specimen gets."""
+    """Number of specimens of each split and of images of each specimen."""
 
     specimens: dict[str, Count]
     images_per_specimen: dict[str, Count]

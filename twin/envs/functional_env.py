@@ -1,4 +1,4 @@
-"""What a task is, and the one class that makes a Gymnasium environment of it."""
+"""Definition of a task, and the one class that makes a Gymnasium environment of it."""
 
 import dataclasses
 from typing import Any, Generic, Protocol, TypeVar
@@ -16,12 +16,12 @@ class FunctionalEnv(Protocol[State]):
 
     @property
     def observation_space(self) -> gym.Space:
-        """What the agent may see."""
+        """Space of the agent's observations."""
         ...
 
     @property
     def action_space(self) -> gym.Space:
-        """What the agent may do."""
+        """Space of the agent's actions."""
         ...
 
     def initial(self, rng: np.random.Generator) -> State:
@@ -33,7 +33,7 @@ class FunctionalEnv(Protocol[State]):
         ...
 
     def observe(self, state: State) -> Any:
-        """Return what the agent sees."""
+        """Return the agent's observation."""
         ...
 
     def reward(self, state: State) -> float:
@@ -49,7 +49,7 @@ class FunctionalEnv(Protocol[State]):
         ...
 
     def cost(self, state: State) -> dict[str, float]:
-        """Return what was spent since the start: ``dose_e_per_angstrom2``, ``beam_s``, ``moves``."""
+        """Return the dose, time and moves spent since the start: ``dose_e_per_angstrom2``, ``beam_s``, ``moves``."""
         ...
 
     def truth(self, state: State) -> dict[str, float]:

@@ -42,7 +42,7 @@ Side = Annotated[str, Knob(about="where chalcogen_fraction acts", choices=SIDES)
 
 
 def half_height(metal: str, chalcogen: str, a: float) -> float:
-    """Return how far (A) a chalcogen lies from the metal plane in a layer of lattice constant a, its bonds as long as in its own compound."""
+    """Return the distance (A) of a chalcogen from the metal plane in a layer of lattice constant a, its bonds as long as in its own compound."""
     own, across = LAYERS[metal, chalcogen]
     bond_squared = own**2 / 3 + across**2 / 4
     return float(np.sqrt(bond_squared - a**2 / 3))

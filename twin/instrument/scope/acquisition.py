@@ -194,7 +194,7 @@ def acquire(
 
 
 def _timing(setup: Setup, state: ScopeState, asked: CheckedAcquisition) -> ScanTiming:
-    """Return when the beam is where in a pass that begins now."""
+    """Return the timing of a pass that begins now."""
     profile = setup.profile
     return scan_timing(
         asked.scan,
@@ -248,7 +248,7 @@ def _outgrown(before: ScopeState, after: ScopeState) -> bool:
 
 
 def _attributes(setup: Setup, before: ScopeState, after: ScopeState, asked: CheckedAcquisition) -> dict[str, Any]:
-    """Return what the operator may know: nothing of the truth."""
+    """Return the attributes that the operator may know: nothing of the truth."""
     scan, knobs, settings = asked.scan, before.knobs, {}
     for recorder in asked.recorders:
         settings |= recorder.settings()

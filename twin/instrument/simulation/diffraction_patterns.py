@@ -31,7 +31,7 @@ ANGLE = {"units": "mrad"}
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Patterns:
-    """How a camera's patterns are computed: the request for the camera alone, its plan, the camera, plane waves and pixels, and the least window."""
+    """Computation of a camera's patterns: the request for the camera alone, its plan, the camera, plane waves and pixels, and the least window."""
 
     request: Request
     plan: Plan
@@ -302,7 +302,7 @@ def angles(camera: PixelatedDetector) -> dict[str, Any]:
 
 
 def variable_attrs(found: Patterns) -> dict[str, Any]:
-    """Return what a pattern's variable says of itself: enough to interpret it when it stands alone."""
+    """Return the attributes of a pattern's variable: enough to interpret it when it stands alone."""
     request = found.request
     return {
         "units": "1",

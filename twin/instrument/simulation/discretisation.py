@@ -18,7 +18,7 @@ from stemtwin.twin.physics.potential import Slices, assign_slices
 LEAST_WINDOW = 14.0
 """Smallest side of the window that holds a probe, A: below, the probe's tails cost several percent on columns."""
 WINDOW_MARGIN = 10.0
-"""What the window adds to the diameter of the aberrated probe, A."""
+"""Margin that the window adds to the diameter of the aberrated probe, A."""
 LEAST_GRID_ANGLE = 120.0
 """A grid chosen here holds at least this angle, mrad, also where only bright-field detectors are asked for."""
 

@@ -178,7 +178,7 @@ class Request:
 
     @property
     def thermal_motion(self) -> str:
-        """How atoms move: ``"frozen"`` (at random places in each configuration), ``"damped"`` or ``"static"``."""
+        """Thermal motion of the atoms: ``"frozen"`` (at random places in each configuration), ``"damped"`` or ``"static"``."""
         if self.phonons == "damped":
             return "damped"
         return "frozen" if self.phonons != "static" and is_thermal(self.sample) else "static"

@@ -266,7 +266,7 @@ def _waves(stack: SliceStack, request: Request, beam: Beam | PlaneWave, position
 
 
 def _direction(grid: Grid, wavelength: float, tilt: tuple[float, float], depth: np.ndarray) -> np.ndarray:
-    """Return what makes waves of those that were computed relative to a tilted beam: exp(2 pi i q.r - i pi lambda depth q^2), (..., ny, nx)."""
+    """Return the factors that turn waves computed relative to a tilted beam into waves: exp(2 pi i q.r - i pi lambda depth q^2), (..., ny, nx)."""
     if math.hypot(*tilt) > grid.max_angle(wavelength) / 2:
         message = (
             f"A beam tilted by {math.hypot(*tilt) * 1e3:.1f} mrad takes waves beyond what points {max(grid.sampling):.4g} A apart hold. "

@@ -1,4 +1,4 @@
-"""What the local operator is worth: a comparison with multislice of single probes at random points."""
+"""Accuracy of the local operator: a comparison with multislice of single probes at random points."""
 
 import math
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """How far an operator is from multislice of single probes at random points.
+    """Error of an operator against multislice of single probes at random points.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def check(operator: CheckedOperator, rng: np.random.Generator, region: Region | 
 
 
 def accuracy(found: np.ndarray, true: np.ndarray, variance: np.ndarray) -> Accuracy:
-    """Return how far signals are from true ones of some variance over phonon configurations, all of shape (channels, points)."""
+    """Return the error of signals against true ones of some variance over phonon configurations, all of shape (channels, points)."""
     mean, error = true.mean(axis=1), found - true
     scale = np.maximum(mean, ROUNDING)
     return Accuracy(

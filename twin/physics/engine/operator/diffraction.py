@@ -53,7 +53,7 @@ class Camera:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ProbeOptics:
-    """What the probe is.
+    """Optics of the probe.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ class PatternLayout:
         return modes, inside / area
 
     def rims(self, semiangle: float) -> list[np.ndarray]:
-        """Return how much the plane waves of each block count in the probe's tails beyond the window, (B,); their sum over all blocks is 1."""
+        """Return the weights of the plane waves of each block in the probe's tails beyond the window, (B,); their sum over all blocks is 1."""
         radius = semiangle / self.wavelength
         found = [probe.rim(probe.aperture(block.ky, block.kx, self.pixel, radius)) for block in self.blocks]
         total = sum(float(w.sum()) for w in found)
@@ -203,7 +203,7 @@ class DiffractionMatrix:
         return sum(part.nbytes for configuration in self.matrices for part in configuration)
 
     def patterns(self, positions: np.ndarray, optics: ProbeOptics, *, out: np.ndarray | None = None) -> np.ndarray:
-        """Return what each camera pixel gets of probes, as fractions of the incident beam.
+        """Return the signal of each camera pixel for probes, as fractions of the incident beam.
 
         Parameters
         ----------
@@ -253,7 +253,7 @@ class DiffractionMatrix:
         return intensity / np.float32(len(self.matrices))
 
     def _tails(self, optics: ProbeOptics, norm: float) -> np.ndarray:
-        """Return what the probe's tails beyond the window give each camera pixel, float32, shape (ny nx,)."""
+        """Return the signal of each camera pixel from the probe's tails beyond the window, float32, shape (ny nx,)."""
         total = np.zeros(self.layout.camera.shape[0] * self.layout.camera.shape[1], np.float32)
         if norm >= 1:
             return total

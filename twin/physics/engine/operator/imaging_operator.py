@@ -39,7 +39,7 @@ COVERED = 1e-12
 """A smaller covered fraction is rounding."""
 
 FormBuilder = Callable[[int, SliceStack, "BeamBlock", Callable[[int], None] | None], dict[str, np.ndarray]]
-"""What one configuration adds to one block, from its number, slices, the block and a progress function: ``elements`` and ``diagonal``."""
+"""Contribution of one configuration to one block, from its number, slices, the block and a progress function: ``elements`` and ``diagonal``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,7 +82,7 @@ def block_pixel(extent: tuple[float, float], blocks: tuple[int, int]) -> tuple[f
 
 
 def beyond_band(grid: Grid, wavelength: float, semiangle: float, pixel: tuple[float, float]) -> str:
-    """Return what is said of an aperture that a grid cannot hold."""
+    """Return the message for an aperture beyond the band limit of a grid."""
     step = 0.995 / (3 * (semiangle / wavelength + math.hypot(*pixel)))
     return (
         f"A convergence of {semiangle * 1e3:g} mrad reaches beyond the grid's band limit ({grid.max_angle(wavelength) * 1e3:.1f} mrad). "
@@ -161,7 +161,7 @@ class ImageCoefficients:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Aperture:
-    """What an operator needs of one convergence.
+    """Parts of an operator that depend on one convergence.
 
     ``amplitudes`` before aberrations (B,) of each block; ``missing``, the part of the probe beyond the window; ``beyond``, what detectors collect of
     that part per unit, (channels,).
@@ -300,7 +300,7 @@ class ImagingOperator:
         return ImageCoefficients(coefficients=total, extent=self.grid.extent)
 
     def beyond(self, semiangle: float | None = None) -> np.ndarray:
-        """Return what detectors collect of the probe's tails beyond the window, per unit of their power, (channels,): see `probe.rim`."""
+        """Return the signals of the probe's tails beyond the window, per unit of their power, (channels,): see `probe.rim`."""
         return self._aperture(self.semiangle if semiangle is None else semiangle).beyond
 
     def _amplitudes(self, states: Sequence[Aberrations], aperture: _Aperture) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -457,7 +457,7 @@ def _standard_error(images: np.ndarray) -> np.ndarray:
 
 
 def _piece(stack: SliceStack, weights: Weights, blocks: tuple[int, int], part: BeamBlock, *how: Any) -> dict[str, np.ndarray]:
-    """Return what one configuration adds to one block; ``how`` are progress, held and depths of :func:`gram_matrix.detected`."""
+    """Return the contribution of one configuration to one block; ``how`` are progress, held and depths of :func:`gram_matrix.detected`."""
     grid = stack.grid
     ky, kx = grid.ky + part.offset[0] / grid.extent[0], grid.kx + part.offset[1] / grid.extent[1]
     detector = weights(ky[:, None], kx, block_pixel(grid.extent, blocks))

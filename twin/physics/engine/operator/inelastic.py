@@ -132,7 +132,7 @@ def build(
 def _piece(
     stack: SliceStack, atoms: Absorbers, weights: dict[int, np.ndarray], part: BeamBlock, progress: Callable[[int], None] | None
 ) -> dict[str, np.ndarray]:
-    """Return what one configuration adds to one block; ``weights`` holds what is known of its planes' points, (channels, points) each."""
+    """Return the contribution of one configuration to one block; ``weights`` holds what is known of its planes' points, (channels, points) each."""
     count, grid = part.beams.size, stack.grid
     matrices = np.zeros((len(atoms.d50), count, count), np.complex64)
     unit = np.eye(count, dtype=np.complex64)

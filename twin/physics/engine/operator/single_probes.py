@@ -28,7 +28,7 @@ def probe_signals(
     depths: Sequence[float] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
-    """Return what detectors collect of coherent probes.
+    """Return the signals that detectors collect of coherent probes.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def rim_waves(grid: Grid, wavelength: float, semiangle: float, offset: tuple[flo
 
 @functools.lru_cache(maxsize=256)
 def edge_wave_count(extent: tuple[float, float], blocks: tuple[int, int], radius: float) -> int:
-    """Return how many plane waves :func:`rim_waves` gives over all blocks, for an aperture of a radius, 1/A."""
+    """Return the number of plane waves of :func:`rim_waves` over all blocks, for an aperture of a radius, 1/A."""
     dy, dx = imaging_operator.block_pixel(extent, blocks)
     most_y, most_x = int(radius / dy) + 1, int(radius / dx) + 1
     cover = probe.aperture(dy * np.arange(-most_y, most_y + 1)[:, None], dx * np.arange(-most_x, most_x + 1), (dy, dx), radius)
@@ -117,7 +117,7 @@ def edge_wave_count(extent: tuple[float, float], blocks: tuple[int, int], radius
 def window_signals(
     stack: SliceStack, positions: np.ndarray, aberrations: Aberrations, semiangle: float, weights: Weights, *, antialias: bool = True
 ) -> tuple[np.ndarray, float]:
-    """Return what the part of each probe inside the cell gives, float64, shape (channels, P), and how much of the beam that part is.
+    """Return the signal of the part of each probe inside the cell, float64, shape (channels, P), and the fraction of the beam in that part.
 
     Parameters as in :func:`probe_signals`, without blocks; no plane waves are sent for the tails.
     """
