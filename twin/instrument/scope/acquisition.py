@@ -25,7 +25,7 @@ from stemtwin.twin.instrument.scope.state import ScanField, ScopeState
 from stemtwin.twin.instrument.simulation import results
 from stemtwin.twin.instrument.simulation.engines import operator
 from stemtwin.twin.instrument.timing import ScanTiming, estimate_duration_s, scan_timing
-from stemtwin.twin.physics.engine.operator.imaging_operator import window_blocks
+from stemtwin.twin.physics.engine.operator.beam_blocks import window_blocks
 from stemtwin.twin.physics.noise import electrons_per_point
 from stemtwin.twin.progress import Progress
 

@@ -21,7 +21,7 @@ from stemtwin.twin.instrument.simulation.plan import Plan, make_plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics import probe
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_coefficients
-from stemtwin.twin.physics.engine.operator import imaging_operator
+from stemtwin.twin.physics.engine.operator import beam_blocks
 from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.progress import Progress
 from stemtwin.twin.samples.sample import Sample
@@ -248,7 +248,7 @@ def _waves(stack: SliceStack, request: Request, beam: Beam | PlaneWave, position
     if isinstance(beam, PlaneWave):
         beams, coefficients, scale = np.array([0]), np.ones((1, 1), np.complex64), 1.0
     else:
-        beams = imaging_operator.aperture_beams(grid, stack.wavelength, beam.semiangle_rad, (0.0, 0.0), (1, 1), antialias=antialias)
+        beams = beam_blocks.aperture_beams(grid, stack.wavelength, beam.semiangle_rad, (0.0, 0.0), (1, 1), antialias=antialias)
         ky, kx = grid.ky[beams // grid.shape[1]], grid.kx[beams % grid.shape[1]]
         a = probe.amplitudes(ky, kx, grid.reciprocal_sampling, stack.wavelength, beam.semiangle_rad, beam.aberrations, antialias=antialias)
         coefficients = (a * np.exp(-2j * np.pi * (kx * position[0] + ky * position[1])))[None].astype(np.complex64)

@@ -14,7 +14,7 @@ from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES
 from stemtwin.twin.physics.engine.local.basis import MARGIN, Basis, Region
 from stemtwin.twin.physics.engine.local.local_image import LocalImage
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, collect
-from stemtwin.twin.physics.engine.operator import imaging_operator
+from stemtwin.twin.physics.engine.operator import beam_blocks
 from stemtwin.twin.physics.grids import Grid, fast_length
 
 POINTS = 64
@@ -136,7 +136,7 @@ def _reference(operator: CheckedOperator, at: np.ndarray, box: Region, state: Ab
     ]
     extent = tuple(n * step for n, step in zip(shape, operator.grid.sampling, strict=True))
     grid = Grid(shape=shape, extent=(extent[0], extent[1]))
-    beams = imaging_operator.aperture_beams(grid, operator.wavelength, operator.semiangle, (0.0, 0.0), (1, 1), antialias=operator.antialias)
+    beams = beam_blocks.aperture_beams(grid, operator.wavelength, operator.semiangle, (0.0, 0.0), (1, 1), antialias=operator.antialias)
     ky, kx = grid.ky[beams // grid.shape[1]], grid.kx[beams % grid.shape[1]]
     a = probe.amplitudes(ky, kx, grid.reciprocal_sampling, operator.wavelength, operator.semiangle, state, antialias=operator.antialias)
     origin = [start * step for start, step in zip(starts, operator.grid.sampling, strict=True)]

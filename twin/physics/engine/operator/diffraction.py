@@ -22,7 +22,7 @@ from stemtwin.twin.physics import camera_pixels, coherence, probe
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine.kernels import threads
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_coefficients
-from stemtwin.twin.physics.engine.operator import imaging_operator
+from stemtwin.twin.physics.engine.operator import beam_blocks
 from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.progress import Progress
 
@@ -157,11 +157,11 @@ def layout(
     antialias : bool
         Covered fractions at the aperture's edge.
     """
-    pixel, out = imaging_operator.block_pixel(grid.extent, blocks), []
+    pixel, out = beam_blocks.block_pixel(grid.extent, blocks), []
     half = tuple(n * p / 2 + side / 2 for n, p, side in zip(camera.shape, camera.pitch, pixel, strict=True))
-    for offset in imaging_operator.block_offsets(blocks):
+    for offset in beam_blocks.block_offsets(blocks):
         ky, kx = grid.ky + offset[0] / grid.extent[0], grid.kx + offset[1] / grid.extent[1]
-        beams = imaging_operator.aperture_beams(grid, wavelength, semiangle, offset, blocks, antialias=antialias)
+        beams = beam_blocks.aperture_beams(grid, wavelength, semiangle, offset, blocks, antialias=antialias)
         if not beams.size:
             continue
         near = (np.abs(ky + camera.beam[0]) < half[0])[:, None] & (np.abs(kx + camera.beam[1]) < half[1])

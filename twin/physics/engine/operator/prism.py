@@ -21,7 +21,7 @@ from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.engine.kernels import threads
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_coefficients
-from stemtwin.twin.physics.engine.operator.imaging_operator import beyond_band
+from stemtwin.twin.physics.engine.operator.beam_blocks import beyond_band
 from stemtwin.twin.physics.grids import Grid, fast_length
 
 WAVES_AT_ONCE = 64
