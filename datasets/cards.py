@@ -155,7 +155,7 @@ class Card(_Model):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        """Check what ties the parts of a card together."""
+        """Check the ties between the parts of a card."""
         names = [column.name for column in self.columns]
         if len(set(names)) < len(names):
             message = "two columns have the same name"

@@ -46,7 +46,10 @@ NAMES_OF_ENGINES = {
     "stemtwin.leaderboard": "commands and demonstrations name engines as users do",
 }
 """Packages and modules that may hold the name of an engine as a literal, and why; all others read the registry."""
-QUESTION = re.compile("(What|How|Whether|Which|Where|When|Who|Why|If|Return (what|how|which|where|when|who|why))\\b")
+QUESTION = re.compile(
+    "(What|How|Whether|Which|Where|When|Who|Why|If|"
+    "(Return|Draw|Find|Decide|Say|Give|Tell|Check|Show|Compute) ((at|by|from|in|into|of|on|over|to) )?(what|how|which|where|when|who|why))\\b"
+)
 """Beginnings of a docstring that is neither a noun phrase nor an imperative with a noun object."""
 TABLES: set[str] = set()  # modules that are tables of coefficients, and so may be longer
 UNITS = ("_ev", "_kev", "_mrad", "_angstrom", "_pa", "_us", "_nm", "_px")
@@ -330,7 +333,7 @@ def test_physics_has_no_unit_suffixes(path: Path) -> None:
 
 @each_file
 def test_docstrings_begin_with_a_noun_or_an_imperative(path: Path) -> None:
-    """The first line of a docstring is a noun phrase or an imperative with a noun object: no question word begins it or is the object of Return."""
+    """The first line of a docstring is a noun phrase or an imperative with a noun object: no question word begins it or is its object."""
     assert [f"line {line}: {text.splitlines()[0]}" for text, line in docstrings(tree_of(path)) if QUESTION.match(text.strip())] == []
 
 
@@ -342,6 +345,8 @@ def test_docstrings_begin_with_a_noun_or_an_imperative(path: Path) -> None:
         ("Return whether an atom is there.", True),
         ("Return what detectors collect.", False),
         ("Return how many there are.", False),
+        ("Return into how many blocks it divides.", False),
+        ("Decide how to compute a request.", False),
         ("What detectors collect.", False),
         ("Whether an atom is there.", False),
         ("Where the beam is.", False),

@@ -71,7 +71,7 @@ class DetectorChain:
         return (2**self.bits - 1 - self.offset_adu) / self.gain_adu if self.bits else float("inf")
 
     def detect(self, expected: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Draw how many electrons leave a pulse.
+        """Draw the numbers of electrons that leave a pulse.
 
         Parameters
         ----------

@@ -83,7 +83,7 @@ def has_camera(request: Request) -> bool:
 
 
 def plan_patterns(request: Request, *, held: bool = True) -> Patterns:
-    """Decide how to compute the patterns of a request with a camera.
+    """Plan the patterns of a request with a camera.
 
     Parameters
     ----------
@@ -253,7 +253,7 @@ PATTERN_ENGINES.add(multislice.NAME, PatternEngine(cost=_cost_of_probes, compute
 
 
 def visited(scan: Scan) -> np.ndarray:
-    """Return at which points of a scan the beam is, bool, the shape of the scan."""
+    """Return the mask of the scan's points under the beam, bool, the shape of the scan."""
     return scan.visited if isinstance(scan, SparseScan) else np.ones(scan.shape, bool)
 
 

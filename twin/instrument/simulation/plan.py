@@ -92,7 +92,7 @@ class Plan:
 
 
 def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
-    """Decide how to compute a request.
+    """Choose the engine of a request, and return its plan.
 
     Parameters
     ----------

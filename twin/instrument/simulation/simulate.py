@@ -33,7 +33,7 @@ NO_WAVE_SETTINGS = ("scan", "detectors", "engine")
 
 
 def explain(request: Request | None = None, /, *, instrument: str | Profile | None = None, **settings: Any) -> Plan:
-    """Say how a request will be computed, before any work.
+    """Explain the computation of a request, before any work.
 
     Parameters
     ----------

@@ -391,5 +391,5 @@ def describe(sample: Sample, beam: Beam, seen: Densities, settings: dict, title:
 
 
 def read_out(expected: np.ndarray, electrons: float, detector: EELSDetector, rng: np.random.Generator) -> np.ndarray:
-    """Draw what the camera reads for so many incident electrons per point: counts, float64, shaped like the expected spectra (..., channels)."""
+    """Draw the camera's readings for so many incident electrons per point: counts, float64, shaped like the expected spectra (..., channels)."""
     return eels_camera.read_out(np.asarray(expected, float) * electrons, detector.gain, detector.read_noise, rng)

@@ -244,7 +244,7 @@ def channels(specimen: SiteNetwork, exposure: Exposure, processes: Sequence[Proc
 
 
 def _blocks(exposure: Exposure, specimen: SiteNetwork, rules: Rules) -> int:
-    """Return into how many blocks of time the doses of the clocks are summed: a power of two, at most the leaves of the path's tree."""
+    """Return the number of blocks of time for the summed doses of the clocks: a power of two, at most the leaves of the path's tree."""
     leaves = len(exposure.tree) // 2
     clocks = max(specimen.links.size * (len(rules.fractions) - 1) + len(specimen.numbers), 1)
     most = min(leaves, MOST_BLOCKS, max(ROWS_MEMORY // (8 * clocks), 1))

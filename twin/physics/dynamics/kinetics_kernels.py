@@ -239,7 +239,7 @@ def compete(i, rules, matter, own):
 
 @part
 def place(i, k, fraction, positions, links, size, out):
-    """Find where the current counts: at the atom, or at a fraction of the way from the partner to it."""
+    """Find the place where the current counts: at the atom, or at a fraction of the way from the partner to it."""
     out[0], out[1] = positions[i, 0], positions[i, 1]
     if k >= 0:
         j = links[i, k]

@@ -57,7 +57,7 @@ def spread(signal: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def read_out(
     expected: np.ndarray, gain: float, read_noise: float, rng: np.random.Generator, *, dark: float = 0.0, gain_map: np.ndarray | None = None
 ) -> np.ndarray:
-    """Draw what the camera reads.
+    """Draw the camera's readings.
 
     Parameters
     ----------

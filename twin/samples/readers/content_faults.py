@@ -43,12 +43,12 @@ def metric_fault(deviation: float) -> list[str]:
 
 
 def content_faults(expansion: Expansion, claims: Claims, cell: np.ndarray) -> list[str]:
-    """Return in what a content differs from what its file claims: formula, formula units, density."""
+    """Return the differences between a content and the claims of its file: formula, formula units, density."""
     return [*_formula_faults(expansion, claims), *_density_fault(expansion, claims, cell)]
 
 
 def _formula_faults(expansion: Expansion, claims: Claims) -> list[str]:
-    """Return in what the composition differs from the formula: hydrogen that is not placed is no fault."""
+    """Return the differences between the composition and the formula: hydrogen that is not placed is no fault."""
     counts, formula = expansion.counts(), claims.formula
     if not formula:
         return []
