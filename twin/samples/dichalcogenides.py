@@ -159,6 +159,7 @@ def _layer(metal: str, native: str) -> Callable[..., Sample]:
         chalcogen: Chalcogen = "other",
         side: Side = "both",
     ) -> Sample:
+        """Return one 1H layer with its vacancies and foreign atoms."""
         return _make(
             metal,
             native,
