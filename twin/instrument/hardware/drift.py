@@ -1,8 +1,8 @@
 """Drift of aberrations, stage, current and energy: seeded processes of the simulated clock.
 
 The setting ``Instabilities`` has their sizes, ``Course`` the values of one seed at any time, ``Creep`` the motion of the stage after it was moved.
-Everything is a pure function of (seed, time, commands): however the time is cut, the bits are the same (``random_paths.py``). Contamination belongs to the
-specimen and its dose: ``Damage(contamination=...)``.
+Everything is a pure function of (seed, time, commands): however the time is cut, the bits are the same (``random_paths.py``). Contamination belongs
+to the specimen and its dose: ``Damage(contamination=...)``.
 """
 
 import math
