@@ -1,4 +1,4 @@
-"""What an entry is: a detector for predictions, an agent for environments; the registry of baselines; entry points of foreign code."""
+"""Entries: a detector for predictions, an agent for environments; the registry of baselines; entry points of foreign code."""
 
 import dataclasses
 import importlib
@@ -17,7 +17,7 @@ MODULES = ("atoms", "focus")  # modules of stemtwin.benchmarks.baselines
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Brief:
-    """What an agent is told before an episode.
+    """Briefing of an agent before an episode.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class ColumnFinder(Protocol):
     """A finder of atomic columns: made once without arguments, called for every image."""
 
     def detect(self, given: Mapping[str, Any], rng: np.random.Generator) -> Detections:
-        """Return what it finds; ``given`` holds the inputs of the task by name (and ``truth``, for an oracle)."""
+        """Return the columns found; ``given`` holds the inputs of the task by name (and ``truth``, for an oracle)."""
         ...
 
 
@@ -135,11 +135,11 @@ def load_entry_point(address: str) -> Callable[[], Any]:
 
 
 NEEDS = {"agent": {"reset": "brief", "act": "observation, cost"}, "predictions": {"detect": "given, rng"}}
-"""What an entry must have, by kind of task: methods and what they are called with."""
+"""Required methods of an entry, by kind of task, with the arguments of their calls."""
 
 
 def make_entry(entry: Baseline, kind: str) -> Any:
-    """Return what an entry makes, an :class:`Agent` or a :class:`ColumnFinder`; errors inside its own code pass as they are.
+    """Return the product of an entry, an :class:`Agent` or a :class:`ColumnFinder`; errors inside its own code pass as they are.
 
     Raises
     ------

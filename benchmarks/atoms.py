@@ -158,7 +158,7 @@ def score_image(found: Detections, truth: TrueColumns, bounds: np.ndarray, speci
 
 
 def _count(values: np.ndarray, species: np.ndarray) -> np.ndarray:
-    """Return how often each species stands among the values, (k,) int64."""
+    """Return the number of values of each species, (k,) int64."""
     return (values[:, None] == species[None, :]).sum(axis=0)
 
 

@@ -65,7 +65,7 @@ class SliceValue:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance:
-    """What made a report: versions, seeds, commit of the checkout (None outside one), wall time, s, and when (UTC, ISO 8601)."""
+    """Origin of a report: versions, seeds, commit of the checkout (None outside one), wall time, s, and date (UTC, ISO 8601)."""
 
     version: str
     python: str
@@ -79,7 +79,7 @@ class Provenance:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """What was scored on: dataset or environment, its version and size, and the sha256 of its content (of an environment: of its seeds)."""
+    """Scored data: dataset or environment, its version and size, and the sha256 of its content (of an environment: of its seeds)."""
 
     name: str
     version: str
@@ -288,7 +288,7 @@ def _number(value: np.ndarray | float) -> float | None:
 
 
 def provenance(*, seeds: dict[str, str | int], wall_s: float) -> Provenance:
-    """Return what makes a report here and now."""
+    """Return the origin of a report made here and now."""
     commit, dirty = git_state()
     return Provenance(
         version=version(),

@@ -78,7 +78,7 @@ def load_samples(task: Task, *, split: str, size: str) -> "xr.Dataset":
 
 
 def predict(task: Task, entry: Baseline, data: "xr.Dataset", *, seed: int = 0, progress: EpisodeProgress | None = None) -> dict[str, Detections]:
-    """Return what a detector finds in every sample; it is given the inputs of the task alone, the truth only where it is an oracle."""
+    """Return the answers of a detector for every sample; it is given the inputs of the task alone, the truth only where it is an oracle."""
     ids = data["sample_id"].values.astype(str)
     inputs = {field.name: data[field.name].values for field in task.inputs}
     truths = read_columns(data) if entry.oracle else None

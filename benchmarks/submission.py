@@ -40,7 +40,7 @@ HEADER_BYTES = 4_000_000
 
 
 class Header(pydantic.BaseModel):
-    """What ``submission.yaml`` says; unknown keys are refused."""
+    """Header of a submission, ``submission.yaml``; unknown keys are refused."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 

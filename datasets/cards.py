@@ -49,14 +49,14 @@ class Column(_Model):
 
 
 class Seeds(_Model):
-    """Where the random numbers start."""
+    """Start of the random numbers."""
 
     entropy: Annotated[int, Field(ge=0)]
     policy: str
 
 
 class Size(_Model):
-    """How many specimens each split has and how many images each specimen gets."""
+    """Number of specimens of each split and of images of each specimen."""
 
     specimens: dict[str, Count]
     images_per_specimen: dict[str, Count]
@@ -155,7 +155,7 @@ class Card(_Model):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        """Check what ties the parts of a card together."""
+        """Check the ties between the parts of a card."""
         names = [column.name for column in self.columns]
         if len(set(names)) < len(names):
             message = "two columns have the same name"

@@ -1,4 +1,4 @@
-"""What a card's seeds say: the specimen of a structure seed and the conditions of each of its images.
+"""Draws of a card's seeds: the specimen of a structure seed and the conditions of each of its images.
 
 Every stream is ``SeedSequence(entropy, spawn_key=(structure seed, stream[, image]))``: knowing the noise tells nothing about the truth, and any
 specimen can be made without the others.

@@ -39,7 +39,7 @@ def data_root() -> Path:
 
 
 def folder_of(card: Card, size: str) -> Path:
-    """Return where a dataset lies once it is built or fetched."""
+    """Return the folder of a dataset once it is built or fetched."""
     return data_root() / card.name / card.version / size
 
 

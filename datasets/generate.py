@@ -233,7 +233,7 @@ def _finished(card: Card, size: str, folder: Path) -> Manifest | None:
 
 
 def _origin(card: Card, size: str) -> dict[str, str]:
-    """Return what the parts of a build depend on."""
+    """Return the origin that the parts of a build depend on."""
     import importlib.metadata
 
     version = importlib.metadata.version("stemtwin")
@@ -241,7 +241,7 @@ def _origin(card: Card, size: str) -> dict[str, str]:
 
 
 def partial_of(folder: Path) -> Path:
-    """Return where the parts of a dataset lie until its folder is finished."""
+    """Return the folder of the parts of a dataset until its own folder is finished."""
     return folder.with_name(folder.name + ".partial")
 
 

@@ -29,7 +29,7 @@ class FileEntry(_Model):
 
 
 class SplitEntry(_Model):
-    """What a split holds."""
+    """Content of a split."""
 
     rows: int
     specimens: int

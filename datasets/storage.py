@@ -1,4 +1,4 @@
-"""How rows are stored: Parquet shards with Hugging Face features, netCDF, arrays; and the hash of what they say.
+"""Storage of rows: Parquet shards with Hugging Face features, netCDF, arrays; and the hash of their content.
 
 Rows are dictionaries with the card's columns as keys. All carriers come from them, and :func:`content_sha256` gives the same digest for the same
 rows in any order and any carrier.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 PADDING: dict[str, Any] = {"float64": np.nan, "int64": -1, "string": "", "bool": False}
-"""What fills the end of a ragged column in arrays; ``n_columns`` says how many entries count."""
+"""Fill values at the end of a ragged column in arrays; ``n_columns`` says how many entries count."""
 RAGGED_DIM = "column"
 
 
@@ -133,7 +133,7 @@ def write_netcdf(data: "xr.Dataset", path: Path) -> None:
 
 
 def read_netcdf(path: Path, card: Card) -> "xr.Dataset":
-    """Return what :func:`write_netcdf` wrote, in memory, with the dtypes of the card.
+    """Return the content of a file by :func:`write_netcdf`, in memory, with the dtypes of the card.
 
     Raises
     ------

@@ -20,7 +20,7 @@ PIXELS_OFF_BY_ONE = 1e-4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationReport:
-    """What was checked: files, rows read, rows made again, and the largest fraction of pixels that differed (by one) in an image."""
+    """Result of a verification: files, rows read, rows made again, and the largest fraction of pixels that differed (by one) in an image."""
 
     folder: str
     content_sha256: str

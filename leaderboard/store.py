@@ -31,7 +31,7 @@ BUSY_S = 60.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Receipt:
-    """What a submission led to: the number of the row, whether it is new, and since when the row exists (UTC)."""
+    """Result of a submission: the number of the row, whether it is new, and since when the row exists (UTC)."""
 
     entry_id: int
     new: bool

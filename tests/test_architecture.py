@@ -46,6 +46,11 @@ NAMES_OF_ENGINES = {
     "stemtwin.leaderboard": "commands and demonstrations name engines as users do",
 }
 """Packages and modules that may hold the name of an engine as a literal, and why; all others read the registry."""
+QUESTION = re.compile(
+    "(What|How|Whether|Which|Where|When|Who|Why|If|"
+    "(Return|Draw|Find|Decide|Say|Give|Tell|Check|Show|Compute) ((at|by|from|in|into|of|on|over|to) )?(what|how|which|where|when|who|why))\\b"
+)
+"""Beginnings of a docstring that is neither a noun phrase nor an imperative with a noun object."""
 TABLES: set[str] = set()  # modules that are tables of coefficients, and so may be longer
 UNITS = ("_ev", "_kev", "_mrad", "_angstrom", "_pa", "_us", "_nm", "_px")
 
@@ -131,6 +136,15 @@ def listed_files(docstring: str) -> set[str]:
 def literals(tree: ast.AST) -> Iterator[tuple[str, int]]:
     """Give every string literal and its line."""
     yield from ((node.value, node.lineno) for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
+def docstrings(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Give the docstring of each module, class, function and constant, and its line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            alone = node.body if isinstance(node, ast.Module | ast.ClassDef) else node.body[:1]
+            texts = [each.value for each in alone if isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant)]
+            yield from ((text.value, text.lineno) for text in texts if isinstance(text.value, str))
 
 
 def inside(module: str, packages: Iterable[str]) -> bool:
@@ -301,7 +315,7 @@ def test_physics_is_given_its_generators(path: Path) -> None:
 
 @each_physics_file
 def test_physics_reads_no_file_but_its_cache_and_its_tables(path: Path) -> None:
-    """The ground floor opens files in the engine (cache, kernels) and for the scattering factors only."""
+    """The lowest layer opens files in the engine (cache, kernels) and for the scattering factors only."""
     if ".engine." in module_name(path) or module_name(path).endswith(".scattering_factors"):
         return
     readers = {"open", "read_text", "read_bytes", "write_text", "write_bytes", "load", "loadtxt", "fromfile", "memmap"}
@@ -315,6 +329,34 @@ def test_physics_has_no_unit_suffixes(path: Path) -> None:
     names = {node.arg for node in ast.walk(tree_of(path)) if isinstance(node, ast.arg)}
     names |= {node.target.id for node in ast.walk(tree_of(path)) if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)}
     assert {name for name in names if name.endswith(UNITS)} == set()
+
+
+@each_file
+def test_docstrings_begin_with_a_noun_or_an_imperative(path: Path) -> None:
+    """The first line of a docstring is a noun phrase or an imperative with a noun object: no question word begins it or is its object."""
+    assert [f"line {line}: {text.splitlines()[0]}" for text, line in docstrings(tree_of(path)) if QUESTION.match(text.strip())] == []
+
+
+@pytest.mark.parametrize(
+    ("first", "right"),
+    [
+        ("Whereabouts of the beam.", True),
+        ("Return the collected fraction.", True),
+        ("Return whether an atom is there.", True),
+        ("Return what detectors collect.", False),
+        ("Return how many there are.", False),
+        ("Return into how many blocks it divides.", False),
+        ("Decide how to compute a request.", False),
+        ("What detectors collect.", False),
+        ("Whether an atom is there.", False),
+        ("Where the beam is.", False),
+    ],
+)
+def test_the_judge_of_docstrings_judges_right(first: str, right: bool) -> None:
+    """A question word at the beginning is found in a module, a class, a function and below a constant; 'whether' is the usual object for a truth."""
+    tree = ast.parse(f'''"""{first}"""\nX = 1\n"""{first}"""\nclass A:\n  """{first}"""\n  def f():\n    """{first}"""\n    """No docstring."""''')
+    assert [text for text, _ in docstrings(tree)] == [first] * 4
+    assert (QUESTION.match(first) is None) is right
 
 
 @each_file

@@ -67,5 +67,5 @@ class Registry(Generic[T]):
         return iter(self._things)
 
     def __len__(self) -> int:
-        """Return how many things there are."""
+        """Return the number of entries."""
         return len(self._things)

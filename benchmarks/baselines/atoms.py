@@ -105,7 +105,7 @@ def refine(image: np.ndarray, peak: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def merge(points: np.ndarray, scores: np.ndarray, distance: float) -> np.ndarray:
-    """Return which points stay when of every two nearer than a distance the one of lower score goes, (n,) bool."""
+    """Return the points that stay when of every two nearer than a distance the one of lower score goes, (n,) bool."""
     keep = np.zeros(len(points), dtype=bool)
     for i in np.argsort(-scores, kind="stable"):
         keep[i] = not keep.any() or np.hypot(*(points[keep] - points[i]).T).min() >= distance
@@ -113,7 +113,7 @@ def merge(points: np.ndarray, scores: np.ndarray, distance: float) -> np.ndarray
 
 
 def inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return which points (y, x), px, lie in the frame, (n,) bool."""
+    """Return the points (y, x), px, that lie in the frame, (n,) bool."""
     return np.all((points >= -0.5) & (points <= np.array(shape) - 0.5), axis=1)
 
 

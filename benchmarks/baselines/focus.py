@@ -100,7 +100,7 @@ def fit_focus(knobs: np.ndarray, powers: np.ndarray, noise: np.ndarray) -> np.nd
 
 
 class FocalSeries:
-    """What an operator does: a focal series, parabolas through its sharpness, and to their peak; then smaller ones about it.
+    """Focusing of an operator: a focal series, parabolas through its sharpness, and to their peak; then smaller ones about it.
 
     Sharpness is the normalised variance, taken apart by azimuth, because twofold astigmatism gives every azimuth a focus of its own
     (:func:`fit_focus`). Every frame of the episode enters every fit.

@@ -140,7 +140,7 @@ def _dims(axes: list[dict[str, Any]], units: list[str], *, pattern: bool) -> lis
 
 
 def _attributes(signal: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what a file says of the whole and of one array: our attributes where we wrote them, or else what of the metadata has a name in ours."""
+    """Return the attributes of the whole file and of one array: ours where we wrote them, or else those of the metadata with a name in ours."""
     ours = signal.get("original_metadata", {}).get("stemtwin", {})
     if isinstance(ours, Mapping) and "attributes" in ours:
         written = json.loads(ours["attributes"])
@@ -179,7 +179,7 @@ def _told(signal: dict[str, Any], place: str) -> Any:
 
 
 def _entry(tree: Any, place: str) -> Any:
-    """Return what stands in nested mappings at names joined by dots; None if nothing does."""
+    """Return the entry of nested mappings at names joined by dots; None if there is none."""
     for name in place.split("."):
         tree = tree.get(name) if isinstance(tree, Mapping) else None
     return tree

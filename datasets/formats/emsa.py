@@ -148,7 +148,7 @@ def _scale(words: dict[str, str], energies: np.ndarray | None, path: Path) -> di
 
 
 def _metadata(words: dict[str, str], path: Path) -> tuple[dict[str, Any], list[str]]:
-    """Return what of the keywords has a place in RosettaSciIO's metadata, and notes on those that are not numbers."""
+    """Return the keywords that have a place in RosettaSciIO's metadata, and notes on those that are not numbers."""
     numbers: dict[str, Any] = {}
     notes = []
     for key, name in MICROSCOPE.items():

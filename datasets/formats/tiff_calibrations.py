@@ -70,7 +70,7 @@ def _micrograph(page: Any) -> dict[str, Calibration]:
 
 
 def _ome(file: Any, number: int) -> dict[str, Calibration]:
-    """Return what OME's description says of the image of that number: sizes in um and times in s where it names no other unit."""
+    """Return the description that OME gives of the image of that number: sizes in um and times in s where it names no other unit."""
     if not getattr(file, "is_ome", False) or not file.ome_metadata:
         return {}
     try:

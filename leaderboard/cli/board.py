@@ -85,7 +85,7 @@ def _name(row: "BoardRow") -> str:
 
 
 def _cost(cost: dict[str, float]) -> str:
-    """Return what an entry spent on a sample or an episode: dose where it costs dose, else time."""
+    """Return the spending of an entry on a sample or an episode: dose where it costs dose, else time."""
     if "dose_e_per_angstrom2" in cost:
         return f"{cost['dose_e_per_angstrom2']:.2g} e-/A^2"
     return f"{cost['wall_s_per_sample']:.2g} s/image"

@@ -1,4 +1,4 @@
-"""What all commands share: JSON for machines, numbers and tables for people, a progress bar on stderr."""
+"""Output of all commands: JSON for machines, numbers and tables for people, a progress bar on stderr."""
 
 import contextlib
 import json

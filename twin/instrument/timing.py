@@ -1,4 +1,4 @@
-"""When the beam is where: the clock of a scan."""
+"""Clock of a scan: the times of the beam's visits."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ LONGEST_S = 1e7
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ScanTiming:
-    """When the beam visits the points of a scan, in visiting order.
+    """Times at which the beam visits the points of a scan, in visiting order.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class ScanTiming:
 def scan_timing(
     scan: Scan, *, dwell_time_us: float, flyback_us: float = 0.0, settle_us: float = 0.0, start_s: float = 0.0, synchronise_hz: float = 0.0
 ) -> ScanTiming:
-    """Return when the beam visits the points of a scan.
+    """Return the times at which the beam visits the points of a scan.
 
     Parameters
     ----------
@@ -112,13 +112,13 @@ def scan_timing(
 
 
 def _wait(after: np.ndarray, mains: float) -> np.ndarray:
-    """Return how long it takes from a time, s, to the next beginning of a period of the mains; a nanosecond late is in time."""
+    """Return the wait from a time, s, to the next beginning of a period of the mains; a nanosecond late is in time."""
     periods = after * mains
     return np.maximum(np.ceil(periods - 1e-9 * mains) - periods, 0) / mains
 
 
 def estimate_duration_s(scan: Scan, *, dwell_time_us: float, flyback_us: float = 0.0, settle_us: float = 0.0) -> float:
-    """Return how long a scan takes, s, without its points: see :func:`scan_timing`."""
+    """Return the duration of a scan, s, without its points: see :func:`scan_timing`."""
     lines = len(scan.line_starts())
     back, settle = flyback_us * (scan.pause == "flyback"), settle_us * (scan.pause != "none")
     return (scan.count * dwell_time_us + lines * (back + settle)) * 1e-6

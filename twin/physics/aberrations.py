@@ -221,7 +221,7 @@ def basis(ky: np.ndarray, kx: np.ndarray, wavelength: float) -> np.ndarray:
 
 @functools.lru_cache(maxsize=256)
 def blur_radius(aberrations: Aberrations, semiangle: float, *, samples: int = 24) -> float:
-    """Return how far the aberrations throw a ray inside the aperture, A: the largest abs(grad chi) lambda / (2 pi) on polar samples.
+    """Return the largest displacement of a ray inside the aperture, A: the largest abs(grad chi) lambda / (2 pi) on polar samples.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a camera makes of electrons: spread, efficiency, dead and hot pixels, counting, readout."""
+"""Response of a camera to electrons: spread, efficiency, dead and hot pixels, counting, readout."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from scipy.special import ndtr
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Defects:
-    """What each pixel as read is made of: the share of its camera pixels that live, and how many are hot; both of shape (ny, nx)."""
+    """Defects of each pixel as read: the share of its camera pixels that live, and the number of hot ones; both of shape (ny, nx)."""
 
     live: np.ndarray
     hot: np.ndarray
@@ -42,7 +42,7 @@ class Response:
 
 
 def draw_defects(shape: tuple[int, int], binning: int, dead: float, hot: float, rng: np.random.Generator) -> Defects:
-    """Return which pixels are dead and hot.
+    """Draw the dead and the hot pixels.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def mean_counts(patterns: np.ndarray, electrons: float | np.ndarray, response: R
 
 
 def expose(patterns: np.ndarray, electrons: float | np.ndarray, response: Response, defects: Defects, rng: np.random.Generator) -> np.ndarray:
-    """Return what a camera counts: Poisson numbers of the mean counts, with the readout's normal error, cut at the saturation.
+    """Return the counts of a camera: Poisson numbers of the mean counts, with the readout's normal error, cut at the saturation.
 
     Each electron is counted once, in one pixel, so that counts stay Poissonian however far they are spread. Parameters as in :func:`mean_counts`;
     ``rng`` is the only source of randomness.

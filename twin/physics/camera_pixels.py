@@ -15,7 +15,7 @@ def centres(count: int, pitch: float) -> np.ndarray:
 
 
 def _shares(at: np.ndarray, width: float, borders: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return which pixels the intervals ``at`` +- ``width / 2`` touch and which fraction of each interval lies there, both of shape (n, m).
+    """Return the pixels that the intervals ``at`` +- ``width / 2`` touch and the fraction of each interval that lies there, both of shape (n, m).
 
     A pixel number of -1 stands for none.
     """

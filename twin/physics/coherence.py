@@ -11,7 +11,7 @@ FWHM = math.sqrt(8 * math.log(2))
 
 
 def source_factor(source_size: float, qy: np.ndarray, qx: np.ndarray) -> np.ndarray:
-    """Return what a Gaussian source does to the Fourier coefficients of an image.
+    """Return the factors of a Gaussian source for the Fourier coefficients of an image.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def source_factor(source_size: float, qy: np.ndarray, qx: np.ndarray) -> np.ndar
 
 
 def focal_factor(focal_spread: float, wavelength: float, difference: np.ndarray) -> np.ndarray:
-    """Return what a Gaussian focal spread does to an interference term of two beams.
+    """Return the factor of a Gaussian focal spread for an interference term of two beams.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def focal_spread(energy: float, chromatic: float, energy_width: float, *, voltag
 
 
 def chromatic_focus(energy: float, chromatic: float, energy_shift: float) -> float:
-    """Return how C10 changes when a beam of an energy (eV) gains a little (eV), with a chromatic aberration Cc (A): -Cc f dE / E, A.
+    """Return the change of C10 of a beam of an energy (eV) that gains a little (eV), with a chromatic aberration Cc (A): -Cc f dE / E, A.
 
     The faster electrons are focused less: further down, which is underfocus.
     """

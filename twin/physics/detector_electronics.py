@@ -40,7 +40,7 @@ def pulse_charge(electrons: np.ndarray, dqe: float, rng: np.random.Generator) ->
 
 
 def lagged(signal: np.ndarray, dwell: float, waits: np.ndarray, tau: float, *, dark: bool) -> np.ndarray:
-    """Return what a detector with a lag reads of a signal that is constant during each visit.
+    """Return the readings of a detector with a lag for a signal that is constant during each visit.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def lagged(signal: np.ndarray, dwell: float, waits: np.ndarray, tau: float, *, d
 
 
 def convert(charge: np.ndarray, *, gain: float, offset: float, read_noise: float, bits: int, rng: np.random.Generator) -> np.ndarray:
-    """Return what the converter says.
+    """Return the converter's readings.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What detectors weigh: annuli and segments of annuli on reciprocal pixels."""
+"""Weights of detectors: annuli and segments of annuli on reciprocal pixels."""
 
 from collections.abc import Callable
 
@@ -38,7 +38,7 @@ def annulus(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], inner: f
 
 
 def sector_shares(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], count: int, rotation: float, *, antialias: bool = True) -> np.ndarray:
-    """Return which fraction of each reciprocal pixel lies in each of ``count`` equal sectors.
+    """Return the fraction of each reciprocal pixel that lies in each of ``count`` equal sectors.
 
     Parameters
     ----------

@@ -70,7 +70,7 @@ class Grid:
 
     @property
     def band(self) -> np.ndarray:
-        """Whether a Fourier coefficient lies inside the band limit, shape (ny, nx), bool."""
+        """Mask of the Fourier coefficients inside the band limit, shape (ny, nx), bool."""
         return self.k < self.band_limit
 
     def max_angle(self, wavelength: float) -> float:

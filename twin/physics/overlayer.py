@@ -47,7 +47,7 @@ def scattered_share(height: np.ndarray, energy: float, *, number: int = CARBON, 
 def collected_share(
     weights: Weights, outer: float, energy: float, semiangle: float, tilt: tuple[float, float] = (0.0, 0.0), *, number: int = CARBON
 ) -> np.ndarray:
-    """Return which share of the electrons that a film scatters once each detector collects.
+    """Return the fraction that each detector collects of the electrons that a film scatters once.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def collected_share(
 def collected_pattern(
     rows: np.ndarray, columns: np.ndarray, energy: float, semiangle: float, tilt: tuple[float, float] = (0.0, 0.0), *, number: int = CARBON
 ) -> np.ndarray:
-    """Return which share of the electrons that a film scatters once each pixel of a camera collects.
+    """Return the fraction that each pixel of a camera collects of the electrons that a film scatters once.
 
     Parameters
     ----------
@@ -118,13 +118,13 @@ def _angles(
 
 
 def _overlaps(borders: np.ndarray, k: np.ndarray, step: float) -> np.ndarray:
-    """Return what each of the points k counts between each two borders, (pixels, points), for a density that is linear between the points."""
+    """Return the weight of each of the points k between each two borders, (pixels, points), for a density that is linear between the points."""
     u = np.clip((borders[:, None] - k) / step, -1, 1)
     return np.diff(0.5 + u - 0.5 * u * np.abs(u), axis=0)
 
 
 def behind_film(signals: np.ndarray, height: np.ndarray, collected: np.ndarray, energy: float) -> np.ndarray:
-    """Return what detectors see of a specimen with a film of carbon on it.
+    """Return the signals of a specimen with a film of carbon on it.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ PRIOR = 1e-4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilmOptics:
-    """How images of a film are taken.
+    """Optics of the images of a film.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def _pupil(optics: FilmOptics) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]
 
 
 def transfer(optics: FilmOptics, aberrations: Aberrations) -> np.ndarray:
-    """Return what the probe does to the Fourier coefficients of an incoherent image.
+    """Return the probe's transfer function for the Fourier coefficients of an incoherent image.
 
     Returns
     -------
@@ -312,7 +312,7 @@ class _Problem:
 
 
 def _shifts(spectra: np.ndarray, optics: FilmOptics) -> np.ndarray:
-    """Return how far each image is shifted from the last by the peak of their cross-correlation, (y, x), A, shape (n, 2), to a point."""
+    """Return the shift of each image from the last by the peak of their cross-correlation, (y, x), A, shape (n, 2), to a point."""
     size = optics.size
     product = spectra * spectra[-1].conj()
     product[:, 0, 0] = 0

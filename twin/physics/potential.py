@@ -36,7 +36,7 @@ WORTHWHILE = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slices:
-    """Which atom belongs to which slice.
+    """Slice of each atom, and depths of the slices.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ def _quadrant_area(x: np.ndarray, y: np.ndarray, radius: float) -> np.ndarray:
 
 
 def disc_coverage(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], radius: float) -> np.ndarray:
-    """Return which fraction of each pixel a disc about the origin covers, exactly.
+    """Return the fraction of each pixel that a disc about the origin covers, exactly.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def aperture(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float], radius:
 
 
 def rim(cover: np.ndarray) -> np.ndarray:
-    """Return how much each plane wave counts in what the probe's tails beyond the window see, from the covered fractions c: c^6 (1 - c).
+    """Return the weight of each plane wave in the view of the probe's tails beyond the window, from the covered fractions c: c^6 (1 - c).
 
     Far from the probe is near the aperture's edge in reciprocal space, and the power that c^2 misses of c is missed there: the tails are waves of the
     rim, not of the whole aperture. A pixel that the aperture hardly touches may lie in a detector beside it: c^6 keeps to the inner ones. In a vacuum

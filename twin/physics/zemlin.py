@@ -64,7 +64,7 @@ def recentred(aberrations: Aberrations, tilt: tuple[float, float]) -> Aberration
 
 
 def averaging(semiangle: float) -> np.ndarray:
-    """Return which C10, C12a and C12b describe a probe best: the linear field of ray displacements nearest to the true one over the aperture.
+    """Return the C10, C12a and C12b that describe a probe best: the linear field of ray displacements nearest to the true one over the aperture.
 
     The displacement of a ray is the gradient of W = lambda chi / 2 pi. Over a disc of radius a the nearest linear field has
     C10 = (2/a^2) <theta . grad W>, C12a = (2/a^2) <x dW/dx - y dW/dy>, C12b = (2/a^2) <x dW/dy + y dW/dx>: C10 itself with 2/3 a^2 C30 and
@@ -92,7 +92,7 @@ def averaging(semiangle: float) -> np.ndarray:
 
 
 def induced(tilts: np.ndarray, semiangle: float = 0.0) -> np.ndarray:
-    """Return how much C10, C12a and C12b each Cartesian coefficient induces at each tilt.
+    """Return the C10, C12a and C12b that each Cartesian coefficient induces at each tilt.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class Solution:
     misfit: float
 
     def aberrations(self) -> Aberrations:
-        """Return what was fitted as aberrations; the rest is zero."""
+        """Return the fitted values as aberrations; the rest is zero."""
         return Aberrations.from_cartesian(**dict(zip(self.names, self.values.tolist(), strict=True)))
 
 

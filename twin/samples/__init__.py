@@ -1,4 +1,4 @@
-"""Where the atoms are: the sample library, the readers of structure files and what they build.
+"""Positions of atoms: the sample library, the readers of structure files and what they build.
 
 A :class:`~stemtwin.twin.samples.sample.Sample` is a box of atoms: x and y across the beam, z along it, entrance face at z = 0. Crystals are oriented
 with their zone axis [uvw] along +z, the direction in which the beam travels.

@@ -63,7 +63,7 @@ def _pairs(positions: np.ndarray, box: np.ndarray, reach: float) -> tuple[np.nda
 
 
 def _bonded(pairs: np.ndarray, distance: np.ndarray, able: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return which pairs (p,) are bonds: each is among the nearest of the other, as many as either looks for."""
+    """Return the pairs (p,) that are bonds: each is among the nearest of the other, as many as either looks for."""
     count = len(distance)
     ends = np.concatenate([pairs[:, 0], pairs[:, 1]])
     order = np.lexsort((np.tile(distance, 2), ~np.tile(able, 2), ends))

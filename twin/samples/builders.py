@@ -28,7 +28,7 @@ BYTES_PER_ATOM = 1000  # measured peak while building: 180 for a plain crystal, 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cut:
-    """What is asked of a build: orientation, box and seed.
+    """Settings of a build: orientation, box and seed.
 
     Parameters
     ----------

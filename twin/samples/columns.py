@@ -41,7 +41,7 @@ class Columns:
 
 
 def _clusters(places: np.ndarray, box: np.ndarray, tolerance: float, *, periodic: bool) -> tuple[int, np.ndarray]:
-    """Return how many clusters of places (n, 2) there are, and the cluster of each place (n,)."""
+    """Return the number of clusters of places (n, 2), and the cluster of each place (n,)."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
     from scipy.spatial import cKDTree

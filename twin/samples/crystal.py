@@ -199,7 +199,7 @@ def _exclusive_groups(
 def draw_sites(
     positions: np.ndarray, occupancy: np.ndarray, lengths: np.ndarray, rng: np.random.Generator, *, periodic: bool, name: str
 ) -> tuple[np.ndarray, int]:
-    """Draw which sites are filled: of the species that share a place, or of split sites too near each other, at most one.
+    """Draw the sites that are filled: of the species that share a place, or of split sites too near each other, at most one.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ Side = Annotated[str, Knob(about="where chalcogen_fraction acts", choices=SIDES)
 
 
 def half_height(metal: str, chalcogen: str, a: float) -> float:
-    """Return how far (A) a chalcogen lies from the metal plane in a layer of lattice constant a, its bonds as long as in its own compound."""
+    """Return the distance (A) of a chalcogen from the metal plane in a layer of lattice constant a, its bonds as long as in its own compound."""
     own, across = LAYERS[metal, chalcogen]
     bond_squared = own**2 / 3 + across**2 / 4
     return float(np.sqrt(bond_squared - a**2 / 3))
@@ -159,6 +159,7 @@ def _layer(metal: str, native: str) -> Callable[..., Sample]:
         chalcogen: Chalcogen = "other",
         side: Side = "both",
     ) -> Sample:
+        """Return one 1H layer with its vacancies and foreign atoms."""
         return _make(
             metal,
             native,

@@ -74,7 +74,7 @@ def _make(material: Tetragonal, order: BuildRequest, polarisation: str, wall: st
 
 
 def _grid(order: BuildRequest, repeats: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return how many repeats (3,) of lengths (x, y, z) come nearest to what was asked for, and the indices (n, 3) of the cells."""
+    """Return the number of repeats (3,) of lengths (x, y, z) that come nearest to the size asked for, and the indices (n, 3) of the cells."""
     height, wide = order.cut.size_angstrom or (DEFAULT_SIZE, width)
     asked = np.array([wide, height, order.cut.thickness_angstrom or DEFAULT_THICKNESS])
     counts = np.maximum(1, np.floor(asked / repeats + 0.5)).astype(int)

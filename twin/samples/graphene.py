@@ -49,7 +49,7 @@ def sheet(order: BuildRequest) -> Sample:
 
 
 def _spread(sample: Sample, centres: np.ndarray, count: int, rng: np.random.Generator, what: str, taken: list[np.ndarray]) -> np.ndarray:
-    """Return which of some places (k, 3) are drawn, at least 7 A from each other and from those taken already, to which they are added."""
+    """Draw some of the places (k, 3), at least 7 A from each other and from those taken already, to which they are added."""
     chosen: list[int] = []
     for one in rng.permutation(len(centres)) if count else ():
         if len(chosen) == count:
@@ -113,7 +113,7 @@ def _scattered(sample: Sample, candidates: np.ndarray, fraction: float, rng: np.
 
 
 def _trimmed(sample: Sample, gone: np.ndarray) -> np.ndarray:
-    """Return which atoms (n,) go where some are cut away: those, and then those that one bond is left to."""
+    """Return the atoms (n,) that go where some are cut away: those, and then those that one bond is left to."""
     bonds, gone = find_bonds(sample), gone.copy()
     while True:
         held = np.bincount(bonds.first[~gone[bonds.second]], minlength=len(sample))

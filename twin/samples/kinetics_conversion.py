@@ -70,7 +70,7 @@ def specimen_of(sample: Sample) -> SiteNetwork:
 
 
 def sample_of(specimen: SiteNetwork, sample: Sample) -> Sample:
-    """Return what a specimen has become as a sample: what stands where now, and as defects what has changed since it was whole.
+    """Return the sample that a specimen has become: its atoms as they are now, and as defects the changes since it was whole.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def _changes(specimen: SiteNetwork, whole: Sample) -> tuple[Defect, ...]:
 
 
 def processes_of(sample: Sample, *, temperature_k: float = ROOM) -> tuple[Process, ...]:
-    """Return what can happen to a sample under the beam, by what it is made of; see ``twin/physics/dynamics/library.py``.
+    """Return the possible processes of a sample under the beam, by its material; see ``twin/physics/dynamics/process_library.py``.
 
     Sheets of carbon with dopants (Si hops), layers of dichalcogenides, and crystals whose elements have known thresholds.
 

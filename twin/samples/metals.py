@@ -47,7 +47,7 @@ class Metal:
     card: str
 
     def sources(self) -> dict[str, str | dict[str, float]]:
-        """Return what :func:`specimen` wants to know."""
+        """Return the settings and sources for :func:`specimen`."""
         group = {"fcc": "Fm-3m", "bcc": "Im-3m"}[self.structure]
         return {
             "sigma": {self.symbol: rms(self.b)},

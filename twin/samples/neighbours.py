@@ -1,4 +1,4 @@
-"""Who is near whom: atoms around a point, bonds, coordination, edges."""
+"""Neighbours of atoms: atoms around a point, bonds, coordination, edges."""
 
 from dataclasses import dataclass
 
@@ -150,7 +150,7 @@ def find_bonds(sample: Sample, longest_angstrom: float | None = None) -> Bonds:
 
 
 def edge_atoms(sample: Sample, bonds: Bonds | None = None) -> np.ndarray:
-    """Return which atoms (n,) bool stand at an edge: they have fewer bonds than most atoms of their element (of equally common numbers, the larger).
+    """Return the atoms (n,) bool at an edge: they have fewer bonds than most atoms of their element (of equally common numbers, the larger).
 
     Edges are those of sheets and holes, the surroundings of vacancies, and the entrance and exit faces of a crystal.
     """

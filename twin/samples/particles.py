@@ -160,6 +160,7 @@ def _particle(metal: Metal) -> Callable[..., Sample]:
         view: View = "random",
         film_thickness_angstrom: FilmThickness = 20.0,
     ) -> Sample:
+        """Return a nanoparticle of the metal on an amorphous film."""
         return _make(metal, order, diameter_angstrom, shape, view, film_thickness_angstrom)
 
     return make

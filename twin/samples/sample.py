@@ -24,7 +24,7 @@ G_PER_CM3 = 1.66053907  # of 1 u / A^3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Defect:
-    """What was done to the perfect structure at one place: the truth that tasks ask for.
+    """Change of the perfect structure at one place: the truth that tasks ask for.
 
     Parameters
     ----------
@@ -299,7 +299,7 @@ class Sample:
 
     @property
     def formula(self) -> str:
-        """How many atoms of each element, in alphabetical order: ``"O96Sr32Ti32"``."""
+        """Number of atoms of each element, in alphabetical order: ``"O96Sr32Ti32"``."""
         return "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in sorted(Counter(self.symbols).items())) or "vacuum"
 
     @property

@@ -1,4 +1,4 @@
-"""What a specimen of the library is: a function that builds it, its knobs, its numbers and their sources."""
+"""Sample of the library: a function that builds it, its knobs, its numbers and their sources."""
 
 import inspect
 import math
@@ -73,7 +73,7 @@ def fraction(about: str) -> Knob:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BuildRequest:
-    """What is asked of a specimen, and the means to build it.
+    """Build request of a library sample, and the means to build it.
 
     Parameters
     ----------

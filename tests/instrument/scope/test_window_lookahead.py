@@ -14,7 +14,7 @@ from stemtwin.twin.instrument.scope.microscope import Microscope
 from stemtwin.twin.instrument.scope.state import ScopeState
 from stemtwin.twin.instrument.simulation import operator_cache
 from stemtwin.twin.instrument.simulation.discretisation import LEAST_WINDOW, WINDOW_MARGIN
-from stemtwin.twin.physics.engine.operator import imaging_operator
+from stemtwin.twin.physics.engine.operator import beam_blocks, imaging_operator
 from stemtwin.twin.samples.sample import Sample
 
 SCAN = RasterScan(shape=(6, 6), field_of_view_angstrom=(3.905, 3.905))
@@ -35,7 +35,7 @@ def windows(scope: Microscope, state: ScopeState, minutes: int = 60, correct_eac
         plan, room = imaging_requests.settle(scope._setup, state, asked)
         radius = asked.beam.probe_radius(plan.thickness)
         assert room.window_angstrom >= max(LEAST_WINDOW, WINDOW_MARGIN + 2 * radius) - 1e-9
-        assert plan.blocks == imaging_operator.window_blocks(plan.grid.extent, room.window_angstrom)
+        assert plan.blocks == beam_blocks.window_blocks(plan.grid.extent, room.window_angstrom)
         state = replace(state, room=room)
         found.append(room.window_angstrom)
     return found, state

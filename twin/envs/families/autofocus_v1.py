@@ -177,7 +177,7 @@ class AutofocusV1:
         operator_cache.operator_for(request, plan, progress=line.operator(1, 1, plan.waves))
 
     def initial(self, rng: np.random.Generator) -> Focus:
-        """Draw where focus is and where the field lies, and take the first frame."""
+        """Draw the focus and the position of the field, and take the first frame."""
         c10 = rng.uniform(*START_C10) * rng.choice([-1.0, 1.0])
         c12, azimuth = rng.uniform(*START_C12), rng.uniform(0, 2 * np.pi)
         start = np.array([c10, c12 * np.cos(azimuth), c12 * np.sin(azimuth)])

@@ -31,7 +31,7 @@ from stemtwin.twin.samples.sample import Sample
 COEFFICIENTS = tuple(Aberrations().cartesian())
 """Names of the aberrations that can be turned, Cartesian, to fifth order."""
 QUARTER_WAVES = {1: 10.0, 2: 4.0, 3: 4.0, 4: 1.0, 5: 1.0}
-"""How far an aberration of each order can be turned, in units of what turns the phase by a quarter wave at the edge of the aperture."""
+"""Range of an aberration of each order, in units of the change that turns the phase by a quarter wave at the edge of the aperture."""
 FIELD_ANGSTROM = (4.0, 256.0)
 DWELL_US = (0.1, 100.0)
 REACH_ANGSTROM = 100.0
@@ -74,7 +74,7 @@ class ScopeSession:
 
 
 def logarithmic(value: float, low: float, high: float) -> float:
-    """Return where a number in [-1, 1] lies between two limits on a logarithmic scale."""
+    """Return the value at a number in [-1, 1] between two limits on a logarithmic scale."""
     return float(low * (high / low) ** ((float(value) + 1) / 2))
 
 
@@ -244,7 +244,7 @@ class WholeMicroscope:
 
     @property
     def reach(self) -> np.ndarray:
-        """How far each Cartesian aberration can be turned, A, shape (25,)."""
+        """Range of each Cartesian aberration, A, shape (25,)."""
         return _reach(self)
 
     # ---- the task
@@ -359,7 +359,7 @@ class WholeMicroscope:
         return state.steps >= self.max_steps or state.dose >= self.dose_budget_e_per_angstrom2
 
     def cost(self, state: ScopeSession) -> dict[str, float]:
-        """Return what was spent since the start: dose (e-/A^2), time with the beam on the specimen (s), all time (s), electrons, actions."""
+        """Return the spending since the start: dose (e-/A^2), time with the beam on the specimen (s), all time (s), electrons, actions."""
         scope = state.scope
         return {
             "dose_e_per_angstrom2": float(state.dose),
@@ -395,12 +395,12 @@ def _unit(count: int) -> gym.spaces.Box:
 
 
 def _place(value: float, low: float, high: float) -> float:
-    """Return where a number lies between two limits on a logarithmic scale, in [-1, 1]."""
+    """Return the position of a number between two limits on a logarithmic scale, in [-1, 1]."""
     return 2 * math.log(value / low) / math.log(high / low) - 1
 
 
 def _choice(value: float, choices: tuple[float, ...]) -> float:
-    """Return where one of several choices lies among them, in [-1, 1]; 0 where there is one alone."""
+    """Return the position of one of several choices among them, in [-1, 1]; 0 where there is only one."""
     return 2 * choices.index(value) / (len(choices) - 1) - 1 if len(choices) > 1 else 0.0
 
 
@@ -416,7 +416,7 @@ def _spent(before: ScopeState, after: ScopeState) -> dict[str, float]:
 
 @functools.lru_cache(maxsize=8)
 def _reach(task: WholeMicroscope) -> np.ndarray:
-    """Return how far each Cartesian aberration goes: so many quarter waves, C alpha^(n + 1) / (n + 1) = lambda / 4 each."""
+    """Return the range of each Cartesian aberration: so many quarter waves, C alpha^(n + 1) / (n + 1) = lambda / 4 each."""
     alpha, wavelength = task.profile.semiangle_mrad * 1e-3, electrons.wavelength(task.profile.energy_ev)
     orders = [int(name[1]) for name in COEFFICIENTS]
     out = np.array([QUARTER_WAVES[n] * (n + 1) * wavelength / 4 / alpha ** (n + 1) for n in orders])

@@ -235,4 +235,4 @@ STIGMATOR = CorrectorProfile(
     duration_s=0.2,
     source="focus and twofold stigmator only, somewhat turned [A]",
 )
-"""What an instrument without a corrector has."""
+"""The corrector of an instrument without one."""

@@ -20,7 +20,7 @@ CARTESIAN = tuple(Aberrations().cartesian())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorrectorProfile:
-    """How well a corrector does what it is told. The default is an ideal one.
+    """Imperfections of a corrector. The default is an ideal one.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class CorrectorProfile:
             checks.number(f"parasitic {source} to {target}", ratio, "A/A", low=-10, high=10)
 
     def matrix(self) -> np.ndarray:
-        """Return what comes of a change of each Cartesian coefficient by 1 A, shape (25, 25): column by column."""
+        """Return the response to a change of each Cartesian coefficient by 1 A, shape (25, 25): column by column."""
         out = np.zeros((len(CARTESIAN), len(CARTESIAN)))
         for n, m in ORDERS:
             gain, angle = self.gain[n - 1], m * self.rotation_rad[n - 1]
@@ -169,7 +169,7 @@ def _complex(name: str, what: str, value: complex | Sequence[float]) -> complex:
 
 
 def correct(change: Aberrations, profile: CorrectorProfile, rng: np.random.Generator) -> Aberrations:
-    """Return what truly changes when the corrector is told to change the aberrations.
+    """Return the true change of the aberrations for a commanded one.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""What does not stand still: aberrations, stage, current and energy, as seeded processes of the simulated clock.
+"""Drift of aberrations, stage, current and energy: seeded processes of the simulated clock.
 
-The setting ``Instabilities`` says how much, ``Course`` what one seed makes of it at any time, ``Creep`` how the stage still moves after it was moved.
-Everything is a pure function of (seed, time, commands): however the time is cut, the bits are the same (``wander.py``). Contamination belongs to the
-specimen and its dose: ``Damage(contamination=...)``.
+The setting ``Instabilities`` has their sizes, ``Course`` the values of one seed at any time, ``Creep`` the motion of the stage after it was moved.
+Everything is a pure function of (seed, time, commands): however the time is cut, the bits are the same (``random_paths.py``). Contamination belongs
+to the specimen and its dose: ``Damage(contamination=...)``.
 """
 
 import math
@@ -24,7 +24,7 @@ CARTESIAN = tuple(Aberrations().cartesian())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AberrationWander:
-    """How one aberration strays from where it was tuned.
+    """Wander of one aberration about its tuned value.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class AberrationWander:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instabilities:
-    """How much an instrument is unstable; by default not at all.
+    """Instabilities of an instrument; by default none.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ TYPICAL = Instabilities(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Creep:
-    """How the specimen still moves because the stage was moved: one exponential holds all moves so far, for their decays are alike.
+    """Creep of the specimen after stage moves: one exponential holds all moves so far, for their decays are alike.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ class Creep:
     offset: tuple[float, float] = (0.0, 0.0)
 
     def at(self, times_s: np.ndarray | float, tau_s: float) -> np.ndarray:
-        """Return how far the specimen has crept at times not before the last move (s, any shape), (x, y), A, shape (..., 2)."""
+        """Return the creep of the specimen at times not before the last move (s, any shape), (x, y), A, shape (..., 2)."""
         since = checked_times(times_s) - self.time_s
         if (since < 0).any():
             message = f"times_s={since.min() + self.time_s:g} s is before the stage's last move at {self.time_s:g} s. Ask for later times."
@@ -195,7 +195,7 @@ class Creep:
 
 
 class Course:
-    """What one seed makes of an instrument's instabilities: pure functions of the time. Everything starts as it was tuned, at time 0.
+    """One seed's realisation of an instrument's instabilities: pure functions of the time. Everything starts as it was tuned, at time 0.
 
     Parameters
     ----------
@@ -234,16 +234,16 @@ class Course:
 
     @property
     def setting(self) -> Instabilities:
-        """How much; frozen."""
+        """Sizes of the instabilities; frozen."""
         return self._setting
 
     def aberrations(self, time_s: float) -> Aberrations:
-        """Return how far the aberrations have strayed from the tuned ones at a time (s), A and rad; knots 1 s apart."""
+        """Return the drift of the aberrations from the tuned ones at a time (s), A and rad; knots 1 s apart."""
         values = self._aberrations.at(float(time_s)) + self._rate * float(time_s)
         return Aberrations.from_cartesian(**dict(zip(self._names, values.tolist(), strict=True)))
 
     def drift_angstrom(self, times_s: np.ndarray | float, creep: Creep | None = None) -> np.ndarray:
-        """Return how far the specimen has drifted since time 0: settled drift, random walk and what is left of stage moves.
+        """Return the drift of the specimen since time 0: settled drift, random walk and the rest of stage moves.
 
         Parameters
         ----------
@@ -271,5 +271,5 @@ class Course:
         return faded * np.exp(self._current.at(times)[..., 0] - setting.flicker**2 / 2)
 
     def energy_shift_ev(self, times_s: np.ndarray | float) -> np.ndarray:
-        """Return how much the beam's energy has changed since time 0, at times (s, any shape), eV."""
+        """Return the change of the beam's energy since time 0, at times (s, any shape), eV."""
         return self._energy.at(times_s)[..., 0]

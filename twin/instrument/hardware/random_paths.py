@@ -107,7 +107,7 @@ class Wander:
         return np.stack([np.random.Generator(np.random.Philox(key)).standard_normal(count) for key in keys], axis=1)
 
     def _transition(self, time: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return what is left of a value after a time, and the standard deviation of what is new."""
+        """Return the remaining fraction of a value after a time, and the standard deviation of its new part."""
         wiener = np.isinf(self._tau)
         return np.exp(-time / self._tau), self._sigma * np.sqrt(np.where(wiener, time, -np.expm1(-2 * time / self._tau)))
 

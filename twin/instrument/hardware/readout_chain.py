@@ -71,7 +71,7 @@ class DetectorChain:
         return (2**self.bits - 1 - self.offset_adu) / self.gain_adu if self.bits else float("inf")
 
     def detect(self, expected: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Draw how many electrons leave a pulse.
+        """Draw the numbers of electrons that leave a pulse.
 
         Parameters
         ----------
@@ -88,7 +88,7 @@ class DetectorChain:
         return rng.poisson(np.maximum(expected, 0) * self.efficiency).astype(np.uint32)
 
     def convert(self, electrons: np.ndarray, rng: np.random.Generator, *, timing: ScanTiming | None = None, blanked: bool = False) -> np.ndarray:
-        """Return what the electronics say of electrons that left a pulse.
+        """Return the converter's readings for electrons that left a pulse.
 
         Parameters
         ----------
@@ -124,7 +124,7 @@ class DetectorChain:
         )
 
     def electrons(self, adu: np.ndarray) -> np.ndarray:
-        """Return how many electrons on the detector a reading stands for, float64: (adu - offset) / (gain efficiency)."""
+        """Return the number of electrons on the detector for a reading, float64: (adu - offset) / (gain efficiency)."""
         return (np.asarray(adu, float) - self.offset_adu) / (self.gain_adu * self.efficiency)
 
     def _lagged(self, charge: np.ndarray, timing: ScanTiming | None, blanked: bool) -> np.ndarray:

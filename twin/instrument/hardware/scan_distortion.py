@@ -1,4 +1,4 @@
-"""Where the beam really is: hum, jitter, settling, hysteresis, wrong axes and drift.
+"""True positions of the beam: hum, jitter, settling, hysteresis, wrong axes and drift.
 
 What a scan asks for and what the coils do differ. In the order in which it happens here, for a point that was asked for at p and visited at time t:
 
@@ -30,7 +30,7 @@ Drift = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanImperfections:
-    """What is wrong with the scan of an instrument; by default nothing.
+    """Imperfections of an instrument's scan; by default none.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def true_positions(
     axis_angstrom: tuple[float, float] | None = None,
     change: FieldChange | None = None,
 ) -> np.ndarray:
-    """Return where the beam truly is at each visit, in the middle of its dwell time.
+    """Return the true position of the beam at each visit, in the middle of its dwell time.
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ def _settling(asked: np.ndarray, timing: ScanTiming, wrong: ScanImperfections) -
 
 
 def _hysteresis(asked: np.ndarray, scan: Scan, timing: ScanTiming, wrong: ScanImperfections, change: FieldChange) -> np.ndarray:
-    """Return what the last change of the field still lacks, (2, n): a share of the way from where the old field had this point."""
+    """Return the remaining error of the last change of the field, (2, n): a share of the way from where the old field had this point."""
     centre, old = np.reshape(scan.centre_angstrom, (2, 1)), np.reshape(change.centre_angstrom, (2, 1))
     ratio = [before / now if now else 1.0 for before, now in zip(change.field_of_view_angstrom, scan.field_of_view_angstrom, strict=True)]
     before = old + (asked - centre) * np.reshape(ratio[::-1], (2, 1))

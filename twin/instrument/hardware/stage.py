@@ -67,7 +67,7 @@ REACH = _position(1e7, 1e7, 4e6, 520.0, 520.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageProfile:
-    """How good a stage is. The defaults are an ideal one: it goes where it is told, at once.
+    """Imperfections of a stage. The defaults are an ideal one: it goes where it is told, at once.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ PIEZO = replace(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageState:
-    """Where the stage is, as it was told, as it reads and as it is.
+    """Position of the stage: the commanded, the read and the true one.
 
     Parameters
     ----------
@@ -167,18 +167,18 @@ class StageState:
 
     @property
     def commanded(self) -> StagePosition:
-        """Where the stage was told to go."""
+        """Commanded position of the stage."""
         return StagePosition.of(self.drive.array() + np.array([*self.piezo_angstrom, 0, 0, 0]))
 
     @property
     def true(self) -> StagePosition:
-        """Where the specimen is: a part of the truth."""
+        """True position of the specimen: a part of the truth."""
         piezo = np.add(self.piezo_angstrom, self.piezo_error_angstrom)
         return StagePosition.of(self.play.array() + self.error.array() + np.array([*piezo, 0, 0, 0]))
 
 
 def destination(state: StageState, way: Mapping[str, float], profile: StageProfile, *, relative: bool = False) -> StagePosition:
-    """Return where a move leads: axes that are not named stay as they were commanded.
+    """Return the destination of a move: axes that are not named stay as they were commanded.
 
     Raises
     ------
@@ -205,12 +205,12 @@ def destination(state: StageState, way: Mapping[str, float], profile: StageProfi
 
 
 def duration_s(state: StageState, target: StagePosition, profile: StageProfile) -> float:
-    """Return how long a move takes, s: all axes run at once, then everything settles; 0 where nothing has to move."""
+    """Return the duration of a move, s: all axes run at once, then everything settles; 0 where nothing has to move."""
     return _duration(*_split(state, target, profile), state, profile)
 
 
 def _split(state: StageState, target: StagePosition, profile: StageProfile) -> tuple[np.ndarray, np.ndarray]:
-    """Return where drives and piezo go: each lateral axis by the piezo alone where it reaches, else by the drive, with the piezo back at 0."""
+    """Return the targets of drives and piezo: each lateral axis by the piezo alone where it reaches, else by the drive, with the piezo back at 0."""
     drive, goal = state.drive.array(), target.array()
     by_piezo = LATERAL & (np.abs(goal - drive) <= profile.piezo_reach_angstrom) & (profile.piezo_reach_angstrom > 0)
     return np.where(by_piezo, drive, goal), np.where(by_piezo, goal - drive, 0)[:2]
@@ -271,5 +271,5 @@ def move(state: StageState, target: StagePosition, profile: StageProfile, rng: n
 
 
 def lateral_step(before: StageState, after: StageState) -> tuple[float, float]:
-    """Return how far a move carried the specimen, (x, y), A: what drift and creep start from."""
+    """Return the specimen's displacement by a move, (x, y), A: drift and creep start from it."""
     return after.true.x_angstrom - before.true.x_angstrom, after.true.y_angstrom - before.true.y_angstrom

@@ -33,7 +33,7 @@ QUANTILE_95 = 1.959964
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeImages:
-    """How the film is imaged.
+    """Settings of the images of the film.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ class ProbeImages:
 
     @property
     def foci_angstrom(self) -> tuple[float, float, float]:
-        """What is added to C10 for each image, A."""
+        """Offset of C10 for each image, A."""
         return self.defocus_angstrom, -self.defocus_angstrom, 0.0
 
     @property
@@ -133,7 +133,7 @@ class ProbeImages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tableau:
-    """Which tilts are taken, and what is fitted to them.
+    """Tilts of a tableau, and the aberrations that are fitted to them.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def tableau(name: str, *, angle_mrad: float | None = None, max_fit: str | None =
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Measurement:
-    """What a measurement gives: estimates and the images they come from. Nothing of the truth.
+    """Result of a measurement: estimates and the images they come from. Nothing of the truth.
 
     Parameters
     ----------
@@ -301,7 +301,7 @@ class Measurement:
 
 
 def duration_s(kind: Tableau, setting: ProbeImages) -> float:
-    """Return how long a measurement takes, also one that fails, s."""
+    """Return the duration of a measurement, also of one that fails, s."""
     return len(kind.tilts_mrad()) * setting.duration_s
 
 

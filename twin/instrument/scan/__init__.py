@@ -1,4 +1,4 @@
-"""Where the beam goes: scan paths as pure geometry, in specimen coordinates.
+"""Scan paths as pure geometry, in specimen coordinates.
 
 A scan is a frozen value. All of them answer to the same names:
 

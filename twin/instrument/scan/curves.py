@@ -13,7 +13,7 @@ from stemtwin.twin.instrument.scan.path import PointScan
 MOST_POINTS = 16384**2
 """As many as the largest raster has."""
 MOTIONS = ("linear-speed", "angular-speed")
-"""How the beam moves along a spiral."""
+"""Laws of motion of the beam along a spiral."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ class SpiralScan(PointScan):
         return np.column_stack([cx + radius * np.cos(angle), cy + radius * np.sin(angle)])
 
     def line_starts(self) -> np.ndarray:
-        """Return which visits begin a turn."""
+        """Return the visits that begin a turn."""
         return _firsts(np.floor(self._angles() / (2 * math.pi)))
 
     def _turns(self) -> float:
@@ -164,7 +164,7 @@ class LissajousScan(PointScan):
         return np.column_stack([cx + x * cos - y * sin, cy + x * sin + y * cos])
 
     def line_starts(self) -> np.ndarray:
-        """Return which visits begin a swing along x."""
+        """Return the visits that begin a swing along x."""
         return _firsts(np.floor(self._times() * self.cycles[1]))
 
     def _times(self) -> np.ndarray:
@@ -178,7 +178,7 @@ def _count(given: object) -> tuple[int]:
 
 
 def _firsts(number: np.ndarray) -> np.ndarray:
-    """Return where a sequence of numbers changes, its beginning included."""
+    """Return the indices where a sequence of numbers changes, its beginning included."""
     return np.flatnonzero(np.diff(number, prepend=-1))
 
 

@@ -10,7 +10,7 @@ from stemtwin.twin.instrument.scan.kinds import SCANS
 
 
 class PointScan:
-    """What scans that come back as a list of points have in common: the beam visits them in their order, without a pause."""
+    """Base of scans that come back as a list of points: the beam visits them in their order, without a pause."""
 
     __slots__ = ()
     dims: ClassVar[tuple[str, ...]] = ("point",)
@@ -42,7 +42,7 @@ class PointScan:
         return values
 
     def line_starts(self) -> np.ndarray:
-        """Return which visits begin a line: the first one."""
+        """Return the visits that begin a line: the first one."""
         return np.zeros(1, int)
 
 

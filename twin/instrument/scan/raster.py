@@ -67,7 +67,7 @@ class RasterScan:
         return np.stack(np.broadcast_arrays(cx + x * cos - y * sin, cy + x * sin + y * cos), axis=-1)
 
     def frame_coordinates(self, points: np.ndarray) -> np.ndarray:
-        """Return where specimen points (x, y), A, shape (n, 2), lie in the frame: x and y along its own axes from pixel [0, 0], A, shape (n, 2)."""
+        """Return specimen points (x, y), A, shape (n, 2), in the coordinates of the frame, along its own axes from pixel [0, 0], A, shape (n, 2)."""
         (cx, cy), (ox, oy) = self.centre_angstrom, self.origin_angstrom
         x, y = np.asarray(points)[:, 0] - cx, np.asarray(points)[:, 1] - cy
         cos, sin = math.cos(self.rotation_rad), math.sin(self.rotation_rad)
@@ -98,7 +98,7 @@ class RasterScan:
         return values.reshape(*values.shape[:-1], *self.shape)
 
     def line_starts(self) -> np.ndarray:
-        """Return which visits begin a line, shape (ny,)."""
+        """Return the visits that begin a line, shape (ny,)."""
         return self.shape[1] * np.arange(self.shape[0])
 
     def region(self, first: tuple[int, int], shape: tuple[int, int]) -> Self:

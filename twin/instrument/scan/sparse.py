@@ -75,7 +75,7 @@ class SparseScan(RasterScan):
 
     @property
     def visited(self) -> np.ndarray:
-        """Which points are visited, bool, shape (ny, nx)."""
+        """Mask of the points that are visited, bool, shape (ny, nx)."""
         out = np.zeros(self.shape, bool)
         out.flat[self._visits()[0]] = True
         return out
@@ -88,7 +88,7 @@ class SparseScan(RasterScan):
         return self._visits()[0]
 
     def line_starts(self) -> np.ndarray:
-        """Return which visits begin a line, or a band of lines; empty lines are skipped."""
+        """Return the visits that begin a line, or a band of lines; empty lines are skipped."""
         return self._visits()[1]
 
     def points(self) -> np.ndarray:

@@ -15,7 +15,7 @@ from stemtwin.twin.progress import Progress
 
 
 def kind(name: str, *, angle_mrad: float | None = None, max_fit: str | None = None) -> Tableau:
-    """Return what is to be measured: ``"C1A1"``, or a tableau by its name; see :func:`tableau.tableau`.
+    """Return the tableau of a measurement: ``"C1A1"``, or a tableau by its name; see :func:`tableau.tableau`.
 
     Raises
     ------

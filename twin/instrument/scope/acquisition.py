@@ -25,7 +25,7 @@ from stemtwin.twin.instrument.scope.state import ScanField, ScopeState
 from stemtwin.twin.instrument.simulation import results
 from stemtwin.twin.instrument.simulation.engines import operator
 from stemtwin.twin.instrument.timing import ScanTiming, estimate_duration_s, scan_timing
-from stemtwin.twin.physics.engine.operator.imaging_operator import window_blocks
+from stemtwin.twin.physics.engine.operator.beam_blocks import window_blocks
 from stemtwin.twin.physics.noise import electrons_per_point
 from stemtwin.twin.progress import Progress
 
@@ -194,7 +194,7 @@ def acquire(
 
 
 def _timing(setup: Setup, state: ScopeState, asked: CheckedAcquisition) -> ScanTiming:
-    """Return when the beam is where in a pass that begins now."""
+    """Return the timing of a pass that begins now."""
     profile = setup.profile
     return scan_timing(
         asked.scan,
@@ -248,7 +248,7 @@ def _outgrown(before: ScopeState, after: ScopeState) -> bool:
 
 
 def _attributes(setup: Setup, before: ScopeState, after: ScopeState, asked: CheckedAcquisition) -> dict[str, Any]:
-    """Return what the operator may know: nothing of the truth."""
+    """Return the attributes that the operator may know: nothing of the truth."""
     scan, knobs, settings = asked.scan, before.knobs, {}
     for recorder in asked.recorders:
         settings |= recorder.settings()

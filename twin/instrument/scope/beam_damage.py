@@ -1,4 +1,4 @@
-"""What passes of the beam, and time without it, do to a specimen that can change."""
+"""Beam damage: the changes of a specimen by each pass of the beam, and by time without it."""
 
 import math
 from dataclasses import replace

@@ -52,7 +52,7 @@ def wait(setup: Setup, state: ScopeState, seconds: float) -> ScopeState:
 def price(
     setup: Setup, state: ScopeState, command: str, arguments: tuple[Any, ...], options: Mapping[str, Any], *, dose_budget: float | None = None
 ) -> dict[str, float]:
-    """Return what a command would cost: ``time_s``, ``electrons``, ``dose_e_per_angstrom2``; with a budget, e-/A^2, acquisitions must fit it.
+    """Return the cost of a command: ``time_s``, ``electrons``, ``dose_e_per_angstrom2``; with a budget, e-/A^2, acquisitions must fit it.
 
     Raises
     ------

@@ -61,7 +61,7 @@ def patterns_behind_film(height: np.ndarray | None, camera: PixelatedDetector, b
 
 @functools.lru_cache(maxsize=64)
 def collected(detectors: tuple[Detector, ...], energy: float, semiangle: float, tilt: tuple[float, float]) -> np.ndarray:
-    """Return which share of the electrons that carbon scatters each channel collects, shape (channels,); energy in eV, angles in rad."""
+    """Return the fraction of the electrons scattered by carbon that each channel collects, shape (channels,); energy in eV, angles in rad."""
     wavelength = electrons.wavelength(energy)
 
     def weights(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float]) -> np.ndarray:
@@ -74,7 +74,7 @@ def collected(detectors: tuple[Detector, ...], energy: float, semiangle: float, 
 
 
 def shower_cost(setup: Setup, dose: float) -> dict[str, float]:
-    """Return what a shower would cost.
+    """Return the cost of a shower.
 
     Raises
     ------

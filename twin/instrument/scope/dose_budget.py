@@ -1,4 +1,4 @@
-"""How much dose a specimen has received where, and how much is left of a budget: nominal doses, which an operator may know."""
+"""Dose budget: the doses of a specimen by place, and the rest of a budget; these are nominal doses, which an operator may know."""
 
 import math
 
@@ -30,7 +30,7 @@ def largest_dose(dose: DoseMap, box: Box | None = None) -> float:
 
 
 def remaining(state: ScopeState, budget: float | None) -> float:
-    """Return what is left of a budget (e-/A^2) where the specimen has received most; infinite without a budget."""
+    """Return the rest of a budget (e-/A^2) where the specimen has received most; infinite without a budget."""
     return math.inf if budget is None else max(0.0, budget - largest_dose(state.sent.map()))
 
 

@@ -1,4 +1,4 @@
-"""Where electrons were sent: the nominal dose, written down pass by pass and drawn as a map when somebody asks."""
+"""Dose log: the nominal dose, written down pass by pass and drawn as a map when somebody asks."""
 
 from dataclasses import dataclass, field, replace
 from typing import Self

@@ -1,4 +1,4 @@
-"""Where the electrons went: a dose map fixed to the specimen, over all frames, pauses and parked beams.
+"""Dose map fixed to the specimen, over all frames, pauses and parked beams.
 
 The map holds electrons per square cell. Each exposure goes to cells about as wide as its points are apart (0.25 A and doublings): an overview of a
 micrometre and a frame of one unit cell both take little memory, and neither spoils the other. Cells lie in tiles that come into being where the beam
@@ -33,7 +33,7 @@ DoseTile = tuple[int, int, int]
 
 
 def deposits(points: np.ndarray, timing: ScanTiming, incident: np.ndarray | float, *, blanked: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Return where one pass over a scan leaves its electrons: at its visits and, unless the beam is blanked there, in its pauses.
+    """Return the electrons that one pass over a scan leaves, by position: at its visits and, unless the beam is blanked there, in its pauses.
 
     Before a line the beam waits at the line's first point; after the last one it is back at the first. The current of a pause is that of the visit
     where it waits.
@@ -63,7 +63,7 @@ def deposits(points: np.ndarray, timing: ScanTiming, incident: np.ndarray | floa
 
 
 def spacing_angstrom(scan: Scan) -> float:
-    """Return how far apart the points of a scan are, about, A: of a raster the root of the pixel's area, else that of the field's area per point."""
+    """Return the approximate spacing of a scan's points, A: of a raster the root of the pixel's area, else that of the field's area per point."""
     if isinstance(scan, RasterScan):
         return math.sqrt(math.prod(scan.pitch_angstrom))
     return math.sqrt(math.prod(scan.field_of_view_angstrom) / scan.count)
@@ -83,7 +83,7 @@ class DoseMap:
     tiles: Mapping[DoseTile, np.ndarray] = field(default_factory=lambda: MappingProxyType({}))
 
     def __reduce__(self) -> tuple[type[Self], tuple[()], dict[DoseTile, np.ndarray]]:
-        """Return what a pickle needs: a read-only view of a dict cannot be pickled itself."""
+        """Return the arguments of a pickle: a read-only view of a dict cannot be pickled itself."""
         return type(self), (), dict(self.tiles)
 
     def __setstate__(self, state: dict[DoseTile, np.ndarray]) -> None:
@@ -237,7 +237,7 @@ def _deposit(tiles: dict[DoseTile, np.ndarray], level: int, places: np.ndarray, 
 
 
 def _shares(edges: np.ndarray, start: float, cell: float) -> tuple[slice, np.ndarray]:
-    """Return which pixels between edges a row of 32 cells meets, and the share of each cell in each of them, shape (pixels, 32)."""
+    """Return the pixels between edges that a row of 32 cells meets, and the share of each cell in each of them, shape (pixels, 32)."""
     first = max(int(np.searchsorted(edges, start, "right")) - 1, 0)
     last = min(int(np.searchsorted(edges, start + TILE * cell, "left")), len(edges) - 1)
     if last <= first:

@@ -27,7 +27,7 @@ RUNGS = tuple(LEAST_WINDOW * math.sqrt(2) ** i for i in range(20))
 FORESEEN_RUNGS = tuple(LEAST_WINDOW * 2 ** (i / 4) for i in range(40))
 """Windows of probes that were looked ahead for, A."""
 AHEAD_S = tuple(60.0 * i for i in range(61))
-"""How far is looked ahead, s: an hour, minute by minute."""
+"""Times that are looked ahead to, s: an hour, minute by minute."""
 SOON = 16
 """Of these the first ones, for which a window that there is already is taken again."""
 LEAST_SHARE = 0.4
@@ -116,7 +116,7 @@ def _check_radius(detector: Detector, profile: Profile, length: float) -> None:
 
 
 def settle(setup: Setup, state: ScopeState, asked: Request) -> tuple[Plan, Room]:
-    """Return how the frames of a request are computed, and in which window; see :func:`plan`.
+    """Return the engine and the window for the frames of a request; see :func:`plan`.
 
     A window that straying optics have outgrown is followed by one for the hour to come, a window that turned knobs have
     outgrown by one twice as wide, as long as that is no matter of patience: operators are built once instead of step by
@@ -168,7 +168,7 @@ def _foreseen(setup: Setup, state: ScopeState, asked: Request, needed: float) ->
 
 
 def plan(setup: Setup, asked: Request, window: float) -> Plan:
-    """Return how the frames of a request are computed: where ``engine`` is ``"auto"``, by one that gives every further image in milliseconds.
+    """Return the plan for the frames of a request: where ``engine`` is ``"auto"``, by one that gives every further image in milliseconds.
 
     Parameters
     ----------

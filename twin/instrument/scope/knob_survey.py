@@ -25,13 +25,13 @@ XRAYS = EDXDetector(dispersion_ev=20.0, solid_angle_sr=4 * math.pi)
 """X-rays of all directions: from two cells there are few."""
 XRAY_FRAMES = 20
 LOSSES_EV = (440.0, 600.0)
-"""Which losses are counted: those about the edges of titanium and oxygen."""
+"""Range of the losses that are counted: those about the edges of titanium and oxygen."""
 CAMERAS = (PixelatedDetector(shape=(16, 16), outer_mrad=60.0), PixelatedDetector(shape=(32, 32), outer_mrad=25.0, name="ronchigram"))
 """The instrument's own, with few pixels."""
 COUNTED = ("eels", "edx", "pixelated", "ronchigram")
 """Counts of losses and of X-rays at each point; of each pixel of a camera at each point; of each pixel of another with the beam parked."""
 SIGNALS = (*IMAGES, *COUNTED)
-"""What is measured."""
+"""Signals that are measured."""
 SHAPE, FEW = (10, 10), (4, 4)
 """Points of an image, and of spectra and patterns."""
 DWELL_US = {"images": 2e4, "eels": 2e6, "edx": 2e6, "pixelated": 1e5, "ronchigram": 1e5}
@@ -39,7 +39,7 @@ DWELL_US = {"images": 2e4, "eels": 2e6, "edx": 2e6, "pixelated": 1e5, "ronchigra
 SURE = 5.0
 """So many standard deviations are no noise."""
 AMOUNTS = {1: 40.0, 2: 3e3, 3: 3e5, 4: 2e7, 5: 1.5e9}
-"""How far an aberration of each order is turned, A."""
+"""Change of an aberration of each order, A."""
 TURNED: dict[str, Any] = {
     "energy_ev": 150e3,
     "semiangle_mrad": 15.0,

@@ -1,4 +1,4 @@
-"""What an operator can turn: the commanded settings, their limits, and what follows from what."""
+"""Knobs of an operator: the commanded settings, their limits, and the settings that follow from others."""
 
 import math
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ ELSEWHERE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Knobs:
-    """What was commanded.
+    """Commanded settings.
 
     Parameters
     ----------

@@ -127,7 +127,7 @@ class Microscope:
 
     @property
     def settings(self) -> Knobs:
-        """What was commanded; frozen."""
+        """Commanded settings; frozen."""
         return self._state.knobs
 
     @property
@@ -142,18 +142,18 @@ class Microscope:
 
     @property
     def stage(self) -> StagePosition:
-        """What the stage's encoders read."""
+        """Reading of the stage's encoders."""
         return self._state.stage.readback
 
     @property
     def spent(self) -> dict[str, float]:
-        """What was spent since the start: ``time_s``, ``beam_s`` (with the beam on the specimen), ``electrons``, ``frames``, ``moves``."""
+        """Spending since the start: ``time_s``, ``beam_s`` (with the beam on the specimen), ``electrons``, ``frames``, ``moves``."""
         state = self._state
         return {name: float(getattr(state, name)) for name in ("time_s", "beam_s", "electrons", "frames", "moves")}
 
     @property
     def dose_remaining_e_per_angstrom2(self) -> float:
-        """What is left of the dose budget where the specimen has nominally received most, e-/A^2; infinite without a budget."""
+        """Rest of the dose budget where the specimen has nominally received most, e-/A^2; infinite without a budget."""
         return dose_budget.remaining(self._state, self._budget)
 
     def dose_map(self, scan: RasterScan) -> xr.DataArray:
@@ -418,7 +418,7 @@ class Microscope:
     # ---- the future and the past
 
     def estimate_cost(self, command: str, *arguments: Any, **options: Any) -> dict[str, float]:
-        """Return what a command would cost, without carrying it out: ``time_s``, ``electrons``, ``dose_e_per_angstrom2``.
+        """Return the cost of a command, without carrying it out: ``time_s``, ``electrons``, ``dose_e_per_angstrom2``.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What detectors make of the beam: electrons, and where there is a detector chain, numbers of an ADC."""
+"""Readings of detectors: electrons, and where there is a detector chain, numbers of an ADC."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ def chain(profile: Profile, knobs: Knobs, name: str) -> DetectorChain | None:
 
 
 def read(setup: Setup, state: ScopeState, detectors: Sequence[Detector], signals: np.ndarray, shot: ScanPass) -> np.ndarray:
-    """Return what all channels read in one pass, in visiting order.
+    """Return the readings of all channels in one pass, in visiting order.
 
     Parameters
     ----------

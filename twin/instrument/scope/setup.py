@@ -1,4 +1,4 @@
-"""What a microscope is made of and does not change: specimen, profile, seed; and what its state then truly is at any time."""
+"""Fixed parts of a microscope: specimen, profile, seed; and the true condition of its state at any time."""
 
 import hashlib
 from dataclasses import dataclass, field, fields, replace
@@ -65,13 +65,13 @@ class Setup:
     losses: LossModel | None = None
 
     def made_of(self, sample: Sample | PotentialSlices) -> tuple[tuple[str, Any], ...]:
-        """Return what a microscope with this specimen in it is made of: names and values that compare as equal in every process."""
+        """Return the description of a microscope with this specimen in it: names and values that compare as equal in every process."""
         own = ((item.name, getattr(self, item.name)) for item in fields(self) if item.name != "profile")
         return (("sample", sample.digest), ("instrument", self.profile), *own)
 
     @cached_property
     def course(self) -> Course:
-        """How the instrument strays: a pure function of the time."""
+        """Course of the instrument's instabilities: a pure function of the time."""
         return Course(self.profile.instabilities, self.stream_seed("instrument"))
 
     @property
@@ -116,7 +116,7 @@ class Setup:
         )
 
     def specimen_shift(self, state: ScopeState, times_s: np.ndarray) -> np.ndarray:
-        """Return what to add to a point of the scan to find it on the specimen, at times (s, (n,)): deflectors less stage less drift, (x, y), A."""
+        """Return the shift from a point of the scan to its place on the specimen, at times (s, (n,)): deflectors less stage less drift, (x, y), A."""
         true = state.stage.true
         still = np.array(state.knobs.beam_shift_angstrom) - np.array([true.x_angstrom, true.y_angstrom])
         return still - self.course.drift_angstrom(times_s, state.creep)

@@ -23,7 +23,7 @@ RELAXING = frozenset({"C", "Si", "N", "B"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Damage:
-    """What the beam can do to a specimen.
+    """Possible changes of a specimen by the beam.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ class Matter:
 
     @property
     def restless(self) -> bool:
-        """Whether anything happens without a beam."""
+        """True where anything happens without a beam."""
         return any(process.rate for process in self.processes)
 
     def sample(self) -> Sample:
@@ -113,7 +113,7 @@ class Matter:
 
 
 def find_damage(given: "Damage | bool | None") -> Damage | None:
-    """Return what the beam can do: nothing (None, False), what is known of the specimen (True), or what is given.
+    """Return the possible changes by the beam: none (None, False), those known of the specimen (True), or those given.
 
     Raises
     ------

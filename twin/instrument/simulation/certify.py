@@ -21,12 +21,12 @@ from stemtwin.twin.instrument.simulation.request import Request
 MOST_POINTS = 16
 """Points of the scan that are computed, spread over it."""
 FINER = 1.5
-"""How many times finer the grid of the convergence check is."""
+"""Factor by which the grid of the convergence check is finer."""
 PLACED = (
     "abTEM's own potential places atoms bilinearly between grid points, which takes up to 17 % from dark-field signals at 0.04 A: a difference there "
     "beside none with our slices is of that placement, not of the solvers"
 )
-"""What is said where the two potentials are compared."""
+"""Note of a comparison of the two potentials."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class ComparisonRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """What was compared, and how far apart it is.
+    """Comparison of two results, and their difference.
 
     Parameters
     ----------

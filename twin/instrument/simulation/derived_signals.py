@@ -140,7 +140,7 @@ def list_signals() -> Registry[Any]:
 
 
 def split(detectors: object) -> tuple[object, tuple[str, ...]]:
-    """Return what a call asks for besides derived signals, and the names of those; only derived signals: a stand-in and them."""
+    """Return the other detectors of a call, and the names of its derived signals; a stand-in and the names where all signals are derived."""
     given = (detectors,) if isinstance(detectors, str) else detectors
     if not isinstance(given, Sequence):
         return detectors, ()

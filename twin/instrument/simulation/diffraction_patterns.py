@@ -31,7 +31,7 @@ ANGLE = {"units": "mrad"}
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Patterns:
-    """How a camera's patterns are computed: the request for the camera alone, its plan, the camera, plane waves and pixels, and the least window."""
+    """Computation of a camera's patterns: the request for the camera alone, its plan, the camera, plane waves and pixels, and the least window."""
 
     request: Request
     plan: Plan
@@ -83,7 +83,7 @@ def has_camera(request: Request) -> bool:
 
 
 def plan_patterns(request: Request, *, held: bool = True) -> Patterns:
-    """Decide how to compute the patterns of a request with a camera.
+    """Plan the patterns of a request with a camera.
 
     Parameters
     ----------
@@ -253,7 +253,7 @@ PATTERN_ENGINES.add(multislice.NAME, PatternEngine(cost=_cost_of_probes, compute
 
 
 def visited(scan: Scan) -> np.ndarray:
-    """Return at which points of a scan the beam is, bool, the shape of the scan."""
+    """Return the mask of the scan's points under the beam, bool, the shape of the scan."""
     return scan.visited if isinstance(scan, SparseScan) else np.ones(scan.shape, bool)
 
 
@@ -302,7 +302,7 @@ def angles(camera: PixelatedDetector) -> dict[str, Any]:
 
 
 def variable_attrs(found: Patterns) -> dict[str, Any]:
-    """Return what a pattern's variable says of itself: enough to interpret it when it stands alone."""
+    """Return the attributes of a pattern's variable: enough to interpret it when it stands alone."""
     request = found.request
     return {
         "units": "1",

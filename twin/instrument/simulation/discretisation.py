@@ -11,14 +11,14 @@ from stemtwin.twin.instrument.settings import PotentialSlices
 from stemtwin.twin.instrument.simulation import memory
 from stemtwin.twin.instrument.simulation.engines.registry import ENGINES
 from stemtwin.twin.instrument.simulation.request import MOST_BLOCKS, Request
-from stemtwin.twin.physics.engine.operator import imaging_operator, single_probes
+from stemtwin.twin.physics.engine.operator import beam_blocks, single_probes
 from stemtwin.twin.physics.grids import Grid, fast_length
 from stemtwin.twin.physics.potential import Slices, assign_slices
 
 LEAST_WINDOW = 14.0
 """Smallest side of the window that holds a probe, A: below, the probe's tails cost several percent on columns."""
 WINDOW_MARGIN = 10.0
-"""What the window adds to the diameter of the aberrated probe, A."""
+"""Margin that the window adds to the diameter of the aberrated probe, A."""
 LEAST_GRID_ANGLE = 120.0
 """A grid chosen here holds at least this angle, mrad, also where only bright-field detectors are asked for."""
 
@@ -98,7 +98,7 @@ def discretise(request: Request, *, window_angstrom: float = 0.0) -> Discretisat
         memory.check(memory.program() + memory.of_specimen(grid, len(slices.planes), request.oversampling, request.configurations))
     window = max(LEAST_WINDOW, WINDOW_MARGIN + 2 * beam.probe_radius(thickness), window_angstrom)
     blocks = _blocks(request, grid, thickness, window, notes) if request.blocks is None else _checked_blocks(request, grid, request.blocks)
-    offsets = imaging_operator.block_offsets(blocks)
+    offsets = beam_blocks.block_offsets(blocks)
     return Discretisation(
         request=request,
         grid=grid,
@@ -108,8 +108,7 @@ def discretise(request: Request, *, window_angstrom: float = 0.0) -> Discretisat
         probe_window=window,
         blocks=blocks,
         beams=tuple(
-            imaging_operator.aperture_beams(grid, wavelength, beam.semiangle_rad, offset, blocks, antialias=request.antialias).size
-            for offset in offsets
+            beam_blocks.aperture_beams(grid, wavelength, beam.semiangle_rad, offset, blocks, antialias=request.antialias).size for offset in offsets
         ),
         edge_waves=single_probes.edge_wave_count(grid.extent, blocks, beam.semiangle_rad / wavelength) if request.antialias else 0,
         notes=tuple(notes),
@@ -219,7 +218,7 @@ def _blocks(request: Request, grid: Grid, thickness: float, window: float, notes
     if request.engine in ENGINES and ENGINES[request.engine].vacuum_around and not getattr(request.sample, "periodic", True):
         _check_inside(request, grid, all_of_it=False)
         return 1, 1
-    blocks = imaging_operator.window_blocks(grid.extent, window)
+    blocks = beam_blocks.window_blocks(grid.extent, window)
     if getattr(request.sample, "periodic", True):
         if math.prod(blocks) <= MOST_BLOCKS:
             return blocks

@@ -33,7 +33,7 @@ RENEWED = 256
 LARGEST_OFF = 1.0
 """An atom further than this from the plane of its slice, A, needs another cut, and so a new operator."""
 LARGEST_SHARE = 0.25
-"""Where a larger share of the atoms changed, the operator is built anew, and checked anew."""
+"""Largest fraction of atoms that may change; above it the operator is built anew, and checked anew."""
 ARRIVALS_STREAM = 10
 """First part of the spawn key of the thermal displacements of atoms that came."""
 
@@ -59,7 +59,7 @@ class PlacedAtoms:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Difference:
-    """What changed between two samples: indices of the atoms that stayed in both, of those that went and of those that came."""
+    """Difference of two samples: indices of the atoms that stayed in both, of those that went and of those that came."""
 
     stayed_before: np.ndarray
     stayed_after: np.ndarray
@@ -153,7 +153,7 @@ class ChangingOperator:
 
 
 def difference(before: Sample, after: Sample) -> Difference:
-    """Return which atoms two samples share: the same element at the same place with the same thermal sigma; in the order of the second."""
+    """Return the atoms that two samples share: the same element at the same place with the same thermal sigma; in the order of the second."""
     old, new = _rows(before), _rows(after)
     _, stayed_before, stayed_after = np.intersect1d(old, new, assume_unique=True, return_indices=True)
     order = np.argsort(stayed_after)

@@ -1,4 +1,4 @@
-"""How much memory a simulation takes at its peak, and whether the machine has it."""
+"""Peak memory of a simulation, and its comparison with the memory of the machine."""
 
 import functools
 import math
@@ -74,7 +74,7 @@ def of_operator(
 
 
 def held_waves(beams: Sequence[int], seen: float, others: int, faces: int = 1) -> int:
-    """Return how many bytes of exit amplitudes to hold at a time: all of them, or as many as leave half of what may be taken.
+    """Return the number of bytes of exit amplitudes to hold at a time: all of them, or as many as leave half of what may be taken.
 
     ``seen`` counts the reciprocal pixels of all detectors, ``others`` the bytes of everything else, ``faces`` the depths at which waves are held. The
     less is held, the more often every plane wave goes through the specimen.
@@ -89,7 +89,7 @@ def held_waves(beams: Sequence[int], seen: float, others: int, faces: int = 1) -
 
 
 def of_matrices(beams: Sequence[int], channels: int) -> float:
-    """Return what an imaging operator holds, bytes."""
+    """Return the memory that an imaging operator holds, bytes."""
     return sum(n * (n + 1) // 2 for n in beams) * 10.7 * channels  # 8 bytes a pair, and what fills the lanes
 
 
@@ -103,7 +103,7 @@ def of_probes(grid: Grid, beams: Sequence[int], edge_waves: int, channels: int, 
 
 
 def seen_pixels(detectors: Sequence[Detector], grid: Grid, wavelength: float) -> tuple[float, float]:
-    """Return how many reciprocal pixels all detectors together see, and how many one channel sees at most."""
+    """Return the number of reciprocal pixels that all detectors together see, and the largest number that one channel sees."""
     scale = math.pi * (1e-3 / wavelength) ** 2 * math.prod(grid.extent)
     rings = sorted((d.inner_mrad, d.outer_mrad) for d in detectors)
     together, edge = 0.0, 0.0

@@ -69,7 +69,7 @@ class OperatorCache(Generic[Held]):
             return key in self._held
 
     def __len__(self) -> int:
-        """Return how many operators are held."""
+        """Return the number of operators held."""
         with self._lock:
             return len(self._held)
 
@@ -190,7 +190,7 @@ def code(patterns: tuple[str, ...] = IMAGE_CODE) -> str:
 
 
 def surroundings(request: Request, plan: Plan) -> dict[str, Any]:
-    """Return what an operator depends on beside the atoms and how they are cut, the convergence and the probe's room."""
+    """Return the description that an operator depends on beside the atoms and how they are cut, the convergence and the probe's room."""
     frozen = request.thermal_motion == "frozen"
     return {
         "extent": plan.grid.extent,

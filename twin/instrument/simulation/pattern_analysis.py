@@ -1,4 +1,4 @@
-"""What people make of diffraction patterns: PACBED, centre of mass, DPC, its integral, virtual detectors.
+"""Analysis of diffraction patterns: PACBED, centre of mass, DPC, its integral, virtual detectors.
 
 All functions take a DataArray whose last two dimensions are ky and kx with coordinates in mrad, in fractions of the beam or in counts.
 """

@@ -22,7 +22,7 @@ CHUNK_BYTES = 32 * 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraExposure:
-    """How long the camera looks: probe current, pA, and time at each point, us; ``seed`` of the noise, which is independent for each piece."""
+    """Exposure of the camera: probe current, pA, and time at each point, us; ``seed`` of the noise, which is independent for each piece."""
 
     current_pa: float
     dwell_time_us: float

@@ -1,4 +1,4 @@
-"""What a request will cost and how it will be computed, decided before any work."""
+"""Engine, discretisation and cost of a request, decided before any work."""
 
 import math
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ EngineChoice = tuple[str, str, Cost]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
-    """How a request is computed.
+    """Engine, discretisation and cost of a request.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class Plan:
 
 
 def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
-    """Decide how to compute a request.
+    """Choose the engine of a request, and return its plan.
 
     Parameters
     ----------

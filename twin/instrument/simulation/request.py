@@ -169,7 +169,7 @@ class Request:
         """Tilt (ty, tx), rad, of the specimen against the beam.
 
         Waves are computed relative to a tilted beam, psi = exp(2 pi i q.r) u: over a distance dz, u is multiplied by exp(-i pi lambda dz k^2) and by
-        exp(-2 pi i dz lambda q.k), which is a specimen tilt of tan t = -lambda q. Detectors see u at k + q (``operators.detector_weights``).
+        exp(-2 pi i dz lambda q.k), which is a specimen tilt of tan t = -lambda q. Detectors see u at k + q (``operator_cache.detector_weights``).
         """
         specimen, beam = (self.tilt_mrad[0] * 1e-3, self.tilt_mrad[1] * 1e-3), self.beam.tilt_rad
         if not any(beam):
@@ -178,7 +178,7 @@ class Request:
 
     @property
     def thermal_motion(self) -> str:
-        """How atoms move: ``"frozen"`` (at random places in each configuration), ``"damped"`` or ``"static"``."""
+        """Thermal motion of the atoms: ``"frozen"`` (at random places in each configuration), ``"damped"`` or ``"static"``."""
         if self.phonons == "damped":
             return "damped"
         return "frozen" if self.phonons != "static" and is_thermal(self.sample) else "static"

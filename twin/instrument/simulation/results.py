@@ -17,7 +17,7 @@ LENGTH = {"units": "angstrom"}
 
 
 def to_dataset(request: Request, plan: Plan, values: np.ndarray, error: np.ndarray, exactness: str) -> xr.Dataset:
-    """Return what ``simulate.expected`` found as a Dataset: signals with their relative standard errors, of a depth series the largest."""
+    """Return the result of ``simulate.expected`` as a Dataset: signals with their relative standard errors, of a depth series the largest."""
     signal = {"units": "1", "long_name": "fraction of the incident beam"}
     values = values.astype(np.float32)
     if request.depths_angstrom is not None:

@@ -231,7 +231,7 @@ def _key(request: Request, camera: PixelatedDetector, cells: tuple[int, int], ki
 
 
 def _cells(request: Request, camera: PixelatedDetector) -> tuple[int, int]:
-    """Return how many cells (y, x) the window takes: it resolves the camera's pixels and holds the probe from entrance to exit."""
+    """Return the number of cells (y, x) in the window: it resolves the camera's pixels and holds the probe from entrance to exit."""
     beam, size = request.beam, request.sample.size_angstrom
     aberrations, thickness = beam.aberrations, request.sample.thickness_angstrom
     through = Aberrations.from_cartesian(**{**aberrations.cartesian(), "C10": aberrations.C10 + thickness})
@@ -335,7 +335,7 @@ def _fine_grid(request: Request, angle: float) -> Grid:
 
 
 def _cell_points(width: float, fine: Grid) -> tuple[int, int]:
-    """Return how many points per cell hold spatial frequencies of a width, 1/A."""
+    """Return the number of points per cell that hold spatial frequencies of a width, 1/A."""
     return tuple(min(n, fast_length(max(8, math.ceil(width * side) + 2))) for n, side in zip(fine.shape, fine.extent, strict=True))  # type: ignore[return-value]
 
 

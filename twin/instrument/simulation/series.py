@@ -34,7 +34,7 @@ TILTS = {"tilt_mrad": ("tilt", ("tilt_y", "tilt_x")), "beam_tilt_mrad": ("beam_t
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesVariable:
-    """What is varied.
+    """Quantity that is varied.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def simulate_series(
 
 
 def _split(settings: dict[str, Any]) -> tuple[list[SeriesVariable], dict[str, Any]]:
-    """Return what is varied, in the order of the settings, and the other settings."""
+    """Return the varied settings, in their order, and the other settings."""
     varied, others = [], {}
     for name, value in settings.items():
         if name in ABERRATIONS:

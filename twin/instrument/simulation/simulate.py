@@ -21,7 +21,7 @@ from stemtwin.twin.instrument.simulation.plan import Plan, make_plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics import probe
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_coefficients
-from stemtwin.twin.physics.engine.operator import imaging_operator
+from stemtwin.twin.physics.engine.operator import beam_blocks
 from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.progress import Progress
 from stemtwin.twin.samples.sample import Sample
@@ -33,7 +33,7 @@ NO_WAVE_SETTINGS = ("scan", "detectors", "engine")
 
 
 def explain(request: Request | None = None, /, *, instrument: str | Profile | None = None, **settings: Any) -> Plan:
-    """Say how a request will be computed, before any work.
+    """Explain the computation of a request, before any work.
 
     Parameters
     ----------
@@ -248,7 +248,7 @@ def _waves(stack: SliceStack, request: Request, beam: Beam | PlaneWave, position
     if isinstance(beam, PlaneWave):
         beams, coefficients, scale = np.array([0]), np.ones((1, 1), np.complex64), 1.0
     else:
-        beams = imaging_operator.aperture_beams(grid, stack.wavelength, beam.semiangle_rad, (0.0, 0.0), (1, 1), antialias=antialias)
+        beams = beam_blocks.aperture_beams(grid, stack.wavelength, beam.semiangle_rad, (0.0, 0.0), (1, 1), antialias=antialias)
         ky, kx = grid.ky[beams // grid.shape[1]], grid.kx[beams % grid.shape[1]]
         a = probe.amplitudes(ky, kx, grid.reciprocal_sampling, stack.wavelength, beam.semiangle_rad, beam.aberrations, antialias=antialias)
         coefficients = (a * np.exp(-2j * np.pi * (kx * position[0] + ky * position[1])))[None].astype(np.complex64)
@@ -266,7 +266,7 @@ def _waves(stack: SliceStack, request: Request, beam: Beam | PlaneWave, position
 
 
 def _direction(grid: Grid, wavelength: float, tilt: tuple[float, float], depth: np.ndarray) -> np.ndarray:
-    """Return what makes waves of those that were computed relative to a tilted beam: exp(2 pi i q.r - i pi lambda depth q^2), (..., ny, nx)."""
+    """Return the factors that turn waves computed relative to a tilted beam into waves: exp(2 pi i q.r - i pi lambda depth q^2), (..., ny, nx)."""
     if math.hypot(*tilt) > grid.max_angle(wavelength) / 2:
         message = (
             f"A beam tilted by {math.hypot(*tilt) * 1e3:.1f} mrad takes waves beyond what points {max(grid.sampling):.4g} A apart hold. "

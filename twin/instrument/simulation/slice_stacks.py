@@ -63,7 +63,7 @@ class Parts:
         self._places: dict[int, np.ndarray] = {}
 
     def content(self, cut: Rectangle, configuration: int) -> dict[str, np.ndarray]:
-        """Return what a rectangle holds, as plain arrays: places are relative to it, to 1e-9 A, and sorted: equal parts have equal content."""
+        """Return the atoms of a rectangle, as plain arrays: places are relative to it, to 1e-9 A, and sorted: equal parts have equal content."""
         sample, field = self.request.sample, self.plan.grid
         if isinstance(sample, PotentialSlices):
             rows, columns = ((start + np.arange(n)) % whole for start, n, whole in zip(cut.corner, cut.grid.shape, field.shape, strict=True))

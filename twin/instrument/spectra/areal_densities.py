@@ -1,4 +1,4 @@
-"""How much of each element the probe sees at each place: atoms per A^2, weighted by its density at the atoms.
+"""Areal densities of each element at each place of the probe: atoms per A^2, weighted by its density at the atoms.
 
 ========== ===============================================================================================================================
 Engine     What it does
@@ -70,7 +70,7 @@ class LossChannel:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Densities:
-    """What the probe sees.
+    """Areal densities under the probe.
 
     Parameters
     ----------

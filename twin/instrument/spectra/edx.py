@@ -82,7 +82,7 @@ def efficiency(detector: EDXDetector, energy: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(maxsize=256)
 def lines_of(number: int, beam_energy: float, detector: EDXDetector) -> tuple[Lines, ...]:
-    """Return what a detector sees of an element, shell by shell; remembered.
+    """Return the lines of an element on a detector, shell by shell; remembered.
 
     Raises
     ------
@@ -253,7 +253,7 @@ def _bremsstrahlung(numbers: tuple[int, ...], beam_energy: float, detector: EDXD
 
 
 def fit_lines(counts: np.ndarray, symbols: Sequence[str], beam: Beam, detector: EDXDetector) -> dict[str, float]:
-    """Return how many counts of a spectrum belong to the lines of each element and shell.
+    """Return the number of counts of a spectrum that belong to the lines of each element and shell.
 
     Parameters
     ----------

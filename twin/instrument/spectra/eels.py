@@ -28,7 +28,7 @@ from stemtwin.twin.samples.sample import Sample
 LOW_LOSS = 20.0
 """Energy that the delocalisation of the low loss is taken at, eV."""
 MARGIN = 30.0
-"""How far the energies go on beside the range, in widths of the zero-loss peak."""
+"""Margin of the energies on either side of the range, in widths of the zero-loss peak."""
 DRIFT_ROOM = 5.0
 """The energies make room for a drift of so much at a time, eV: a spectrum that drifts a little further needs no new losses."""
 SLABS = np.array([2.0, 4.0, 7.0, 12.0, 20.0, 35.0, 60.0, 100.0, 200.0, 500.0])
@@ -36,7 +36,7 @@ SLABS = np.array([2.0, 4.0, 7.0, 12.0, 20.0, 35.0, 60.0, 100.0, 200.0, 500.0])
 TOGETHER = 256
 """Spectra put together at once."""
 FILM = replace(structure.named("amorphous-carbon"), name="contamination", density=overlayer.CARBON_DENSITY)
-"""What a film on the specimen is made of: carbon as dense as it is for images."""
+"""Material of a film on the specimen: carbon as dense as it is for images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -166,7 +166,7 @@ def _expected(experiment: _Experiment, edges: Sequence[str] | None, settings: di
 
 
 def _filmed(seen: Densities, film: np.ndarray, regions: int, chosen: tuple[Edge, ...], beam: Beam, detector: EELSDetector) -> Densities:
-    """Return what the probe sees with the film's atoms, (points,) high: as one more material, and among the edges."""
+    """Return the densities under the probe with the film's atoms, (points,) high: as one more material, and among the edges."""
     shape = seen.values.shape[1:]
     atoms = overlayer.CARBON_DENSITY * film.reshape(shape)
     edges = np.zeros((len(chosen), *shape))
@@ -253,7 +253,7 @@ def _zero_loss(axis: lowloss.LossAxis, first: int, detector: EELSDetector, shift
 
 
 def _slabs(materials: tuple[Material, ...], loss: np.ndarray, energy: float, beta: float, convergence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return what surfaces add, 1/eV, (materials SLABS, n), and in all, (materials SLABS,): scaled as the mean free path scales the bulk."""
+    """Return the losses of surfaces, 1/eV, (materials SLABS, n), and in all, (materials SLABS,): scaled as the mean free path scales the bulk."""
     reference = np.concatenate([np.linspace(0.02, 120, 3000), np.geomspace(120, 3000, 300)[1:]])
     added, whole = np.zeros((len(materials), len(SLABS), len(loss))), np.zeros((len(materials), len(SLABS)))
     for m, material in enumerate(materials):
@@ -391,5 +391,5 @@ def describe(sample: Sample, beam: Beam, seen: Densities, settings: dict, title:
 
 
 def read_out(expected: np.ndarray, electrons: float, detector: EELSDetector, rng: np.random.Generator) -> np.ndarray:
-    """Draw what the camera reads for so many incident electrons per point: counts, float64, shaped like the expected spectra (..., channels)."""
+    """Draw the camera's readings for so many incident electrons per point: counts, float64, shaped like the expected spectra (..., channels)."""
     return eels_camera.read_out(np.asarray(expected, float) * electrons, detector.gain, detector.read_noise, rng)

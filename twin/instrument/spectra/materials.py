@@ -1,4 +1,4 @@
-"""What a sample is made of, as its low loss sees it: regions of one material, and islands."""
+"""Materials of a sample for its low loss: regions of one material, and islands."""
 
 import functools
 import math
@@ -31,7 +31,7 @@ def named(material: str | Material) -> Material:
 
 
 def regions(sample: Sample, model: LossModel) -> list[MaterialRegion]:
-    """Return which elements (atomic numbers) are together which material.
+    """Return the elements (atomic numbers) of each material.
 
     What the model does not name is looked up in the table, compounds first; where it does not cover all elements, they are free valence electrons.
 

@@ -266,7 +266,7 @@ class Particle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossModel:
-    """What the specimen's energy losses are made of.
+    """Components of the specimen's energy losses.
 
     Parameters
     ----------

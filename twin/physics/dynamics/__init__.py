@@ -1,4 +1,4 @@
-"""What the beam does to the specimen: how often atoms are displaced, and what becomes of them.
+"""Effects of the beam on the specimen: rates of displacement, and the fate of the atoms.
 
 Cross-sections are in A^2 (1 barn = 1e-8 A^2), current densities in electrons / (A^2 s), doses in electrons / A^2.
 

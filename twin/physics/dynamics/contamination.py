@@ -20,7 +20,7 @@ MOST_POINTS = 2**24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contamination:
-    """How fast a film grows.
+    """Growth rate of a film.
 
     Parameters
     ----------

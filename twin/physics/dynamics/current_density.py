@@ -48,7 +48,7 @@ class Density:
 
     @property
     def law(self) -> np.ndarray:
-        """What the kernels need beside the table: Gaussian exponent and peak; 1 / step and centre; radius^2, tail; core."""
+        """Parameters of the kernels beside the table: Gaussian exponent and peak; 1 / step and centre; radius^2, tail; core."""
         peak = 1 / (2 * math.pi * self.sigma**2) if self.sigma else 0.0
         exponent = 0.5 / self.sigma**2 if self.sigma else 0.0
         scale = 1 / self.step if self.step else 0.0

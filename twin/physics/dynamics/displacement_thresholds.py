@@ -23,7 +23,7 @@ METRE2 = 1e20  # (A/s)^2 in 1 m^2/s^2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """What it takes to displace one kind of atom.
+    """Conditions that displace one kind of atom.
 
     Parameters
     ----------

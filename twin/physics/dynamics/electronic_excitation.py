@@ -1,4 +1,4 @@
-"""What the electrons of the specimen do to its atoms: radiolysis, and knock-on of an atom in an excited state. Two terms beside the knock-on term.
+"""Effects of the specimen's electrons on its atoms: radiolysis, and knock-on of an atom in an excited state. Two terms beside the knock-on term.
 
 How an excitation moves an atom is known for few materials. Both terms here have the energy dependence of inelastic scattering, and their
 strengths are parameters of a site that are to be set from measured rates.

@@ -134,7 +134,7 @@ def _set_time(m, value, times):
 
 @part
 def _draw(m, now, matter, rules, clocks, path, repeats, rng, at):
-    """Draw when a clock fires next, given that it has not until now (pass, point, part of its dwell)."""
+    """Draw the next firing of a clock, given that it has not until now (pass, point, part of its dwell)."""
     weights, spontaneous, when, part_of, times = clocks[0], clocks[1], clocks[2], clocks[3], clocks[4]
     a, s = weights[m], spontaneous[m]
     fires = NEVER
@@ -186,7 +186,7 @@ def _refresh(i, fired, moved, now, matter, rules, clocks, path, repeats, rng, sc
 
 @part
 def _choose(m, p, matter, rules, path, rng, own, at):
-    """Draw which event a clock's firing is: rule and slot of the partner (-1: none), by their rates at that moment."""
+    """Draw the event of a clock's firing: rule and slot of the partner (-1: none), by their rates at that moment."""
     numbers, labels, _, links, kinds = matter
     table, rates, fractions = rules[0], rules[2], rules[3]
     n, width = len(numbers), links.shape[1]

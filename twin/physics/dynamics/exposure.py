@@ -1,4 +1,4 @@
-"""What the beam did: a path of points and dwell times under one beam, and the dose that it leaves at any place."""
+"""Exposure: a path of points and dwell times under one beam, and the dose that it leaves at any place."""
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -79,12 +79,12 @@ class Exposure:
 
     @cached_property
     def duration(self) -> float:
-        """How long all of it takes, s."""
+        """Duration of all passes, s."""
         return self.repeats * float(self.ends[-1])
 
     @cached_property
     def ends(self) -> np.ndarray:
-        """When each point of one pass is left, s, shape (p,)."""
+        """Time at which each point of one pass is left, s, shape (p,)."""
         return np.cumsum(self.dwell)
 
     @cached_property
@@ -122,7 +122,7 @@ class Exposure:
         return self.repeats * kinetics_kernels.doses(xy, self.path, self.tree, self.density.table, self.density.law, _lengths(size))
 
     def split(self, time: float) -> "tuple[tuple[Exposure, ...], tuple[Exposure, ...]]":
-        """Return what lies before and what lies after a time (s since the start), each as exposures that follow one another.
+        """Return the parts before and after a time (s since the start), each as exposures that follow one another.
 
         Raises
         ------

@@ -101,7 +101,7 @@ class Events:
         )
 
     def __len__(self) -> int:
-        """Return how many events there are."""
+        """Return the number of events."""
         return len(self.times)
 
     def __getitem__(self, index: int) -> Event:
@@ -134,13 +134,13 @@ class Events:
         return Events(processes=names, causes=np.concatenate([self.causes, causes]), **joined)
 
     def count(self, process: str) -> int:
-        """Return how many events one process caused."""
+        """Return the number of events that one process caused."""
         return int((self.causes == self.processes.index(process)).sum()) if process in self.processes else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Advance:
-    """What an exposure did: the specimen afterwards, the events, and how much of the exposure went by (s)."""
+    """Result of an exposure: the specimen afterwards, the events, and the part of the exposure that went by (s)."""
 
     specimen: SiteNetwork
     events: Events
@@ -184,7 +184,7 @@ def advance(
     max_events: int | None = None,
     temperature: float = ROOM,
 ) -> Advance:
-    """Return what an exposure does to a specimen.
+    """Return the result of an exposure of a specimen.
 
     Parameters
     ----------
@@ -244,7 +244,7 @@ def channels(specimen: SiteNetwork, exposure: Exposure, processes: Sequence[Proc
 
 
 def _blocks(exposure: Exposure, specimen: SiteNetwork, rules: Rules) -> int:
-    """Return into how many blocks of time the doses of the clocks are summed: a power of two, at most the leaves of the path's tree."""
+    """Return the number of blocks of time for the summed doses of the clocks: a power of two, at most the leaves of the path's tree."""
     leaves = len(exposure.tree) // 2
     clocks = max(specimen.links.size * (len(rules.fractions) - 1) + len(specimen.numbers), 1)
     most = min(leaves, MOST_BLOCKS, max(ROWS_MEMORY // (8 * clocks), 1))

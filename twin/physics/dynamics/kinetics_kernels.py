@@ -1,4 +1,4 @@
-"""Compiled parts of the kinetics: the dose that a path leaves at a point, and what rules ask for and do. ``loop.py`` has the loop over events.
+"""Compiled parts of the kinetics: the dose of a path at a point, and conditions and actions of rules. ``event_loop.py`` has the loop over events.
 
 The path of the beam is a binary tree in time: its leaves hold ``LEAF`` consecutive points, each node knows the electrons, the centre and the radius
 of what lies below it. A node that is far from an atom counts as one point, so that the tails of the probe reach as far as the specimen does.
@@ -239,7 +239,7 @@ def compete(i, rules, matter, own):
 
 @part
 def place(i, k, fraction, positions, links, size, out):
-    """Find where the current counts: at the atom, or at a fraction of the way from the partner to it."""
+    """Find the place where the current counts: at the atom, or at a fraction of the way from the partner to it."""
     out[0], out[1] = positions[i, 0], positions[i, 1]
     if k >= 0:
         j = links[i, k]

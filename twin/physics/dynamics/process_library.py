@@ -13,7 +13,7 @@ from stemtwin.twin.physics.electrons import ELECTRONS_PER_PICOAMPERE_SECOND
 DUNE_RATE = math.log(2) / 3
 """Largest rate for each neighbour in the simulator of putting-dune, 1/s [V]: google/putting-dune, constants.py."""
 DUNE_OFFSET, DUNE_VARIANCE = 0.85, 0.1
-"""Where the rate is largest, in bonds from Si, and its variance, in bonds^2 [V]: google/putting-dune, graphene.py."""
+"""Position of the largest rate, in bonds from Si, and its variance, in bonds^2 [V]: google/putting-dune, graphene.py."""
 _SU = "[A] as measured of P: Su et al., Sci. Adv. 5 (2019) eaav2252, table 1"
 BOND = 1.42
 """C-C bond of graphene, A."""
@@ -33,7 +33,7 @@ def graphene(
     dopant_vacancy: float = 0.01 * BARN,
     healing: float = 0.0,
 ) -> tuple[Process, ...]:
-    """Return what happens in graphene with a dopant: ejection, growth of holes, bonds that turn, hops of the dopant and what competes with them.
+    """Return the processes in graphene with a dopant: ejection, growth of holes, bonds that turn, hops of the dopant and what competes with them.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def dichalcogenide(
     temperature: float = ROOM,
     entrance: float = 0.0,
 ) -> tuple[Process, ...]:
-    """Return what happens in a layer such as MoS2: loss of chalcogen, vacancies that move, loss of metal.
+    """Return the processes in a layer such as MoS2: loss of chalcogen, vacancies that move, loss of metal.
 
     Parameters
     ----------

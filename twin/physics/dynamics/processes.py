@@ -26,7 +26,7 @@ ACTIONS = {
 LINKS = {"bond": BOND, "jump": JUMP}
 FACES = {"any": 0, "exit": 1, "entrance": -1}
 EMPTY = "empty"
-"""What stands on an empty site, for ``element`` and ``partner``."""
+"""Value of ``element`` and ``partner`` for an empty site."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +171,7 @@ class Rules:
 
     @property
     def second_shell(self) -> bool:
-        """Whether a rule depends on the neighbours of a partner."""
+        """True where a rule depends on the neighbours of a partner."""
         return bool(((self.table[:, kinetics_kernels.PARTNER_LEAST] > 0) | (self.table[:, kinetics_kernels.PARTNER_MOST] < 99)).any())
 
 

@@ -155,7 +155,7 @@ def advance_relaxed(
     force_field: ForceField | None = None,
     temperature: float = ROOM,
 ) -> Advance:
-    """Return what an exposure does, the structure relaxed after every event before the beam goes on; see :func:`kinetics.advance` and :func:`relax`.
+    """Return the result of an exposure, the structure relaxed after every event before the beam goes on; see :func:`kinetics.advance`, :func:`relax`.
 
     The dose of what an atom received before it moved counts at its old place. About ten events a second.
     """

@@ -136,7 +136,7 @@ class SiteNetwork:
 
     @property
     def present(self) -> np.ndarray:
-        """Whether an atom stands on each site, shape (n,)."""
+        """Mask of the sites that an atom occupies, shape (n,)."""
         return self.numbers > 0
 
     @property
@@ -147,7 +147,7 @@ class SiteNetwork:
         return np.column_stack([i, j])[(i < j) & self.present[i] & self.present[j]]
 
     def coordination(self) -> np.ndarray:
-        """Return how many bonded atoms each site has, (n,)."""
+        """Return the number of bonded atoms of each site, (n,)."""
         there = (self.links >= 0) & (self.kinds == BOND) & self.present[self.links]
         return there.sum(axis=1)
 

@@ -15,7 +15,7 @@ L      measured optical strength (``photoabsorption.py``), times the hydrogenic 
 M      measured optical strength, times (1 + R (q a0)^2 / E)^-3: a model that falls off at the Bethe ridge [A]; +-30 %
 ====== ===================================================================================================================================
 
-White lines are further optical strength, in proportion to the holes of the shell that takes the electron (``edges.py``).
+White lines are further optical strength, in proportion to the holes of the shell that takes the electron (``ionisation_edges.py``).
 """
 
 import functools

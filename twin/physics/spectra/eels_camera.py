@@ -12,7 +12,7 @@ FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 
 
 def point_spread(width: float, tail: float = 0.0, tail_width: float = 10.0) -> np.ndarray:
-    """Return how an electron spreads over channels.
+    """Return the spread of an electron over channels.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def spread(signal: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def read_out(
     expected: np.ndarray, gain: float, read_noise: float, rng: np.random.Generator, *, dark: float = 0.0, gain_map: np.ndarray | None = None
 ) -> np.ndarray:
-    """Draw what the camera reads.
+    """Draw the camera's readings.
 
     Parameters
     ----------

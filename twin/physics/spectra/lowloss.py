@@ -134,7 +134,7 @@ def single_scattering(material: Material, loss: np.ndarray, beam_energy: float, 
 
 
 def surface_loss(material: Material, loss: np.ndarray, beam_energy: float, collection: float) -> np.ndarray:
-    r"""Return what one surface, crossed by the beam at a right angle, adds to the losses of the bulk.
+    r"""Return the losses that one surface, crossed by the beam at a right angle, adds to those of the bulk.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def bulk_rate(material: Material, loss: np.ndarray, beam_energy: float, collecti
 
 
 def slab_surfaces(material: Material, loss: np.ndarray, beam_energy: float, collection: float, thickness: float) -> np.ndarray:
-    r"""Return what both surfaces of a slab add to its bulk losses, with their coupling.
+    r"""Return the losses that both surfaces of a slab add to those of its bulk, with their coupling.
 
     Parameters
     ----------

@@ -126,7 +126,7 @@ class FlakeModes:
 
 
 def rim_weights(points: np.ndarray, atoms: np.ndarray, *, spacing: float = 3.0, probe: float = 20.0) -> tuple[np.ndarray, np.ndarray]:
-    """Return how far points lie from the rim of a flake, and how sharp its corner is there.
+    """Return the distance of points from the rim of a flake, and the sharpness of its corner there.
 
     Parameters
     ----------

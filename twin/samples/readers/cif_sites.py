@@ -82,7 +82,7 @@ def _places(table: Table, cell: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def _dummies(table: Table) -> np.ndarray:
-    """Return which sites (n,) are marked as dummies."""
+    """Return the sites (n,) that are marked as dummies."""
     tag = "_atom_site_calc_flag"
     return np.array([text.lower() in ("dum", "dummy") for text in table.text(tag)]) if tag in table else np.zeros(table.rows, dtype=bool)
 

@@ -118,7 +118,7 @@ class StatedSymmetry:
 
 
 def _pure(operations: Operations) -> np.ndarray:
-    """Return which operations are pure translations."""
+    """Return the operations that are pure translations."""
     return np.all(np.abs(operations.rotations - np.eye(3)) < 1e-9, axis=(1, 2))
 
 

@@ -1,4 +1,4 @@
-"""What a reading of a file's symmetry contradicts: the formula, the density, stated multiplicities, the distances between atoms."""
+"""Contradictions in the reading of a file's symmetry: to the formula, the density, stated multiplicities, the distances between atoms."""
 
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ MOST_CROWDED = 4000  # sites; in larger cells distances are left to the sample's
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claims:
-    """What a file says of its content.
+    """Statements of a file about its content.
 
     Parameters
     ----------
@@ -43,12 +43,12 @@ def metric_fault(deviation: float) -> list[str]:
 
 
 def content_faults(expansion: Expansion, claims: Claims, cell: np.ndarray) -> list[str]:
-    """Return in what a content differs from what its file claims: formula, formula units, density."""
+    """Return the differences between a content and the claims of its file: formula, formula units, density."""
     return [*_formula_faults(expansion, claims), *_density_fault(expansion, claims, cell)]
 
 
 def _formula_faults(expansion: Expansion, claims: Claims) -> list[str]:
-    """Return in what the composition differs from the formula: hydrogen that is not placed is no fault."""
+    """Return the differences between the composition and the formula: hydrogen that is not placed is no fault."""
     counts, formula = expansion.counts(), claims.formula
     if not formula:
         return []
@@ -71,7 +71,7 @@ def _formula_faults(expansion: Expansion, claims: Claims) -> list[str]:
 
 
 def multiplicity_faults(expansion: Expansion, sites: ListedSites, order: int) -> list[str]:
-    """Return where multiplicities differ from those stated; files also state orders of site symmetries under that name."""
+    """Return the faults of multiplicities that differ from those stated; files also state orders of site symmetries under that name."""
     told = ~np.isnan(sites.stated)
     own, stated = expansion.multiplicity[told], sites.stated[told]
     if np.array_equal(own, stated) or np.array_equal(own * stated, np.full(len(own), order)):

@@ -158,7 +158,7 @@ def element_of_mass(mass: float) -> int | None:
 
 
 def parse_formula(text: str) -> dict[int, float] | None:
-    """Return how many atoms of each element a formula such as ``Ca (O H)2`` holds; None where it cannot be read."""
+    """Return the number of atoms of each element in a formula such as ``Ca (O H)2``; None where it cannot be read."""
     table = _table()
     tokens = re.findall(r"[A-Z][a-z]?|[(\[{]|[)\]}]|\d+\.?\d*|\.\d+|[^\s,'\"~]", text)
     stack: list[dict[int, float]] = [{}]

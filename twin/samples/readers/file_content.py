@@ -23,7 +23,7 @@ MAX_UNPACKED_BYTES = 2**31
 
 @dataclass(frozen=True, kw_only=True)
 class FileContent:
-    """What a reader gets.
+    """Input of a reader.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class FileContent:
         return self.text.split("\n")
 
     def pick(self, names: Sequence[str], default: int, what: str) -> tuple[int, tuple[str, ...]]:
-        """Return which of several structures to take, and a note where there are several.
+        """Return one of several structures, and a note where there are several.
 
         Parameters
         ----------

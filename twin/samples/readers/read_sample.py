@@ -107,7 +107,7 @@ def _build(
 
 
 def _stem(file: Path) -> str:
-    """Return what the sample of a file is called: the file's name without the suffixes of format and packing."""
+    """Return the name of a file's sample: the file's name without the suffixes of format and packing."""
     plain = Path(file.stem) if file.suffix.lower() in PACKED_SUFFIXES else file
     return plain.stem if plain.suffix else plain.name
 

@@ -105,7 +105,7 @@ class Expansion:
     merged: tuple[str, ...]
 
     def counts(self) -> dict[int, float]:
-        """Return how many atoms of each element the cell holds."""
+        """Return the number of atoms of each element in the cell."""
         return {int(number): float(self.occupancy[self.numbers == number].sum()) for number in np.unique(self.numbers)}
 
 

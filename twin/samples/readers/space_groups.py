@@ -36,7 +36,7 @@ _BARE = re.compile(r"\s*(HR|RH|RS|H|R|S|Z|O[12])\s*$")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NamedSettings:
-    """What a name or a number says.
+    """Space-group settings of a name or a number.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ class SymmetryCandidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Choice:
-    """What was chosen, with notes on what was done and doubts that deserve a warning."""
+    """Chosen symmetry, with notes on what was done and doubts that deserve a warning."""
 
     expansion: Expansion
     notes: tuple[str, ...]

@@ -22,6 +22,7 @@ from stemtwin.twin.physics.engine.operator import imaging_operator
 from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
+from tests.instrument.simulation.engines.dark_field import stated
 
 BEAM = Beam(energy_ev=80e3, semiangle_mrad=25, aberrations=Aberrations(C10=30, C12=20, phi12=0.4), source_size_angstrom=0.2)
 DETECTORS = ("bf", "abf")
@@ -70,13 +71,6 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def apart(data, exact, name: str) -> float:
     """Return the rms difference of two results over the mean."""
     return float(np.sqrt(np.square(data[name] - exact[name]).mean()) / exact[name].mean())
-
-
-def stated(data) -> tuple[float, float]:
-    """The rms and the largest error that a result states."""
-    found = re.search(r"rms ([0-9.e+-]+), largest ([0-9.e+-]+) of the mean", data.attrs["engine_error"])
-    assert found is not None
-    return float(found[1]), float(found[2])
 
 
 @pytest.mark.parametrize("phonons", ["static", 2])

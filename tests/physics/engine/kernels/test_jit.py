@@ -1,5 +1,7 @@
 """Compiled kernels are kept under a name that changes with every source, never hurt other users of numba, and never break on a bad file."""
 
+import ast
+import importlib
 import os
 import shutil
 import subprocess
@@ -9,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from stemtwin.twin.physics.engine.kernels import jit
+
+ROOT = Path(__file__).resolve().parents[4]
 
 MODULE = """
 from stemtwin.twin.physics.engine.kernels.jit import kernel
@@ -100,6 +104,71 @@ def test_a_change_of_any_source_changes_the_folder(tmp_path, monkeypatch):
     (engine / "more.py").rename(engine / "other.py")
     digests.add(digest())
     assert len(digests) == 4
+
+
+PACKAGE = {
+    "__init__.py": "",
+    "doubling.py": """
+from stemtwin.twin.physics.engine.kernels.jit import kernel
+from ours.deeper import parts
+
+@kernel
+def both(x):
+    return parts.one(x)
+""",
+    "deeper/__init__.py": "",
+    "deeper/parts.py": """
+from stemtwin.twin.physics.engine.kernels.jit import part
+from .numbers import FACTOR
+
+@part
+def one(x):
+    return FACTOR * x
+""",
+    "deeper/numbers.py": "FACTOR = 2\n",
+    "apart.py": "",
+}
+TWICE = "from ours import apart, doubling; print(doubling.both(21), sum(doubling.both.stats.cache_hits.values()))"
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "answer"),
+    [
+        ("doubling.py", "parts.one(x)", "parts.one(x) + 1", "43 0"),
+        ("deeper/parts.py", "FACTOR * x", "FACTOR - x", "-19 0"),
+        ("deeper/numbers.py", "2", "3", "63 0"),
+        ("apart.py", "", "UNUSED = 1", "42 1"),
+    ],
+)
+def test_an_edit_of_what_a_kernel_imports_compiles_it_again(run, tmp_path, name, old, new, answer):
+    """A kernel outside of the engine follows edits of its module, of functions that it inlines and of their constants; no other edit counts."""
+    run, _ = run
+    for file, text in PACKAGE.items():
+        path = tmp_path / "ours" / file
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    environment = {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "PYTHONDONTWRITEBYTECODE": "1"}
+    assert run(TWICE, **environment) == "42 0"
+    assert run(TWICE, **environment) == "42 1"
+    edited = tmp_path / "ours" / name
+    edited.write_text(edited.read_text().replace(old, new, 1))
+    assert run(TWICE, **environment) == answer
+
+
+KERNELS = sorted(path for path in (ROOT / "twin").rglob("*.py") if "engine.kernels.jit import" in path.read_text())
+
+
+@pytest.mark.parametrize("path", KERNELS, ids=lambda path: path.stem)
+def test_digests_cover_every_module_that_ours_import(path):
+    """The digest of a module with kernels covers the module, and every one of ours that it imports, as its syntax tree says."""
+    name = ".".join(("stemtwin", *path.relative_to(ROOT).with_suffix("").parts))
+    importlib.import_module(name)
+    own = jit._own_modules(name)
+    assert name in own
+    for module in own:
+        tree = ast.parse(Path(sys.modules[module].__file__).read_text())
+        sources = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        assert {source for source in sources if source.startswith("stemtwin") and source in sys.modules} <= own
 
 
 def test_nothing_happens_at_import(run):

@@ -9,7 +9,7 @@ from stemtwin.twin.errors import SamplingError
 from stemtwin.twin.physics import camera_pixels, detector_weights, electrons, potential, probe
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
-from stemtwin.twin.physics.engine.operator import diffraction, imaging_operator, single_probes
+from stemtwin.twin.physics.engine.operator import beam_blocks, diffraction, single_probes
 from stemtwin.twin.physics.engine.operator.diffraction import Camera, ProbeOptics
 from stemtwin.twin.physics.grids import Grid
 
@@ -34,7 +34,7 @@ def crystal(cells: int = 2, points: int = 48, *, shift: float = 0.0) -> SliceSta
 
 def native(stack: SliceStack, blocks: tuple[int, int], shape: tuple[int, int]) -> Camera:
     """A camera whose pixels are the reciprocal pixels."""
-    return Camera(shape=shape, pitch=imaging_operator.block_pixel(stack.grid.extent, blocks))
+    return Camera(shape=shape, pitch=beam_blocks.block_pixel(stack.grid.extent, blocks))
 
 
 @pytest.mark.parametrize("antialias", [True, False])

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from stemtwin.twin.errors import SamplingError
 from stemtwin.twin.physics import detector_weights, probe
 from stemtwin.twin.physics.aberrations import Aberrations
-from stemtwin.twin.physics.engine.operator import gram_matrix, imaging_operator, quadratic_form_kernels, single_probes
+from stemtwin.twin.physics.engine.operator import beam_blocks, gram_matrix, imaging_operator, quadratic_form_kernels, single_probes
 from stemtwin.twin.physics.grids import Grid
 from tests.physics import twins
 from tests.physics.engine import reference
@@ -298,8 +298,8 @@ def test_beams_are_remembered_and_cannot_be_changed():
     grid = Grid(shape=(48, 60), extent=(6.2, 7.4))
     for offset in ((0.0, 0.0), (-0.5, 0.25)):
         arguments = (grid, WAVELENGTH, ALPHA, offset, (2, 4))
-        beams = imaging_operator.aperture_beams(*arguments, antialias=True)
-        assert imaging_operator.aperture_beams(*arguments, antialias=True) is beams
+        beams = beam_blocks.aperture_beams(*arguments, antialias=True)
+        assert beam_blocks.aperture_beams(*arguments, antialias=True) is beams
         with pytest.raises(ValueError, match="read-only"):
             beams[0] = 0
         ky, kx = grid.ky[:, None] + offset[0] / 6.2, grid.kx + offset[1] / 7.4

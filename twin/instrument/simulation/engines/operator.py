@@ -19,7 +19,7 @@ from stemtwin.twin.progress import Progress
 
 NAME = "operator"
 EXACTNESS = "the same as multislice but for rounding (1e-5)"
-"""How far signals are from the reference."""
+"""Agreement of signals with the reference."""
 STATES_AT_ONCE = 16
 """States of the optics whose image coefficients are held at once."""
 

@@ -22,7 +22,7 @@ from stemtwin.twin.physics.engine.local import tiles as windows
 from stemtwin.twin.physics.engine.local.accuracy_check import Accuracy
 from stemtwin.twin.physics.engine.local.tiles import Divided, Rectangle, Tile, TileLayout
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
-from stemtwin.twin.physics.engine.operator import gram_matrix, imaging_cache, imaging_operator
+from stemtwin.twin.physics.engine.operator import beam_blocks, gram_matrix, imaging_cache
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
 from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.progress import Progress
@@ -62,7 +62,7 @@ def _cost_of_windows(found: Discretisation, program: int) -> Cost:
     divided = _layout(request, found.grid, _held(request, found.slices.planes))
     tiles, window = divided.tiles_at(request.scan.points()), divided.window((0, 0)).grid
     offset, blocks = (0.0, 0.0), (1, 1)
-    beams = imaging_operator.aperture_beams(window, beam.wavelength_angstrom, beam.semiangle_rad, offset, blocks, antialias=request.antialias).size
+    beams = beam_blocks.aperture_beams(window, beam.wavelength_angstrom, beam.semiangle_rad, offset, blocks, antialias=request.antialias).size
     pixels = memory.seen_pixels(detectors, window, beam.wavelength_angstrom)
     reference = divided.around((0, 0), windows.reference_shape(divided)).grid
     waves = count * beams * len(tiles)

@@ -1,4 +1,4 @@
-"""What was computed once is kept on disk: arrays under the hash of everything that they depend on.
+"""Disk cache of computed arrays: each set is kept under the hash of everything that it depends on.
 
 ``<cache>/operators`` holds one file per entry (``<cache>`` is :func:`jit.cache_folder`): a line that says the format, the hash of the header, the
 header (JSON: the key, and name, type, shape and sha256 of each array), the arrays' bytes. No pickle: reading a file runs no code. A file is
@@ -41,7 +41,7 @@ DEFAULT_CAPACITY = 4 * 2**30
 ABANDONED = 3600.0
 """A file that nobody has written to for so long, s, and that still has no name, was left by a process that was killed."""
 ENTRY, TEMPORARY = ".arrays", ".part"
-"""How the names of entries, and of files being written, end; files with other names are left alone."""
+"""Suffixes of the names of entries, and of files being written; files with other names are left alone."""
 NUMBERS = "biufc"
 """Kinds of arrays that are kept: booleans, integers, real and complex numbers."""
 
@@ -158,7 +158,7 @@ class ArrayCache:
 
     @property
     def problem(self) -> str | None:
-        """Why the entry put last could not be kept; None if it was, or if none was put."""
+        """Reason why the entry put last could not be kept; None if it was, or if none was put."""
         return self._problem
 
     @property
@@ -312,7 +312,7 @@ def _plain(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _head(key: str, arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Return what stands before the arrays' bytes."""
+    """Return the head of an entry, before the arrays' bytes."""
     listed = [[name, array.dtype.str, array.shape, hashlib.sha256(_raw(array)).hexdigest()] for name, array in arrays.items()]
     header = json.dumps({"key": key, "arrays": listed}).encode()
     return _MAGIC % FORMAT + hashlib.sha256(header).digest() + len(header).to_bytes(8, "little") + header

@@ -44,7 +44,7 @@ from stemtwin.twin.physics.grids import fast_length
 
 
 class TransformPlan(NamedTuple):
-    """How lines of one length are transformed; what kernels get of it.
+    """Transform of lines of one length, as kernels get it.
 
     Attributes
     ----------

@@ -1,20 +1,25 @@
-"""How the engine's kernels are compiled, and where the machine code is kept.
+"""Decorators that compile kernels, and the cache of their machine code.
 
 numba keeps compiled functions on disk, but forgets to compile again when an inlined function in *another* file changes: wrong numbers without
 a warning. Kernels made here are therefore kept in a folder of their own, named by the hash of every source file of the engine, the versions of
 numba and llvmlite and the CPU: ``<cache>/kernels/<hash>``, where ``<cache>`` is ``$STEMTWIN_CACHE_DIR`` or else the user's cache folder
-(``~/.cache/stemtwin`` on Linux).
+(``~/.cache/stemtwin`` on Linux). Each entry also has the hash of the kernel's module and of all modules of the same package that this one
+imports, directly or through others: an edit of any of them, inside the engine or not, has the kernel compiled again.
 Other users of numba in the process keep their own settings. Nothing is compiled, read or written before a kernel is called for the first time.
 A folder that cannot be written, or a file in it that was cut short, costs a compilation and nothing else.
 """
 
 import functools
 import hashlib
+import importlib.util
 import os
 import pickle
 import platform
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import llvmlite
@@ -33,7 +38,7 @@ def cache_folder() -> Path:
 
 
 _DAMAGE = (OSError, EOFError, pickle.UnpicklingError, ValueError, TypeError, AttributeError, KeyError, IndexError, ImportError)
-"""What reading a file raises that was cut short or that something else wrote."""
+"""Exceptions of reading a file that was cut short or that something else wrote."""
 
 
 @functools.cache
@@ -48,20 +53,46 @@ def sources_digest() -> str:
     return digest.hexdigest()[:16]
 
 
+def _imported(module: ModuleType) -> set[str]:
+    """Return the names of the modules that a loaded module imports, and of no others that are loaded."""
+    text = Path(module.__file__ or os.devnull).read_text(encoding="utf-8")
+    named = re.findall(r"^\s*(?:from|import)\s+(\.*[\w.]*)", text, re.MULTILINE)
+    names = {importlib.util.resolve_name(name, module.__package__) if name.startswith(".") else name for name in named}
+    return {*names, *(value.__name__ for value in vars(module).values() if isinstance(value, ModuleType))} & sys.modules.keys()
+
+
+def _own_modules(name: str) -> set[str]:
+    """Return the names of a loaded module and of all modules of the same package that it imports, directly or through others."""
+    package = name.partition(".")[0]
+    own, left = set(), {name}
+    while left:
+        own.add(name := left.pop())
+        left |= {other for other in _imported(sys.modules[name]) if other.partition(".")[0] == package} - own
+    return own
+
+
+@functools.cache
+def imports_digest(name: str) -> str:
+    """Return the hash of the sources of a loaded module and of all modules of its package that it imports, directly or through others."""
+    digest = hashlib.sha256()
+    for own in sorted(_own_modules(name)):
+        digest.update(own.encode() + b"\0" + Path(sys.modules[own].__file__ or os.devnull).read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
 class _Locator(caching._CacheLocator):
     """Says where one kernel lies on disk."""
 
     def __init__(self, function: Callable) -> None:
-        self._py_file = function.__code__.co_filename
+        self._module = function.__module__
+        self._py_file = function.__code__.co_filename  # for numba's warnings
         self._line = function.__code__.co_firstlineno
 
     def get_cache_path(self) -> str:
         return str(cache_folder() / "kernels" / sources_digest())
 
     def get_source_stamp(self) -> str:
-        # a kernel outside of the engine inlines functions of the neighbours that compile some
-        texts = (path.read_bytes() for path in sorted(Path(self._py_file).parent.glob("*.py")))
-        return sources_digest() + hashlib.sha256(b"\0".join(text for text in texts if b"engine.kernels.jit import" in text)).hexdigest()
+        return sources_digest() + imports_digest(self._module)
 
     def get_disambiguator(self) -> str:
         return str(self._line)

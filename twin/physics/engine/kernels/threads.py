@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def thread_count() -> int:
-    """Return how many threads to use: ``$STEMTWIN_THREADS``, or else the number of CPUs that this process may run on.
+    """Return the number of threads to use: ``$STEMTWIN_THREADS``, or else the number of CPUs that this process may run on.
 
     Raises
     ------

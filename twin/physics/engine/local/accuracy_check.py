@@ -1,4 +1,4 @@
-"""What the local operator is worth: a comparison with multislice of single probes at random points."""
+"""Accuracy of the local operator: a comparison with multislice of single probes at random points."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES
 from stemtwin.twin.physics.engine.local.basis import MARGIN, Basis, Region
 from stemtwin.twin.physics.engine.local.local_image import LocalImage
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, collect
-from stemtwin.twin.physics.engine.operator import imaging_operator
+from stemtwin.twin.physics.engine.operator import beam_blocks
 from stemtwin.twin.physics.grids import Grid, fast_length
 
 POINTS = 64
@@ -28,7 +28,7 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """How far an operator is from multislice of single probes at random points.
+    """Error of an operator against multislice of single probes at random points.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def check(operator: CheckedOperator, rng: np.random.Generator, region: Region | 
 
 
 def accuracy(found: np.ndarray, true: np.ndarray, variance: np.ndarray) -> Accuracy:
-    """Return how far signals are from true ones of some variance over phonon configurations, all of shape (channels, points)."""
+    """Return the error of signals against true ones of some variance over phonon configurations, all of shape (channels, points)."""
     mean, error = true.mean(axis=1), found - true
     scale = np.maximum(mean, ROUNDING)
     return Accuracy(
@@ -136,7 +136,7 @@ def _reference(operator: CheckedOperator, at: np.ndarray, box: Region, state: Ab
     ]
     extent = tuple(n * step for n, step in zip(shape, operator.grid.sampling, strict=True))
     grid = Grid(shape=shape, extent=(extent[0], extent[1]))
-    beams = imaging_operator.aperture_beams(grid, operator.wavelength, operator.semiangle, (0.0, 0.0), (1, 1), antialias=operator.antialias)
+    beams = beam_blocks.aperture_beams(grid, operator.wavelength, operator.semiangle, (0.0, 0.0), (1, 1), antialias=operator.antialias)
     ky, kx = grid.ky[beams // grid.shape[1]], grid.kx[beams % grid.shape[1]]
     a = probe.amplitudes(ky, kx, grid.reciprocal_sampling, operator.wavelength, operator.semiangle, state, antialias=operator.antialias)
     origin = [start * step for start, step in zip(starts, operator.grid.sampling, strict=True)]

@@ -59,7 +59,7 @@ def smooth_length(n: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Localisation:
-    """How far things reach; what is beyond is left out.
+    """Truncation distances; what is beyond is left out.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class Localisation:
 def localisation(
     *, radius: float, inner: float, outer: float, wavelength: float, thickness: float, tolerance: float, tilt: tuple[float, float] = (0.0, 0.0)
 ) -> Localisation:
-    """Return where to start: what thin specimens were found to need, and how far waves go sideways in thicker ones.
+    """Return initial truncation distances: those that thin specimens were found to need, and the sideways reach of waves in thicker ones.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ Patch = tuple[int, int]
 
 
 class CorrelationChannel(NamedTuple):
-    """What one detector channel correlates: numbers of points, their weights, rows and columns of their frequencies."""
+    """Correlations of one detector channel: numbers of points, their weights, rows and columns of their frequencies."""
 
     chosen: np.ndarray
     weights: np.ndarray

@@ -263,7 +263,7 @@ class LocalOperator:
             raise SettingsError(message)
 
     def _changed_pixels(self, stacks: Sequence[SliceStack], regions: Sequence[Region] | None) -> np.ndarray:
-        """Return which pixels of the field differ, bool, shape of the grid."""
+        """Return the pixels of the field that differ, bool, shape of the grid."""
         changed = np.zeros(self.grid.shape, bool)
         if regions is None:
             for new, old in zip(stacks, self.stacks, strict=True):

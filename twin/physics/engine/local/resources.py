@@ -1,4 +1,4 @@
-"""What a local operator takes: functions to propagate, overlaps to sum, memory at the peak; known before any of it is built."""
+"""Resources of a local operator: functions to propagate, overlaps to sum, memory at the peak; known before any of it is built."""
 
 import math
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ NUMBER = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalResources:
-    """What building a local operator and imaging with it takes.
+    """Resources for building a local operator and imaging with it.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class LocalResources:
 
 
 def size(basis: Basis, planes: int, seen: tuple[float, float], channels: int, region: Region, blurs: Sequence[float]) -> LocalResources:
-    """Return what an operator takes.
+    """Return the resources of an operator.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def size(basis: Basis, planes: int, seen: tuple[float, float], channels: int, re
 
 
 def sent(basis: Basis, pieces: list[Piece]) -> int:
-    """Return how many patches are sent when pieces (some rows of them times some columns) are built: their own and their partners, row by row.
+    """Return the number of patches sent when pieces (some rows of them times some columns) are built: their own and their partners, row by row.
 
     A patch that a row has no use for is dropped, and sent again for one that has: on a field that repeats, the first rows for the last ones.
     """
@@ -116,12 +116,12 @@ def sent(basis: Basis, pieces: list[Piece]) -> int:
 
 
 def _within(number: int, side: int, count: int) -> range:
-    """Return which of ``count`` things, counted in groups of ``side``, are in a group."""
+    """Return the members of a group of ``side`` among ``count`` things."""
     return range(number * side, min((number + 1) * side, count))
 
 
 def _across(basis: Basis, points: list[int]) -> np.ndarray:
-    """Return which columns of patches stand at a step from columns of lattice points, for each number of rows that a step goes, bool."""
+    """Return the columns of patches at a step from columns of lattice points, for each number of rows that a step goes, bool."""
     p, q = basis.steps.T
     out = np.zeros((int(p.max()) + 1, basis.patches[1]), bool)
     for number, reached in enumerate(out):

@@ -71,7 +71,7 @@ class Rectangle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TileLayout:
-    """How a field is divided.
+    """Division of a field into tiles.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ class TileLayout:
         return [(int(y), int(x)) for y, x in np.unique(both, axis=0)]
 
     def tile_region(self, tile: Tile) -> Region:
-        """Return where a tile lies, ((y0, y1), (x0, x1)), A."""
+        """Return the region of a tile, ((y0, y1), (x0, x1)), A."""
         sides = [(n / count * side, (n + 1) / count * side) for n, count, side in zip(tile, self.tiles, self.field.extent, strict=True)]
         return sides[0], sides[1]
 
@@ -146,7 +146,7 @@ def held_radius(blur: float) -> float:
 
 
 def layout(field: Grid, radius: float, *, tolerance: float, held: float, periodic: bool, growth: float = 1.0) -> TileLayout:
-    """Return how to divide a field.
+    """Return the division of a field into tiles.
 
     Parameters
     ----------

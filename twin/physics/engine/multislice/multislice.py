@@ -138,7 +138,7 @@ def exit_coefficients(
 
 
 def planes_above(stack: SliceStack, depths: Iterable[float]) -> np.ndarray:
-    """Return how many planes lie at or above each depth, A; raise SettingsError for a depth outside of the specimen."""
+    """Return the number of planes at or above each depth, A; raise SettingsError for a depth outside of the specimen."""
     depths = np.array(list(depths), np.float64)
     if depths.ndim != 1 or not np.all((depths >= 0) & (depths <= stack.thickness)):
         message = f"depths={depths.tolist()} A do not all lie between 0 and the exit face at {stack.thickness:g} A. Leave the others out."
@@ -228,7 +228,7 @@ def collect(
     depths: Iterable[float] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
-    """Return what detectors collect of the waves: sum_q weights[d, q] |Psi_q|^2, without storing the waves.
+    """Return the signals that detectors collect of the waves: sum_q weights[d, q] |Psi_q|^2, without storing the waves.
 
     Parameters
     ----------
@@ -370,7 +370,7 @@ class _Setup:
         self.transmission = _unwritable(stack.transmission.reshape(-1))
 
     def row_places(self, filled: np.ndarray, otherwise: int) -> np.ndarray:
-        """Return where a row's coefficients lie: the ``filled`` ones in their slots, all others at point ``otherwise``."""
+        """Return the places of a row's coefficients: the ``filled`` ones in their slots, all others at point ``otherwise``."""
         places = np.full(self.slot.size, otherwise)
         places[filled] = self.slot[filled]
         return places * POINT

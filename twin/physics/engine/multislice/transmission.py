@@ -59,7 +59,7 @@ class SliceAtoms(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """How a transmission function is made: rad/(V A), the scattering factors' name, and how many times finer the grid is."""
+    """Recipe of a transmission function: rad/(V A), the scattering factors' name, and the factor by which the grid is finer."""
 
     interaction: float
     parametrization: str
@@ -195,7 +195,7 @@ def values(half: np.ndarray, shape: tuple[int, int], threads: int = 1) -> np.nda
 
 
 class Band(NamedTuple):
-    """Which coefficients lie inside the band limit of the wave's grid; none of them has a Nyquist frequency.
+    """Coefficients inside the band limit of the wave's grid; none of them has a Nyquist frequency.
 
     Attributes
     ----------
@@ -220,7 +220,7 @@ def band_of(grid: Grid, fine: tuple[int, int]) -> Band:
 
 
 def ends(kept: tuple[int, int], count: int) -> tuple[slice, slice]:
-    """Return where the first and the last coefficients of ``kept`` lie among ``count``; among ``sum(kept)`` they lie side by side."""
+    """Return the slices of the first and the last coefficients of ``kept`` among ``count``; among ``sum(kept)`` they lie side by side."""
     first, last = kept
     return slice(first), slice(count - last, count)
 

@@ -3,6 +3,7 @@
 ============================= =====================================================
 File                          Content
 ============================= =====================================================
+``beam_blocks.py``            blocks of plane waves inside an aperture
 ``diffraction.py``            diffraction patterns from the scattering matrix
 ``gram_matrix.py``            Hermitian forms of waves
 ``imaging_cache.py``          imaging operators on disk

@@ -22,7 +22,7 @@ from stemtwin.twin.physics import camera_pixels, coherence, probe
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine.kernels import threads
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_coefficients
-from stemtwin.twin.physics.engine.operator import imaging_operator
+from stemtwin.twin.physics.engine.operator import beam_blocks
 from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.progress import Progress
 
@@ -53,7 +53,7 @@ class Camera:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ProbeOptics:
-    """What the probe is.
+    """Optics of the probe.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ class PatternLayout:
         return modes, inside / area
 
     def rims(self, semiangle: float) -> list[np.ndarray]:
-        """Return how much the plane waves of each block count in the probe's tails beyond the window, (B,); their sum over all blocks is 1."""
+        """Return the weights of the plane waves of each block in the probe's tails beyond the window, (B,); their sum over all blocks is 1."""
         radius = semiangle / self.wavelength
         found = [probe.rim(probe.aperture(block.ky, block.kx, self.pixel, radius)) for block in self.blocks]
         total = sum(float(w.sum()) for w in found)
@@ -157,11 +157,11 @@ def layout(
     antialias : bool
         Covered fractions at the aperture's edge.
     """
-    pixel, out = imaging_operator.block_pixel(grid.extent, blocks), []
+    pixel, out = beam_blocks.block_pixel(grid.extent, blocks), []
     half = tuple(n * p / 2 + side / 2 for n, p, side in zip(camera.shape, camera.pitch, pixel, strict=True))
-    for offset in imaging_operator.block_offsets(blocks):
+    for offset in beam_blocks.block_offsets(blocks):
         ky, kx = grid.ky + offset[0] / grid.extent[0], grid.kx + offset[1] / grid.extent[1]
-        beams = imaging_operator.aperture_beams(grid, wavelength, semiangle, offset, blocks, antialias=antialias)
+        beams = beam_blocks.aperture_beams(grid, wavelength, semiangle, offset, blocks, antialias=antialias)
         if not beams.size:
             continue
         near = (np.abs(ky + camera.beam[0]) < half[0])[:, None] & (np.abs(kx + camera.beam[1]) < half[1])
@@ -203,7 +203,7 @@ class DiffractionMatrix:
         return sum(part.nbytes for configuration in self.matrices for part in configuration)
 
     def patterns(self, positions: np.ndarray, optics: ProbeOptics, *, out: np.ndarray | None = None) -> np.ndarray:
-        """Return what each camera pixel gets of probes, as fractions of the incident beam.
+        """Return the signal of each camera pixel for probes, as fractions of the incident beam.
 
         Parameters
         ----------
@@ -253,7 +253,7 @@ class DiffractionMatrix:
         return intensity / np.float32(len(self.matrices))
 
     def _tails(self, optics: ProbeOptics, norm: float) -> np.ndarray:
-        """Return what the probe's tails beyond the window give each camera pixel, float32, shape (ny nx,)."""
+        """Return the signal of each camera pixel from the probe's tails beyond the window, float32, shape (ny nx,)."""
         total = np.zeros(self.layout.camera.shape[0] * self.layout.camera.shape[1], np.float32)
         if norm >= 1:
             return total

@@ -24,7 +24,7 @@ WAVES_BYTES = 1 << 30
 
 
 def portion(count: int, held: int) -> int:
-    """Return how many exit coefficients of so many plane waves are done with one multislice, where so many bytes hold them."""
+    """Return the number of exit coefficients of so many plane waves that are done with one multislice, where so many bytes hold them."""
     return max(PIXELS, held // (8 * count) // PIXELS * PIXELS)
 
 

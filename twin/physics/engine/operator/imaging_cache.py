@@ -7,7 +7,7 @@ import numpy as np
 from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
-from stemtwin.twin.physics.engine.operator import imaging_operator
+from stemtwin.twin.physics.engine.operator import beam_blocks, imaging_operator
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
 from stemtwin.twin.physics.grids import Grid
 
@@ -96,7 +96,7 @@ def from_arrays(arrays: dict[str, np.ndarray]) -> ImagingOperator:
         semiangle=semiangle,
         blocks=tuple(arrays["blocks"].tolist()),
         antialias=bool(arrays["antialias"]),
-        parts=tuple(imaging_operator.make_block(grid, wavelength, arrays[f"beams {n}"], tuple(arrays[f"offset {n}"].tolist())) for n in numbers),
+        parts=tuple(beam_blocks.make_block(grid, wavelength, arrays[f"beams {n}"], tuple(arrays[f"offset {n}"].tolist())) for n in numbers),
         matrices=tuple(arrays[f"matrix {n}"] for n in numbers),
         diagonals=tuple(arrays[f"diagonal {n}"] for n in numbers),
         standard_error=arrays["standard_error"],

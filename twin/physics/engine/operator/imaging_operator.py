@@ -9,8 +9,7 @@ S_kq is the exit amplitude at q for an incident plane wave k. Thermal scattering
 (k, k') are stored by their difference h = k' - k, eight neighbouring differences side by side, so that the image's Fourier coefficients are sums over
 contiguous memory. Focal spread multiplies M, a finite source the image's coefficients; both are exact.
 
-A probe wider than the periodic cell needs no larger cell: the aperture is sampled n times finer, k = G / L + j / (n L); plane waves of different
-offset j never interfere on the detector, so there are n^2 independent blocks, each from multislice on the same small grid.
+Probes wider than the periodic cell have several blocks of plane waves, each with a matrix of its own: see :mod:`beam_blocks`.
 """
 
 import functools
@@ -25,105 +24,15 @@ import numpy as np
 from stemtwin.twin.errors import SamplingError
 from stemtwin.twin.physics import coherence, probe
 from stemtwin.twin.physics.aberrations import Aberrations, vector
-from stemtwin.twin.physics.aberrations import basis as aberration_basis
 from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache, piece_key
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 from stemtwin.twin.physics.engine.operator import gram_matrix, quadratic_form_kernels
+from stemtwin.twin.physics.engine.operator.beam_blocks import BeamBlock, aperture_beams, block_offsets, block_pixel, make_block
 from stemtwin.twin.physics.grids import Grid
 
-APERTURES = 1024
-"""Sets of beams remembered, one per grid, convergence and offset."""
-
-COVERED = 1e-12
-"""A smaller covered fraction is rounding."""
-
-FormBuilder = Callable[[int, SliceStack, "BeamBlock", Callable[[int], None] | None], dict[str, np.ndarray]]
-"""What one configuration adds to one block, from its number, slices, the block and a progress function: ``elements`` and ``diagonal``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class BeamBlock:
-    """The plane waves of one offset.
-
-    ``beams`` are their flat indices on the grid, ``hy, hx`` their integer indices (k = (h + offset) / L), sorted by (hy, hx), shape (B,); ``ky, kx``
-    are in 1/A; ``basis`` (25, B) gives chi from Cartesian aberrations; ``pairs`` lists the pairs of beams for :mod:`quadratic_form_kernels`.
-    """
-
-    offset: tuple[float, float]
-    beams: np.ndarray
-    hy: np.ndarray
-    hx: np.ndarray
-    ky: np.ndarray
-    kx: np.ndarray
-    basis: np.ndarray
-    pairs: quadratic_form_kernels.BeamPairs
-
-    @property
-    def nbytes(self) -> int:
-        """Memory held, bytes."""
-        return sum(a.nbytes for a in (self.beams, self.hy, self.hx, self.ky, self.kx, self.basis, self.pairs))
-
-
-def window_blocks(extent: tuple[float, float], window: float) -> tuple[int, int]:
-    """Return into how many offset blocks (ny, nx) a probe window of a given side, A, divides on a periodic cell."""
-    return tuple(max(1, math.ceil(window / side - 1e-9)) for side in extent)  # type: ignore[return-value]
-
-
-def block_offsets(blocks: tuple[int, int]) -> Iterator[tuple[float, float]]:
-    """Iterate over the offsets (jy / ny, jx / nx) of all blocks, in reciprocal pixels of the cell, centred on 0."""
-    for jy, jx in itertools.product(range(blocks[0]), range(blocks[1])):
-        yield (jy - blocks[0] // 2) / blocks[0], (jx - blocks[1] // 2) / blocks[1]
-
-
-def block_pixel(extent: tuple[float, float], blocks: tuple[int, int]) -> tuple[float, float]:
-    """Return the sides (dky, dkx) of the reciprocal pixel of the whole window, 1/A."""
-    return 1 / (extent[0] * blocks[0]), 1 / (extent[1] * blocks[1])
-
-
-def beyond_band(grid: Grid, wavelength: float, semiangle: float, pixel: tuple[float, float]) -> str:
-    """Return what is said of an aperture that a grid cannot hold."""
-    step = 0.995 / (3 * (semiangle / wavelength + math.hypot(*pixel)))
-    return (
-        f"A convergence of {semiangle * 1e3:g} mrad reaches beyond the grid's band limit ({grid.max_angle(wavelength) * 1e3:.1f} mrad). "
-        f"Use points at most {step:.3g} A apart or a smaller convergence."
-    )
-
-
-@functools.lru_cache(maxsize=APERTURES)
-def aperture_beams(
-    grid: Grid, wavelength: float, semiangle: float, offset: tuple[float, float], blocks: tuple[int, int], *, antialias: bool
-) -> np.ndarray:
-    """Return the flat indices of the Fourier coefficients that the aperture touches, for one offset block; read-only, remembered.
-
-    Raises
-    ------
-    SamplingError
-        The aperture reaches beyond the band limit.
-    """
-    pixel = block_pixel(grid.extent, blocks)
-    radius = semiangle / wavelength
-    ky, kx = grid.ky + offset[0] / grid.extent[0], grid.kx + offset[1] / grid.extent[1]
-    near_y, near_x = np.flatnonzero(np.abs(ky) < radius + pixel[0]), np.flatnonzero(np.abs(kx) < radius + pixel[1])
-    ky, kx = ky[near_y][:, None], kx[near_x]
-    touched = probe.aperture(ky, kx, pixel, radius, antialias=antialias) > COVERED
-    if (touched & (np.hypot(ky, kx) >= grid.band_limit)).any():
-        raise SamplingError(beyond_band(grid, wavelength, semiangle, pixel))
-    beams = (near_y[:, None] * grid.shape[1] + near_x)[touched]
-    beams.flags.writeable = False
-    return beams
-
-
-def make_block(grid: Grid, wavelength: float, beams: np.ndarray, offset: tuple[float, float]) -> BeamBlock:
-    """Return the block of given beams (flat indices), sorted by (hy, hx)."""
-    ny, nx = grid.shape
-    hy, hx = beams // nx, beams % nx
-    hy, hx = np.where(hy >= (ny + 1) // 2, hy - ny, hy), np.where(hx >= (nx + 1) // 2, hx - nx, hx)
-    order = np.lexsort([hx, hy])
-    hy, hx = hy[order], hx[order]
-    ky, kx = (hy + offset[0]) / grid.extent[0], (hx + offset[1]) / grid.extent[1]
-    basis = aberration_basis(ky, kx, wavelength)
-    return BeamBlock(offset=offset, beams=beams[order], hy=hy, hx=hx, ky=ky, kx=kx, basis=basis, pairs=quadratic_form_kernels.pairs(hy, hx))
+FormBuilder = Callable[[int, SliceStack, BeamBlock, Callable[[int], None] | None], dict[str, np.ndarray]]
+"""Contribution of one configuration to one block, from its number, slices, the block and a progress function: ``elements`` and ``diagonal``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -161,7 +70,7 @@ class ImageCoefficients:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Aperture:
-    """What an operator needs of one convergence.
+    """Parts of an operator that depend on one convergence.
 
     ``amplitudes`` before aberrations (B,) of each block; ``missing``, the part of the probe beyond the window; ``beyond``, what detectors collect of
     that part per unit, (channels,).
@@ -300,7 +209,7 @@ class ImagingOperator:
         return ImageCoefficients(coefficients=total, extent=self.grid.extent)
 
     def beyond(self, semiangle: float | None = None) -> np.ndarray:
-        """Return what detectors collect of the probe's tails beyond the window, per unit of their power, (channels,): see `probe.rim`."""
+        """Return the signals of the probe's tails beyond the window, per unit of their power, (channels,): see `probe.rim`."""
         return self._aperture(self.semiangle if semiangle is None else semiangle).beyond
 
     def _amplitudes(self, states: Sequence[Aberrations], aperture: _Aperture) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -457,7 +366,7 @@ def _standard_error(images: np.ndarray) -> np.ndarray:
 
 
 def _piece(stack: SliceStack, weights: Weights, blocks: tuple[int, int], part: BeamBlock, *how: Any) -> dict[str, np.ndarray]:
-    """Return what one configuration adds to one block; ``how`` are progress, held and depths of :func:`gram_matrix.detected`."""
+    """Return the contribution of one configuration to one block; ``how`` are progress, held and depths of :func:`gram_matrix.detected`."""
     grid = stack.grid
     ky, kx = grid.ky + part.offset[0] / grid.extent[0], grid.kx + part.offset[1] / grid.extent[1]
     detector = weights(ky[:, None], kx, block_pixel(grid.extent, blocks))

@@ -26,8 +26,9 @@ from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_coefficients
-from stemtwin.twin.physics.engine.operator import gram_matrix, imaging_operator, single_probes
-from stemtwin.twin.physics.engine.operator.imaging_operator import BeamBlock, ImagingOperator
+from stemtwin.twin.physics.engine.operator import beam_blocks, gram_matrix, imaging_operator, single_probes
+from stemtwin.twin.physics.engine.operator.beam_blocks import BeamBlock
+from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
 from stemtwin.twin.physics.grids import Grid
 
 BATCH = 64
@@ -132,7 +133,7 @@ def build(
 def _piece(
     stack: SliceStack, atoms: Absorbers, weights: dict[int, np.ndarray], part: BeamBlock, progress: Callable[[int], None] | None
 ) -> dict[str, np.ndarray]:
-    """Return what one configuration adds to one block; ``weights`` holds what is known of its planes' points, (channels, points) each."""
+    """Return the contribution of one configuration to one block; ``weights`` holds what is known of its planes' points, (channels, points) each."""
     count, grid = part.beams.size, stack.grid
     matrices = np.zeros((len(atoms.d50), count, count), np.complex64)
     unit = np.eye(count, dtype=np.complex64)
@@ -223,10 +224,10 @@ def probe_densities(
         Atoms per A^2, float64, shape (channels, P).
     """
     grid, channels = stack.grid, len(atoms.d50)
-    pixel = imaging_operator.block_pixel(grid.extent, blocks)
+    pixel = beam_blocks.block_pixel(grid.extent, blocks)
     signal, tails, norm, share = np.zeros((channels, len(positions))), np.zeros(channels), 0.0, 0.0
-    for offset in imaging_operator.block_offsets(blocks):
-        beams = imaging_operator.aperture_beams(grid, stack.wavelength, semiangle, offset, blocks, antialias=antialias)
+    for offset in beam_blocks.block_offsets(blocks):
+        beams = beam_blocks.aperture_beams(grid, stack.wavelength, semiangle, offset, blocks, antialias=antialias)
         if not beams.size:
             continue
         ky = grid.ky[beams // grid.shape[1]] + offset[0] / grid.extent[0]

@@ -21,7 +21,7 @@ from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.engine.kernels import threads
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_coefficients
-from stemtwin.twin.physics.engine.operator.imaging_operator import beyond_band
+from stemtwin.twin.physics.engine.operator.beam_blocks import beyond_band
 from stemtwin.twin.physics.grids import Grid, fast_length
 
 WAVES_AT_ONCE = 64
@@ -84,7 +84,7 @@ class ScatteringMatrix:
         return probe.amplitudes(ky, kx, pixel, self.wavelength, semiangle, aberrations, antialias=self.antialias)
 
     def signals(self, positions: np.ndarray, aberrations: Aberrations, weights: Weights, *, semiangle: float | None = None) -> np.ndarray:
-        """Return what detectors collect of coherent probes, as fractions of the incident beam.
+        """Return the signals that detectors collect of coherent probes, as fractions of the incident beam.
 
         Parameters
         ----------
@@ -113,7 +113,7 @@ class ScatteringMatrix:
     def window_signals(
         self, positions: np.ndarray, aberrations: Aberrations, weights: Weights, *, semiangle: float | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return what the window's part of each probe gives, (channels, P), and what the probe's tails beyond it give per unit, (channels,)."""
+        """Return the signal of the window's part of each probe, (channels, P), and that of the probe's tails beyond it per unit, (channels,)."""
         window = self.window
         flat = weights(window.ky[:, None], window.kx, window.reciprocal_sampling)
         flat = flat.reshape(len(flat), -1).astype(np.float32)
@@ -174,7 +174,7 @@ class ScatteringMatrix:
 
 
 def window_starts(grid: Grid, interpolation: tuple[int, int], positions: np.ndarray) -> np.ndarray:
-    """Return where on a matrix' grid the windows of probes at positions (x, y), A, begin, points (y, x), int, shape (P, 2); all at 0 for f = 1."""
+    """Return the first points (y, x) of probes' windows on a matrix' grid, for positions (x, y), A, int, shape (P, 2); all at 0 for f = 1."""
     if interpolation == (1, 1):
         return np.zeros((len(positions), 2), int)
     sides = np.array(grid.shape) // np.array(interpolation)
@@ -280,7 +280,7 @@ def reduced_grid(grid: Grid, interpolation: tuple[int, int]) -> Grid:
 
 
 def window_error(approximate: np.ndarray, exact: np.ndarray) -> tuple[float, float]:
-    """Return how far signals of some probes are from multislice: rms and largest error over the probes, divided by the mean signal.
+    """Return the error of signals of some probes against multislice: rms and largest error over the probes, divided by the mean signal.
 
     Both arrays have the shape (channels, P); the worst channel counts.
     """

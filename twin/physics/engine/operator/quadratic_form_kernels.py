@@ -192,7 +192,7 @@ def _form_of_two(ar, ai, m, n, runs, groups, begin, end, places, out_r, out_i, a
 
 
 def _equal_rows(listed: list[BeamPairs], my: int) -> list[int]:
-    """Return where rows hy = 0 .. my are cut into pieces of about equal work."""
+    """Return the borders that cut rows hy = 0 .. my into pieces of about equal work."""
     rows = np.zeros(my + 1)
     for p in listed:
         rows += np.bincount(p.differences[:, 0], np.diff(p.groups[:, 1]), my + 1)
@@ -357,7 +357,7 @@ def raster(coefficients: np.ndarray, angle_y: np.ndarray, angle_x: np.ndarray) -
 DEGREE = 7
 """Of the spline: eight values of the oversampled image per axis and point."""
 OVERSAMPLING = 4
-"""How much finer than needed the image is sampled for the spline: along each axis the error is below 2e-7 of the finest Fourier coefficients, and
+"""Oversampling of the image for the spline: along each axis the error is below 2e-7 of the finest Fourier coefficients, and
 falls with the eighth power of the frequency (Unser, IEEE Signal Processing Magazine 16 (1999) 22)."""
 CHUNK = 4096
 """Points that one thread takes at a time."""

@@ -75,7 +75,7 @@ class Lens:
     def pattern(
         self, aberrations: Aberrations, position: tuple[float, float], transmissions: np.ndarray, planes: Sequence[float] | np.ndarray
     ) -> np.ndarray:
-        """Return what each camera pixel gets of one coherent probe.
+        """Return the signal of each camera pixel for one coherent probe.
 
         Parameters
         ----------

@@ -9,7 +9,7 @@ from stemtwin.twin.physics import probe
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, collect
-from stemtwin.twin.physics.engine.operator import imaging_operator
+from stemtwin.twin.physics.engine.operator import beam_blocks
 from stemtwin.twin.physics.grids import Grid
 
 BATCH = 512
@@ -28,7 +28,7 @@ def probe_signals(
     depths: Sequence[float] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
-    """Return what detectors collect of coherent probes.
+    """Return the signals that detectors collect of coherent probes.
 
     Parameters
     ----------
@@ -57,10 +57,10 @@ def probe_signals(
     ndarray
         Fractions of the incident beam, float64, shape (channels, P), or (len(depths), channels, P) with ``depths``.
     """
-    grid, pixel = stack.grid, imaging_operator.block_pixel(stack.grid.extent, blocks)
+    grid, pixel = stack.grid, beam_blocks.block_pixel(stack.grid.extent, blocks)
     signal, tails, norm, share = np.zeros(()), np.zeros(()), 0.0, 0.0
-    for offset in imaging_operator.block_offsets(blocks):
-        beams = imaging_operator.aperture_beams(grid, stack.wavelength, semiangle, offset, blocks, antialias=antialias)
+    for offset in beam_blocks.block_offsets(blocks):
+        beams = beam_blocks.aperture_beams(grid, stack.wavelength, semiangle, offset, blocks, antialias=antialias)
         if not beams.size:
             continue
         ky, kx = grid.ky + offset[0] / grid.extent[0], grid.kx + offset[1] / grid.extent[1]
@@ -99,30 +99,30 @@ def _rim_signals(
 
 def rim_waves(grid: Grid, wavelength: float, semiangle: float, offset: tuple[float, float], blocks: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Return the plane waves of one offset block that a probe's tails beyond the window consist of, flat indices, and how much each counts."""
-    beams = imaging_operator.aperture_beams(grid, wavelength, semiangle, offset, blocks, antialias=True)
+    beams = beam_blocks.aperture_beams(grid, wavelength, semiangle, offset, blocks, antialias=True)
     ky, kx = grid.ky[beams // grid.shape[1]] + offset[0] / grid.extent[0], grid.kx[beams % grid.shape[1]] + offset[1] / grid.extent[1]
-    power = probe.rim(probe.aperture(ky, kx, imaging_operator.block_pixel(grid.extent, blocks), semiangle / wavelength))
+    power = probe.rim(probe.aperture(ky, kx, beam_blocks.block_pixel(grid.extent, blocks), semiangle / wavelength))
     return beams[power > 0], power[power > 0]
 
 
 @functools.lru_cache(maxsize=256)
 def edge_wave_count(extent: tuple[float, float], blocks: tuple[int, int], radius: float) -> int:
-    """Return how many plane waves :func:`rim_waves` gives over all blocks, for an aperture of a radius, 1/A."""
-    dy, dx = imaging_operator.block_pixel(extent, blocks)
+    """Return the number of plane waves of :func:`rim_waves` over all blocks, for an aperture of a radius, 1/A."""
+    dy, dx = beam_blocks.block_pixel(extent, blocks)
     most_y, most_x = int(radius / dy) + 1, int(radius / dx) + 1
     cover = probe.aperture(dy * np.arange(-most_y, most_y + 1)[:, None], dx * np.arange(-most_x, most_x + 1), (dy, dx), radius)
-    return int(np.count_nonzero((cover > imaging_operator.COVERED) & (probe.rim(cover) > 0)))
+    return int(np.count_nonzero((cover > beam_blocks.COVERED) & (probe.rim(cover) > 0)))
 
 
 def window_signals(
     stack: SliceStack, positions: np.ndarray, aberrations: Aberrations, semiangle: float, weights: Weights, *, antialias: bool = True
 ) -> tuple[np.ndarray, float]:
-    """Return what the part of each probe inside the cell gives, float64, shape (channels, P), and how much of the beam that part is.
+    """Return the signal of the part of each probe inside the cell, float64, shape (channels, P), and the fraction of the beam in that part.
 
     Parameters as in :func:`probe_signals`, without blocks; no plane waves are sent for the tails.
     """
     grid = stack.grid
-    beams = imaging_operator.aperture_beams(grid, stack.wavelength, semiangle, (0.0, 0.0), (1, 1), antialias=antialias)
+    beams = beam_blocks.aperture_beams(grid, stack.wavelength, semiangle, (0.0, 0.0), (1, 1), antialias=antialias)
     by, bx = grid.ky[beams // grid.shape[1]], grid.kx[beams % grid.shape[1]]
     a = amplitudes(by, bx, grid.reciprocal_sampling, stack.wavelength, semiangle, aberrations, antialias=antialias)
     detector = weights(grid.ky[:, None], grid.kx, grid.reciprocal_sampling)
