@@ -18,7 +18,7 @@ Family = TypeVar("Family", bound=type)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """What the registry of Gymnasium knows of an environment.
+    """Registration of an environment with Gymnasium.
 
     Parameters
     ----------
