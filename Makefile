@@ -8,7 +8,7 @@ READY := .venv/ready
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --durations 15
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test format check check-all golden lowest foreign speed speed-against
+.PHONY: help demo test format check check-all golden lowest foreign baselines learn speed speed-against
 
 help:
 	@echo "make demo       image a sample, run an agent, score the baselines, print the board"
@@ -19,6 +19,8 @@ help:
 	@echo "make golden     recompute the recorded arrays of tests/golden and compare them bit for bit"
 	@echo "make lowest     the default tests with the oldest versions that pyproject.toml allows"
 	@echo "make foreign    files of all signals, opened by HyperSpy, eXSpy, SciFiReaders and py4DSTEM in environments of their own"
+	@echo "make baselines  play the baselines of every environment with a goal, write their scale of returns"
+	@echo "make learn      train policies in an environment with torch, write curves and ONNX (an hour and more)"
 	@echo "make speed      the speed benchmarks (on a quiet machine)"
 	@echo "make speed-against CHECKOUT=FOLDER   the same rows of two checkouts by turns, as ratios"
 
@@ -81,6 +83,19 @@ foreign: build/foreign/ready build/py4dstem/ready
 	build/foreign/bin/python tests/foreign/put_in.py build/foreign/files
 	build/foreign/bin/python -W ignore tests/foreign/hyperspy_reads.py build/foreign/files
 	build/py4dstem/bin/python -W ignore tests/foreign/py4dstem_reads.py build/foreign/files
+
+baselines: $(READY)
+	$(BIN)/python -m stemtwin.benchmarks.returns
+
+# torch first and by itself: its CPU wheel, which nothing here needs but training.
+build/learn/ready: pyproject.toml
+	$(PYTHON) -m venv --clear build/learn
+	build/learn/bin/python -m pip install --quiet 'torch==2.13.*'
+	build/learn/bin/python -m pip install --quiet stable-baselines3 onnx onnxruntime --editable .
+	touch $@
+
+learn: build/learn/ready
+	OMP_NUM_THREADS=1 build/learn/bin/python -m stemtwin.benchmarks.learner
 
 speed: $(READY)
 	$(BIN)/python -m tests.speed.run

@@ -6,6 +6,7 @@ File              Content
 ``agents.py``     entries: detectors for predictions, agents for environments
 ``atoms.py``      the task ``atoms-2d``
 ``focus.py``      the task ``autofocus``
+``learner.py``    training of a policy, and its play from an ONNX file
 ``matching.py``   one-to-one matching of detected and true points
 ``metrics.py``    metrics as formulas of additive sums
 ``report.py``     the score report

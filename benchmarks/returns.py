@@ -27,7 +27,8 @@ from stemtwin.twin.envs.reference import FOLDER, PolicyReturn, ReturnScale
 
 EPISODES, LEVEL, RESAMPLES, SEED = 100, 0.95, 9999, 20260101
 ARGUMENTS: dict[str, Any] = {"split": "val"}
-"""Arguments of the environments on the scale: the default preset and observation, episodes of the validation split."""
+"""Arguments of the environments on the scale beside the difficulty: episodes of the validation split."""
+DIFFICULTIES = ("easy", "standard", "hard")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +98,13 @@ def summary(episodes: Iterable[PlayedEpisode]) -> PolicyReturn:
 
 
 def measure(
-    environment: str, policies: Mapping[str, Baseline], *, seeds: Iterable[int], arguments: Mapping[str, Any], tell: Callable[[str], None]
+    environment: str,
+    difficulty: str,
+    policies: Mapping[str, Baseline],
+    *,
+    seeds: Iterable[int],
+    arguments: Mapping[str, Any] | None = None,
+    tell: Callable[[str], None],
 ) -> ReturnScale:
     """Return the scale of an environment: every policy plays the same episodes.
 
@@ -105,35 +112,39 @@ def measure(
     ----------
     environment : str
         Id of the environment.
+    difficulty : str
+        Preset of the family.
     policies : mapping
         Baselines by name.
     seeds : iterable of int
         Seeds of the episodes.
-    arguments : mapping
-        Arguments of ``gymnasium.make``.
+    arguments : mapping, optional
+        Further arguments of ``gymnasium.make``, by default those of the scale.
     tell : callable
         Called with a line after each policy.
     """
-    found, chosen = {}, tuple(seeds)
-    env = gymnasium.make(environment, disable_env_checker=True, **{**arguments, "privileged_info": True})
+    found, chosen, given = {}, tuple(seeds), dict(ARGUMENTS if arguments is None else arguments)
+    env = gymnasium.make(environment, disable_env_checker=True, **{**given, "difficulty": difficulty, "privileged_info": True})
     for name, policy in policies.items():
         began = time.perf_counter()
         agent = policy.factory()
         found[name] = summary(play(env, agent, seed=seed, task=policy.task, oracle=policy.oracle) for seed in chosen)
         one = found[name]
         told = f"{one.mean:7.3f} ({one.low:.3f} to {one.high:.3f}), success {one.success:.2f}, {one.steps:.1f} steps"
-        tell(f"{environment} {name:>12}: {told}, {time.perf_counter() - began:.0f} s")
+        tell(f"{environment} {difficulty} {name:>12}: {told}, {time.perf_counter() - began:.0f} s")
     env.close()
-    return ReturnScale(environment=environment, arguments=dict(arguments), seeds=chosen, version=__version__, policies=found)
+    return ReturnScale(environment=environment, difficulty=difficulty, arguments=given, seeds=chosen, version=__version__, policies=found)
 
 
 def save(scale: ReturnScale, folder: Path = FOLDER) -> Path:
-    """Write a scale as JSON and return its path; a trained policy's return that the file has is kept."""
+    """Write a scale into the file of its environment and return the path; a trained policy's return that it has is kept."""
     path = folder / f"{scale.environment.partition('/')[2]}.json"
-    content = dataclasses.asdict(scale)
-    if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))["policies"]
-        content["policies"] |= {name: value for name, value in before.items() if name not in content["policies"]}
+    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"environment": scale.environment, "scales": {}}
+    before = content["scales"].get(scale.difficulty, {"policies": {}})["policies"]
+    measured = dataclasses.asdict(scale)
+    policies = measured["policies"] | {name: value for name, value in before.items() if name not in scale.policies}
+    kept = {name: measured[name] for name in ("arguments", "seeds", "version")}
+    content["scales"][scale.difficulty] = {**kept, "policies": policies}
     folder.mkdir(parents=True, exist_ok=True)
     files.write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
     return path
@@ -155,11 +166,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("environments", nargs="*", help="ids; all with a goal where none is named")
     parser.add_argument("--episodes", type=int, default=EPISODES)
+    parser.add_argument("--difficulties", nargs="+", default=list(DIFFICULTIES))
     given = parser.parse_args(arguments)
     known = environments()
     for name in given.environments or known:
-        scale = measure(name, known[name], seeds=range(given.episodes), arguments=ARGUMENTS, tell=_tell)
-        _tell(f"wrote {save(scale)}")
+        for difficulty in given.difficulties:
+            scale = measure(name, difficulty, known[name], seeds=range(given.episodes), tell=_tell)
+            _tell(f"wrote {save(scale)}")
 
 
 def _tell(line: str) -> None:

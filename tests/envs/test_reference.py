@@ -42,7 +42,9 @@ def scale() -> ReturnScale:
     one = PolicyReturn(mean=0.0, low=-0.1, high=0.1, success=0.0, steps=5.0, episodes=10)
     means = {"no-op": -0.2, "random": -0.05, "expert": 0.6, "oracle": 0.75}
     policies = {name: dataclasses.replace(one, mean=mean) for name, mean in means.items()}
-    return ReturnScale(environment="stemtwin/WalkHome-v1", arguments={"split": "val"}, seeds=(0, 1), version="0", policies=policies)
+    return ReturnScale(
+        environment="stemtwin/WalkHome-v1", difficulty="standard", arguments={"split": "val"}, seeds=(0, 1), version="0", policies=policies
+    )
 
 
 def test_zero_is_the_better_of_no_op_and_random_and_one_the_oracle() -> None:
@@ -79,10 +81,11 @@ def test_an_oracle_is_played_to_its_return() -> None:
     assert (found.success, found.episodes) == (1.0, 20)
 
 
+@pytest.mark.parametrize("difficulty", returns.DIFFICULTIES)
 @pytest.mark.parametrize("environment", GOALS)
-def test_every_environment_with_a_goal_has_its_scale(environment: str) -> None:
+def test_every_environment_with_a_goal_has_its_scale(environment: str, difficulty: str) -> None:
     """The package's data name the policies that everybody is compared with, in the order that the rewards promise, over the same seeds."""
-    found = st.reference(environment)
+    found = st.reference(environment, difficulty)
     means = {name: policy.mean for name, policy in found.policies.items()}
     assert {"no-op", "random", "blind", "expert", "oracle"} <= set(means)
     assert means["oracle"] > means["expert"] > max(means["no-op"], means["random"], means["blind"])

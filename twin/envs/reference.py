@@ -39,14 +39,16 @@ class PolicyReturn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReturnScale:
-    """Returns of the policies of one environment.
+    """Returns of the policies of one environment and preset.
 
     Parameters
     ----------
     environment : str
         Id of the environment.
+    difficulty : str
+        Preset of the family.
     arguments : dict
-        Arguments of ``gymnasium.make`` beside the defaults.
+        Arguments of ``gymnasium.make`` beside the defaults and the difficulty.
     seeds : tuple of int
         Seeds of the episodes, the same for every policy.
     version : str
@@ -57,6 +59,7 @@ class ReturnScale:
     """
 
     environment: str
+    difficulty: str
     arguments: dict[str, Any]
     seeds: tuple[int, ...]
     version: str
@@ -72,29 +75,42 @@ class ReturnScale:
         return (mean_return - self.floor) / (self.policies[CEILING].mean - self.floor)
 
 
-def reference(environment: str) -> ReturnScale:
+def reference(environment: str, difficulty: str = "standard") -> ReturnScale:
     """Return the returns of reference policies on an environment with a goal.
 
     Parameters
     ----------
     environment : str
         Id of the environment, ``"stemtwin/Autofocus-v2"``.
+    difficulty : str
+        A preset of the family.
 
     Raises
     ------
     UnknownNameError
-        There is no scale of that environment.
+        There is no scale of that environment or preset.
     """
     known = {f"stemtwin/{path.stem}": path for path in sorted(FOLDER.glob("*.json"))}
     if environment not in known:
         message = f"There is no scale of returns of {environment!r}. {suggestion(environment, known)}"
         raise UnknownNameError(message)
     content = json.loads(known[environment].read_text(encoding="utf-8"))
-    policies = {name: PolicyReturn(**values) for name, values in content.pop("policies").items()}
-    return ReturnScale(**{**content, "seeds": tuple(content["seeds"])}, policies=policies)
+    if difficulty not in content["scales"]:
+        message = f"There is no scale of {environment} of difficulty={difficulty!r}. {suggestion(difficulty, content['scales'])}"
+        raise UnknownNameError(message)
+    found = content["scales"][difficulty]
+    policies = {name: PolicyReturn(**values) for name, values in found["policies"].items()}
+    return ReturnScale(
+        environment=environment,
+        difficulty=difficulty,
+        arguments=found["arguments"],
+        seeds=tuple(found["seeds"]),
+        version=found["version"],
+        policies=policies,
+    )
 
 
-def normalized_return(environment: str, mean_return: float) -> float:
+def normalized_return(environment: str, mean_return: float, difficulty: str = "standard") -> float:
     """Return a mean return on the scale of an environment: 0 at the better of no-op and random, 1 at the oracle.
 
     Parameters
@@ -103,10 +119,12 @@ def normalized_return(environment: str, mean_return: float) -> float:
         Id of the environment.
     mean_return : float
         Mean return of episodes with the scale's arguments (``reference(environment).arguments``).
+    difficulty : str
+        A preset of the family.
 
     Raises
     ------
     StemtwinError
         There is no scale of that environment, or the return is not a number.
     """
-    return reference(environment).normalized(checks.number("mean_return", mean_return, ""))
+    return reference(environment, difficulty).normalized(checks.number("mean_return", mean_return, ""))
