@@ -13,7 +13,6 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 from rich.table import Table
 
 from stemtwin.datasets.cards import find_card, list_cards
-from stemtwin.twin.errors import SettingsError
 
 app = typer.Typer(name="data", help="Build, fetch and check datasets.", no_args_is_help=True)
 
@@ -139,9 +138,6 @@ def publish(
     from stemtwin.datasets import fetch
 
     card = _card(name, version)
-    if target.exists() and not target.is_dir():
-        message = f"{target} is a file, not a folder. Give the folder that a web server will serve."
-        raise SettingsError(message)
     registry = fetch.publish(card, folder or fetch.folder_of(card, size), target)
     text = (
         f"{name} {card.version} {size} is in {target}. Serve that folder as STEMTWIN_DATA_URL; its users need {registry} as STEMTWIN_DATA_REGISTRY."

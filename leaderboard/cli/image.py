@@ -10,6 +10,7 @@ import typer
 from stemtwin.leaderboard.cli.output import JsonFlag, print_json, progress
 from stemtwin.leaderboard.cli.structure_options import in_options, parse_thermal
 from stemtwin.twin.errors import SettingsError, StructureFileError
+from stemtwin.twin.files import check_writable
 
 
 def image(
@@ -76,10 +77,8 @@ def _check_output(output: Path) -> None:
     if output.suffix.lower() != ".png":
         message = f"--output {output} does not end in .png. Give the picture's name; the netCDF file gets the same name."
         raise SettingsError(message)
-    if output.is_dir():
-        message = f"--output {output} is a folder. Give the name of a picture in it."
-        raise SettingsError(message)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    for path in (output, output.with_suffix(".nc")):
+        check_writable(path)
 
 
 def _print(sample: Any, notes: list[str], files: tuple[Path, Path]) -> None:

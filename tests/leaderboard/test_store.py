@@ -185,5 +185,5 @@ def test_files_that_are_no_board(tmp_path):
     text = tmp_path / "text.db"
     text.write_text("This is no database, and long enough that SQLite reads a header from it. " * 20)
     for path in (text, text / "board.db"):
-        with pytest.raises(DatasetError, match=r"cannot be used as a board .* Set STEMTWIN_DATABASE"):
+        with pytest.raises(DatasetError, match=r"(cannot be used as a board|is a file, not a folder).* STEMTWIN_DATABASE"):
             Store(path)
