@@ -129,9 +129,9 @@ class Store:
         """Turn errors of the database into a DatasetError, and close the connections then."""
         try:
             yield
-        except DatabaseError as error:
+        except (DatabaseError, sqlite3.Error) as error:
             self.close()
-            raise _unusable(self.path, error.orig) from None
+            raise _unusable(self.path, getattr(error, "orig", error)) from None
         except DatasetError:
             self.close()
             raise

@@ -93,9 +93,13 @@ def _check_kind(path: Path, there: bool, *, folder: bool) -> None:
 def _try_file(nearest: Path, *, nested: bool) -> None:
     """Make a file in a folder, where ``nested`` in a folder of its own, and remove both."""
     try:
-        with contextlib.ExitStack() as made:
-            place = made.enter_context(tempfile.TemporaryDirectory(prefix=TRIAL, dir=nearest)) if nested else nearest
-            made.enter_context(tempfile.NamedTemporaryFile(prefix=TRIAL, dir=place)).write(bytes(1))
+        with tempfile.TemporaryDirectory(prefix=TRIAL, dir=nearest) if nested else contextlib.nullcontext(nearest) as place:
+            number, name = tempfile.mkstemp(prefix=TRIAL, dir=place)
+            try:
+                os.write(number, bytes(1))
+            finally:
+                os.close(number)
+                os.unlink(name)  # noqa: PTH108
     except FileNotFoundError as error:  # as procfs answers
         raise OSError(errno.ENOENT, f"the folder {nearest} takes no new files") from error
 
@@ -161,6 +165,8 @@ def replacing(path: Path, *, overwrite: bool = True, ending: str = "") -> Iterat
         _check_free(path, overwrite=overwrite)
         _move(temporary, path)
     except Exception as error:
+        if isinstance(error, DatasetError) and str(temporary) in str(error):
+            raise DatasetError(str(error).replace(str(temporary), str(path))) from error
         if isinstance(error, DatasetError) or not (isinstance(error, OSError) or is_full(error)):
             raise
         raise refusal(path, error) from error
@@ -213,14 +219,19 @@ def _remove(path: Path) -> None:
 
 def check_space(path: Path, needed: int, what: str) -> None:
     """Raise DatasetError where a disk has less than ``needed`` bytes free, before any work."""
-    folder = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
+    folder = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.is_dir())
     free = int(SHARE * shutil.disk_usage(folder).free)
     if needed > free:
         message = (
-            f"{what} takes {needed / 2**30:.3g} GiB, and {SHARE:.0%} of what is free at {folder} are {free / 2**30:.3g} GiB. "
-            "Use another disk, or a smaller result."
+            f"{what} takes {_size(needed)}, and {SHARE:.0%} of what is free at {folder} are {_size(free)}. Use another disk, or a smaller result."
         )
         raise DatasetError(message)
+
+
+def _size(count: int) -> str:
+    """Return a number of bytes in the unit that suits it."""
+    power = 3 if count >= 2**29 else 2 if count >= 2**19 else 1
+    return f"{count / 2 ** (10 * power):.3g} {('KiB', 'MiB', 'GiB')[power - 1]}"
 
 
 @contextlib.contextmanager

@@ -6,7 +6,10 @@ unknown command or flag), 130 interrupted.
 A command lives in a module of its own, which is imported only when that command is asked for: ``stemtwin --help`` imports none of them.
 """
 
+import contextlib
+import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -14,6 +17,7 @@ from typing import Annotated
 import typer
 
 from stemtwin.twin.errors import StemtwinError
+from stemtwin.twin.files import FULL
 
 COMMANDS = {  # name: (module, function or Typer in it, one line for the help)
     "demo": ("stemtwin.leaderboard.cli.demo", "demo", "From a structure to a board: image, focus, build data, score, submit."),
@@ -90,9 +94,14 @@ def main(arguments: Sequence[str]) -> int:
     wanted = next((word for word in words if not word.startswith("-")), None)
     try:
         code = build(wanted)(words, standalone_mode=False, prog_name="stemtwin")
+        sys.stdout.flush()
     except StemtwinError as error:
         return _say(str(error), 1)
     except OSError as error:
+        if error.errno == errno.EPIPE:  # who reads the output has seen enough, as 'head' does
+            return _closed()
+        if error.filename is None and error.errno in FULL:
+            return _say(f"The output cannot be written: {error.strerror}. Free space there.", _closed(1))
         if error.filename is None:  # no file of the user's
             raise
         return _say(f"{error.filename}: {error.strerror}. Check the path, and that it may be read or written.", 1)
@@ -108,6 +117,13 @@ def main(arguments: Sequence[str]) -> int:
     if code == INTERRUPTED:  # newer typers make it of a KeyboardInterrupt, without a word
         return _say("Interrupted.", INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def _closed(code: int = 128 + 13) -> int:
+    """Leave what is not written yet to nowhere, so that Python does not try again at its end; return the exit code, by default that of SIGPIPE."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
 
 
 def _say(text: str, code: int) -> int:
