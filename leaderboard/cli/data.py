@@ -40,7 +40,8 @@ def _say(values: dict[str, Any], as_json: bool, text: str) -> None:
 def _specimen_bar(quiet: bool) -> Iterator[Any]:
     """Show a bar that counts specimens, on the error stream; give the function that moves it."""
     columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TextColumn("specimens"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
 
@@ -95,7 +96,8 @@ def fetch(name: Name, version: Version = None, size: SizeName = "std", as_json: 
 
     card = _card(name, version)
     columns = (TextColumn("{task.description:<40}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=as_json, transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=as_json or not console.is_terminal, transient=True) as bar:
         task = bar.add_task("", total=None)
         folder, manifest = fetch_all(card, size, lambda file, count: bar.update(task, advance=count, description=file))
     values = {"name": name, "version": card.version, "size": size, "folder": str(folder), "content_sha256": manifest.content_sha256}

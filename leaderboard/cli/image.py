@@ -134,7 +134,7 @@ def _request(
     from stemtwin.twin.instrument.simulation.request import Request
 
     scope = Microscope(sample, PROFILES[instrument].still(), seed=seed)
-    scope.set(C10=-checks.number("--defocus", defocus, "A"))
+    scope.set(C10=-checks.number("--defocus", defocus, "A", low=-1e6, high=1e6))
     points = checks.whole("--points", points, low=8, high=4096)
     moves = sample.thermal_sigma_angstrom is not None
     configurations = checks.whole("--phonons", (4 if moves else 0) if phonons is None else phonons, low=0, high=1000)
