@@ -80,6 +80,7 @@ def mirror(card: Card, size: str) -> Any:
     if registry is None:
         message = f"No hashes of {card.id} are known: no registry is shipped with it. Set STEMTWIN_DATA_REGISTRY to the mirror's, or run '{build}'."
         raise DatasetError(message)
+    pooch.get_logger().setLevel("WARNING")  # the progress bar says what is fetched
     made = pooch.create(path=data_root() / card.name / card.version, base_url=f"{url.rstrip('/')}/{card.name}/{card.version}/")
     try:
         made.load_registry(registry)

@@ -61,7 +61,7 @@ def save(data: "xr.Dataset | xr.DataArray", path: str | Path, *, form: str = "",
             check_calibrations(chosen[name])
     for module in kind.needs:
         check_package(module, path, "Writing")
-    if not path.is_dir():
+    if kind.hdf5 or not path.is_dir():
         check_writable(path, overwrite=overwrite)
     if kind.hdf5:
         check_space(path, chosen.nbytes + HDF5_BYTES, path.name)

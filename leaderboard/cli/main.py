@@ -158,7 +158,9 @@ def options_of(wanted: str | None) -> dict[str, str]:
 def _closed(code: int = 128 + 13) -> int:
     """Leave what is not written yet to nowhere, so that Python does not try again at its end; return the exit code, by default that of SIGPIPE."""
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
     return code
 
 

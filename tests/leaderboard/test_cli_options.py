@@ -38,7 +38,7 @@ HEAVY = (
     "stemtwin.twin.instrument.scope.knob_survey.survey",
     "stemtwin.benchmarks.runner.run_agent",
     "stemtwin.benchmarks.runner.predict",
-    "stemtwin.datasets.generate.build",
+    "stemtwin.datasets.generate.specimen_rows",
     "stemtwin.leaderboard.demos.workflow.image_step",
     "stemtwin.leaderboard.demos.signals.take",
     "stemtwin.leaderboard.demos.silicon_manipulation.attempts",
@@ -119,7 +119,7 @@ def test_bad_values_of_every_option_are_one_sentence_about_options(name: str, ca
                 refusals[*words, parameter.name, value] = bool(line)
     numbers = [made for (*_, value), made in refusals.items() if value in BAD["float"][:4]]
     assert sum(numbers) >= len(numbers) / 3
-    assert {place.name for place in Path.cwd().iterdir()} <= {"file", "board.db"}
+    assert {place.name for place in Path.cwd().iterdir()} <= {"file", "board.db", "data"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
