@@ -115,7 +115,7 @@ def refusal(path: Path, error: Exception) -> DatasetError:
             errno.ENAMETOOLONG: "Choose a shorter name.",
             errno.EACCES: "Choose another folder, or change its permissions.",
             errno.EPERM: "Choose another folder, or change its permissions.",
-        }.get(number, "Choose another folder.")
+        }.get(number or 0, "Choose another folder.")
     return DatasetError(f"{path} cannot be written: {reason}. {repair}")
 
 
