@@ -10,6 +10,7 @@ import typer
 from stemtwin.leaderboard.cli.output import JsonFlag, print_json, progress
 from stemtwin.leaderboard.cli.structure_options import in_options, parse_thermal
 from stemtwin.twin.errors import SettingsError, StructureFileError
+from stemtwin.twin.files import check_space, check_writable
 
 
 def image(
@@ -40,7 +41,7 @@ def image(
     from stemtwin.twin.instrument.simulation.simulate import explain
     from stemtwin.twin.samples.field_samples import load_field
 
-    _check_output(output)
+    _check_output(output, min(points, 4096) ** 2 * 8 * (1 + detectors.count(",")))
     checks.number("--size", size, "A", low=2, high=500)
     checks.number("--dose", dose, "e-/A^2", low=0, high=1e12)
     with _in_options():
@@ -71,15 +72,14 @@ def image(
     _print(sample, notes, (output, netcdf))
 
 
-def _check_output(output: Path) -> None:
+def _check_output(output: Path, needed: int) -> None:
     """Refuse a picture that cannot be written, before any work."""
     if output.suffix.lower() != ".png":
         message = f"--output {output} does not end in .png. Give the picture's name; the netCDF file gets the same name."
         raise SettingsError(message)
-    if output.is_dir():
-        message = f"--output {output} is a folder. Give the name of a picture in it."
-        raise SettingsError(message)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    for path in (output, output.with_suffix(".nc")):
+        check_writable(path)
+    check_space(output, needed + 2**20, "The picture with its signals")
 
 
 def _print(sample: Any, notes: list[str], files: tuple[Path, Path]) -> None:
@@ -134,7 +134,7 @@ def _request(
     from stemtwin.twin.instrument.simulation.request import Request
 
     scope = Microscope(sample, PROFILES[instrument].still(), seed=seed)
-    scope.set(C10=-checks.number("--defocus", defocus, "A"))
+    scope.set(C10=-checks.number("--defocus", defocus, "A", low=-1e6, high=1e6))
     points = checks.whole("--points", points, low=8, high=4096)
     moves = sample.thermal_sigma_angstrom is not None
     configurations = checks.whole("--phonons", (4 if moves else 0) if phonons is None else phonons, low=0, high=1000)

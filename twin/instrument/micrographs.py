@@ -67,8 +67,9 @@ def save_png(figure: "Figure", path: Path) -> Path:
     """Write a figure as PNG, whole or not at all, and return the path."""
     import io
 
-    from stemtwin.twin.files import write_atomically
+    from stemtwin.twin.files import check_writable, write_atomically
 
+    check_writable(path)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     write_atomically(path, buffer.getvalue())

@@ -72,8 +72,8 @@ def load_field(
     if not Path(source).exists():
         if source in list_samples():
             if block is not None or zone_axis is not None:
-                given = "block" if block is not None else "zone_axis"
-                message = f"{source} is a sample of the library, which has its own zone axis. Leave out {given}={block or zone_axis}."
+                given, value = ("block", block) if block is not None else ("zone_axis", zone_axis)
+                message = f"{source} is a sample of the library, which has its own zone axis. Leave out {given}={value}."
                 raise SettingsError(message)
             return _of_library(source, side_angstrom, thickness_angstrom, thermal_sigma_angstrom, seed)
         near = closest(source, list_samples())
