@@ -339,7 +339,8 @@ def _make(request: Request, camera: PixelatedDetector, cells: tuple[int, int], k
     )
     made = plan.Plan(
         engine=kind, reason="asked for", grid=cut.grid, slices=cut.slices, thickness=request.sample.thickness_angstrom,
-        detectors=(_ring(request, camera),), configurations=request.configurations, blocks=cells, beams=int(np.count_nonzero(lens.covered)), waves=request.configurations,
+        detectors=(_ring(request, camera),),
+        configurations=request.configurations, blocks=cells, beams=int(np.count_nonzero(lens.covered)), waves=request.configurations,
         memory_bytes=lens.nbytes, seconds=0.0,
     )  # fmt: skip
     stacks = [
