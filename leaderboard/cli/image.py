@@ -52,7 +52,7 @@ def image(
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="By its ending: .png (picture, with a .nc beside it), .nc, .zarr, .emd, .h5, .hspy, .zspy, .hf5, ..."),
+        typer.Option("--output", "-o", help="By its ending: .png (a picture, with a .nc beside it), .nc, .zarr, .emd, .h5, .hspy, .hf5, ..."),
     ] = Path("stemtwin.png"),
     draw: Annotated[bool, typer.Option("--picture", help="Write a PNG too where --output is a file of data.")] = False,
     as_json: JsonFlag = False,

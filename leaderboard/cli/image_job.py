@@ -104,9 +104,9 @@ def cheapest(fields: "Sequence[FieldSample]", plan: "Callable[[FieldSample], Ima
             errors.append(error)
     if not jobs:
         raise errors[0]
-    best = min(jobs, key=lambda job: (job.seconds or 0.0, job.field.area))
+    best = min(jobs, key=lambda job: (job.seconds is None, job.seconds or 0.0, job.field.area))  # None: without channelling
     if len(jobs) == 1:
         return best
-    others = ", ".join(f"a {job.extent} {span(job.seconds or 0.0)}" for job in jobs if job is not best)
-    note = f"The crystal repeats across the beam after a long cell alone: the {best.extent} takes the least time; {others}."
+    others = " and ".join(f"{span(job.seconds)} in a {job.extent}" for job in jobs if job is not best and job.seconds is not None)
+    note = f"No cell of about the field's size repeats: the {best.extent} takes the least time" + (f"; it would be {others}." if others else ".")
     return replace(best, notes=(note, *best.notes))

@@ -1,5 +1,6 @@
 """Pictures of the results of ``stemtwin image``: frames with titles, a montage of a series."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +12,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_FRAMES = 12
-"""Frames of one variable that are drawn; of a longer series, evenly spaced ones."""
+"""Titled of one variable that are drawn; of a longer series, evenly spaced ones."""
 COLUMNS = 4
-"""Frames in a row."""
+"""Titled in a row."""
 IMAGE, PATTERN, ENERGY = ("y", "x"), ("ky", "kx"), "energy_ev"
 
-Frames = list[tuple[str, "xr.DataArray"]]
+WORDS = {"t_over_lambda": "t / λ", "collected": "collected", "pixelated": "diffraction pattern", "pacbed": "mean pattern", "ronchigram": "Ronchigram"}
+"""Titles of variables that are not names of detectors."""
+
+Titled = list[tuple[str, "xr.DataArray"]]
 
 
 def picture(data: "xr.Dataset", sample: Any, beam: Any, options: ImageOptions) -> "Figure":
@@ -24,11 +28,11 @@ def picture(data: "xr.Dataset", sample: Any, beam: Any, options: ImageOptions) -
     from stemtwin.twin.instrument import micrographs
 
     found = [frame for name in data for frame in frames(data[name])]
-    count = len(found)
-    return micrographs.micrographs(found, columns=min(count, COLUMNS), caption=_caption(sample, beam, options, count))
+    rows = math.ceil(len(found) / COLUMNS)
+    return micrographs.micrographs(found, columns=math.ceil(len(found) / rows), caption=_caption(sample, beam, options, len(found)))
 
 
-def frames(array: "xr.DataArray") -> Frames:
+def frames(array: "xr.DataArray") -> Titled:
     """Return the frames of one variable with their titles; none of a single number."""
     dims = {str(dim) for dim in array.dims}
     if {*IMAGE, *PATTERN} <= dims:
@@ -41,16 +45,18 @@ def frames(array: "xr.DataArray") -> Frames:
     return _spread(array, kept)
 
 
-def _spread(array: "xr.DataArray", kept: tuple[str, str]) -> Frames:
+def _spread(array: "xr.DataArray", kept: tuple[str, str]) -> Titled:
     """Return one frame for each value of the other dimensions, evenly spaced ones where there are many."""
     others = [str(dim) for dim in array.dims if dim not in kept]
     places = list(np.ndindex(*(array.sizes[dim] for dim in others)))
     chosen = np.unique(np.linspace(0, len(places) - 1, min(len(places), MOST_FRAMES)).round().astype(int))
-    found: Frames = []
+    found: Titled = []
+    left_out = f" ({len(chosen)} of {len(places)} frames)" if len(chosen) < len(places) else ""
     for number in chosen:
         one = array.isel(dict(zip(others, places[number], strict=True)))
         said = [_place(one, dim, index) for dim, index in zip(others, places[number], strict=True)]
-        found.append((", ".join([_title(array), *said]), one.transpose(*kept)))
+        title = _title(array) + (left_out if number == chosen[0] else "")
+        found.append((f"{title}\n{', '.join(said)}" if said else title, one.transpose(*kept)))
     return found
 
 
@@ -66,7 +72,7 @@ def _place(one: "xr.DataArray", dim: str, index: int) -> str:
     return f"{', '.join(values)} {units.get(unit, unit)}"
 
 
-def _of_patterns(array: "xr.DataArray") -> Frames:
+def _of_patterns(array: "xr.DataArray") -> Titled:
     """Return the mean pattern, the pattern in the middle, and the image of the direct disc."""
     middle = array.isel(y=array.sizes["y"] // 2, x=array.sizes["x"] // 2)
     disc = np.hypot(array["ky"], array["kx"]) <= array.attrs["semiangle_mrad"]
@@ -83,7 +89,7 @@ def _title(array: "xr.DataArray") -> str:
     name = str(array.name)
     if name.startswith("density_"):
         return name.removeprefix("density_").replace("_", " ")
-    words = {"t_over_lambda": "t / λ", "collected": "collected"}.get(name, name.upper())
+    words = WORDS.get(name, name.upper())
     if "inner_mrad" not in array.attrs or "outer_mrad" not in array.attrs:
         return words
     return f"{words}  {array.attrs['inner_mrad']:.3g}-{array.attrs['outer_mrad']:.3g} mrad"

@@ -43,8 +43,8 @@ class SignalKind:
         ``plan(field, options)``: the job.
     points : int
         Usual number of points along a side of the field; 1: the middle of the field.
-    most : int
-        Largest number of points along a side.
+    least, most : int
+        Smallest and largest number of points along a side.
     defocus : float
         Usual underfocus, A.
     series : tuple of str
@@ -53,11 +53,14 @@ class SignalKind:
 
     plan: Planning
     points: int
+    least: int
     most: int
     defocus: float = 0.0
     series: tuple[str, ...] = ()
 
 
+MOST_LISTED = 6
+"""Values of a series that are listed one by one."""
 OPTION_OF = {"defocus": "--defocus", "tilt_mrad": "--tilt-x and --tilt-y", "depths_angstrom": "--depths"}
 
 
@@ -76,8 +79,9 @@ def find_signal(options: ImageOptions) -> SignalKind:
         raise UnknownNameError(message)
     kind = SIGNALS[options.signal]
     points = _points(kind, options)
-    if (kind.most == 1 and points != 1) or points > kind.most:
-        message = f"--points {points} is too many for --signal {options.signal}. Use at most {kind.most}."
+    if not kind.least <= points <= kind.most:
+        limits = "one point alone" if kind.most == 1 else f"{kind.least} to {kind.most}"
+        message = f"--points {points} is outside what --signal {options.signal} takes: {limits}. Leave it out, or change it."
         raise SettingsError(message)
     for name, values in options.series.items():
         if name not in kind.series:
@@ -113,9 +117,14 @@ def _where(options: ImageOptions, points: int) -> str:
 
 def _how(options: ImageOptions) -> str:
     """Return the series as words."""
-    said = {name: f"{len(values)} {'defoci' if name == 'defocus' else name.split('_')[0] + ('s' if name == 'tilt_mrad' else '')}"
-            for name, values in options.series.items()}  # fmt: skip
-    return "".join(f", {words}" for words in said.values())
+    words = {"defocus": "defocus {} A", "tilt_mrad": "tilt (y, x) {} mrad", "depths_angstrom": "depth {} A"}
+    return "".join(f", {words[name].format(_listed(values))}" for name, values in options.series.items())
+
+
+def _listed(values: tuple[Any, ...]) -> str:
+    """Return the values of a series; of a long one its ends."""
+    said = [f"({value[0]:g}, {value[1]:g})" if isinstance(value, tuple) else f"{value:g}" for value in values]
+    return ", ".join(said) if len(said) <= MOST_LISTED else f"{said[0]} to {said[-1]} in {len(said)} values"
 
 
 # ---- signals of the engines ----------------------------------------------------------------------------------------------
@@ -133,13 +142,11 @@ def _simulated(
     scan, beam = _scan(field, options, points), options.beam(sample, kind.defocus)
     settings: dict[str, Any] = {"detectors": detectors, "phonons": options.thermal_motion(sample), "seed": options.seed}
     settings |= {"tilt_mrad": options.tilts[0]} | options.series
-    if options.series:
-        plan = explain_series(sample, beam, scan, **settings)
-    else:
-        plan = explain(sample=sample, beam=beam, scan=scan, **settings)
+    asked = {"sample": sample, "beam": beam, "scan": scan, **settings}
+    plan = explain_series(**asked) if options.series else explain(**asked)
 
     def compute(progress: "Progress | None") -> "xr.Dataset":
-        data = (simulate_series if options.series else simulate)(sample, beam, scan, progress=progress, **settings)
+        data = (simulate_series if options.series else simulate)(progress=progress, **asked)
         data = counted(data, scan, options)
         return data if finish is None else finish(data)
 
@@ -265,12 +272,12 @@ def _spectrum(field: "FieldSample", options: ImageOptions) -> ImageJob:
 
 SERIES = ("defocus", "tilt_mrad", "depths_angstrom")
 SIGNALS = {
-    "image": SignalKind(plan=_image, points=128, most=4096, series=SERIES),
-    "ronchigram": SignalKind(plan=_ronchigram, points=1, most=1, defocus=1000.0),
-    "cbed": SignalKind(plan=_cbed, points=1, most=1, series=SERIES[:2]),
-    "pacbed": SignalKind(plan=_pacbed, points=12, most=512, series=SERIES[:2]),
-    "4d": SignalKind(plan=_four_d, points=32, most=1024),
-    "eels": SignalKind(plan=_spectrum, points=1, most=512),
-    "edx": SignalKind(plan=_spectrum, points=1, most=512),
+    "image": SignalKind(plan=_image, points=128, least=8, most=4096, series=SERIES),
+    "ronchigram": SignalKind(plan=_ronchigram, points=1, least=1, most=1, defocus=1000.0),
+    "cbed": SignalKind(plan=_cbed, points=1, least=1, most=1, series=SERIES[:2]),
+    "pacbed": SignalKind(plan=_pacbed, points=12, least=2, most=512, series=SERIES[:2]),
+    "4d": SignalKind(plan=_four_d, points=32, least=2, most=1024),
+    "eels": SignalKind(plan=_spectrum, points=1, least=1, most=512),
+    "edx": SignalKind(plan=_spectrum, points=1, least=1, most=512),
 }
 """Signals by name."""

@@ -51,7 +51,7 @@ def show_pattern(axes: "Axes", pattern: xr.DataArray, *, title: str = "") -> Non
     drawn = axes.imshow(values, cmap="gray", extent=(*sides[0], *sides[1][::-1]), norm=norm, interpolation="nearest")
     axes.set_title(title, fontsize=10)
     axes.set(xlabel="kx (mrad)", ylabel="ky (mrad)")
-    _colour_bar(axes, drawn, pattern)
+    _colour_bar(axes, drawn, pattern, fraction="fraction of the beam per pixel")
 
 
 def show_spectrum(axes: "Axes", spectrum: xr.DataArray, *, title: str = "") -> None:
@@ -65,12 +65,13 @@ def show_spectrum(axes: "Axes", spectrum: xr.DataArray, *, title: str = "") -> N
     axes.set_title(title, fontsize=10)
 
 
-def _colour_bar(axes: "Axes", drawn: "AxesImage", frame: xr.DataArray) -> None:
-    """Draw the colour bar of a frame, with its unit; nothing without a unit."""
+def _colour_bar(axes: "Axes", drawn: "AxesImage", frame: xr.DataArray, *, fraction: str = "fraction of the beam") -> None:
+    """Draw the colour bar of a frame, with its unit, or with the name of a number; nothing without a unit."""
     unit = str(frame.attrs.get("units", ""))
     if not unit or axes.figure is None:
         return
-    text = str(frame.attrs.get("long_name", "fraction of the beam")) if unit == "1" else UNITS.get(unit, unit)
+    named = str(frame.attrs.get("long_name", fraction))
+    text = (fraction if named.startswith("fraction") or "kx" in frame.dims else named) if unit == "1" else UNITS.get(unit, unit)
     bar = axes.figure.colorbar(drawn, ax=axes, fraction=0.05, pad=0.02)
     bar.set_label(text, fontsize=8)
     bar.ax.tick_params(labelsize=7)

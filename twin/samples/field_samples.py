@@ -15,6 +15,9 @@ from stemtwin.twin.samples.sample import Sample, resolve_sigma
 MARGIN_ANGSTROM = 8.0
 """Width of the margin around the field where a structure is cut out of a larger one and is not periodic."""
 
+LONGER = (1.0, 1.5, 2.25)
+"""Sizes that cells are looked for at, over the side of the window: each holds cells half as long again once."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FieldSample:
@@ -124,18 +127,29 @@ def _of_library(name: str, side: float, thickness: float | None, sigma: float | 
 
 def _of_file(read: Callable[..., Sample], side: float, margin: float) -> tuple[FieldSample, ...]:
     """Return the samples of a file; ``read(height, width, periodic=...)`` reads it at a size, A."""
-    try:
-        sample = read(side, side)
-        if sample.periodic:
-            return (_field(sample, 0.0),)
-    except StructureFileError:  # a window so small that it holds no atoms; a fault of the file comes again
-        pass
+    near = _repeating(read, side, side)
+    if near is not None:
+        return (_field(near, 0.0),)
     whole = side + 2 * margin
-    largest = read(whole, whole)
-    if not largest.periodic:
-        return (_field(largest, margin),)
-    cells = [largest, *(cell for cell in (read(whole, side), read(side, whole)) if cell.periodic)]
-    return (*(_field(cell, 0.0) for cell in cells), _field(read(whole, whole, periodic=False), margin))
+    return (*(_field(cell, 0.0) for cell in _cells(read, side, whole)), _field(read(whole, whole, periodic=False), margin))
+
+
+def _cells(read: Callable[..., Sample], side: float, whole: float) -> list[Sample]:
+    """Return samples of one long cell, repeated along its short side, if there is one, as often as the field needs."""
+    for long in (factor * whole for factor in LONGER):
+        one_long = [cell for cell in (_repeating(read, long, side), _repeating(read, side, long)) if cell is not None]
+        if one_long or (both := _repeating(read, long, long)) is not None:
+            return one_long or [both]
+    return []
+
+
+def _repeating(read: Callable[..., Sample], height: float, width: float) -> Sample | None:
+    """Return the sample of a size, A, where it repeats; else nothing."""
+    try:
+        sample = read(height, width)
+    except StructureFileError:  # a window so small that it holds no atoms; a fault of the file comes again with the window
+        return None
+    return sample if sample.periodic else None
 
 
 def _field(sample: Sample, margin: float) -> FieldSample:
