@@ -119,7 +119,7 @@ def check_options(given: dict[str, Any]) -> ImageOptions:
     checks.number("--size", given["size"], "A", low=2, high=500)
     checks.number("--dose", given["dose"], "e-/A^2", low=0, high=1e12)
     limits = {"points": (1, 4096), "pixels": (8, 2048), "phonons": (0, 1000), "seed": (0, None)}
-    whole = {
+    whole: dict[str, Any] = {
         name: None if given[name] is None else checks.whole(f"--{name}", given[name], low=low, high=high) for name, (low, high) in limits.items()
     }
     for name, unit in (("semiangle", "mrad"), ("outer", "mrad")):

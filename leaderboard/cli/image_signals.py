@@ -141,7 +141,8 @@ def _simulated(
     points = _points(kind, options)
     scan, beam = _scan(field, options, points), options.beam(sample, kind.defocus)
     settings: dict[str, Any] = {"detectors": detectors, "phonons": options.thermal_motion(sample), "seed": options.seed}
-    settings |= {"tilt_mrad": options.tilts[0]} | options.series
+    settings |= options.series  # dimensions stand in this order
+    settings.setdefault("tilt_mrad", options.tilts[0])
     asked = {"sample": sample, "beam": beam, "scan": scan, **settings}
     plan = explain_series(**asked) if options.series else explain(**asked)
 

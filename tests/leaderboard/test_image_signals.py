@@ -206,7 +206,7 @@ def test_a_low_symmetry_crystal_takes_the_cheapest_cell(tmp_path: Path, capsys: 
     monkeypatch.setattr(work_progress, "shown", stopped)  # the plan is what is tested
     monkeypatch.chdir(tmp_path)
     Path("zirconia.cif").write_text(ZIRCONIA)
-    call = ["image", "zirconia.cif", "--size", "3", "--thickness", "4", "--thermal", "0", "--points", "4", "--detectors", "haadf"]
+    call = ["image", "zirconia.cif", "--size", "3", "--thickness", "4", "--thermal", "0", "--points", "8", "--detectors", "haadf"]
     assert main([*call, "--output", "a.nc"]) == 130
     said = capsys.readouterr().err
     assert preamble(said)["atoms"].endswith("in a cell of 5.2 x 30.5 A")

@@ -138,8 +138,9 @@ def _cells(read: Callable[..., Sample], side: float, whole: float) -> list[Sampl
     """Return samples of one long cell, repeated along its short side, if there is one, as often as the field needs."""
     for long in (factor * whole for factor in LONGER):
         one_long = [cell for cell in (_repeating(read, long, side), _repeating(read, side, long)) if cell is not None]
-        if one_long or (both := _repeating(read, long, long)) is not None:
-            return one_long or [both]
+        found = one_long or [cell for cell in (_repeating(read, long, long),) if cell is not None]
+        if found:
+            return found
     return []
 
 
