@@ -137,6 +137,7 @@ def test_series_are_one_cube(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         np.testing.assert_allclose(data["haadf"].sel(defocus=20, depth=8).isel(tilt=0), single["haadf"], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_series_is_drawn_as_a_montage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The picture of four defoci is four frames wide; of one, one."""
     widths = []
