@@ -56,7 +56,7 @@ class ImageJob:
 
     @property
     def extent(self) -> str:
-        """What holds the field, as words."""
+        """Cell or window that holds the field, as words."""
         height, width = self.field.sample.size_angstrom
         return f"{'cell' if self.field.sample.periodic else 'window'} of {width:.1f} x {height:.1f} A"
 
@@ -68,7 +68,7 @@ class ImageJob:
         return {**known, "thermal": sample.thermal_summary, "thickness_angstrom": float(sample.thickness_angstrom)}
 
     def preamble(self) -> list[str]:
-        """Return what is said before the work: aligned lines, then the notes."""
+        """Return the text before the work: aligned lines, then the notes."""
         sample, beam = self.field.sample, self.beam
         time = "short: no multislice" if self.seconds is None else f"about {span(self.seconds)} on two cores"
         rows = {

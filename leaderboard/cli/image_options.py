@@ -1,4 +1,4 @@
-"""What ``stemtwin image`` is asked for: checked values of its options, and the beam and the thermal motion that follow from them."""
+"""Checked values of the options of ``stemtwin image``, and the beam and the thermal motion that follow from them."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -63,7 +63,7 @@ class ImageOptions:
 
     @property
     def series(self) -> dict[str, tuple[Any, ...]]:
-        """What is varied, as settings of ``simulate_series``."""
+        """Varied settings of ``simulate_series``."""
         found: dict[str, tuple[Any, ...]] = {}
         if self.defoci is not None and len(self.defoci) > 1:
             found["defocus"] = self.defoci

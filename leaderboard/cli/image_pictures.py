@@ -61,7 +61,7 @@ def _spread(array: "xr.DataArray", kept: tuple[str, str]) -> Titled:
 
 
 def _place(one: "xr.DataArray", dim: str, index: int) -> str:
-    """Return where a frame is along a dimension, with the unit."""
+    """Return the place of a frame along a dimension, with the unit."""
     names = [dim] if dim in one.coords else [name for name in (f"{dim}_x", f"{dim}_y") if name in one.coords]
     if not names:
         return f"{dim} {index}"

@@ -108,7 +108,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _explained(error: Exception, wanted: str | None, words: Sequence[str]) -> int | None:
-    """Say what the user can mend about an error, and return the exit code; None where it is none of the user's."""
+    """Print the repair of an error, and return the exit code; None where it is none of the user's."""
     if isinstance(error, StemtwinError):
         return _say(_in_options(str(error), wanted, words), 1)
     if isinstance(error, OSError):
@@ -124,7 +124,7 @@ def _explained(error: Exception, wanted: str | None, words: Sequence[str]) -> in
 
 
 def _explained_by_system(error: OSError) -> int | None:
-    """Say what the user can mend about an error of the system, and return the exit code; None where no file of the user's is concerned."""
+    """Print the repair of an error of the system, and return the exit code; None where no file of the user's is concerned."""
     if error.errno == errno.EPIPE:  # who reads the output has seen enough, as 'head' does
         return _closed()
     if error.filename is not None:

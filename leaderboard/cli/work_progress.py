@@ -50,7 +50,7 @@ class WorkState:
 
     @property
     def phase(self) -> str:
-        """What is going on."""
+        """Current phase of the work."""
         if not self.total:
             return "computing"
         if not self.done:
@@ -65,7 +65,7 @@ class WorkState:
         return f", {span(self.elapsed * (1 / self.share - 1))} left"
 
     def line(self) -> str:
-        """Return where the work is, as one line."""
+        """Return the state of the work as one line."""
         share = f"{self.share:4.0%}" if self.total else "  - "
         return f"{share}  {self.phase}, {span(self.elapsed)} of about {span(self.seconds)}{self.left}" if self.seconds else self._unplanned(share)
 

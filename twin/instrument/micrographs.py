@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 BARS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Lengths of scale bars, A."""
 UNITS = {"electrons": "electrons per pixel", "counts": "counts per pixel", "angstrom": "Å", "1/angstrom^2": "atoms per Å²"}
-"""What colour bars say, by the unit of a frame; other units stand for themselves, and numbers without one have a name."""
+"""Labels of colour bars by the unit of a frame; other units stand for themselves, and numbers without one have a name."""
 PATTERN_GAMMA = 0.4
 """Exponent of the grey levels of diffraction patterns: weak beams are seen beside the direct one."""
 

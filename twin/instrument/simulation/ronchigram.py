@@ -182,7 +182,7 @@ def explain_ronchigram(
     phonons: int | str = "static",
     **settings: Any,
 ) -> plan.Plan:
-    """Say how :func:`ronchigram` will compute a pattern by the phase grating, and compare it with multislice, before any work.
+    """Return the plan of :func:`ronchigram`: a phase grating, compared with multislice.
 
     Parameters and errors are those of :func:`ronchigram`.
     """

@@ -116,7 +116,7 @@ def explain_series(
     instrument: str | Profile | None = None,
     **settings: Any,
 ) -> Plan:
-    """Say how a series will be computed: the plan of its first specimen, with the waves and the time of all.
+    """Return the plan of a series: that of its first specimen, with the waves and the time of all.
 
     Parameters and errors are those of :func:`simulate_series`.
     """

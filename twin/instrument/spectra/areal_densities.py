@@ -46,7 +46,7 @@ EXACTNESS = {
     multislice.NAME: "reference",
     THIN: "no elastic scattering in the specimen: no channelling",
 }
-"""How exact the densities of each engine are."""
+"""Exactness of the densities of each engine."""
 PATIENCE = 60.0
 """Work that is estimated to take longer, s, is not chosen by ``engine="auto"``."""
 REMEMBERED = 8
@@ -238,7 +238,7 @@ def _seconds(asked: _Asked, points: int) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DensityPlan:
-    """How densities will be computed.
+    """Plan of densities.
 
     Parameters
     ----------
@@ -262,7 +262,7 @@ class DensityPlan:
 def plan_densities(
     sample: Sample, beam: Beam, scan: Scan, channels: Sequence[LossChannel], *, collection_mrad: float | None = None, **settings: Any
 ) -> DensityPlan:
-    """Say how densities will be computed by ``engine="auto"``, before any work.
+    """Return the plan of densities by ``engine="auto"``, before any work.
 
     Parameters
     ----------

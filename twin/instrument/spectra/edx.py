@@ -169,7 +169,7 @@ def expected_edx(
 
 
 def explain_edx(sample: Sample, beam: Beam, scan: Scan, detector: EDXDetector, **settings: Any) -> DensityPlan:
-    """Say how :func:`expected_edx` will compute spectra, before any work; ``settings`` are phonons and seed.
+    """Return the plan of :func:`expected_edx`, before any work; ``settings`` are phonons and seed.
 
     Raises
     ------

@@ -152,7 +152,7 @@ def explain_eels(
     edges: Sequence[str] | None = None,
     **settings: Any,
 ) -> DensityPlan:
-    """Say how :func:`expected_eels` will compute spectra, before any work; ``settings`` are phonons and seed.
+    """Return the plan of :func:`expected_eels`, before any work; ``settings`` are phonons and seed.
 
     Raises
     ------
