@@ -72,7 +72,7 @@ class ImageJob:
         sample, beam = self.field.sample, self.beam
         time = "short: no multislice" if self.seconds is None else f"about {span(self.seconds)} on two cores"
         rows = {
-            "formula": sample.formula,
+            "formula": _reduced(sample.formula),
             "atoms": f"{len(sample)} in a {self.extent}",
             "density": f"{sample.density_g_per_cm3:.3g} g/cm^3",
             "thermal motion": sample.thermal_summary,
@@ -85,6 +85,13 @@ class ImageJob:
             "exactness": self.exactness,
         }
         return [*(f"{name:<15} {value}" for name, value in rows.items()), *(f"{'note':<15} {note}" for note in self.notes)]
+
+
+def _reduced(formula: str) -> str:
+    """Return a formula of smallest whole numbers, metals first."""
+    from ase.formula import Formula
+
+    return Formula(formula).reduce()[0].format("metal")
 
 
 def _bytes(count: int) -> str:
