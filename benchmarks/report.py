@@ -19,6 +19,7 @@ from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn, gluing_res
 from stemtwin.benchmarks.statistics import MIN_CLUSTERS, Interval, interval
 from stemtwin.benchmarks.tasks import Task
 from stemtwin.twin.errors import SubmissionError
+from stemtwin.twin.files import write_atomically
 
 SCHEMA = "stemtwin/report@1"
 SUPPORT = 30  # samples below which a slice is marked "low"
@@ -159,8 +160,7 @@ class Report:
     def save(self, path: Path | str) -> Path:
         """Write the report as JSON and return the path."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.to_json() + "\n", encoding="utf-8")
+        write_atomically(path, (self.to_json() + "\n").encode())
         return path
 
 

@@ -21,6 +21,7 @@ from stemtwin.benchmarks.statistics import SEED
 from stemtwin.benchmarks.submission import Submission, content_hash, write_submission
 from stemtwin.benchmarks.tasks import Task
 from stemtwin.twin.errors import SettingsError, SubmissionError
+from stemtwin.twin.files import check_writable, replacing, write_atomically
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -338,6 +339,15 @@ def evaluate(
     return score_predictions(task, data, found, split=split, size=size, entry=entry.name, trust=trust, team=team, started=began)
 
 
+def check_run(folder: Path | str) -> None:
+    """Raise DatasetError where :func:`save_run` cannot write into a folder, before any work."""
+    folder = Path(folder)
+    check_writable(folder, folder=True)
+    for name in ("report.json", "samples.parquet", "episodes.json"):
+        check_writable(folder / name)
+    check_writable(folder / "submission", folder=True)
+
+
 def save_run(folder: Path | str, task: Task, evaluation: Evaluation) -> Path:
     """Write ``report.json``, ``samples.parquet`` (statistics of every sample), and the answers: a submission folder, or ``episodes.json``."""
     import pyarrow as pa
@@ -347,12 +357,13 @@ def save_run(folder: Path | str, task: Task, evaluation: Evaluation) -> Path:
     report, samples = evaluation.report, evaluation.samples
     report.save(folder / "report.json")
     arrays = {"id": samples.ids, "cluster": samples.clusters, **samples.columns, **samples.statistics}
-    pq.write_table(pa.table({name: pa.array(array.tolist()) for name, array in arrays.items()}), folder / "samples.parquet")
+    with replacing(folder / "samples.parquet") as temporary:
+        pq.write_table(pa.table({name: pa.array(array.tolist()) for name, array in arrays.items()}), temporary)
     if evaluation.found is not None:
         write_submission(
             folder / "submission", task, evaluation.found, split=report.source.split, size=report.source.size, name=report.entry, team=report.team
         )
     if evaluation.episodes:
         rows = [dataclasses.asdict(episode) | {"seed": f"{episode.seed:032x}"} for episode in evaluation.episodes]
-        (folder / "episodes.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        write_atomically(folder / "episodes.json", (json.dumps(rows, indent=1) + "\n").encode())
     return folder

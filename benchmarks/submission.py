@@ -29,6 +29,7 @@ import yaml
 from stemtwin.benchmarks.atoms import Detections, frame_bounds
 from stemtwin.benchmarks.tasks import Task
 from stemtwin.twin.errors import SubmissionError
+from stemtwin.twin.files import check_writable, replacing, write_atomically
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -292,7 +293,7 @@ def write_submission(folder: Path | str, task: Task, found: dict[str, Detections
     import pyarrow.parquet as pq
 
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder, folder=True)
     empty = [sample for sample, points in found.items() if len(points.positions) == 0]
     header = {
         "schema": SCHEMA,
@@ -302,7 +303,7 @@ def write_submission(folder: Path | str, task: Task, found: dict[str, Detections
         "name": name,
         "team": team,
     }
-    (folder / HEADER).write_text(yaml.safe_dump(header | {"empty": empty}, sort_keys=False), encoding="utf-8")
+    write_atomically(folder / HEADER, yaml.safe_dump(header | {"empty": empty}, sort_keys=False).encode())
     counts = [len(points.positions) for points in found.values()]
     positions = np.concatenate([points.positions for points in found.values()] or [np.empty((0, 2))])
     columns = {
@@ -312,7 +313,8 @@ def write_submission(folder: Path | str, task: Task, found: dict[str, Detections
         "heaviest": np.concatenate([points.heaviest for points in found.values()] or [np.empty(0, dtype=np.int64)]),
         "score": np.concatenate([points.scores for points in found.values()] or [np.empty(0)]),
     }
-    pq.write_table(pa.table(columns), folder / TABLE)
+    with replacing(folder / TABLE) as temporary:
+        pq.write_table(pa.table(columns), temporary)
     return folder
 
 

@@ -22,7 +22,7 @@ from stemtwin.datasets import storage
 from stemtwin.datasets.cards import CARDS, Card
 from stemtwin.datasets.manifest import MANIFEST, Manifest, check_card, check_file, read_manifest
 from stemtwin.twin.errors import DatasetError
-from stemtwin.twin.files import replacing, write_atomically
+from stemtwin.twin.files import check_space, check_writable, refusal, replacing, write_atomically
 
 ATTEMPTS = 4
 PAUSE_S = 0.3
@@ -80,6 +80,7 @@ def mirror(card: Card, size: str) -> Any:
     if registry is None:
         message = f"No hashes of {card.id} are known: no registry is shipped with it. Set STEMTWIN_DATA_REGISTRY to the mirror's, or run '{build}'."
         raise DatasetError(message)
+    pooch.get_logger().setLevel("WARNING")  # the progress bar says what is fetched
     made = pooch.create(path=data_root() / card.name / card.version, base_url=f"{url.rstrip('/')}/{card.name}/{card.version}/")
     try:
         made.load_registry(registry)
@@ -124,8 +125,7 @@ def fetch_file(source: Any, name: str, progress: Any = None) -> Path:
         message = f"{url} is not the published file: its sha256 differs from the registry's. Nothing was kept; tell whoever runs the mirror."
         raise DatasetError(message) from error
     except OSError as error:
-        reason = error.strerror or error
-        message = f"{name} cannot be kept in {source.abspath}: {reason}. Free space there, or set STEMTWIN_DATA_DIR to another folder."
+        message = f"{refusal(Path(source.abspath) / name, error)} STEMTWIN_DATA_DIR names the folder of all datasets."
         raise DatasetError(message) from error
 
 
@@ -223,6 +223,7 @@ def ensure(card: Card, size: str, split: str | None = None, carrier: str | None 
     folder, source = folder_of(card, size), None
     if not (folder / MANIFEST).is_file():
         source = mirror(card, size)
+        check_writable(folder, folder=True)
         fetch_file(source, f"{size}/{MANIFEST}", progress)
     manifest = read_manifest(folder)
     check_card(manifest, card, folder)
@@ -246,6 +247,10 @@ def fetch(card: Card, size: str, progress: Any = None) -> tuple[Path, Manifest]:
         See :func:`mirror` and :func:`fetch_file`.
     """
     source, folder = mirror(card, size), folder_of(card, size)
+    check_writable(folder, folder=True)
+    fetch_file(source, f"{size}/{MANIFEST}", progress)
+    missing = [entry.bytes for entry in read_manifest(folder).files if not (folder / entry.path).is_file()]
+    check_space(folder, sum(missing), f"What is missing of {card.id} {size}")
     for name in sorted(source.registry):
         if name.startswith(f"{size}/"):
             fetch_file(source, name, progress)
@@ -283,13 +288,16 @@ def publish(card: Card, folder: str | Path, target: str | Path) -> Path:
     folder, target = Path(folder), Path(target)
     manifest = read_manifest(folder)
     check_card(manifest, card, folder)
+    check_writable(target, folder=True)
+    check_space(target, sum(entry.bytes for entry in manifest.files), f"A copy of {card.id} {manifest.size}")
+    registry = target / f"{card.id}.registry.txt"
+    check_writable(registry)
     for entry in manifest.files:
         check_file(folder, entry)
         with replacing(target / card.name / card.version / manifest.size / entry.path) as temporary:
             shutil.copyfile(folder / entry.path, temporary)
     with replacing(target / card.name / card.version / manifest.size / MANIFEST) as temporary:
         shutil.copyfile(folder / MANIFEST, temporary)
-    registry = target / f"{card.id}.registry.txt"
     kept = _other_sections(registry, manifest.size)
     write_atomically(registry, "".join([*kept, registry_section(folder, manifest)]).encode())
     return registry

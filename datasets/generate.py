@@ -4,6 +4,8 @@ The rows of each specimen go to a file of their own; a build that was stopped go
 appears when everything in it is done.
 """
 
+import math
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ from stemtwin.datasets.draw import Condition, DrawnSample, draw_condition, draw_
 from stemtwin.datasets.manifest import MANIFEST, FileEntry, Manifest, SplitEntry, check_card, read_manifest, write_manifest
 from stemtwin.datasets.truth import frame_columns
 from stemtwin.twin.errors import DatasetError
-from stemtwin.twin.files import write_atomically
+from stemtwin.twin.files import check_space, check_writable, locked, write_atomically
 
 if TYPE_CHECKING:
     from stemtwin.twin.samples.sample import Sample
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
 BuildProgress = Callable[[int, int, str], None]
 """Called with the specimens done, all specimens, and what is being done."""
 ROWS_PER_SHARD = 2000
+DISK_BYTES = 2.5
+"""Bytes on disk while a dataset is built, for each byte of its images: parts, Parquet and netCDF, as measured of ``atoms-2d``."""
+LOCK_S = 3600.0
+"""Longest wait for another build of the same folder that finishes no specimen, s; a specimen takes minutes at most."""
 LARGEST_COUNT = np.iinfo(np.uint16).max
 
 
@@ -191,16 +197,17 @@ def build(card: Card, size: str, folder: str | Path, progress: BuildProgress | N
     Raises
     ------
     DatasetError
-        The folder holds something else, or cannot be written.
+        The folder holds something else, or cannot be written (both found before any work), or another process that builds into it has made
+        no specimen for an hour.
     """
-    from filelock import FileLock
-
-    known("size", size, card.sizes, card.id)
     folder = Path(folder).absolute()
-    partial = partial_of(folder)
+    finished = check_build(card, size, folder)
+    if finished is not None:
+        return finished
+    partial, lock = partial_of(folder), _lock_of(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f".{folder.name}.lock")):
+        with locked(lock, limit_s=LOCK_S, holder=f"another build of {folder}", sign_of_life=lambda: _written(partial)):
             finished = _finished(card, size, folder)
             if finished is None:
                 _make_parts(card, size, partial, progress or _silent, acquire)
@@ -211,6 +218,46 @@ def build(card: Card, size: str, folder: str | Path, progress: BuildProgress | N
         message = f"The dataset cannot be written to {folder}: {error.strerror or error}. Free space there, or choose another folder."
         raise DatasetError(message) from error
     return finished
+
+
+def check_build(card: Card, size: str, folder: Path) -> Manifest | None:
+    """Check that a dataset can be built into a folder, and return its manifest if it is there already.
+
+    Raises
+    ------
+    DatasetError
+        There is no such size; or the folder holds something else, cannot be written, or lies on a disk without room for the dataset.
+    """
+    known("size", size, card.sizes, card.id)
+    folder, partial = Path(folder).absolute(), partial_of(Path(folder).absolute())
+    if not os.path.isfile(folder / MANIFEST):  # noqa: PTH113 - Path.is_file raises where a name is too long
+        check_writable(folder, folder=True)
+    finished = _finished(card, size, folder)
+    if finished is None:
+        check_writable(partial, folder=True)
+        check_writable(_lock_of(folder))
+        asked = card.sizes[size]
+        images = sum(count * asked.images_per_specimen[split] for split, count in asked.specimens.items())
+        there = sum(one.stat().st_size for one in partial.glob("parts/*.parquet"))
+        needed = int(DISK_BYTES * images * 2 * math.prod(card.generator.image_shape)) - there
+        check_space(partial, needed, f"A build of {card.id} {size}")
+    return finished
+
+
+def _lock_of(folder: Path) -> Path:
+    """Return the file that a process locks while it builds a dataset."""
+    return folder.with_name(f".{folder.name}.lock")
+
+
+def _written(partial: Path) -> tuple[int, ...]:
+    """Return the times at which another process last wrote into the folders of a build, 0 for one that is not there."""
+    times = []
+    for place in (partial / "parts", partial / "dataset" / "data", partial / "dataset" / "netcdf"):
+        try:
+            times.append(place.stat().st_mtime_ns)
+        except OSError:
+            times.append(0)
+    return tuple(times)
 
 
 def _silent(done: int, total: int, text: str) -> None:
@@ -279,7 +326,7 @@ def _assemble(card: Card, size: str, partial: Path, folder: Path) -> Manifest:
         storage.write_netcdf(storage.to_xarray(arrays, card, split), target / f"netcdf/{split}.nc")
         files.append(_entry(target, f"netcdf/{split}.nc", "netcdf", split))
         splits[split] = storage.content_digests(arrays, card)
-    (target / "README.md").write_text(readme.dataset_readme(card, size), encoding="utf-8")
+    write_atomically(target / "README.md", readme.dataset_readme(card, size).encode())
     files.append(_entry(target, "README.md", "card", None))
     manifest = _manifest(card, size, files, splits)
     write_manifest(manifest, target)

@@ -13,7 +13,7 @@ import numpy as np
 
 from stemtwin.datasets.cards import Card, Column
 from stemtwin.twin.errors import DatasetError
-from stemtwin.twin.files import replacing
+from stemtwin.twin.files import check_space, replacing
 
 if TYPE_CHECKING:
     import datasets as hf
@@ -128,6 +128,7 @@ def to_xarray(arrays: dict[str, np.ndarray], card: Card, split: str) -> "xr.Data
 def write_netcdf(data: "xr.Dataset", path: Path) -> None:
     """Write a dataset as one netCDF4 file, whole or not at all; images are compressed without loss."""
     encoding = {name: {"zlib": True, "complevel": 4} for name, variable in data.variables.items() if variable.ndim == 3}
+    check_space(path, data.nbytes, path.name)  # a full disk makes HDF5 crash
     with replacing(path) as temporary:
         data.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
 

@@ -11,6 +11,7 @@ import json
 import os
 import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,13 @@ from stemtwin.benchmarks.report import RANKED, Report
 from stemtwin.benchmarks.statistics import rank_intervals
 from stemtwin.leaderboard.models import Base, Entry, Score
 from stemtwin.twin.errors import DatasetError
+from stemtwin.twin.files import NOTICE_S, check_writable, still_locked, tell_wait
 
 VARIABLE = "STEMTWIN_DATABASE"
 BUSY_S = 60.0
+"""Longest wait for another process that writes, s; an entry takes milliseconds."""
+PAUSE_S = 0.02
+"""Time between two trials, s."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,19 +109,65 @@ class Store:
     def __init__(self, path: Path | str | None = None) -> None:
         self.path = Path(path) if path is not None else default_path()
         try:
+            if self.path.is_file():  # to open it here and close it would free the locks that SQLite holds on it
+                check_writable(self.path.parent, folder=True)
+            else:
+                check_writable(self.path)
             self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _unusable(self.path, error.strerror) from None
+        except DatasetError as error:
+            message = f"{error} {VARIABLE} names the file of the board."
+            raise DatasetError(message) from None
         self.engine = sa.create_engine(sa.URL.create("sqlite", database=str(self.path)), connect_args={"timeout": BUSY_S})
-        event.listen(self.engine, "connect", _configure)
-        event.listen(self.engine, "begin", _begin)
+        event.listen(self.engine, "connect", self._configure)
+        event.listen(self.engine, "begin", self._begin)
+        with self._telling(), self.writing() as connection:
+            Base.metadata.create_all(connection)
+            connection.execute(sa.select(Entry).limit(0))  # a table of another program has other columns
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Turn errors of the database into a DatasetError, and close the connections then."""
         try:
-            with self.writing() as connection:
-                Base.metadata.create_all(connection)
-                connection.execute(sa.select(Entry).limit(0))  # a table of another program has other columns
-        except DatabaseError as error:
+            yield
+        except (DatabaseError, sqlite3.Error) as error:
             self.close()
-            raise _unusable(self.path, error.orig) from None
+            raise _unusable(self.path, getattr(error, "orig", error)) from None
+        except DatasetError:
+            self.close()
+            raise
+
+    def _configure(self, connection: sqlite3.Connection, _: object) -> None:
+        """Set up a connection: transactions by hand, foreign keys, write-ahead log."""
+        connection.isolation_level = None
+        connection.execute("PRAGMA foreign_keys = ON")
+        if self._patiently(connection, "PRAGMA journal_mode").fetchone()[0] != "wal":
+            self._patiently(connection, "PRAGMA journal_mode = WAL")
+
+    def _begin(self, connection: sa.Connection) -> None:
+        """Begin a transaction; a writing one takes its lock at once, so that it never has to give up halfway."""
+        immediate = connection.get_execution_options().get("immediate")
+        self._patiently(connection.connection.driver_connection, "BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    def _patiently(self, connection: Any, statement: str) -> sqlite3.Cursor:
+        """Run a statement; while another process locks the file, tell it after three seconds, and give up after a minute."""
+        began, told = time.monotonic(), False
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            while True:
+                try:
+                    return connection.execute(statement)
+                except sqlite3.OperationalError as error:
+                    waited = time.monotonic() - began
+                    if "locked" not in str(error):
+                        raise
+                    if waited >= BUSY_S:
+                        raise DatasetError(still_locked(self.path, waited, "another process")) from None
+                if waited >= NOTICE_S and not told:
+                    tell_wait(self.path, "another process")
+                    told = True
+                time.sleep(PAUSE_S)
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(1e3 * BUSY_S)}")
 
     def close(self) -> None:
         """Close the connections."""
@@ -147,7 +198,7 @@ class Store:
         ranked = report.trust in RANKED
         same = sa.select(Entry).where(Entry.comparability_key == report.comparability_key, Entry.artefact_sha256 == report.artefact_sha256)
         same = same.where(Entry.ranked) if ranked else same.order_by(Entry.ranked.desc())
-        with self.writing() as connection, Session(bind=connection, expire_on_commit=False) as session:
+        with self._telling(), self.writing() as connection, Session(bind=connection, expire_on_commit=False) as session:
             found = session.scalar(same.limit(1))
             new = found is None
             if found is None:
@@ -159,7 +210,7 @@ class Store:
     def entries(self, task: str | None = None) -> list[Entry]:
         """Return the entries, of one task or of all, in the order in which they came."""
         query = sa.select(Entry).order_by(Entry.id)
-        with Session(self.engine, expire_on_commit=False) as session:
+        with self._telling(), Session(self.engine, expire_on_commit=False) as session:
             return list(session.scalars(query if task is None else query.where(Entry.task == task)))
 
     def boards(self, task: str | None = None) -> list[Board]:
@@ -170,28 +221,20 @@ class Store:
         return [_board(group) for group in groups.values()]
 
 
+def check_board(path: Path | str | None = None) -> None:
+    """Raise DatasetError where nothing can be entered on a board, before any work; no file is made."""
+    path = Path(path) if path is not None else default_path()
+    if path.exists():
+        Store(path).close()
+    else:
+        check_writable(path)
+
+
 def _unusable(path: Path, reason: object) -> DatasetError:
-    """Return the error for a file that cannot be a board."""
+    """Return the error for a file that cannot be a board, or not be written."""
+    if "disk is full" in str(reason):
+        return DatasetError(f"{path} cannot be written: the disk is full. Free space there, or set {VARIABLE} to a path elsewhere.")
     return DatasetError(f"{path} cannot be used as a board ({reason}). Set {VARIABLE} to a path that can be written.")
-
-
-def _configure(connection: sqlite3.Connection, _: object) -> None:
-    """Set up a connection: transactions by hand, foreign keys, write-ahead log."""
-    connection.isolation_level = None
-    connection.execute("PRAGMA foreign_keys = ON")
-    deadline = time.monotonic() + BUSY_S
-    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:  # the switch does not wait for a lock by itself
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
-
-
-def _begin(connection: sa.Connection) -> None:
-    """Begin a transaction; a writing one takes its lock at once, so that it never has to give up halfway."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get("immediate") else "BEGIN")
 
 
 def _entry(report: Report) -> Entry:

@@ -1,15 +1,133 @@
-"""Files and folders that are whole or not there at all, and the space that they need."""
+"""Files and folders that are whole or not there at all: whether they can be written, the space that they need, and locks with a time limit."""
 
 import contextlib
+import errno
 import os
 import shutil
-from collections.abc import Iterator
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from stemtwin.twin.errors import DatasetError
 
 SHARE = 0.95
 """Fraction of the free space on a disk that one result may take."""
+LONGEST_NAME = 255
+"""Bytes of a name in a folder, on every usual file system."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of a disk without room."""
+TRIAL = ".stemtwin-"
+"""Beginning of the names of files and folders that come and go to see whether they can be made."""
+NOTICE_S = 3.0
+"""Time after which a wait for another process is told."""
+POLL_S = 0.1
+"""Time between two looks at a lock."""
+
+
+def check_writable(path: str | Path, *, folder: bool = False, overwrite: bool = True) -> None:
+    """Raise DatasetError where a file or a folder cannot be written, before any work.
+
+    The check is a trial: a temporary file, in the nearest folder above that exists, which is removed again with all that was made for it.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file or folder to be written; it need not exist, nor the folders above it.
+    folder : bool
+        Whether it is a folder that files will be put into.
+    overwrite : bool
+        Whether it may be there already.
+
+    Raises
+    ------
+    DatasetError
+        A folder stands where a file is asked or the reverse, a file stands above the path, the name is too long, the place is read-only or
+        full, or what is there may not be replaced.
+    """
+    path = Path(path)
+    try:
+        there = _lies_at(path)
+        _check_free(path, overwrite=overwrite)
+        _check_kind(path, there, folder=folder)
+        if there and not folder:
+            os.close(os.open(path, os.O_WRONLY | os.O_APPEND))  # a file that may not be changed is not replaced either
+        nearest = path if there and folder else next(one for one in path.absolute().parents if _lies_at(one))
+        missing = [] if there else path.absolute().relative_to(nearest).parts
+        for name in missing:
+            _lies_at(nearest / name)  # the system refuses a name that is too long
+        _try_file(nearest, nested=len(missing) > (0 if folder else 1))
+    except (OSError, ValueError) as error:
+        if isinstance(error, DatasetError):
+            raise
+        raise refusal(path, error) from error
+
+
+def _lies_at(path: Path) -> bool:
+    """Return whether something lies at a path, a file above it being none of it."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except NotADirectoryError:
+        above = next(one for one in path.absolute().parents if os.path.lexists(one) and not one.is_dir())
+        message = f"{path} cannot be written: {above} is a file, not a folder. Choose another folder."
+        raise DatasetError(message) from None
+    return True
+
+
+def _check_kind(path: Path, there: bool, *, folder: bool) -> None:
+    """Raise DatasetError where a folder stands in the place of a file, or the reverse, or a device in the place of either."""
+    message = ""
+    if there and folder and not path.is_dir():
+        message = f"{path} is a file, not a folder. Choose another folder."
+    if there and not folder and path.is_dir():
+        message = f"{path} is a folder. Give the name of a file in it."
+    if there and not folder and not (path.is_dir() or path.is_file()):
+        message = f"{path} is a device or a pipe, which a file cannot replace. Choose another name."
+    if message:
+        raise DatasetError(message)
+
+
+def _try_file(nearest: Path, *, nested: bool) -> None:
+    """Make a file in a folder, where ``nested`` in a folder of its own, and remove both."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=TRIAL, dir=nearest) if nested else contextlib.nullcontext(nearest) as place:
+            number, name = tempfile.mkstemp(prefix=TRIAL, dir=place)
+            try:
+                os.write(number, bytes(1))
+            finally:
+                os.close(number)
+                os.unlink(name)  # noqa: PTH108
+    except FileNotFoundError as error:  # as procfs answers
+        raise OSError(errno.ENOENT, f"the folder {nearest} takes no new files") from error
+
+
+def refusal(path: Path, error: Exception) -> DatasetError:
+    """Return the error of a path that cannot be written, for an error of the system or of a library."""
+    if is_full(error):
+        reason, repair = os.strerror(errno.ENOSPC), "Free space there, or choose another folder."
+    else:
+        number = getattr(error, "errno", None)
+        reason = (getattr(error, "strerror", None) or str(error)).rstrip(".")
+        repair = {
+            errno.ENAMETOOLONG: "Choose a shorter name.",
+            errno.EACCES: "Choose another folder, or change its permissions.",
+            errno.EPERM: "Choose another folder, or change its permissions.",
+        }.get(number or 0, "Choose another folder.")
+    return DatasetError(f"{path} cannot be written: {reason}. {repair}")
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Return whether an error says that a disk is full: the system's error, or a library's that quotes it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if getattr(error, "errno", None) in FULL or os.strerror(errno.ENOSPC) in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @contextlib.contextmanager
@@ -35,18 +153,23 @@ def replacing(path: Path, *, overwrite: bool = True, ending: str = "") -> Iterat
     DatasetError
         The path exists and may not be replaced, a file would replace a folder or a folder a file, or the disk does not take the file.
     """
-    _check_free(path, overwrite=overwrite)
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a name is too long
+        _check_free(path, overwrite=overwrite)
+        check_writable(path.parent, folder=True)
+    else:
+        check_writable(path, overwrite=overwrite)
     temporary = _beside(path, ending)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _check_free(path, overwrite=overwrite)
         _move(temporary, path)
-    except OSError as error:
-        if isinstance(error, DatasetError):
+    except Exception as error:
+        if isinstance(error, DatasetError) and str(temporary) in str(error):
+            raise DatasetError(str(error).replace(str(temporary), str(path))) from error
+        if isinstance(error, DatasetError) or not (isinstance(error, OSError) or is_full(error)):
             raise
-        message = f"{path} cannot be written: {error.strerror or error}. Free space there, or choose another folder."
-        raise DatasetError(message) from error
+        raise refusal(path, error) from error
     finally:
         _remove(temporary)
 
@@ -64,7 +187,13 @@ def _check_free(path: Path, *, overwrite: bool) -> None:
 
 
 def _beside(path: Path, ending: str = "") -> Path:
-    return path.with_name(f".{os.getpid()}-{os.urandom(6).hex()}.{path.name}{ending}")
+    """Return a name in the folder of ``path`` that nothing has, and that ends like it: a long one loses its beginning."""
+    first = f".{os.getpid()}-{os.urandom(6).hex()}."
+    name = f"{path.name}{ending}"
+    if len(os.fsencode(path.name)) <= LONGEST_NAME:
+        while len(os.fsencode(first + name)) > LONGEST_NAME:
+            name = name[1:]
+    return path.with_name(first + name)
 
 
 def _move(temporary: Path, path: Path) -> None:
@@ -90,11 +219,72 @@ def _remove(path: Path) -> None:
 
 def check_space(path: Path, needed: int, what: str) -> None:
     """Raise DatasetError where a disk has less than ``needed`` bytes free, before any work."""
-    folder = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
+    folder = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.is_dir())
     free = int(SHARE * shutil.disk_usage(folder).free)
     if needed > free:
         message = (
-            f"{what} takes {needed / 2**30:.3g} GiB, and {SHARE:.0%} of what is free at {folder} are {free / 2**30:.3g} GiB. "
-            "Use another disk, or a smaller result."
+            f"{what} takes {_size(needed)}, and {SHARE:.0%} of what is free at {folder} are {_size(free)}. Use another disk, or a smaller result."
         )
         raise DatasetError(message)
+
+
+def _size(count: int) -> str:
+    """Return a number of bytes in the unit that suits it."""
+    power = 3 if count >= 2**29 else 2 if count >= 2**19 else 1
+    return f"{count / 2 ** (10 * power):.3g} {('KiB', 'MiB', 'GiB')[power - 1]}"
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, limit_s: float, holder: str, sign_of_life: Callable[[], object] | None = None) -> Iterator[None]:
+    """Hold a lock between processes during a block; a wait for it is told on stderr after three seconds, and ends.
+
+    The system frees the lock of a process that ends, however it ends.
+
+    Parameters
+    ----------
+    path : Path
+        The lock's file; its folder exists.
+    limit_s : float
+        Longest wait, s: in all, or without a sign of life.
+    holder : str
+        Description of the other process, for messages: ``"another build of ..."``.
+    sign_of_life : callable, optional
+        Function whose value changes while the holder works: each change begins the time anew.
+
+    Raises
+    ------
+    DatasetError
+        Another process holds the lock for too long.
+    """
+    from filelock import FileLock, Timeout
+
+    lock, began, told = FileLock(path), time.monotonic(), False
+    since, last = began, sign_of_life and sign_of_life()
+    while True:
+        try:
+            lock.acquire(timeout=POLL_S, poll_interval=POLL_S)
+            break
+        except Timeout:
+            now = time.monotonic()
+        if sign_of_life and (seen := sign_of_life()) != last:
+            since, last = now, seen
+        if now - since >= limit_s:
+            raise DatasetError(still_locked(path, now - began, holder)) from None
+        if not told and now - began >= NOTICE_S:
+            tell_wait(path, holder)
+            told = True
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def tell_wait(path: Path, holder: str) -> None:
+    """Print a line on stderr about a wait for another process."""
+    sys.stderr.write(f"stemtwin: waiting for {holder}, which holds {path} ...\n")
+    sys.stderr.flush()
+
+
+def still_locked(path: Path, waited_s: float, holder: str) -> str:
+    """Return the sentences on a lock that another process did not free in time."""
+    return f"{path} is still locked by {holder} after {waited_s:.3g} s. Wait until that process has ended, or end it, and run this again."

@@ -163,4 +163,4 @@ def _centre(signal: dict[str, Any], centre: dict[str, float]) -> None:
             axis["offset"] = -centre[axis["name"]] * axis["scale"]
 
 
-FORMATS.add("emd", Format(suffixes=(".emd", ".h5"), write=write_emd, needs=("emdfile",), about="py4DSTEM"))
+FORMATS.add("emd", Format(suffixes=(".emd", ".h5"), hdf5=True, write=write_emd, needs=("emdfile",), about="py4DSTEM"))

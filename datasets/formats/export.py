@@ -13,10 +13,13 @@ from stemtwin.datasets.formats import emd, hyperspy, netcdf, nsid, parquet  # no
 from stemtwin.datasets.formats.calibrations import check_calibrations
 from stemtwin.datasets.formats.file_formats import FORMATS, Format, check_package
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.files import replacing
+from stemtwin.twin.files import check_space, check_writable, replacing
 
 if TYPE_CHECKING:
     import xarray as xr
+
+HDF5_BYTES = 2**18
+"""Space beside its arrays that an HDF5 file needs at most."""
 
 
 def save(data: "xr.Dataset | xr.DataArray", path: str | Path, *, form: str = "", variable: str = "", overwrite: bool = False) -> Path:
@@ -58,6 +61,10 @@ def save(data: "xr.Dataset | xr.DataArray", path: str | Path, *, form: str = "",
             check_calibrations(chosen[name])
     for module in kind.needs:
         check_package(module, path, "Writing")
+    if kind.hdf5 or not path.is_dir():
+        check_writable(path, overwrite=overwrite)
+    if kind.hdf5:
+        check_space(path, chosen.nbytes + HDF5_BYTES, path.name)
     with replacing(path, overwrite=overwrite) as temporary:
         kind.write(chosen, temporary)
     return path

@@ -26,6 +26,8 @@ class Format:
         Modules of optional packages that write it.
     single : bool
         Whether a file holds one variable only.
+    hdf5 : bool
+        Whether HDF5 writes it, which must not meet a full disk: its library then crashes.
     whole : bool
         Whether it holds everything that a Dataset holds: uneven axes, axes without units.
     write : callable
@@ -38,6 +40,7 @@ class Format:
     write: Callable[["xr.Dataset", Path], None]
     needs: tuple[str, ...] = ()
     single: bool = False
+    hdf5: bool = False
     whole: bool = False
     about: str = ""
 

@@ -123,5 +123,5 @@ def write_zspy(data: "xr.Dataset", path: Path) -> None:
         zspy.file_writer(str(path), hyperspy_signal(data), show_progressbar=False)
 
 
-FORMATS.add("hspy", Format(suffixes=(".hspy",), write=write_hspy, needs=("rsciio",), single=True, about="HyperSpy, eXSpy"))
+FORMATS.add("hspy", Format(suffixes=(".hspy",), hdf5=True, write=write_hspy, needs=("rsciio",), single=True, about="HyperSpy, eXSpy"))
 FORMATS.add("zspy", Format(suffixes=(".zspy",), write=write_zspy, needs=("rsciio", "zarr"), single=True, about="HyperSpy, in pieces"))

@@ -70,5 +70,5 @@ def _native(data: "xr.Dataset") -> "xr.Dataset":
     return data.assign(swapped) if swapped else data
 
 
-FORMATS.add("netcdf", Format(suffixes=(".nc",), write=write_netcdf, whole=True, about="xarray, all of a result"))
+FORMATS.add("netcdf", Format(suffixes=(".nc",), hdf5=True, write=write_netcdf, whole=True, about="xarray, all of a result"))
 FORMATS.add("zarr", Format(suffixes=(".zarr",), write=write_zarr, needs=("zarr",), whole=True, about="xarray, all of a result, in pieces"))

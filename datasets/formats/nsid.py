@@ -92,4 +92,4 @@ def _signal(item: Any) -> dict[str, Any]:
     return signal_entry(item[()], axes, item.attrs["main_data_name"], item.attrs.get("units", ""), about, beside)
 
 
-FORMATS.add("nsid", Format(suffixes=(".hf5",), write=write_nsid, needs=("sidpy", "pyNSID"), about="sidpy, SciFiReaders"))
+FORMATS.add("nsid", Format(suffixes=(".hf5",), hdf5=True, write=write_nsid, needs=("sidpy", "pyNSID"), about="sidpy, SciFiReaders"))

@@ -10,12 +10,19 @@ File                     Content
 ``demo.py``              ``stemtwin demo``
 ``evaluate.py``          ``stemtwin eval``
 ``image.py``             ``stemtwin image``
+``image_files.py``       files of ``stemtwin image``, by their endings
+``image_job.py``         a planned computation and what is said before it
+``image_options.py``     checked options of ``stemtwin image``
+``image_pictures.py``    pictures of its results
+``image_signals.py``     its signals: images, patterns, spectra
 ``knobs.py``             ``stemtwin knobs``
 ``listing.py``           ``stemtwin list``
 ``main.py``              dispatch of commands, exit codes
+``number_lists.py``      numbers and series of numbers as people write them
 ``output.py``            JSON, tables and progress bars
 ``structure_options.py`` thermal motion as people write it; the library's messages in the command's words
 ``submit.py``            ``stemtwin submit``
 ``task.py``              ``stemtwin task``
+``work_progress.py``     progress on a terminal and into a pipe
 ======================== ================================================================================
 """

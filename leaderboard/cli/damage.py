@@ -27,6 +27,7 @@ def damage(
     from stemtwin.twin.physics.dynamics.displacement_thresholds import SITES, find_site
     from stemtwin.twin.physics.dynamics.isotopes import SYMBOLS, number_of
 
+    checks.number("--temperature", temperature, "K", low=0, high=5000)
     if element is None:
         if site is not None or energy:
             message = "An option without an element says nothing. Name the element, for example: stemtwin damage C --site graphene."

@@ -13,7 +13,6 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 from rich.table import Table
 
 from stemtwin.datasets.cards import find_card, list_cards
-from stemtwin.twin.errors import SettingsError
 
 app = typer.Typer(name="data", help="Build, fetch and check datasets.", no_args_is_help=True)
 
@@ -41,7 +40,8 @@ def _say(values: dict[str, Any], as_json: bool, text: str) -> None:
 def _specimen_bar(quiet: bool) -> Iterator[Any]:
     """Show a bar that counts specimens, on the error stream; give the function that moves it."""
     columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TextColumn("specimens"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
 
@@ -96,7 +96,8 @@ def fetch(name: Name, version: Version = None, size: SizeName = "std", as_json: 
 
     card = _card(name, version)
     columns = (TextColumn("{task.description:<40}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=as_json, transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=as_json or not console.is_terminal, transient=True) as bar:
         task = bar.add_task("", total=None)
         folder, manifest = fetch_all(card, size, lambda file, count: bar.update(task, advance=count, description=file))
     values = {"name": name, "version": card.version, "size": size, "folder": str(folder), "content_sha256": manifest.content_sha256}
@@ -139,9 +140,6 @@ def publish(
     from stemtwin.datasets import fetch
 
     card = _card(name, version)
-    if target.exists() and not target.is_dir():
-        message = f"{target} is a file, not a folder. Give the folder that a web server will serve."
-        raise SettingsError(message)
     registry = fetch.publish(card, folder or fetch.folder_of(card, size), target)
     text = (
         f"{name} {card.version} {size} is in {target}. Serve that folder as STEMTWIN_DATA_URL; its users need {registry} as STEMTWIN_DATA_REGISTRY."

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from stemtwin.leaderboard.cli.output import JsonFlag, make_console, print_json
+from stemtwin.twin.files import check_writable
 
 MOST_LED = 1000
 """Attempts with a silicon atom, at most."""
@@ -50,6 +51,13 @@ def demo(
     _films(output, as_json=as_json)
 
 
+def check_files(folder: Path, names: Iterable[str]) -> None:
+    """Raise DatasetError where a folder or one of the files in it cannot be written, before any work."""
+    check_writable(folder, folder=True)
+    for name in names:
+        check_writable(folder / name)
+
+
 def _progress(*, hidden: bool) -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -78,7 +86,7 @@ def _signals(structure: str | None, output: Path, *, as_json: bool) -> None:
         message = f"The signals are of srtio3-001; --structure {structure} is not shown in them. Leave one of --signals and --structure out."
         raise SettingsError(message)
     began = time.perf_counter()
-    output.mkdir(parents=True, exist_ok=True)
+    check_files(output, steps.FILES)
     with _progress(hidden=as_json) as bar:
         lines, tick = _stepwise(bar, steps.STEPS)
         taken = steps.take(steps.microscope(), tick(0))
@@ -103,10 +111,10 @@ def _signals(structure: str | None, output: Path, *, as_json: bool) -> None:
 
 def _films(output: Path, *, as_json: bool) -> None:
     """Make the films and print where they are."""
-    from stemtwin.leaderboard.demos.films import FILMS
+    from stemtwin.leaderboard.demos.films import FILES, FILMS
 
     began, made, told = time.perf_counter(), [], []
-    output.mkdir(parents=True, exist_ok=True)
+    check_files(output, FILES)
     with _progress(hidden=as_json) as bar:
         lines = {name: bar.add_task(name, total=1.0, start=False) for name in FILMS}
         for name, make in FILMS.items():
@@ -153,8 +161,10 @@ def _main_job(structure: str, output: Path, *, as_json: bool) -> None:
     from stemtwin.leaderboard.demos import workflow as steps
 
     began = time.perf_counter()
+    check_files(output, steps.FILES)
+    check_writable(output / "runs", folder=True)
+    steps.check_data()
     imaged, compared, notes = steps.load_fields(structure)
-    output.mkdir(parents=True, exist_ok=True)
     with _progress(hidden=as_json) as bar:
         lines, tick = _stepwise(bar, steps.STEPS)
         made = steps.image_step(imaged, output, tick(0))

@@ -27,12 +27,16 @@ def evaluate(
     json: JsonFlag = False,
 ) -> None:
     """Run a baseline, an agent or predictions on a task and print its scores with their 95 % intervals."""
-    from stemtwin.benchmarks.runner import save_run
+    from stemtwin.benchmarks.runner import check_run, save_run
     from stemtwin.benchmarks.tasks import find_task
 
     found = find_task(task)
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)  # a folder that cannot be is refused before any work
+        check_run(output)
+    if submit:
+        from stemtwin.leaderboard.store import check_board
+
+        check_board()
     result = _run(found, baseline, agent, predictions, split, size, episodes, team)
     report = result.report
     lines = []

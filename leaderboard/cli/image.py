@@ -1,19 +1,28 @@
-"""``stemtwin image``: a picture of any structure."""
+"""``stemtwin image``: the signals of any structure."""
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stemtwin.leaderboard.cli.output import JsonFlag, print_json, progress
-from stemtwin.leaderboard.cli.structure_options import in_options, parse_thermal
-from stemtwin.twin.errors import SettingsError, StructureFileError
+from stemtwin.leaderboard.cli import work_progress
+from stemtwin.leaderboard.cli.image_files import PICTURE, check_output, write_data
+from stemtwin.leaderboard.cli.image_job import ImageJob, cheapest
+from stemtwin.leaderboard.cli.image_options import ImageOptions, check_options
+from stemtwin.leaderboard.cli.image_signals import SignalKind, find_signal
+from stemtwin.leaderboard.cli.output import JsonFlag, print_json
+from stemtwin.leaderboard.cli.structure_options import parse_thermal
+from stemtwin.twin.files import check_space
+
+if TYPE_CHECKING:
+    from stemtwin.twin.samples.field_samples import FieldSample
 
 
 def image(
     file: Annotated[str, typer.Argument(help="A structure file (CIF, POSCAR, xyz, ...) or the name of a sample of the library.", metavar="FILE")],
+    signal: Annotated[
+        str, typer.Option(help="image, ronchigram, cbed (middle of the field), pacbed (its mean), 4d, eels or edx (a point; with --points a map).")
+    ] = "image",
     size: Annotated[float, typer.Option(help="Side of the field, A.")] = 16.0,
     thickness: Annotated[float | None, typer.Option(help="Thickness along the beam, A; by default about 40 A, or one layer of a sheet.")] = None,
     zone_axis: Annotated[
@@ -24,138 +33,85 @@ def image(
     ] = None,
     block: Annotated[str | None, typer.Option(help="Which structure of a file that holds several: a name or a number.")] = None,
     phonons: Annotated[int | None, typer.Option(help="Frozen-phonon configurations; 0: static; by default 4 where atoms move.")] = None,
-    detectors: Annotated[str, typer.Option(help="Detectors, separated by commas.")] = "haadf,abf",
+    detectors: Annotated[str, typer.Option(help="Detectors of an image, and com, icom, idpc, separated by commas.")] = "haadf,abf",
     instrument: Annotated[str, typer.Option(help="Instrument profile.")] = "corrected-200kv",
-    defocus: Annotated[float, typer.Option(help="Underfocus (-C10), A.")] = 0.0,
+    semiangle: Annotated[float | None, typer.Option(help="Convergence semi-angle, mrad; by default the instrument's.")] = None,
+    defocus: Annotated[
+        str | None, typer.Option(help="Underfocus (-C10), A; a focal series: 0,50,100 or -100:100:9. By default 0, of a Ronchigram 1000.")
+    ] = None,
+    tilt_x: Annotated[str, typer.Option(help="Tilt of the specimen along x, mrad; a series in the same way.")] = "0",
+    tilt_y: Annotated[str, typer.Option(help="Tilt along y, mrad; a series goes with that of --tilt-x, value by value.")] = "0",
+    depths: Annotated[str | None, typer.Option(help="Thickness series of an image: signals at these depths, A, like 20,40 or 10:100:10.")] = None,
     dose: Annotated[float, typer.Option(help="Dose, e-/A^2; 0: the expected signal without noise.")] = 0.0,
-    points: Annotated[int, typer.Option(help="Points along each side of the picture.")] = 128,
+    points: Annotated[int | None, typer.Option(help="Points along each side of the field: image 128, 4d 32, pacbed 12, spectra 1.")] = None,
+    pixels: Annotated[int | None, typer.Option(help="Pixels along each side of the camera: 128, of a Ronchigram 512.")] = None,
+    outer: Annotated[float | None, typer.Option(help="Angle at the edge of the camera, mrad; 2 times the convergence, of a Ronchigram 1.25.")] = None,
+    energies: Annotated[str | None, typer.Option(help="Lowest and highest energy and channel width of spectra, eV, like 0,1000,0.5.")] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The PNG; a netCDF file is written beside it.")] = Path("stemtwin.png"),
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="By its ending: .png (a picture, with a .nc beside it), .nc, .zarr, .emd, .h5, .hspy, .hf5, ..."),
+    ] = Path("stemtwin.png"),
+    draw: Annotated[bool, typer.Option("--picture", help="Write a PNG too where --output is a file of data.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make a picture of any structure, and save it as PNG and netCDF."""
-    from stemtwin.datasets.formats import save
-    from stemtwin.twin import checks
-    from stemtwin.twin.instrument import micrographs, shot_noise
-    from stemtwin.twin.instrument.simulation.simulate import explain
-    from stemtwin.twin.samples.field_samples import load_field
+    """Compute the signals of any structure, and save them as a picture or in a format of the field.
 
-    _check_output(output)
-    checks.number("--size", size, "A", low=2, high=500)
-    checks.number("--dose", dose, "e-/A^2", low=0, high=1e12)
-    with _in_options():
-        field = load_field(
-            file,
-            side_angstrom=size,
-            thickness_angstrom=thickness,
-            zone_axis=zone_axis,
-            thermal_sigma_angstrom=None if thermal is None else parse_thermal(thermal),
-            block=block,
-            seed=seed,
-        )
-    sample, origin = field.sample, field.origin_angstrom
-    notes = [in_options(note) for note in field.notes]
-    request = _request(sample, origin, size, points, instrument=instrument, defocus=defocus, detectors=detectors, phonons=phonons, seed=seed)
-    plan = explain(request)
-    data = _simulated(request, plan)
-    if dose:
-        data = shot_noise.counted_electrons(data, request.scan, dose, seed)
-    figure = micrographs.micrographs([(_title(data[name]), data[name]) for name in data], caption=_caption(sample, request.beam, dose))
-    micrographs.save_png(figure, output)
-    netcdf = save(data, output.with_suffix(".nc"), overwrite=True)
-    notes = [*notes, *plan.notes]
-    if as_json:
-        specimen = {"formula": sample.formula, "atoms": len(sample), "density_g_per_cm3": sample.density_g_per_cm3, "thermal": sample.thermal_summary}
-        print_json({"png": str(output), "netcdf": str(netcdf), "engine": plan.engine, "specimen": specimen, "notes": notes})
+    What is computed, with planned time and memory, goes to stderr before the work, then the progress; the names of the files go to stdout.
+    """
+    given = dict(locals())
+    options = check_options(given)
+    check_output(output, options.series, drawn=draw)
+    kind = find_signal(options)
+    fields = _fields(given, options, kind)
+    job = cheapest(fields, lambda field: kind.plan(field, options))
+    check_space(output, 2 * job.result_bytes + 2**20, "The result with its picture")
+    for line in job.preamble():
+        typer.echo(line, err=True)
+    with work_progress.shown(job.waves, job.seconds) as advance:
+        data = job.compute(advance)
+    files = _written(data, job, options, output, drawn=draw)
+    if not as_json:
+        for path in files:
+            typer.echo(str(path))
         return
-    _print(sample, notes, (output, netcdf))
+    found: dict[str, Any] = {"files": [str(path) for path in files]}
+    found |= {name: str(path) for path in files for name, ending in (("png", PICTURE), ("netcdf", ".nc")) if path.suffix.lower() == ending}
+    print_json(found | {"engine": data.attrs.get("engine", job.engine), "specimen": job.specimen, "notes": list(job.notes)})
 
 
-def _check_output(output: Path) -> None:
-    """Refuse a picture that cannot be written, before any work."""
-    if output.suffix.lower() != ".png":
-        message = f"--output {output} does not end in .png. Give the picture's name; the netCDF file gets the same name."
-        raise SettingsError(message)
-    if output.is_dir():
-        message = f"--output {output} is a folder. Give the name of a picture in it."
-        raise SettingsError(message)
-    output.parent.mkdir(parents=True, exist_ok=True)
+def _fields(given: dict[str, Any], options: ImageOptions, kind: SignalKind) -> "tuple[FieldSample, ...]":
+    """Return the samples that hold the field, with room for the widest probe around windows."""
+    from stemtwin.twin.instrument.simulation.discretisation import WINDOW_MARGIN
+    from stemtwin.twin.samples.field_samples import MARGIN_ANGSTROM, load_fields
+
+    thickness = given["thickness"]
+    if options.depths is not None and thickness is None:
+        thickness = options.depths[-1]
+    settings: dict[str, Any] = {
+        "side_angstrom": options.size,
+        "thickness_angstrom": thickness,
+        "zone_axis": given["zone_axis"],
+        "thermal_sigma_angstrom": None if given["thermal"] is None else parse_thermal(given["thermal"]),
+        "block": given["block"],
+        "seed": options.seed,
+    }
+    fields = load_fields(given["file"], **settings)
+    sample = fields[0].sample
+    beams = [options.beam(sample, kind.defocus)] if len(options.defoci or ()) < 2 else options.beams(sample)
+    margin = WINDOW_MARGIN / 2 + max(beam.probe_radius(sample.thickness_angstrom) for beam in beams)
+    if margin <= MARGIN_ANGSTROM or all(field.sample.periodic for field in fields):
+        return fields
+    return load_fields(given["file"], margin_angstrom=margin, **settings)
 
 
-def _print(sample: Any, notes: list[str], files: tuple[Path, Path]) -> None:
-    """Print notes to stderr; the specimen and the names of the files to stdout."""
-    for note in notes:
-        typer.echo(f"note: {note}", err=True)
-    typer.echo(f"{len(sample)} atoms, {sample.formula}, {sample.density_g_per_cm3:.3g} g/cm^3, thermal motion: {sample.thermal_summary}")
-    for file in files:
-        typer.echo(str(file))
+def _written(data: Any, job: ImageJob, options: ImageOptions, output: Path, *, drawn: bool) -> list[Path]:
+    """Write a result, and its picture where one is wanted; return the files, the picture first."""
+    from stemtwin.leaderboard.cli.image_pictures import picture
+    from stemtwin.twin.instrument import micrographs
 
-
-def _simulated(request: Any, plan: Any) -> Any:
-    """Return the expected signals of a request; a bar shows the progress."""
-    from stemtwin.twin.instrument.simulation.simulate import simulate
-
-    with progress(f"{plan.engine}, {plan.waves} waves") as step:
-        done = 0
-
-        def advance(count: int) -> None:
-            nonlocal done
-            done += count
-            step(done, plan.waves)
-
-        return simulate(request, progress=advance)
-
-
-@contextlib.contextmanager
-def _in_options() -> Iterator[None]:
-    """Turn the library's messages into those of the command."""
-    try:
-        yield
-    except (SettingsError, StructureFileError) as error:
-        raise type(error)(in_options(str(error))) from error
-
-
-def _request(
-    sample: Any,
-    origin: tuple[float, float],
-    size: float,
-    points: int,
-    *,
-    instrument: str,
-    defocus: float,
-    detectors: str,
-    phonons: int | None,
-    seed: int,
-) -> Any:
-    from stemtwin.twin import checks
-    from stemtwin.twin.instrument.hardware.profiles import PROFILES
-    from stemtwin.twin.instrument.scan import RasterScan
-    from stemtwin.twin.instrument.scope.microscope import Microscope
-    from stemtwin.twin.instrument.simulation.request import Request
-
-    scope = Microscope(sample, PROFILES[instrument].still(), seed=seed)
-    scope.set(C10=-checks.number("--defocus", defocus, "A"))
-    points = checks.whole("--points", points, low=8, high=4096)
-    moves = sample.thermal_sigma_angstrom is not None
-    configurations = checks.whole("--phonons", (4 if moves else 0) if phonons is None else phonons, low=0, high=1000)
-    if configurations and not moves:
-        message = f"--phonons {configurations} needs thermal motion, but {sample.name} is static. Give it --thermal, or use --phonons 0."
-        raise SettingsError(message)
-    return Request(
-        sample=sample,
-        beam=scope.truth()["beam"],
-        scan=RasterScan(shape=(points, points), field_of_view_angstrom=(size, size), origin_angstrom=origin),
-        detectors=tuple(name.strip() for name in detectors.split(",") if name.strip()),
-        phonons=configurations or "static",
-        seed=seed,
-    )
-
-
-def _caption(sample: Any, beam: Any, dose: float) -> str:
-    """Return the line below the picture."""
-    signal = f"{dose:g} e⁻/Å²" if dose else "expected signal"
-    return f"{sample.name}, {sample.thickness_angstrom:.0f} Å thick, {beam.energy_ev / 1e3:g} kV, {beam.semiangle_mrad:g} mrad, {signal}"
-
-
-def _title(frame: Any) -> str:
-    return f"{str(frame.name).upper()}  {frame.attrs['inner_mrad']:.3g}-{frame.attrs['outer_mrad']:.3g} mrad"
+    files = write_data(data, output)
+    if output.suffix.lower() != PICTURE and not drawn:
+        return files
+    figure = picture(data, job.field.sample, job.beam, options)
+    return [micrographs.save_png(figure, output.with_suffix(PICTURE)), *files]

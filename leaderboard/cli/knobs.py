@@ -21,12 +21,14 @@ def knobs(
     from rich.progress import track
 
     from stemtwin.twin.errors import SettingsError
-    from stemtwin.twin.files import write_atomically
+    from stemtwin.twin.files import check_writable, write_atomically
     from stemtwin.twin.instrument.scope import knob_survey
 
     if page is not None and not (page.is_file() and MARK in page.read_text(encoding="utf-8", errors="replace")):
         message = f"{page} is no page with a place for the table. Give a Markdown file that has the lines {MARK} and {END}."
         raise SettingsError(message)
+    if page is not None:
+        check_writable(page)
     console = make_console()
     turns = track(knob_survey.survey(), description="turning knobs", total=len(knob_survey.knobs()), console=Console(stderr=True), disable=as_json)
     rows = {turn.knob: {signal: turn.change(signal) if turn.reaches(signal) else None for signal in knob_survey.SIGNALS} for turn in turns}

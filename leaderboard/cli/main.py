@@ -6,14 +6,18 @@ unknown command or flag), 130 interrupted.
 A command lives in a module of its own, which is imported only when that command is asked for: ``stemtwin --help`` imports none of them.
 """
 
+import contextlib
+import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from stemtwin.twin.errors import StemtwinError
+from stemtwin.twin.files import FULL
 
 COMMANDS = {  # name: (module, function or Typer in it, one line for the help)
     "demo": ("stemtwin.leaderboard.cli.demo", "demo", "From a structure to a board: image, focus, build data, score, submit."),
@@ -90,24 +94,74 @@ def main(arguments: Sequence[str]) -> int:
     wanted = next((word for word in words if not word.startswith("-")), None)
     try:
         code = build(wanted)(words, standalone_mode=False, prog_name="stemtwin")
-    except StemtwinError as error:
-        return _say(str(error), 1)
-    except OSError as error:
-        if error.filename is None:  # no file of the user's
-            raise
-        return _say(f"{error.filename}: {error.strerror}. Check the path, and that it may be read or written.", 1)
+        sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
-        return _say("Interrupted.", INTERRUPTED)
+        code = INTERRUPTED
     except Exception as error:
-        format_message = getattr(error, "format_message", None)
-        if format_message is None:  # no misuse of the command line: a fault of ours, which needs its traceback
+        code = _explained(error, wanted, words)
+        if code is None:  # a fault of ours, which needs its traceback
             raise
-        text = format_message().replace("Value error, ", "")
-        stop = "" if text.endswith((".", "?")) else "."
-        return _say(f"{text}{stop} See 'stemtwin {wanted + ' ' if wanted in COMMANDS else ''}--help'.", 2)
+        return code
     if code == INTERRUPTED:  # newer typers make it of a KeyboardInterrupt, without a word
         return _say("Interrupted.", INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def _explained(error: Exception, wanted: str | None, words: Sequence[str]) -> int | None:
+    """Print the repair of an error, and return the exit code; None where it is none of the user's."""
+    if isinstance(error, StemtwinError):
+        return _say(_in_options(str(error), wanted, words), 1)
+    if isinstance(error, OSError):
+        return _explained_by_system(error)
+    format_message = getattr(error, "format_message", None)
+    if format_message is None:  # no misuse of the command line
+        return None
+    text = format_message().replace("Value error, ", "")
+    if not text:  # a group without a command has shown its help
+        return 0
+    stop = "" if text.endswith((".", "?")) else "."
+    return _say(f"{text}{stop} See 'stemtwin {wanted + ' ' if wanted in COMMANDS else ''}--help'.", 2)
+
+
+def _explained_by_system(error: OSError) -> int | None:
+    """Print the repair of an error of the system, and return the exit code; None where no file of the user's is concerned."""
+    if error.errno == errno.EPIPE:  # who reads the output has seen enough, as 'head' does
+        return _closed()
+    if error.filename is not None:
+        return _say(f"{error.filename}: {error.strerror}. Check the path, and that it may be read or written.", 1)
+    return _say(f"The output cannot be written: {error.strerror}. Free space there.", _closed(1)) if error.errno in FULL else None
+
+
+def _in_options(text: str, wanted: str | None, words: Sequence[str]) -> str:
+    """Return a message of the library in the words of a command."""
+    from stemtwin.leaderboard.cli.structure_options import OPTIONS, in_options, in_toml
+
+    if wanted == "certify":
+        return in_toml(text)
+    own = {name: flag for name, flag in options_of(wanted).items() if flag.startswith("--")}
+    return in_options(text, own | {name: flag for name, flag in OPTIONS.items() if flag in own.values()}, words)
+
+
+def options_of(wanted: str | None) -> dict[str, str]:
+    """Return the options of a command and of those in its group, by the names of their parameters."""
+    found: list[Any] = [getattr(typer.main.get_command(build(wanted)), "commands", {}).get(wanted)]
+    options: dict[str, str] = {}
+    while found:
+        command = found.pop()
+        found += getattr(command, "commands", {}).values()
+        for parameter in getattr(command, "params", ()):
+            if parameter.param_type_name == "option":
+                options[parameter.name] = max(parameter.opts, key=len)
+    return options
+
+
+def _closed(code: int = 128 + 13) -> int:
+    """Leave what is not written yet to nowhere, so that Python does not try again at its end; return the exit code, by default that of SIGPIPE."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    return code
 
 
 def _say(text: str, code: int) -> int:

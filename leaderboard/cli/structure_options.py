@@ -1,7 +1,7 @@
 """Options of commands that take a structure file: thermal motion, zone axes; and messages of the library in the words of the command line."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from stemtwin.twin.errors import SettingsError
 
@@ -16,17 +16,56 @@ OPTIONS = {
     "detectors": "--detectors",
 }
 """Options of ``stemtwin image`` by the arguments of the library that they stand for."""
+WORDS = {
+    "outer_mrad": "outer angle",
+    "inner_mrad": "inner angle",
+    "semiangle_mrad": "convergence angle",
+}
+"""Words for arguments that no option stands for; the others lose their unit and get spaces."""
+UNIT = r"(?:angstrom|mrad|rad|deg|ev|pa|us|mm|e_per_angstrom2)"
+"""Units at the end of the library's names."""
+START = r"(?<![-\w./'\"])"
+"""Place where a name of the library can begin: not within an option, a path or a quoted text."""
 
 
-def in_options(text: str) -> str:
-    """Return a message of the library with the command's options for the library's arguments."""
-    names = "|".join(OPTIONS)
-    long = "|".join(name for name in OPTIONS if "_" in name)
+def in_options(text: str, options: Mapping[str, str] = OPTIONS, typed: Iterable[str] = ()) -> str:
+    """Return a message of the library with the command's options, or plain words, for the library's arguments.
 
-    def option(found: re.Match[str]) -> str:
-        return OPTIONS[found[1] or found[2]] + (" " if found[1] and found[3] else "") + (found[3] or "")
+    Parameters
+    ----------
+    text : str
+        A message or a note.
+    options : mapping
+        Options by the arguments that they stand for.
+    typed : iterable of str
+        Words of the command line, which stay as they were typed.
+    """
+    kept = [word for word in typed if word and re.search("[=_]", word) and word in text]
+    for number, word in enumerate(kept):
+        text = text.replace(word, f"\0{number}\0")
+    text = re.sub(rf"{START}([A-Za-z]\w*)=(?=([\w(\[{{'\"+.\0-]?))", lambda found: _given(found, options), text)
+    text = re.sub(rf"{START}[a-z0-9]+(?:_[a-z0-9]+)*_{UNIT}\b(?![./\w])|{START}\bzone_axis\b", lambda found: _named(found[0], options), text)
+    for number, word in enumerate(kept):
+        text = text.replace(f"\0{number}\0", word)
+    return text
 
-    return re.sub(rf"\b(?:({names})=|({long})\b)([\w(\[{{'\"-])?", option, text)
+
+def _given(found: re.Match[str], options: Mapping[str, str]) -> str:
+    """Return the words for an argument that is given a value, or that should be."""
+    name, value = found[1], found[2]
+    if name not in options and not name.islower():  # a variable of the environment, an element, a coefficient
+        return found[0]
+    return _named(name, options) + (" " if value and not re.fullmatch(r"[.]", value) else "")
+
+
+def _named(name: str, options: Mapping[str, str]) -> str:
+    """Return the option for an argument, or plain words where there is none."""
+    return options.get(name) or WORDS.get(name) or re.sub(f"_{UNIT}$", "", name).replace("_", " ")
+
+
+def in_toml(text: str) -> str:
+    """Return a message of the library with its arguments as the keys of a request's file, for ``stemtwin certify``."""
+    return re.sub(rf"{START}([a-z]\w*)=(?=[\w(\[{{'\"+-])", r"\1 = ", re.sub(rf"{START}([a-z]\w*)=(?=[.,;)]|$)", r"\1", text))
 
 
 def parse_thermal(text: str) -> float | Mapping[str, float]:

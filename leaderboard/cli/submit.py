@@ -22,7 +22,9 @@ def submit(
 ) -> None:
     """Check and score a submission folder and enter it; enter a report file unranked, because its numbers cannot be checked."""
     from stemtwin.benchmarks.report import read_report
+    from stemtwin.leaderboard.store import check_board
 
+    check_board(database)
     report = score_folder(path).report if path.is_dir() else dataclasses.replace(read_report(path), trust="reported")
     receipt, line = _enter(report, database)
     if json:

@@ -66,7 +66,7 @@ def hole_film(folder: Path, tick: Tick) -> tuple[Path, str]:
         lost = len(sample) - len(seen)
         stills.append(_still(scope, scan, frame["maadf"], seen, f"graphene, 80 kV, 60 pA: {scope.time_s:.0f} s, {lost} atoms lost"))
         tick((number + 1) / (HOLE_FRAMES + 4))
-    path = save_film(stills, folder / "hole.gif")
+    path = save_film(stills, folder / FILES[0])
     tick(1.0)
     return path, f"a hole in graphene lost {lost} atoms in {scope.time_s:.0f} s at 80 kV"
 
@@ -80,7 +80,7 @@ def silicon_film(folder: Path, tick: Tick) -> tuple[Path, str]:
         shown = _still(scope, scan, step.frame["haadf"], step.sample, text)
         stills.append(replace(shown, path=step.way, target=step.decision.target))
         tick(0.9 * step.done)
-    path = save_film(stills, folder / "silicon.gif")
+    path = save_film(stills, folder / FILES[1])
     tick(1.0)
     done = "to the end of its path" if silicon_manipulation.has_arrived(step.decision) else "on its path, not to its end,"
     hops = scope.truth()["events"].count("hop")
@@ -89,6 +89,8 @@ def silicon_film(folder: Path, tick: Tick) -> tuple[Path, str]:
 
 FILMS = {"a hole grows": hole_film, "silicon is led": silicon_film}
 """The films, by their names on the progress bar."""
+FILES = ("hole.gif", "silicon.gif")
+"""Names of the files that are written."""
 
 
 def _still(scope: "Microscope", scan: "RasterScan", image: "xr.DataArray", sample: "Sample", text: str) -> Still:

@@ -39,6 +39,10 @@ ZERO_LOSS_END_EV = 3.1
 """Below the band gap of SrTiO3, 3.2 eV, nothing is lost; from here on, the tail of the zero-loss peak is added as it falls."""
 
 
+FILES = ("signals.nc", "signals.hf5", "signals.emd", "off-axis.nc", "off-axis-edx.hspy", "found.json", "signals.png")
+"""Names of the files that are written; the other formats add one for each signal."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Taken:
     """The acquired signals: all of them on the zone axis in one pass, and X-rays off it."""

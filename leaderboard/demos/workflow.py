@@ -196,6 +196,15 @@ def _seen(env: Any, observation: dict[str, np.ndarray]) -> tuple[str, Any]:
     return f"C10 {truth['C10_angstrom']:+.0f} Å, C12 {truth['C12_angstrom']:.0f} Å, Strehl {truth['strehl']:.2f}", frame
 
 
+def check_data() -> None:
+    """Raise DatasetError where :func:`data_step` cannot build its dataset, before any work."""
+    from stemtwin.datasets import fetch, generate
+    from stemtwin.datasets.cards import find_card
+
+    card = find_card("atoms-2d", "1.0.0")
+    generate.check_build(card, "tiny", fetch.folder_of(card, "tiny"))
+
+
 def data_step(tick: Tick) -> Path:
     """Build ``atoms-2d`` 1.0.0 tiny into the data folder, unless it is there, and return its folder."""
     from stemtwin.datasets import fetch, generate
@@ -239,5 +248,7 @@ def board_step(folder: Path, reports: list["Report"]) -> tuple[Path, list["Board
         return path, store.boards()
 
 
+FILES = ("image.png", "image-expected.nc", "image-counted.nc", "instruments.png", "distortions.png", "focal-series.png", "board.db")
+"""Names of the files that the steps write."""
 STEPS = ("image the sample", "compare instruments", "focus the microscope", "build atoms-2d tiny", "score the baselines")
 """Names of the steps, for the progress bar."""

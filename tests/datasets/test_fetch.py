@@ -1,6 +1,8 @@
 """Fetching from a mirror: every way in which it goes right or wrong, over a real socket on loopback."""
 
 import json
+import shutil
+from collections import namedtuple
 
 import numpy as np
 import pytest
@@ -61,6 +63,20 @@ def test_a_wrong_file_from_the_server_is_refused_and_not_kept(mirror, card):
         load()
     assert no_file_but_the_manifest(card)
     assert len([name for name in mirror.asked if "val" in name]) == 1
+
+
+def test_a_disk_without_room_is_found_before_the_files_come(mirror, card, monkeypatch):
+    """The manifest says what is missing, and no file is asked for where it does not fit, or where the folder takes none."""
+    usage = namedtuple("Usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(2**30, 2**30, 2**12))
+    with pytest.raises(DatasetError, match=r"What is missing of atoms-small-1\.0\.0 tiny takes .* MiB, and 95% of what is free"):
+        fetch.fetch(card, "tiny")
+    assert all("manifest" in name for name in mirror.asked)
+    asked = len(mirror.asked)
+    monkeypatch.setenv("STEMTWIN_DATA_DIR", "/proc/self/nowhere")
+    with pytest.raises(DatasetError, match="cannot be written: the folder /proc/self takes no new files"):
+        fetch.fetch(card, "tiny")
+    assert len(mirror.asked) == asked
 
 
 def test_a_forged_mirror_is_refused_at_the_manifest(mirror, card, refresh):

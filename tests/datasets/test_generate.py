@@ -1,5 +1,6 @@
 """Building: the schema, the same bits every time, nothing half written, and going on after a kill."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,10 +9,12 @@ from pathlib import Path
 import datasets as hf
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from stemtwin.datasets import generate, storage
 from stemtwin.datasets.draw import draw_specimen
 from stemtwin.datasets.manifest import read_manifest
+from stemtwin.twin import files
 from stemtwin.twin.errors import DatasetError
 
 CONFTEST = Path(__file__).with_name("conftest.py")
@@ -156,7 +159,7 @@ def test_a_folder_in_use_is_left_alone(card, finished, local, tmp_path, image_so
     (tmp_path / "mine" / "thesis.tex").write_text("years of work")
     with pytest.raises(DatasetError, match="is not empty and holds no dataset"):
         generate.build(card, "tiny", tmp_path / "mine", acquire=image_source)
-    with pytest.raises(DatasetError, match="cannot be written to"):
+    with pytest.raises(DatasetError, match=r"cannot be written: .*thesis\.tex is a file"):
         generate.build(card, "tiny", tmp_path / "mine" / "thesis.tex" / "x", acquire=image_source)
     with pytest.raises(DatasetError, match="Did you mean 'tiny'"):
         generate.build(card, "tyny", tmp_path / "y", acquire=image_source)
@@ -181,3 +184,25 @@ def test_hugging_face_loads_the_folder_by_itself(card, finished, tmp_path):
     assert data["test"].features["image"] == hf.Array2D(card.generator.image_shape, "uint16")
     expected = arrays_of(finished, card, "test")
     np.testing.assert_array_equal(np.array(data["test"][3]["image"]), expected["image"][3])
+
+
+def test_a_build_waits_for_another_one(card, finished, tmp_path, image_source, monkeypatch, capsys):
+    """While another process builds into the folder, a build tells its wait, and ends it when nothing is written; a finished one has none."""
+    monkeypatch.setattr(generate, "LOCK_S", 0.3)
+    monkeypatch.setattr(files, "NOTICE_S", 0.1)
+    folder = tmp_path / "x"
+    with (
+        FileLock(tmp_path / ".x.lock", is_singleton=False),
+        pytest.raises(DatasetError, match=r"\.x\.lock is still locked by another build of .*x after"),
+    ):
+        generate.build(card, "tiny", folder, acquire=image_source)
+    assert capsys.readouterr().err.count("waiting for another build") == 1
+    shutil.copytree(finished, folder)
+    with FileLock(tmp_path / ".x.lock", is_singleton=False):
+        assert generate.build(card, "tiny", folder, acquire=image_source) == read_manifest(finished)
+
+
+def test_a_finished_dataset_may_be_read_only(card, finished, monkeypatch):
+    """Nothing is tried on the disk where the dataset is there already."""
+    monkeypatch.setattr(generate, "check_writable", lambda *_, **__: pytest.fail("a trial"))
+    assert generate.check_build(card, "tiny", finished) == read_manifest(finished)

@@ -3,7 +3,12 @@
 import builtins
 import errno
 import io
+import os
+import shutil
 import sqlite3
+import sys
+import tempfile
+from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +17,7 @@ import numpy as np
 import pytest
 
 from stemtwin.leaderboard.cli.main import main
+from tests.leaderboard.test_cli_options import HEAVY
 
 READING = {
     "image": ("image",),
@@ -28,7 +34,10 @@ WRITING = {
     "image": ("image", "graphene", "--output"),
     "eval": ("eval", "autofocus", "--baseline", "oracle", "--output"),
     "demo": ("demo", "--output"),
+    "signals": ("demo", "--signals", "--output"),
+    "film": ("demo", "--film", "--output"),
     "build": ("data", "build", "atoms-2d", "--size", "tiny", "--folder"),
+    "submit": ("submit", "report.json", "--database"),
 }
 """Words before the file or folder of every command that writes one."""
 NOISE = np.random.default_rng(0).integers(0, 256, 4096, dtype=np.uint8).tobytes()
@@ -133,11 +142,58 @@ def test_a_database_of_something_else(kind: str, tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize("command", WRITING)
-def test_an_output_that_cannot_be_written(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A place beneath a file is refused before any work."""
+@pytest.mark.parametrize("kind", ["beneath", "procfs", "device", "long", "full"])
+def test_an_output_that_cannot_be_written(
+    command: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Places beneath a file, in procfs, beneath a device, of a name too long and on a full disk are refused before any work; nothing is left."""
+    places = {"beneath": tmp_path / "file" / "inside", "procfs": Path("/proc/self/nowhere"), "device": Path("/dev/full/x"), "long": Path("x" * 256)}
     (tmp_path / "file").write_bytes(b"x")
-    path = tmp_path / "file" / "inside" / ("a.png" if command == "image" else "")
-    refused(capsys, *WRITING[command], path, named=tmp_path / "file")
+    name = {"image": "a.png", "board": "a.db", "submit": "a.db"}.get(command, "")
+    path = places.get(kind, tmp_path / "new") / name
+    for work in HEAVY:
+        monkeypatch.setattr(work, lambda *_, **__: pytest.fail("the work began"))
+    if kind == "full":
+        monkeypatch.setattr(tempfile, "mkstemp", fail_full)
+    line = refused(capsys, *WRITING[command], path, named=path.name if kind == "full" else path)
+    assert kind != "full" or "No space left on device. Free space there" in line
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def fail_full(*_: Any, **__: Any) -> None:
+    """Stand for a full disk."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(("command", "variable"), [("eval", "STEMTWIN_DATABASE"), ("build", "STEMTWIN_DATA_DIR"), ("demo", "STEMTWIN_DATA_DIR")])
+def test_a_place_named_in_the_environment(
+    command: str, variable: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The board of --submit and the folder of datasets are looked at before the work, too."""
+    words = {"eval": ("eval", "autofocus", "--baseline", "oracle", "--submit"), "build": ("data", "build", "atoms-2d"), "demo": ("demo",)}[command]
+    for work in HEAVY:
+        monkeypatch.setattr(work, lambda *_, **__: pytest.fail("the work began"))
+    monkeypatch.setenv(variable, "/proc/self/nowhere")
+    refused(capsys, *words, named="/proc/self/nowhere")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dataset_larger_than_the_disk_is_not_begun(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The size of a build is planned and compared with the free space."""
+    usage = namedtuple("Usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(2**30, 2**29, 2**20))
+    line = refused(capsys, "data", "build", "atoms-2d", "--folder", tmp_path / "new", named="A build of atoms-2d-1.0.0 std takes 164 MiB")
+    assert "95% of what is free" in line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_standard_output_is_a_sentence(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the output's disk is full: one line, exit code 1, and no second try when Python ends."""
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(["task", "autofocus"]) == 1
+    assert capsys.readouterr().err == "stemtwin: The output cannot be written: No space left on device. Free space there.\n"
 
 
 def test_a_picture_that_is_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,8 +40,9 @@ def test_image_of_a_real_file(tmp_path, real_file, capsys):
     captured = capsys.readouterr()
     assert picture.stat().st_size > 3000
     assert "mixed or partly filled" in captured.err
-    assert "20 atoms" in captured.out
-    assert "g/cm^3, thermal motion: Al" in captured.out or "g/cm^3, thermal motion: Ca" in captured.out
+    said = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in captured.err.splitlines() if re.match(r"\S.*?\s{2,}", line))
+    assert said["atoms"].startswith("20 in a cell")
+    assert re.match("(Al|Ca) ", said["thermal motion"])
 
 
 def test_image_with_a_dose_counts_electrons(tmp_path, capsys):
@@ -70,7 +71,19 @@ def test_image_with_a_dose_counts_electrons(tmp_path, capsys):
         (["srtio3-001", "--thermal", "Sr=0.1,Sr=0.2"], "names an element twice"),
         (["srtio3-001", "--thermal", "3"], "--thermal 3 A is outside 0 to 1 A"),
         (["srtio3-001", "--thermal", "0", "--phonons", "4"], "--phonons 4 needs thermal motion"),
-        (["srtio3-001", "--output", "x.jpg"], "does not end in .png"),
+        (["srtio3-001", "--output", "x.jpg"], "x.jpg names no format"),
+        (["srtio3-001", "--output", "x.hspy", "--defocus", "0,10,50"], "not evenly spaced"),
+        (["srtio3-001", "--output", "x.hspy", "--tilt-x", "0,10"], "no series of tilts"),
+        (["srtio3-001", "--signal", "cbd"], "Did you mean 'cbed'"),
+        (["srtio3-001", "--signal", "cbed", "--points", "4"], "--points 4"),
+        (["srtio3-001", "--signal", "4d", "--defocus", "0,10"], "--defocus has 2 values"),
+        (["srtio3-001", "--signal", "cbed", "--dose", "10"], "has one point"),
+        (["srtio3-001", "--detectors", "idpc", "--dose", "10"], "idpc is derived"),
+        (["srtio3-001", "--defocus", "1:2"], "--defocus 1:2 cannot be read"),
+        (["srtio3-001", "--defocus", "0:1:2000"], "2 to 1000 values"),
+        (["srtio3-001", "--defocus", "5,5"], "has a value twice"),
+        (["srtio3-001", "--tilt-x", "0,1", "--tilt-y", "0,1,2"], "--tilt-x has 2 values and --tilt-y 3"),
+        (["srtio3-001", "--signal", "eels", "--energies", "0,100"], "--energies 0,100 must be three numbers"),
         (["srtio3-001", "--size", "-3"], "--size"),
         (["srtio3-001", "--detectors", "haaf"], "Did you mean 'haadf'"),
         (["srtio3-001", "--instrument", "corrected"], "instrument profile"),
@@ -119,7 +132,15 @@ def test_image_says_what_it_simulates(tmp_path, capsys):
     assert "no thermal displacements" in captured.err
     assert captured.err.count("--thermal") == 1
     assert "thermal_sigma" not in captured.err
-    assert "4 atoms, Au4, 19.3 g/cm^3, thermal motion: Au 0.090 A rms" in captured.out
+    for row in (
+        r"formula +Au4",
+        r"atoms +4 in a cell of 4.1 x 4.1 A",
+        r"density +19.3 g/cm\^3",
+        r"thermal motion +Au 0.090 A rms",
+        r"thickness +4.1 A",
+    ):
+        assert re.search(f"^{row}$", captured.err, re.MULTILINE)
+    assert captured.out == f"{picture}\n{picture.with_suffix('.nc')}\n"
     assert main([*call, "--thermal", "0", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["specimen"]["thermal"] == "static"

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from stemtwin.benchmarks.report import MetricValue, Provenance, Report, SliceValue, Source
 from stemtwin.benchmarks.statistics import Interval
+from stemtwin.leaderboard import store as leaderboard_store
 from stemtwin.leaderboard.models import Entry
 from stemtwin.leaderboard.store import Store, default_path
 from stemtwin.twin.errors import DatasetError
@@ -185,5 +186,44 @@ def test_files_that_are_no_board(tmp_path):
     text = tmp_path / "text.db"
     text.write_text("This is no database, and long enough that SQLite reads a header from it. " * 20)
     for path in (text, text / "board.db"):
-        with pytest.raises(DatasetError, match=r"cannot be used as a board .* Set STEMTWIN_DATABASE"):
+        with pytest.raises(DatasetError, match=r"(cannot be used as a board|is a file, not a folder).* STEMTWIN_DATABASE"):
             Store(path)
+
+
+@pytest.mark.parametrize("what", ["writing", "exclusive"])
+def test_a_board_that_stays_locked(tmp_path, monkeypatch, capsys, what):
+    """A board that another process holds: the wait is told once and ends with a sentence on file and time; afterwards the board is as it was."""
+    path = tmp_path / "board.db"
+    Store(path).close()
+    monkeypatch.setattr(leaderboard_store, "BUSY_S", 0.4)
+    monkeypatch.setattr(leaderboard_store, "NOTICE_S", 0.1)
+    other = sqlite3.connect(path, isolation_level=None)
+    if what == "exclusive":
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(DatasetError, match=r"board\.db is still locked by another process after 0\.\d+ s\. Wait until"):
+        Store(path)
+    assert capsys.readouterr().err.count("waiting for another process") == 1
+    other.close()
+    with Store(path) as store:
+        assert store.entries() == []
+
+
+def test_a_disk_that_fills_while_a_report_is_entered(store):
+    """SQLite's error becomes a sentence, and the board keeps what it held."""
+    store.submit(report_of(0.9))
+    with store.engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+
+    @sa.event.listens_for(store.engine, "begin")
+    def small(connection):
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+
+    def fill():
+        for number in range(100):
+            store.submit(report_of(0.1, entry=f"{number}" * 500))
+
+    with pytest.raises(DatasetError, match=r"cannot be written: the disk is full\. Free space there"):
+        fill()
+    sa.event.remove(store.engine, "begin", small)
+    assert 1 <= len(store.entries()) < 100

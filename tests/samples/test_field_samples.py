@@ -1,5 +1,6 @@
 """Samples that hold a field of view, from files and from the library."""
 
+import math
 from pathlib import Path
 
 import ase.io
@@ -8,7 +9,10 @@ import pytest
 from ase import Atoms
 
 from stemtwin.twin.errors import StructureFileError, UnknownNameError
-from stemtwin.twin.samples.field_samples import MARGIN_ANGSTROM, load_field
+from stemtwin.twin.instrument.scan import RasterScan
+from stemtwin.twin.instrument.settings import Beam
+from stemtwin.twin.instrument.simulation.simulate import simulate
+from stemtwin.twin.samples.field_samples import MARGIN_ANGSTROM, load_field, load_fields
 
 
 def test_a_periodic_structure_fills_the_field_by_its_repeats() -> None:
@@ -42,3 +46,43 @@ def test_a_name_that_is_neither_a_file_nor_a_sample_is_refused() -> None:
         load_field("srtio3-01", side_angstrom=10.0)
     with pytest.raises(StructureFileError, match=r"nowhere\.cif"):
         load_field("nowhere.cif", side_angstrom=10.0)
+
+
+@pytest.fixture
+def oblique(tmp_path: Path) -> str:
+    """Return a file of a monoclinic crystal that repeats across the beam after six cells, without strain."""
+    angle = 90 + math.degrees(math.atan(1 / 6))
+    a = 4.0 / math.sin(math.radians(angle))
+    atoms = Atoms("SrO", scaled_positions=[(0, 0, 0), (0.5, 0.5, 0.5)], cell=[a, 4.0, 4.0, 90.0, angle, 90.0], pbc=True)
+    ase.io.write(tmp_path / "oblique.cif", atoms)
+    return str(tmp_path / "oblique.cif")
+
+
+def test_a_large_cell_repeats_no_more_often_than_the_field_needs(oblique: str) -> None:
+    """A cell that is long along one side alone is repeated along the other one as often as the field is wide; the window is offered beside it."""
+    fields = load_fields(oblique, side_angstrom=8.0, thickness_angstrom=4.0)
+    sizes = [field.sample.size_angstrom for field in fields if field.sample.periodic]
+    assert min(math.prod(size) for size in sizes) == pytest.approx(8 * 24)
+    (window,) = (field for field in fields if not field.sample.periodic)
+    assert window.sample.size_angstrom == (24.0, 24.0)
+    assert window.origin_angstrom == (MARGIN_ANGSTROM, MARGIN_ANGSTROM)
+    smallest = load_field(oblique, side_angstrom=8.0, thickness_angstrom=4.0)
+    assert smallest.sample.size_angstrom == pytest.approx((24.0, 8.0))
+
+
+def test_the_window_of_a_field_has_the_image_of_the_cell(oblique: str) -> None:
+    """Behind a margin of 8 A the window shows what the periodic cell shows, to 0.1 % of the largest signal, on the same planes and sampling."""
+    side = 4.0
+    fields = load_fields(oblique, side_angstrom=side, thickness_angstrom=4.0, thermal_sigma_angstrom=0.0)
+    cell = min((field for field in fields if field.sample.periodic), key=lambda field: field.area)
+    (window,) = (field for field in fields if not field.sample.periodic)
+    beam = Beam(energy_ev=200e3, semiangle_mrad=25.0)
+    x, y = 2.0, 12.0  # a window has the middle of the least cell in its own
+    images = []
+    for field, origin in ((cell, (x - side / 2, y - side / 2)), (window, window.origin_angstrom)):
+        scan = RasterScan(shape=(4, 4), field_of_view_angstrom=(side, side), origin_angstrom=origin)
+        images.append(simulate(field.sample, beam, scan, detectors=("haadf", "abf"), slice_thickness_angstrom=0.3333, sampling_angstrom=0.03))
+    for name in ("haadf", "abf"):
+        whole, cut = (image[name].to_numpy() for image in images)
+        assert np.ptp(whole) > 0.05 * whole.max()
+        assert np.abs(cut - whole).max() < 1e-3 * whole.max()

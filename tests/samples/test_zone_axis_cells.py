@@ -314,7 +314,7 @@ def test_the_atom_count_is_estimated_before_anything_is_built(monkeypatch: pytes
         ({"size_angstrom": (10, float("inf"))}, "two numbers above 0"),
         ({"thickness_angstrom": 0.4}, r"below one slice \(0.5 A\)"),
         ({"thickness_angstrom": -3}, "thickness_angstrom=-3 is below one slice"),
-        ({"thickness_angstrom": float("nan")}, "below one slice"),
+        ({"thickness_angstrom": float("nan")}, "is not a finite number of A"),
         ({"seed": -1}, "seed=-1"),
         ({"seed": 1.5}, "seed=1.5"),
         ({"max_strain": -0.1}, "max_strain=-0.1"),

@@ -5,7 +5,7 @@ Imports point down: this folder, ``detectors`` and ``scan`` < ``hardware`` < ``s
 ================== =====================================================================
 File               Content
 ================== =====================================================================
-``micrographs.py`` pictures of frames, with a scale bar
+``micrographs.py`` pictures of frames, patterns and spectra, with units
 ``settings.py``    Beam, PlaneWave, PotentialSlices
 ``shot_noise.py``  counted electrons of an expected result, at a dose
 ``timing.py``      the clock of a scan

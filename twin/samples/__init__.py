@@ -14,7 +14,7 @@ File                         Content
 ``default_displacements.py`` thermal motion for files that give none
 ``dichalcogenides.py``       1H layers of MoS2, WS2, MoSe2, WSe2, MoTe2 with vacancies, alloys, Janus layers
 ``ferroelectrics.py``        BaTiO3, PbTiO3: domains and walls
-``field_samples.py``         ``load_field``: a sample that holds a field of view, from a file or the library
+``field_samples.py``         ``load_fields``: samples that hold a field of view, from a file or the library
 ``graphene.py``              graphene with its defects, holes and edges
 ``kinetics_conversion.py``   from a sample to the specimen of ``physics/dynamics`` that changes under the beam, and back; what can happen to it
 ``library.py``               ``load_sample``, ``list_samples``: specimens by name, each with its knobs, its numbers and their sources

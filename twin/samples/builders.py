@@ -69,7 +69,10 @@ class Cut:
             object.__setattr__(self, "size_angstrom", size)
         if self.thickness_angstrom is not None:
             thickness = _numbers([self.thickness_angstrom], 1)
-            if thickness is None or thickness[0] < MIN_THICKNESS:
+            if thickness is None:
+                message = f"thickness_angstrom={self.thickness_angstrom!r} is not a finite number of A. Ask for {MIN_THICKNESS:g} A or more."
+                raise SettingsError(message)
+            if thickness[0] < MIN_THICKNESS:
                 message = (
                     f"thickness_angstrom={self.thickness_angstrom!r} is below one slice ({MIN_THICKNESS:g} A). Ask for {MIN_THICKNESS:g} A or more."
                 )

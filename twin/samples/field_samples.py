@@ -1,17 +1,22 @@
 """A sample that holds a field of view, from a structure file or the library."""
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from stemtwin.twin.errors import SettingsError, UnknownNameError, closest
+from stemtwin.twin.errors import SettingsError, StructureFileError, UnknownNameError, closest
 from stemtwin.twin.samples.library import list_samples, load_sample
 from stemtwin.twin.samples.readers.read_sample import read_sample
 from stemtwin.twin.samples.sample import Sample, resolve_sigma
 
 MARGIN_ANGSTROM = 8.0
 """Width of the margin around the field where a structure is cut out of a larger one and is not periodic."""
+
+LONGER = (1.0, 1.5, 2.25)
+"""Sizes that cells are looked for at, over the side of the window: each holds cells half as long again once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,18 +37,32 @@ class FieldSample:
     origin_angstrom: tuple[float, float]
     notes: tuple[str, ...]
 
+    @property
+    def area(self) -> float:
+        """Area of the sample across the beam, A^2."""
+        return math.prod(self.sample.size_angstrom)
 
-def load_field(
+
+def load_field(source: str, *, side_angstrom: float, **settings: Any) -> FieldSample:
+    """Load the smallest sample that holds a square field of view; see :func:`load_fields`."""
+    return min(load_fields(source, side_angstrom=side_angstrom, **settings), key=lambda field: field.area)
+
+
+def load_fields(
     source: str,
     *,
     side_angstrom: float,
+    margin_angstrom: float = MARGIN_ANGSTROM,
     thickness_angstrom: float | None = None,
     zone_axis: tuple[int, ...] | str | None = None,
     thermal_sigma_angstrom: float | Mapping[str, float] | None = None,
     block: str | None = None,
     seed: int = 0,
-) -> FieldSample:
-    """Load a sample that holds a square field of view.
+) -> tuple[FieldSample, ...]:
+    """Load the samples that hold a square field of view, each in its own way.
+
+    There is one where the crystal repeats after about the field. Where it repeats after a much larger cell, there are its whole cells, as few as hold
+    the field along y, along x or both, and the window of the unstrained crystal: the field with a margin around it.
 
     Parameters
     ----------
@@ -51,6 +70,8 @@ def load_field(
         A structure file, or the name of a library sample where no such file exists.
     side_angstrom : float
         Side of the field, A.
+    margin_angstrom : float
+        Width of the margin around a window, A: the reach of the probe.
     thickness_angstrom : float, optional
         Thickness along the beam, A.
     zone_axis : tuple of int or str, optional
@@ -69,30 +90,31 @@ def load_field(
     SettingsError
         A library sample is given a zone axis or a block.
     """
-    if not Path(source).exists():
-        if source in list_samples():
-            if block is not None or zone_axis is not None:
-                given = "block" if block is not None else "zone_axis"
-                message = f"{source} is a sample of the library, which has its own zone axis. Leave out {given}={block or zone_axis}."
-                raise SettingsError(message)
-            return _of_library(source, side_angstrom, thickness_angstrom, thermal_sigma_angstrom, seed)
-        near = closest(source, list_samples())
-        if near is not None:
-            message = f"There is neither a file nor a sample named {source!r}. Did you mean {near!r}?"
-            raise UnknownNameError(message)
+    if not Path(source).exists() and source in list_samples():
+        if block is not None or zone_axis is not None:
+            given, value = ("block", block) if block is not None else ("zone_axis", zone_axis)
+            message = f"{source} is a sample of the library, which has its own zone axis. Leave out {given}={value}."
+            raise SettingsError(message)
+        return (_of_library(source, side_angstrom, thickness_angstrom, thermal_sigma_angstrom, seed),)
+    _check_exists(source)
 
-    def read(side: float) -> Sample:
-        return read_sample(
-            source,
-            zone_axis=(0, 0, 1) if zone_axis is None else zone_axis,
-            size_angstrom=(side, side),
-            thickness_angstrom=thickness_angstrom,
-            thermal_sigma_angstrom=thermal_sigma_angstrom,
-            block=block,
-            seed=seed,
-        )
+    axis = (0, 0, 1) if zone_axis is None else zone_axis
+    settings: dict[str, Any] = {"thickness_angstrom": thickness_angstrom, "thermal_sigma_angstrom": thermal_sigma_angstrom, "seed": seed}
 
-    return _with_margin(read, side_angstrom)
+    def read(height: float, width: float, *, periodic: bool = True) -> Sample:
+        return read_sample(source, zone_axis=axis, size_angstrom=(height, width), block=block, periodic=periodic, **settings)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # each of them is among the sample's notes
+        return _of_file(read, side_angstrom, margin_angstrom)
+
+
+def _check_exists(source: str) -> None:
+    """Refuse what is neither a file nor the name of a sample, but similar to one."""
+    near = None if Path(source).exists() else closest(source, list_samples())
+    if near is not None:
+        message = f"There is neither a file nor a sample named {source!r}. Did you mean {near!r}?"
+        raise UnknownNameError(message)
 
 
 def _of_library(name: str, side: float, thickness: float | None, sigma: float | Mapping[str, float] | None, seed: int) -> FieldSample:
@@ -100,15 +122,36 @@ def _of_library(name: str, side: float, thickness: float | None, sigma: float | 
     sample = load_sample(name, size_angstrom=(side, side), thickness_angstrom=thickness, seed=seed)
     if sigma is not None:
         sample = replace(sample, thermal_sigma_angstrom=resolve_sigma(sample.numbers, sigma))
-    return FieldSample(sample=sample, origin_angstrom=(0.0, 0.0), notes=sample.notes)
+    return _field(sample, 0.0)
 
 
-def _with_margin(read: Callable[[float], Sample], side: float) -> FieldSample:
-    """Return the sample of a file, with a margin around the field where it is not periodic."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # each of them is among the sample's notes
-        sample, margin = read(side), 0.0
-        if not sample.periodic:
-            sample = read(side + 2 * MARGIN_ANGSTROM)
-            margin = 0.0 if sample.periodic else MARGIN_ANGSTROM
+def _of_file(read: Callable[..., Sample], side: float, margin: float) -> tuple[FieldSample, ...]:
+    """Return the samples of a file; ``read(height, width, periodic=...)`` reads it at a size, A."""
+    near = _repeating(read, side, side)
+    if near is not None:
+        return (_field(near, 0.0),)
+    whole = side + 2 * margin
+    return (*(_field(cell, 0.0) for cell in _cells(read, side, whole)), _field(read(whole, whole, periodic=False), margin))
+
+
+def _cells(read: Callable[..., Sample], side: float, whole: float) -> list[Sample]:
+    """Return samples of one long cell, repeated along its short side, if there is one, as often as the field needs."""
+    for long in (factor * whole for factor in LONGER):
+        one_long = [cell for cell in (_repeating(read, long, side), _repeating(read, side, long)) if cell is not None]
+        found = one_long or [cell for cell in (_repeating(read, long, long),) if cell is not None]
+        if found:
+            return found
+    return []
+
+
+def _repeating(read: Callable[..., Sample], height: float, width: float) -> Sample | None:
+    """Return the sample of a size, A, where it repeats; else nothing."""
+    try:
+        sample = read(height, width)
+    except StructureFileError:  # a window so small that it holds no atoms; a fault of the file comes again with the window
+        return None
+    return sample if sample.periodic else None
+
+
+def _field(sample: Sample, margin: float) -> FieldSample:
     return FieldSample(sample=sample, origin_angstrom=(margin, margin), notes=sample.notes)

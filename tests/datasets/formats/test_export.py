@@ -1,7 +1,10 @@
 """Results in the formats that others read: written by each format's library, read back by it, calibrations and metadata right."""
 
+import dataclasses
 import json
+import shutil
 import warnings
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
@@ -241,6 +244,25 @@ def test_writes_are_whole_or_not_there(result: xr.Dataset, tmp_path: Path, monke
         save(result, path, overwrite=True)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["result.nc"]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_places_that_take_no_file_are_found_before_the_writer_begins(
+    form: str, result: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beneath a file and in a folder of the system: one sentence, no library is asked; where HDF5 writes, which a full disk makes crash, room too."""
+    usage = namedtuple("Usage", "total used free")
+    (tmp_path / "file").write_bytes(b"x")
+    kind = dataclasses.replace(FORMATS[form], write=lambda *_: pytest.fail("the writer began"), needs=())
+    monkeypatch.setitem(FORMATS._things, form, kind)
+    for folder in (tmp_path / "file" / "x", Path("/proc/self")):
+        with pytest.raises(DatasetError, match=r"cannot be written: .*(is a file|takes no new files)"):
+            save(result, folder / f"a{kind.suffixes[0]}", variable="haadf")
+    if kind.hdf5:
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(2**30, 2**30, 2**17))
+        with pytest.raises(DatasetError, match=r"takes 2\d\d KiB, and 95% of what is free at .* are 122 KiB"):
+            save(result, tmp_path / f"a{kind.suffixes[0]}", variable="haadf")
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_folder_can_be_replaced(result: xr.Dataset, tmp_path: Path) -> None:

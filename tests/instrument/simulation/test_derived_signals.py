@@ -13,6 +13,7 @@ from stemtwin.leaderboard.cli.listing import Kind, names
 from stemtwin.twin.errors import SettingsError, StemtwinError
 from stemtwin.twin.instrument.detectors import AnnularDetector, PixelatedDetector, SegmentedDetector
 from stemtwin.twin.instrument.scan import PathScan, RasterScan, SparseScan
+from stemtwin.twin.instrument.scope.microscope import Microscope
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
 from stemtwin.twin.instrument.simulation import pattern_analysis
 from stemtwin.twin.instrument.simulation.derived_signals import DERIVED, derived
@@ -156,3 +157,12 @@ def test_a_new_one_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
     listed = names(Kind.DETECTORS)
     assert {"haadf", "eels"} <= set(listed)
     assert {name for name, tags in listed.items() if tags == ("derived",)} == {"icom", "idpc", "com", "contrast"}
+
+
+def test_a_microscope_says_how_to_count_derived_signals(static: Sample) -> None:
+    """Nothing counts idpc: the error names the detectors and functions that give it."""
+    scope = Microscope(static, "ideal")
+    scan = RasterScan(shape=(4, 4), field_of_view_angstrom=(2.0, 2.0))
+    for asked in ("idpc", ("haadf", "icom")):
+        with pytest.raises(SettingsError, match=r"is not counted.*'dpc4'.*pattern_analysis"):
+            scope.acquire(scan, detectors=asked)

@@ -89,6 +89,14 @@ def test_cubes_larger_than_the_disk_are_refused_before_any_work(static, beam, tm
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_place_that_takes_no_cube_is_found_before_any_work(request_, tmp_path, monkeypatch) -> None:
+    """Beneath a file, nothing is planned."""
+    (tmp_path / "file").write_bytes(b"x")
+    monkeypatch.setattr(diffraction_patterns, "plan_patterns", lambda *_, **__: pytest.fail("worked"))
+    with pytest.raises(DatasetError, match=r"cannot be written: .* is a file, not a folder"):
+        save_patterns(request_, tmp_path / "file" / "cube.zarr")
+
+
 def test_a_cube_larger_than_the_memory_can_be_written(static, beam, monkeypatch) -> None:
     """What ``simulate`` refuses for its size is planned for the disk: only pieces and the scattering matrix must fit."""
     large = Request(sample=static, beam=beam, scan=RasterScan(shape=(512, 512), field_of_view_angstrom=(4, 4)), detectors=CAMERA)

@@ -130,7 +130,7 @@ def test_the_plan_reads_well(request_: Request) -> None:
     """str(explain(...)) is a table with one line for each thing that people ask about."""
     lines = str(simulate.explain(replace(request_, grid=(97, 97)))).splitlines()
     first = [line.split()[0] for line in lines]
-    assert first == ["engine", "grid", "sampling", "slices", "detectors", "configurations", "beams", "waves", "memory", "time", "note"]
+    assert first == ["engine", "grid", "sampling", "slices", "detectors", "configurations", "beams", "waves", "memory", "time", "exactness", "note"]
 
 
 @pytest.mark.parametrize("engine", ["operator", "multislice"])

@@ -18,7 +18,7 @@ from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.simulation import operator_cache
 from stemtwin.twin.instrument.simulation.request import Request
-from stemtwin.twin.instrument.simulation.series import simulate_series
+from stemtwin.twin.instrument.simulation.series import explain_series, simulate_series
 from stemtwin.twin.instrument.simulation.simulate import explain, simulate
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine.operator import imaging_operator
@@ -154,3 +154,15 @@ def test_what_is_no_series_is_refused(static: Sample, settings: dict[str, Any], 
     """Nothing that varies, single numbers, texts and unknown settings end in one sentence."""
     with pytest.raises(SettingsError, match=what):
         simulate_series(static, BEAM, SCAN, **settings)
+
+
+def test_the_plan_of_a_series_counts_all_of_its_waves(cell: Sample) -> None:
+    """The waves of explain_series are those that are reported: once for all defoci, for each tilt anew; its time grows with the tilts."""
+    settings: dict[str, Any] = {"defocus": (0.0, 20.0), "tilt_mrad": ((0, 0), (3, 0)), "detectors": ("haadf",)}
+    plan, steps = explain_series(cell, BEAM, SCAN, **settings), list[int]()
+    simulate_series(cell, BEAM, SCAN, **settings, progress=steps.append)
+    assert sum(steps) == plan.waves
+    single = explain_series(cell, BEAM, SCAN, defocus=(0.0, 20.0), detectors=("haadf",))
+    assert plan.waves == 2 * single.waves
+    assert plan.seconds == pytest.approx(2 * single.seconds, rel=0.1)
+    assert "multislice" in plan.exactness

@@ -41,7 +41,7 @@ def listed(detectors: object) -> tuple[str | NamedDetector, ...]:
     alone = isinstance(detectors, str) or type(detectors) in {DETECTOR_KINDS[kind] for kind in DETECTOR_KINDS}
     given: Any = (detectors,) if alone else detectors
     if not isinstance(given, Sequence) or not given:
-        message = f"detectors={detectors!r} asks for no signal. Name at least one detector, for example ('haadf',)."
+        message = f"detectors={detectors!r} asks for no signal. Name at least one detector, for example 'haadf'."
         raise SettingsError(message)
     for detector in given:
         tags_of(detector)  # refuses what is not a detector
@@ -105,7 +105,7 @@ def _not_an_image(detector: str | NamedDetector) -> SettingsError:
 
 def _check_names(names: Sequence[str]) -> None:
     if len(set(names)) < len(names):
-        message = f"Two detectors have the same name: {', '.join(names)}. Leave one out, or give it another name=."
+        message = f"Two detectors have the same name: {', '.join(names)}. Leave one out, or give one another name."
         raise SettingsError(message)
 
 

@@ -23,6 +23,7 @@ from stemtwin.twin.instrument.scope.scan_pass import ScanPass
 from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.state import ScanField, ScopeState
 from stemtwin.twin.instrument.simulation import results
+from stemtwin.twin.instrument.simulation.derived_signals import DERIVED
 from stemtwin.twin.instrument.simulation.engines import operator
 from stemtwin.twin.instrument.timing import ScanTiming, estimate_duration_s, scan_timing
 from stemtwin.twin.physics.engine.operator.beam_blocks import window_blocks
@@ -100,6 +101,7 @@ def order(
     StemtwinError
         It cannot be carried out.
     """
+    _check_counted(detectors)
     profile, asked = setup.profile, by_signal(detectors)
     kinds = {signal: RECORDERS[signal] for signal in sorted(asked, key=RECORDERS.names().index)}
     longest = min(kind.longest_dwell_us(profile) for kind in kinds.values())
@@ -122,6 +124,18 @@ def order(
         pass_s=estimate_duration_s(scan, dwell_time_us=dwell, flyback_us=profile.flyback_us, settle_us=profile.settle_us),
         blanks_pauses=profile.blanks_pauses,
     )
+
+
+def _check_counted(detectors: object) -> None:
+    """Refuse derived signals: nothing counts them, and they follow from counts."""
+    given = [detectors] if isinstance(detectors, str) else detectors
+    names = [name for name in given if isinstance(name, str) and name in DERIVED] if isinstance(given, Sequence) else []
+    if names:
+        message = (
+            f"{', '.join(names)} is not counted: it is derived from counted signals. Acquire detectors=('dpc4',) or ('pixelated',) and use dpc or "
+            "centre_of_mass, then icom, of stemtwin.twin.instrument.simulation.pattern_analysis; st.simulate gives it without noise."
+        )
+        raise SettingsError(message)
 
 
 def _check_scan(profile: Profile, scan: object) -> None:

@@ -24,7 +24,7 @@ File                        Content
 ``ronchigram.py``           the far field of one parked probe
 ``scan_signals.py``         signals read along a scan, means over configurations
 ``serialisation.py``        settings as plain values, and back
-``series.py``               simulate_series: focal, tilt and depth series
+``series.py``               simulate_series, explain_series: focal, tilt and depth series
 ``simulate.py``             simulate, explain, exit_wave
 ``slice_stacks.py``         transmission functions of each frozen-phonon configuration
 =========================== ==========================================================

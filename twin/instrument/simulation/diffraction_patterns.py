@@ -127,7 +127,8 @@ def plan_patterns(request: Request, *, held: bool = True) -> Patterns:
     found = Patterns(request=replace(alone, engine=request.engine), plan=plan, camera=camera, layout=layout, window_angstrom=window)
     engine, reason, price = _choice(found, held=held)
     _check(found, price, held=held)
-    final = replace(plan, engine=engine, reason=reason, waves=price.waves, memory_bytes=price.memory_bytes, seconds=price.seconds, notes=tuple(notes))
+    price_of = {"waves": price.waves, "memory_bytes": price.memory_bytes, "seconds": price.seconds}
+    final = replace(plan, engine=engine, reason=reason, **price_of, notes=tuple(notes), exactness=PATTERN_ENGINES[engine].exactness)
     return replace(found, plan=final)
 
 

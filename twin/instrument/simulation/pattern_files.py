@@ -61,6 +61,7 @@ def save_patterns(request: Request, path: str | Path, *, exposed: CameraExposure
         raise SettingsError(message)
     _need_zarr()
     shape = (*request.scan.shape, *diffraction_patterns.the_camera(request).shape_read)
+    files.check_writable(path, folder=True, overwrite=False)
     files.check_space(path, 4 * math.prod(shape), f"A cube of {' x '.join(map(str, shape))} patterns")
     found = diffraction_patterns.plan_patterns(request, held=False)
     with files.replacing(path, overwrite=False) as folder:

@@ -55,6 +55,8 @@ class Plan:
         Of the memory, what holds exit amplitudes while an operator is built.
     notes : tuple of str
         What was decided on the way.
+    exactness : str
+        How exact the signals will be.
     """
 
     engine: str
@@ -71,6 +73,7 @@ class Plan:
     seconds: float
     waves_bytes: int = gram_matrix.WAVES_BYTES
     notes: tuple[str, ...] = ()
+    exactness: str = ""
 
     def __str__(self) -> str:
         """Return the plan as a few lines of text."""
@@ -87,6 +90,7 @@ class Plan:
             f"waves           {self.waves}",
             f"memory          {self.memory_bytes / 2**20:.0f} MiB",
             f"time            about {self.seconds:.1f} s on two cores",
+            *([f"exactness       {self.exactness}"] if self.exactness else []),
         ]
         return "\n".join([*lines, *(f"note            {note}" for note in self.notes)])
 
@@ -126,6 +130,7 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
         seconds=price.seconds,
         waves_bytes=price.waves_bytes,
         notes=(*found.notes, *doubtful_physics.notes(request), *_notes(found, engine, price)),
+        exactness=ENGINES[engine].exactness(request),
     )
 
 

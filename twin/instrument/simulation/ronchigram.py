@@ -20,6 +20,7 @@ from stemtwin.twin.instrument.detectors import AnnularDetector, PixelatedDetecto
 from stemtwin.twin.instrument.scan import PathScan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
 from stemtwin.twin.instrument.simulation import (
+    costs,
     diffraction_patterns,
     discretisation,
     memory,
@@ -172,6 +173,36 @@ def ronchigram(
     return _dataset(film, request, engine, position, values, count)
 
 
+def explain_ronchigram(
+    sample: Sample | PotentialSlices,
+    beam: Beam,
+    *,
+    position_angstrom: tuple[float, float] = (0.0, 0.0),
+    camera: PixelatedDetector | str = "ronchigram",
+    phonons: int | str = "static",
+    **settings: Any,
+) -> plan.Plan:
+    """Return the plan of :func:`ronchigram`: a phase grating, compared with multislice.
+
+    Parameters and errors are those of :func:`ronchigram`.
+    """
+    request = _request(sample, beam, position_angstrom, camera, phonons, settings)
+    found, cells = diffraction_patterns.the_camera(request), _cells(request, diffraction_patterns.the_camera(request))
+    exact = RONCHIGRAM_ENGINES[RONCHIGRAM_ENGINES.names(REFERENCE)[0]](request, _edge(request, found))
+    shape = exact.grid.shape[0] * cells[0], exact.grid.shape[1] * cells[1]
+    slices, count = len(exact.slices.planes), request.configurations
+    needed = _check_memory(request, exact.grid, shape, exact.grid.shape, slices, found)
+    focus, source = partial_coherence.nodes(beam, 1e-3)
+    patterns = count * len(focus[0]) * len(source[0]) ** 2
+    made = 2 * costs.specimen_seconds(request, exact.grid, slices)
+    return plan.Plan(
+        engine=GRATING, reason=f"the film in one plane, {patterns} coherent patterns", grid=exact.grid, slices=exact.slices,
+        thickness=request.sample.thickness_angstrom, detectors=(_ring(request, found),), configurations=count, blocks=cells, beams=0,
+        waves=0, memory_bytes=needed, seconds=costs.FIRST_SECONDS + made + (patterns + count * slices) * costs.step_seconds(math.prod(shape)),
+        exactness="phase grating; it is compared with multislice, and the result states the difference",
+    )  # fmt: skip
+
+
 def clear() -> None:
     """Forget all films."""
     with _LOCK:
@@ -277,8 +308,18 @@ def _in_slices(request: Request, edge: float) -> SlicedFilm:
     return SlicedFilm(request=request, grid=grid, slices=slices, limit=grid.band_limit)
 
 
+def _edge(request: Request, camera: PixelatedDetector) -> float:
+    """Return the angle between the beam and the far edge of a camera, rad."""
+    return 0.5e-3 * camera.pixel_mrad * max(camera.shape_read) + math.hypot(*request.beam.tilt_rad)
+
+
+def _ring(request: Request, camera: PixelatedDetector) -> AnnularDetector:
+    """Return the disc that holds a camera."""
+    return AnnularDetector(inner_mrad=0, outer_mrad=_edge(request, camera) * 1e3, name=camera.name)
+
+
 def _make(request: Request, camera: PixelatedDetector, cells: tuple[int, int], kind: str) -> PhaseGrating:
-    edge = 0.5e-3 * camera.pixel_mrad * max(camera.shape_read) + math.hypot(*request.beam.tilt_rad)
+    edge = _edge(request, camera)
     alpha, wavelength, size = request.beam.semiangle_rad, request.beam.wavelength_angstrom, request.sample.size_angstrom
     cut = RONCHIGRAM_ENGINES[kind](request, edge)
     cell, planes = cut.points or cut.grid.shape, cut.slices.planes
@@ -296,9 +337,9 @@ def _make(request: Request, camera: PixelatedDetector, cells: tuple[int, int], k
         limit=cut.limit,
         tilt=request.relative_tilt_rad,
     )
-    ring = AnnularDetector(inner_mrad=0, outer_mrad=edge * 1e3, name=camera.name)
     made = plan.Plan(
-        engine=kind, reason="asked for", grid=cut.grid, slices=cut.slices, thickness=request.sample.thickness_angstrom, detectors=(ring,),
+        engine=kind, reason="asked for", grid=cut.grid, slices=cut.slices, thickness=request.sample.thickness_angstrom,
+        detectors=(_ring(request, camera),),
         configurations=request.configurations, blocks=cells, beams=int(np.count_nonzero(lens.covered)), waves=request.configurations,
         memory_bytes=lens.nbytes, seconds=0.0,
     )  # fmt: skip
@@ -339,7 +380,8 @@ def _cell_points(width: float, fine: Grid) -> tuple[int, int]:
     return tuple(min(n, fast_length(max(8, math.ceil(width * side) + 2))) for n, side in zip(fine.shape, fine.extent, strict=True))  # type: ignore[return-value]
 
 
-def _check_memory(request: Request, fine: Grid, shape: tuple[int, int], cell: tuple[int, int], slices: int, camera: PixelatedDetector) -> None:
+def _check_memory(request: Request, fine: Grid, shape: tuple[int, int], cell: tuple[int, int], slices: int, camera: PixelatedDetector) -> int:
+    """Return the memory that a film takes, bytes; raise SettingsError where there is less."""
     points = math.prod(shape)
     needed = memory.program() + memory.of_specimen(fine, slices, request.oversampling, request.configurations)
     needed += 8 * request.configurations * slices * math.prod(cell) + 40 * points + 300 * math.prod(camera.shape_read)
@@ -349,6 +391,7 @@ def _check_memory(request: Request, fine: Grid, shape: tuple[int, int], cell: tu
             "Use smaller aberrations, larger camera pixels or a smaller angle."
         )
         raise SettingsError(message)
+    return needed
 
 
 # ---- what is said about it -----------------------------------------------------------------------------------------------------------

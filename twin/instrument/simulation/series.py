@@ -1,4 +1,4 @@
-"""``simulate_series``: focal, aberration, tilt and depth series in one Dataset."""
+"""``simulate_series``, ``explain_series``: focal, aberration, tilt and depth series in one Dataset."""
 
 import itertools
 import json
@@ -100,6 +100,54 @@ def simulate_series(
     Aberrations vary in milliseconds: one imaging operator, built for the widest probe, gives all of their images. The numbers are those of single
     calls with the engine and the ``blocks`` that the attribute ``stemtwin_settings`` names. Each tilt is a calculation of its own.
     """
+    asked = _asked(sample, beam, scan, settings, instrument)
+    doubtful_physics.warn(doubtful_physics.notes(asked.base.request))
+    found: dict[int, xr.Dataset] = {}
+    for turned, numbers in asked.groups:
+        found |= zip(numbers, _members(turned, asked.beams(turned, numbers), progress), strict=True)
+    return _together(asked.base.request, asked.varied, [found[number] for number in range(len(asked.points))])
+
+
+def explain_series(
+    sample: Request | Sample | PotentialSlices,
+    beam: Beam | None = None,
+    scan: Scan | None = None,
+    *,
+    instrument: str | Profile | None = None,
+    **settings: Any,
+) -> Plan:
+    """Return the plan of a series: that of its first specimen, with the waves and the time of all.
+
+    Parameters and errors are those of :func:`simulate_series`.
+    """
+    asked = _asked(sample, beam, scan, settings, instrument)
+    plans = [_plan_of_members(turned, asked.beams(turned, numbers)) for turned, numbers in asked.groups]
+    waves, seconds = sum(plan.waves for plan in plans), sum(plan.seconds for plan in plans)
+    return replace(plans[0], waves=waves, seconds=seconds, memory_bytes=max(plan.memory_bytes for plan in plans))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Asked:
+    """A series: its base, what is varied, each member's values, and the members of each specimen and beam tilt."""
+
+    base: DerivedRequest
+    varied: list[SeriesVariable]
+    points: list[dict[str, Any]]
+    groups: list[tuple[DerivedRequest, list[int]]]
+
+    def beams(self, turned: DerivedRequest, numbers: Sequence[int]) -> list[Beam]:
+        """Return the beams of members."""
+        return [_aberrated(turned.request.beam, self.points[number]) for number in numbers]
+
+
+def _asked(sample: Any, beam: Beam | None, scan: Scan | None, settings: dict[str, Any], instrument: str | Profile | None) -> _Asked:
+    """Return the series of a call.
+
+    Raises
+    ------
+    StemtwinError
+        Nothing is varied, or a member makes no sense.
+    """
     varied, others = _split(settings)
     if not varied and others.get("depths_angstrom") is None and not (isinstance(sample, Request) and sample.depths_angstrom is not None):
         message = (
@@ -107,17 +155,31 @@ def simulate_series(
         )
         raise SettingsError(message)
     base = simulate.requested(sample, beam, scan, others, instrument)
-    doubtful_physics.warn(doubtful_physics.notes(base.request))
     points = [dict(zip((v.name for v in varied), values, strict=True)) for values in itertools.product(*(v.values for v in varied))]
     groups: dict[tuple[Any, ...], list[int]] = {}
     for number, point in enumerate(points):
         groups.setdefault(tuple(point.get(name) for name in TILTS), []).append(number)
-    found: dict[int, xr.Dataset] = {}
-    for turned, numbers in groups.items():
-        tilts = {name: tilt for name, tilt in zip(TILTS, turned, strict=True) if tilt is not None}
-        asked = _tilted(sample, base.request, scan, others, tilts, instrument) if tilts else base
-        found |= zip(numbers, _members(asked, [_aberrated(asked.request.beam, points[n]) for n in numbers], progress), strict=True)
-    return _together(base.request, varied, [found[number] for number in range(len(points))])
+    turned = []
+    for values, numbers in groups.items():
+        tilts = {name: tilt for name, tilt in zip(TILTS, values, strict=True) if tilt is not None}
+        turned.append((_tilted(sample, base.request, scan, others, tilts, instrument) if tilts else base, numbers))
+    return _Asked(base=base, varied=varied, points=points, groups=turned)
+
+
+def _plan_of_members(asked: DerivedRequest, beams: Sequence[Beam]) -> Plan:
+    """Return the plan of one specimen and several states of the optics, with the waves and the time of all."""
+    requests = [replace(asked.request, beam=beam) for beam in beams]
+    if diffraction_patterns.has_camera(asked.request):
+        plan, times = diffraction_patterns.plan_patterns(_widest(requests)).plan, len(requests)
+    else:
+        plan = _plan(_widest(requests), len(requests))
+        times = 1 if ENGINES[plan.engine].series is not None else len(requests)
+    return replace(plan, waves=times * plan.waves, seconds=times * plan.seconds)
+
+
+def _widest(requests: Sequence[Request]) -> Request:
+    """Return the request with the widest probe."""
+    return max(requests, key=lambda each: each.beam.probe_radius(each.sample.thickness_angstrom))
 
 
 def _split(settings: dict[str, Any]) -> tuple[list[SeriesVariable], dict[str, Any]]:
@@ -179,8 +241,7 @@ def _members(asked: DerivedRequest, beams: Sequence[Beam], progress: Progress | 
     requests = [replace(asked.request, beam=beam) for beam in beams]
     if diffraction_patterns.has_camera(asked.request):
         return [replace(asked, request=each).added(simulate.computed(each, progress)) for each in requests]
-    thickness = asked.request.sample.thickness_angstrom
-    plan = _plan(max(requests, key=lambda each: each.beam.probe_radius(thickness)), len(requests))
+    plan = _plan(_widest(requests), len(requests))
     signals = ENGINES[plan.engine].series
     if signals is not None:
         found = signals(asked.request, plan, beams, progress)

@@ -13,8 +13,20 @@ File                         Content
 ============================ ===================================================
 """
 
-from stemtwin.twin.instrument.spectra.edx import expected_edx, fit_lines, quantify
-from stemtwin.twin.instrument.spectra.eels import expected_eels, read_out
+from stemtwin.twin.instrument.spectra.edx import expected_edx, explain_edx, fit_lines, quantify
+from stemtwin.twin.instrument.spectra.eels import expected_eels, explain_eels, read_out
 from stemtwin.twin.instrument.spectra.spectrometer_settings import EDXDetector, EELSDetector, LossModel, Particle
 
-__all__ = ["EDXDetector", "EELSDetector", "LossModel", "Particle", "expected_edx", "expected_eels", "fit_lines", "quantify", "read_out"]
+__all__ = [
+    "EDXDetector",
+    "EELSDetector",
+    "LossModel",
+    "Particle",
+    "expected_edx",
+    "expected_eels",
+    "explain_edx",
+    "explain_eels",
+    "fit_lines",
+    "quantify",
+    "read_out",
+]

@@ -22,7 +22,7 @@ from stemtwin.twin.errors import SamplingError, SettingsError
 from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.scan import PathScan, Scan
 from stemtwin.twin.instrument.settings import Beam
-from stemtwin.twin.instrument.simulation import operator_cache, partial_coherence, simulate, slice_stacks
+from stemtwin.twin.instrument.simulation import memory, operator_cache, partial_coherence, simulate, slice_stacks
 from stemtwin.twin.instrument.simulation.costs import SECONDS_PER_PRODUCT, step_seconds
 from stemtwin.twin.instrument.simulation.engines import multislice, operator
 from stemtwin.twin.instrument.simulation.plan import Plan, make_plan
@@ -41,6 +41,12 @@ from stemtwin.twin.registry import Registry
 from stemtwin.twin.samples.sample import Sample
 
 THIN = "thin"
+EXACTNESS = {
+    operator.NAME: "the same as multislice but for rounding (1e-4)",
+    multislice.NAME: "reference",
+    THIN: "no elastic scattering in the specimen: no channelling",
+}
+"""Exactness of the densities of each engine."""
 PATIENCE = 60.0
 """Work that is estimated to take longer, s, is not chosen by ``engine="auto"``."""
 REMEMBERED = 8
@@ -208,22 +214,78 @@ def _cheapest(asked: _Asked, points: int) -> tuple[str, str]:
     """Return the first engine that takes less than a minute, and why none with channelling does, if none does."""
     asked.request()  # refuses settings that make no sense
     try:
-        plan = _plan(asked)
+        seconds = _seconds(asked, points)
     except (SamplingError, SettingsError) as error:  # the probe does not fit, or the memory does not suffice
         return THIN, f", since with it: {error}"
+    for name, each in seconds.items():
+        if each < PATIENCE:
+            return name, ""
+    named = min(seconds, key=lambda name: seconds[name])
+    return THIN, f", which would take about {seconds[named]:.0f} s: engine={named!r}"
+
+
+def _seconds(asked: _Asked, points: int) -> dict[str, float]:
+    """Return the usual time of the engines with channelling, s, for so many points."""
+    plan = _plan(asked)
     area, slices = math.prod(plan.grid.shape), len(plan.slices.planes)
     blocks = plan.blocks[0] * plan.blocks[1]
     products = plan.configurations * plan.beams**2 / blocks * area * slices * len(asked.channels) * SECONDS_PER_PRODUCT
     steps = 2 * plan.configurations * plan.beams * slices * step_seconds(area)
-    if products + steps < PATIENCE:
-        return operator.NAME, ""
     focal, source = partial_coherence.counts(asked.beam)
     waves = plan.configurations * focal * (points * source * blocks + 2 * plan.beams)
-    alone = 3 * waves * slices * step_seconds(area)
-    if alone < PATIENCE:
-        return multislice.NAME, ""
-    named, seconds = min((operator.NAME, products + steps), (multislice.NAME, alone), key=lambda each: each[1])
-    return THIN, f", which would take about {seconds:.0f} s: engine={named!r}"
+    return {operator.NAME: products + steps, multislice.NAME: 3 * waves * slices * step_seconds(area)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DensityPlan:
+    """Plan of densities.
+
+    Parameters
+    ----------
+    engine, exactness : str
+        The engine, and how exact it is.
+    waves : int
+        Waves that are reported as progress; 0 where none are.
+    memory_bytes : int
+        Estimated peak, bytes, without the spectra.
+    seconds : float, optional
+        Estimated time on two cores, s; None where it is far below that of an image.
+    """
+
+    engine: str
+    exactness: str
+    waves: int = 0
+    memory_bytes: int = 0
+    seconds: float | None = None
+
+
+def plan_densities(
+    sample: Sample, beam: Beam, scan: Scan, channels: Sequence[LossChannel], *, collection_mrad: float | None = None, **settings: Any
+) -> DensityPlan:
+    """Return the plan of densities by ``engine="auto"``, before any work.
+
+    Parameters
+    ----------
+    sample, beam, scan, channels, collection_mrad
+        As in :func:`densities`.
+    **settings
+        phonons, seed and tilt, as in ``Request``.
+
+    Raises
+    ------
+    StemtwinError
+        A setting makes no sense.
+    """
+    _check(sample, AUTO)
+    asked = _Asked(sample=sample, beam=beam, channels=tuple(channels), collection=collection_mrad, **{"phonons": "auto", "seed": 0, **settings})
+    engine, reason = _cheapest(asked, scan.count)
+    exactness = EXACTNESS[engine] + reason
+    if engine == THIN:
+        return DensityPlan(engine=engine, exactness=exactness, memory_bytes=memory.program())
+    plan, seconds = _plan(asked), _seconds(asked, scan.count)[engine]
+    waves = 0 if engine == multislice.NAME else plan.configurations * plan.beams * (1 if collection_mrad is None else 2)
+    held = memory.of_matrices((plan.beams,), len(asked.channels)) if engine == operator.NAME else 0
+    return DensityPlan(engine=engine, exactness=exactness, waves=waves, memory_bytes=int(plan.memory_bytes + held), seconds=seconds)
 
 
 _Images = tuple[ImageCoefficients, ImageCoefficients | None]
@@ -292,7 +354,7 @@ def _by_operator(asked: _Asked, scan: Scan, progress: Progress | None) -> Densit
         values=scanned(image, scan).astype(float),
         collected=np.ones(scan.shape) if collected is None else scanned(collected, scan)[0].astype(float),
         engine=operator.NAME,
-        exactness="the same as multislice but for rounding (1e-4)",
+        exactness=EXACTNESS[operator.NAME],
     )
 
 
@@ -313,7 +375,7 @@ def _by_multislice(asked: _Asked, scan: Scan, _: Progress | None) -> Densities:
         total = total + partial_coherence.averaged(request, coherent)
     collected = np.ones(scan.shape) if asked.collection is None else simulate.expected(request, plan)[0][0]
     values = scan.frame(np.asarray(total) / plan.configurations)
-    return Densities(values=values, collected=np.asarray(collected, float), engine=multislice.NAME, exactness="reference")
+    return Densities(values=values, collected=np.asarray(collected, float), engine=multislice.NAME, exactness=EXACTNESS[multislice.NAME])
 
 
 @DENSITY_ENGINES.register(THIN)
@@ -325,7 +387,7 @@ def _in_the_thin_limit(asked: _Asked, scan: Scan, _: Progress | None) -> Densiti
         numbers = [channel.numbers[0] for channel in asked.elements()]
         survival = dict(zip(numbers, values[count:], strict=True))
         inside = np.broadcast_to(lowloss.elastic_survival(survival, asked.beam.energy_ev, asked.collection * 1e-3), scan.shape)
-    return Densities(values=values[:count], collected=inside, engine=THIN, exactness="no elastic scattering in the specimen: no channelling")
+    return Densities(values=values[:count], collected=inside, engine=THIN, exactness=EXACTNESS[THIN])
 
 
 def _check_inside(asked: _Asked, scan: Scan) -> None:

@@ -16,7 +16,7 @@ from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.simulation import results, serialisation
 from stemtwin.twin.instrument.spectra import xray_data
-from stemtwin.twin.instrument.spectra.areal_densities import Densities, LossChannel, densities
+from stemtwin.twin.instrument.spectra.areal_densities import Densities, DensityPlan, LossChannel, densities, plan_densities
 from stemtwin.twin.instrument.spectra.eels import describe
 from stemtwin.twin.instrument.spectra.spectrometer_settings import EDXDetector
 from stemtwin.twin.physics import overlayer
@@ -166,6 +166,17 @@ def expected_edx(
         {**results.coordinates(scan), "energy_ev": energies},
         describe(sample, beam, seen, settings, "simulated X-ray spectra"),
     )
+
+
+def explain_edx(sample: Sample, beam: Beam, scan: Scan, detector: EDXDetector, **settings: Any) -> DensityPlan:
+    """Return the plan of :func:`expected_edx`, before any work; ``settings`` are phonons and seed.
+
+    Raises
+    ------
+    StemtwinError
+        As of :func:`expected_edx`.
+    """
+    return plan_densities(sample, beam, scan, _lines_and_channels(sample, beam, detector)[1], **settings)
 
 
 def _lines_and_channels(sample: Sample, beam: Beam, detector: EDXDetector) -> tuple[list[Lines], list[LossChannel]]:

@@ -15,7 +15,7 @@ from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.simulation import results, serialisation
 from stemtwin.twin.instrument.spectra import materials as structure
-from stemtwin.twin.instrument.spectra.areal_densities import Densities, LossChannel, densities
+from stemtwin.twin.instrument.spectra.areal_densities import Densities, DensityPlan, LossChannel, densities, plan_densities
 from stemtwin.twin.instrument.spectra.spectrometer_settings import EELSDetector, LossModel, Particle
 from stemtwin.twin.physics import overlayer
 from stemtwin.twin.physics.probe import disc_coverage
@@ -140,6 +140,29 @@ def expected_eels(
     settings: dict[str, Any] = {"engine": engine, "phonons": phonons, "seed": seed, "tilt_mrad": tilt_mrad}
     settings |= {"window_angstrom": window_angstrom, "progress": progress}
     return _expected(experiment, edges, settings)
+
+
+def explain_eels(
+    sample: Sample,
+    beam: Beam,
+    scan: Scan,
+    detector: EELSDetector,
+    *,
+    model: LossModel | None = None,
+    edges: Sequence[str] | None = None,
+    **settings: Any,
+) -> DensityPlan:
+    """Return the plan of :func:`expected_eels`, before any work; ``settings`` are phonons and seed.
+
+    Raises
+    ------
+    StemtwinError
+        As of :func:`expected_eels`.
+    """
+    experiment = _Experiment(sample, beam, scan, detector, model or LossModel(), None, None)
+    own = _edges(sample.name, {int(number) for number in np.unique(sample.numbers)}, beam, detector, edges)
+    channels = experiment.channels(structure.regions(sample, experiment.model), own)
+    return plan_densities(sample, beam, scan, channels, collection_mrad=detector.collection_mrad, **settings)
 
 
 def _per_point(values: np.ndarray | None, scan: Scan) -> np.ndarray | None:

@@ -28,6 +28,7 @@ from stemtwin.twin.physics.aberrations import ORDERS, Aberrations
 from stemtwin.twin.progress import Progress
 
 NAME = "abtem"
+EXACTNESS = "the other solver; places atoms by bilinear interpolation"
 LEAST_STEP = 0.05
 """abTEM takes a sample's atoms where our planes are at least so far apart, A."""
 
@@ -73,7 +74,7 @@ def signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
         return partial_coherence.averaged(request, lambda at, aberrations: _coherent(request, plan, configuration, at, aberrations, progress))
 
     values, error = mean_of_configurations(request, [of_one(configuration) for configuration in range(plan.configurations)])
-    return values, error, "the other solver; places atoms by bilinear interpolation"
+    return values, error, EXACTNESS
 
 
 def _coherent(
@@ -170,4 +171,4 @@ def _potential(request: Request, plan: Plan, configuration: int) -> Any:
     ).build(lazy=False)
 
 
-ENGINES.add(NAME, Engine(cost=cost, signals=signals, check=check))
+ENGINES.add(NAME, Engine(cost=cost, signals=signals, exactness=lambda _: EXACTNESS, check=check))

@@ -108,6 +108,11 @@ def checked_signals(request: Request, plan: Plan, progress: Progress | None) -> 
 signals = reports_all_waves(checked_signals)
 
 
+def to_tolerance(request: Request) -> str:
+    """Return the exactness that is asked for."""
+    return f"rms error below {request.tolerance:g} of the mean signal, checked at random points of multislice"
+
+
 def image_signals(operator: LocalOperator, request: Request) -> Signals:
     """Return the signals of an operator that is built where the scan goes."""
     beam = request.beam
@@ -170,4 +175,8 @@ def build_for(operator: LocalOperator, request: Request, progress: Progress | No
     operator.build(region_of(request.scan), margin=margin, progress=progress)
 
 
-ENGINES.add(NAME, Engine(cost=cost, signals=signals, check=check, suits=suits, vacuum_around=True), REIMAGING)
+ENGINES.add(
+    NAME,
+    Engine(cost=cost, signals=signals, exactness=to_tolerance, check=check, suits=suits, vacuum_around=True),
+    REIMAGING,
+)

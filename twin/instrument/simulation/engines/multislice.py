@@ -17,6 +17,7 @@ from stemtwin.twin.physics.engine.operator import single_probes
 from stemtwin.twin.progress import Progress
 
 NAME = "multislice"
+EXACTNESS = "reference"
 
 
 def cost(found: Discretisation) -> Cost:
@@ -55,7 +56,7 @@ def signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
         return partial_coherence.averaged(request, coherent)
 
     values, error = mean_of_configurations(request, [of_one(stack) for stack in slice_stacks.stacks(request, plan)])
-    return values, error, "reference"
+    return values, error, EXACTNESS
 
 
-ENGINES.add(NAME, Engine(cost=cost, signals=signals), REFERENCE, DEPTHS)
+ENGINES.add(NAME, Engine(cost=cost, signals=signals, exactness=lambda _: EXACTNESS), REFERENCE, DEPTHS)

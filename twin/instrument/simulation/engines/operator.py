@@ -79,4 +79,4 @@ def image_signals(operator: ImagingOperator, request: Request) -> np.ndarray:
     return scanned(image, request.scan)
 
 
-ENGINES.add(NAME, Engine(cost=cost, signals=signals, series=series), DENSE, REIMAGING, DEPTHS)
+ENGINES.add(NAME, Engine(cost=cost, signals=signals, exactness=lambda _: EXACTNESS, series=series), DENSE, REIMAGING, DEPTHS)

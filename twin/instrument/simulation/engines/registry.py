@@ -42,6 +42,11 @@ def accept(discretisation: "Discretisation") -> None:
     """Refuse nothing: the check of an engine that computes every request."""
 
 
+def measured(request: "Request") -> str:  # noqa: ARG001 - one signature for all engines
+    """Return the exactness of an engine that measures its error with every result."""
+    return "the error is measured with the signals, against multislice"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
     """One way to compute the signals of a request.
@@ -54,6 +59,8 @@ class Engine:
     signals : callable
         ``signals(request, plan, progress)``: the signals of a request with the grid, slices and detectors of a plan.
         The request may have other optics and another scan than the one that was planned.
+    exactness : callable
+        ``exactness(request)``: how exact the signals will be, as a sentence that is known before any work.
     check : callable
         ``check(discretisation)`` raises a StemtwinError for a request that the engine cannot compute, before any work.
     suits : callable, optional
@@ -70,6 +77,7 @@ class Engine:
 
     cost: "Callable[[Discretisation], Cost]"
     signals: "Callable[[Request, Plan, Progress | None], Signals]"
+    exactness: "Callable[[Request], str]" = measured
     check: "Callable[[Discretisation], None]" = accept
     suits: "Callable[[Discretisation], str] | None" = None
     series: "Callable[[Request, Plan, Sequence[Beam], Progress | None], list[Signals]] | None" = None

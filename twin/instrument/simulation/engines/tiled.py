@@ -273,6 +273,6 @@ class TiledField:
 
 ENGINES.add(
     NAME,
-    Engine(cost=cost, signals=signals, check=local.check_own_windows, suits=suits, in_parts=True, vacuum_around=True),
+    Engine(cost=cost, signals=signals, exactness=local.to_tolerance, check=local.check_own_windows, suits=suits, in_parts=True, vacuum_around=True),
     REIMAGING,
 )

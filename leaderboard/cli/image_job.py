@@ -1,0 +1,122 @@
+"""One computation of ``stemtwin image``: what it will do, its plan, and how it is done."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from stemtwin.leaderboard.cli.work_progress import span
+from stemtwin.twin.errors import SamplingError, SettingsError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from stemtwin.twin.progress import Progress
+    from stemtwin.twin.samples.field_samples import FieldSample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ImageJob:
+    """A computation that is planned.
+
+    Parameters
+    ----------
+    field : FieldSample
+        The sample.
+    beam : Beam
+        The beam; of a series its first.
+    what : str
+        The signal and its sizes, for the preamble.
+    engine, exactness : str
+        The engine with the reason for it, and how exact it is.
+    waves : int
+        Waves that are reported as progress; 0: none.
+    memory_bytes : int
+        Planned peak, bytes.
+    seconds : float, optional
+        Planned time, s; None where it is not known because it is short.
+    notes : tuple of str
+        What is to be said of sample and plan.
+    compute : callable
+        ``compute(progress)``: the result.
+    result_bytes : int
+        Size of the result, bytes, about.
+    """
+
+    field: "FieldSample"
+    beam: Any
+    what: str
+    engine: str
+    exactness: str
+    waves: int
+    memory_bytes: int
+    seconds: float | None
+    notes: tuple[str, ...]
+    compute: "Callable[[Progress | None], xr.Dataset]"
+    result_bytes: int
+
+    @property
+    def extent(self) -> str:
+        """Cell or window that holds the field, as words."""
+        height, width = self.field.sample.size_angstrom
+        return f"{'cell' if self.field.sample.periodic else 'window'} of {width:.1f} x {height:.1f} A"
+
+    @property
+    def specimen(self) -> dict[str, Any]:
+        """The sample as plain values."""
+        sample = self.field.sample
+        known = {"formula": sample.formula, "atoms": len(sample), "density_g_per_cm3": sample.density_g_per_cm3}
+        return {**known, "thermal": sample.thermal_summary, "thickness_angstrom": float(sample.thickness_angstrom)}
+
+    def preamble(self) -> list[str]:
+        """Return the text before the work: aligned lines, then the notes."""
+        sample, beam = self.field.sample, self.beam
+        time = "short: no multislice" if self.seconds is None else f"about {span(self.seconds)} on two cores"
+        rows = {
+            "formula": _reduced(sample.formula),
+            "atoms": f"{len(sample)} in a {self.extent}",
+            "density": f"{sample.density_g_per_cm3:.3g} g/cm^3",
+            "thermal motion": sample.thermal_summary,
+            "thickness": f"{sample.thickness_angstrom:.1f} A",
+            "beam": f"{beam.energy_ev / 1e3:g} kV, {beam.semiangle_mrad:g} mrad, underfocus {-beam.aberrations.C10 + 0.0:g} A",
+            "signal": self.what,
+            "engine": self.engine,
+            "planned time": time,
+            "planned memory": _bytes(self.memory_bytes),
+            "exactness": self.exactness,
+        }
+        return [*(f"{name:<15} {value}" for name, value in rows.items()), *(f"{'note':<15} {note}" for note in self.notes)]
+
+
+def _reduced(formula: str) -> str:
+    """Return a formula of smallest whole numbers, metals first."""
+    from ase.formula import Formula
+
+    return Formula(formula).reduce()[0].format("metal")
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def cheapest(fields: "Sequence[FieldSample]", plan: "Callable[[FieldSample], ImageJob]") -> ImageJob:
+    """Return the job that is planned to take least, of several samples that hold the field; with a note on the others.
+
+    Raises
+    ------
+    StemtwinError
+        None of them can be computed: the error of the first.
+    """
+    jobs, errors = [], []
+    for field in fields:
+        try:
+            jobs.append(plan(field))
+        except (SamplingError, SettingsError) as error:  # the probe does not fit, or the memory does not suffice
+            errors.append(error)
+    if not jobs:
+        raise errors[0]
+    best = min(jobs, key=lambda job: (job.seconds is None, job.seconds or 0.0, job.field.area))  # None: without channelling
+    if len(jobs) == 1:
+        return best
+    others = " and ".join(f"{span(job.seconds)} in a {job.extent}" for job in jobs if job is not best and job.seconds is not None)
+    note = f"No cell of about the field's size repeats: the {best.extent} takes the least time" + (f"; it would be {others}." if others else ".")
+    return replace(best, notes=(note, *best.notes))

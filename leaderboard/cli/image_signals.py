@@ -1,0 +1,287 @@
+"""The signals of ``stemtwin image``: each is a function that plans it on a field.
+
+============== ==============================================================================
+Name           Signal
+============== ==============================================================================
+``image``      detectors and derived signals (com, icom, idpc) at each point of the field
+``ronchigram`` the wide pattern of the probe in the middle of the field
+``cbed``       the diffraction pattern of the probe in the middle of the field
+``pacbed``     the mean of the patterns at all points of the field
+``4d``         the pattern at each point of the field
+``eels``       energy losses in the middle of the field, or with --points at each point of it
+``edx``        X-rays, in the same way
+============== ==============================================================================
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stemtwin.leaderboard.cli.image_job import ImageJob
+from stemtwin.leaderboard.cli.image_options import ImageOptions
+from stemtwin.leaderboard.cli.structure_options import in_options
+from stemtwin.twin.errors import SettingsError, UnknownNameError, closest
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from stemtwin.twin.progress import Progress
+    from stemtwin.twin.samples.field_samples import FieldSample
+
+Planning = Callable[["FieldSample", ImageOptions], ImageJob]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalKind:
+    """A signal of the command.
+
+    Parameters
+    ----------
+    plan : callable
+        ``plan(field, options)``: the job.
+    points : int
+        Usual number of points along a side of the field; 1: the middle of the field.
+    least, most : int
+        Smallest and largest number of points along a side.
+    defocus : float
+        Usual underfocus, A.
+    series : tuple of str
+        Series that it has, by their settings.
+    """
+
+    plan: Planning
+    points: int
+    least: int
+    most: int
+    defocus: float = 0.0
+    series: tuple[str, ...] = ()
+
+
+MOST_LISTED = 6
+"""Values of a series that are listed one by one."""
+OPTION_OF = {"defocus": "--defocus", "tilt_mrad": "--tilt-x and --tilt-y", "depths_angstrom": "--depths"}
+
+
+def find_signal(options: ImageOptions) -> SignalKind:
+    """Return the signal that is asked for, and refuse options that it does not have.
+
+    Raises
+    ------
+    UnknownNameError, SettingsError
+        There is no such signal, or it has no such points, series or dose.
+    """
+    if options.signal not in SIGNALS:
+        near = closest(options.signal, list(SIGNALS))
+        hint = f"Did you mean {near!r}? " if near else ""
+        message = f"There is no signal named {options.signal!r}. {hint}Use one of {', '.join(SIGNALS)}."
+        raise UnknownNameError(message)
+    kind = SIGNALS[options.signal]
+    points = _points(kind, options)
+    if not kind.least <= points <= kind.most:
+        limits = "one point alone" if kind.most == 1 else f"{kind.least} to {kind.most}"
+        message = f"--points {points} is outside what --signal {options.signal} takes: {limits}. Leave it out, or change it."
+        raise SettingsError(message)
+    for name, values in options.series.items():
+        if name not in kind.series:
+            message = f"{OPTION_OF[name]} has {len(values)} values, and --signal {options.signal} is not computed as such a series. Give one value."
+            raise SettingsError(message)
+    if options.dose and points == 1:
+        message = f"--dose {options.dose:g} e-/A^2 is spread over a field, and --signal {options.signal} has one point. Leave it out."
+        raise SettingsError(message)
+    return kind
+
+
+def _points(kind: SignalKind, options: ImageOptions) -> int:
+    return kind.points if options.points is None else options.points
+
+
+def _scan(field: "FieldSample", options: ImageOptions, points: int) -> Any:
+    """Return the raster over the field; of one point, the path to its middle."""
+    from stemtwin.twin.instrument.scan import PathScan, RasterScan
+
+    if points == 1:
+        return PathScan(positions_angstrom=np.array([_middle(field, options)]))
+    shape, side = (points, points), (options.size, options.size)
+    return RasterScan(shape=shape, field_of_view_angstrom=side, origin_angstrom=field.origin_angstrom)
+
+
+def _middle(field: "FieldSample", options: ImageOptions) -> tuple[float, float]:
+    return field.origin_angstrom[0] + options.size / 2, field.origin_angstrom[1] + options.size / 2
+
+
+def _where(options: ImageOptions, points: int) -> str:
+    return "in the middle of the field" if points == 1 else f"at {points} x {points} points over {options.size:g} x {options.size:g} A"
+
+
+def _how(options: ImageOptions) -> str:
+    """Return the series as words."""
+    words = {"defocus": "defocus {} A", "tilt_mrad": "tilt (y, x) {} mrad", "depths_angstrom": "depth {} A"}
+    return "".join(f", {words[name].format(_listed(values))}" for name, values in options.series.items())
+
+
+def _listed(values: tuple[Any, ...]) -> str:
+    """Return the values of a series; of a long one its ends."""
+    said = [f"({value[0]:g}, {value[1]:g})" if isinstance(value, tuple) else f"{value:g}" for value in values]
+    return ", ".join(said) if len(said) <= MOST_LISTED else f"{said[0]} to {said[-1]} in {len(said)} values"
+
+
+# ---- signals of the engines ----------------------------------------------------------------------------------------------
+
+
+def _simulated(
+    field: "FieldSample", options: ImageOptions, detectors: tuple[Any, ...], what: str, finish: "Callable[[xr.Dataset], xr.Dataset] | None" = None
+) -> ImageJob:
+    """Return the job of detectors, among them derived signals or a camera, as one result or a series."""
+    from stemtwin.twin.instrument.simulation.series import explain_series, simulate_series
+    from stemtwin.twin.instrument.simulation.simulate import explain, simulate
+
+    kind, sample = SIGNALS[options.signal], field.sample
+    points = _points(kind, options)
+    scan, beam = _scan(field, options, points), options.beam(sample, kind.defocus)
+    settings: dict[str, Any] = {"detectors": detectors, "phonons": options.thermal_motion(sample), "seed": options.seed}
+    settings |= options.series  # dimensions stand in this order
+    settings.setdefault("tilt_mrad", options.tilts[0])
+    asked = {"sample": sample, "beam": beam, "scan": scan, **settings}
+    plan = explain_series(**asked) if options.series else explain(**asked)
+
+    def compute(progress: "Progress | None") -> "xr.Dataset":
+        data = (simulate_series if options.series else simulate)(progress=progress, **asked)
+        data = counted(data, scan, options)
+        return data if finish is None else finish(data)
+
+    phonons = f", {plan.configurations} phonon configurations" if plan.configurations > 1 else ""
+    return ImageJob(
+        field=field, beam=beam, what=f"{what} {_where(options, points)}{_how(options)}", engine=f"{plan.engine}: {plan.reason}",
+        exactness=plan.exactness + phonons, waves=plan.waves, memory_bytes=plan.memory_bytes, seconds=plan.seconds,
+        notes=tuple(in_options(note) for note in (*field.notes, *plan.notes)), compute=compute,
+        result_bytes=8 * scan.count * sum(math.prod(getattr(d, "shape", (1,))) for d in detectors) * math.prod(map(len, options.series.values())),
+    )  # fmt: skip
+
+
+def counted(data: "xr.Dataset", scan: Any, options: ImageOptions, names: tuple[str, ...] = ()) -> "xr.Dataset":
+    """Return a result with counted electrons in the place of the named variables (none: all), where there is a dose."""
+    from stemtwin.twin.instrument import shot_noise
+
+    if not options.dose:
+        return data
+    chosen = list(names) or list(data)
+    found = shot_noise.counted_electrons(data[chosen], scan, options.dose, options.seed)
+    return data.assign({name: found[name] for name in chosen}).assign_attrs(found.attrs)
+
+
+def _image(field: "FieldSample", options: ImageOptions) -> ImageJob:
+    """Return the job of detectors and derived signals."""
+    from stemtwin.twin.instrument.simulation.derived_signals import DERIVED
+
+    derived = [name for name in options.detectors if name in DERIVED]
+    if options.dose and derived:
+        message = f"--dose counts electrons, and {', '.join(derived)} is derived from several detectors. Leave one of them out, or take dpc4."
+        raise SettingsError(message)
+    return _simulated(field, options, options.detectors, ", ".join(options.detectors))
+
+
+def _camera(field: "FieldSample", options: ImageOptions, name: str = "pixelated") -> Any:
+    """Return the camera that is asked for: the usual one, with other pixels or angle where these are given."""
+    from stemtwin.twin.instrument.detectors import DETECTORS, USUAL_OUTER_MRAD
+
+    usual: Any = DETECTORS[name](options.beam(field.sample).semiangle_mrad, USUAL_OUTER_MRAD)
+    pixels = usual.shape if options.pixels is None else (options.pixels, options.pixels)
+    return replace(usual, shape=pixels, outer_mrad=usual.outer_mrad if options.outer is None else options.outer)
+
+
+def _seen_by(camera: Any) -> str:
+    return f"{camera.shape[0]} x {camera.shape[1]} pixels to {camera.outer_mrad:g} mrad"
+
+
+def _cbed(field: "FieldSample", options: ImageOptions) -> ImageJob:
+    """Return the job of the pattern in the middle."""
+    camera = _camera(field, options)
+    return _simulated(field, options, (camera,), f"CBED, {_seen_by(camera)},", lambda data: data.isel(point=0))
+
+
+def _pacbed(field: "FieldSample", options: ImageOptions) -> ImageJob:
+    """Return the job of the mean pattern."""
+    from stemtwin.twin.instrument.simulation import pattern_analysis
+
+    camera = _camera(field, options)
+
+    def mean(data: "xr.Dataset") -> "xr.Dataset":
+        return pattern_analysis.pacbed(data[camera.name]).to_dataset().assign_attrs(data.attrs)
+
+    if options.dose:
+        message = "--dose counts the electrons of each pattern, and pacbed is their mean. Use --signal 4d, or leave --dose out."
+        raise SettingsError(message)
+    return _simulated(field, options, (camera,), f"mean pattern, {_seen_by(camera)},", mean)
+
+
+def _four_d(field: "FieldSample", options: ImageOptions) -> ImageJob:
+    """Return the job of the pattern at each point."""
+    camera = _camera(field, options)
+    return _simulated(field, options, (camera,), f"4D-STEM, {_seen_by(camera)},")
+
+
+def _ronchigram(field: "FieldSample", options: ImageOptions) -> ImageJob:
+    """Return the job of a Ronchigram."""
+    from stemtwin.twin.instrument.simulation.ronchigram import explain_ronchigram, ronchigram
+
+    camera, sample = _camera(field, options, "ronchigram"), field.sample
+    beam = options.beam(sample, SIGNALS["ronchigram"].defocus)
+    phonons = "static" if options.phonons is None else options.thermal_motion(sample)
+    settings: dict[str, Any] = {"position_angstrom": _middle(field, options), "camera": camera, "phonons": phonons}
+    settings |= {"seed": options.seed, "tilt_mrad": options.tilts[0]}
+    plan = explain_ronchigram(sample, beam, **settings)
+    return ImageJob(
+        field=field, beam=beam, what=f"Ronchigram, {_seen_by(camera)}, in the middle of the field", engine=f"{plan.engine}: {plan.reason}",
+        exactness=plan.exactness, waves=0, memory_bytes=plan.memory_bytes, seconds=plan.seconds,
+        notes=tuple(in_options(note) for note in field.notes), compute=lambda _: ronchigram(sample, beam, **settings),
+        result_bytes=8 * math.prod(camera.shape),
+    )  # fmt: skip
+
+
+# ---- spectra -------------------------------------------------------------------------------------------------------------
+
+
+def _spectrum(field: "FieldSample", options: ImageOptions) -> ImageJob:
+    """Return the job of spectra: at one point or a map."""
+    from stemtwin.twin.instrument import spectra
+    from stemtwin.twin.instrument.detectors import DETECTORS, USUAL_OUTER_MRAD
+
+    sample, beam, points = field.sample, options.beam(field.sample), _points(SIGNALS[options.signal], options)
+    detector: Any = DETECTORS[options.signal](beam.semiangle_mrad, USUAL_OUTER_MRAD)
+    if options.energies is not None:
+        low, high, step = options.energies
+        detector = replace(detector, energy_range_ev=(low, high), dispersion_ev=step)
+    lost = options.signal == "eels"
+    explained, expected = (spectra.explain_eels, spectra.expected_eels) if lost else (spectra.explain_edx, spectra.expected_edx)
+    scan, how = _scan(field, options, points), {"phonons": options.thermal_motion(sample), "seed": options.seed}
+    plan = explained(sample, beam, scan, detector, tilt=options.tilts[0], **how)
+
+    def compute(progress: "Progress | None") -> "xr.Dataset":
+        data = expected(sample, beam, scan, detector, tilt_mrad=options.tilts[0], progress=progress, **how)
+        data = data if points > 1 else data.isel(point=0)
+        return counted(data, scan, options, (options.signal,))
+
+    low, high = detector.energy_range_ev
+    what = f"{options.signal.upper()}, {low:g} to {high:g} eV in {detector.channels} channels"
+    what += f", collection {detector.collection_mrad:g} mrad" if lost else f", {detector.solid_angle_sr:g} sr"
+    return ImageJob(
+        field=field, beam=beam, what=f"{what}, {_where(options, points)}", engine=plan.engine, exactness=plan.exactness, waves=plan.waves,
+        memory_bytes=plan.memory_bytes + 4 * scan.count * detector.channels, seconds=plan.seconds,
+        notes=tuple(in_options(note) for note in field.notes), compute=compute, result_bytes=4 * scan.count * detector.channels,
+    )  # fmt: skip
+
+
+SERIES = ("defocus", "tilt_mrad", "depths_angstrom")
+SIGNALS = {
+    "image": SignalKind(plan=_image, points=128, least=8, most=4096, series=SERIES),
+    "ronchigram": SignalKind(plan=_ronchigram, points=1, least=1, most=1, defocus=1000.0),
+    "cbed": SignalKind(plan=_cbed, points=1, least=1, most=1, series=SERIES[:2]),
+    "pacbed": SignalKind(plan=_pacbed, points=12, least=2, most=512, series=SERIES[:2]),
+    "4d": SignalKind(plan=_four_d, points=32, least=2, most=1024),
+    "eels": SignalKind(plan=_spectrum, points=1, least=1, most=512),
+    "edx": SignalKind(plan=_spectrum, points=1, least=1, most=512),
+}
+"""Signals by name."""

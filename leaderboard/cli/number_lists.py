@@ -1,0 +1,48 @@
+"""Options that take one number or a series of numbers: ``50``, ``0,50,100``, ``-100:100:9``."""
+
+import math
+
+from stemtwin.twin.errors import SettingsError
+
+MOST = 1000
+"""Most values of a series."""
+
+
+def parse_numbers(option: str, text: str, unit: str) -> tuple[float, ...]:
+    """Return the numbers of an option: one, several separated by commas, or evenly spaced ones as first:last:count.
+
+    Parameters
+    ----------
+    option, unit : str
+        The option and its unit, for messages.
+    text : str
+        What was given.
+
+    Raises
+    ------
+    SettingsError
+        The text is something else, or has too many values.
+    """
+    how = f"Write one number of {unit}, several like 0,50,100, or first:last:count like -100:100:9, with 2 to {MOST} values."
+    try:
+        if ":" in text:
+            first, last, count = text.split(":")
+            found = _spaced(float(first), float(last), int(count))
+        else:
+            found = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        found = ()
+    if not 0 < len(found) <= MOST or not all(math.isfinite(value) for value in found):
+        message = f"{option} {text} cannot be read. {how}"
+        raise SettingsError(message)
+    if len(set(found)) < len(found):
+        message = f"{option} {text} has a value twice. Give each once."
+        raise SettingsError(message)
+    return found
+
+
+def _spaced(first: float, last: float, count: int) -> tuple[float, ...]:
+    """Return evenly spaced numbers; none where there are fewer than two, or too many."""
+    if not 2 <= count <= MOST:
+        return ()
+    return tuple(round(first + (last - first) * number / (count - 1), 9) for number in range(count))

@@ -1,0 +1,132 @@
+"""Progress of long work on stderr: a bar on a terminal, plain lines in a pipe or a file; never silent for long."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TextIO
+
+import typer
+
+QUIET_S = 10.0
+"""A pipe gets a line at least so often, s."""
+STEP, LEAST_S = 0.1, 2.0
+"""A pipe gets a line for every tenth of the work, but not more often than this, s."""
+LOOK_S = 0.25
+"""Time between two looks at what is done, s."""
+
+
+@dataclass(slots=True, kw_only=True)
+class WorkState:
+    """Work that is under way.
+
+    Parameters
+    ----------
+    total : int
+        Waves of all of it; 0: unknown.
+    seconds : float, optional
+        Planned time, s.
+    """
+
+    total: int
+    seconds: float | None
+    done: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    def advance(self, count: int) -> None:
+        """Count waves that were just done."""
+        self.done += count
+
+    @property
+    def elapsed(self) -> float:
+        """Time since the beginning, s."""
+        return time.monotonic() - self.began
+
+    @property
+    def share(self) -> float:
+        """Share of the waves that is done, 0 to 1."""
+        return min(self.done / self.total, 1.0) if self.total else 0.0
+
+    @property
+    def phase(self) -> str:
+        """Current phase of the work."""
+        if not self.total:
+            return "computing"
+        if not self.done:
+            return "preparing the specimen"
+        return "waves" if self.done < self.total else "adding up"
+
+    @property
+    def left(self) -> str:
+        """Time that is left, from the speed so far; nothing while it cannot be told."""
+        if not 0.02 <= self.share < 1:
+            return ""
+        return f", {span(self.elapsed * (1 / self.share - 1))} left"
+
+    def line(self) -> str:
+        """Return the state of the work as one line."""
+        share = f"{self.share:4.0%}" if self.total else "  - "
+        return f"{share}  {self.phase}, {span(self.elapsed)} of about {span(self.seconds)}{self.left}" if self.seconds else self._unplanned(share)
+
+    def _unplanned(self, share: str) -> str:
+        return f"{share}  {self.phase}, {span(self.elapsed)}{self.left}"
+
+
+def span(seconds: float) -> str:
+    """Return a length of time in words, as ``4.2 s``, ``3 min 20 s`` or ``2 h 5 min``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+@contextlib.contextmanager
+def shown(total: int, seconds: float | None) -> Iterator[Callable[[int], None]]:
+    """Give a function that counts waves, and show on stderr how far the work is until it ends.
+
+    Parameters
+    ----------
+    total : int
+        Waves of all of it; 0: unknown.
+    seconds : float, optional
+        Planned time, s.
+    """
+    stream = typer.get_text_stream("stderr")
+    state, over = WorkState(total=total, seconds=seconds), threading.Event()
+    show = _bar if stream.isatty() else _lines
+    watcher = threading.Thread(target=show, args=(state, over, stream), daemon=True)
+    watcher.start()
+    try:
+        yield state.advance
+    finally:
+        over.set()
+        watcher.join()
+    typer.echo(f"100%  done in {span(state.elapsed)}", err=True)
+
+
+def _lines(state: WorkState, over: threading.Event, stream: TextIO) -> None:
+    """Write a line for each tenth of the work, and where nothing was written for long."""
+    last, share = state.began, 0.0
+    while not over.wait(LOOK_S):
+        since = time.monotonic() - last
+        if since >= QUIET_S or (since >= LEAST_S and state.share >= share + STEP):
+            last, share = time.monotonic(), state.share
+            stream.write(state.line() + "\n")
+            stream.flush()
+
+
+def _bar(state: WorkState, over: threading.Event, stream: TextIO) -> None:
+    """Draw a bar that moves until the work is over, then goes."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    console = Console(file=stream)
+    with Progress(BarColumn(), TextColumn("{task.description}"), console=console, transient=True) as bar:
+        task = bar.add_task(state.line(), total=1.0 if state.total else None)
+        while not over.wait(LOOK_S):
+            bar.update(task, completed=state.share, description=state.line())
