@@ -76,11 +76,14 @@ class Reading:
         Part of the microscope, and what stands at the knob.
     value : float
         Where it stands in its range, in [-1, 1].
+    text : str
+        The same with its unit.
     """
 
     group: str
     name: str
     value: float
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,27 +227,37 @@ class ControlPanel:
         """Return what all knobs read, in the order of the observation."""
         profile, gain, offset = self.profile, dict(knobs.gain), dict(knobs.offset_adu)
         cartesian = knobs.aberrations.cartesian()
-        optics = np.array([cartesian[name] for name in self.coefficients]) / self.reach
-        out = [Reading(group=f"{ORDINALS[int(name[1])]} order", name=name, value=float(v)) for name, v in zip(self.coefficients, optics, strict=True)]
+        out: list[Reading] = []
 
-        def add(group: str, name: str, value: float) -> None:
-            out.append(Reading(group=group, name=name, value=float(value)))
+        def add(group: str, name: str, value: float, text: str) -> None:
+            out.append(Reading(group=group, name=name, value=float(value), text=text))
 
-        add("beam", "current", place(knobs.current_pa, profile.max_current_pa * CURRENTS, profile.max_current_pa))
+        for name, end in zip(self.coefficients, self.reach, strict=True):
+            add(f"{ORDINALS[int(name[1])]} order", name, cartesian[name] / end, length_text(cartesian[name]))
+        add("beam", "current", place(knobs.current_pa, profile.max_current_pa * CURRENTS, profile.max_current_pa), f"{knobs.current_pa:.3g} pA")
         if self.complete or len(self.semiangles_mrad) > 1:
-            add("beam", "aperture", choice(knobs.semiangle_mrad, self.semiangles_mrad))
+            add("beam", "aperture", choice(knobs.semiangle_mrad, self.semiangles_mrad), f"{knobs.semiangle_mrad:.3g} mrad")
         for axis, shift in zip("xy", knobs.beam_shift_angstrom, strict=True):
-            add("beam", f"shift {axis}", shift / SHIFT_ANGSTROM)
-        add("beam", "blanked", choice(knobs.blanked, (False, True)))
+            add("beam", f"shift {axis}", shift / SHIFT_ANGSTROM, length_text(shift))
+        add("beam", "blanked", choice(knobs.blanked, (False, True)), "blanked" if knobs.blanked else "beam on")
         if self.complete or len(self.camera_lengths_mm) > 1:
-            add("detectors", "length", choice(knobs.camera_length_mm, self.camera_lengths_mm))
+            add("detectors", "camera length", choice(knobs.camera_length_mm, self.camera_lengths_mm), f"{knobs.camera_length_mm:g} mm")
         for name in self.chained:
-            add("detectors", f"{name} gain", place(gain.get(name, 1.0), *GAIN))
+            add("detectors", f"{name} gain", place(gain.get(name, 1.0), *GAIN), f"x {gain.get(name, 1.0):.2g}")
         for name in self.chained:
-            add("detectors", f"{name} offset", offset.get(name, 0.0) / OFFSET)
+            add("detectors", f"{name} offset", offset.get(name, 0.0) / OFFSET, f"{offset.get(name, 0.0):+.0f} ADU")
         if self.tilting:
             for axis, tilt in zip("xy", knobs.beam_tilt_mrad, strict=True):
-                add("beam", f"tilt {axis}", tilt / TILT_MRAD)
+                add("beam", f"tilt {axis}", tilt / TILT_MRAD, f"{tilt:+.2f} mrad")
+        return tuple(out)
+
+    def stage_readings(self, stage: StagePosition) -> tuple[Reading, ...]:
+        """Return what the stage's encoders read."""
+        out = []
+        for axis, value, end in zip(STAGE_AXES, stage.array()[: self.axes].tolist(), STAGE_SCALE, strict=False):
+            name, unit_of = axis.split("_")
+            text = length_text(value) if unit_of == "angstrom" else f"{value:+.2f} mrad"
+            out.append(Reading(group="stage", name=name, value=value / end, text=text))
         return tuple(out)
 
     def numbers(self, knobs: Knobs) -> np.ndarray:
@@ -285,6 +298,14 @@ class ControlPanel:
             },
             "stage": stage.array()[: self.axes] / STAGE_SCALE[: self.axes],
         }
+
+
+def length_text(angstrom: float) -> str:
+    """Return a length with its sign in A, nm, um or mm."""
+    for name, size, least in (("mm", 1e7, 1e7), ("µm", 1e4, 1e4), ("nm", 1e1, 1e3)):
+        if abs(angstrom) >= least:
+            return f"{angstrom / size:+.3g} {name}"
+    return f"{angstrom:+.{0 if abs(angstrom) >= 9.95 else 1}f} Å"
 
 
 def stepped(action: Nested, setpoints: Nested) -> Nested:

@@ -17,7 +17,10 @@ from stemtwin.twin.envs.rewards import REWARDS
 from stemtwin.twin.envs.session import Session
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.detectors import DETECTORS, checked
+from stemtwin.twin.instrument.hardware.drift import Instabilities
 from stemtwin.twin.instrument.hardware.profiles import Profile
+from stemtwin.twin.instrument.hardware.scan_distortion import ScanImperfections
+from stemtwin.twin.instrument.hardware.stage import StageProfile
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.scope.setup import CommonOperator, Setup
 from stemtwin.twin.instrument.scope.specimen_state import find_damage
@@ -29,6 +32,12 @@ from stemtwin.twin.samples.sample import Sample
 
 FREE = {"time_s": 0.0, "electrons": 0.0, "dose_e_per_angstrom2": 0.0}
 """Cost of nothing."""
+
+
+SCALARS = 11
+"""Numbers of an observation beside knobs, stage and images: field and dwell time, fresh, cost, budget."""
+MOST_SPENT = 15.0
+"""Decadic logarithm of the largest cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -117,11 +126,10 @@ class ScopeFamily:
         assert state.frame is not None
         scope, (steps, dose) = state.session.scope, self.limits
         return pictures.microscope_picture(
-            {name: image_features.electrons(state.frame[name]) for name in self.panel.detectors},
-            self.panel.readings(scope.knobs),
-            stage=scope.stage.readback.array()[: self.panel.axes],
+            dict(zip(self.panel.detectors, images(state, self.panel), strict=True)),
+            (*self.panel.readings(scope.knobs), *self.panel.stage_readings(scope.stage.readback)),
             spent=self.cost(state),
-            left={"steps": 1 - state.steps / steps, "dose": 1 - state.session.dose_e_per_angstrom2 / dose},
+            left={"actions": 1 - state.steps / steps, "dose": 1 - state.session.dose_e_per_angstrom2 / dose},
             field_of_view=max(float(np.ptp(state.frame[axis].to_numpy())) for axis in "yx"),
             fresh=state.fresh,
         )
@@ -144,6 +152,23 @@ def counts(state: ScopeSession, panel: ControlPanel) -> dict[str, Any]:
         "knobs": panel.numbers(state.session.scope.knobs),
         "stage": np.clip(state.session.scope.stage.readback.array()[: panel.axes], ends.low, ends.high).astype(np.float32),
     }
+
+
+def images(state: ScopeSession, panel: ControlPanel) -> list[np.ndarray]:
+    """Return the last frame of each detector in electrons."""
+    assert state.frame is not None  # the first frame is taken at the start
+    return [image_features.electrons(state.frame[name]) for name in panel.detectors]
+
+
+def scalars(state: ScopeSession, panel: ControlPanel, seen: dict[str, Any], cost: list[float], budget: list[float]) -> list[Any]:
+    """Return what is read beside frames, in parts: knobs, stage in units of its range, field and dwell time, fresh, logarithms of costs, budget."""
+    spent_logs = np.log10(1 + np.array(cost)) / MOST_SPENT
+    return [seen["knobs"], seen["stage"] / panel.stage_space().high, state.scan, seen["fresh"], spent_logs, budget]
+
+
+def bounded(*parts: Any) -> np.ndarray:
+    """Return parts as one vector of numbers in [-1, 1], float32."""
+    return np.clip(np.concatenate(parts), -1, 1).astype(np.float32)
 
 
 def spent(before: Session, after: Session) -> dict[str, float]:
@@ -260,6 +285,52 @@ class ScopePreset:
     dose_budget_e_per_angstrom2: float
     phonons: int
     randomisation: Randomisation
+
+
+PRESETS = {
+    "easy": ScopePreset(
+        apertures=(1.0,),
+        camera_lengths=1,
+        order=1,
+        misaligned=1,
+        quiet=True,
+        shape=(64, 64),
+        max_steps=50,
+        dose_budget_e_per_angstrom2=2e7,
+        phonons=4,
+        randomisation=Randomisation(residual=(0.0, 0.0), drift=(0.0, 0.0)),
+    ),
+    "standard": ScopePreset(
+        apertures=(0.6, 1.0),
+        camera_lengths=3,
+        order=3,
+        misaligned=2,
+        quiet=False,
+        shape=(128, 128),
+        max_steps=100,
+        dose_budget_e_per_angstrom2=2e7,
+        phonons=4,
+        randomisation=Randomisation(rotation_rad=(-0.1, 0.1), knob_gain=(0.95, 1.05)),
+    ),
+    "hard": ScopePreset(
+        apertures=(0.5, 0.75, 1.0),
+        camera_lengths=99,
+        order=5,
+        misaligned=3,
+        quiet=False,
+        shape=(128, 128),
+        max_steps=200,
+        dose_budget_e_per_angstrom2=1e7,
+        phonons=8,
+        randomisation=Randomisation(rotation_rad=(-0.3, 0.3), residual=(0.5, 2.0), drift=(1.0, 5.0), knob_gain=(0.9, 1.1), failing=0.05),
+    ),
+}
+"""Difficulties of version 2."""
+
+
+def quiet(profile: Profile) -> Profile:
+    """Return a profile with a perfect scan and stage, where nothing strays; its detectors stay as they are."""
+    return replace(profile, imperfections=ScanImperfections(), instabilities=Instabilities(), stage=StageProfile())
 
 
 def lengths(profile: Profile, asked: tuple[float, ...], count: int) -> tuple[float, ...]:

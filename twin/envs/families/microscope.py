@@ -10,7 +10,7 @@ import numpy as np
 
 from stemtwin.twin import checks
 from stemtwin.twin.envs import image_features, session
-from stemtwin.twin.envs.arguments import EnvArguments, Randomisation
+from stemtwin.twin.envs.arguments import EnvArguments
 from stemtwin.twin.envs.control_panel import (
     COEFFICIENTS,
     DWELL_US,
@@ -28,24 +28,26 @@ from stemtwin.twin.envs.flat_actions import FlatAction
 from stemtwin.twin.envs.preparation import PreparationLine
 from stemtwin.twin.envs.rewards import REWARDS
 from stemtwin.twin.envs.scope_family import (
+    PRESETS,
+    SCALARS,
     ScopeFamily,
     ScopePreset,
     ScopeSession,
+    bounded,
     check_angles,
     check_reward,
     counts,
+    images,
     lengths,
+    quiet,
     rings,
     sample_of,
+    scalars,
     setup_of,
     spent,
 )
 from stemtwin.twin.envs.session import Session
-from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument.hardware.drift import Instabilities
 from stemtwin.twin.instrument.hardware.profiles import PROFILES, Profile
-from stemtwin.twin.instrument.hardware.scan_distortion import ScanImperfections
-from stemtwin.twin.instrument.hardware.stage import StageProfile
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.scope import common_operator
 from stemtwin.twin.instrument.scope.setup import CommonOperator
@@ -53,10 +55,6 @@ from stemtwin.twin.physics.aberrations import Aberrations
 
 MISALIGNED = 0.25
 """At the start aberrations are off by so much of their reach at most."""
-SCALARS = 11
-"""Numbers of an observation beside knobs, stage and images: field and dwell time, fresh, cost, budget."""
-MOST_SPENT = 15.0
-"""Decadic logarithm of the largest cost."""
 SMALLEST_PIXELS = 36
 """Least points of a side of frames that convolutional policies take."""
 
@@ -67,29 +65,15 @@ class WholeMicroscope(ScopeFamily):
     """Everything that an operator can turn: version 1, in which operators are built inside steps.
 
     Description
-        A microscope with a specimen whose optics are out of tune, that drifts and strays as its profile says. An action sets all knobs (setpoints,
-        not increments), moves the stage, waits, and takes a frame or not.
+        See version 2 for the meaning of each part. Every aperture at every camera length takes an imaging operator of its own: 10 s to a minute of
+        processor time at its first use, inside a step, kept on disk after that. One aperture is a good start.
     Action space
-        ``Dict``; numbers in Boxes are in [-1, 1].
-
-        - ``scan``: ``acquire`` Discrete(2); ``field`` Box (4,): centre x, centre y (times 100 A), field of view (4 to 256 A, logarithmic), rotation
-          (times pi); ``dwell`` Box (1,): 0.1 to 100 us, logarithmic.
-        - ``beam``: ``optics`` Box (25,): Cartesian aberrations to fifth order, each times its reach (10, 4, 4, 1, 1 times what turns the phase by a
-          quarter wave at the edge of the usual aperture, by order); ``aperture`` Discrete: which of ``semiangles_mrad``; ``current`` Box (1,): a
-          thousandth of the profile's largest current to all of it, logarithmic; ``shift`` Box (2,): (x, y) times 50 A; ``blanked`` Discrete(2); with
-          ``tilting`` also ``tilt`` Box (2,): (x, y) times 5 mrad.
-        - ``detectors``: ``camera_length`` Discrete: which of the profile's; ``gain`` and ``offset`` Box (detectors,): 0.1 to 10, logarithmic, and
-          times 1000 ADU (of detectors with a chain; those that count electrons have neither).
-        - ``stage``: Box (3,): x, y, z times 1000 A; with ``tilting`` Box (5,): and alpha, beta times 20 mrad.
-        - ``wait``: Box (1,): -1 is no time, 1 is 60 s.
+        ``Dict`` of setpoints as in version 2, all parts of it, with all 25 aberrations and all camera lengths.
     Observation space
-        ``Dict``: ``frames`` uint16 (detectors, ny, nx), the last frame taken, electrons or ADU; ``fresh`` MultiBinary(1), whether it is new;
-        ``knobs`` float32: the setpoints as they were taken, in the action's units: optics, current, aperture, shift, blanked, camera length, gain,
-        offset, and tilt where there is one, choices spread evenly over [-1, 1]; ``stage`` float32: what the encoders read, A and mrad; ``cost``
-        float32 (4,): time (s), electrons, dose (e-/A^2) of this action, and the share of the steps that is left.
+        ``Dict``: ``frames``, ``fresh``, ``knobs``, ``stage`` as in version 2, and ``cost`` float32 (4,): time (s), electrons, dose (e-/A^2) of the
+        last action, and the share of the steps that is left.
     Reward
-        A name of ``REWARDS`` (``stemtwin.twin.envs.rewards``): ``"none"`` is 0, ``"contrast"``, ``"signal"`` and ``"correlation"`` are computed from
-        the frame of the last action and are 0 where it took none.
+        A name of ``REWARDS``, as in version 2.
     Starting state
         C10 and C12 off by up to a quarter of their reach, the stage anywhere within 100 A; one frame has been taken.
     Episode end
@@ -108,8 +92,7 @@ class WholeMicroscope(ScopeFamily):
     shape : tuple of int
         Points (ny, nx) of every frame.
     semiangles_mrad : tuple of float
-        Apertures to choose from, mrad; by default half, three quarters and all of the profile's usual one. Each, at each camera length, takes an
-        imaging operator of its own: 10 s to a minute of processor time at its first use, kept on disk after that. One aperture is a good start.
+        Apertures to choose from, mrad; by default half, three quarters and all of the profile's usual one.
     tilting : bool
         Whether beam and stage tilt: each new tilt is a new calculation for the engine, some seconds of work.
     reward : str
@@ -220,47 +203,6 @@ class WholeMicroscope(ScopeFamily):
         """Return frames, read-backs and cost."""
         cost = [*(state.cost[name] for name in ("time_s", "electrons", "dose_e_per_angstrom2")), 1 - state.steps / self.max_steps]
         return {**counts(state, self.panel), "cost": np.array(cost, np.float32)}
-
-
-PRESETS = {
-    "easy": ScopePreset(
-        apertures=(1.0,),
-        camera_lengths=1,
-        order=1,
-        misaligned=1,
-        quiet=True,
-        shape=(64, 64),
-        max_steps=50,
-        dose_budget_e_per_angstrom2=2e7,
-        phonons=4,
-        randomisation=Randomisation(residual=(0.0, 0.0), drift=(0.0, 0.0)),
-    ),
-    "standard": ScopePreset(
-        apertures=(0.6, 1.0),
-        camera_lengths=3,
-        order=3,
-        misaligned=2,
-        quiet=False,
-        shape=(128, 128),
-        max_steps=100,
-        dose_budget_e_per_angstrom2=2e7,
-        phonons=4,
-        randomisation=Randomisation(rotation_rad=(-0.1, 0.1), knob_gain=(0.95, 1.05)),
-    ),
-    "hard": ScopePreset(
-        apertures=(0.5, 0.75, 1.0),
-        camera_lengths=99,
-        order=5,
-        misaligned=3,
-        quiet=False,
-        shape=(128, 128),
-        max_steps=200,
-        dose_budget_e_per_angstrom2=1e7,
-        phonons=8,
-        randomisation=Randomisation(rotation_rad=(-0.3, 0.3), residual=(0.5, 2.0), drift=(1.0, 5.0), knob_gain=(0.9, 1.1), failing=0.05),
-    ),
-}
-"""Difficulties of version 2."""
 
 
 @environment("Microscope", version=2, max_episode_steps=200)
@@ -429,9 +371,7 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
     def profile(self) -> Profile:
         """The instrument's profile, before an episode's conditions."""
         profile = PROFILES[self.instrument]
-        if not self.preset.quiet:
-            return profile
-        return replace(profile, imperfections=ScanImperfections(), instabilities=Instabilities(), stage=StageProfile())
+        return quiet(profile) if self.preset.quiet else profile
 
     @property
     def panel(self) -> ControlPanel:
@@ -487,11 +427,6 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
         names = self.conditions().samples
         for number, name in enumerate(names, 1):
             sample = sample_of(name, damage=False)
-            if not sample.periodic:
-                message = (
-                    f"samples={names}: {name!r} does not repeat, and images of it need an operator for each place. Use a crystal, or damage=True."
-                )
-                raise SettingsError(message)
             setup = setup_of(self, self.profile, sample, 0, np.zeros(len(COEFFICIENTS)), self.common)
             waves = common_operator.whole(setup, sample, setup.profile.energy_ev).plan.waves
             common_operator.build(setup, sample, line.operator(number, len(names), waves))
@@ -555,13 +490,8 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
         if self.observation == "counts":
             own = {"scan": state.scan, "cost": cost, "budget": budget}
             return {**seen, **{name: np.array(value, np.float32) for name, value in own.items()}}
-        assert state.frame is not None
-        images = [image_features.electrons(state.frame[name]) for name in panel.detectors]
-        told = [image_features.image_features(image) for image in images]
-        ends = panel.stage_space()
-        spent_logs = np.log10(1 + np.array(cost)) / MOST_SPENT
-        parts = [seen["knobs"], seen["stage"] / ends.high, state.scan, seen["fresh"], spent_logs, budget]
+        told, features = scalars(state, panel, seen, cost, budget), [image_features.image_features(image) for image in images(state, panel)]
         if self.observation == "state":
-            return np.clip(np.concatenate([*parts, *told]), -1, 1).astype(np.float32)
-        scalars = np.clip(np.concatenate([*parts, [each[0] for each in told]]), -1, 1).astype(np.float32)
-        return {"image": np.stack([image_features.stretched(image) for image in images]), "scalars": scalars}
+            return bounded(*told, *features)
+        grey = np.stack([image_features.stretched(image) for image in images(state, panel)])
+        return {"image": grey, "scalars": bounded(*told, [each[0] for each in features])}

@@ -143,7 +143,7 @@ def _whole(common: CommonOperator, sample: Sample, energy_ev: float, phonons: in
     for found in rings.values():
         if found not in starts:
             starts[found] = sum(ring.channels for ring in together)  # type: ignore[attr-defined] - scanned detectors have channels
-            together += [replace(ring, name=f"{ring.name}_{len(starts)}") for ring in found]
+            together += [replace(ring, name=f"{ring.name}_{len(starts)}") for ring in found]  # type: ignore[type-var] - detectors are dataclasses
     request = Request(
         sample=sample,
         beam=Beam(energy_ev=energy_ev, semiangle_mrad=max(common.semiangles_mrad)),
