@@ -2,6 +2,7 @@
 
 import functools
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -71,21 +72,21 @@ class ScopeSession:
     rotation_rad: float = 0.0
 
 
-class ScopeFamily:
+class ScopeFamily(ABC):
     """What the versions have in common: costs, ends, the truth and the picture. They differ in their panel and their settings."""
 
     __slots__ = ()
     reward: str
 
     @property
+    @abstractmethod
     def panel(self) -> ControlPanel:
         """What can be set."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def limits(self) -> tuple[int, float]:
         """Most actions and largest dose (e-/A^2) of an episode."""
-        raise NotImplementedError
 
     @property
     def reach(self) -> np.ndarray:

@@ -218,27 +218,27 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
         ``Dict`` of the parts below, or with ``flat=True`` one ``Box(-1, 1)`` of all their numbers in this order. A choice among n is then one number:
         n equal bins of [-1, 1]. Parts with one choice, and gain and offset of detectors that count electrons, are left out.
 
-        ========================== ======= ============================================== ============================= ========
-        part                       numbers meaning of -1 ... 1                            unit                          step
-        ========================== ======= ============================================== ============================= ========
-        ``beam/aperture``          choice  one of ``semiangles_mrad``                     mrad                          (set)
-        ``beam/blanked``           choice  beam on, beam off                                                            (set)
-        ``beam/current``           1       0.001 to 1 of the largest, logarithmic         pA                            times 2.4
-        ``beam/optics``            3 to 25 -R to R for each Cartesian aberration          A                             R / 4
-        ``beam/shift``             2       (x, y), -50 to 50                              A                             12.5 A
-        ``beam/tilt``              2       (x, y), -5 to 5, with ``tilting``              mrad                          1.25 mrad
-        ``detectors/camera_length`` choice one of ``camera_lengths_mm``                   mm                            (set)
-        ``detectors/gain``         each    0.1 to 10, logarithmic                         times the usual               times 1.8
-        ``detectors/offset``       each    -1000 to 1000                                  ADU                           250 ADU
-        ``scan/acquire``           choice  no frame, a frame                                                            (set)
-        ``scan/dwell``             1       0.1 to 100, logarithmic                        us                            times 2.4
-        ``scan/field``             4       centre x, centre y: -100 to 100;               A                             25 A
-                                           longer side: 4 to 256, logarithmic;            A                             times 1.7
-                                           rotation: -pi to pi                            rad                           pi / 4
-        ``stage``                  3       x, y, z, -1000 to 1000                         A                             250 A
-                                   5       and alpha, beta, -20 to 20, with ``tilting``   mrad                          5 mrad
-        ``wait``                   1       0 to 60                                        s                             (set)
-        ========================== ======= ============================================== ============================= ========
+        =========================== ======= ============================================== ============================= ========
+        part                        numbers meaning of -1 ... 1                            unit                          step
+        =========================== ======= ============================================== ============================= ========
+        ``beam/aperture``           choice  one of ``semiangles_mrad``                     mrad                          (set)
+        ``beam/blanked``            choice  beam on, beam off                                                            (set)
+        ``beam/current``            1       0.001 to 1 of the largest, logarithmic         pA                            times 2.4
+        ``beam/optics``             3 to 25 -R to R for each Cartesian aberration          A                             R / 4
+        ``beam/shift``              2       (x, y), -50 to 50                              A                             12.5 A
+        ``beam/tilt``               2       (x, y), -5 to 5, with ``tilting``              mrad                          1.25 mrad
+        ``detectors/camera_length`` choice  one of ``camera_lengths_mm``                   mm                            (set)
+        ``detectors/gain``          each    0.1 to 10, logarithmic                         times the usual               times 1.8
+        ``detectors/offset``        each    -1000 to 1000                                  ADU                           250 ADU
+        ``scan/acquire``            choice  no frame, a frame                                                            (set)
+        ``scan/dwell``              1       0.1 to 100, logarithmic                        us                            times 2.4
+        ``scan/field``              4       centre x, centre y: -100 to 100;               A                             25 A
+                                            longer side: 4 to 256, logarithmic;            A                             times 1.7
+                                            rotation: -pi to pi                            rad                           pi / 4
+        ``stage``                   3       x, y, z, -1000 to 1000                         A                             250 A
+                                    5       and alpha, beta, -20 to 20, with ``tilting``   mrad                          5 mrad
+        ``wait``                    1       0 to 60                                        s                             (set)
+        =========================== ======= ============================================== ============================= ========
 
         R is 10, 4, 4, 1, 1 times what turns the phase by a quarter wave at the edge of the usual aperture, by order. The last column is what a 1
         changes with ``incremental=True``; knobs stop at the ends of their ranges.
@@ -306,7 +306,7 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
     order : int, optional
         Aberrations up to this order can be turned.
     max_steps : int, optional
-        Actions in one episode.
+        Actions in one episode; for more than 200 give ``max_episode_steps`` to ``gymnasium.make``, too.
     dose_budget_e_per_angstrom2 : float, optional
         Nominal dose in one episode, added up over frames wherever they lie, e-/A^2.
     phonons : int, optional

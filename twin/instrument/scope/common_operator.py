@@ -27,7 +27,7 @@ from stemtwin.twin.progress import Progress
 from stemtwin.twin.samples.sample import Sample
 
 Rings = tuple[Detector, ...]
-PARTS = 64
+PARTS = 24
 """Parts of operators that are remembered, with their matrices damped by the focal spread."""
 
 
