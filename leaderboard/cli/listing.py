@@ -36,12 +36,15 @@ REGISTRIES = {  # kind: (module, registry in it, or function that returns one or
 
 
 def names(kind: Kind) -> dict[str, tuple[str, ...]]:
-    """Return the names of the things of one kind, each with its tags, where they have some."""
+    """Return the names of the things of one kind, each with its tags or its description, where they have some."""
     if kind is Kind.ENVIRONMENTS:
         import gymnasium
 
+        from stemtwin.twin.envs import discovery
+
         importlib.import_module("stemtwin")  # registers them
-        return dict.fromkeys(sorted(name for name in gymnasium.registry if name.startswith("stemtwin/")), ())
+        told = discovery.descriptions()
+        return {name: (told[name],) if told.get(name) else () for name in sorted(gymnasium.registry) if name.startswith("stemtwin/")}
     module, attribute = REGISTRIES[kind]
     thing: Any = getattr(importlib.import_module(module), attribute)
     found = thing() if inspect.isfunction(thing) else thing

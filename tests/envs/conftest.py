@@ -10,6 +10,14 @@ from stemtwin.twin.envs import ENVIRONMENTS
 SMALL: dict[str, dict[str, Any]] = {
     "stemtwin/Autofocus-v1": {"semiangle_mrad": 10.0, "phonons": 1, "max_frames": 6},
     "stemtwin/Microscope-v1": {"semiangles_mrad": (10.0,), "phonons": 1, "shape": (24, 32), "max_steps": 6},
+    "stemtwin/Microscope-v2": {
+        "difficulty": "easy",
+        "semiangles_mrad": (8.0, 10.0),
+        "camera_lengths_mm": (115.0, 230.0),
+        "phonons": 1,
+        "shape": (24, 32),
+        "max_steps": 6,
+    },
 }
 """Constructor arguments by id; an environment without an entry is tested with its defaults."""
 

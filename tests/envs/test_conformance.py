@@ -312,7 +312,7 @@ def test_an_unknown_setting_is_refused(env_id: str, small: Make) -> None:
     with pytest.raises(SettingsError, match="smaple"):
         small(env_id, smaple="graphene")
     with pytest.raises(gym.error.Error):
-        small(env_id.replace("-v1", "-v999"))
+        small(f"{env_id.rpartition('-v')[0]}-v999")
 
 
 def test_there_is_one_glue_class(env_id: str, small: Make) -> None:

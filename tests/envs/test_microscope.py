@@ -84,11 +84,11 @@ def test_a_specimen_that_suffers() -> None:
     assert task.truth(ends[0])["events"] > task.truth(middle)["events"] > task.truth(first)["events"]
     assert task.truth(ends[0])["atoms"] < task.truth(first)["atoms"]
     assert task.truth(ends[0]) == task.truth(ends[1])
-    assert all(state.scope.matter is not None for state in ends)
+    assert all(state.session.scope.matter is not None for state in ends)
     seen = [task.observe(state) for state in ends]
     for name, value in seen[0].items():
         np.testing.assert_array_equal(value, seen[1][name])
-    one, other = (state.scope.matter.events for state in ends)  # type: ignore[union-attr]
+    one, other = (state.session.scope.matter.events for state in ends)  # type: ignore[union-attr]
     assert list(one) == list(other)
     whole = replace(task, damage=False)
     assert task.observation_space == whole.observation_space

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 from gymnasium.envs.registration import EnvSpec
 
-from stemtwin.twin.envs.families import microscope
+from stemtwin.twin.envs import scope_family
 from stemtwin.twin.envs.families.microscope import WholeMicroscope
 from stemtwin.twin.envs.rewards import REWARDS, Reward, contrast, correlation, signal
 from stemtwin.twin.errors import SettingsError, UnknownNameError
@@ -100,7 +100,7 @@ def test_a_reward_travels_with_the_spec(small_settings: dict[str, dict[str, Any]
 def test_a_reward_of_ones_own_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """A registered function gets the frame of the last action, or None, and its cost; what it returns is the reward."""
     registry: Registry[Reward] = Registry("reward")
-    monkeypatch.setattr(microscope, "REWARDS", registry)
+    monkeypatch.setattr(scope_family, "REWARDS", registry)
 
     @registry.register("mine")
     def mine(frame: xr.Dataset | None, cost: Mapping[str, float]) -> float:

@@ -80,7 +80,10 @@ def test_lists_and_cards():
     """Tasks and baselines are listed, the card of a task shows what is given and asked; JSON holds the same."""
     assert json.loads(call("list", "tasks", "--json"))["tasks"] == ["atoms-2d", "autofocus"]
     assert "atoms-2d/log" in call("list", "baselines")
-    assert "stemtwin/Autofocus-v1" in call("list", "environments")
+    environments = [line.split(maxsplit=1) for line in call("list", "environments").splitlines()[1:]]
+    assert "stemtwin/Autofocus-v1" in dict(environments)
+    assert all(told.endswith(".") for _, told in environments)
+    assert set(json.loads(call("list", "environments", "--json"))["environments"]) == {name for name, _ in environments}
     detectors = [line.split(maxsplit=1) for line in call("list", "detectors").splitlines()[1:]]
     assert {"haadf": "image, annular", "dpc4": "image, segmented", "ronchigram": "camera", "eels": "spectrum", "edx": "spectrum"}.items() <= dict(
         detectors

@@ -1,7 +1,7 @@
 """Arguments that ``gymnasium.make`` takes for every family, and what an episode draws at random."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
@@ -157,7 +157,7 @@ class EnvArguments:
     """Presets by name, the three ordered ones first."""
     RANDOMISED: ClassVar[tuple[str, ...]] = tuple(item.name for item in fields(Randomisation))
     """Fields of ``Randomisation`` that the family draws."""
-    REWARD_NAMES: ClassVar[tuple[str, ...]] = GOAL_REWARDS
+    REWARD_NAMES: ClassVar[Collection[str]] = GOAL_REWARDS
     RESET_OPTIONS: ClassVar[tuple[str, ...]] = ()
     """Names of the options of ``reset``: keyword arguments of ``initial``."""
 
@@ -205,7 +205,7 @@ class EnvArguments:
         return replace(usual, **self.randomisation)
 
 
-def one_of(name: str, value: object, known: tuple[str, ...]) -> None:
+def one_of(name: str, value: object, known: Collection[str]) -> None:
     """Refuse what is not one of some names.
 
     Raises

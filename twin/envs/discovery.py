@@ -1,6 +1,7 @@
 """Families of environments: the decorator that registers one, and their ids found without an import."""
 
 import ast
+import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -108,17 +109,33 @@ def registrations() -> dict[str, Registration]:
     return {item.id: item for item in sorted(found, key=lambda item: (item.name, item.version))}
 
 
+def descriptions() -> dict[str, str]:
+    """Return the first line of the description of every environment by id; modules of stemtwin are read, and none is imported."""
+    found = {name: _first_line(inspect.getdoc(family)) for name, (_, family) in FAMILIES.items()}
+    for path in FOLDER.glob("[!_]*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            calls = [part for part in getattr(node, "decorator_list", ()) if isinstance(part, ast.Call) and ast.unparse(part.func) == "environment"]
+            if isinstance(node, ast.ClassDef) and calls:
+                found[_registration(calls[0], path).id] = _first_line(ast.get_docstring(node))
+    return found
+
+
+def _first_line(docstring: str | None) -> str:
+    return (docstring or "").partition("\n")[0].replace("``", "")
+
+
 def _read(path: Path) -> list[Registration]:
     """Return the registrations of one module."""
     calls = [ast.parse(f"f({text})", mode="eval").body for text in DECORATOR.findall(path.read_text(encoding="utf-8"))]
-    out = []
-    for call in calls:
-        assert isinstance(call, ast.Call)
-        module = f"{__name__.rpartition('.')[0]}.families.{path.stem}"
-        try:
-            options: dict[str, Any] = {part.arg or "": ast.literal_eval(part.value) for part in call.keywords}
-            out.append(Registration(name=ast.literal_eval(call.args[0]), module=module, **options))
-        except ValueError:
-            message = f"{path.name}: @environment({ast.unparse(call)[2:-1]}) is read without an import. Write its arguments as literals."
-            raise SettingsError(message) from None
-    return out
+    return [_registration(call, path) for call in calls if isinstance(call, ast.Call)]
+
+
+def _registration(call: ast.Call, path: Path) -> Registration:
+    """Return the registration of a decorator's call in a module of stemtwin."""
+    module = f"{__name__.rpartition('.')[0]}.families.{path.stem}"
+    try:
+        options: dict[str, Any] = {part.arg or "": ast.literal_eval(part.value) for part in call.keywords}
+        return Registration(name=ast.literal_eval(call.args[0]), module=module, **options)
+    except ValueError:
+        message = f"{path.name}: @environment({ast.unparse(call)[2:-1]}) is read without an import. Write its arguments as literals."
+        raise SettingsError(message) from None

@@ -1,137 +1,207 @@
-"""Pictures of environment states for people."""
+"""Pictures of environment states for people: what the agent sees, never the truth."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from stemtwin.twin.envs.canvas import AMBER, GREY, WHITE, Area, PictureCanvas, amount, coloured
+from stemtwin.twin.envs.control_panel import Reading
+from stemtwin.twin.envs.image_features import stretched
 
-GREY, AMBER, BLUE = "0.55", "#ffb000", "#648fff"
 SPECTRUM_SMOOTHING = 1.0
 """Standard deviation by which a power spectrum is smoothed, reciprocal pixels."""
+FRAME_SMOOTHING = 2.0
+"""Standard deviation by which the small frame is smoothed, pixels."""
 RESOLUTION = 0.8
 """Spatial frequencies up to 1 / this are shown, 1/A."""
+KNOBS = ("C10", "C12a", "C12b")
+FOCUS_SIZE = (760, 480)
+WIDTH, FRAME_SIDE, COLUMNS, ROW = 860, 412, 4, 16
+"""Largest side of a frame, columns and height of a row of the knobs in the picture of the microscope, pixels."""
+COLOURS = {"beam": (90, 200, 160), "detectors": (230, 110, 150), "stage": (190, 150, 255)}
+"""Colours of the groups of knobs that are not optics."""
 
 
-def focus_picture(observation: dict[str, np.ndarray], reach: np.ndarray, *, frame: int, field_of_view: float) -> np.ndarray:
-    """Return the frame and its power spectrum beside gauges of the three knobs and of the budget, uint8, shape (480, 760, 3).
+def focus_picture(
+    observation: Mapping[str, np.ndarray],
+    reach: np.ndarray,
+    *,
+    frame: int,
+    field_of_view: float,
+    path: Sequence[np.ndarray] = (),
+    names: Sequence[str] = KNOBS,
+    dose: float | None = None,
+    note: str = "",
+) -> np.ndarray:
+    """Return the frame and its power spectrum beside gauges of the knobs and of the budget, uint8, shape (480, 760, 3).
 
     Parameters
     ----------
-    observation : dict
+    observation : mapping
         ``image``, ``knobs`` (A) and ``budget`` as the agent sees them; the truth is not shown.
     reach : ndarray
         How far the knobs go, A, shape (3,).
     frame : int
         Number of the frame.
     field_of_view : float
-        Side of the frame, A.
+        Longer side of the frame, A.
+    path : sequence of ndarray
+        Where the knobs were before, A, the oldest first: the last one and now make up the last action.
+    names : sequence of str
+        Names of the knobs.
+    dose : float, optional
+        Dose so far, e-/A^2.
+    note : str
+        What stands beside the number of the frame, for example the last action.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    canvas = PictureCanvas(*FOCUS_SIZE)
+    counts = np.asarray(observation["image"])
+    height, width = (round(434 * n / max(counts.shape)) for n in counts.shape)
+    canvas.text(14, 23, f"frame {frame}", size=17)
+    canvas.text(92, 23, note, colour=GREY)
+    canvas.text(448, 23, f"{counts.mean():.2f} electrons per point", colour=GREY, anchor="rs")
+    top = 34 + (434 - height) / 2
+    canvas.frame(counts, (14, top, 14 + width, top + height), field_of_view)
+    canvas.text(536, 25, "smoothed", colour=GREY, size=11, anchor="ms")
+    _smoothed(canvas, counts, (468, 34, 604, 170))
+    canvas.text(680, 25, "power spectrum", colour=GREY, size=11, anchor="ms")
+    _spectrum(canvas, counts, field_of_view, (612, 34, 748, 170))
+    _gauges(canvas, np.asarray(observation["knobs"]), reach, path, names)
+    rows = zip(("frames left", "dose left"), (float(left) for left in observation["budget"]), strict=False)
+    for number, (name, left) in enumerate(rows):
+        _budget(canvas, 396 + 26 * number, name, left)
+    canvas.text(607, 458, "" if dose is None else f"dose {amount(dose)} electrons/Å²", colour=GREY, anchor="ms")
+    return canvas.array()
 
-    figure = Figure(figsize=(7.6, 4.8), dpi=100, facecolor="black")
-    canvas = FigureCanvasAgg(figure)
-    counts = observation["image"]
-    _frame(figure.add_axes((0.02, 0.05, 0.57, 0.9)), counts, field_of_view)
-    _spectrum(figure.add_axes((0.67, 0.56, 0.25, 0.39)), counts, field_of_view)
-    _gauges(figure.add_axes((0.63, 0.2, 0.35, 0.32)), observation["knobs"], reach)
-    _bars(figure.add_axes((0.63, 0.04, 0.35, 0.13)), observation["budget"])
-    figure.text(0.02, 0.963, f"frame {frame}", color="white", fontsize=10)
-    figure.text(0.59, 0.963, f"{counts.mean():.2f} electrons per point", color=GREY, fontsize=9, ha="right")
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
-
-def microscope_picture(observation: dict[str, Any], names: tuple[str, ...], spent: dict[str, float], field_of_view: float) -> np.ndarray:
-    """Return the last frames side by side over what the knobs and the stage read and what was spent, uint8, shape (420, 300 or more, 3).
+def microscope_picture(
+    frames: Mapping[str, np.ndarray],
+    readings: Sequence[Reading],
+    *,
+    spent: Mapping[str, float],
+    left: Mapping[str, float],
+    field_of_view: float,
+    fresh: bool,
+) -> np.ndarray:
+    """Return the last frames side by side over all knobs in groups and what was spent, uint8, shape (height, 860 or more, 3).
 
     Parameters
     ----------
-    observation : dict
-        ``frames``, ``fresh``, ``knobs`` and ``stage`` as the agent sees them; the truth is not shown.
-    names : tuple of str
-        The detectors.
-    spent : dict
-        ``time_s``, ``electrons`` and ``moves`` so far.
+    frames : mapping
+        The last frame of each detector in electrons.
+    readings : sequence of Reading
+        What knobs and stage read; the truth is not shown.
+    spent : mapping
+        ``time_s``, ``electrons``, ``dose_e_per_angstrom2`` and ``moves`` so far.
+    left : mapping
+        Shares of the budgets that are left, by name.
     field_of_view : float
-        Longer side of the frame, A.
+        Longer side of the frames, A.
+    fresh : bool
+        Whether the last action took them.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    count = len(names)
-    figure = Figure(figsize=(3 * max(count, 2), 4.2), dpi=100, facecolor="black")
-    canvas = FigureCanvasAgg(figure)
-    for i, (name, frame) in enumerate(zip(names, observation["frames"], strict=True)):
-        left = (i + 0.02) / max(count, 2)
-        _frame(figure.add_axes((left, 0.32, 0.96 / max(count, 2), 0.62)), frame, field_of_view)
-        figure.text(left, 0.955, f"{name}, mean {frame.mean():.1f}", color="white" if observation["fresh"][0] else GREY, fontsize=9)
-    axes = figure.add_axes((0.02, 0.12, 0.96, 0.17))
-    knobs = observation["knobs"]
-    axes.bar(np.arange(len(knobs)), knobs, color=BLUE)
-    axes.axhline(0, color=GREY, lw=0.8)
-    axes.set(ylim=(-1, 1), xlim=(-0.7, len(knobs) - 0.3))
-    axes.axis("off")
-    x, y, z = observation["stage"][:3]
-    figure.text(0.02, 0.065, f"knobs in units of their reach   stage {x:.0f}, {y:.0f}, {z:.0f} Å", color="white", fontsize=9)
-    told = f"action {spent['moves']:.0f}   {spent['time_s']:.1f} s   {spent['electrons']:.3g} electrons"
-    figure.text(0.02, 0.015, told, color=GREY, fontsize=9)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
-def _frame(axes: "Axes", counts: np.ndarray, side: float) -> None:
-    low, high = np.percentile(counts, (1, 99.7))
-    height, width = (side * n / max(counts.shape) for n in counts.shape)
-    axes.imshow(counts, cmap="gray", extent=(0, width, height, 0), interpolation="nearest", vmin=low, vmax=max(high, low + 1))
-    bar = max(b for b in (1, 2, 5, 10, 20, 50, 100) if b <= 0.4 * side)
-    left, bottom = 0.04 * width, 0.96 * height
-    for colour, width in (("black", 7), ("white", 4)):
-        axes.plot([left, left + bar], [bottom, bottom], color=colour, lw=width, solid_capstyle="butt")
-    text = axes.text(left, bottom - 0.02 * side, f"{bar} Å", color="white", va="bottom", fontsize=11)
-    text.set_bbox({"facecolor": "black", "alpha": 0.5, "pad": 2, "edgecolor": "none"})
-    axes.axis("off")
+    ny, nx = next(iter(frames.values())).shape
+    high, wide = (round(FRAME_SIDE * n / max(ny, nx)) for n in (ny, nx))
+    columns = _columns(readings)
+    rows = max(sum(1 + len(group) for _, group in column) for column in columns)
+    width, top = max(WIDTH, 12 * (len(frames) + 1) + wide * len(frames)), 66 + high
+    canvas = PictureCanvas(width, top + ROW * rows + 52)
+    canvas.text(14, 23, f"action {spent['moves']:.0f}", size=17)
+    told = f"{spent['time_s']:.1f} s    {amount(spent['electrons'])} electrons    {amount(spent['dose_e_per_angstrom2'])} electrons/Å²"
+    canvas.text(width - 14, 23, told, colour=GREY, anchor="rs")
+    for number, (name, image) in enumerate(frames.items()):
+        x = 12 + (wide + 12) * number
+        canvas.text(x + 2, 46, name, colour=WHITE if fresh else GREY, size=14)
+        about = f"{image.mean():.3g} electrons per point" + ("" if fresh else ", not new")
+        canvas.text(x + wide - 2, 46, about, colour=GREY, size=12, anchor="rs")
+        canvas.frame(image, (x, 52, x + wide, 52 + high), field_of_view)
+    each = (width - 24) / COLUMNS
+    for number, column in enumerate(columns):
+        _column(canvas, 14 + each * number, top, each - 14, column)
+    for number, (name, share) in enumerate(left.items()):
+        x, y = 14 + (width - 24) / 2 * number, top + ROW * rows + 34
+        canvas.text(x, y, f"{name} left", size=12)
+        canvas.share((x + 84, y - 9, x + (width - 24) / 2 - 62, y), share)
+        canvas.text(x + (width - 24) / 2 - 54, y, f"{share:.0%}", size=12)
+    return canvas.array()
 
 
-def _spectrum(axes: "Axes", counts: np.ndarray, side: float) -> None:
+def _smoothed(canvas: PictureCanvas, counts: np.ndarray, box: Area) -> None:
+    """Draw the frame with its noise smoothed away."""
+    from scipy.ndimage import gaussian_filter
+
+    ny, nx = counts.shape
+    left, top, right, bottom = box
+    wide, high = ((right - left) * n / max(ny, nx) for n in (nx, ny))
+    x, y = (left + right - wide) / 2, (top + bottom - high) / 2
+    smooth = gaussian_filter(counts.astype(np.float32), FRAME_SMOOTHING)
+    canvas.paste(stretched(smooth), (x, y, x + wide, y + high), smooth=True)
+
+
+def _spectrum(canvas: PictureCanvas, counts: np.ndarray, side: float, box: Area) -> None:
     """Draw the power spectrum over that of counting noise alone, which is 1 everywhere: what stands out is the lattice."""
     from scipy.ndimage import gaussian_filter
 
-    values = counts - counts.mean()
-    values = values * np.outer(np.hanning(len(counts)), np.hanning(counts.shape[1]))
+    ny, nx = counts.shape
+    values = (counts - counts.mean()) * np.outer(np.hanning(ny), np.hanning(nx))
     power = np.fft.fftshift(np.abs(np.fft.fft2(values)) ** 2)
-    power = gaussian_filter(power / max(np.median(power), 1e-12), SPECTRUM_SMOOTHING)
-    half = counts.shape[0] // 2
-    shown = min(half, round(side / RESOLUTION))
-    part = np.log1p(power[half - shown : half + shown + 1, half - shown : half + shown + 1])
-    k = shown / side
-    axes.imshow(part, cmap="magma", extent=(-k, k, k, -k), interpolation="bilinear")
-    axes.plot([-0.9 * k, -0.9 * k + 0.5], [0.9 * k] * 2, color="white", lw=2)
-    axes.text(-0.9 * k, 0.82 * k, "0.5 /Å", color="white", fontsize=8)
-    axes.set_title("power spectrum", color=GREY, fontsize=9, pad=3)
-    axes.axis("off")
+    power = gaussian_filter(power / max(float(np.median(power)), 1e-12), SPECTRUM_SMOOTHING)
+    pixel = [side * n / max(ny, nx) for n in (ny, nx)]  # frequencies are multiples of 1 / this
+    shown = [min(n // 2 - 1, round(length / RESOLUTION)) for n, length in zip((ny, nx), pixel, strict=True)]
+    rows, columns = (slice(n // 2 - m, n // 2 + m + 1) for n, m in zip((ny, nx), shown, strict=True))
+    left, _, right, bottom = box
+    canvas.paste(coloured(np.log1p(power[rows, columns])), box, smooth=True)
+    scale = (right - left) / (2 * shown[1] + 1) * pixel[1]  # pixels of the picture per 1/A
+    bar = max((b for b in (0.05, 0.1, 0.2, 0.5, 1.0) if b * scale <= 0.4 * (right - left)), default=0.05)
+    canvas.draw.rectangle((left + 10, bottom - 14, left + 10 + bar * scale, bottom - 12), fill=WHITE)
+    canvas.text(left + 10, bottom - 18, f"{bar:g} /Å", size=11)
 
 
-def _gauges(axes: "Axes", knobs: np.ndarray, reach: np.ndarray) -> None:
-    for i, (name, value, end) in enumerate(zip(("C10", "C12a", "C12b"), knobs, reach, strict=True)):
-        axes.plot([-1, 1], [-i, -i], color="0.3", lw=5, solid_capstyle="round")
-        axes.plot([0, 0], [-i - 0.16, -i + 0.16], color=GREY, lw=1)
-        axes.plot([0, value / end], [-i, -i], color=AMBER, lw=3)
-        axes.plot(value / end, -i, "o", color=AMBER, ms=10)
-        axes.text(-1.1, -i, name, color="white", fontsize=10, ha="right", va="center")
-        axes.text(1.1, -i, f"{value:+.0f} Å", color="white", fontsize=10, va="center")
-    axes.set_title("knobs since the start", color=GREY, fontsize=9, pad=2)
-    axes.set(xlim=(-1.75, 1.75), ylim=(-2.5, 0.5))
-    axes.axis("off")
+def _gauges(canvas: PictureCanvas, knobs: np.ndarray, reach: np.ndarray, path: Sequence[np.ndarray], names: Sequence[str]) -> None:
+    """Draw the knobs since the start, where they were before, and what the last action changed."""
+    canvas.text(607, 213, "knobs since the start", colour=GREY, anchor="ms")
+    for i, (name, value, end) in enumerate(zip(names, knobs, reach, strict=True)):
+        y = 246 + 48 * i
+        trail = tuple(float(past[i] / end) for past in path)
+        canvas.text(470, y + 5, name, size=13)
+        canvas.gauge((522, y - 8, 676, y + 8), float(value / end), trail=trail)
+        canvas.text(746, y + 5, f"{value:+.0f} Å", size=13, anchor="rs")
+        if path:
+            change = float(value - path[-1][i])
+            canvas.text(746, y + 19, f"{change:+.0f} Å", colour=AMBER if abs(change) >= 0.5 else GREY, size=11, anchor="rs")
 
 
-def _bars(axes: "Axes", budget: np.ndarray) -> None:
-    for i, (name, left) in enumerate(zip(("frames left", "dose left"), budget, strict=True)):
-        axes.barh(-i, 1, color="0.25", height=0.5)
-        axes.barh(-i, left, color=BLUE, height=0.5)
-        axes.text(-0.03, -i, name, color="white", fontsize=9, ha="right", va="center")
-        axes.text(1.03, -i, f"{left:.0%}", color="white", fontsize=9, va="center")
-    axes.set(xlim=(-0.55, 1.3), ylim=(-1.5, 0.5))
-    axes.axis("off")
+def _budget(canvas: PictureCanvas, y: float, name: str, left: float) -> None:
+    canvas.text(470, y + 5, name)
+    canvas.share((556, y - 5, 690, y + 5), left)
+    canvas.text(746, y + 5, f"{left:.0%}", anchor="rs")
+
+
+def _columns(readings: Sequence[Reading]) -> list[list[tuple[str, list[Reading]]]]:
+    """Return the groups of readings in columns of about equal length; no group is divided."""
+    groups: dict[str, list[Reading]] = {}
+    for reading in readings:
+        groups.setdefault(reading.group, []).append(reading)
+    most = max(1 + len(group) for group in groups.values())
+    while True:
+        columns: list[list[tuple[str, list[Reading]]]] = [[]]
+        for name, group in groups.items():
+            if columns[-1] and sum(1 + len(each) for _, each in columns[-1]) + 1 + len(group) > most:
+                columns.append([])
+            columns[-1].append((name, group))
+        if len(columns) <= COLUMNS:
+            return columns
+        most += 1
+
+
+def _column(canvas: PictureCanvas, x: float, y: float, width: float, column: list[tuple[str, list[Reading]]]) -> None:
+    """Draw groups of readings below each other: a title, then a gauge with its name and value for each."""
+    for title, group in column:
+        canvas.text(x, y + 11, title, colour=COLOURS.get(title, AMBER), size=12)
+        y += ROW
+        for reading in group:
+            colour = COLOURS.get(reading.group, AMBER)
+            canvas.text(x, y + 10, reading.name, colour=WHITE, size=10)
+            canvas.bar((x + 80, y + 2, x + width - 60, y + 10), reading.value, colour)
+            canvas.text(x + width, y + 10, reading.text, colour=GREY, size=10, anchor="rs")
+            y += ROW

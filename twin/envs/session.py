@@ -47,6 +47,8 @@ class Session:
         Whether the last of them did nothing.
     dose_e_per_angstrom2 : float
         Nominal dose of all acquisitions, wherever they were taken, e-/A^2.
+    last_dose_e_per_angstrom2 : float
+        Nominal dose of the last acquisition, e-/A^2.
     """
 
     setup: Setup
@@ -56,6 +58,7 @@ class Session:
     commands: int = 0
     failed: bool = False
     dose_e_per_angstrom2: float = 0.0
+    last_dose_e_per_angstrom2: float = 0.0
 
     @property
     def clock_s(self) -> float:
@@ -188,8 +191,8 @@ def acquire(
     """
     asked = acquisition.order(session.setup, session.scope, scan, dwell_time_us=dwell_time_us, frames=frames, detectors=detectors)
     found, scope = acquisition.acquire(session.setup, session.scope, asked)
-    dose = session.dose_e_per_angstrom2 + asked.cost["dose_e_per_angstrom2"]
-    return found, replace(session, scope=scope, dose_e_per_angstrom2=dose)
+    last = asked.cost["dose_e_per_angstrom2"]
+    return found, replace(session, scope=scope, dose_e_per_angstrom2=session.dose_e_per_angstrom2 + last, last_dose_e_per_angstrom2=last)
 
 
 def spectrum(
@@ -273,6 +276,14 @@ def raster_dose(current_pa: float, scan: Scan, dwell_time_us: float) -> float:
     """Return the nominal dose of one pass over a scan, e-/A^2."""
     incident = acquisition.electrons_per_point(current_pa, dwell_time_us * 1e-6)
     return incident * scan.count / math.prod(scan.field_of_view_angstrom)
+
+
+def with_residual(profile: Profile, factor: float) -> Profile:
+    """Return a profile whose corrector leaves so many times the usual aberrations."""
+    if factor == 1:
+        return profile
+    scaled = {name: factor * value for name, value in profile.residual.cartesian().items()}
+    return replace(profile, residual=Aberrations.from_cartesian(**scaled))
 
 
 def drifting(profile: Profile, factor: float) -> Profile:

@@ -4,6 +4,6 @@
 File                  Content
 ===================== ============================================================
 ``autofocus_v1.py``   ``stemtwin/Autofocus-v1``, frozen for the task ``autofocus@1``
-``microscope.py``     ``stemtwin/Microscope-v1``
+``microscope.py``     ``stemtwin/Microscope-v1``, ``-v2``
 ===================== ============================================================
 """

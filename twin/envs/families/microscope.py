@@ -1,118 +1,85 @@
-"""``stemtwin/Microscope-v1``: the whole instrument as an environment. Tasks are restrictions of it: fewer knobs, a goal, a budget."""
+"""``stemtwin/Microscope-v1`` and ``-v2``: the whole instrument as an environment. Tasks are restrictions of it: fewer knobs, a goal, a budget."""
 
-import functools
 import math
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
-import xarray as xr
 
 from stemtwin.twin import checks
+from stemtwin.twin.envs import image_features, session
+from stemtwin.twin.envs.arguments import EnvArguments
+from stemtwin.twin.envs.control_panel import (
+    COEFFICIENTS,
+    DWELL_US,
+    FIELD_ANGSTROM,
+    REACH_ANGSTROM,
+    ControlPanel,
+    Nested,
+    place,
+    square,
+    stepped,
+    unit,
+)
 from stemtwin.twin.envs.discovery import environment
-from stemtwin.twin.envs.preparation import specimen
+from stemtwin.twin.envs.flat_actions import FlatAction
+from stemtwin.twin.envs.preparation import PreparationLine
 from stemtwin.twin.envs.rewards import REWARDS
-from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument.detectors import DETECTORS, checked
+from stemtwin.twin.envs.scope_family import (
+    PRESETS,
+    SCALARS,
+    ScopeFamily,
+    ScopePreset,
+    ScopeSession,
+    bounded,
+    check_angles,
+    check_reward,
+    counts,
+    images,
+    lengths,
+    quiet,
+    rings,
+    sample_of,
+    scalars,
+    setup_of,
+    spent,
+)
+from stemtwin.twin.envs.session import Session
 from stemtwin.twin.instrument.hardware.profiles import PROFILES, Profile
 from stemtwin.twin.instrument.scan import RasterScan
-from stemtwin.twin.instrument.scope import acquisition, beam_damage, commands, knobs
-from stemtwin.twin.instrument.scope.setup import Setup
-from stemtwin.twin.instrument.scope.specimen_state import find_damage
-from stemtwin.twin.instrument.scope.state import ScopeState
-from stemtwin.twin.instrument.settings import LEAST_SEMIANGLE_MRAD
-from stemtwin.twin.instrument.simulation.discretisation import WINDOW_MARGIN
-from stemtwin.twin.physics import electrons
+from stemtwin.twin.instrument.scope import common_operator
+from stemtwin.twin.instrument.scope.setup import CommonOperator
 from stemtwin.twin.physics.aberrations import Aberrations
-from stemtwin.twin.samples.library import load_sample
-from stemtwin.twin.samples.sample import Sample
 
-COEFFICIENTS = tuple(Aberrations().cartesian())
-"""Names of the aberrations that can be turned, Cartesian, to fifth order."""
-QUARTER_WAVES = {1: 10.0, 2: 4.0, 3: 4.0, 4: 1.0, 5: 1.0}
-"""Range of an aberration of each order, in units of the change that turns the phase by a quarter wave at the edge of the aperture."""
-FIELD_ANGSTROM = (4.0, 256.0)
-DWELL_US = (0.1, 100.0)
-REACH_ANGSTROM = 100.0
-"""The field's centre can be moved so far from the origin, A."""
-STAGE_ANGSTROM, STAGE_MRAD = 1000.0, 20.0
-TILT_MRAD, SHIFT_ANGSTROM = 5.0, 50.0
-LONGEST_WAIT_S = 60.0
-GAIN, OFFSET = (0.1, 10.0), 1000.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ScopeSession:
-    """State of the environment.
-
-    Parameters
-    ----------
-    setup : Setup
-        The microscope of this episode.
-    scope : ScopeState
-        Its state.
-    frame : xarray.Dataset, optional
-        The last frame.
-    fresh : bool
-        Whether the last action took it.
-    cost : dict
-        What the last action cost.
-    dose : float
-        Nominal dose of all frames, e-/A^2.
-    steps : int
-        Actions so far.
-    """
-
-    setup: Setup
-    scope: ScopeState
-    frame: xr.Dataset | None = None
-    fresh: bool = False
-    cost: dict[str, float] = field(default_factory=lambda: dict(commands.FREE))
-    dose: float = 0.0
-    steps: int = 0
-
-
-def logarithmic(value: float, low: float, high: float) -> float:
-    """Return the value at a number in [-1, 1] between two limits on a logarithmic scale."""
-    return float(low * (high / low) ** ((float(value) + 1) / 2))
+MISALIGNED = 0.25
+"""At the start aberrations are off by so much of their reach at most."""
+SMALLEST_PIXELS = 36
+"""Least points of a side of frames that convolutional policies take."""
 
 
 @environment("Microscope", version=1)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WholeMicroscope:
-    """Everything that an operator can turn, and nothing to be achieved: goal, reward and end are the user's.
+class WholeMicroscope(ScopeFamily):
+    """Everything that an operator can turn: version 1, in which operators are built inside steps.
 
     Description
-        A microscope with a specimen whose optics are out of tune, that drifts and strays as its profile says. An action sets all knobs (setpoints,
-        not increments), moves the stage, waits, and takes a frame or not.
+        See version 2 for the meaning of each part. Every aperture at every camera length takes an imaging operator of its own: 10 s to a minute of
+        processor time at its first use, inside a step, kept on disk after that. One aperture is a good start.
     Action space
-        ``Dict``; numbers in Boxes are in [-1, 1].
-
-        - ``scan``: ``acquire`` Discrete(2); ``field`` Box (4,): centre x, centre y (times 100 A), field of view (4 to 256 A, logarithmic), rotation
-          (times pi); ``dwell`` Box (1,): 0.1 to 100 us, logarithmic.
-        - ``beam``: ``optics`` Box (25,): Cartesian aberrations to fifth order, each times its reach (10, 4, 4, 1, 1 times what turns the phase by a
-          quarter wave at the edge of the usual aperture, by order); ``aperture`` Discrete: which of ``semiangles_mrad``; ``current`` Box (1,): a
-          thousandth of the profile's largest current to all of it, logarithmic; ``shift`` Box (2,): (x, y) times 50 A; ``blanked`` Discrete(2); with
-          ``tilting`` also ``tilt`` Box (2,): (x, y) times 5 mrad.
-        - ``detectors``: ``camera_length`` Discrete: which of the profile's; ``gain`` and ``offset`` Box (detectors,): 0.1 to 10, logarithmic, and
-          times 1000 ADU (of detectors with a chain; those that count electrons have neither).
-        - ``stage``: Box (3,): x, y, z times 1000 A; with ``tilting`` Box (5,): and alpha, beta times 20 mrad.
-        - ``wait``: Box (1,): -1 is no time, 1 is 60 s.
+        ``Dict`` of setpoints as in version 2, all parts of it, with all 25 aberrations and all camera lengths.
     Observation space
-        ``Dict``: ``frames`` uint16 (detectors, ny, nx), the last frame taken, electrons or ADU; ``fresh`` MultiBinary(1), whether it is new;
-        ``knobs`` float32: the setpoints as they were taken, in the action's units: optics, current, aperture, shift, blanked, camera length, gain,
-        offset, and tilt where there is one, choices spread evenly over [-1, 1]; ``stage`` float32: what the encoders read, A and mrad; ``cost``
-        float32 (4,): time (s), electrons, dose (e-/A^2) of this action, and the share of the steps that is left.
+        ``Dict``: ``frames``, ``fresh``, ``knobs``, ``stage`` as in version 2, and ``cost`` float32 (4,): time (s), electrons, dose (e-/A^2) of the
+        last action, and the share of the steps that is left.
     Reward
-        A name of ``REWARDS`` (``stemtwin.twin.envs.rewards``): ``"none"`` is 0, ``"contrast"``, ``"signal"`` and ``"correlation"`` are computed from
-        the frame of the last action and are 0 where it took none.
+        A name of ``REWARDS``, as in version 2.
     Starting state
         C10 and C12 off by up to a quarter of their reach, the stage anywhere within 100 A; one frame has been taken.
     Episode end
         Never terminated; truncated after ``max_steps`` actions or when the dose is spent.
     Version history
-        v1: first version.
+        v1: first version; operators are built inside steps. Use version 2.
 
     Parameters
     ----------
@@ -125,8 +92,7 @@ class WholeMicroscope:
     shape : tuple of int
         Points (ny, nx) of every frame.
     semiangles_mrad : tuple of float
-        Apertures to choose from, mrad; by default half, three quarters and all of the profile's usual one. Each, at each camera length, takes an
-        imaging operator of its own: 10 s to a minute of processor time at its first use, kept on disk after that. One aperture is a good start.
+        Apertures to choose from, mrad; by default half, three quarters and all of the profile's usual one.
     tilting : bool
         Whether beam and stage tilt: each new tilt is a new calculation for the engine, some seconds of work.
     reward : str
@@ -162,277 +128,370 @@ class WholeMicroscope:
     def __post_init__(self) -> None:
         """Check the settings."""
         PROFILES[self.instrument]
-        names = (self.detectors,) if isinstance(self.detectors, str) else tuple(self.detectors)
-        object.__setattr__(self, "detectors", checked(names))
-        for name in names:
-            if not isinstance(name, str) or "annular" not in DETECTORS.tags(name):
-                rings = ", ".join(DETECTORS.names("annular"))
-                message = (
-                    f"detectors={names!r}: a frame has one number at each point, and {name!r} gives none or several. Use {rings}, or st.Microscope."
-                )
-                raise SettingsError(message)
+        object.__setattr__(self, "detectors", rings(self.detectors))
         object.__setattr__(self, "shape", checks.whole_pair("shape", self.shape, low=8, high=1024))
         usual = self.profile.semiangle_mrad
         angles = tuple(self.semiangles_mrad) or (0.5 * usual, 0.75 * usual, usual)
-        for angle in angles:
-            checks.number("semiangles_mrad", angle, "mrad", low=LEAST_SEMIANGLE_MRAD, high=150)
+        check_angles(angles)
         object.__setattr__(self, "semiangles_mrad", angles)
         checks.whole("max_steps", self.max_steps, low=1)
         checks.number("dose_budget_e_per_angstrom2", self.dose_budget_e_per_angstrom2, "e-/A^2", above=0)
-        for name in ("tilting", "damage"):
-            if not isinstance(getattr(self, name), bool):
-                message = f"{name}={getattr(self, name)!r} is neither True nor False. Give one of them."
-                raise SettingsError(message)
-        if not isinstance(self.reward, str):
-            message = (
-                f"reward={self.reward!r} is not the name of a reward ({', '.join(REWARDS)}): register a function of (frame, cost) "
-                'under a name, @REWARDS.register("mine") from stemtwin.twin.envs.rewards, and pass reward="mine".'
-            )
-            raise SettingsError(message)
-        REWARDS[self.reward]
+        checks.flag("tilting", self.tilting)
+        checks.flag("damage", self.damage)
+        check_reward(self.reward)
 
     @property
     def profile(self) -> Profile:
         """The instrument's profile."""
         return PROFILES[self.instrument]
 
-    # ---- spaces
+    @property
+    def panel(self) -> ControlPanel:
+        """What can be set."""
+        return ControlPanel(
+            profile=self.profile,
+            detectors=self.detectors,
+            shape=self.shape,
+            semiangles_mrad=self.semiangles_mrad,
+            camera_lengths_mm=self.profile.camera_lengths_mm,
+            tilting=self.tilting,
+            complete=True,
+        )
+
+    @property
+    def limits(self) -> tuple[int, float]:
+        """Most actions and largest dose (e-/A^2) of an episode."""
+        return self.max_steps, self.dose_budget_e_per_angstrom2
 
     @property
     def action_space(self) -> gym.spaces.Dict:
         """Setpoints of everything, in [-1, 1]."""
-        axes, channels = (5 if self.tilting else 3), len(self.detectors)
-        return gym.spaces.Dict(
-            {
-                "scan": gym.spaces.Dict({"acquire": gym.spaces.Discrete(2), "field": _unit(4), "dwell": _unit(1)}),
-                "beam": gym.spaces.Dict(
-                    {
-                        "optics": _unit(len(COEFFICIENTS)),
-                        "aperture": gym.spaces.Discrete(len(self.semiangles_mrad)),
-                        "current": _unit(1),
-                        "shift": _unit(2),
-                        "blanked": gym.spaces.Discrete(2),
-                        **({"tilt": _unit(2)} if self.tilting else {}),
-                    }
-                ),
-                "detectors": gym.spaces.Dict(
-                    {
-                        "camera_length": gym.spaces.Discrete(len(self.profile.camera_lengths_mm)),
-                        "gain": _unit(channels),
-                        "offset": _unit(channels),
-                    }
-                ),
-                "stage": _unit(axes),
-                "wait": _unit(1),
-            }
-        )
+        return self.panel.action_space
 
     @property
     def observation_space(self) -> gym.spaces.Dict:
         """Frames, read-backs, cost."""
-        axes = 5 if self.tilting else 3
-        reach = np.array([2 * STAGE_ANGSTROM] * 3 + [2 * STAGE_MRAD] * 2, np.float32)[:axes]
-        return gym.spaces.Dict(
-            {
-                "frames": gym.spaces.Box(0, 65535, (len(self.detectors), *self.shape), np.uint16),
-                "fresh": gym.spaces.MultiBinary(1),
-                "knobs": _unit(len(COEFFICIENTS) + 6 + 2 * len(self.detectors) + (2 if self.tilting else 0)),
-                "stage": gym.spaces.Box(-reach, reach, (axes,), np.float32),
-                "cost": gym.spaces.Box(0.0, 1e15, (4,), np.float32),
-            }
-        )
-
-    @property
-    def reach(self) -> np.ndarray:
-        """Range of each Cartesian aberration, A, shape (25,)."""
-        return _reach(self)
-
-    # ---- the task
+        return gym.spaces.Dict({**self.panel.observed, "cost": gym.spaces.Box(0.0, 1e15, (4,), np.float32)})
 
     def initial(self, rng: np.random.Generator) -> ScopeSession:
         """Draw an instrument that is out of tune, and take the first frame."""
         first = [i for i, name in enumerate(COEFFICIENTS) if name in ("C10", "C12a", "C12b")]
         off = np.zeros(len(COEFFICIENTS))
-        off[first] = rng.uniform(-0.25, 0.25, len(first)) * self.reach[first]
-        seed = int.from_bytes(rng.bytes(16), "little")
-        setup = Setup(
-            profile=self.profile,
-            seed=seed,
-            phonons=self.phonons if _specimen(self).thermal_sigma_angstrom is not None else "static",
-            specimen_seed=0,
-            misalignment=Aberrations.from_cartesian(**dict(zip(COEFFICIENTS, off.tolist(), strict=True))),
-            window_angstrom=_window(self),
-            damage=find_damage(self.damage),
-        )
-        start = knobs.turn(knobs.initial(self.profile), self.profile, {"semiangle_mrad": self.semiangles_mrad[-1]})
-        scope = beam_damage.begun(setup, ScopeState(specimen=_specimen(self), knobs=start))
+        off[first] = rng.uniform(-MISALIGNED, MISALIGNED, len(first)) * self.reach[first]
+        sample, seed = sample_of(self.sample, damage=self.damage), int.from_bytes(rng.bytes(16), "little")
+        setup = setup_of(self, self.profile, sample, seed, off)
         x, y = rng.uniform(-REACH_ANGSTROM, REACH_ANGSTROM, 2)
-        scope = commands.move(setup, scope, {"x_angstrom": float(x), "y_angstrom": float(y)})
-        scan = RasterScan(shape=self.shape, field_of_view_angstrom=_square(math.sqrt(math.prod(FIELD_ANGSTROM)), self.shape))
-        return self._frame(ScopeSession(setup=setup, scope=replace(scope, time_s=0.0, creep=replace(scope.creep, time_s=0.0))), scan, None)
+        at = {"x_angstrom": float(x), "y_angstrom": float(y)}
+        begun = session.start(setup, sample, at=at, semiangle_mrad=self.semiangles_mrad[-1])
+        scan = RasterScan(shape=self.shape, field_of_view_angstrom=square(math.sqrt(math.prod(FIELD_ANGSTROM)), self.shape))
+        return self.frame_taken(ScopeSession(session=begun), scan, None)
 
-    def transition(self, state: ScopeSession, action: dict[str, Any], rng: np.random.Generator) -> ScopeSession:
+    def transition(self, state: ScopeSession, action: Nested, rng: np.random.Generator) -> ScopeSession:
         """Set everything, move, wait, and take a frame where asked to; all that is random is keyed by the episode's own seed."""
         del rng
-        before, profile = state.scope, self.profile
-        beam, scan, detectors = action["beam"], action["scan"], action["detectors"]
-        turned = Aberrations.from_cartesian(**dict(zip(COEFFICIENTS, (beam["optics"] * self.reach).tolist(), strict=True)))
-        changes = {
-            **{name: getattr(turned, name) for name in knobs.ABERRATION_NAMES},
-            "current_pa": logarithmic(beam["current"][0], profile.max_current_pa * 1e-3, profile.max_current_pa),
-            "semiangle_mrad": self.semiangles_mrad[int(beam["aperture"])],
-            "beam_tilt_mrad": tuple((TILT_MRAD * beam.get("tilt", np.zeros(2))).tolist()),
-            "beam_shift_angstrom": tuple((SHIFT_ANGSTROM * beam["shift"]).tolist()),
-            "blanked": bool(beam["blanked"]),
-            "camera_length_mm": profile.camera_lengths_mm[int(detectors["camera_length"])],
-            "gain": {name: logarithmic(value, *GAIN) for name, value in self._chained(detectors["gain"])},
-            "offset_adu": {name: float(OFFSET * value) for name, value in self._chained(detectors["offset"])},
-        }
-        scope = replace(before, knobs=knobs.turn(before.knobs, profile, changes))
-        way: dict[str, float] = dict(zip(STAGE_AXES, (action["stage"] * STAGE_SCALE[: len(action["stage"])]).tolist(), strict=False))
-        scope = commands.move(state.setup, scope, way)
-        scope = commands.wait(state.setup, scope, LONGEST_WAIT_S * (float(action["wait"][0]) + 1) / 2)
-        state = replace(state, scope=scope, steps=state.steps + 1, fresh=False)
+        panel, scan = self.panel, action["scan"]
+        turned = Aberrations.from_cartesian(**panel.aberrations(action))
+        changes = {**{item.name: getattr(turned, item.name) for item in fields(turned)}, **panel.changes(action)}
+        after = session.set_knobs(state.session, changes)
+        after = session.wait(session.move(after, panel.way(action)), panel.waits_s(action))
+        moved = replace(state, session=after, steps=state.steps + 1, fresh=False, cost=spent(state.session, after))
         if not scan["acquire"]:
-            return replace(state, cost=_spent(before, scope))
-        x, y, size, turn = (float(value) for value in scan["field"])
-        (height, width), (ny, nx) = _square(logarithmic(size, *FIELD_ANGSTROM), self.shape), self.shape
-        asked = RasterScan(
-            shape=self.shape,
-            field_of_view_angstrom=(height, width),
-            origin_angstrom=(REACH_ANGSTROM * x - width * (nx - 1) / (2 * nx), REACH_ANGSTROM * y - height * (ny - 1) / (2 * ny)),
-            rotation_rad=math.pi * turn,
-        )
-        return self._frame(state, asked, logarithmic(scan["dwell"][0], *DWELL_US), before)
-
-    def _chained(self, values: np.ndarray) -> list[tuple[str, float]]:
-        """Return the detectors that have a chain, and what is asked of each; the others count electrons."""
-        return [(name, value) for name, value in zip(self.detectors, values, strict=True) if self.profile.chain(name) is not None]
-
-    def _frame(self, state: ScopeSession, scan: RasterScan, dwell_time_us: float | None, before: ScopeState | None = None) -> ScopeSession:
-        asked = acquisition.order(state.setup, state.scope, scan, dwell_time_us=dwell_time_us, detectors=self.detectors)
-        frame, scope = acquisition.acquire(state.setup, state.scope, asked)
-        dose = state.dose + asked.cost["dose_e_per_angstrom2"]
-        cost = {**_spent(before or state.scope, scope), "dose_e_per_angstrom2": asked.cost["dose_e_per_angstrom2"]}
-        return replace(state, scope=scope, frame=frame, fresh=True, cost=cost, dose=dose)
+            return moved
+        return self.frame_taken(moved, panel.scan(scan["field"]), panel.dwell_time_us(scan["dwell"][0]), state.session)
 
     def observe(self, state: ScopeSession) -> dict[str, Any]:
         """Return frames, read-backs and cost."""
-        assert state.frame is not None  # the first frame is taken at the start
-        set_to, profile = state.scope.knobs, self.profile
-        optics = np.array(list(set_to.aberrations.cartesian().values())) / self.reach
-        gain, offset = dict(set_to.gain), dict(set_to.offset_adu)
-        others = [
-            _place(set_to.current_pa, profile.max_current_pa * 1e-3, profile.max_current_pa),
-            _choice(set_to.semiangle_mrad, self.semiangles_mrad),
-            *(shift / SHIFT_ANGSTROM for shift in set_to.beam_shift_angstrom),
-            _choice(set_to.blanked, (False, True)),
-            _choice(set_to.camera_length_mm, profile.camera_lengths_mm),
-            *(_place(gain.get(name, 1.0), *GAIN) for name in self.detectors),
-            *(offset.get(name, 0.0) / OFFSET for name in self.detectors),
-            *((tilt / TILT_MRAD for tilt in set_to.beam_tilt_mrad) if self.tilting else ()),
-        ]
-        left = 1 - state.steps / self.max_steps
-        cost = [*(state.cost[name] for name in ("time_s", "electrons", "dose_e_per_angstrom2")), left]
-        frames = np.stack([state.frame[name].to_numpy() for name in self.detectors])
-        space = self.observation_space["stage"]
-        assert isinstance(space, gym.spaces.Box)
-        return {
-            "frames": np.clip(frames, 0, 65535).astype(np.uint16),
-            "fresh": np.array([state.fresh], np.int8),
-            "knobs": np.clip([*optics, *others], -1, 1).astype(np.float32),
-            "stage": np.clip(state.scope.stage.readback.array()[: len(space.low)], space.low, space.high).astype(np.float32),
-            "cost": np.array(cost, np.float32),
-        }
-
-    def step_reward(self, before: ScopeSession, after: ScopeSession) -> float:
-        """Return the named reward of the last action's frame and cost."""
-        del before
-        return float(REWARDS[self.reward](after.frame if after.fresh else None, dict(after.cost)))
-
-    def terminated(self, state: ScopeSession) -> bool:  # noqa: ARG002 - there is no goal
-        """Return False."""
-        return False
-
-    def truncated(self, state: ScopeSession) -> bool:
-        """Return whether the steps or the dose are spent."""
-        return state.steps >= self.max_steps or state.dose >= self.dose_budget_e_per_angstrom2
-
-    def cost(self, state: ScopeSession) -> dict[str, float]:
-        """Return the spending since the start: dose (e-/A^2), time with the beam on the specimen (s), all time (s), electrons, actions."""
-        scope = state.scope
-        return {
-            "dose_e_per_angstrom2": float(state.dose),
-            "beam_s": float(scope.beam_s),
-            "time_s": float(scope.time_s),
-            "electrons": float(scope.electrons),
-            "moves": float(state.steps),
-        }
-
-    def truth(self, state: ScopeSession) -> dict[str, float]:
-        """Return the true aberrations (A), where the specimen truly is (A), and of one that can change how many atoms it has and what happened."""
-        true = state.setup.aberrations(state.scope, state.scope.time_s).cartesian()
-        at = state.setup.specimen_shift(state.scope, np.array([state.scope.time_s]))[0]
-        found = {**{f"{name}_angstrom": float(value) for name, value in true.items()}, "x_angstrom": float(at[0]), "y_angstrom": float(at[1])}
-        matter = state.scope.matter
-        return found if matter is None else {**found, "atoms": float(matter.sites.present.sum()), "events": float(len(matter.events))}
-
-    def picture(self, state: ScopeSession) -> np.ndarray:
-        """Return the frames beside the read-backs, uint8, shape (height, width, 3)."""
-        from stemtwin.twin.envs import pictures
-
-        assert state.frame is not None
-        side = max(float(np.ptp(state.frame[axis].to_numpy())) for axis in "yx")
-        return pictures.microscope_picture(self.observe(state), self.detectors, self.cost(state), side)
+        cost = [*(state.cost[name] for name in ("time_s", "electrons", "dose_e_per_angstrom2")), 1 - state.steps / self.max_steps]
+        return {**counts(state, self.panel), "cost": np.array(cost, np.float32)}
 
 
-STAGE_AXES = ("x_angstrom", "y_angstrom", "z_angstrom", "alpha_mrad", "beta_mrad")
-STAGE_SCALE = np.array([STAGE_ANGSTROM] * 3 + [STAGE_MRAD] * 2)
+@environment("Microscope", version=2, max_episode_steps=200)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MicroscopeTask(EnvArguments, ScopeFamily):
+    """Everything that an operator can turn, and nothing to be achieved: goal, reward and end are the user's.
 
+    Description
+        A microscope with a specimen whose optics are out of tune, that drifts and strays as its profile says. An action sets all knobs, moves the
+        stage, waits, and takes a frame or not; with ``incremental=True`` it changes knobs, field, dwell time and stage instead. Imaging operators
+        for all apertures and camera lengths are built by ``make``, kept on disk, and never inside a step, unless ``tilting`` or ``damage`` is on.
+    Action space
+        ``Dict`` of the parts below, or with ``flat=True`` one ``Box(-1, 1)`` of all their numbers in this order. A choice among n is then one number:
+        n equal bins of [-1, 1]. Parts with one choice, and gain and offset of detectors that count electrons, are left out.
 
-def _unit(count: int) -> gym.spaces.Box:
-    return gym.spaces.Box(-1.0, 1.0, (count,), np.float32)
+        =========================== ======= ============================================== ============================= ========
+        part                        numbers meaning of -1 ... 1                            unit                          step
+        =========================== ======= ============================================== ============================= ========
+        ``beam/aperture``           choice  one of ``semiangles_mrad``                     mrad                          (set)
+        ``beam/blanked``            choice  beam on, beam off                                                            (set)
+        ``beam/current``            1       0.001 to 1 of the largest, logarithmic         pA                            times 2.4
+        ``beam/optics``             3 to 25 -R to R for each Cartesian aberration          A                             R / 4
+        ``beam/shift``              2       (x, y), -50 to 50                              A                             12.5 A
+        ``beam/tilt``               2       (x, y), -5 to 5, with ``tilting``              mrad                          1.25 mrad
+        ``detectors/camera_length`` choice  one of ``camera_lengths_mm``                   mm                            (set)
+        ``detectors/gain``          each    0.1 to 10, logarithmic                         times the usual               times 1.8
+        ``detectors/offset``        each    -1000 to 1000                                  ADU                           250 ADU
+        ``scan/acquire``            choice  no frame, a frame                                                            (set)
+        ``scan/dwell``              1       0.1 to 100, logarithmic                        us                            times 2.4
+        ``scan/field``              4       centre x, centre y: -100 to 100;               A                             25 A
+                                            longer side: 4 to 256, logarithmic;            A                             times 1.7
+                                            rotation: -pi to pi                            rad                           pi / 4
+        ``stage``                   3       x, y, z, -1000 to 1000                         A                             250 A
+                                    5       and alpha, beta, -20 to 20, with ``tilting``   mrad                          5 mrad
+        ``wait``                    1       0 to 60                                        s                             (set)
+        =========================== ======= ============================================== ============================= ========
 
+        R is 10, 4, 4, 1, 1 times what turns the phase by a quarter wave at the edge of the usual aperture, by order. The last column is what a 1
+        changes with ``incremental=True``; knobs stop at the ends of their ranges.
+    Observation space
+        ``observation="counts"``: a ``Dict``.
 
-def _place(value: float, low: float, high: float) -> float:
-    """Return the position of a number between two limits on a logarithmic scale, in [-1, 1]."""
-    return 2 * math.log(value / low) / math.log(high / low) - 1
+        ============ ==================================================================================== ========= =============
+        part         meaning                                                                              unit      range
+        ============ ==================================================================================== ========= =============
+        ``frames``   the last frame taken, uint16, (detectors, ny, nx)                                    e- or ADU 0 to 65535
+        ``fresh``    whether the last action took it                                                                0, 1
+        ``knobs``    all knobs as they read, in the action's units: aberrations, current, aperture,                 -1 to 1
+                     shift, blanked, camera length, gains, offsets, tilt
+        ``stage``    what the encoders read, (x, y, z) or (x, y, z, alpha, beta)                          A, mrad   twice reach
+        ``scan``     field and dwell time as they are set                                                           -1 to 1
+        ``cost``     of the last action: time, electrons, dose                                            s, -,     0 to 1e15
+                                                                                                          e-/A^2
+        ``budget``   shares of the actions and of the dose that are left                                            0 to 1
+        ============ ==================================================================================== ========= =============
 
+        ``"pixels"``: ``image`` uint8 (detectors, ny, nx), each from its first to its 99.7th percentile, and ``scalars`` float32 in [-1, 1]: knobs,
+        stage, scan, fresh, log10(1 + cost) / 15, budget, log10(0.001 + mean electrons) / 9 of each detector. ``"state"``: one ``Box`` of these
+        scalars with, instead of the last, for each detector the logarithms of mean, standard deviation, and the mean power of 6 sectors of
+        4 rings of its power spectrum.
+    Reward
+        A name of ``REWARDS`` (``stemtwin.twin.envs.rewards``): ``"none"`` is 0, ``"contrast"``, ``"signal"`` and ``"correlation"`` are computed from
+        the frame of the last action and are 0 where it took none.
+    Starting state
+        Aberrations up to the preset's order off by at most a quarter of R, the stage anywhere within 100 A, the largest aperture, the usual camera
+        length; one frame has been taken. ``reset(options={"misalignment": 0.5})`` halves what is off, 0 to 2.
+    Episode end
+        Never terminated; truncated after ``max_steps`` actions or when the dose is spent.
+    Presets
+        ============ ============== ============== ============= ============= ======================= ======= ======= =========== =======
+        difficulty   apertures      camera lengths knobs up to   out of tune   instrument              shape   actions dose, e-/A2 phonons
+        ============ ============== ============== ============= ============= ======================= ======= ======= =========== =======
+        ``easy``     1              1              1st order (3) 1st order     perfect scan and stage, 64      50      2e7         4
+                                                                               no drift, no residual
+        ``standard`` 0.6, 1         3              3rd (12)      2nd           the profile's, gain of  128     100     2e7         4
+                                                                               knobs within 5 %
+        ``hard``     0.5, 0.75, 1   all            5th (25)      3rd           1 to 5 times its drift, 128     200     1e7         8
+                                                                               0.5 to 2 its residual,
+                                                                               gain within 10 %, 5 %
+                                                                               of commands fail
+        ============ ============== ============== ============= ============= ======================= ======= ======= =========== =======
 
-def _choice(value: float, choices: tuple[float, ...]) -> float:
-    """Return the position of one of several choices among them, in [-1, 1]; 0 where there is only one."""
-    return 2 * choices.index(value) / (len(choices) - 1) - 1 if len(choices) > 1 else 0.0
+        Apertures are in units of the profile's usual convergence. Scans are turned on the specimen by up to 0.1 rad (standard), 0.3 rad (hard).
+    Version history
+        v2: operators built by ``make``, one for all apertures and camera lengths, in a window that fits likely probes: a wider one overlaps with
+        itself; presets, flat actions, changes, three forms of observation. v1: every aperture at every camera length has an operator of its own,
+        built inside a step.
 
+    Parameters
+    ----------
+    difficulty, split, observation, reward, randomisation, privileged_info
+        See ``EnvArguments``. Episodes draw ``samples`` (crystals), ``rotation_rad``, ``residual``, ``drift``, ``knob_gain``, ``failing``.
+    instrument : str
+        An instrument profile.
+    detectors : tuple of str
+        Registry names.
+    shape : tuple of int, optional
+        Points (ny, nx) of every frame.
+    semiangles_mrad, camera_lengths_mm : tuple of float
+        Apertures, mrad, and camera lengths, mm, to choose from.
+    order : int, optional
+        Aberrations up to this order can be turned.
+    max_steps : int, optional
+        Actions in one episode; for more than 200 give ``max_episode_steps`` to ``gymnasium.make``, too.
+    dose_budget_e_per_angstrom2 : float, optional
+        Nominal dose in one episode, added up over frames wherever they lie, e-/A^2.
+    phonons : int, optional
+        Frozen-phonon configurations.
+    flat, incremental : bool
+        Whether an action is one ``Box``, and whether it changes knobs instead of setting them.
+    tilting : bool
+        Whether beam and stage tilt: each new tilt is a new calculation for the engine, some seconds of work.
+    damage : bool
+        Whether the beam changes the specimen, as is known of such a one; it is then as large as the library makes it, and each event costs the engine
+        some work. What has happened is a part of the truth; the agent sees it in frames alone.
 
-def _square(side: float, shape: tuple[int, int]) -> tuple[float, float]:
-    """Return the height and width of a field of square pixels whose longer side is given."""
-    longest = max(shape)
-    return side * shape[0] / longest, side * shape[1] / longest
+    Raises
+    ------
+    StemtwinError
+        A name is unknown or a number out of range.
+    """
 
+    PRESETS: ClassVar[Mapping[str, ScopePreset]] = PRESETS
+    RANDOMISED: ClassVar[tuple[str, ...]] = ("samples", "rotation_rad", "residual", "drift", "knob_gain", "failing")
+    REWARD_NAMES: ClassVar[Collection[str]] = REWARDS
+    RESET_OPTIONS: ClassVar[tuple[str, ...]] = ("misalignment",)
 
-def _spent(before: ScopeState, after: ScopeState) -> dict[str, float]:
-    return {"time_s": after.time_s - before.time_s, "electrons": after.electrons - before.electrons, "dose_e_per_angstrom2": 0.0}
+    reward: str = "none"
+    instrument: str = "corrected-200kv"
+    detectors: tuple[str, ...] = ("haadf", "bf")
+    shape: tuple[int, int] | None = None
+    semiangles_mrad: tuple[float, ...] = ()
+    camera_lengths_mm: tuple[float, ...] = ()
+    order: int | None = None
+    max_steps: int | None = None
+    dose_budget_e_per_angstrom2: float | None = None
+    phonons: int | None = None
+    flat: bool = False
+    incremental: bool = False
+    tilting: bool = False
+    damage: bool = False
 
+    def __post_init__(self) -> None:
+        """Check the settings; those that are left out follow from the difficulty."""
+        check_reward(self.reward)
+        EnvArguments.__post_init__(self)
+        profile = PROFILES[self.instrument]
+        object.__setattr__(self, "detectors", rings(self.detectors))
+        for name in ("shape", "order", "max_steps", "dose_budget_e_per_angstrom2", "phonons"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, getattr(self.preset, name))
+        least = SMALLEST_PIXELS if self.observation == "pixels" else 8
+        object.__setattr__(self, "shape", checks.whole_pair("shape", self.shape, low=least, high=1024))
+        angles = tuple(self.semiangles_mrad) or tuple(share * profile.semiangle_mrad for share in self.preset.apertures)
+        check_angles(angles)
+        object.__setattr__(self, "semiangles_mrad", angles)
+        object.__setattr__(self, "camera_lengths_mm", lengths(profile, tuple(self.camera_lengths_mm), self.preset.camera_lengths))
+        checks.whole("order", self.order, low=1, high=5)
+        checks.whole("max_steps", self.max_steps, low=1)
+        checks.number("dose_budget_e_per_angstrom2", self.dose_budget_e_per_angstrom2, "e-/A^2", above=0)
+        checks.whole("phonons", self.phonons, low=1)
+        for name in ("flat", "incremental", "tilting", "damage"):
+            checks.flag(name, getattr(self, name))
 
-@functools.lru_cache(maxsize=8)
-def _reach(task: WholeMicroscope) -> np.ndarray:
-    """Return the range of each Cartesian aberration: so many quarter waves, C alpha^(n + 1) / (n + 1) = lambda / 4 each."""
-    alpha, wavelength = task.profile.semiangle_mrad * 1e-3, electrons.wavelength(task.profile.energy_ev)
-    orders = [int(name[1]) for name in COEFFICIENTS]
-    out = np.array([QUARTER_WAVES[n] * (n + 1) * wavelength / 4 / alpha ** (n + 1) for n in orders])
-    out.flags.writeable = False
-    return out
+    @property
+    def profile(self) -> Profile:
+        """The instrument's profile, before an episode's conditions."""
+        profile = PROFILES[self.instrument]
+        return quiet(profile) if self.preset.quiet else profile
 
+    @property
+    def panel(self) -> ControlPanel:
+        """What can be set."""
+        assert self.shape is not None
+        assert self.order is not None
+        return ControlPanel(
+            profile=PROFILES[self.instrument],
+            detectors=self.detectors,
+            shape=self.shape,
+            semiangles_mrad=self.semiangles_mrad,
+            camera_lengths_mm=self.camera_lengths_mm,
+            coefficients=tuple(name for name in COEFFICIENTS if int(name[1]) <= self.order),
+            tilting=self.tilting,
+        )
 
-@functools.lru_cache(maxsize=8)
-def _specimen(task: WholeMicroscope) -> Sample:
-    return load_sample(task.sample, seed=0) if task.damage else specimen(task.sample)
+    @property
+    def limits(self) -> tuple[int, float]:
+        """Most actions and largest dose (e-/A^2) of an episode."""
+        assert self.max_steps is not None
+        assert self.dose_budget_e_per_angstrom2 is not None
+        return self.max_steps, self.dose_budget_e_per_angstrom2
 
+    @property
+    def common(self) -> CommonOperator | None:
+        """What the imaging operator is built for at make; None where tilts or damage ask for ever new ones."""
+        if self.tilting or self.damage:
+            return None
+        return CommonOperator(detectors=self.detectors, camera_lengths_mm=self.camera_lengths_mm, semiangles_mrad=self.semiangles_mrad)
 
-@functools.lru_cache(maxsize=8)
-def _window(task: WholeMicroscope) -> float:
-    """Return the window of the widest probe that is likely, A: all aberrations at random in their reach."""
-    angle = max(task.semiangles_mrad) * 1e-3
-    orders = np.array([int(name[1]) for name in COEFFICIENTS])
-    blur = task.reach * angle**orders
-    return 2 * (math.sqrt((blur**2).sum()) + _specimen(task).thickness_angstrom * angle) + WINDOW_MARGIN
+    @property
+    def action_space(self) -> gym.spaces.Dict | gym.spaces.Box:
+        """Setpoints of everything, or their changes, in [-1, 1]."""
+        nested = self.panel.action_space
+        return FlatAction(space=nested).box if self.flat else nested
+
+    @property
+    def observation_space(self) -> gym.spaces.Space:
+        """Space of the form of observation that was asked for."""
+        panel = self.panel
+        count, channels = panel.count + panel.axes + SCALARS, len(self.detectors)
+        if self.observation == "pixels":
+            return gym.spaces.Dict({"image": gym.spaces.Box(0, 255, (channels, *panel.shape), np.uint8), "scalars": unit(count + channels)})
+        if self.observation == "state":
+            return unit(count + channels * image_features.FEATURES)
+        own = {"scan": unit(5), "cost": gym.spaces.Box(0.0, 1e15, (3,), np.float32), "budget": gym.spaces.Box(0.0, 1.0, (2,), np.float32)}
+        return gym.spaces.Dict({**panel.observed, **own})
+
+    def prepare(self, line: PreparationLine) -> None:
+        """Build the imaging operators, one a sample, for all apertures and camera lengths: no step builds one later."""
+        if self.common is None:
+            return
+        names = self.conditions().samples
+        for number, name in enumerate(names, 1):
+            sample = sample_of(name, damage=False)
+            setup = setup_of(self, self.profile, sample, 0, np.zeros(len(COEFFICIENTS)), self.common)
+            waves = common_operator.whole(setup, sample, setup.profile.energy_ev).plan.waves
+            common_operator.build(setup, sample, line.operator(number, len(names), waves))
+
+    def initial(self, rng: np.random.Generator, *, misalignment: float = 1.0) -> ScopeSession:
+        """Draw an instrument that is out of tune, and take the first frame.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Where everything is drawn from.
+        misalignment : float
+            Factor of the aberrations that are off, 0 to 2: an option of ``reset``.
+        """
+        checks.number("misalignment", misalignment, "times the preset's", low=0, high=2)
+        drawn = self.conditions().draw(rng)
+        orders = np.array([int(name[1]) for name in COEFFICIENTS])
+        full = replace(self.panel, coefficients=COEFFICIENTS).reach
+        off = misalignment * MISALIGNED * rng.uniform(-1, 1, len(COEFFICIENTS)) * full * (orders <= min(self.preset.misaligned, self.order or 5))
+        seed, place_at = int.from_bytes(rng.bytes(16), "little"), rng.uniform(-REACH_ANGSTROM, REACH_ANGSTROM, 2).tolist()
+        profile = session.with_residual(session.drifting(self.profile, drawn.drift), drawn.residual)
+        sample = sample_of(drawn.sample, damage=self.damage)
+        begun = session.start(
+            setup_of(self, profile, sample, seed, off, self.common),
+            sample,
+            at=dict(zip(("x_angstrom", "y_angstrom"), place_at, strict=True)),
+            gains=dict(zip(("C10", "C12a", "C12b"), drawn.knob_gain, strict=True)),
+            failing=drawn.failing,
+            semiangle_mrad=self.semiangles_mrad[-1],
+            camera_length_mm=profile.camera_length_mm if profile.camera_length_mm in self.camera_lengths_mm else self.camera_lengths_mm[0],
+        )
+        scan = (0.0, 0.0, 0.0, 0.0, place(profile.dwell_time_us, *DWELL_US))
+        return self._imaged(ScopeSession(session=begun, scan=scan, rotation_rad=drawn.rotation_rad), begun)
+
+    def _imaged(self, state: ScopeSession, before: Session) -> ScopeSession:
+        """Return the state after a frame with the field and the dwell time that are set."""
+        panel = self.panel
+        return self.frame_taken(state, panel.scan(state.scan[:4], state.rotation_rad), panel.dwell_time_us(state.scan[4]), before)
+
+    def transition(self, state: ScopeSession, action: Any, rng: np.random.Generator) -> ScopeSession:
+        """Set everything, move, wait, and take a frame where asked to; all that is random is keyed by the episode's own seed."""
+        del rng
+        panel, scope = self.panel, state.session.scope
+        asked: Nested = FlatAction(space=panel.action_space).nested(action) if self.flat else action
+        if self.incremental:
+            asked = stepped(asked, panel.setpoints(scope.knobs, scope.stage.commanded, state.scan))
+        before, now = scope.knobs.aberrations.cartesian(), panel.aberrations(asked)
+        after = session.set_knobs(state.session, panel.changes(asked))
+        after = session.turn_optics(after, {name: value - before[name] for name, value in now.items()})
+        after = session.wait(session.move(after, panel.way(asked)), panel.waits_s(asked))
+        scan = tuple(float(value) for value in (*asked["scan"]["field"], *asked["scan"]["dwell"]))
+        moved = replace(state, session=after, steps=state.steps + 1, fresh=False, cost=spent(state.session, after), scan=scan)
+        return self._imaged(moved, state.session) if asked["scan"]["acquire"] else moved
+
+    def observe(self, state: ScopeSession) -> Any:
+        """Return the form of observation that was asked for."""
+        panel = self.panel
+        seen, (steps, dose) = counts(state, panel), self.limits
+        cost = [state.cost[name] for name in ("time_s", "electrons", "dose_e_per_angstrom2")]
+        budget = [1 - state.steps / steps, max(1 - state.session.dose_e_per_angstrom2 / dose, 0.0)]
+        if self.observation == "counts":
+            own = {"scan": state.scan, "cost": cost, "budget": budget}
+            return {**seen, **{name: np.array(value, np.float32) for name, value in own.items()}}
+        told, features = scalars(state, panel, seen, cost, budget), [image_features.image_features(image) for image in images(state, panel)]
+        if self.observation == "state":
+            return bounded(*told, *features)
+        grey = np.stack([image_features.stretched(image) for image in images(state, panel)])
+        return {"image": grey, "scalars": bounded(*told, [each[0] for each in features])}

@@ -7,6 +7,7 @@ File                       Content
 ``acquisition.py``         checked acquisitions, and frames
 ``beam_damage.py``         changes of the specimen after a scan pass or a wait
 ``commands.py``            stage moves, and the cost of any command
+``common_operator.py``     one operator for all camera lengths and convergences
 ``contamination_film.py``  signals through a contamination film, and the beam shower
 ``dose_budget.py``         the dose budget
 ``dose_log.py``            the nominal dose, pass by pass

@@ -9,6 +9,7 @@ from stemtwin.twin.instrument.detectors import USUAL_OUTER_MRAD, AnyDetector, De
 from stemtwin.twin.instrument.hardware.profiles import Profile
 from stemtwin.twin.instrument.hardware.random_paths import LARGEST_TIME_S
 from stemtwin.twin.instrument.scan import Scan
+from stemtwin.twin.instrument.scope.knobs import Knobs
 from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.state import Room, ScopeState
 from stemtwin.twin.instrument.settings import LARGEST_TILT_MRAD, Beam, PotentialSlices
@@ -46,7 +47,7 @@ def request(setup: Setup, state: ScopeState, scan: Scan, detectors: Sequence[str
         sample=state.specimen,
         beam=setup.beam(state, state.time_s),
         scan=scan,
-        detectors=at_camera_length(checked(detectors), setup.profile, state),
+        detectors=at_camera_length(checked(detectors), setup.profile, state.knobs),
         phonons=thermal_setting(setup, state),
         seed=setup.thermal_seed,
         engine=setup.engine,
@@ -79,7 +80,7 @@ def thermal_setting(setup: Setup, state: ScopeState) -> int | str:
     return "static" if moved and not is_thermal(state.specimen) else setup.phonons
 
 
-def at_camera_length(detectors: tuple[str | AnyDetector, ...], profile: Profile, state: ScopeState) -> tuple[str | AnyDetector, ...]:
+def at_camera_length(detectors: tuple[str | AnyDetector, ...], profile: Profile, knobs: Knobs) -> tuple[str | AnyDetector, ...]:
     """Return detectors with the angles that the camera length gives them.
 
     The instrument's own detectors (named) have fixed radii: their angles are inversely proportional to the camera length. A detector given by its
@@ -90,12 +91,12 @@ def at_camera_length(detectors: tuple[str | AnyDetector, ...], profile: Profile,
     InstrumentError
         A detector is larger than the instrument lets it be at this camera length.
     """
-    length, usual = state.knobs.camera_length_mm, profile.camera_length_mm
+    length, usual = knobs.camera_length_mm, profile.camera_length_mm
     out: list[str | AnyDetector] = []
     for asked in detectors:
         detector = profile.detector(asked) or asked if isinstance(asked, str) else asked
         if isinstance(asked, str) and length != usual:
-            (found,) = made((detector,), state.knobs.semiangle_mrad, USUAL_OUTER_MRAD)
+            (found,) = made((detector,), knobs.semiangle_mrad, USUAL_OUTER_MRAD)
             detector = found.scaled(usual / length)  # type: ignore[attr-defined] - detectors of images and patterns have it
         if not isinstance(detector, str) and tags_of(detector)[0] == "image":
             _check_radius(detector, profile, length)  # type: ignore[arg-type] - the tag says so

@@ -28,6 +28,23 @@ def stream_key(name: str) -> int:
     return STREAMS[name] if name in STREAMS else int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CommonOperator:
+    """What one imaging operator is built for, so that a change of camera length or aperture asks for no other one.
+
+    Parameters
+    ----------
+    detectors : tuple of str
+        Names of scanned detectors.
+    camera_lengths_mm, semiangles_mrad : tuple of float
+        Camera lengths, mm, and convergences, mrad.
+    """
+
+    detectors: tuple[str, ...]
+    camera_lengths_mm: tuple[float, ...]
+    semiangles_mrad: tuple[float, ...]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Setup:
     """A microscope without its state.
@@ -52,6 +69,9 @@ class Setup:
         What the beam can do to the specimen.
     losses : LossModel, optional
         What the specimen's energy losses are made of.
+    common : CommonOperator, optional
+        Detectors, camera lengths and convergences that have one operator in common, in a window that stays as it is; see
+        :mod:`~stemtwin.twin.instrument.scope.common_operator`. By default each has its own.
     """
 
     profile: Profile
@@ -63,6 +83,7 @@ class Setup:
     engine: str = operator.NAME
     damage: Damage | None = None
     losses: LossModel | None = None
+    common: CommonOperator | None = None
 
     def made_of(self, sample: Sample | PotentialSlices) -> tuple[tuple[str, Any], ...]:
         """Return the description of a microscope with this specimen in it: names and values that compare as equal in every process."""

@@ -8,7 +8,8 @@ import numpy as np
 from stemtwin.twin.instrument.detectors import AnyDetector
 from stemtwin.twin.instrument.hardware.profiles import Profile
 from stemtwin.twin.instrument.scan import PathScan, Scan
-from stemtwin.twin.instrument.scope import contamination_film, imaging_requests, incremental_imaging, readout
+from stemtwin.twin.instrument.scope import common_operator, contamination_film, imaging_requests, incremental_imaging, readout
+from stemtwin.twin.instrument.scope.common_operator import OperatorPart
 from stemtwin.twin.instrument.scope.knobs import Knobs
 from stemtwin.twin.instrument.scope.last_pass import Variables
 from stemtwin.twin.instrument.scope.recorders.recorder import FRACTION, RECORDERS, Recording
@@ -64,11 +65,14 @@ class ImageRecorder:
         How signals are computed.
     room : Room
         The window in which they are computed.
+    part : OperatorPart, optional
+        The part of a common operator that gives them.
     """
 
     request: Request
     plan: Plan
     room: Room
+    part: OperatorPart | None = None
 
     @staticmethod
     def longest_dwell_us(profile: Profile) -> float:
@@ -80,6 +84,9 @@ class ImageRecorder:
         """Return the recorder of scanned detectors; see ``Recorder``."""
         del frames
         request = imaging_requests.request(setup, state, scan, detectors)
+        part = common_operator.part(setup, state, request, detectors)
+        if part is not None:
+            return cls(request=request, plan=part.plan, room=part.room, part=part)
         plan, room = imaging_requests.settle(setup, state, request)
         return cls(request=request, plan=plan, room=room)
 
@@ -109,7 +116,9 @@ class ImageRecorder:
         """Return the expected signal of a pass, without a film, and the lineage with this image."""
         asked = replace(self.request, beam=shot.beam)
         request = asked if shot.straight else replace(asked, scan=PathScan(positions_angstrom=shot.points))
-        if setup.damage is not None and self.plan.engine == local.NAME:
+        if self.part is not None:
+            values, error, lineage = *self.part.expected(request, progress), state.lineage
+        elif setup.damage is not None and self.plan.engine == local.NAME:
             values, error, lineage = incremental_imaging.follower(setup).expected(state.lineage, request, self.plan, progress)
         else:
             values, error, _ = simulate.expected(request, self.plan, progress=progress)

@@ -1,0 +1,116 @@
+"""Nested actions as one vector: choices are bins of a number from -1 to 1."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from stemtwin.twin.errors import SettingsError
+
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """One number of a flat action.
+
+    Parameters
+    ----------
+    name : str
+        Part of the nested action, as ``beam/optics``.
+    index : int
+        Which number of that part.
+    choices : int
+        Number of equal bins, of which each stands for one choice; 0 for a number that is taken as it is.
+    """
+
+    name: str
+    index: int = 0
+    choices: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FlatAction:
+    """The vector form of a ``Dict`` of ``Box`` and ``Discrete``; its parts stand in the order of their names.
+
+    Parameters
+    ----------
+    space : gymnasium.spaces.Dict
+        Space of nested actions, every number of which lies in [-1, 1].
+
+    Raises
+    ------
+    SettingsError
+        The space has parts of other kinds.
+    """
+
+    space: gym.spaces.Dict
+
+    def __post_init__(self) -> None:
+        """Check the kinds of all parts."""
+        for path, part in _parts(self.space):
+            box = isinstance(part, gym.spaces.Box) and len(part.shape) == 1 and np.all(part.low == -1) and np.all(part.high == 1)
+            if not box and not isinstance(part, gym.spaces.Discrete):
+                message = f"{'/'.join(path)} is {part}, which a flat action cannot hold. Use Discrete, or Box of one dimension from -1 to 1."
+                raise SettingsError(message)
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """The numbers of the vector, in order."""
+        out: list[Component] = []
+        for path, part in _parts(self.space):
+            if isinstance(part, gym.spaces.Discrete):
+                out.append(Component(name="/".join(path), choices=int(part.n)))
+            else:
+                assert isinstance(part, gym.spaces.Box)
+                out += [Component(name="/".join(path), index=i) for i in range(part.shape[0])]
+        return tuple(out)
+
+    @property
+    def box(self) -> gym.spaces.Box:
+        """Space of the vectors."""
+        return gym.spaces.Box(-1.0, 1.0, (len(self.components),), np.float32)
+
+    def nested(self, vector: np.ndarray) -> dict[str, Any]:
+        """Return the nested action of a vector."""
+        out: dict[str, Any] = {}
+        start = 0
+        for path, part in _parts(self.space):
+            inner = out
+            for name in path[:-1]:
+                inner = inner.setdefault(name, {})
+            if isinstance(part, gym.spaces.Discrete):
+                inner[path[-1]] = chosen(float(vector[start]), int(part.n))
+                start += 1
+            else:
+                assert part.shape is not None
+                inner[path[-1]] = np.asarray(vector[start : start + part.shape[0]], np.float32)
+                start += part.shape[0]
+        return out
+
+    def flat(self, action: dict[str, Any]) -> np.ndarray:
+        """Return the vector of a nested action: choices stand in the middle of their bins."""
+        out: list[float] = []
+        for path, part in _parts(self.space):
+            value: Any = action
+            for name in path:
+                value = value[name]
+            out += [(2 * int(value) + 1) / int(part.n) - 1] if isinstance(part, gym.spaces.Discrete) else np.asarray(value).tolist()
+        return np.array(out, np.float32)
+
+
+def chosen(value: float, count: int) -> int:
+    """Return which of so many equal bins of [-1, 1] a number lies in."""
+    return min(int((value + 1) / 2 * count), count - 1)
+
+
+def _parts(space: gym.spaces.Dict, path: Path = ()) -> Iterator[tuple[Path, gym.Space]]:
+    """Iterate over the parts of a nested space in the order of their names."""
+    for name in sorted(space.spaces):
+        part = space.spaces[name]
+        if isinstance(part, gym.spaces.Dict):
+            yield from _parts(part, (*path, name))
+        else:
+            yield (*path, name), part

@@ -1,0 +1,88 @@
+"""What images show, as numbers that an operator can compute: pictures of eight bits, electrons, powers of sectors of the spectrum."""
+
+import functools
+
+import numpy as np
+import xarray as xr
+
+LOW, HIGH = 1.0, 99.7
+"""Percentiles of an image that become black and white."""
+RINGS = (0.05, 0.15, 0.3, 0.5, 0.8)
+"""Edges of the rings of spatial frequencies, in units of the largest of a square image."""
+SECTORS = 6
+"""Sectors of each ring over half a turn: the other half is the same."""
+LARGEST = 9.0
+"""Powers and electrons beyond 10 to this are put there."""
+
+
+def electrons(image: xr.DataArray) -> np.ndarray:
+    """Return an image in electrons, float64: readings in ADU without their offset, over the gain."""
+    return (image.to_numpy().astype(float) - image.attrs.get("offset_adu", 0.0)) / image.attrs.get("gain_adu", 1.0)
+
+
+def stretched(image: np.ndarray) -> np.ndarray:
+    """Return an image in grey levels from its first to its 99.7th percentile, uint8; a constant one is black."""
+    low, high = np.percentile(image, (LOW, HIGH))
+    if high <= low:
+        return np.zeros(image.shape, np.uint8)
+    return np.clip((image - low) * (255.0 / (high - low)), 0, 255).astype(np.uint8)
+
+
+def power_spectrum(image: np.ndarray) -> np.ndarray:
+    """Return the power spectrum of an image less its mean, in units of that of white noise of Poisson counts, zero frequency first.
+
+    Parameters
+    ----------
+    image : ndarray
+        Electrons, shape (ny, nx).
+
+    Returns
+    -------
+    ndarray
+        Half of the spectrum, shape (ny, nx // 2 + 1).
+    """
+    amplitudes = np.fft.rfft2((image - image.mean()) * _window(image.shape))
+    return np.abs(amplitudes) ** 2 / (max(float(image.mean()), 1e-6) * (_window(image.shape) ** 2).sum())
+
+
+def log_sector_powers(image: np.ndarray) -> np.ndarray:
+    """Return the decadic logarithms of 1 + the mean power of each sector of each ring, over 9, in [0, 1], shape (rings sectors,)."""
+    power = power_spectrum(image).ravel()
+    label = _sectors(image.shape)
+    count = (len(RINGS) - 1) * SECTORS
+    sums = np.bincount(label, power, count + 1)[:count]
+    means = sums / np.maximum(np.bincount(label, minlength=count + 1)[:count], 1)
+    return np.clip(np.log10(1 + means) / LARGEST, 0, 1)
+
+
+def image_features(image: np.ndarray) -> np.ndarray:
+    """Return the logarithms of mean, standard deviation and sector powers of an image in electrons, in [-1, 1], shape (2 + rings sectors,)."""
+    mean, deviation = max(float(image.mean()), 0.0), float(image.std())
+    first = np.clip(np.log10([1e-3 + mean, 1e-3 + deviation]) / LARGEST, -1, 1)
+    return np.concatenate([first, log_sector_powers(image)])
+
+
+FEATURES = 2 + (len(RINGS) - 1) * SECTORS
+"""Number of features of an image."""
+
+
+@functools.lru_cache(maxsize=16)
+def _window(shape: tuple[int, int]) -> np.ndarray:
+    """Return a Hann window, which keeps the edges of the field out of the spectrum."""
+    window = np.hanning(shape[0] + 2)[1:-1, None] * np.hanning(shape[1] + 2)[None, 1:-1]
+    window.flags.writeable = False
+    return window
+
+
+@functools.lru_cache(maxsize=16)
+def _sectors(shape: tuple[int, int]) -> np.ndarray:
+    """Return the number of the sector of each point of half a spectrum, or the number of sectors where it is in none; flat."""
+    ky, kx = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None, :]
+    radius = np.hypot(ky, kx) * 2
+    azimuth = np.mod(np.arctan2(ky, kx) + np.zeros_like(radius), np.pi)
+    ring = np.digitize(radius, RINGS) - 1
+    sector = np.minimum((azimuth / np.pi * SECTORS).astype(int), SECTORS - 1)
+    label = np.where((ring >= 0) & (ring < len(RINGS) - 1), ring * SECTORS + sector, (len(RINGS) - 1) * SECTORS)
+    label = label.ravel()
+    label.flags.writeable = False
+    return label
