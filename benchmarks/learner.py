@@ -96,7 +96,7 @@ def learned_path(environment: str, ending: str = ".onnx") -> Path:
 
 
 def evaluate(environment: str, act: Callable[[np.ndarray], np.ndarray], episodes: int = EPISODES) -> returns.PolicyReturn:
-    """Return what a policy earns on the validation split.
+    """Return the returns of a policy on the validation split.
 
     Parameters
     ----------

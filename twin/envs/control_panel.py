@@ -18,7 +18,7 @@ from stemtwin.twin.physics.aberrations import Aberrations
 COEFFICIENTS = tuple(Aberrations().cartesian())
 """Names of the aberrations that can be turned, Cartesian, to fifth order."""
 QUARTER_WAVES = {1: 10.0, 2: 4.0, 3: 4.0, 4: 1.0, 5: 1.0}
-"""How far an aberration of each order can be turned, in units of what turns the phase by a quarter wave at the edge of the aperture."""
+"""Range of an aberration of each order, in units of the change that turns the phase by a quarter wave at the edge of the aperture."""
 ORDINALS = ("", "1st", "2nd", "3rd", "4th", "5th")
 FIELD_ANGSTROM = (4.0, 256.0)
 DWELL_US = (0.1, 100.0)
@@ -41,17 +41,17 @@ Nested = dict[str, Any]
 
 
 def logarithmic(value: float, low: float, high: float) -> float:
-    """Return where a number in [-1, 1] lies between two limits on a logarithmic scale."""
+    """Return the value at a number in [-1, 1] between two limits on a logarithmic scale."""
     return float(low * (high / low) ** ((float(value) + 1) / 2))
 
 
 def place(value: float, low: float, high: float) -> float:
-    """Return where a number lies between two limits on a logarithmic scale, in [-1, 1]."""
+    """Return the place of a number between two limits on a logarithmic scale, in [-1, 1]."""
     return 2 * math.log(value / low) / math.log(high / low) - 1
 
 
 def choice(value: float, choices: tuple[float, ...]) -> float:
-    """Return where one of several choices lies among them, in [-1, 1]; 0 where there is one alone."""
+    """Return the place of one of several choices among them, in [-1, 1]; 0 where there is one alone."""
     return 2 * choices.index(value) / (len(choices) - 1) - 1 if len(choices) > 1 else 0.0
 
 
@@ -88,7 +88,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlPanel:
-    """What can be set at a microscope.
+    """Settings of a microscope that actions reach.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ class ControlPanel:
 
     @property
     def reach(self) -> np.ndarray:
-        """How far each aberration on the panel can be turned, A."""
+        """Range of each aberration on the panel, A."""
         return reach_angstrom(self.coefficients, self.profile.semiangle_mrad, self.profile.energy_ev)
 
     def _chosen(self, name: str, choices: tuple[float, ...]) -> dict[str, gym.Space]:
@@ -199,11 +199,11 @@ class ControlPanel:
         return [(name, value) for name, value in zip(self.chained, values, strict=True) if self.profile.chain(name) is not None]
 
     def way(self, action: Nested) -> dict[str, float]:
-        """Return where an action moves the stage, A and mrad."""
+        """Return the target of the stage in an action, A and mrad."""
         return dict(zip(STAGE_AXES, (action["stage"] * STAGE_SCALE[: len(action["stage"])]).tolist(), strict=False))
 
     def waits_s(self, action: Nested) -> float:
-        """Return how long an action waits, s."""
+        """Return the waiting time of an action, s."""
         return LONGEST_WAIT_S * (float(action["wait"][0]) + 1) / 2
 
     def scan(self, field: Any, rotation_rad: float = 0.0) -> RasterScan:
@@ -224,7 +224,7 @@ class ControlPanel:
     # ---- from knobs to what they read
 
     def readings(self, knobs: Knobs) -> tuple[Reading, ...]:
-        """Return what all knobs read, in the order of the observation."""
+        """Return the read-backs of all knobs, in the order of the observation."""
         profile, gain, offset = self.profile, dict(knobs.gain), dict(knobs.offset_adu)
         cartesian = knobs.aberrations.cartesian()
         out: list[Reading] = []
@@ -252,7 +252,7 @@ class ControlPanel:
         return tuple(out)
 
     def stage_readings(self, stage: StagePosition) -> tuple[Reading, ...]:
-        """Return what the stage's encoders read."""
+        """Return the readings of the stage's encoders."""
         out = []
         for axis, value, end in zip(STAGE_AXES, stage.array()[: self.axes].tolist(), STAGE_SCALE, strict=False):
             name, unit_of = axis.split("_")
@@ -261,7 +261,7 @@ class ControlPanel:
         return tuple(out)
 
     def numbers(self, knobs: Knobs) -> np.ndarray:
-        """Return what all knobs read as numbers in [-1, 1], float32."""
+        """Return the read-backs of all knobs as numbers in [-1, 1], float32."""
         return np.clip([reading.value for reading in self.readings(knobs)], -1, 1).astype(np.float32)
 
     @property
@@ -321,7 +321,7 @@ def stepped(action: Nested, setpoints: Nested) -> Nested:
 
 @functools.lru_cache(maxsize=32)
 def reach_angstrom(coefficients: tuple[str, ...], semiangle_mrad: float, energy_ev: float) -> np.ndarray:
-    """Return how far aberrations go, A: so many quarter waves, C alpha^(n + 1) / (n + 1) = lambda / 4 each; read-only."""
+    """Return the ranges of aberrations, A: so many quarter waves, C alpha^(n + 1) / (n + 1) = lambda / 4 each; read-only."""
     alpha, wavelength = semiangle_mrad * 1e-3, electrons.wavelength(energy_ev)
     orders = [int(name[1]) for name in coefficients]
     out = np.array([QUARTER_WAVES[n] * (n + 1) * wavelength / 4 / alpha ** (n + 1) for n in orders])

@@ -102,7 +102,7 @@ class FlatAction:
 
 
 def chosen(value: float, count: int) -> int:
-    """Return which of so many equal bins of [-1, 1] a number lies in."""
+    """Return the number of the bin that a number lies in, of so many equal ones in [-1, 1]."""
     return min(int((value + 1) / 2 * count), count - 1)
 
 

@@ -1,4 +1,4 @@
-"""What images show, as numbers that an operator can compute: pictures of eight bits, electrons, powers of sectors of the spectrum."""
+"""Features of images that an operator can compute: pictures of eight bits, electrons, powers of sectors of the spectrum."""
 
 import functools
 

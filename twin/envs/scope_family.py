@@ -73,7 +73,7 @@ class ScopeSession:
 
 
 class ScopeFamily(ABC):
-    """What the versions have in common: costs, ends, the truth and the picture. They differ in their panel and their settings."""
+    """Common part of the versions: costs, ends, the truth and the picture. They differ in their panel and their settings."""
 
     __slots__ = ()
     reward: str
@@ -81,7 +81,7 @@ class ScopeFamily(ABC):
     @property
     @abstractmethod
     def panel(self) -> ControlPanel:
-        """What can be set."""
+        """Settings that actions reach."""
 
     @property
     @abstractmethod
@@ -90,7 +90,7 @@ class ScopeFamily(ABC):
 
     @property
     def reach(self) -> np.ndarray:
-        """How far each Cartesian aberration can be turned, A."""
+        """Range of each Cartesian aberration, A."""
         return self.panel.reach
 
     def step_reward(self, before: ScopeSession, after: ScopeSession) -> float:
@@ -108,7 +108,7 @@ class ScopeFamily(ABC):
         return state.steps >= steps or state.session.dose_e_per_angstrom2 >= dose
 
     def cost(self, state: ScopeSession) -> dict[str, float]:
-        """Return what was spent since the start: dose (e-/A^2), time with the beam on the specimen (s), all time (s), electrons, actions."""
+        """Return the spending since the start: dose (e-/A^2), time with the beam on the specimen (s), all time (s), electrons, actions."""
         return {**state.session.cost, "moves": float(state.steps)}
 
     def truth(self, state: ScopeSession) -> dict[str, float]:
@@ -162,7 +162,7 @@ def images(state: ScopeSession, panel: ControlPanel) -> list[np.ndarray]:
 
 
 def scalars(state: ScopeSession, panel: ControlPanel, seen: dict[str, Any], cost: list[float], budget: list[float]) -> list[Any]:
-    """Return what is read beside frames, in parts: knobs, stage in units of its range, field and dwell time, fresh, logarithms of costs, budget."""
+    """Return the readings beside frames, in parts: knobs, stage in units of its range, field and dwell time, fresh, logarithms of costs, budget."""
     spent_logs = np.log10(1 + np.array(cost)) / MOST_SPENT
     return [seen["knobs"], seen["stage"] / panel.stage_space().high, state.scan, seen["fresh"], spent_logs, budget]
 

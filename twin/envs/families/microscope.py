@@ -147,7 +147,7 @@ class WholeMicroscope(ScopeFamily):
 
     @property
     def panel(self) -> ControlPanel:
-        """What can be set."""
+        """Settings that actions reach."""
         return ControlPanel(
             profile=self.profile,
             detectors=self.detectors,
@@ -375,7 +375,7 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
 
     @property
     def panel(self) -> ControlPanel:
-        """What can be set."""
+        """Settings that actions reach."""
         assert self.shape is not None
         assert self.order is not None
         return ControlPanel(
@@ -397,7 +397,7 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
 
     @property
     def common(self) -> CommonOperator | None:
-        """What the imaging operator is built for at make; None where tilts or damage ask for ever new ones."""
+        """Conditions of the imaging operator that is built at make; None where tilts or damage ask for ever new ones."""
         if self.tilting or self.damage:
             return None
         return CommonOperator(detectors=self.detectors, camera_lengths_mm=self.camera_lengths_mm, semiangles_mrad=self.semiangles_mrad)

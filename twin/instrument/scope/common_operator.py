@@ -22,7 +22,8 @@ from stemtwin.twin.instrument.simulation.discretisation import LEAST_WINDOW
 from stemtwin.twin.instrument.simulation.engines import operator
 from stemtwin.twin.instrument.simulation.plan import Plan, make_plan
 from stemtwin.twin.instrument.simulation.request import Request
-from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator, window_blocks
+from stemtwin.twin.physics.engine.operator.beam_blocks import window_blocks
+from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
 from stemtwin.twin.progress import Progress
 from stemtwin.twin.samples.sample import Sample
 

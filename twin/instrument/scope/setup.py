@@ -30,7 +30,7 @@ def stream_key(name: str) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CommonOperator:
-    """What one imaging operator is built for, so that a change of camera length or aperture asks for no other one.
+    """Conditions that one imaging operator is built for, so that a change of camera length or aperture needs no other one.
 
     Parameters
     ----------
