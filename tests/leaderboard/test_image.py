@@ -133,7 +133,7 @@ def test_image_says_what_it_simulates(tmp_path, capsys):
     assert captured.err.count("--thermal") == 1
     assert "thermal_sigma" not in captured.err
     for row in (
-        r"formula +Au4",
+        r"formula +Au",
         r"atoms +4 in a cell of 4.1 x 4.1 A",
         r"density +19.3 g/cm\^3",
         r"thermal motion +Au 0.090 A rms",

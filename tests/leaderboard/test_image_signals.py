@@ -64,9 +64,10 @@ def test_a_pipe_hears_the_preamble_first_and_then_progress(tmp_path: Path) -> No
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
+        assert process.stdout is not None
         first = process.stderr.readline()
         early = list(tmp_path.iterdir())
-        out, rest = process.communicate(timeout=120)
+        rest, out = process.stderr.read(), process.stdout.read()
     assert process.returncode == 0, rest
     assert early == []
     rows = preamble(first + rest)
