@@ -1,21 +1,23 @@
 """Gymnasium environments: experiments that an agent practises on the twin.
 
-===================== ==========================================================
-File                  Content
-===================== ==========================================================
-``arguments.py``      arguments of ``make``, randomisation of episodes
-``discovery.py``      ``@environment``, the ids of all families
-``families/``         one file per family
-``focus_limits.py``   limits of the focusing task, version 1
-``functional_env.py`` the protocol of a family, ``StemEnv``
-``goal_family.py``    families with a goal and their rewards
-``making.py``         ``make``: from an id and arguments to an environment
-``pictures.py``       pictures of environment states
-``preparation.py``    specimens, the line that tells how far long builds are
-``rewards.py``        rewards in [0, 1], ``REWARDS`` by name
-``session.py``        a session at a microscope, as pure functions
-``vector.py``         vectors of environments that compute together
-===================== ==========================================================
+====================== ==========================================================
+File                   Content
+====================== ==========================================================
+``arguments.py``       arguments of ``make``, randomisation of episodes
+``damage_laws.py``     competing laws of beam damage, their posterior
+``damage_pictures.py`` pictures of exposed areas
+``discovery.py``       ``@environment``, the ids of all families
+``families/``          one file per family
+``focus_limits.py``    limits of the focusing task, version 1
+``functional_env.py``  the protocol of a family, ``StemEnv``
+``goal_family.py``     families with a goal and their rewards
+``making.py``          ``make``: from an id and arguments to an environment
+``pictures.py``        pictures of environment states
+``preparation.py``     specimens, the line that tells how far long builds are
+``rewards.py``         rewards in [0, 1], ``REWARDS`` by name
+``session.py``         a session at a microscope, as pure functions
+``vector.py``          vectors of environments that compute together
+====================== ==========================================================
 """
 
 from stemtwin.twin.envs import discovery
