@@ -5,7 +5,9 @@ File              Content
 ================= ======================================================================
 ``agents.py``     entries: detectors for predictions, agents for environments
 ``atoms.py``      the task ``atoms-2d``
+``episodes.py``   episodes of agents: played, kept, replayed
 ``focus.py``      the task ``autofocus``
+``hypothesis.py`` the task ``hypothesis-test``
 ``matching.py``   one-to-one matching of detected and true points
 ``metrics.py``    metrics as formulas of additive sums
 ``report.py``     the score report

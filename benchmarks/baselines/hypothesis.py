@@ -149,7 +149,8 @@ class ExpectedInformation(Bayes):
         if self.exhausted(observation):
             return declaration(probability)
         outcomes = outcome_probabilities(pair, self.preset)
-        gain = WORTH * expected_information(weights, found.law, outcomes) - self.price * self._dearer(observation["budget"])
+        dearer, worth = self._dearer(observation["budget"]), WORTH * expected_information(weights, found.law, outcomes)
+        gain = np.where(np.isfinite(dearer), worth, -np.inf) - self.price * np.minimum(dearer, 1)
         best = int(np.argmax(gain))
         return experiment(designs()[best]) if gain[best] > 0 else declaration(probability)
 

@@ -265,6 +265,16 @@ class HypothesisTest(GoalFamily[DamageTrial]):
 
     # ---- the episode
 
+    def check_options(self, *, pair: str | None = None, law: str | None = None) -> None:
+        """Refuse options of ``reset`` that name no pair, no law, or a law that is not one of the pair.
+
+        Raises
+        ------
+        StemtwinError
+            A name is unknown.
+        """
+        _asked(pair, law)
+
     def initial(self, rng: np.random.Generator, *, pair: str | None = None, law: str | None = None) -> DamageTrial:
         """Draw the laws in question and the true one, and expose one area at the usual settings.
 
@@ -274,11 +284,6 @@ class HypothesisTest(GoalFamily[DamageTrial]):
             Stream of the start.
         pair, law : str, optional
             Names of the pair and of the true law, in place of drawn ones.
-
-        Raises
-        ------
-        StemtwinError
-            A name is unknown, or the law is not one of the pair.
         """
         chosen, number, place = rng.random(3)
         pair, true = _asked(pair, law)
