@@ -2,11 +2,13 @@
 
 import dataclasses
 import math
+import time
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import check_env
 from scipy import stats
 
 from stemtwin.benchmarks.agents import Brief
@@ -237,6 +239,20 @@ def test_the_three_forms_hold_the_same_counts() -> None:
     flat = np.concatenate([counts["settings"].ravel(), counts["pair"], counts["budget"]]).astype(np.float32)
     np.testing.assert_array_equal(seen["pixels"]["scalars"], flat)
     np.testing.assert_array_equal(state[preset.areas : -1], flat)
+
+
+@each_preset
+@pytest.mark.parametrize("observation", ["counts", "pixels", "state"])
+def test_every_preset_and_form_keeps_to_gymnasiums_contract(difficulty: str, observation: str) -> None:
+    """Gymnasium's checker has nothing to say of any preset in any form, and pictures take less than 25 ms each."""
+    env = make(difficulty=difficulty, observation=observation, render_mode="rgb_array")
+    check_env(env, skip_render_check=True)
+    env.reset(seed=1)
+    began = time.process_time()
+    for _ in range(4):
+        env.step(baselines.experiment((0.1, -0.5, -0.5)))
+        assert env.render() is not None
+    assert (time.process_time() - began) / 4 < 0.025
 
 
 def test_no_conditions_are_drawn() -> None:

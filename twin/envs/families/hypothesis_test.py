@@ -430,7 +430,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         told = [preset_settings(self.preset, one) for one in (np.zeros(3), *state.settings)]
         counts = [f"{energy / 1e3:.0f} kV  {dose:.1e} /A2  {time:.0f} s" for energy, dose, time in told]
         lost = [f"{area.sum()} of {area.size} lost" for area in state.gone]
-        left = dict(zip(("areas", "dose", "time"), (1 - part for part in self._fractions(state)), strict=True))
+        left: dict[str, float] = dict(zip(("areas", "dose", "time"), (1 - part for part in self._fractions(state)), strict=True))
         title = f"{PAIRS[state.pair][0]} (0) or {PAIRS[state.pair][1]} (1)?"
         if state.answer is not None:
             title = f"{title}  declared: {state.answer:.2f} for 1"
