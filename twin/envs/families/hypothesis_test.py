@@ -136,7 +136,7 @@ def declared_probability(action: np.ndarray) -> float | None:
     return EDGE + (1 - 2 * EDGE) * (float(action[4]) + 1) / 2
 
 
-@environment("HypothesisTest", version=1, max_episode_steps=16, reward_threshold=0.46)
+@environment("HypothesisTest", version=1, max_episode_steps=16, reward_threshold=0.5)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HypothesisTest(GoalFamily[DamageTrial]):
     """Tell which of two laws of beam damage is true, and how sure you are.
