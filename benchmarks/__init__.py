@@ -1,11 +1,13 @@
 """Tasks, scorers, statistics and baselines.
 
-================= ======================================================================
+================= ===========================================================
 File              Content
-================= ======================================================================
+================= ===========================================================
 ``agents.py``     entries: detectors for predictions, agents for environments
 ``atoms.py``      the task ``atoms-2d``
+``episodes.py``   episodes of agents: played, kept, replayed
 ``focus.py``      the task ``autofocus``
+``hypothesis.py`` the task ``hypothesis-test``
 ``learner.py``    training of a policy, and its play from an ONNX file
 ``matching.py``   one-to-one matching of detected and true points
 ``metrics.py``    metrics as formulas of additive sums
@@ -17,5 +19,5 @@ File              Content
 ``submission.py`` submission folders, checked and read
 ``tasks.py``      the registry of tasks
 ``baselines/``    published methods that a submission is compared with
-================= ======================================================================
+================= ===========================================================
 """

@@ -4,52 +4,13 @@ An episode starts at a defocus and an astigmatism that nobody tells; the agent s
 and what it has spent, and answers increments of C10, C12a and C12b. It is scored on the true state in which it leaves the instrument.
 """
 
-import dataclasses
-
 import numpy as np
 
+from stemtwin.benchmarks.episodes import Episode
 from stemtwin.benchmarks.metrics import FOCUSING
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
 from stemtwin.benchmarks.tasks import TASKS, Field, Task
 from stemtwin.twin.envs.focus_limits import FRAMES, GOAL, START_C10, START_C12, STEP
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Episode:
-    """One episode, whole.
-
-    Parameters
-    ----------
-    number : int
-        Its number within the split.
-    seed : int
-        128-bit seed of the environment.
-    actions : tuple
-        (n, 3) increments, as fractions of the largest.
-    rewards : tuple of float
-        (n,) as the environment gave them; the agent never sees them.
-    start, end : dict
-        Truth after the reset and after the last action: ``C10_angstrom``, ``C12_angstrom``, ``strehl``.
-    cost : dict
-        What the episode spent: ``dose_e_per_angstrom2``, ``beam_s``, ``moves``.
-    terminated : bool
-        Whether the environment saw success.
-    wall_s : float
-        Time that the agent took to decide, s.
-    observations_sha256 : str
-        Hash of every frame that the agent saw, in order: a replay must give the same.
-    """
-
-    number: int
-    seed: int
-    actions: tuple[tuple[float, ...], ...]
-    rewards: tuple[float, ...]
-    start: dict[str, float]
-    end: dict[str, float]
-    cost: dict[str, float]
-    terminated: bool
-    wall_s: float
-    observations_sha256: str
 
 
 def succeeded(truth: dict[str, float]) -> bool:

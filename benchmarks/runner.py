@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import hmac
 import json
 import time
 from collections.abc import Callable
@@ -11,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stemtwin.benchmarks.agents import Baseline, Brief, find_baseline, load_entry_point, make_entry
+from stemtwin.benchmarks.agents import Baseline, find_baseline, load_entry_point, make_entry
 from stemtwin.benchmarks.atoms import Detections, read_columns
 from stemtwin.benchmarks.atoms import content_hash as data_hash
-from stemtwin.benchmarks.focus import Episode
+from stemtwin.benchmarks.episodes import Episode, make_environment, run_episode, write_episodes
 from stemtwin.benchmarks.report import Report, Source, Trust, build_report
 from stemtwin.benchmarks.slices import SampleStatistics
 from stemtwin.benchmarks.statistics import SEED
 from stemtwin.benchmarks.submission import Submission, content_hash, write_submission
 from stemtwin.benchmarks.tasks import Task
 from stemtwin.twin.errors import SettingsError, SubmissionError
-from stemtwin.twin.files import check_writable, replacing, write_atomically
+from stemtwin.twin.files import check_writable, replacing
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -49,15 +48,6 @@ class Evaluation:
     samples: SampleStatistics
     found: dict[str, Detections] | None = None
     episodes: tuple[Episode, ...] = ()
-
-
-def derive_seed(task: Task, split: str, k: int, stream: str = "") -> int:
-    """Return the 128-bit seed of episode k: the first 16 bytes of HMAC-SHA256(key, ``<task>@<major>/<split>/<k>[/<stream>]``), big-endian.
-
-    Seeds of that width cannot be searched, and neighbours are unrelated; the key of a public split is published with the task.
-    """
-    text = f"{task.name}@{task.major}/{split}/{k}" + (f"/{stream}" if stream else "")
-    return int.from_bytes(hmac.digest(task.key.encode(), text.encode(), "sha256")[:16])
 
 
 def resolve(task: Task, *, baseline: str | None = None, agent: str | None = None) -> tuple[Baseline, Trust]:
@@ -160,70 +150,6 @@ def score_submission(task: Task, data: "xr.Dataset", submission: Submission) -> 
     """Score a submission that was read and checked."""
     header = submission.header
     return score_predictions(task, data, submission.found, split=header.split, size=header.size, entry=header.name, team=header.team, trust="scored")
-
-
-def run_episode(task: Task, entry: Baseline, agent: Any, env: Any, *, split: str, number: int) -> Episode:
-    """Run one episode and return all of it; the agent gets observations, spaces and cost, and neither reward nor truth.
-
-    Raises
-    ------
-    SubmissionError
-        An action is not one of the action space: it is refused, not clipped.
-    """
-    seed = derive_seed(task, split, number)
-    door = env.unwrapped.truth
-    observation, info = env.reset(seed=seed)
-    start, digest = dict(door()), hashlib.sha256()
-    brief = Brief(
-        task=task.name,
-        observation_space=env.observation_space,
-        action_space=env.action_space,
-        seed=derive_seed(task, split, number, "agent"),
-        truth=door if entry.oracle else None,
-    )
-    agent.reset(brief)
-    actions, rewards, wall, terminated, truncated = [], [], 0.0, False, False
-    while not (terminated or truncated):
-        _digest(digest, observation)
-        began = time.perf_counter()
-        answer = agent.act({name: np.array(value) for name, value in observation.items()}, dict(info["cost"]))
-        wall += time.perf_counter() - began
-        try:
-            action = np.asarray(answer, dtype=env.action_space.dtype)
-        except (TypeError, ValueError):
-            action = None
-        if action is None or not env.action_space.contains(action):
-            message = f"{entry.name}: action {len(actions)} of episode {number} is {answer!r}, not in {env.action_space}. Return one that is."
-            raise SubmissionError(message)
-        observation, reward, terminated, truncated, info = env.step(action)
-        actions.append(tuple(float(part) for part in action.ravel()))
-        rewards.append(float(reward))
-    _digest(digest, observation)
-    return Episode(
-        number=number,
-        seed=seed,
-        actions=tuple(actions),
-        rewards=tuple(rewards),
-        start=start,
-        end=dict(door()),
-        cost={name: float(value) for name, value in info["cost"].items()},
-        terminated=bool(terminated),
-        wall_s=wall,
-        observations_sha256=digest.hexdigest(),
-    )
-
-
-def _digest(digest: Any, observation: dict[str, np.ndarray]) -> None:
-    """Add an observation to a hash."""
-    for name in sorted(observation):
-        digest.update(np.ascontiguousarray(observation[name]).tobytes())
-
-
-def make_environment(task: Task) -> Any:
-    """Return the environment of an agent task."""
-    import gymnasium
-
-    return gymnasium.make(f"stemtwin:{task.source}", disable_env_checker=True)
 
 
 def run_agent(
@@ -364,6 +290,5 @@ def save_run(folder: Path | str, task: Task, evaluation: Evaluation) -> Path:
             folder / "submission", task, evaluation.found, split=report.source.split, size=report.source.size, name=report.entry, team=report.team
         )
     if evaluation.episodes:
-        rows = [dataclasses.asdict(episode) | {"seed": f"{episode.seed:032x}"} for episode in evaluation.episodes]
-        write_atomically(folder / "episodes.json", (json.dumps(rows, indent=1) + "\n").encode())
+        write_episodes(folder / "episodes.json", evaluation.episodes)
     return folder

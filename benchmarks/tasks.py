@@ -10,7 +10,7 @@ from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.registry import Registry
 
 SCHEMA = "stemtwin/task@1"
-FAMILIES = ("atoms", "focus")  # one module of this package each
+FAMILIES = ("atoms", "focus", "hypothesis")  # one module of this package each
 
 TASKS: "Registry[Task]" = Registry("task")
 

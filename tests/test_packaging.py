@@ -23,7 +23,10 @@ MAPPED |= {"benchmarks": "stemtwin.benchmarks", "leaderboard": "stemtwin.leaderb
 PACKAGES: list[str] = PROJECT["tool"]["setuptools"]["packages"]
 NOT_IMPORTED = {"dask", "h5netcdf", "h5py"}  # xarray and abTEM import them for us
 DEVELOPERS = {"test", "all"}  # extras that are not for users
-MODULES_OF = {"rosettasciio": "rsciio", "stable-baselines3": "stable_baselines3"}  # distributions of extras whose module has another name: they need not be installed here
+MODULES_OF = {
+    "rosettasciio": "rsciio",
+    "stable-baselines3": "stable_baselines3",
+}  # distributions of extras whose module has another name: they need not be installed here
 BROUGHT = {"llvmlite"}  # numba pins the one version it works with
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from stemtwin.benchmarks.agents import Baseline, make_entry
 from stemtwin.benchmarks.baselines.focus import SECTORS, fit_focus, sector_powers
-from stemtwin.benchmarks.runner import derive_seed, evaluate, resolve, run_agent, save_run
+from stemtwin.benchmarks.episodes import derive_seed
+from stemtwin.benchmarks.runner import evaluate, resolve, run_agent, save_run
 from stemtwin.benchmarks.submission import read_header
 from stemtwin.benchmarks.tasks import find_task
 from stemtwin.twin.envs.focus_limits import STEP

@@ -203,16 +203,19 @@ def start(task: FunctionalEnv[State], stream: np.random.Generator, options: Mapp
 
 
 def check_options(task: FunctionalEnv[Any], options: Mapping[str, Any] | None) -> None:
-    """Refuse options of ``reset`` that a family does not have.
+    """Refuse options of ``reset`` that a family does not have, and values that its own ``check_options`` refuses.
 
     Raises
     ------
-    SettingsError
-        One of them is unknown.
+    StemtwinError
+        One of them is unknown, or its value is out of range.
     """
     known = getattr(task, "RESET_OPTIONS", ())
     wrong = next((name for name in options or {} if name not in known), None)
     if wrong is None:
+        check = getattr(task, "check_options", None)
+        if check is not None:
+            check(**(options or {}))
         return
     told = suggestion(wrong, known, listed="Options") if known else "It has none: pass settings to gymnasium.make."
     message = f"options={dict(options or {})!r} of reset(): there is no option {wrong!r}. {told}"
@@ -252,6 +255,9 @@ def _converted(space: gym.Space, action: Any) -> Any:
         if not isinstance(action, dict) or action.keys() != space.spaces.keys():
             return None
         return {name: _converted(part, action[name]) for name, part in space.spaces.items()}
+    if isinstance(space, gym.spaces.Tuple):
+        fits = isinstance(action, tuple) and len(action) == len(space.spaces)
+        return tuple(_converted(part, one) for part, one in zip(space.spaces, action, strict=True)) if fits else None
     if isinstance(space, gym.spaces.Box):
         try:
             numbers = np.asarray(action)

@@ -1,9 +1,10 @@
 """Families of environments: one file each, found by its ``@environment`` decorator.
 
-===================== ============================================================
-File                  Content
-===================== ============================================================
-``autofocus_v1.py``   ``stemtwin/Autofocus-v1``, frozen for the task ``autofocus@1``
-``microscope.py``     ``stemtwin/Microscope-v1``, ``-v2``
-===================== ============================================================
+====================== ==============================================================
+File                   Content
+====================== ==============================================================
+``autofocus_v1.py``    ``stemtwin/Autofocus-v1``, frozen for the task ``autofocus@1``
+``hypothesis_test.py`` ``stemtwin/HypothesisTest-v1``
+``microscope.py``      ``stemtwin/Microscope-v1``, ``-v2``
+====================== ==============================================================
 """

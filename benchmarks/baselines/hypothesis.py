@@ -1,0 +1,241 @@
+"""Baselines of ``hypothesis-test``: experiments by expected information, fixed ones, random ones, and the truth itself."""
+
+import functools
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy.special import gammaln, xlog1py, xlogy
+
+from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline
+from stemtwin.twin.envs.damage_laws import PAIRS, Hypotheses, hypotheses, posterior, read_probabilities, updated
+from stemtwin.twin.envs.families.hypothesis_test import EDGE, HypothesisPreset, HypothesisTest, preset_settings
+from stemtwin.twin.envs.goal_family import BONUS, PRICE
+
+GRID = (-1.0, -0.5, 0.0, 0.5, 1.0)
+"""Settings from which experiments are chosen, in the units of the action, for energy, dose and time each."""
+WORTH = BONUS * 2 * math.log(2) / math.log((1 - EDGE) / EDGE)
+"""What one bit adds to the expected return of an honest answer."""
+SWEEP = ((-1.0, 1.0, -1.0), (1.0, -1.0, 1.0), (-1.0, -1.0, 1.0), (1.0, 1.0, -1.0))
+"""Energy, dose and time of a fixed series of experiments, which is gone through again and again."""
+
+
+def declaration(probability: float) -> np.ndarray:
+    """Return the action that declares a probability of law 1, as near as it can be declared."""
+    answer = 2 * (min(max(probability, EDGE), 1 - EDGE) - EDGE) / (1 - 2 * EDGE) - 1
+    return np.array([0, 0, 0, 1, min(max(answer, -1.0), 1.0)], np.float32)
+
+
+def experiment(settings: Any) -> np.ndarray:
+    """Return the action that exposes an area with settings (energy, dose, time) in the units of the action."""
+    return np.array([*settings, -1, 0], np.float32)
+
+
+@functools.lru_cache(maxsize=16)
+def outcome_probabilities(pair: str, preset: HypothesisPreset) -> np.ndarray:
+    """Return the probability of every count for all designs of the grid and all hypotheses of a pair, (designs, h, N + 1)."""
+    read = np.array([read_probabilities(pair, preset.prior, *preset_settings(preset, np.array(one))) for one in designs()])[..., None]
+    lost, sites = np.arange(preset.sites + 1), preset.sites
+    ways = gammaln(sites + 1) - gammaln(lost + 1) - gammaln(sites - lost + 1)
+    out = np.exp(ways + xlogy(lost, read) + xlog1py(sites - lost, -read))
+    out.setflags(write=False)
+    return out
+
+
+@functools.cache
+def designs() -> np.ndarray:
+    """Return all designs of the grid, (designs, 3)."""
+    return np.array(list(itertools.product(GRID, repeat=3)), dtype=np.float32)
+
+
+def expected_information(weights: np.ndarray, law: np.ndarray, outcomes: np.ndarray) -> np.ndarray:
+    """Return the mutual information between the true law and the count of an experiment, bits, never negative.
+
+    Parameters
+    ----------
+    weights : ndarray
+        Probabilities of the hypotheses, (h,), adding up to 1.
+    law : ndarray
+        Law of each hypothesis, 0 or 1, (h,).
+    outcomes : ndarray
+        Probabilities of counts, (designs, h, N + 1).
+
+    Returns
+    -------
+    ndarray
+        float64 (designs,).
+    """
+    of_law = np.array([np.where(law == number, weights, 0.0) for number in (0, 1)])
+    joint = of_law @ outcomes
+    apart = joint.sum(axis=1, keepdims=True) * of_law.sum(axis=1)[:, None]
+    terms = xlogy(joint, np.divide(joint, apart, out=np.ones_like(joint), where=apart > 0))
+    return np.maximum(terms.sum(axis=(1, 2)) / math.log(2), 0.0)
+
+
+class Bayes:
+    """The posterior of the laws from everything that was observed.
+
+    Parameters
+    ----------
+    difficulty : str
+        Difficulty of the environment.
+    """
+
+    def __init__(self, difficulty: str = "standard") -> None:
+        self.preset: HypothesisPreset = HypothesisTest.PRESETS[difficulty]
+
+    def reset(self, brief: Brief) -> None:
+        """Begin anew."""
+        del brief
+
+    def pair(self, observation: Mapping[str, np.ndarray]) -> str:
+        """Return the name of the pair of laws."""
+        return tuple(PAIRS)[int(np.argmax(observation["pair"]))]
+
+    def exposed(self, observation: Mapping[str, np.ndarray]) -> int:
+        """Return how many areas were exposed, the first one left out."""
+        return round((1 - float(observation["budget"][0])) * self.preset.areas) - 1
+
+    def log_weights(self, observation: Mapping[str, np.ndarray], found: Hypotheses, pair: str) -> np.ndarray:
+        """Return logarithms of the weights of all hypotheses after all counts."""
+        count = self.exposed(observation)
+        settings = [np.zeros(3, np.float32), *observation["settings"][:count]]
+        lost = [int(observation["usual"][0]), *(int(one) for one in observation["lost"][:count])]
+        out = found.log_prior
+        for given, number in zip(settings, lost, strict=True):
+            read = read_probabilities(pair, self.preset.prior, *preset_settings(self.preset, given))
+            out = updated(out, read, number, self.preset.sites)
+        return out
+
+    def believed(self, observation: Mapping[str, np.ndarray]) -> float:
+        """Return the posterior probability of law 1."""
+        pair = self.pair(observation)
+        found = hypotheses(pair, self.preset.prior)
+        return posterior(self.log_weights(observation, found, pair), found.law)
+
+    def exhausted(self, observation: Mapping[str, np.ndarray]) -> bool:
+        """Return whether no area is left, or less dose or time than the smallest exposure takes."""
+        areas, dose, time = (float(one) for one in observation["budget"])
+        least_dose, least_time = 1 / self.preset.reach[1], 1 / self.preset.reach[2]
+        return areas < 0.5 / self.preset.areas or dose * self.preset.dose < least_dose or time * self.preset.time < least_time
+
+
+class ExpectedInformation(Bayes):
+    """The experiment of the greatest expected information less its price; the posterior, where none is worth its price.
+
+    Parameters
+    ----------
+    difficulty : str
+        Difficulty of the environment.
+    price : float
+        Price of the whole budget, in units of the return.
+    """
+
+    def __init__(self, difficulty: str = "standard", price: float = PRICE) -> None:
+        super().__init__(difficulty)
+        self.price = price
+
+    def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
+        """Return the next experiment or the declaration."""
+        del cost
+        pair = self.pair(observation)
+        found = hypotheses(pair, self.preset.prior)
+        logs = self.log_weights(observation, found, pair)
+        weights = np.exp(logs - logs.max())
+        weights /= weights.sum()
+        probability = float(weights[found.law == 1].sum())
+        if self.exhausted(observation):
+            return declaration(probability)
+        outcomes = outcome_probabilities(pair, self.preset)
+        dearer, worth = self._dearer(observation["budget"]), WORTH * expected_information(weights, found.law, outcomes)
+        gain = np.where(np.isfinite(dearer), worth, -np.inf) - self.price * np.minimum(dearer, 1)
+        best = int(np.argmax(gain))
+        return experiment(designs()[best]) if gain[best] > 0 else declaration(probability)
+
+    def _dearer(self, budget: np.ndarray) -> np.ndarray:
+        """Return by how much every design raises the largest spent fraction, (designs,); infinite where too little is left."""
+        preset = self.preset
+        exposures = np.array([preset_settings(preset, one) for one in designs()]) / np.array(preset_settings(preset, np.zeros(3)))
+        taken = np.stack([np.full(len(exposures), 1 / preset.areas), exposures[:, 1] / preset.dose, exposures[:, 2] / preset.time], axis=1)
+        spent = 1 - np.asarray(budget, dtype=float)
+        after = (spent + taken).max(axis=1)
+        return np.where(after > 1 + 1e-6, np.inf, after - spent.max())
+
+
+class FixedSeries(Bayes):
+    """A fixed series of experiments until a budget is spent, then the posterior."""
+
+    def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
+        """Return the next experiment of the series, or the posterior."""
+        del cost
+        if self.exhausted(observation):
+            return declaration(self.believed(observation))
+        return experiment(SWEEP[self.exposed(observation) % len(SWEEP)])
+
+
+class BlindSeries(Bayes):
+    """The same series, whose counts are not looked at, and law 1 declared with the same certainty each time."""
+
+    certainty = 0.75
+
+    def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
+        """Return the next experiment of the series, or the same declaration."""
+        del cost
+        if self.exhausted(observation):
+            return declaration(self.certainty)
+        return experiment(SWEEP[self.exposed(observation) % len(SWEEP)])
+
+
+class Undecided:
+    """The declaration of 1/2 at once."""
+
+    def reset(self, brief: Brief) -> None:
+        """Begin anew."""
+        del brief
+
+    def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
+        """Return the declaration of 1/2."""
+        del observation, cost
+        return declaration(0.5)
+
+
+class RandomExperiments:
+    """Uniform actions."""
+
+    def reset(self, brief: Brief) -> None:
+        """Seed the draws."""
+        self.rng = np.random.Generator(np.random.Philox(brief.seed))
+        self.space = brief.action_space
+
+    def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
+        """Return a uniform action."""
+        del observation, cost
+        return self.rng.uniform(self.space.low, self.space.high).astype(np.float32)
+
+
+class KnownLaw:
+    """The true law, declared at once."""
+
+    def reset(self, brief: Brief) -> None:
+        """Take the truth."""
+        assert brief.truth is not None
+        self.law = brief.truth()["law"]
+
+    def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
+        """Return the true law."""
+        del observation, cost
+        return declaration(self.law)
+
+
+TEXTS = {
+    "expert": ("the experiment of greatest expected information less its price, and the exact posterior", ExpectedInformation),
+    "fixed": ("a fixed series of experiments, and the exact posterior", FixedSeries),
+    "random": ("uniform actions", RandomExperiments),
+    "no-op": ("1/2, at once", Undecided),
+    "blind": ("a fixed series of experiments, and a fixed answer", BlindSeries),
+    "oracle": ("the true law, at once", KnownLaw),
+}
+for _name, (_text, _factory) in TEXTS.items():
+    add_baseline(Baseline(task="hypothesis-test", name=_name, text=_text, factory=_factory, oracle=_name == "oracle"))

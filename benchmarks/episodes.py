@@ -1,0 +1,326 @@
+"""Episodes of agents in any Gymnasium environment: played, kept as JSON, and played again."""
+
+import dataclasses
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from stemtwin.benchmarks.agents import Baseline, Brief
+from stemtwin.benchmarks.tasks import Task
+from stemtwin.twin.envs.functional_env import checked_action
+from stemtwin.twin.errors import InstrumentError, SettingsError, SubmissionError
+
+SEALED = {"reward": "none", "privileged_info": False, "split": "test"}
+"""Arguments with which the environments of tasks are made: no reward, no truth, episodes of their own."""
+UNSEALED = (("autofocus", 1),)
+"""Tasks whose environment has no such arguments; the runner keeps rewards from their agents."""
+PRIVILEGED = ("truth", "is_success")
+"""Keys of ``info`` that tell the truth."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Episode:
+    """One episode, whole.
+
+    Parameters
+    ----------
+    number : int
+        Its number within the split.
+    seed : int
+        128-bit seed of the environment.
+    actions : tuple
+        Actions as plain values, see :func:`plain_action`.
+    rewards : tuple of float
+        (n,) as the environment gave them; the agent never sees them.
+    start, end : dict
+        Truth after the reset and after the last action.
+    cost : dict
+        What the episode spent: ``dose_e_per_angstrom2``, ``beam_s``, ``moves``, and what else the environment counts.
+    terminated : bool
+        Whether the environment ended it, by its goal or by a declaration; else a budget was spent.
+    wall_s : float
+        Time that the agent took to decide, s.
+    observations_sha256 : str
+        Hash of everything that the agent saw, in order: a replay must give the same.
+    """
+
+    number: int
+    seed: int
+    actions: tuple[Any, ...]
+    rewards: tuple[float, ...]
+    start: dict[str, float]
+    end: dict[str, float]
+    cost: dict[str, float]
+    terminated: bool
+    wall_s: float
+    observations_sha256: str
+
+
+def plain_action(space: gym.Space, action: Any) -> Any:
+    """Return an action as numbers, tuples and dicts with sorted keys, whose JSON gives it back to the last bit.
+
+    Parameters
+    ----------
+    space : gymnasium.Space
+        Box, Discrete, MultiDiscrete, MultiBinary, Text, and Dict and Tuple of these.
+    action : object
+        An action of the space.
+
+    Raises
+    ------
+    SettingsError
+        Actions of such a space cannot be kept.
+    """
+    if isinstance(space, gym.spaces.Dict):
+        return {name: plain_action(space[name], action[name]) for name in sorted(space.spaces)}
+    if isinstance(space, gym.spaces.Tuple):
+        return tuple(plain_action(part, one) for part, one in zip(space.spaces, action, strict=True))
+    if isinstance(space, gym.spaces.Discrete):
+        return int(action)
+    if isinstance(space, gym.spaces.Text):
+        return str(action)
+    if isinstance(space, gym.spaces.Box | gym.spaces.MultiDiscrete | gym.spaces.MultiBinary):
+        return _tuples(np.asarray(action).tolist())
+    message = f"Actions of {space} cannot be kept. Use Box, Discrete, MultiDiscrete, MultiBinary, Text, or Dict and Tuple of these."
+    raise SettingsError(message)
+
+
+def space_action(space: gym.Space, plain: Any) -> Any:
+    """Return the action of a space from plain values: what :func:`plain_action` gave, also after a way through JSON."""
+    if isinstance(space, gym.spaces.Dict):
+        return {name: space_action(part, plain[name]) for name, part in space.spaces.items()}
+    if isinstance(space, gym.spaces.Tuple):
+        return tuple(space_action(part, one) for part, one in zip(space.spaces, plain, strict=True))
+    if isinstance(space, gym.spaces.Discrete):
+        return space.dtype.type(plain)
+    return plain if isinstance(space, gym.spaces.Text) else np.asarray(plain, dtype=space.dtype)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(one) for one in value) if isinstance(value, list) else value
+
+
+def copied(observation: Any) -> Any:
+    """Return an observation that shares no memory with the environment's."""
+    if isinstance(observation, dict):
+        return {name: copied(one) for name, one in observation.items()}
+    if isinstance(observation, tuple):
+        return tuple(copied(one) for one in observation)
+    return observation.copy() if isinstance(observation, np.ndarray) else observation
+
+
+def add_to_digest(digest: Any, observation: Any) -> None:
+    """Add an observation to a hash: the parts of a dict in the order of their names."""
+    if isinstance(observation, dict):
+        for name in sorted(observation):
+            add_to_digest(digest, observation[name])
+    elif isinstance(observation, tuple):
+        for one in observation:
+            add_to_digest(digest, one)
+    else:
+        digest.update(np.ascontiguousarray(observation).tobytes())
+
+
+def derive_seed(task: Task, split: str, k: int, stream: str = "") -> int:
+    """Return the 128-bit seed of episode k: the first 16 bytes of HMAC-SHA256(key, ``<task>@<major>/<split>/<k>[/<stream>]``), big-endian.
+
+    Seeds of that width cannot be searched, and neighbours are unrelated; the key of a public split is published with the task.
+    """
+    text = f"{task.name}@{task.major}/{split}/{k}" + (f"/{stream}" if stream else "")
+    return int.from_bytes(hmac.digest(task.key.encode(), text.encode(), "sha256")[:16])
+
+
+def sealed(task: Task) -> bool:
+    """Return whether the environment of a task must be made without reward and truth: all but those from before there were such arguments."""
+    return (task.name, task.major) not in UNSEALED
+
+
+def make_environment(task: Task) -> gym.Env:
+    """Return the environment of an agent task, without reward and truth where the task is a sealed one."""
+    return gym.make(f"stemtwin:{task.source}", disable_env_checker=True, **(SEALED if sealed(task) else {}))
+
+
+def check_sealed(task: Task, env: Any) -> None:
+    """Refuse the environment of a sealed task that gives rewards or truth.
+
+    Raises
+    ------
+    SettingsError
+        An argument is not that of ``SEALED``.
+    """
+    if not sealed(task):
+        return
+    family = getattr(env.unwrapped, "task", None)
+    for name, value in SEALED.items():
+        given = getattr(family, name, None)
+        if given != value:
+            message = f"{task.name}@{task.major} runs in an environment with {name}={value!r}, not {given!r}. Make it by make_environment."
+            raise SettingsError(message)
+
+
+def _agent_cost(task: Task, info: dict[str, Any]) -> dict[str, float]:
+    """Return the cost in ``info``, which must not hold the truth where the task is a sealed one."""
+    told = next((name for name in PRIVILEGED if sealed(task) and name in info), None)
+    if told is not None:
+        message = f"{task.name}@{task.major}: info of the environment holds {told!r}. Make it with privileged_info=False."
+        raise SettingsError(message)
+    return dict(info["cost"])
+
+
+def run_episode(task: Task, entry: Baseline, agent: Any, env: Any, *, split: str, number: int) -> Episode:
+    """Run one episode and return all of it; the agent gets observations, spaces and cost, and neither reward nor truth.
+
+    Raises
+    ------
+    SettingsError
+        The environment of a sealed task gives truth or rewards.
+    SubmissionError
+        An action is not one of the action space: it is refused, not clipped.
+    """
+    check_sealed(task, env)
+    seed = derive_seed(task, split, number)
+    door, space = env.unwrapped.truth, env.action_space
+    observation, info = env.reset(seed=seed)
+    start, digest = dict(door()), hashlib.sha256()
+    brief = Brief(
+        task=task.name,
+        observation_space=env.observation_space,
+        action_space=space,
+        seed=derive_seed(task, split, number, "agent"),
+        truth=door if entry.oracle else None,
+    )
+    agent.reset(brief)
+    actions, rewards, wall, terminated, truncated = [], [], 0.0, False, False
+    while not (terminated or truncated):
+        add_to_digest(digest, observation)
+        given, cost = copied(observation), _agent_cost(task, info)
+        began = time.perf_counter()
+        answer = agent.act(given, cost)
+        wall += time.perf_counter() - began
+        action = _checked(space, answer, f"{entry.name}: action {len(actions)} of episode {number}")
+        observation, reward, terminated, truncated, info = env.step(action)
+        actions.append(plain_action(space, action))
+        rewards.append(float(reward))
+    add_to_digest(digest, observation)
+    return Episode(
+        number=number,
+        seed=seed,
+        actions=tuple(actions),
+        rewards=tuple(rewards),
+        start=start,
+        end=dict(door()),
+        cost={name: float(value) for name, value in _agent_cost(task, info).items()},
+        terminated=bool(terminated),
+        wall_s=wall,
+        observations_sha256=digest.hexdigest(),
+    )
+
+
+def _checked(space: gym.Space, answer: Any, told: str) -> Any:
+    """Return an answer in the space's own type, or raise SubmissionError."""
+    try:
+        return checked_action(space, answer)
+    except InstrumentError:
+        message = f"{told} is {answer!r}, not in {space}. Return one that is."
+        raise SubmissionError(message) from None
+
+
+class Recorded:
+    """An agent that repeats the actions of an episode.
+
+    Parameters
+    ----------
+    episode : Episode
+        What to repeat.
+    """
+
+    def __init__(self, episode: Episode) -> None:
+        self.episode = episode
+
+    def reset(self, brief: Brief) -> None:
+        """Begin with the first action."""
+        self.left = iter([space_action(brief.action_space, one) for one in self.episode.actions])
+
+    def act(self, observation: Any, cost: Any) -> Any:
+        """Return the next action; None after the last one."""
+        del observation, cost
+        return next(self.left, None)
+
+
+def replay(
+    task: Task, episodes: Sequence[Episode], *, split: str | None = None, make: Callable[[Task], Any] = make_environment
+) -> tuple[Episode, ...]:
+    """Play kept episodes again and return them.
+
+    Parameters
+    ----------
+    task : Task
+        The task that they are of.
+    episodes : sequence of Episode
+        From a run, or from :func:`read_episodes`.
+    split : str, optional
+        Split of their seeds; the task's first by default.
+    make : callable
+        Makes the environment of a task.
+
+    Raises
+    ------
+    SubmissionError
+        A seed is not that of the episode's number, or something is not what it was: actions, observations, truth, cost, rewards or end.
+    """
+    split, env, out = task.check_split(split or task.splits[0]), make(task), []
+    try:
+        for episode in episodes:
+            if episode.seed != derive_seed(task, split, episode.number):
+                message = f"episode {episode.number}: its seed is not the one of {task.address(split)}. Keep the seeds of the run."
+                raise SubmissionError(message)
+            entry = Baseline(task=task.name, name="replay", text="", factory=lambda: None)
+            again = run_episode(task, entry, Recorded(episode), env, split=split, number=episode.number)
+            again = dataclasses.replace(again, wall_s=episode.wall_s)
+            wrong = next((one.name for one in dataclasses.fields(Episode) if getattr(again, one.name) != getattr(episode, one.name)), None)
+            if wrong is not None:
+                message = f"episode {episode.number}: its replay differs in {wrong!r}. Replay it with the versions that it was run with."
+                raise SubmissionError(message)
+            out.append(again)
+    finally:
+        env.close()
+    return tuple(out)
+
+
+def write_episodes(path: Path | str, episodes: Sequence[Episode]) -> Path:
+    """Write episodes as JSON, seeds as hexadecimal text, and return the path."""
+    path = Path(path)
+    rows = [dataclasses.asdict(episode) | {"seed": f"{episode.seed:032x}"} for episode in episodes]
+    path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def read_episodes(path: Path | str) -> tuple[Episode, ...]:
+    """Return the episodes that :func:`write_episodes` wrote, equal to what they were.
+
+    Raises
+    ------
+    SubmissionError
+        The file does not hold episodes.
+    """
+    path = Path(path)
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        kept = [Episode(**{**row, "seed": int(row["seed"], 16)}) for row in rows]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        message = f"{path}: it does not hold episodes ({error}). Give an episodes.json that a run wrote."
+        raise SubmissionError(message) from None
+    return tuple(dataclasses.replace(one, actions=_nested_tuples(one.actions), rewards=tuple(one.rewards)) for one in kept)
+
+
+def _nested_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _nested_tuples(one) for name, one in value.items()}
+    return tuple(_nested_tuples(one) for one in value) if isinstance(value, list) else value

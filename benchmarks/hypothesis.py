@@ -1,0 +1,113 @@
+"""Task ``hypothesis-test``: tell which of two laws of beam damage is true, by experiments of one's own, and how sure one is.
+
+Every episode asks about one pair of laws that agree at the usual settings. The agent exposes fresh areas at energies, doses and times of its choice,
+and declares the probability of the second law. An episode without a declaration counts as one half.
+"""
+
+import numpy as np
+
+from stemtwin.benchmarks.episodes import Episode
+from stemtwin.benchmarks.metrics import Metric, mean_of, ratio
+from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn, Sums
+from stemtwin.benchmarks.tasks import TASKS, Field, Task
+from stemtwin.twin.envs.damage_laws import PAIRS, USUAL_DOSE
+from stemtwin.twin.envs.families.hypothesis_test import DECLARE, EDGE, STANDARD, declared_probability
+
+UNDECLARED = 0.5
+BINS = 10
+"""Bins of the declared probability in which it is compared with the share of episodes in which law 1 was true."""
+
+
+def declared(episode: Episode) -> float:
+    """Return the declared probability of law 1, one half where none was declared."""
+    answer = declared_probability(np.asarray(episode.actions[-1]))
+    return UNDECLARED if answer is None else answer
+
+
+def score(episodes: list[Episode]) -> SampleStatistics:
+    """Return the additive statistics of every episode; every episode is a cluster of its own."""
+    ids = np.array([f"hypothesis-test/{episode.number:06d}" for episode in episodes])
+    law = np.array([episode.start["law"] for episode in episodes])
+    probability = np.array([declared(episode) for episode in episodes])
+    right = np.where(law == 1, probability, 1 - probability)
+    bins = np.eye(BINS)[np.minimum((probability * BINS).astype(int), BINS - 1)]
+    laws = [PAIRS[tuple(PAIRS)[int(episode.start["pair"])]] for episode in episodes]
+    return SampleStatistics(
+        ids=ids,
+        clusters=ids,
+        statistics={
+            "samples": np.ones(len(episodes), dtype=np.int64),
+            "log_score": 1 + np.log2(right),
+            "brier": (1 - right) ** 2,
+            "accurate": (right > UNDECLARED).astype(np.int64),
+            "declared": np.array([episode.terminated for episode in episodes], dtype=np.int64),
+            "bin_samples": bins,
+            "bin_probability": bins * probability[:, None],
+            "bin_law": bins * law[:, None],
+            "dose": np.array([episode.cost["dose_e_per_angstrom2"] for episode in episodes]) / USUAL_DOSE,
+            "areas": np.array([episode.cost["areas"] for episode in episodes]),
+            "beam_s": np.array([episode.cost["beam_s"] for episode in episodes]),
+        },
+        columns={
+            "pair": np.array([" or ".join(pair) for pair in laws]),
+            "law": np.array([pair[int(one)] for pair, one in zip(laws, law, strict=True)]),
+            "strength": np.array([episode.start["strength"] for episode in episodes]),
+        },
+    )
+
+
+def calibration_error(sums: Sums) -> np.ndarray:
+    """Return the expected calibration error: the mean over episodes of abs(declared - true share) of their bins."""
+    apart = np.abs(np.asarray(sums["bin_probability"]) - sums["bin_law"]).sum(axis=-1)
+    return ratio(apart, np.asarray(sums["bin_samples"]).sum(axis=-1))
+
+
+METRICS = (
+    Metric(name="log_score", title="1 + log2 of the probability declared for the true law", formula=mean_of("log_score"), unit="bit"),
+    Metric(name="brier", title="squared distance of that probability from 1", formula=mean_of("brier"), direction="min"),
+    Metric(name="accuracy", title="true law above 1/2", formula=mean_of("accurate"), proportion=True),
+    Metric(name="calibration_error", title=f"expected calibration error in {BINS} bins", formula=calibration_error, direction="min"),
+    Metric(name="declared", title="episodes with a declaration", formula=mean_of("declared"), proportion=True),
+    Metric(name="dose", title="dose of an episode, in usual doses", formula=mean_of("dose"), direction="min"),
+    Metric(name="areas", title="exposed areas of an episode", formula=mean_of("areas"), direction="min"),
+    Metric(name="beam_time", title="time of exposure of an episode", formula=mean_of("beam_s"), unit="s", direction="min"),
+)
+
+TASKS.add(
+    "hypothesis-test",
+    Task(
+        name="hypothesis-test",
+        major=1,
+        kind="agent",
+        title="Tell which law of beam damage is true",
+        text=(
+            "Two laws of beam damage in MoS2 agree at the usual energy, dose and time: knock-on or radiolysis, one hit or several, heat or beam. "
+            f"Expose up to {STANDARD.queries} fresh areas of {STANDARD.sites} sites at settings of your choice, count what is lost, and declare the "
+            f"probability of the second law ({EDGE:g} to {1 - EDGE:g}). The score is the mean logarithmic score."
+        ),
+        source="stemtwin/HypothesisTest-v1",
+        splits=("public",),
+        inputs=(
+            Field(name="usual", dtype="uint16", text="(1,) sites lost in the first area, at the usual settings"),
+            Field(name="lost", dtype="uint16", text=f"({STANDARD.queries},) sites lost in the others, in order"),
+            Field(name="area", dtype="int8", text=f"({STANDARD.sites_per_side}, {STANDARD.sites_per_side}) which sites of the last area are lost"),
+            Field(name="settings", dtype="float32", text=f"({STANDARD.queries}, 3) their energy, dose, time, logarithmic, as fractions of the reach"),
+            Field(name="pair", dtype="int8", text=f"(3,) 1 at the pair of laws: {', '.join(' or '.join(pair) for pair in PAIRS.values())}"),
+            Field(name="budget", dtype="float32", text="(3,) what is left of areas, dose, time"),
+        ),
+        outputs=(
+            Field(name="action", dtype="float32", text=f"(5,) energy, dose, time; declare where above {DECLARE:g}; probability", low=-1, high=1),
+        ),
+        metrics=METRICS,
+        slices=(
+            SliceColumn(column="pair", title="laws"),
+            SliceColumn(column="law", title="true law"),
+            SliceColumn(column="strength", edges=(0.5, 0.8), title="strength"),
+        ),
+        score=score,
+        episodes=200,
+        key="stemtwin/hypothesis-test@1: the public seeds, for practice and for baselines",
+        citation="D. V. Lindley, Ann. Math. Stat. 27 (1956) 986: the information that an experiment gives",
+        license="BSD-3-Clause",
+    ),
+)

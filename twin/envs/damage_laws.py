@@ -1,0 +1,213 @@
+"""Competing laws of beam damage in MoS2, their priors, and the posterior that counts of lost sites give.
+
+Three pairs of laws are told apart. Every law gives the probability that one site is read as lost after an exposure, from
+its strength h (a loss of 1 - exp(-h) at the usual settings: 80 keV, 1e8 electrons / A^2, 10 s) and its shape:
+
+- ``mechanism``: sulphur is lost by knock-on, whose cross-section has a threshold (the shape, eV), or by radiolysis, which
+  goes as 1 / v^2.
+- ``dose``: one hit suffices, with an exponent of the dose (the shape) for sites of uneven sensitivity, or several are
+  needed (the shape is their number); hits come by radiolysis.
+- ``diffusion``: on a heating holder vacancies jump mostly by heat, or mostly by knock-on below the threshold of loss; the
+  share of the other cause at the usual settings is the shape.
+
+At the usual settings the two laws of a pair lose the same fraction for the same strength, and strengths have one prior:
+counts taken there do not tell them apart. Cross-sections and rates are those of ``stemtwin.twin.physics.dynamics``.
+"""
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+from scipy.special import gammainc, gammaincinv
+
+from stemtwin.twin.physics.dynamics import knockon
+from stemtwin.twin.physics.dynamics.displacement_thresholds import ROOM, find_site
+from stemtwin.twin.physics.dynamics.electronic_excitation import Radiolysis
+from stemtwin.twin.physics.phonons import BOLTZMANN
+
+PAIRS: Mapping[str, tuple[str, str]] = {
+    "mechanism": ("knock-on", "radiolysis"),
+    "dose": ("one hit", "several hits"),
+    "diffusion": ("heat", "beam"),
+}
+"""Pairs of laws by name; the first law is hypothesis 0, the second one hypothesis 1."""
+USUAL_ENERGY_EV, USUAL_DOSE, USUAL_TIME_S = 80e3, 1e8, 10.0
+"""Usual settings: beam energy, eV; dose, e-/A^2; time of an exposure, s."""
+HOT = 820.0
+"""Temperature on the heating holder, K: jumps over 2.3 eV (Komsa et al., Phys. Rev. B 88 (2013) 035301) take some ten seconds."""
+JUMP_EV = find_site("S", "mos2").displacement - 1.4
+"""Threshold of jumps by knock-on, eV [A]: below that of loss by as much as in ``process_library.dichalcogenide``."""
+ATTEMPT = 1e13
+"""Attempt frequency of jumps, 1/s."""
+EXCITATION = Radiolysis(loss=10.0, electrons=6.0, efficiency=1e-6)
+"""Radiolysis of sulphur [A]; its efficiency cancels."""
+ENERGIES_EV = USUAL_ENERGY_EV * 2.0 ** np.linspace(-1, 1, 33)
+"""Beam energies between which cross-sections are interpolated, eV."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LawPrior:
+    """Values that the parameters of the laws take, each with the same probability.
+
+    Parameters
+    ----------
+    strengths : tuple of float
+        Strengths h.
+    thresholds : tuple of float
+        Thresholds of knock-on, eV.
+    exponents : tuple of float
+        Exponents of the dose.
+    hits : tuple of int
+        Numbers of hits.
+    shares : tuple of float
+        Shares of the cause of jumps that is not the main one.
+    misread : float
+        Probability that a site is read wrongly.
+    """
+
+    strengths: tuple[float, ...]
+    thresholds: tuple[float, ...]
+    exponents: tuple[float, ...]
+    hits: tuple[int, ...]
+    shares: tuple[float, ...]
+    misread: float
+
+    def shapes(self, law: str) -> tuple[float, ...]:
+        """Return the shapes of a law; 0 alone for the law without one."""
+        known = {"knock-on": self.thresholds, "one hit": self.exponents, "several hits": self.hits, "heat": self.shares, "beam": self.shares}
+        return known.get(law, (0.0,))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Hypotheses:
+    """All parameter values of both laws of a pair, one row each.
+
+    Parameters
+    ----------
+    law : ndarray
+        0 or 1, int64 (h,).
+    strength, shape : ndarray
+        Parameters, float64 (h,).
+    log_prior : ndarray
+        Logarithm of the prior probability, float64 (h,); each law has one half.
+    """
+
+    law: np.ndarray
+    strength: np.ndarray
+    shape: np.ndarray
+    log_prior: np.ndarray
+
+
+@functools.lru_cache(maxsize=64)
+def hypotheses(pair: str, prior: LawPrior) -> Hypotheses:
+    """Return all parameter values of both laws of a pair."""
+    laws, strengths, shapes, weights = [], [], [], []
+    for number, name in enumerate(PAIRS[pair]):
+        h, s = np.meshgrid(prior.strengths, prior.shapes(name), indexing="ij")
+        strengths.append(h.ravel())
+        shapes.append(s.ravel().astype(float))
+        laws.append(np.full(h.size, number))
+        weights.append(np.full(h.size, -math.log(2 * h.size)))
+    found = [np.concatenate(parts) for parts in (laws, strengths, shapes, weights)]
+    for array in found:
+        array.setflags(write=False)
+    return Hypotheses(law=found[0], strength=found[1], shape=found[2], log_prior=found[3])
+
+
+def read_probabilities(pair: str, prior: LawPrior, energy_ev: float, dose: float, time_s: float) -> np.ndarray:
+    """Return the probability that a site is read as lost after an exposure, by every hypothesis of a pair.
+
+    Parameters
+    ----------
+    pair : str
+        A name of ``PAIRS``.
+    prior : LawPrior
+        Prior of the parameters.
+    energy_ev : float
+        Beam energy, 40 to 160 keV, eV.
+    dose : float
+        Dose, e-/A^2.
+    time_s : float
+        Time of the exposure, s.
+
+    Returns
+    -------
+    ndarray
+        float64 (h,), in the order of ``hypotheses``.
+    """
+    lost = np.concatenate([_lost(name, prior, energy_ev, dose / USUAL_DOSE, time_s / USUAL_TIME_S) for name in PAIRS[pair]])
+    return prior.misread + (1 - 2 * prior.misread) * lost
+
+
+def _lost(law: str, prior: LawPrior, energy_ev: float, dose: float, time: float) -> np.ndarray:
+    """Return the probability of loss for all strengths and shapes of a law; dose and time are in units of the usual ones."""
+    strengths, shapes = np.array(prior.strengths)[:, None], np.array(prior.shapes(law), dtype=float)
+    if law == "several hits":
+        return gammainc(shapes, _hits(prior) * dose * relative_radiolysis(energy_ev)).ravel()
+    if law == "knock-on":
+        exponent = dose * relative_knock_on(prior.thresholds, ROOM)(math.log(energy_ev))
+    elif law == "radiolysis":
+        exponent = dose * relative_radiolysis(energy_ev)
+    elif law == "one hit":
+        exponent = (dose * relative_radiolysis(energy_ev)) ** shapes
+    else:
+        by_beam = dose * float(relative_knock_on((JUMP_EV,), HOT)(math.log(energy_ev))[0])
+        of_beam = shapes if law == "heat" else 1 - shapes
+        exponent = of_beam * by_beam + (1 - of_beam) * time
+    return -np.expm1(-strengths * np.broadcast_to(exponent, len(shapes))).ravel()
+
+
+@functools.lru_cache(maxsize=64)
+def _hits(prior: LawPrior) -> np.ndarray:
+    """Return the mean number of hits at the usual settings that makes the usual loss, (strengths, hits)."""
+    return gammaincinv(np.array(prior.hits, dtype=float), -np.expm1(-np.array(prior.strengths))[:, None])
+
+
+def relative_radiolysis(energy_ev: float) -> float:
+    """Return the cross-section of radiolysis over that at the usual energy."""
+    return EXCITATION.cross_section(energy_ev) / _usual_radiolysis()
+
+
+@functools.cache
+def _usual_radiolysis() -> float:
+    return EXCITATION.cross_section(USUAL_ENERGY_EV)
+
+
+@functools.lru_cache(maxsize=64)
+def relative_knock_on(thresholds: tuple[float, ...], temperature: float) -> CubicSpline:
+    """Return knock-on cross-sections of sulphur over those at the usual energy, as a function of the energy's logarithm.
+
+    Parameters
+    ----------
+    thresholds : tuple of float
+        Displacement thresholds, eV.
+    temperature : float
+        Temperature of the specimen, K.
+
+    Returns
+    -------
+    CubicSpline
+        log(energy in eV) -> (thresholds,), within 1e-3 of the usual cross-section from 40 to 160 keV.
+    """
+    velocity2 = find_site("S", "mos2").velocity2_at(temperature)
+    table = np.array([[knockon.cross_section("S", energy, one, velocity2=velocity2) for one in thresholds] for energy in ENERGIES_EV])
+    return CubicSpline(np.log(ENERGIES_EV), table / table[len(ENERGIES_EV) // 2])
+
+
+def barrier_ev(strength: float) -> float:
+    """Return the barrier (eV) over which a vacancy jumps so many times in the usual time on the heating holder."""
+    return BOLTZMANN * HOT * math.log(ATTEMPT * USUAL_TIME_S / strength)
+
+
+def updated(log_weights: np.ndarray, read: np.ndarray, lost: int, sites: int) -> np.ndarray:
+    """Return logarithms of weights of hypotheses after so many of the sites were read as lost; they are not normalised."""
+    return log_weights + lost * np.log(read) + (sites - lost) * np.log1p(-read)
+
+
+def posterior(log_weights: np.ndarray, law: np.ndarray) -> float:
+    """Return the probability of law 1."""
+    weights = np.exp(log_weights - log_weights.max())
+    return float(weights[law == 1].sum() / weights.sum())

@@ -1,0 +1,461 @@
+"""``stemtwin/HypothesisTest-v1``: which of two laws of beam damage is true, told from counts of lost sites."""
+
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+
+from stemtwin.twin.envs import damage_laws
+from stemtwin.twin.envs.arguments import Randomisation, one_of
+from stemtwin.twin.envs.damage_laws import PAIRS, USUAL_DOSE, USUAL_ENERGY_EV, USUAL_TIME_S, Hypotheses, LawPrior
+from stemtwin.twin.envs.discovery import environment
+from stemtwin.twin.envs.goal_family import GoalFamily
+from stemtwin.twin.errors import SettingsError
+
+DECLARE = 0.8
+"""The fourth component of an action declares the end where it is above this."""
+EDGE = 0.02
+"""Declared probabilities reach from this to 1 minus this: the logarithmic score then has a bound, and needs no clip."""
+IGNORANCE = 0.5
+"""Potential at the start and at every end."""
+FRAME_PX, BLOB = 48, 0.3
+"""Side of a rendered frame, pixels; radius of a site in it, in distances of sites."""
+BRIGHT = 200.0
+"""Grey value of a site that is there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HypothesisPreset:
+    """A difficulty.
+
+    Parameters
+    ----------
+    sites_per_side : int
+        Side of the square of sites in one fresh area.
+    areas : int
+        Fresh areas, the one of the start among them.
+    dose, time : float
+        Budgets of an episode in usual doses and in usual times, those of the start included.
+    reach : tuple of float
+        Largest factors of energy, dose and time from the usual ones, both ways.
+    prior : LawPrior
+        What the parameters of the laws can be.
+    randomisation : Randomisation
+        Conditions, of which this family draws none.
+    """
+
+    sites_per_side: int
+    areas: int
+    dose: float
+    time: float
+    reach: tuple[float, float, float]
+    prior: LawPrior
+    randomisation: Randomisation = field(default_factory=Randomisation)
+
+    @property
+    def sites(self) -> int:
+        """Sites in one area."""
+        return self.sites_per_side**2
+
+    @property
+    def queries(self) -> int:
+        """Areas that the agent exposes."""
+        return self.areas - 1
+
+
+STRENGTHS = (0.35, 0.45, 0.57, 0.73, 0.93, 1.2)
+EASY = HypothesisPreset(
+    sites_per_side=5,
+    areas=8,
+    dose=12.0,
+    time=12.0,
+    reach=(1.3, 3.0, 3.0),
+    prior=LawPrior(strengths=STRENGTHS, thresholds=(5.0, 5.5, 6.0), exponents=(0.9, 1.0), hits=(3, 4), shares=(0.05, 0.1, 0.2), misread=0.05),
+)
+STANDARD = HypothesisPreset(
+    sites_per_side=4,
+    areas=12,
+    dose=16.0,
+    time=16.0,
+    reach=(1.2, 2.5, 2.5),
+    prior=LawPrior(strengths=STRENGTHS, thresholds=(3.5, 4.0, 4.5), exponents=(0.8, 0.9, 1.0), hits=(2, 3), shares=(0.1, 0.2, 0.3), misread=0.08),
+)
+HARD = HypothesisPreset(
+    sites_per_side=4,
+    areas=16,
+    dose=18.0,
+    time=18.0,
+    reach=(1.15, 2.0, 2.0),
+    prior=LawPrior(strengths=STRENGTHS, thresholds=(3.0, 3.5, 4.0), exponents=(0.7, 0.85, 1.0), hits=(2,), shares=(0.2, 0.3, 0.4), misread=0.1),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DamageTrial:
+    """State of an episode: what is true, what was exposed and counted, what was declared.
+
+    Parameters
+    ----------
+    pair : str
+        Name of the pair of laws.
+    hypothesis : int
+        True one of the hypotheses of the pair.
+    gone : tuple of ndarray
+        Which sites were read as lost in every exposed area, the usual one first, bool (n, n) each.
+    settings : tuple of ndarray
+        Settings of every area that the agent exposed, in the units of the action, float32 (3,) each.
+    log_weights : ndarray
+        Logarithms of the posterior weights of all hypotheses, not normalised, float64 (h,).
+    dose, time : float
+        What was spent, in usual doses and in usual times.
+    moves : int
+        Number of actions.
+    answer : float, optional
+        Declared probability of law 1.
+    """
+
+    pair: str
+    hypothesis: int
+    gone: tuple[np.ndarray, ...]
+    settings: tuple[np.ndarray, ...]
+    log_weights: np.ndarray
+    dose: float
+    time: float
+    moves: int = 0
+    answer: float | None = None
+
+
+def declared_probability(action: np.ndarray) -> float | None:
+    """Return the probability of law 1 that an action declares, or None where it declares none."""
+    if not action[3] > DECLARE:
+        return None
+    return EDGE + (1 - 2 * EDGE) * (float(action[4]) + 1) / 2
+
+
+@environment("HypothesisTest", version=1, max_episode_steps=16, reward_threshold=0.5)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HypothesisTest(GoalFamily[DamageTrial]):
+    """Tell which of two laws of beam damage is true, and how sure you are.
+
+    Description
+        Fresh areas of MoS2, each with a square of sites, are exposed at a chosen energy, dose and time, and the sites that
+        are read as lost are counted. One of three pairs of laws is in question: loss by knock-on or by radiolysis
+        (``mechanism``), by one hit or by several (``dose``), jumps of vacancies by heat or by the beam (``diffusion``).
+        ``stemtwin.twin.envs.damage_laws`` has the laws and their priors. Both laws of a pair lose the same fraction at the
+        usual settings (80 keV, 1e8 electrons / A^2, 10 s), the first exposure, which so tells the strength alone.
+
+    Action space
+        ``Box(-1, 1, (5,))``
+
+        ========= ================================= ==== =============================================
+        Component Meaning                           Unit Range
+        ========= ================================= ==== =============================================
+        0         beam energy, logarithmic          keV  80 / reach to 80 reach
+        1         dose, logarithmic                 /A^2 1e8 / reach to 1e8 reach; at most what is left
+        2         time of the exposure, logarithmic s    10 / reach to 10 reach; at most what is left
+        3         declare                                above 0.8: the episode ends with the answer
+        4         answer: probability of law 1           0.02 to 0.98, linear
+        ========= ================================= ==== =============================================
+
+        A declaration exposes nothing. Where a budget is spent, an action without a declaration ends the episode.
+
+    Observation space
+        ``counts``: a ``Dict``.
+
+        ============ ======================= ===================================================== ==== ========
+        Component    Type                    Meaning                                               Unit Range
+        ============ ======================= ===================================================== ==== ========
+        ``usual``    uint16 (1,)             sites lost in the first area                               0 to N
+        ``lost``     uint16 (queries,)       sites lost in the others, in order, then zeros             0 to N
+        ``area``     MultiBinary((n, n))     sites of the last area: 1 where lost, N = n^2               0, 1
+        ``settings`` float32 (queries, 3)    their energy, dose, time as they were, then zeros          -1 to 1
+        ``pair``     MultiBinary(3)          1 at the pair of laws, in the order above                  0, 1
+        ``budget``   float32 (3,)            what is left of areas, dose, time                          0 to 1
+        ============ ======================= ===================================================== ==== ========
+
+        ``pixels``: ``image`` uint8 (areas, 48, 48), rendered dark-field frames of all areas in which lost sites are dark;
+        ``scalars`` float32: settings, pair, budget. ``state``: float32 in [-1, 1]: lost fractions, usual one first,
+        settings, pair, budget, and the probability of law 1 by Bayes' rule from the counts and the priors.
+
+    Reward
+        0.3 [P(s') - P(s)] + 0.6 A - 0.1 [B(s') - B(s)]. P is the probability of the true law by Bayes' rule from the
+        counts and the priors, and 1/2 at every end, so that it guides and adds up to nothing. The answer p, the declared
+        probability of the true law, is worth A = 1 - 2 log(0.98 / p) / log(49): 1 where it is sure and right, 0.654 for
+        1/2, -1 where it is sure and wrong. This is a logarithmic score, strictly proper for every probability that can be
+        declared. 1 + log2(p) clipped to [-1, 1] would not be: its best answers are 0 and 1, whatever is known. B is the
+        largest spent fraction of areas, dose and time. A declared episode returns 0.6 A less the price of what was spent,
+        which no policy lifts above the 0.6 of whoever knows the truth and declares it at once. An episode without an
+        answer earns nothing and pays its price.
+
+    Starting state
+        Pair and law each with the same probability, parameters uniform over the values of the prior; one area has been
+        exposed at the usual settings. Options of ``reset``: ``pair`` and ``law``, names of ``damage_laws.PAIRS``.
+
+    Episode end
+        Terminated when the agent declares; truncated by an action without a declaration after areas, dose or time are
+        spent.
+
+    Presets
+        ============ ==== ===== =========== ============= =======
+        Preset       N    areas dose, time  reach         misread
+        ============ ==== ===== =========== ============= =======
+        ``easy``     25   8     12, 12      1.3, 3, 3     0.05
+        ``standard`` 16   12    16, 16      1.2, 2.5, 2.5 0.08
+        ``hard``     16   16    18, 18      1.15, 2, 2    0.1
+        ============ ==== ===== =========== ============= =======
+
+        The shapes of the laws overlap more, too; budgets of dose and time are in usual ones, areas include the first.
+
+    Version history
+        v1: first version.
+
+    Parameters
+    ----------
+    difficulty, split, observation, reward, randomisation, privileged_info
+        See ``stemtwin.twin.envs.arguments.EnvArguments``; nothing is to be randomised.
+
+    Raises
+    ------
+    StemtwinError
+        A name is unknown or a number out of range.
+    """
+
+    PRESETS: ClassVar[Mapping[str, HypothesisPreset]] = {"easy": EASY, "standard": STANDARD, "hard": HARD}
+    RANDOMISED: ClassVar[tuple[str, ...]] = ()
+    RESET_OPTIONS: ClassVar[tuple[str, ...]] = ("pair", "law")
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        GoalFamily.__post_init__(self)
+        if isinstance(self.randomisation, Randomisation):
+            message = f"randomisation={self.randomisation!r}: HypothesisTest draws no conditions. Leave it out, and choose a difficulty."
+            raise SettingsError(message)
+
+    # ---- spaces
+
+    @property
+    def action_space(self) -> gym.spaces.Box:
+        """Energy, dose, time, declaration, answer."""
+        return gym.spaces.Box(-1.0, 1.0, (5,), np.float32)
+
+    @property
+    def observation_space(self) -> gym.spaces.Space:
+        """Counts, last area, settings, pair and budget in the chosen form."""
+        preset = self.preset
+        others = 3 * preset.queries + len(PAIRS) + 3
+        if self.observation == "state":
+            return gym.spaces.Box(-1.0, 1.0, (preset.areas + others + 1,), np.float32)
+        if self.observation == "pixels":
+            image = gym.spaces.Box(0, 255, (preset.areas, FRAME_PX, FRAME_PX), np.uint8)
+            return gym.spaces.Dict({"image": image, "scalars": gym.spaces.Box(-1.0, 1.0, (others,), np.float32)})
+        return gym.spaces.Dict(
+            {
+                "usual": gym.spaces.Box(0, preset.sites, (1,), np.uint16),
+                "lost": gym.spaces.Box(0, preset.sites, (preset.queries,), np.uint16),
+                "area": gym.spaces.MultiBinary([preset.sites_per_side] * 2),
+                "settings": gym.spaces.Box(-1.0, 1.0, (preset.queries, 3), np.float32),
+                "pair": gym.spaces.MultiBinary(len(PAIRS)),
+                "budget": gym.spaces.Box(0.0, 1.0, (3,), np.float32),
+            }
+        )
+
+    # ---- the episode
+
+    def check_options(self, *, pair: str | None = None, law: str | None = None) -> None:
+        """Refuse options of ``reset`` that name no pair, no law, or a law that is not one of the pair.
+
+        Raises
+        ------
+        StemtwinError
+            A name is unknown.
+        """
+        _asked(pair, law)
+
+    def initial(self, rng: np.random.Generator, *, pair: str | None = None, law: str | None = None) -> DamageTrial:
+        """Draw the laws in question and the true one, and expose one area at the usual settings.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Stream of the start.
+        pair, law : str, optional
+            Names of the pair and of the true law, in place of drawn ones.
+        """
+        chosen, number, place = rng.random(3)
+        pair, true = _asked(pair, law)
+        pair = tuple(PAIRS)[int(chosen * len(PAIRS))] if pair is None else pair
+        found = self.hypotheses(pair)
+        of_law = np.flatnonzero(found.law == (int(number * 2) if true is None else true))
+        empty = DamageTrial(
+            pair=pair, hypothesis=int(of_law[int(place * len(of_law))]), gone=(), settings=(), log_weights=found.log_prior, dose=0.0, time=0.0
+        )
+        return self._exposed(empty, np.zeros(3, np.float32), rng.random(self.preset.sites))
+
+    def transition(self, state: DamageTrial, action: np.ndarray, rng: np.random.Generator) -> DamageTrial:
+        """Declare, or expose a fresh area with what is left of dose and time."""
+        chance = rng.random(self.preset.sites)
+        state = replace(state, moves=state.moves + 1)
+        answer = declared_probability(action)
+        if answer is not None:
+            return replace(state, answer=answer)
+        if self._exhausted(state):
+            return state
+        settings = np.array(action[:3], np.float32)
+        for axis, left in ((1, self.preset.dose - state.dose), (2, self.preset.time - state.time)):
+            settings[axis] = min(settings[axis], math.log(left) / math.log(self.preset.reach[axis]))
+        state = replace(state, settings=(*state.settings, np.clip(settings, -1, 1)))
+        return self._exposed(state, state.settings[-1], chance)
+
+    def _exposed(self, state: DamageTrial, settings: np.ndarray, chance: np.ndarray) -> DamageTrial:
+        """Return the state after a fresh area was exposed and read; ``chance`` has one uniform number for each site."""
+        preset = self.preset
+        energy, dose, time = preset_settings(preset, settings)
+        read = damage_laws.read_probabilities(state.pair, preset.prior, energy, dose, time)
+        gone = (chance < read[state.hypothesis]).reshape(preset.sites_per_side, preset.sites_per_side)
+        return replace(
+            state,
+            gone=(*state.gone, gone),
+            log_weights=damage_laws.updated(state.log_weights, read, int(gone.sum()), preset.sites),
+            dose=state.dose + dose / USUAL_DOSE,
+            time=state.time + time / USUAL_TIME_S,
+        )
+
+    def hypotheses(self, pair: str) -> Hypotheses:
+        """Return the hypotheses of a pair of laws with the prior of the difficulty."""
+        return damage_laws.hypotheses(pair, self.preset.prior)
+
+    def probability(self, state: DamageTrial) -> float:
+        """Return the probability of law 1 by Bayes' rule from all counts."""
+        return damage_laws.posterior(state.log_weights, self.hypotheses(state.pair).law)
+
+    def _true_law(self, state: DamageTrial) -> int:
+        return int(self.hypotheses(state.pair).law[state.hypothesis])
+
+    def _exhausted(self, state: DamageTrial) -> bool:
+        """Return whether no fresh area is left, or less dose or time than the smallest exposure takes."""
+        preset = self.preset
+        least_dose, least_time = 1 / preset.reach[1], 1 / preset.reach[2]
+        return len(state.gone) >= preset.areas or preset.dose - state.dose < least_dose or preset.time - state.time < least_time
+
+    # ---- observation
+
+    def observe(self, state: DamageTrial) -> Any:
+        """Return counts, last area, settings, pair and budget in the chosen form."""
+        preset = self.preset
+        settings = np.zeros((preset.queries, 3), np.float32)
+        if state.settings:
+            settings[: len(state.settings)] = state.settings
+        lost = np.zeros(preset.areas, np.uint16)
+        lost[: len(state.gone)] = [area.sum() for area in state.gone]
+        pair = np.array([name == state.pair for name in PAIRS], np.int8)
+        spent = np.array(self._fractions(state))
+        budget = np.clip(1 - spent, 0, 1).astype(np.float32)
+        if self.observation == "counts":
+            area = state.gone[-1].astype(np.int8)
+            return {"usual": lost[:1].copy(), "lost": lost[1:].copy(), "area": area, "settings": settings, "pair": pair, "budget": budget}
+        scalars = np.concatenate([settings.ravel(), pair, budget]).astype(np.float32)
+        if self.observation == "state":
+            return np.concatenate([lost / preset.sites, scalars, [self.probability(state)]]).astype(np.float32)
+        return {"image": self._frames(state), "scalars": scalars}
+
+    def _frames(self, state: DamageTrial) -> np.ndarray:
+        """Return the rendered frames of all areas, uint8 (areas, 48, 48); those that were not exposed are dark."""
+        preset, out = self.preset, np.zeros((self.preset.areas, FRAME_PX, FRAME_PX), np.uint8)
+        rows = _profile(preset.sites_per_side)
+        out[: len(state.gone)] = np.minimum(BRIGHT * (rows @ ~np.array(state.gone) @ rows.T), 255).astype(np.uint8)
+        return out
+
+    # ---- the goal
+
+    def _fractions(self, state: DamageTrial) -> tuple[float, float, float]:
+        preset = self.preset
+        return len(state.gone) / preset.areas, state.dose / preset.dose, state.time / preset.time
+
+    def spent(self, state: DamageTrial) -> float:
+        """Return the largest spent fraction of areas, dose and time."""
+        return min(max(self._fractions(state)), 1.0)
+
+    def potential(self, state: DamageTrial) -> float:
+        """Return the probability of the true law by Bayes' rule, and 1/2 at every end."""
+        if self.declared(state) or self.truncated(state):
+            return IGNORANCE
+        probability = self.probability(state)
+        return probability if self._true_law(state) else 1 - probability
+
+    def declared(self, state: DamageTrial) -> bool:
+        """Return whether an answer was declared."""
+        return state.answer is not None
+
+    def achievement(self, state: DamageTrial) -> float:
+        """Return the worth of the answer, a logarithmic score from -1 (sure and wrong) to 1 (sure and right)."""
+        assert state.answer is not None
+        right = state.answer if self._true_law(state) else 1 - state.answer
+        return 1 - 2 * math.log((1 - EDGE) / right) / math.log((1 - EDGE) / EDGE)
+
+    def success(self, state: DamageTrial) -> bool:
+        """Return whether the answer gives the true law at least three quarters."""
+        return state.answer is not None and (state.answer if self._true_law(state) else 1 - state.answer) >= 0.75
+
+    def truncated(self, state: DamageTrial) -> bool:
+        """Return whether an action without a declaration came after a budget was spent."""
+        return not self.declared(state) and state.moves > len(state.settings)
+
+    def cost(self, state: DamageTrial) -> dict[str, float]:
+        """Return dose (e-/A^2, summed over areas), time with the beam on the specimen (s), actions, areas."""
+        return {
+            "dose_e_per_angstrom2": state.dose * USUAL_DOSE,
+            "beam_s": state.time * USUAL_TIME_S,
+            "moves": float(state.moves),
+            "areas": float(len(state.gone)),
+        }
+
+    def truth(self, state: DamageTrial) -> dict[str, float]:
+        """Return the pair's number, the true law's (0 or 1), its strength and shape (0 where it has none)."""
+        found = self.hypotheses(state.pair)
+        return {
+            "pair": float(tuple(PAIRS).index(state.pair)),
+            "law": float(found.law[state.hypothesis]),
+            "strength": float(found.strength[state.hypothesis]),
+            "shape": float(found.shape[state.hypothesis]),
+        }
+
+    def picture(self, state: DamageTrial) -> np.ndarray:
+        """Return the frames of all areas with their settings and the budget, uint8, shape (height, width, 3)."""
+        from stemtwin.twin.envs import damage_pictures
+
+        told = [preset_settings(self.preset, one) for one in (np.zeros(3), *state.settings)]
+        counts = [f"{energy / 1e3:.0f} kV  {dose:.1e} /A2  {time:.0f} s" for energy, dose, time in told]
+        lost = [f"{area.sum()} of {area.size} lost" for area in state.gone]
+        left: dict[str, float] = dict(zip(("areas", "dose", "time"), (1 - part for part in self._fractions(state)), strict=True))
+        title = f"{PAIRS[state.pair][0]} (0) or {PAIRS[state.pair][1]} (1)?"
+        if state.answer is not None:
+            title = f"{title}  declared: {state.answer:.2f} for 1"
+        return damage_pictures.areas_picture(self._frames(state)[: len(lost)], list(zip(counts, lost, strict=True)), left, title)
+
+
+def preset_settings(preset: HypothesisPreset, settings: np.ndarray) -> tuple[float, float, float]:
+    """Return energy (eV), dose (e-/A^2) and time (s) of settings in the units of the action."""
+    energy, dose, time = (factor ** float(value) for factor, value in zip(preset.reach, settings, strict=True))
+    return USUAL_ENERGY_EV * energy, USUAL_DOSE * dose, USUAL_TIME_S * time
+
+
+def _asked(pair: str | None, law: str | None) -> tuple[str | None, int | None]:
+    """Return the pair and the number of the law that options of ``reset`` name."""
+    if pair is not None:
+        one_of("pair", pair, tuple(PAIRS))
+    if law is None:
+        return pair, None
+    one_of("law", law, tuple(name for laws in PAIRS.values() for name in laws) if pair is None else PAIRS[pair])
+    return next((name, laws.index(law)) for name, laws in PAIRS.items() if law in laws)
+
+
+@functools.lru_cache(maxsize=8)
+def _profile(side: int) -> np.ndarray:
+    """Return the profiles of sites along one axis of a rendered frame, (FRAME_PX, side)."""
+    pitch = FRAME_PX / side
+    pixels = np.arange(FRAME_PX)[:, None] + 0.5
+    return np.exp(-(((pixels - pitch * (np.arange(side) + 0.5)) / (BLOB * pitch)) ** 2) / 2)
