@@ -29,6 +29,8 @@ class Brief:
         For the agent's own draws; independent of the environment's seed.
     truth : callable, optional
         The training-only door to the true state; None for everybody but an oracle.
+    difficulty : str, optional
+        Preset of the environment, which an operator may know; None where it has none.
     """
 
     task: str
@@ -36,6 +38,7 @@ class Brief:
     action_space: Any
     seed: int
     truth: Callable[[], dict[str, float]] | None = None
+    difficulty: str | None = None
 
 
 class Agent(Protocol):

@@ -14,6 +14,7 @@ import numpy as np
 
 from stemtwin.benchmarks.agents import Baseline, Brief
 from stemtwin.benchmarks.tasks import Task
+from stemtwin.twin import files
 from stemtwin.twin.envs.functional_env import checked_action
 from stemtwin.twin.errors import InstrumentError, SettingsError, SubmissionError
 
@@ -195,6 +196,7 @@ def run_episode(task: Task, entry: Baseline, agent: Any, env: Any, *, split: str
         action_space=space,
         seed=derive_seed(task, split, number, "agent"),
         truth=door if entry.oracle else None,
+        difficulty=getattr(getattr(env.unwrapped, "task", None), "difficulty", None),
     )
     agent.reset(brief)
     actions, rewards, wall, terminated, truncated = [], [], 0.0, False, False
@@ -298,7 +300,7 @@ def write_episodes(path: Path | str, episodes: Sequence[Episode]) -> Path:
     """Write episodes as JSON, seeds as hexadecimal text, and return the path."""
     path = Path(path)
     rows = [dataclasses.asdict(episode) | {"seed": f"{episode.seed:032x}"} for episode in episodes]
-    path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    files.write_atomically(path, (json.dumps(rows, indent=1) + "\n").encode())
     return path
 
 

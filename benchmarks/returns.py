@@ -68,7 +68,14 @@ def play(environment: gymnasium.Env, agent: Any, *, seed: int, task: str, oracle
     """
     observation, info = environment.reset(seed=seed)
     door: Callable[[], dict[str, float]] | None = environment.get_wrapper_attr("truth") if oracle else None
-    brief = Brief(task=task, observation_space=environment.observation_space, action_space=environment.action_space, seed=seed, truth=door)
+    brief = Brief(
+        task=task,
+        observation_space=environment.observation_space,
+        action_space=environment.action_space,
+        seed=seed,
+        truth=door,
+        difficulty=environment.get_wrapper_attr("task").difficulty,
+    )
     agent.reset(brief)
     total, steps, over = 0.0, 0, False
     while not over:
@@ -83,7 +90,7 @@ def summary(episodes: Iterable[PlayedEpisode]) -> PolicyReturn:
     played = list(episodes)
     totals = np.array([episode.total for episode in played])
     low = high = float(totals.mean())
-    if len(totals) > 1 and np.ptp(totals) > 0:
+    if len(totals) > 1 and np.ptp(totals) > 1e-9:
         rng = np.random.Generator(np.random.Philox(SEED))
         found = stats.bootstrap((totals,), np.mean, n_resamples=RESAMPLES, confidence_level=LEVEL, method="BCa", rng=rng)
         low, high = float(found.confidence_interval.low), float(found.confidence_interval.high)

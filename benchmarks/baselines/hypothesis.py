@@ -17,7 +17,7 @@ from stemtwin.twin.envs.goal_family import BONUS, PRICE
 GRID = (-1.0, -0.5, 0.0, 0.5, 1.0)
 """Settings from which experiments are chosen, in the units of the action, for energy, dose and time each."""
 WORTH = BONUS * 2 * math.log(2) / math.log((1 - EDGE) / EDGE)
-"""What one bit adds to the expected return of an honest answer."""
+"""Gain in the expected return of an honest answer by one bit."""
 SWEEP = ((-1.0, 1.0, -1.0), (1.0, -1.0, 1.0), (-1.0, -1.0, 1.0), (1.0, 1.0, -1.0))
 """Energy, dose and time of a fixed series of experiments, which is gone through again and again."""
 
@@ -80,22 +80,23 @@ class Bayes:
     Parameters
     ----------
     difficulty : str
-        Difficulty of the environment.
+        Difficulty of the environment, where the brief of an episode does not give it.
     """
 
     def __init__(self, difficulty: str = "standard") -> None:
         self.preset: HypothesisPreset = HypothesisTest.PRESETS[difficulty]
 
     def reset(self, brief: Brief) -> None:
-        """Begin anew."""
-        del brief
+        """Begin anew, with the preset of the brief."""
+        if brief.difficulty is not None:
+            self.preset = HypothesisTest.PRESETS[brief.difficulty]
 
     def pair(self, observation: Mapping[str, np.ndarray]) -> str:
         """Return the name of the pair of laws."""
         return tuple(PAIRS)[int(np.argmax(observation["pair"]))]
 
     def exposed(self, observation: Mapping[str, np.ndarray]) -> int:
-        """Return how many areas were exposed, the first one left out."""
+        """Return the number of exposed areas without the first one."""
         return round((1 - float(observation["budget"][0])) * self.preset.areas) - 1
 
     def log_weights(self, observation: Mapping[str, np.ndarray], found: Hypotheses, pair: str) -> np.ndarray:
@@ -155,7 +156,7 @@ class ExpectedInformation(Bayes):
         return experiment(designs()[best]) if gain[best] > 0 else declaration(probability)
 
     def _dearer(self, budget: np.ndarray) -> np.ndarray:
-        """Return by how much every design raises the largest spent fraction, (designs,); infinite where too little is left."""
+        """Return the increase of the largest spent fraction by every design, (designs,); infinite where too little is left."""
         preset = self.preset
         exposures = np.array([preset_settings(preset, one) for one in designs()]) / np.array(preset_settings(preset, np.zeros(3)))
         taken = np.stack([np.full(len(exposures), 1 / preset.areas), exposures[:, 1] / preset.dose, exposures[:, 2] / preset.time], axis=1)

@@ -139,7 +139,7 @@ def declared_probability(action: np.ndarray) -> float | None:
 @environment("HypothesisTest", version=1, max_episode_steps=16, reward_threshold=0.5)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HypothesisTest(GoalFamily[DamageTrial]):
-    """Tell which of two laws of beam damage is true, and how sure you are.
+    """Decide between two laws of beam damage, and give the probability of the answer.
 
     Description
         Fresh areas of MoS2, each with a square of sites, are exposed at a chosen energy, dose and time, and the sites that
