@@ -220,6 +220,7 @@ def test_entries_by_name():
         evaluate(TASK, baseline="random", episodes=0)
 
 
+@pytest.mark.slow
 def test_the_real_environment():
     """In stemtwin/Autofocus-v1 the oracle ends at Strehl 1 in every episode and the focal series beats random moves."""
     value = {name: evaluate(TASK, baseline=name, episodes=6).report for name in ("oracle", "focal-series", "random")}

@@ -135,7 +135,7 @@ def test_the_plan_reads_well(request_: Request) -> None:
 
 @pytest.mark.parametrize("engine", ["operator", "multislice"])
 @pytest.mark.parametrize("antialias", [True, False])
-@pytest.mark.parametrize("coherence", [{}, {"source_size_angstrom": 0.3, "focal_spread_angstrom": 20}])
+@pytest.mark.parametrize("coherence", [{}, pytest.param({"source_size_angstrom": 0.3, "focal_spread_angstrom": 20}, marks=pytest.mark.slow)])
 def test_progress_counts_the_waves_of_the_plan(thermal: Sample, engine: str, antialias: bool, coherence: dict) -> None:
     """The steps that `progress` gets add up to `explain(...).waves`, whatever engine, edges and coherence; also if nothing is left to do."""
     asked = Request(
@@ -170,7 +170,7 @@ print(json.dumps([plan.memory_bytes, 1024 * int(peak.split()[1])]))
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
 @pytest.mark.parametrize(
-    "case", ["channels", "local", *(pytest.param(name, marks=pytest.mark.slow) for name in ("blocks", "probes", "prism", "tiled", "depths"))]
+    "case", ["channels", *(pytest.param(name, marks=pytest.mark.slow) for name in ("local", "blocks", "probes", "prism", "tiled", "depths"))]
 )
 def test_the_estimate_of_memory_is_within_a_fifth(case: str, make_perovskite: Callable[..., Sample], tmp_path: Path) -> None:
     """The peak that `explain` foretells differs from the one that the process then has by less than 20 %."""

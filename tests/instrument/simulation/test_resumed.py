@@ -82,9 +82,8 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kills a process")
-@pytest.mark.parametrize(
-    ("engine", "most"), [("operator", 5), pytest.param("local", 5, marks=pytest.mark.slow), pytest.param("tiled", 5, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("engine", "most"), [("operator", 5), ("local", 5), ("tiled", 5)])
 def test_a_killed_build_goes_on_to_the_same_bits(engine: str, most: int, tmp_path: Path) -> None:
     """Killed, a build makes only what is missing, ends with the same bits, image and files, as one never killed, and is not done again."""
     assert run(tmp_path / "killed", engine, most) is None

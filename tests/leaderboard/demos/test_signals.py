@@ -21,6 +21,7 @@ from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.instrument.simulation.simulate import simulate
 from stemtwin.twin.instrument.spectra import fit_lines
 
+pytestmark = pytest.mark.slow  # half a minute of set-up for everything that the script takes
 THIN = 11.715
 CELL = 3.905
 

@@ -134,10 +134,10 @@ TWICE = "from ours import apart, doubling; print(doubling.both(21), sum(doubling
 @pytest.mark.parametrize(
     ("name", "old", "new", "answer"),
     [
-        ("doubling.py", "parts.one(x)", "parts.one(x) + 1", "43 0"),
-        ("deeper/parts.py", "FACTOR * x", "FACTOR - x", "-19 0"),
+        pytest.param("doubling.py", "parts.one(x)", "parts.one(x) + 1", "43 0", marks=pytest.mark.slow),
+        pytest.param("deeper/parts.py", "FACTOR * x", "FACTOR - x", "-19 0", marks=pytest.mark.slow),
         ("deeper/numbers.py", "2", "3", "63 0"),
-        ("apart.py", "", "UNUSED = 1", "42 1"),
+        pytest.param("apart.py", "", "UNUSED = 1", "42 1", marks=pytest.mark.slow),
     ],
 )
 def test_an_edit_of_what_a_kernel_imports_compiles_it_again(run, tmp_path, name, old, new, answer):
