@@ -72,7 +72,7 @@ class OnnxPolicy:
     """
 
     def __init__(self, path: Path) -> None:
-        import onnxruntime
+        import onnxruntime  # pyright: ignore[reportMissingImports] - only where policies are played
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
