@@ -23,7 +23,7 @@ from stemtwin.benchmarks.tasks import load_tasks
 from stemtwin.twin import files
 from stemtwin.twin.envs.goal_family import GoalFamily
 from stemtwin.twin.envs.making import family_class
-from stemtwin.twin.envs.reference import FOLDER, PolicyReturn, ReturnScale
+from stemtwin.twin.envs.reference import FOLDER, PolicyReturn, ReturnScale, reference
 
 EPISODES, LEVEL, RESAMPLES, SEED = 100, 0.95, 9999, 20260101
 ARGUMENTS: dict[str, Any] = {"split": "val"}
@@ -168,13 +168,34 @@ def environments() -> dict[str, dict[str, Baseline]]:
     return found
 
 
+def table() -> str:
+    """Return all scales as a Markdown table: mean returns with 95 % intervals, and the expert's normalised return."""
+    columns = ("no-op", "random", "blind", "expert", "learner", "oracle")
+    lines = [f"| environment | difficulty | {' | '.join(columns)} | expert, normalised |", "|---" * (len(columns) + 3) + "|"]
+    for path in sorted(FOLDER.glob("*.json")):
+        name = f"stemtwin/{path.stem}"
+        for difficulty in json.loads(path.read_text(encoding="utf-8"))["scales"]:
+            scale = reference(name, difficulty)
+            cells = [_cell(scale.policies.get(column)) for column in columns]
+            lines.append(f"| `{name}` | {difficulty} | {' | '.join(cells)} | {scale.normalized(scale.policies['expert'].mean):.2f} |")
+    return "\n".join(lines)
+
+
+def _cell(policy: PolicyReturn | None) -> str:
+    return "" if policy is None else f"{policy.mean:.3f} ({policy.low:.3f} to {policy.high:.3f})"
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Measure and write the scales."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("environments", nargs="*", help="ids; all with a goal where none is named")
     parser.add_argument("--episodes", type=int, default=EPISODES)
     parser.add_argument("--difficulties", nargs="+", default=list(DIFFICULTIES))
+    parser.add_argument("--table", action="store_true", help="print the table of docs/environments.md and measure nothing")
     given = parser.parse_args(arguments)
+    if given.table:
+        sys.stdout.write(f"{table()}\n")
+        return
     known = environments()
     for name in given.environments or known:
         for difficulty in given.difficulties:

@@ -109,3 +109,9 @@ def test_the_files_are_of_known_environments() -> None:
     for path in references.FOLDER.glob("*.json"):
         assert json.loads(path.read_text(encoding="utf-8"))["environment"] == f"stemtwin/{path.stem}"
         assert f"stemtwin/{path.stem}" in ENVIRONMENTS
+
+
+def test_the_table_of_the_docs_is_the_same_data() -> None:
+    """docs/environments.md holds exactly the table that ``python -m stemtwin.benchmarks.returns --table`` prints."""
+    page = (Path(__file__).parents[2] / "docs" / "environments.md").read_text(encoding="utf-8")
+    assert returns.table() in page
