@@ -203,16 +203,19 @@ def start(task: FunctionalEnv[State], stream: np.random.Generator, options: Mapp
 
 
 def check_options(task: FunctionalEnv[Any], options: Mapping[str, Any] | None) -> None:
-    """Refuse options of ``reset`` that a family does not have.
+    """Refuse options of ``reset`` that a family does not have, and values that its ``check_reset`` refuses.
 
     Raises
     ------
     SettingsError
-        One of them is unknown.
+        One of them is unknown, or out of range.
     """
     known = getattr(task, "RESET_OPTIONS", ())
     wrong = next((name for name in options or {} if name not in known), None)
     if wrong is None:
+        check = getattr(task, "check_reset", None)
+        if check is not None:
+            check(**(options or {}))
         return
     told = suggestion(wrong, known, listed="Options") if known else "It has none: pass settings to gymnasium.make."
     message = f"options={dict(options or {})!r} of reset(): there is no option {wrong!r}. {told}"

@@ -4,6 +4,7 @@
 File                  Content
 ===================== ============================================================
 ``autofocus_v1.py``   ``stemtwin/Autofocus-v1``, frozen for the task ``autofocus@1``
+``autofocus.py``      ``stemtwin/Autofocus-v2``
 ``microscope.py``     ``stemtwin/Microscope-v1``
 ===================== ============================================================
 """
