@@ -152,13 +152,13 @@ def test_without_a_seed_episodes_follow_the_last_one(env_id: str, small: Make) -
 
 
 def test_types_are_pythons_own_and_the_structure_never_changes(env_id: str, small: Make) -> None:
-    """Rewards are floats in [0, 1], the ends are bools, and info has the same keys and types at every step, with the cost in it."""
+    """Rewards are floats in [-1, 1], the ends are bools, and info has the same keys and types at every step, with the cost in it."""
     env = small(env_id)
     seen = episode(env, 1, draw(env, 30))
     shapes = []
     for obs, reward, terminated, truncated, info in seen[1:]:
         assert (type(reward), type(terminated), type(truncated)) == (float, bool, bool)
-        assert 0 <= reward <= 1
+        assert -1 <= reward <= 1
         assert env.observation_space.contains(obs)
         shapes.append({path: type(value) for path, value in leaves(info)})
     assert terminated or truncated, "an episode ends"
@@ -312,7 +312,7 @@ def test_an_unknown_setting_is_refused(env_id: str, small: Make) -> None:
     with pytest.raises(SettingsError, match="smaple"):
         small(env_id, smaple="graphene")
     with pytest.raises(gym.error.Error):
-        small(env_id.replace("-v1", "-v999"))
+        small(f"{env_id.rpartition('-v')[0]}-v999")
 
 
 def test_there_is_one_glue_class(env_id: str, small: Make) -> None:
@@ -369,7 +369,8 @@ def test_vectors_agree_with_each_other_and_with_single_environments(env_id: str,
     assert len(sync) == len(forked)
     for one, other in zip(sync, forked, strict=True):
         assert same(frozen(tuple(one)), frozen(tuple(other)))
-    for right, seen in zip(own[:-1], sync, strict=False):
+    stepped = [sync[0], *(seen for seen in sync[1:] if len(seen) == 5)]
+    for right, seen in zip(own[:-1], stepped, strict=False):
         assert all(np.array_equal(value, dict(leaves(seen[0]))[path][0]) for path, value in leaves(right[0]))
     ends = [i for i, seen in enumerate(sync) if len(seen) == 5 and (seen[2] | seen[3])[0]]
     assert len(ends) >= 2, "more than one episode was run"

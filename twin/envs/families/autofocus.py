@@ -404,7 +404,7 @@ class Autofocus(GoalFamily[Focusing]):
 
     def _photographed(self, states: Sequence[Focusing]) -> list[Focusing]:
         """Return the states after a frame of each."""
-        operators = [_imaging(self, state.conditions.sample, state.conditions.profile) for state in states]
+        operators = [imaging(self, state.conditions.sample, state.conditions.profile) for state in states]
         dwells = [state.dwell_time_us for state in states]
         taken = sessions.acquire_bare([state.session for state in states], operators, [state.scan for state in states], dwells)
         return [self._with_frame(state, *one) for state, one in zip(states, taken, strict=True)]
@@ -586,7 +586,7 @@ def _plan(task: Autofocus, sample: str, profile: str) -> ImagingPlan:
 
 
 @functools.lru_cache(maxsize=64)
-def _imaging(task: Autofocus, sample: str, profile: str) -> tuple[ImagingOperator, ImagingPlan]:
+def imaging(task: Autofocus, sample: str, profile: str) -> tuple[ImagingOperator, ImagingPlan]:
     """Return the imaging operator and its plan, so that no step need ask whose it is."""
     plan = _plan(task, sample, profile)
     return plan.operator(), plan

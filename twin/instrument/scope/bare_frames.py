@@ -10,7 +10,7 @@ import numpy as np
 
 from stemtwin.twin.errors import InstrumentError
 from stemtwin.twin.instrument.detectors import AnyDetector, Detector
-from stemtwin.twin.instrument.scan import PathScan, Scan
+from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.instrument.scope import imaging_requests, readout, scan_pass
 from stemtwin.twin.instrument.scope.scan_pass import ScanPass
 from stemtwin.twin.instrument.scope.setup import Setup
@@ -20,7 +20,6 @@ from stemtwin.twin.instrument.simulation import operator_cache
 from stemtwin.twin.instrument.simulation.engines import operator
 from stemtwin.twin.instrument.simulation.plan import Plan
 from stemtwin.twin.instrument.simulation.request import Request
-from stemtwin.twin.instrument.simulation.scan_signals import scanned
 from stemtwin.twin.instrument.timing import scan_timing
 from stemtwin.twin.physics.engine.kernels import threads
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImageCoefficients, ImagingOperator
@@ -185,8 +184,13 @@ def _coefficients(imaging: ImagingOperator, beams: list[Beam]) -> np.ndarray:
 
 def _read(shot: Shot, state: ScopeState, one: ScanPass, coefficients: np.ndarray) -> BareFrame:
     """Return the readings of a pass from the Fourier coefficients of its image, and the state after."""
-    scan = shot.scan if one.straight else PathScan(positions_angstrom=one.points)
-    values = scanned(ImageCoefficients(coefficients=coefficients, extent=shot.operator.grid.extent), scan)
-    visits = values.reshape(len(values), -1)[:, scan.order()]
+    image = ImageCoefficients(coefficients=coefficients, extent=shot.operator.grid.extent)
+    axes = shot.scan.axes() if one.straight else None
+    if axes is None:
+        values = image.at(one.points)
+    else:
+        frame = image.raster(*axes)
+        values = frame.reshape(len(frame), -1)[:, shot.scan.order()]
+    visits = np.maximum(values, 0)
     readings = readout.read(shot.setup, state, shot.detectors, visits, one)
     return BareFrame(readings=shot.scan.frame(readings), beam=one.beam, state=scan_pass.after(shot.setup, state, one))
