@@ -5,7 +5,8 @@ File              Content
 ================= ======================================================================
 ``agents.py``     entries: detectors for predictions, agents for environments
 ``atoms.py``      the task ``atoms-2d``
-``focus.py``      the task ``autofocus``
+``focus.py``      the task ``autofocus``, version 1
+``focus_v2.py``   the task ``autofocus@2``
 ``matching.py``   one-to-one matching of detected and true points
 ``metrics.py``    metrics as formulas of additive sums
 ``report.py``     the score report

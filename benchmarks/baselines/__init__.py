@@ -1,9 +1,10 @@
 """Published, practised scoring methods that a submission is compared with.
 
-============ ====================================================================
-File         Content
-============ ====================================================================
-``atoms.py`` baselines of ``atoms-2d``: Laplacian of Gaussian, random, truth
-``focus.py`` baselines of ``autofocus``: focal series, random, truth
-============ ====================================================================
+=============== ====================================================================
+File            Content
+=============== ====================================================================
+``atoms.py``    baselines of ``atoms-2d``: Laplacian of Gaussian, random, truth
+``focus.py``    baselines of ``autofocus``: focal series, random, truth
+``focus_v2.py`` baselines of ``autofocus@2``: matched filter, blind policies, truth
+=============== ====================================================================
 """

@@ -18,11 +18,11 @@ from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics.aberrations import Aberrations
 
 TASK = "autofocus@2"
-FIRST, KEPT = 2500, 50
+FIRST, KEPT = 2500, 40
 """Hypotheses on defocus and astigmatism before the first frame, and those that are kept of them."""
 SPREADS = (10.0, 4.0, 2.0)
 """Standard deviations by which kept hypotheses are spread, one round after the other, A."""
-CHILDREN = 8
+CHILDREN = 4
 """Hypotheses that each kept one is spread into."""
 BEAMS = 40
 """Fourier coefficients of an image that are looked at."""
@@ -164,6 +164,7 @@ class Candidate:
             self.particles = self.model.hypotheses
             self.likelihood = self.likelihoods(self.particles, self.model.bank)
         else:
+            self.particles = self.particles[np.argsort(self.likelihood)[::-1][: 4 * KEPT]]
             self.likelihood = self.likelihoods(self.particles)
         for spread in SPREADS:
             best = np.argsort(self.likelihood)[::-1][:KEPT]
