@@ -6,7 +6,8 @@ File              Content
 ``agents.py``     entries: detectors for predictions, agents for environments
 ``atoms.py``      the task ``atoms-2d``
 ``episodes.py``   episodes of agents: played, kept, replayed
-``focus.py``      the task ``autofocus``
+``focus.py``      the task ``autofocus``, version 1
+``focus_v2.py``   the task ``autofocus@2``
 ``hypothesis.py`` the task ``hypothesis-test``
 ``learner.py``    training of a policy, and its play from an ONNX file
 ``matching.py``   one-to-one matching of detected and true points

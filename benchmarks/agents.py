@@ -12,7 +12,7 @@ from stemtwin.benchmarks.atoms import Detections
 from stemtwin.twin.errors import SettingsError, UnknownNameError
 from stemtwin.twin.registry import Registry
 
-MODULES = ("atoms", "focus", "hypothesis")  # modules of stemtwin.benchmarks.baselines
+MODULES = ("atoms", "focus", "focus_v2", "hypothesis")  # modules of stemtwin.benchmarks.baselines
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)

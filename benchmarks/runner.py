@@ -53,7 +53,7 @@ class Evaluation:
 def resolve(task: Task, *, baseline: str | None = None, agent: str | None = None) -> tuple[Baseline, Trust]:
     """Return the entry that a name or a ``pkg.mod:Name`` means, and how far its score can be trusted."""
     if baseline is not None and agent is None:
-        found = find_baseline(task.name, baseline)
+        found = find_baseline(task.registered, baseline)
         return found, "oracle" if found.oracle else "baseline"
     if agent is None or baseline is not None:
         message = f"baseline={baseline!r} and agent={agent!r}: give exactly one of them."

@@ -10,7 +10,7 @@ from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.registry import Registry
 
 SCHEMA = "stemtwin/task@1"
-FAMILIES = ("atoms", "focus", "hypothesis")  # one module of this package each
+FAMILIES = ("atoms", "focus", "focus_v2", "hypothesis")  # one module of this package each
 
 TASKS: "Registry[Task]" = Registry("task")
 
@@ -98,6 +98,11 @@ class Task:
     def primary(self) -> Metric:
         """The metric by which the board ranks."""
         return self.metrics[0]
+
+    @property
+    def registered(self) -> str:
+        """Name in the registry: the task's own of version 1, ``<name>@<major>`` of the others."""
+        return self.name if self.major == 1 else f"{self.name}@{self.major}"
 
     def check_split(self, split: str) -> str:
         """Return the split, or raise SettingsError where the task has none of that name."""

@@ -104,7 +104,7 @@ def test_answers_for_other_samples_are_refused(evaluation):
         score_predictions(TASK, DATA, short, split="test", size="tiny", entry="short", trust="scored")
 
 
-@pytest.mark.parametrize("name", ["atoms-2d", "autofocus"])
+@pytest.mark.parametrize("name", ["atoms-2d", "autofocus", "autofocus@2"])
 def test_cards_are_whole(name):
     """Every task's card is JSON, ranks by its first metric, and says what is given, asked, sliced and cited."""
     card = json.loads(json.dumps(find_task(name).card()))

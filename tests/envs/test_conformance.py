@@ -370,7 +370,8 @@ def test_vectors_agree_with_each_other_and_with_single_environments(env_id: str,
     assert len(sync) == len(forked)
     for one, other in zip(sync, forked, strict=True):
         assert same(frozen(tuple(one)), frozen(tuple(other)))
-    for right, seen in zip(own[:-1], sync, strict=False):
+    stepped = [sync[0], *(seen for seen in sync[1:] if len(seen) == 5)]
+    for right, seen in zip(own[:-1], stepped, strict=False):
         assert all(np.array_equal(value, dict(leaves(seen[0]))[path][0]) for path, value in leaves(right[0]))
     ends = [i for i, seen in enumerate(sync) if len(seen) == 5 and (seen[2] | seen[3])[0]]
     assert len(ends) >= 2, "more than one episode was run"

@@ -190,7 +190,7 @@ class EnvArguments:
                 known = suggestion(str(unknown), self.RANDOMISED, listed="It draws")
                 message = f"randomisation={dict(given)!r}: {type(self).__name__} draws no {unknown!r}. {known}"
                 raise UnknownNameError(message)
-        self.conditions()
+        object.__setattr__(self, "randomisation", self.conditions())
 
     @property
     def preset(self) -> Any:

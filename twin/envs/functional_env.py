@@ -203,7 +203,7 @@ def start(task: FunctionalEnv[State], stream: np.random.Generator, options: Mapp
 
 
 def check_options(task: FunctionalEnv[Any], options: Mapping[str, Any] | None) -> None:
-    """Refuse options of ``reset`` that a family does not have, and values that its own ``check_options`` refuses.
+    """Refuse options of ``reset`` that a family does not have, and values that its ``check_reset`` refuses.
 
     Raises
     ------
@@ -213,7 +213,7 @@ def check_options(task: FunctionalEnv[Any], options: Mapping[str, Any] | None) -
     known = getattr(task, "RESET_OPTIONS", ())
     wrong = next((name for name in options or {} if name not in known), None)
     if wrong is None:
-        check = getattr(task, "check_options", None)
+        check = getattr(task, "check_reset", None)
         if check is not None:
             check(**(options or {}))
         return

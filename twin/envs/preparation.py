@@ -10,20 +10,28 @@ from stemtwin.twin.samples.sample import Sample
 
 PATIENCE_S = 2.0
 """Preparations that take longer tell their progress, each time after so long, s."""
-CELLS = {"mos2-1h": (5.47, 9.48), "graphene": (8.52, 7.38), "au-001": (8.16, 8.16), "srtio3-001": (7.81, 7.81), "si-110": (7.68, 5.43)}
+CELLS = {
+    "mos2-1h": (5.47, 9.48),
+    "wse2-1h": (5.69, 9.85),
+    "graphene": (8.52, 7.38),
+    "au-001": (8.16, 8.16),
+    "srtio3-001": (7.81, 7.81),
+    "si-110": (7.68, 5.43),
+}
 """Cells (y, x), A, of perfect crystals: their mean image repeats with the lattice, and small cells are built faster."""
 
 
 @functools.lru_cache(maxsize=16)
-def specimen(name: str) -> Sample:
-    """Return a sample of the library, of a perfect crystal one small cell.
+def specimen(name: str, thickness_angstrom: float | None = None) -> Sample:
+    """Return a sample of the library, of a perfect crystal one small cell, in its usual thickness or another one, A.
 
     Raises
     ------
     UnknownNameError
         There is no such sample.
     """
-    return load_sample(name, size_angstrom=CELLS.get(name), seed=0)
+    thickness = {} if thickness_angstrom is None else {"thickness_angstrom": thickness_angstrom}
+    return load_sample(name, size_angstrom=CELLS.get(name), seed=0, **thickness)
 
 
 class PreparationLine:

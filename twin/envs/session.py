@@ -14,13 +14,15 @@ import xarray as xr
 from stemtwin.twin.instrument.detectors import DETECTORS, NamedDetector
 from stemtwin.twin.instrument.hardware.profiles import Profile
 from stemtwin.twin.instrument.scan import PathScan, Scan
-from stemtwin.twin.instrument.scope import acquisition, beam_damage, commands, knobs
+from stemtwin.twin.instrument.scope import acquisition, bare_frames, beam_damage, commands, knobs
+from stemtwin.twin.instrument.scope.bare_frames import ImagingPlan
 from stemtwin.twin.instrument.scope.hidden_state import truth as hidden_truth
 from stemtwin.twin.instrument.scope.recorders import spectra
 from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.state import ScopeState
 from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
 from stemtwin.twin.samples.sample import Sample
 
 FAILURES = "failing commands"
@@ -142,8 +144,10 @@ def turn_optics(session: Session, increments: Mapping[str, float]) -> Session:
         return session
     scope, gains = session.scope, dict(session.gains)
     before = scope.knobs.aberrations.cartesian()
-    commanded = Aberrations.from_cartesian(**{**before, **{name: before[name] + value for name, value in increments.items()}})
-    changes = {name: getattr(commanded, name) for name in knobs.ABERRATION_NAMES}
+    turned = {name[1:3] for name in increments}
+    after = {name: value + increments.get(name, 0.0) for name, value in before.items() if name[1:3] in turned}
+    commanded = Aberrations.from_cartesian(**after, **{name: value for name, value in increments.items() if name not in after})
+    changes = {name: getattr(commanded, name) for name in knobs.ABERRATION_NAMES if name[-2:] in turned}
     scope = replace(scope, knobs=knobs.turn(scope.knobs, session.setup.profile, changes))
     excess = {name: (gains[name] - 1) * value for name, value in increments.items() if gains.get(name, 1.0) != 1 and value}
     if excess:
@@ -193,6 +197,36 @@ def acquire(
     found, scope = acquisition.acquire(session.setup, session.scope, asked)
     last = asked.cost["dose_e_per_angstrom2"]
     return found, replace(session, scope=scope, dose_e_per_angstrom2=session.dose_e_per_angstrom2 + last, last_dose_e_per_angstrom2=last)
+
+
+def imaging_plan(session: Session, scan: Scan, *, detectors: Sequence[str | NamedDetector] = ("haadf",)) -> ImagingPlan:
+    """Return how bare frames are computed, in the setup's window; see ``bare_frames.imaging_plan``.
+
+    Raises
+    ------
+    StemtwinError
+        They cannot be computed.
+    """
+    return bare_frames.imaging_plan(session.setup, session.scope, scan, detectors)
+
+
+def acquire_bare(
+    sessions: Sequence[Session], operators: Sequence[tuple[ImagingOperator, ImagingPlan]], scans: Sequence[Scan], dwell_times_us: Sequence[float]
+) -> list[tuple[np.ndarray, Aberrations, Session]]:
+    """Return the readings of one frame of each session, shape (channels, ny, nx), the true aberrations in its middle, and the session after.
+
+    The readings are those of :func:`acquire`, to the last bit; where electrons went on the specimen is not recorded.
+    Sessions of one operator are computed together, on several threads.
+    """
+    shots = [
+        bare_frames.Shot(operator=operator, detectors=plan.detectors, setup=one.setup, state=one.scope, scan=scan, dwell_time_us=dwell)
+        for one, (operator, plan), scan, dwell in zip(sessions, operators, scans, dwell_times_us, strict=True)
+    ]
+    found = []
+    for one, shot, frame in zip(sessions, shots, bare_frames.take(shots), strict=True):
+        dose = one.dose_e_per_angstrom2 + raster_dose(one.scope.knobs.current_pa, shot.scan, shot.dwell_time_us)
+        found.append((frame.readings, frame.beam.aberrations, replace(one, scope=frame.state, dose_e_per_angstrom2=dose)))
+    return found
 
 
 def spectrum(

@@ -7,6 +7,7 @@ Source: Krivanek, Dellby, Lupini, Ultramicroscopy 78 (1999) 1; Haider's notation
 
 import functools
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Self
@@ -18,6 +19,8 @@ from stemtwin.twin.errors import SettingsError
 
 ORDERS = tuple((n, m) for n in range(1, 6) for m in range(n + 2) if (n + m) % 2)
 """Pairs (n, m) of every axial aberration C_nm to fifth order."""
+_TABLE = tuple((m, f"C{n}{m}", f"phi{n}{m}", (f"C{n}{m}a", f"C{n}{m}b") if m else (f"C{n}0",)) for n, m in ORDERS)
+"""Of each pair m, the polar names of magnitude and azimuth, and the Cartesian names."""
 
 HAIDER = {
     "C1": ("C10", 1), "A1": ("C12", 1), "B2": ("C21", 3), "A2": ("C23", 1), "C3": ("C30", 1), "S3": ("C32", 4), "A3": ("C34", 1),
@@ -70,6 +73,8 @@ class Aberrations:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
+        if all(type(value) is float for value in _numbers(self)) and math.isfinite(sum(_numbers(self))):
+            return
         for field in fields(self):
             checks.number_field(self, field.name, "rad" if field.name.startswith("phi") else "A")
 
@@ -81,13 +86,13 @@ class Aberrations:
     def cartesian(self) -> dict[str, float]:
         """Return C10, C12a, C12b, ... in A, with C_nm,a = C_nm cos(m phi_nm) and C_nm,b = C_nm sin(m phi_nm)."""
         out = {}
-        for n, m in ORDERS:
-            value = getattr(self, f"C{n}{m}")
+        for m, magnitude, azimuth, names in _TABLE:
+            value = getattr(self, magnitude)
             if m == 0:
-                out[f"C{n}0"] = value
+                out[names[0]] = value
             else:
-                angle = m * getattr(self, f"phi{n}{m}")
-                out[f"C{n}{m}a"], out[f"C{n}{m}b"] = value * math.cos(angle), value * math.sin(angle)
+                angle = m * getattr(self, azimuth)
+                out[names[0]], out[names[1]] = value * math.cos(angle), value * math.sin(angle)
         return out
 
     @classmethod
@@ -100,12 +105,13 @@ class Aberrations:
             A name is no Cartesian coefficient.
         """
         polar = {}
-        for n, m in ORDERS:
+        for m, magnitude, azimuth, names in _TABLE:
+            a = coefficients.pop(names[0], 0.0)
             if m == 0:
-                polar[f"C{n}0"] = coefficients.pop(f"C{n}0", 0.0)
+                polar[magnitude] = a
             else:
-                a, b = coefficients.pop(f"C{n}{m}a", 0.0), coefficients.pop(f"C{n}{m}b", 0.0)
-                polar[f"C{n}{m}"], polar[f"phi{n}{m}"] = math.hypot(a, b), math.atan2(b, a) / m
+                b = coefficients.pop(names[1], 0.0)
+                polar[magnitude], polar[azimuth] = math.hypot(a, b), math.atan2(b, a) / m
         if coefficients:
             message = f"{', '.join(coefficients)}: no Cartesian aberration coefficient has such a name. Use C10, C12a, C12b, C21a, ... C56b."
             raise SettingsError(message)
@@ -155,6 +161,10 @@ class Aberrations:
                 polar[krivanek] = factor * abs(value)
                 polar[f"phi{krivanek[1:]}"] = sign * math.atan2(value.imag, value.real) / m
         return cls(**polar)
+
+
+_numbers = operator.attrgetter(*(field.name for field in fields(Aberrations)))
+"""Magnitudes and azimuths of aberrations, in the order of their fields."""
 
 
 def _terms(aberrations: Aberrations) -> list[tuple[int, int, float, float]]:

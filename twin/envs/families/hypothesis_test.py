@@ -265,7 +265,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
 
     # ---- the episode
 
-    def check_options(self, *, pair: str | None = None, law: str | None = None) -> None:
+    def check_reset(self, *, pair: str | None = None, law: str | None = None) -> None:
         """Refuse options of ``reset`` that name no pair, no law, or a law that is not one of the pair.
 
         Raises

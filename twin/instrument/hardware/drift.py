@@ -181,6 +181,8 @@ class Creep:
         if (since < 0).any():
             message = f"times_s={since.min() + self.time_s:g} s is before the stage's last move at {self.time_s:g} s. Ask for later times."
             raise SettingsError(message)
+        if self.velocity == (0.0, 0.0):
+            return np.broadcast_to(np.array(self.offset) + 0.0, (*since.shape, 2))
         return np.array(self.offset) + np.array(self.velocity) * tau_s * -np.expm1(-since / tau_s)[..., None]
 
     def moved(self, time_s: float, displacement: tuple[float, float], setting: Instabilities) -> Self:
@@ -236,6 +238,11 @@ class Course:
     def setting(self) -> Instabilities:
         """Sizes of the instabilities; frozen."""
         return self._setting
+
+    @property
+    def drifts(self) -> bool:
+        """Whether the settled specimen drifts or walks."""
+        return bool(self._drift.any() or self._setting.drift_walk_angstrom)
 
     def aberrations(self, time_s: float) -> Aberrations:
         """Return the drift of the aberrations from the tuned ones at a time (s), A and rad; knots 1 s apart."""

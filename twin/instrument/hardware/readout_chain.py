@@ -8,7 +8,7 @@ import numpy as np
 from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.timing import ScanTiming
-from stemtwin.twin.physics import detector_electronics
+from stemtwin.twin.physics import detector_electronics, noise
 
 _LIMITS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("gain_adu", "ADU", {"above": 0, "high": 1e6}),
@@ -85,7 +85,7 @@ class DetectorChain:
         ndarray
             uint32, the shape of ``expected``.
         """
-        return rng.poisson(np.maximum(expected, 0) * self.efficiency).astype(np.uint32)
+        return noise.count_electrons_by_inversion(expected, self.efficiency, rng)
 
     def convert(self, electrons: np.ndarray, rng: np.random.Generator, *, timing: ScanTiming | None = None, blanked: bool = False) -> np.ndarray:
         """Return the converter's readings for electrons that left a pulse.

@@ -154,10 +154,11 @@ def true_positions(
     timing: ScanTiming,
     imperfections: ScanImperfections,
     drift: Drift | None,
-    rng: np.random.Generator,
+    rng: np.random.Generator | None,
     *,
     axis_angstrom: tuple[float, float] | None = None,
     change: FieldChange | None = None,
+    nominal: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the true position of the beam at each visit, in the middle of its dwell time.
 
@@ -171,19 +172,21 @@ def true_positions(
         What is wrong.
     drift : callable, optional
         Offsets (x, y), A, shape (n, 2), at times on the clock, s, shape (n,).
-    rng : numpy.random.Generator
+    rng : numpy.random.Generator, optional
         Of the jitter; it is not used where there is none.
     axis_angstrom : tuple of float, optional
         The point (x, y) on the optical axis, A, where wrong axes change nothing; by default the middle of the field.
     change : FieldChange, optional
         The last change of the field, for the hysteresis.
+    nominal : ndarray, optional
+        ``scan.points()``, where they are known.
 
     Returns
     -------
     ndarray
         Specimen coordinates (x, y) in visiting order, A, shape (n, 2): exactly ``scan.points()`` where nothing is wrong.
     """
-    wrong, points = imperfections, scan.points()
+    wrong, points = imperfections, scan.points() if nominal is None else nominal
     if wrong == ScanImperfections():
         return points if drift is None else points + drift(timing.middle_s)
     asked = np.ascontiguousarray(points.T)
@@ -201,7 +204,7 @@ def true_positions(
         off += np.outer((xy, yy), vectors[1])
     if any(wrong.hum_angstrom):
         _add_hum(off, timing, wrong)
-    if wrong.line_jitter_angstrom or wrong.line_wander_angstrom:
+    if rng is not None and (wrong.line_jitter_angstrom or wrong.line_wander_angstrom):
         off += np.repeat(_jitter(len(timing.starts), wrong, rng), timing.lengths, axis=1)
     if drift is not None:
         off += drift(timing.middle_s).T

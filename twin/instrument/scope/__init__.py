@@ -5,6 +5,7 @@ File                       Content
 ========================== =========================================================
 ``aberration_tuning.py``   measurements and corrections of aberrations
 ``acquisition.py``         checked acquisitions, and frames
+``bare_frames.py``         readings and clock alone, for environments
 ``beam_damage.py``         changes of the specimen after a scan pass or a wait
 ``commands.py``            stage moves, and the cost of any command
 ``common_operator.py``     one operator for all camera lengths and convergences

@@ -236,7 +236,7 @@ def _scanned(state: ScopeState, scan: Scan) -> ScanField:
 def _exposed(setup: Setup, state: ScopeState, shot: ScanPass) -> ScopeState:
     """Return the state after one pass: the time and the electrons, those of the pauses too unless they are blanked."""
     timing, dark = shot.timing, state.knobs.blanked or setup.profile.blanks_pauses
-    after = replace(state, frames=state.frames + 1, time_s=state.time_s + timing.duration_s)
+    after = scan_pass.after(setup, state, shot)
     if state.knobs.blanked:
         return after
     spacing = spacing_angstrom(shot.scan)
@@ -246,7 +246,6 @@ def _exposed(setup: Setup, state: ScopeState, shot: ScanPass) -> ScopeState:
     sent = LoggedPasses(scan=shot.scan, timing=timing, shift=(x - stage.x_angstrom, y - stage.y_angstrom), dark=dark, electrons=each)
     return replace(
         after,
-        beam_s=state.beam_s + (timing.count * timing.dwell_s if dark else timing.duration_s),
         electrons=state.electrons + float(many.sum()),
         dose=state.dose.add(where, many, spacing_angstrom=spacing),
         sent=state.sent.add(sent),

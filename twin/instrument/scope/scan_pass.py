@@ -1,11 +1,12 @@
 """One pass over a scan as it truly is: positions, times, electrons and the beam."""
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from stemtwin.twin.instrument.hardware import scan_distortion
-from stemtwin.twin.instrument.scan import Scan
+from stemtwin.twin.instrument.scan import RasterScan, Scan
 from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.state import ScopeState
 from stemtwin.twin.instrument.settings import Beam
@@ -56,8 +57,9 @@ def expose(setup: Setup, state: ScopeState, scan: Scan, timing: ScanTiming) -> S
     wrong, times = setup.profile.imperfections, timing.middle_s
     moved = setup.specimen_shift(state, times)
     still, change = not moved.any(), None if state.scanned is None else state.scanned.before
-    nominal = scan.points()
-    points = scan_distortion.true_positions(scan, timing, wrong, None if still else lambda _: moved, setup.rng("scan", state.frames), change=change)
+    nominal = _raster_points(scan) if isinstance(scan, RasterScan) else scan.points()
+    rng = setup.rng("scan", state.frames) if wrong.line_jitter_angstrom or wrong.line_wander_angstrom else None
+    points = scan_distortion.true_positions(scan, timing, wrong, None if still else lambda _: moved, rng, change=change, nominal=nominal)
     incident = np.full(len(times), noise.electrons_per_point(state.knobs.current_pa, timing.dwell_s))
     if state.knobs.blanked:
         incident = np.zeros(len(times))
@@ -68,6 +70,23 @@ def expose(setup: Setup, state: ScopeState, scan: Scan, timing: ScanTiming) -> S
         timing=timing,
         points=points,
         incident=incident,
-        straight=np.array_equal(points, nominal),
+        straight=points is nominal or np.array_equal(points, nominal),
         beam=setup.beam(state, timing.start_s + timing.duration_s / 2),
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _raster_points(scan: RasterScan) -> np.ndarray:
+    """Return the points of a raster, read-only: environments scan the same one again and again."""
+    points = scan.points()
+    points.flags.writeable = False
+    return points
+
+
+def after(setup: Setup, state: ScopeState, shot: ScanPass) -> ScopeState:
+    """Return the state after one pass, as far as the clock goes: number of frames, time, and time with the beam on the specimen."""
+    timing = shot.timing
+    aged = replace(state, frames=state.frames + 1, time_s=state.time_s + timing.duration_s)
+    if state.knobs.blanked:
+        return aged
+    return replace(aged, beam_s=state.beam_s + (timing.count * timing.dwell_s if setup.profile.blanks_pauses else timing.duration_s))

@@ -140,4 +140,6 @@ class Setup:
         """Return the shift from a point of the scan to its place on the specimen, at times (s, (n,)): deflectors less stage less drift, (x, y), A."""
         true = state.stage.true
         still = np.array(state.knobs.beam_shift_angstrom) - np.array([true.x_angstrom, true.y_angstrom])
+        if not self.course.drifts and state.creep.velocity == (0.0, 0.0):
+            return np.broadcast_to(still - np.array(state.creep.offset), (*np.shape(times_s), 2))
         return still - self.course.drift_angstrom(times_s, state.creep)

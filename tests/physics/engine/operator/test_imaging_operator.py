@@ -203,7 +203,7 @@ def test_quadratic_form_twin(seed, radius, gaps, channels, states):
     listed, my, mx = quadratic_form_kernels.pairs(hy, hx), int(np.ptp(hy)), int(np.ptp(hx))
     elements = np.stack([quadratic_form_kernels.pick(one, listed) for one in m])
     real, imag = quadratic_form_kernels.padded(a.real), quadratic_form_kernels.padded(a.imag)
-    ours = quadratic_form_kernels.quadratic_form([real], [imag], [elements], [listed], my, mx)
+    ours = quadratic_form_kernels.quadratic_form([real], [imag], [elements], quadratic_form_kernels.form_layout([listed], my, mx))
     twin, size = np.zeros_like(ours), np.zeros(ours.shape[-2:])
     for i, j in np.ndindex(hy.size, hy.size):
         dy, dx = hy[j] - hy[i], hx[j] - hx[i]
@@ -213,7 +213,8 @@ def test_quadratic_form_twin(seed, radius, gaps, channels, states):
             size[dy, dx + mx] += 1
     assert np.abs(ours - twin).max() < 1e-13 * np.abs(m).max() * (np.abs(a) ** 2).max() * max(size.max(), 1)
     assert (ours[:, :, size == 0] == 0).all()
-    two = quadratic_form_kernels.quadratic_form([real, 2 * real], [imag, 2 * imag], [elements, elements], [listed, listed], my, mx)
+    layout = quadratic_form_kernels.form_layout([listed, listed], my, mx)
+    two = quadratic_form_kernels.quadratic_form([real, 2 * real], [imag, 2 * imag], [elements, elements], layout)
     assert np.allclose(two, 5 * ours, rtol=1e-12, atol=1e-12 * np.abs(twin).max())  # blocks add up
     values = rng.standard_normal(hy.size)
     factor = 1 + quadratic_form_kernels.differences(values, listed) ** 2

@@ -80,6 +80,23 @@ class _Aperture:
     beyond: np.ndarray
     missing: float
 
+    @property
+    def side_by_side(self) -> np.ndarray:
+        """Amplitudes of all blocks, one after the other."""
+        return np.concatenate(self.amplitudes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Layout:
+    """How the images of an operator lie in memory.
+
+    ``form`` is that of the quadratic form; ``basis`` (25, beams) that of all blocks, one after the other at ``places``.
+    """
+
+    form: quadratic_form_kernels.FormLayout
+    basis: np.ndarray
+    places: tuple[slice, ...]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImagingOperator:
@@ -117,6 +134,18 @@ class ImagingOperator:
     standard_error: np.ndarray
     _damped: dict[float, tuple[np.ndarray, ...]] = field(default_factory=dict)
     _apertures: dict[float, _Aperture] = field(default_factory=dict)
+    _layouts: list[_Layout] = field(default_factory=list)
+
+    @property
+    def _layout(self) -> _Layout:
+        if not self._layouts:
+            ends = np.cumsum([part.hy.size for part in self.parts]).tolist()
+            places = tuple(slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True))
+            my = max(int(part.hy[-1] - part.hy[0]) for part in self.parts)
+            mx = max(int(np.ptp(part.hx)) for part in self.parts)
+            form = quadratic_form_kernels.form_layout([part.pairs for part in self.parts], my, mx)
+            self._layouts.append(_Layout(form=form, basis=np.concatenate([part.basis for part in self.parts], axis=1), places=places))
+        return self._layouts[0]
 
     @property
     def beams(self) -> int:
@@ -195,11 +224,11 @@ class ImagingOperator:
         if not states:
             message = "There is no state of the aberrations to image. Give one or more."
             raise SamplingError(message)
-        my = max(int(part.hy[-1] - part.hy[0]) for part in self.parts)
-        mx = max(int(np.ptp(part.hx)) for part in self.parts)
+        layout = self._layout
+        my, mx = layout.form.my, layout.form.mx
         aperture, matrices = self._aperture(semiangle), self._with_focal_spread(focal_spread)
         real, imag = self._amplitudes(states, aperture)
-        total = quadratic_form_kernels.quadratic_form(real, imag, list(matrices), [part.pairs for part in self.parts], my, mx)
+        total = quadratic_form_kernels.quadratic_form(real, imag, list(matrices), layout.form)
         total[:, :, 0, mx] += aperture.missing * aperture.beyond
         if np.any(source_size):
             qy, qx = np.arange(my + 1)[:, None] / self.grid.extent[0], np.arange(-mx, mx + 1) / self.grid.extent[1]
@@ -214,13 +243,11 @@ class ImagingOperator:
 
     def _amplitudes(self, states: Sequence[Aberrations], aperture: _Aperture) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Return real and imaginary parts of a_k = c_k exp(-i chi_k) / norm, each block's padded: (states, B + 16)."""
-        coefficients = np.stack([vector(state) for state in states])
-        real, imag = [], []
-        for part, c in zip(self.parts, aperture.amplitudes, strict=True):
-            chi = quadratic_form_kernels.phases(coefficients, part.basis)
-            real.append(quadratic_form_kernels.padded(c * np.cos(chi)))
-            imag.append(quadratic_form_kernels.padded(-c * np.sin(chi)))
-        return real, imag
+        layout = self._layout
+        chi = quadratic_form_kernels.phases(np.stack([vector(state) for state in states]), layout.basis)
+        c = aperture.side_by_side
+        real, imag = c * np.cos(chi), -c * np.sin(chi)
+        return [[quadratic_form_kernels.padded(each[:, place]) for place in layout.places] for each in (real, imag)]  # type: ignore[return-value]
 
     def _aperture(self, semiangle: float) -> _Aperture:
         found = self._apertures.get(semiangle)

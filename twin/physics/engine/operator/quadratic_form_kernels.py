@@ -200,9 +200,42 @@ def _equal_rows(listed: list[BeamPairs], my: int) -> list[int]:
     return [0, *np.unique(1 + np.searchsorted(done, np.arange(1, PIECES) / PIECES)).tolist(), my + 1]
 
 
-def quadratic_form(
-    real: list[np.ndarray], imag: list[np.ndarray], matrices: list[np.ndarray], listed: list[BeamPairs], my: int, mx: int
-) -> np.ndarray:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FormLayout:
+    """Where the differences of all blocks lie in an image of Fourier coefficients, and how rows are divided among threads.
+
+    Parameters
+    ----------
+    listed : list of BeamPairs
+        The pairs of each block.
+    my, mx : int
+        Largest differences over all blocks.
+    width : int
+        Length of a row.
+    places : list of ndarray
+        Index of each group's first difference, of each block.
+    whole, shared : list
+        Of each block the first groups of all pieces: of one piece, and of several that share no row hy.
+    """
+
+    listed: list[BeamPairs]
+    my: int
+    mx: int
+    width: int
+    places: list[np.ndarray]
+    whole: list[list[int]]
+    shared: list[list[int]]
+
+
+def form_layout(listed: list[BeamPairs], my: int, mx: int) -> FormLayout:
+    """Return the layout of a quadratic form from the pairs of each block and the largest differences over all."""
+    width = 2 * mx + 1 + EIGHT
+    whole, shared = ([np.searchsorted(p.differences[:, 0], cuts).tolist() for p in listed] for cuts in ([0, my + 1], _equal_rows(listed, my)))
+    places = [p.differences[:, 0] * width + p.differences[:, 1] + mx for p in listed]
+    return FormLayout(listed=listed, my=my, mx=mx, width=width, places=places, whole=whole, shared=shared)
+
+
+def quadratic_form(real: list[np.ndarray], imag: list[np.ndarray], matrices: list[np.ndarray], layout: FormLayout) -> np.ndarray:
     """Return sum conj(a_i) a_j M_ij over the pairs of each difference, and over blocks.
 
     Parameters
@@ -211,10 +244,8 @@ def quadratic_form(
         Amplitudes of each block, padded, float64, shape (states, B + 16).
     matrices : list of ndarray
         M of each block, float32, shape (channels, steps 16), see :func:`pick`.
-    listed : list of BeamPairs
-        The pairs of each block.
-    my, mx : int
-        Largest differences over all blocks.
+    layout : FormLayout
+        From :func:`form_layout`.
 
     Returns
     -------
@@ -222,23 +253,21 @@ def quadratic_form(
         complex128, shape (states, channels, my + 1, 2 mx + 1): the sums of hy = 0 .. my, hx = -mx .. mx. Bits do not depend on the number of threads,
         nor on how many states there are.
     """
-    states, channels, width = len(real[0]), len(matrices[0]), 2 * mx + 1 + EIGHT
+    states, channels, my, mx, width = len(real[0]), len(matrices[0]), layout.my, layout.mx, layout.width
     out = np.zeros((2, channels, states, (my + 1) * width))
-    places = [p.differences[:, 0] * width + p.differences[:, 1] + mx for p in listed]
-    worth = sum(p.steps for p in listed) * channels * states > WORTH_A_THREAD
-    cuts = _equal_rows(listed, my) if worth else [0, my + 1]  # the threads share no row hy
-    bounds = [np.searchsorted(p.differences[:, 0], cuts).tolist() for p in listed]
+    worth = sum(p.steps for p in layout.listed) * channels * states > WORTH_A_THREAD
+    bounds = layout.shared if worth else layout.whole
 
     def work(queue: Iterator[int]) -> None:
         for piece in queue:
-            for ar, ai, m, p, place, bound in zip(real, imag, matrices, listed, places, bounds, strict=True):
+            for ar, ai, m, p, place, bound in zip(real, imag, matrices, layout.listed, layout.places, bounds, strict=True):
                 common = (p.runs, p.groups, bound[piece], bound[piece + 1], place)
                 for c in range(0, channels - 1, 2):
                     _form_of_two(ar, ai, m[c], m[c + 1], *common, out[0, c], out[1, c], out[0, c + 1], out[1, c + 1])
                 if channels % 2:
                     _form(ar, ai, m[-1], *common, out[0, -1], out[1, -1])
 
-    threads.spread(work, range(len(cuts) - 1), threads=None if worth else 1)
+    threads.spread(work, range(len(bounds[0]) - 1), threads=None if worth else 1)
     sums = np.empty((states, channels, my + 1, 2 * mx + 1), np.complex128)
     sums.real, sums.imag = out.reshape(2, channels, states, my + 1, width)[..., : 2 * mx + 1].swapaxes(1, 2)
     return sums

@@ -1,0 +1,83 @@
+"""Task ``autofocus@2``: focus a crystal that is not named, on an instrument with its faults, and declare the end.
+
+It differs from version 1 in that the agent says itself when it is done, and in what is drawn: specimen, rotation, dose, residual
+aberrations, drift. A state that is left without a declared end counts nothing.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stemtwin.benchmarks.focus import Episode, succeeded
+from stemtwin.benchmarks.metrics import FOCUSING
+from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
+from stemtwin.benchmarks.tasks import TASKS, Field, Task
+from stemtwin.twin.envs.families.autofocus import GOAL, PRESETS, STEP
+
+STANDARD = PRESETS["standard"]
+
+
+def score(episodes: Sequence[Episode]) -> SampleStatistics:
+    """Return the additive statistics of every episode, whose Strehl ratio and success are 0 without a declared end; each is its own cluster."""
+    declared = np.array([episode.terminated for episode in episodes], dtype=np.int64)
+    success = declared * np.array([succeeded(episode.end) for episode in episodes], dtype=np.int64)
+    images = np.array([len(episode.actions) for episode in episodes], dtype=np.int64) + 1 - declared  # one comes with the reset, none with the stop
+    ids = np.array([f"autofocus@2/{episode.number:06d}" for episode in episodes])
+    return SampleStatistics(
+        ids=ids,
+        clusters=ids,
+        statistics={
+            "samples": np.ones(len(episodes), dtype=np.int64),
+            "strehl": declared * np.array([episode.end["strehl"] for episode in episodes]),
+            "success": success,
+            "abs_c10": np.abs([episode.end["C10_angstrom"] for episode in episodes]),
+            "abs_c12": np.abs([episode.end["C12_angstrom"] for episode in episodes]),
+            "success_images": success * images,
+            "dose": np.array([episode.cost["dose_e_per_angstrom2"] for episode in episodes]),
+        },
+        columns={
+            "start_C10_angstrom": np.array([episode.start["C10_angstrom"] for episode in episodes]),
+            "start_C12_angstrom": np.array([episode.start["C12_angstrom"] for episode in episodes]),
+            "start_side": np.where([episode.start["C10_angstrom"] < 0 for episode in episodes], "C10 < 0", "C10 > 0"),
+        },
+    )
+
+
+ACTION = "(4,) fractions of {:g}, {:g} and {:g} A by which C10, C12a, C12b move, and above 0.5 the stop".format(*STEP)
+
+TASKS.add(
+    "autofocus@2",
+    Task(
+        name="autofocus",
+        major=2,
+        kind="agent",
+        title="Focus the probe, correct two-fold astigmatism, and say when it is done",
+        text=(
+            f"One of three thin crystals, which is not named, is imaged at an unknown defocus ({STANDARD.start_c10[0]:g} to {STANDARD.start_c10[1]:g} "
+            f"A, either sign) and an unknown two-fold astigmatism (up to {STANDARD.start_c12[1]:g} A) with all faults of the instrument. Move C10, C12a "
+            f"and C12b by increments until |C10| and |C12| are below {GOAL:g} A, and declare the end, within {STANDARD.frames} frames and "
+            f"{STANDARD.dose_budget_e_per_angstrom2:.0e} e-/A^2. The score is the Strehl ratio at the declared end, 0 without one."
+        ),
+        source="stemtwin/Autofocus-v2",
+        splits=("public",),
+        inputs=(
+            Field(name="image", dtype="uint16", unit="adu", text="(128, 128) readings of the latest frame, [y, x]: 1000 + 7.6 for each electron"),
+            Field(name="knobs", dtype="float32", unit="A", text="(3,) C10, C12a, C12b relative to the start, as commanded"),
+            Field(name="budget", dtype="float32", text="(2,) what is left of frames and dose"),
+            Field(name="scan", dtype="float32", text="(2,) cosine and sine of the scan's rotation"),
+            Field(name="electrons", dtype="float32", unit="e-", text="(1,) incident electrons at one point"),
+        ),
+        outputs=(Field(name="action", dtype="float32", text=ACTION, low=-1, high=1),),
+        metrics=FOCUSING,
+        slices=(
+            SliceColumn(column="start_C10_angstrom", edges=(50, 80), absolute=True, unit="A", title="start |C10|"),
+            SliceColumn(column="start_C12_angstrom", edges=(20, 40), unit="A", title="start |C12|"),
+            SliceColumn(column="start_side", title="start"),
+        ),
+        score=score,
+        episodes=100,
+        key="stemtwin/autofocus@2: the public seeds, for practice and for baselines",
+        citation="J. M. LeBeau et al., arXiv:2208.02865 (2022): beam alignment learnt in a virtual environment",
+        license="BSD-3-Clause",
+    ),
+)

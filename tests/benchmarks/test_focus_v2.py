@@ -1,0 +1,73 @@
+"""Task autofocus@2: what a declared end is worth, and the matched filter."""
+
+import dataclasses
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stemtwin.benchmarks.agents import Brief, find_baseline
+from stemtwin.benchmarks.baselines.focus_v2 import MatchedFilter, preset_of, waves_in_frame
+from stemtwin.benchmarks.runner import resolve
+from stemtwin.benchmarks.tasks import find_task
+from stemtwin.twin.envs.families.autofocus import PRESETS, Autofocus
+from stemtwin.twin.envs.functional_env import start
+
+TASK = find_task("autofocus@2")
+
+
+def episode(*, declared: bool, c10: float, strehl: float) -> Any:
+    """Return as much of an episode as is scored."""
+    begun = {"C10_angstrom": 60.0, "C12_angstrom": 30.0, "strehl": 0.2}
+    end = {"C10_angstrom": c10, "C12_angstrom": 5.0, "strehl": strehl}
+    cost = {"dose_e_per_angstrom2": 2e5, "beam_s": 0.2, "moves": 3.0}
+    return SimpleNamespace(number=0, actions=((0,) * 4,) * 3, start=begun, end=end, cost=cost, terminated=declared)
+
+
+def test_both_versions_stand_side_by_side() -> None:
+    """`autofocus` is version 1 and `autofocus@2` version 2; names, baselines and seeds do not mix."""
+    one = find_task("autofocus")
+    assert (one.major, one.registered, TASK.major, TASK.registered) == (1, "autofocus", 2, "autofocus@2")
+    assert one.address("public") != TASK.address("public")
+    assert resolve(TASK, baseline="expert")[0] is find_baseline("autofocus@2", "expert")
+    assert dataclasses.asdict(find_baseline("autofocus", "oracle")) != dataclasses.asdict(find_baseline("autofocus@2", "oracle"))
+
+
+def test_only_a_declared_end_counts() -> None:
+    """Strehl ratio and success are 0 where the episode was left without a declared end; the stop takes no frame."""
+    found = TASK.score(
+        [episode(declared=True, c10=4, strehl=0.97), episode(declared=False, c10=4, strehl=0.97), episode(declared=True, c10=25, strehl=0.8)]
+    )
+    np.testing.assert_array_equal(found.statistics["success"], [1, 0, 0])
+    np.testing.assert_array_equal(found.statistics["strehl"], [0.97, 0, 0.8])
+    np.testing.assert_array_equal(found.statistics["success_images"], [3, 0, 0])
+
+
+@pytest.mark.parametrize("difficulty", list(PRESETS))
+def test_a_preset_is_known_by_the_reach_of_its_knobs(difficulty: str) -> None:
+    """Every preset has knobs of another reach."""
+    space = Autofocus(difficulty=difficulty).observation_space
+    assert preset_of(Brief(task="", observation_space=space, action_space=None, seed=0)) == difficulty
+
+
+def test_waves_of_a_turned_frame_are_those_on_the_specimen() -> None:
+    """Cos and sin of 2 pi k r in the frame's own axes are those at the scan's points, whose middle is at the origin."""
+    frequencies, rotation = np.array([[0.3, 0.1], [-0.2, 0.45]]), 0.7
+    task = Autofocus(difficulty="easy", phonons=1)
+    state, _ = start(task, np.random.Generator(np.random.Philox(1)), {})
+    scan = dataclasses.replace(state.scan, rotation_rad=rotation)
+    phase = 2 * np.pi * (scan.points() - scan.centre_angstrom) @ frequencies.T
+    np.testing.assert_allclose(waves_in_frame(frequencies, rotation), np.hstack([np.ones((len(phase), 1)), np.cos(phase), np.sin(phase)]), atol=1e-9)
+
+
+def test_the_matched_filter_knows_the_start_from_two_frames() -> None:
+    """Two frames at different knobs tell C10, C12a and C12b with their signs to 8 A."""
+    task = Autofocus(difficulty="easy", phonons=1)
+    agent = MatchedFilter(phonons=1)
+    agent.reset(Brief(task="", observation_space=task.observation_space, action_space=task.action_space, seed=3))
+    state, rng = start(task, np.random.Generator(np.random.Philox(4)), {})
+    truth = state.true
+    action = agent.act(task.observe(state), {})
+    agent.act(task.observe(task.transition(state, action, rng)), {})
+    assert np.abs(agent.candidates[0].estimate()[0] - truth).max() < 8

@@ -1,0 +1,592 @@
+"""``stemtwin/Autofocus-v2``: defocus and twofold astigmatism from images alone, on drawn specimens and instruments."""
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+
+from stemtwin.twin import checks
+from stemtwin.twin.envs import session as sessions
+from stemtwin.twin.envs.arguments import Conditions, Randomisation
+from stemtwin.twin.envs.discovery import environment
+from stemtwin.twin.envs.goal_family import GoalFamily
+from stemtwin.twin.envs.preparation import PreparationLine, specimen
+from stemtwin.twin.envs.session import Session
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument.hardware.drift import Instabilities
+from stemtwin.twin.instrument.hardware.profiles import PROFILES, Profile
+from stemtwin.twin.instrument.hardware.scan_distortion import ScanImperfections
+from stemtwin.twin.instrument.scan import RasterScan
+from stemtwin.twin.instrument.scope.bare_frames import ImagingPlan
+from stemtwin.twin.instrument.scope.setup import Setup
+from stemtwin.twin.instrument.simulation.discretisation import WINDOW_MARGIN
+from stemtwin.twin.physics import aberrations as optics
+from stemtwin.twin.physics import electrons, noise, probe
+from stemtwin.twin.physics.aberrations import ORDERS, Aberrations
+from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
+
+NAMES = ("C10", "C12a", "C12b")
+"""The aberrations that are turned."""
+SHAPE = (128, 128)
+FIELD_ANGSTROM = 16.0
+"""Side of the field, A."""
+SEMIANGLE_MRAD = 20.0
+CURRENT_PA = 50.0
+STEP = np.array([100.0, 50.0, 50.0])
+"""Largest changes of C10, C12a and C12b in one action, A."""
+GOAL = 20.0
+"""Limit of abs(C10) and abs(C12) below which the probe is in focus, A."""
+STOP = 0.5
+"""The fourth number of an action above which the end is declared."""
+ORIGIN_ANGSTROM = 100.0
+"""The field's corner lies anywhere in a square of this side, A."""
+HOUR_S = 3600.0
+THICKNESS_ANGSTROM = {"srtio3-001": 7.81, "au-001": 8.16, "si-110": 7.68}
+"""Thickness of crystals that are thicker by default, A: a thin one has one focus, and its operator is built in seconds."""
+STACK = 2
+"""Frames in the form "pixels"."""
+HISTORY = 4
+"""Frames in the form "state"."""
+SECTORS = 12
+"""Azimuths over half a turn in the form "state"."""
+BANDS = (0.035, 0.1, 0.25)
+"""Limits of the bands of spatial frequency in the form "state", cycles per pixel; beyond 0.3 is noise alone."""
+DECADES = 4.0
+"""Signal-to-noise ratios of the power up to 10 to this are told apart in the form "state"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutofocusPreset:
+    """A difficulty.
+
+    Parameters
+    ----------
+    randomisation : Randomisation
+        What episodes draw.
+    start_c10, start_c12 : tuple of float
+        Least and largest abs(C10) and abs(C12) at the start, A.
+    reach : tuple of float
+        Largest distances of C10, C12a and C12b from their starting values, A.
+    faults : bool
+        Whether the instrument has its detector chain, scan faults and straying optics; else electrons are counted and
+        nothing strays.
+    frames : int
+        Frames in one episode, the first among them.
+    dose_budget_e_per_angstrom2 : float
+        Dose in one episode, e-/A^2.
+    wait_s : float
+        Time that passes before each further frame with the beam blanked, s.
+    """
+
+    randomisation: Randomisation
+    start_c10: tuple[float, float]
+    start_c12: tuple[float, float]
+    reach: tuple[float, float, float]
+    faults: bool = True
+    frames: int = 16
+    dose_budget_e_per_angstrom2: float = 1e6
+    wait_s: float = 0.0
+
+
+ANYWHERE = (-math.pi, math.pi)
+PRESETS = {
+    "easy": AutofocusPreset(
+        randomisation=Randomisation(rotation_rad=ANYWHERE, electrons_per_point=(800.0, 2000.0), drift=(0.0, 0.0)),
+        start_c10=(20.0, 100.0),
+        start_c12=(0.0, 50.0),
+        reach=(120.0, 60.0, 60.0),
+        faults=False,
+    ),
+    "standard": AutofocusPreset(
+        randomisation=Randomisation(
+            samples=("mos2-1h", "srtio3-001", "au-001"),
+            rotation_rad=ANYWHERE,
+            electrons_per_point=(800.0, 2000.0),
+            residual=(0.7, 1.3),
+            drift=(0.0, 2.0),
+        ),
+        start_c10=(20.0, 105.0),
+        start_c12=(0.0, 60.0),
+        reach=(120.0, 68.0, 68.0),
+    ),
+    "hard": AutofocusPreset(
+        randomisation=Randomisation(
+            samples=("mos2-1h", "wse2-1h", "srtio3-001", "au-001", "si-110"),
+            profiles=("corrected-200kv", "corrected-300kv"),
+            rotation_rad=ANYWHERE,
+            electrons_per_point=(300.0, 1500.0),
+            residual=(0.5, 1.5),
+            drift=(0.5, 3.0),
+            knob_gain=(0.9, 1.1),
+            failing=0.05,
+        ),
+        start_c10=(40.0, 150.0),
+        start_c12=(0.0, 100.0),
+        reach=(167.0, 112.0, 112.0),
+        dose_budget_e_per_angstrom2=6e5,
+    ),
+    "drift": AutofocusPreset(
+        randomisation=Randomisation(rotation_rad=ANYWHERE, electrons_per_point=(800.0, 2000.0), drift=(0.5, 1.5)),
+        start_c10=(20.0, 40.0),
+        start_c12=(0.0, 20.0),
+        reach=(420.0, 70.0, 70.0),
+        frames=64,
+        dose_budget_e_per_angstrom2=7e6,
+        wait_s=60.0,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Focusing:
+    """State of an episode.
+
+    Parameters
+    ----------
+    session : Session
+        The microscope and what was done with it.
+    conditions : Conditions
+        What was drawn.
+    scan : RasterScan
+        The field.
+    dwell_time_us : float
+        Time at each point, us.
+    knobs : ndarray
+        C10, C12a, C12b as commanded since the start, A.
+    true : ndarray
+        True C10, C12a, C12b, A.
+    strehl : float
+        Strehl ratio of these.
+    kept : float
+        Sum of the Strehl ratios of all frames but the first.
+    images : tuple of ndarray
+        Readings of the last frames, the latest first, uint16.
+    history : tuple of ndarray
+        Knobs and features of the last frames, the latest first, where the observation is "state" or "pixels".
+    frames, moves : int
+        Frames and actions so far.
+    stopped : bool
+        Whether the end was declared.
+    """
+
+    session: Session
+    conditions: Conditions
+    scan: RasterScan
+    dwell_time_us: float
+    knobs: np.ndarray
+    true: np.ndarray
+    strehl: float
+    kept: float = 0.0
+    images: tuple[np.ndarray, ...] = ()
+    history: tuple[np.ndarray, ...] = ()
+    frames: int = 0
+    moves: int = 0
+    stopped: bool = False
+
+    @property
+    def dose(self) -> float:
+        """Dose so far, e-/A^2."""
+        return self.session.dose_e_per_angstrom2
+
+
+@environment("Autofocus", version=2, max_episode_steps=64, reward_threshold=0.7, batched=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Autofocus(GoalFamily[Focusing]):
+    """Bring a crystal into focus: turn defocus and twofold astigmatism to zero from images alone, and say when it is done.
+
+    Description
+        The lens and the twofold stigmator of an aberration-corrected instrument start at an unknown distance from focus.
+        After each action a HAADF frame of 128 x 128 points over 16 A is taken with the instrument's own ring, at 20 mrad
+        and 50 pA. The specimen, where the field lies on it, the rotation of the scan, the dose, the residual aberrations,
+        the drift, the gain of the knobs and failing commands are drawn anew for each episode. A frame out of focus tells
+        little of the sign: two frames at different knobs are needed.
+    Action space
+        ``Box(-1, 1, (4,), float32)``; knobs stop at the ends of their reach.
+
+        ========= ============================== ==== ==================
+        component meaning                        unit range
+        ========= ============================== ==== ==================
+        0         change of C10                  A    -100 to 100
+        1, 2      changes of C12a, C12b          A    -50 to 50
+        3         stop: above 0.5 the end is     --   -1 to 1
+                  declared; the knobs are turned
+                  first, no frame is taken
+        ========= ============================== ==== ==================
+
+        Uniform random actions declare the end with a probability of one quarter.
+    Observation space
+        ``"counts"``: a ``Dict``.
+
+        ============== =================== ========= ===============================================
+        component      type                unit      meaning
+        ============== =================== ========= ===============================================
+        ``image``      uint16 (128, 128)   e- or ADU the last frame: electrons (easy), else ADU:
+                                                     offset 1000, 7.6 ADU per electron
+        ``knobs``      float32 (3,)        A         C10, C12a, C12b since the start, as commanded
+        ``budget``     float32 (2,)        1         shares of the frames and of the dose that are left
+        ``scan``       float32 (2,)        1         cosine and sine of the scan's rotation
+        ``electrons``  float32 (1,)        1         incident electrons at one point
+        ============== =================== ========= ===============================================
+
+        ``"pixels"``: a ``Dict`` of ``image`` uint8 (2, 64, 64), the last two frames, the latest first, four points in one
+        pixel, as square roots in units of the mean, and ``scalars`` float32 (11,): knobs of both frames in units of their
+        reach, budget, scan, logarithm of the mean reading. ``"state"``: float32 (113,): for each of the last four frames
+        the knobs and 24 logarithms of the power in 12 azimuths and 2 bands of spatial frequency over that of noise, then
+        budget, scan, logarithm of the mean. Frames that are not there yet are the first one.
+    Reward
+        ``"dense"``: 0.3 times the change of the Strehl ratio of (C10, C12), 0.6 times the achievement at the declared end,
+        less 0.1 times the change of the spent budget (the larger of the shares of frames and dose). ``"sparse"``: the
+        achievement alone. It is 1 where abs(C10) and abs(C12) are below 20 A at the declared end, else 0; of the preset
+        ``drift`` it is the mean of the Strehl ratios of 60 frames, one a minute; minutes after the end count 0.
+    Starting state
+        abs(C10) and abs(C12) uniform in the preset's ranges, C10 of either sign, C12 at any azimuth; the first frame is
+        taken. Options of ``reset``: ``start_angstrom``, (C10, C12a, C12b) within these ranges; ``scale``, 0 to 1, by which
+        the drawn start is multiplied.
+    Episode end
+        Terminated by the declared stop, and by nothing else; truncated when the frames are spent, or when the dose does
+        not suffice for another one. At more than about 1000 electrons a point (hard: 600) the dose ends first.
+    Presets
+        ``easy``: MoS2, a perfect scan and counted electrons, C10 from 20 to 100 A, C12 up to 50 A. ``standard``: MoS2,
+        SrTiO3 or gold, all about 8 A thick, with detector chain, scan faults, drift and straying optics, C10 from 20 to 105 A, C12 up to 60 A.
+        ``hard``: five specimens, two instruments, lower dose, gains of the knobs from 0.9 to 1.1, 5 % of the commands do
+        nothing, C10 from 40 to 150 A, C12 up to 100 A. ``drift``: a minute passes before each frame; keep MoS2 in focus
+        for an hour and declare the end after it.
+    Version history
+        v2: rewards that pay for solving, a declared end, drawn conditions, the instrument's own detector and faults.
+        v1: frozen, see ``AutofocusV1``.
+
+    Parameters
+    ----------
+    difficulty, split, observation, reward, randomisation, privileged_info
+        See ``EnvArguments``.
+    phonons : int or str
+        Frozen-phonon configurations, or ``"auto"``; see ``Request``.
+
+    Raises
+    ------
+    StemtwinError
+        A name is unknown or a number out of range.
+    """
+
+    PRESETS: ClassVar[dict[str, AutofocusPreset]] = PRESETS
+    RESET_OPTIONS: ClassVar[tuple[str, ...]] = ("start_angstrom", "scale")
+
+    phonons: int | str = 4
+
+    @property
+    def action_space(self) -> gym.spaces.Box:
+        """Changes of C10, C12a, C12b in units of the largest step, and the stop."""
+        return gym.spaces.Box(-1.0, 1.0, (4,), np.float32)
+
+    @property
+    def observation_space(self) -> gym.spaces.Space:
+        """Space of the form that ``observation`` names."""
+        if self.observation == "state":
+            return gym.spaces.Box(-1.0, 1.0, (HISTORY * (3 + SECTORS * (len(BANDS) - 1)) + 5,), np.float32)
+        if self.observation == "pixels":
+            image = gym.spaces.Box(0, 255, (STACK, SHAPE[0] // 2, SHAPE[1] // 2), np.uint8)
+            return gym.spaces.Dict({"image": image, "scalars": gym.spaces.Box(-1.0, 1.0, (3 * STACK + 5,), np.float32)})
+        reach = np.array(self.preset.reach, np.float32)
+        return gym.spaces.Dict(
+            {
+                "image": gym.spaces.Box(0, 65535, SHAPE, np.uint16),
+                "knobs": gym.spaces.Box(-reach, reach, (3,), np.float32),
+                "budget": gym.spaces.Box(0.0, 1.0, (2,), np.float32),
+                "scan": gym.spaces.Box(-1.0, 1.0, (2,), np.float32),
+                "electrons": gym.spaces.Box(0.0, 6e4, (1,), np.float32),
+            }
+        )
+
+    def prepare(self, line: PreparationLine) -> None:
+        """Build the imaging operators of all specimens and instruments (seconds each) where neither process nor disk holds them."""
+        drawn = self.conditions()
+        pairs = [(sample, profile) for profile in drawn.profiles for sample in drawn.samples]
+        for number, (sample, profile) in enumerate(pairs, 1):
+            plan = _plan(self, sample, profile)
+            plan.operator(line.operator(number, len(pairs), plan.plan.waves))
+
+    def initial(self, rng: np.random.Generator, *, start_angstrom: Sequence[float] | None = None, scale: float = 1.0) -> Focusing:
+        """Draw the conditions, where focus is and where the field lies, and take the first frame."""
+        preset, conditions = self.preset, self.conditions().draw(rng)
+        c10 = rng.uniform(*preset.start_c10) * rng.choice([-1.0, 1.0])
+        c12, azimuth = rng.uniform(*preset.start_c12), rng.uniform(0, 2 * np.pi)
+        origin = (float(rng.uniform(0, ORIGIN_ANGSTROM)), float(rng.uniform(0, ORIGIN_ANGSTROM)))
+        seed = int.from_bytes(rng.bytes(16), "little")
+        off = scale * np.array([c10, c12 * np.cos(azimuth), c12 * np.sin(azimuth)]) if start_angstrom is None else np.array(start_angstrom, float)
+        side = (FIELD_ANGSTROM, FIELD_ANGSTROM)
+        scan = RasterScan(shape=SHAPE, field_of_view_angstrom=side, origin_angstrom=origin, rotation_rad=conditions.rotation_rad)
+        setup = Setup(
+            profile=_instrument(preset, conditions),
+            seed=seed,
+            phonons=self.phonons,
+            specimen_seed=0,
+            misalignment=Aberrations.from_cartesian(**dict(zip(NAMES, off.tolist(), strict=True))),
+            window_angstrom=_window(self, conditions.sample, conditions.profile),
+        )
+        gains = dict(zip(NAMES, conditions.knob_gain, strict=True))
+        begun = _begin(setup, conditions.sample, gains=gains, failing=conditions.failing)
+        dwell = conditions.electrons_per_point / noise.electrons_per_point(CURRENT_PA, 1e-6)
+        empty = Focusing(session=begun, conditions=conditions, scan=scan, dwell_time_us=dwell, knobs=np.zeros(3), true=np.zeros(3), strehl=0.0)
+        return self._photographed([empty])[0]
+
+    def check_reset(self, *, start_angstrom: Any = None, scale: Any = 1.0) -> None:
+        """Refuse wrong options of ``reset``.
+
+        Raises
+        ------
+        SettingsError
+            ``start_angstrom`` is beyond the preset's range, or is given beside ``scale``, or ``scale`` is not in [0, 1].
+        """
+        checks.number("scale", scale, "times the usual start", low=0, high=1)
+        if start_angstrom is None:
+            return
+        if scale != 1.0:
+            message = (
+                f"start_angstrom={start_angstrom!r} and scale={scale!r} are both given, but the scale is that of a drawn start. Give one of them."
+            )
+            raise SettingsError(message)
+        most = self.preset.start_c10[1], self.preset.start_c12[1]
+        try:
+            c10, a, b = (checks.number("start_angstrom", value, "A") for value in start_angstrom)
+        except TypeError:
+            c10, a, b = math.inf, 0.0, 0.0
+        except ValueError as error:
+            if isinstance(error, SettingsError):
+                raise
+            c10, a, b = math.inf, 0.0, 0.0
+        if abs(c10) > most[0] or math.hypot(a, b) > most[1]:
+            message = (
+                f"start_angstrom={start_angstrom!r} is not (C10, C12a, C12b) with abs(C10) <= {most[0]:g} A and abs(C12) <= {most[1]:g} A, the "
+                f"range of difficulty={self.difficulty!r}. Give three such numbers."
+            )
+            raise SettingsError(message)
+
+    def transition(self, state: Focusing, action: np.ndarray, rng: np.random.Generator) -> Focusing:
+        """Turn the knobs, and take a frame unless the end is declared."""
+        return self.transitions([state], [action], [rng])[0]
+
+    def transitions(self, states: Sequence[Focusing], actions: Sequence[Any], generators: Sequence[np.random.Generator]) -> list[Focusing]:
+        """Return the states after actions of several episodes, computed together; nothing but the episodes' own seeds is random."""
+        del generators
+        turned = [self._turned(state, np.asarray(action, float)) for state, action in zip(states, actions, strict=True)]
+        going = [i for i, state in enumerate(turned) if not state.stopped]
+        for i, state in zip(going, self._photographed([turned[i] for i in going]), strict=True):
+            turned[i] = state
+        return turned
+
+    def _turned(self, state: Focusing, action: np.ndarray) -> Focusing:
+        """Return the state after the knobs were turned, and after the wait before the next frame."""
+        reach = np.array(self.preset.reach)
+        wanted = np.clip(state.knobs + STEP * action[:3], -reach, reach)
+        after = sessions.turn_optics(state.session, dict(zip(NAMES, (wanted - state.knobs).tolist(), strict=True)))
+        knobs = state.knobs if after.failed else wanted
+        stopped = bool(action[3] > STOP)
+        if stopped:
+            found = after.setup.aberrations(after.scope, after.clock_s)
+            return self._aligned(replace(state, session=after, knobs=knobs, moves=state.moves + 1, stopped=True), found)
+        if self.preset.wait_s:
+            after = sessions.wait(after, self.preset.wait_s)
+        return replace(state, session=after, knobs=knobs, moves=state.moves + 1)
+
+    @staticmethod
+    def _aligned(state: Focusing, found: Aberrations) -> Focusing:
+        """Return the state with its true aberrations."""
+        angle = 2 * found.phi12
+        true = np.array([found.C10, found.C12 * math.cos(angle), found.C12 * math.sin(angle)])
+        knobs = state.session.scope.knobs
+        first_order = Aberrations(C10=found.C10, C12=found.C12, phi12=found.phi12)
+        strehl = probe.strehl_ratio(electrons.wavelength(knobs.energy_ev), knobs.semiangle_mrad * 1e-3, first_order)
+        return replace(state, true=true, strehl=strehl)
+
+    def _photographed(self, states: Sequence[Focusing]) -> list[Focusing]:
+        """Return the states after a frame of each."""
+        operators = [imaging(self, state.conditions.sample, state.conditions.profile) for state in states]
+        dwells = [state.dwell_time_us for state in states]
+        taken = sessions.acquire_bare([state.session for state in states], operators, [state.scan for state in states], dwells)
+        return [self._with_frame(state, *one) for state, one in zip(states, taken, strict=True)]
+
+    def _with_frame(self, state: Focusing, readings: np.ndarray, found: Aberrations, after: Session) -> Focusing:
+        """Return the state after a frame with its true aberrations."""
+        image = readings[0].astype(np.uint16)
+        image.flags.writeable = False
+        seen, depth = state.history, STACK
+        if self.observation == "state":
+            depth, seen = 1, (np.concatenate([state.knobs / self.preset.reach, features(image)]), *seen)[:HISTORY]
+        elif self.observation == "pixels":
+            seen = (state.knobs / self.preset.reach, *seen)[:STACK]
+        else:
+            depth = 1
+        aligned = self._aligned(replace(state, session=after, images=(image, *state.images)[:depth], history=seen, frames=state.frames + 1), found)
+        return replace(aligned, kept=state.kept + aligned.strehl if state.frames else 0.0)
+
+    def observe(self, state: Focusing) -> Any:
+        """Return the observation in the form that ``observation`` names."""
+        left = np.array([max(0.0, 1 - state.frames / self.preset.frames), max(0.0, 1 - state.dose / self.preset.dose_budget_e_per_angstrom2)])
+        scan = np.array([math.cos(state.scan.rotation_rad), math.sin(state.scan.rotation_rad)])
+        if self.observation == "counts":
+            return {
+                "image": state.images[0].copy(),
+                "knobs": state.knobs.astype(np.float32),
+                "budget": left.astype(np.float32),
+                "scan": scan.astype(np.float32),
+                "electrons": np.array([state.conditions.electrons_per_point], np.float32),
+            }
+        level = math.log10(max(float(state.images[0].mean()), 1e-2)) / 5
+        scalars = np.concatenate([*_filled(state.history, HISTORY if self.observation == "state" else STACK), left, scan, [level]]).astype(np.float32)
+        np.clip(scalars, -1, 1, out=scalars)
+        if self.observation == "state":
+            return scalars
+        return {"image": np.stack([square_roots(image) for image in _filled(state.images, STACK)]), "scalars": scalars}
+
+    def potential(self, state: Focusing) -> float:
+        """Return the Strehl ratio of (C10, C12)."""
+        return state.strehl
+
+    def achievement(self, state: Focusing) -> float:
+        """Return 1 in focus and 0 elsewhere; of an hour the mean Strehl ratio of its minutes."""
+        if self.preset.wait_s:
+            return min(state.kept * self.preset.wait_s / HOUR_S, 1.0)
+        return float(abs(state.true[0]) < GOAL and math.hypot(*state.true[1:]) < GOAL)
+
+    def spent(self, state: Focusing) -> float:
+        """Return the larger of the spent shares of frames and dose."""
+        return min(1.0, max(state.frames / self.preset.frames, state.dose / self.preset.dose_budget_e_per_angstrom2))
+
+    def declared(self, state: Focusing) -> bool:
+        """Return whether the end was declared."""
+        return state.stopped
+
+    def truncated(self, state: Focusing) -> bool:
+        """Return whether the frames are spent, or the dose does not suffice for another one."""
+        another = sessions.raster_dose(CURRENT_PA, state.scan, state.dwell_time_us)
+        return state.frames >= self.preset.frames or state.dose + another > self.preset.dose_budget_e_per_angstrom2
+
+    def cost(self, state: Focusing) -> dict[str, float]:
+        """Return dose (e-/A^2), time with the beam on the specimen (s) and moves."""
+        return {"dose_e_per_angstrom2": float(state.dose), "beam_s": float(state.session.scope.beam_s), "moves": float(state.moves)}
+
+    def truth(self, state: Focusing) -> dict[str, float]:
+        """Return C10, C12a, C12b, abs(C12) in A and the Strehl ratio, in focus of the last frame or at the declared end."""
+        c10, c12a, c12b = (float(v) for v in state.true)
+        return {
+            "C10_angstrom": c10,
+            "C12a_angstrom": c12a,
+            "C12b_angstrom": c12b,
+            "C12_angstrom": math.hypot(c12a, c12b),
+            "strehl": state.strehl,
+        }
+
+    def picture(self, state: Focusing) -> np.ndarray:
+        """Return the frame beside gauges of knobs and budget, uint8, shape (height, width, 3)."""
+        from stemtwin.twin.envs import pictures
+
+        seen = {"image": state.images[0], "knobs": state.knobs}
+        left = np.array([1 - state.frames / self.preset.frames, 1 - state.dose / self.preset.dose_budget_e_per_angstrom2])
+        shown = {**seen, "budget": np.clip(left, 0, 1)}
+        return pictures.focus_picture(shown, np.array(self.preset.reach), frame=state.frames, field_of_view=FIELD_ANGSTROM)
+
+
+def square_roots(image: np.ndarray) -> np.ndarray:
+    """Return a frame with four points in one pixel, as square roots of readings above their least in units of the mean, uint8."""
+    four = image.reshape(image.shape[0] // 2, 2, image.shape[1] // 2, 2).sum(axis=(1, 3), dtype=np.float32)
+    four -= four.min()
+    return np.minimum(100 * np.sqrt(four / max(float(four.mean()), 1e-6)), 255).astype(np.uint8)
+
+
+def features(image: np.ndarray) -> np.ndarray:
+    """Return the logarithms of the power over that of noise in bands of frequency and azimuths, in [0, 1], shape (24,)."""
+    window, place, quiet = _spectrum_places()
+    counts = image.astype(np.float32)
+    power = np.abs(np.fft.rfft2((counts - counts.mean()) * window)) ** 2
+    floor = max(float(np.median(power.ravel()[quiet])) / math.log(2), 1e-12)
+    inside = place >= 0
+    size = SECTORS * (len(BANDS) - 1)
+    sums = np.bincount(place[inside], power.ravel()[inside], size) / np.bincount(place[inside], minlength=size)
+    return np.clip(np.log10(1 + np.maximum(sums / floor - 1, 0)) / DECADES, 0, 1)
+
+
+@functools.lru_cache(maxsize=1)
+def _spectrum_places() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a window, the bin of each Fourier coefficient (-1: none), and which coefficients hold noise alone."""
+    ky, kx = np.meshgrid(np.fft.fftfreq(SHAPE[0]), np.fft.rfftfreq(SHAPE[1]), indexing="ij")
+    k = np.hypot(ky, kx).ravel()
+    sector = np.floor((np.arctan2(ky, kx).ravel() % np.pi) / np.pi * SECTORS + 0.5).astype(int) % SECTORS
+    band = np.searchsorted(BANDS, k, side="right") - 1
+    place = np.where((band >= 0) & (band < len(BANDS) - 1), band * SECTORS + sector, -1)
+    window = np.outer(np.hanning(SHAPE[0]), np.hanning(SHAPE[1])).astype(np.float32)
+    return window, place, np.flatnonzero(k > 0.3)
+
+
+def _filled(seen: tuple[np.ndarray, ...], count: int) -> list[np.ndarray]:
+    """Return so many of the latest values, where there are fewer with the oldest again."""
+    return [*seen, *[seen[-1]] * (count - len(seen))]
+
+
+def _scaled(aberrations: Aberrations, factor: float) -> Aberrations:
+    """Return aberrations times a factor."""
+    return replace(aberrations, **{f"C{n}{m}": factor * getattr(aberrations, f"C{n}{m}") for n, m in ORDERS})
+
+
+def _instrument(preset: AutofocusPreset, conditions: Conditions) -> Profile:
+    """Return the instrument of an episode."""
+    profile = sessions.drifting(PROFILES[conditions.profile], conditions.drift)
+    profile = replace(profile, residual=_scaled(profile.residual, conditions.residual))
+    if preset.faults:
+        return profile
+    usual = profile.instabilities
+    calm = Instabilities(drift_speed_angstrom_per_s=usual.drift_speed_angstrom_per_s, drift_walk_angstrom=usual.drift_walk_angstrom)
+    return replace(profile, imperfections=ScanImperfections(), chains=(), instabilities=calm)
+
+
+def _begin(setup: Setup, sample: str, **given: Any) -> Session:
+    return sessions.start(setup, specimen(sample, THICKNESS_ANGSTROM.get(sample)), semiangle_mrad=SEMIANGLE_MRAD, current_pa=CURRENT_PA, **given)
+
+
+def _window(task: Autofocus, sample: str, profile: str) -> float:
+    """Return the window for the widest probe that the knobs and the instrument's straying allow, A."""
+    preset, drawn, semiangle = task.preset, task.conditions(), SEMIANGLE_MRAD * 1e-3
+    c10, a, b = preset.reach
+    turned = drawn.knob_gain[1] * (c10 + math.hypot(a, b))
+    strayed, hours = 0.0, preset.frames * max(preset.wait_s, 1.0)
+    for item in PROFILES[profile].instabilities.aberrations if preset.faults else ():
+        if item.name in ("C10", "C12"):
+            strayed += item.rate_angstrom_per_s * hours + 3 * item.sigma_angstrom * math.sqrt(-math.expm1(-2 * hours / item.tau_s))
+    worst = preset.start_c10[1] + preset.start_c12[1] + turned + strayed + specimen(sample, THICKNESS_ANGSTROM.get(sample)).thickness_angstrom
+    residual = _scaled(PROFILES[profile].residual, drawn.residual[1])
+    return WINDOW_MARGIN + 2 * (worst * semiangle + optics.blur_radius(residual, semiangle))
+
+
+@functools.lru_cache(maxsize=64)
+def _plan(task: Autofocus, sample: str, profile: str) -> ImagingPlan:
+    """Return how frames of a specimen in an instrument are computed, whatever else is drawn."""
+    drawn = task.conditions()
+    usual = Conditions(
+        sample=sample,
+        profile=profile,
+        rotation_rad=0.0,
+        electrons_per_point=1.0,
+        residual=drawn.residual[1],
+        drift=0.0,
+        knob_gain=(1.0, 1.0, 1.0),
+        failing=0.0,
+    )
+    setup = Setup(
+        profile=_instrument(task.preset, usual),
+        seed=0,
+        phonons=task.phonons,
+        specimen_seed=0,
+        window_angstrom=_window(task, sample, profile),
+    )
+    scan = RasterScan(shape=SHAPE, field_of_view_angstrom=(FIELD_ANGSTROM, FIELD_ANGSTROM))
+    return sessions.imaging_plan(_begin(setup, sample), scan)
+
+
+@functools.lru_cache(maxsize=64)
+def imaging(task: Autofocus, sample: str, profile: str) -> tuple[ImagingOperator, ImagingPlan]:
+    """Return the imaging operator and its plan, so that no step need ask whose it is."""
+    plan = _plan(task, sample, profile)
+    return plan.operator(), plan
