@@ -144,7 +144,7 @@ def test_wrong_options_are_refused_and_leave_no_trace(options: dict[str, Any]) -
     env, other = gym.make(ID, **SMALL).unwrapped, gym.make(ID, **SMALL).unwrapped
     for one in (env, other):
         one.reset(seed=2)
-    with pytest.raises(SettingsError, match="scale|start_angstrom"):
+    with pytest.raises(SettingsError, match=r"scale|start_angstrom"):
         env.reset(options=options)
     np.testing.assert_array_equal(env.reset()[0]["image"], other.reset()[0]["image"])
 

@@ -241,7 +241,7 @@ class Course:
 
     @property
     def drifts(self) -> bool:
-        """Whether the settled specimen drifts or walks."""
+        """True where the settled specimen drifts or walks."""
         return bool(self._drift.any() or self._setting.drift_walk_angstrom)
 
     def aberrations(self, time_s: float) -> Aberrations:

@@ -88,7 +88,7 @@ class _Aperture:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Layout:
-    """How the images of an operator lie in memory.
+    """Layout of the images of an operator in memory.
 
     ``form`` is that of the quadratic form; ``basis`` (25, beams) that of all blocks, one after the other at ``places``.
     """
