@@ -1,7 +1,9 @@
 """Stable-Baselines3 takes "pixels" and "state" of every family without a warning and trains a little; a script of ``make foreign``."""
 
+import re
 import sys
 import warnings
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -37,6 +39,16 @@ def train(env: gym.Env, name: str) -> None:
     say(f"{name} {env.observation_space.__class__.__name__}: checked, trained for {STEPS} steps")
 
 
+def run_readme() -> None:
+    """Run the training script of the README, with fewer steps."""
+    page = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```py\n(.*?)```", page, flags=re.DOTALL)
+    short = re.sub(r"learn\([\d_]+\)", "learn(256)", script)
+    assert short != script
+    exec(compile(short, "README.md", "exec"), {})
+    say("the training script of the README runs")
+
+
 def main() -> None:
     """Train on the newest version of every family, and on a wrapped one."""
     newest = {found.name: found for found in ENVIRONMENTS.values()}  # sorted by version
@@ -50,3 +62,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    run_readme()
