@@ -11,7 +11,8 @@ from stemtwin.benchmarks.agents import Brief, find_baseline
 from stemtwin.benchmarks.baselines.focus_v2 import MatchedFilter, preset_of, waves_in_frame
 from stemtwin.benchmarks.runner import resolve
 from stemtwin.benchmarks.tasks import find_task
-from stemtwin.twin.envs.families.autofocus import PRESETS, Autofocus
+from stemtwin.twin.envs.families.autofocus import Autofocus
+from stemtwin.twin.envs.focus_instrument import PRESETS
 from stemtwin.twin.envs.functional_env import start
 
 TASK = find_task("autofocus@2")
@@ -36,7 +37,9 @@ def test_both_versions_stand_side_by_side() -> None:
 
 def test_only_a_declared_end_counts() -> None:
     """Strehl ratio and success are 0 where the episode was left without a declared end; the stop takes no frame."""
-    found = TASK.score([episode(declared=True, c10=4, strehl=0.97), episode(declared=False, c10=4, strehl=0.97), episode(declared=True, c10=25, strehl=0.8)])
+    found = TASK.score(
+        [episode(declared=True, c10=4, strehl=0.97), episode(declared=False, c10=4, strehl=0.97), episode(declared=True, c10=25, strehl=0.8)]
+    )
     np.testing.assert_array_equal(found.statistics["success"], [1, 0, 0])
     np.testing.assert_array_equal(found.statistics["strehl"], [0.97, 0, 0.8])
     np.testing.assert_array_equal(found.statistics["success_images"], [3, 0, 0])
@@ -50,7 +53,7 @@ def test_a_preset_is_known_by_the_reach_of_its_knobs(difficulty: str) -> None:
 
 
 def test_waves_of_a_turned_frame_are_those_on_the_specimen() -> None:
-    """cos and sin of 2 pi k r in the frame's own axes are those at the scan's points, whose middle is at the origin."""
+    """Cos and sin of 2 pi k r in the frame's own axes are those at the scan's points, whose middle is at the origin."""
     frequencies, rotation = np.array([[0.3, 0.1], [-0.2, 0.45]]), 0.7
     task = Autofocus(difficulty="easy", phonons=1)
     state, _ = start(task, np.random.Generator(np.random.Philox(1)), {})

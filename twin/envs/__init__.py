@@ -6,6 +6,8 @@ File                  Content
 ``arguments.py``      arguments of ``make``, randomisation of episodes
 ``discovery.py``      ``@environment``, the ids of all families
 ``families/``         one file per family
+``focus_features.py`` features of a frame that tell its focus
+``focus_instrument.py`` presets, instruments and operators of the focusing task, version 2
 ``focus_limits.py``   limits of the focusing task, version 1
 ``functional_env.py`` the protocol of a family, ``StemEnv``
 ``goal_family.py``    families with a goal and their rewards

@@ -5,6 +5,7 @@ File                          Content
 ============================= =====================================================
 ``diffraction.py``            diffraction patterns from the scattering matrix
 ``gram_matrix.py``            Hermitian forms of waves
+``image_layout.py``           plane waves by blocks, and the layout of images
 ``imaging_cache.py``          imaging operators on disk
 ``imaging_operator.py``       the dense imaging operator
 ``inelastic.py``              quadratic forms of localised losses, with channelling

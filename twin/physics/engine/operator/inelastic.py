@@ -27,7 +27,8 @@ from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_coefficients
 from stemtwin.twin.physics.engine.operator import gram_matrix, imaging_operator, single_probes
-from stemtwin.twin.physics.engine.operator.imaging_operator import BeamBlock, ImagingOperator
+from stemtwin.twin.physics.engine.operator.image_layout import BeamBlock
+from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
 from stemtwin.twin.physics.grids import Grid
 
 BATCH = 64

@@ -230,9 +230,7 @@ class FormLayout:
 def form_layout(listed: list[BeamPairs], my: int, mx: int) -> FormLayout:
     """Return the layout of a quadratic form from the pairs of each block and the largest differences over all."""
     width = 2 * mx + 1 + EIGHT
-    whole, shared = (
-        [np.searchsorted(p.differences[:, 0], cuts).tolist() for p in listed] for cuts in ([0, my + 1], _equal_rows(listed, my))
-    )
+    whole, shared = ([np.searchsorted(p.differences[:, 0], cuts).tolist() for p in listed] for cuts in ([0, my + 1], _equal_rows(listed, my)))
     places = [p.differences[:, 0] * width + p.differences[:, 1] + mx for p in listed]
     return FormLayout(listed=listed, my=my, mx=mx, width=width, places=places, whole=whole, shared=shared)
 
