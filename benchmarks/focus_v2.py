@@ -12,7 +12,8 @@ from stemtwin.benchmarks.focus import Episode, succeeded
 from stemtwin.benchmarks.metrics import FOCUSING
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
 from stemtwin.benchmarks.tasks import TASKS, Field, Task
-from stemtwin.twin.envs.families.autofocus import GOAL, PRESETS, STEP
+from stemtwin.twin.envs.families.autofocus import GOAL, STEP
+from stemtwin.twin.envs.focus_instrument import PRESETS
 
 STANDARD = PRESETS["standard"]
 
@@ -53,10 +54,11 @@ TASKS.add(
         kind="agent",
         title="Focus the probe, correct two-fold astigmatism, and say when it is done",
         text=(
-            "One of three thin crystals, which is not named, is imaged with all faults of the instrument at an unknown defocus "
-            f"({STANDARD.start_c10[0]:g} to {STANDARD.start_c10[1]:g} A, either sign) and an unknown two-fold astigmatism "
-            f"(up to {STANDARD.start_c12[1]:g} A). Move C10, C12a and C12b by increments until |C10| and |C12| are below {GOAL:g} A, and declare the end, within {STANDARD.frames} frames and "
-            f"{STANDARD.dose_budget_e_per_angstrom2:.0e} e-/A^2. The score is the Strehl ratio at the declared end, 0 without one."
+            f"One of three thin crystals, which is not named, is imaged at an unknown defocus ({STANDARD.start_c10[0]:g} to "
+            f"{STANDARD.start_c10[1]:g} A, either sign) and an unknown two-fold astigmatism (up to {STANDARD.start_c12[1]:g} A) with all faults "
+            f"of the instrument. Move C10, C12a and C12b by increments until |C10| and |C12| are below {GOAL:g} A, and declare the end, within "
+            f"{STANDARD.frames} frames and {STANDARD.dose_budget_e_per_angstrom2:.0e} e-/A^2. The score is the Strehl ratio at the declared "
+            "end, 0 without one."
         ),
         source="stemtwin/Autofocus-v2",
         splits=("public",),

@@ -153,13 +153,15 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_holds_our_packages_and_nothing_else(wheel: Path) -> None:
-    """The wheel is one top-level package, with every module, table, card and registry file of the checkout."""
+    """The wheel is one top-level package, with every module, table, card, registry, scale and policy file of the checkout."""
     names = set(zipfile.ZipFile(wheel).namelist())
     info = f"stemtwin-{stemtwin.__version__}.dist-info"
     assert {name.split("/")[0] for name in names} == {"stemtwin", info}
     wanted = {f"{package.replace('.', '/')}/{path.name}" for package in PACKAGES for path in folder_of(package).glob("*.py")}
     wanted |= {f"stemtwin/datasets/cards/{path.name}" for path in (ROOT / "datasets" / "cards").glob("*.*")}
     wanted |= {f"stemtwin/twin/physics/tables/{name}.csv" for name in PARAMETRIZATIONS}
+    wanted |= {f"stemtwin/twin/envs/scales/{path.name}" for path in (ROOT / "twin" / "envs" / "scales").glob("*.json")}
+    wanted |= {f"stemtwin/benchmarks/learned/{path.name}" for path in (ROOT / "benchmarks" / "learned").glob("*.*")}
     assert {name for name in names if name.startswith("stemtwin/")} == wanted
     assert f"{info}/licenses/LICENSE" in names
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline
-from stemtwin.twin.envs.families.autofocus import CURRENT_PA, GOAL, NAMES, PRESETS, SEMIANGLE_MRAD, SHAPE, STEP, Autofocus, AutofocusPreset, imaging
-from stemtwin.twin.envs.families.autofocus import FIELD_ANGSTROM as SIDE
+from stemtwin.twin.envs.families.autofocus import GOAL, NAMES, STEP, Autofocus
+from stemtwin.twin.envs.focus_instrument import CURRENT_PA, FIELD_ANGSTROM, PRESETS, SEMIANGLE_MRAD, SHAPE, AutofocusPreset, imaging
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.hardware.profiles import PROFILES
 from stemtwin.twin.physics import aberrations as optics
@@ -37,7 +37,7 @@ RIVAL = 40.0
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SpecimenModel:
-    """What the images of one specimen in one instrument look like.
+    """Model of the images of one specimen in one instrument.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class SpecimenModel:
 
 def image_coefficients(task: Autofocus, sample: str, profile: str, states: np.ndarray) -> np.ndarray:
     """Return the Fourier coefficients of images for true C10, C12a, C12b (A, (n, 3)), shape (n, rows, columns)."""
-    operator, _ = imaging(task, sample, profile)
+    operator, _ = imaging(task.preset, task.conditions(), task.phonons, sample, profile)
     one = PROFILES[profile]
     beams = [optics.add(one.residual, Aberrations.from_cartesian(**dict(zip(NAMES, state, strict=True)))) for state in states.tolist()]
     source = one.source_size_angstrom(CURRENT_PA, SEMIANGLE_MRAD, one.energy_ev)
@@ -88,15 +88,15 @@ def image_coefficients(task: Autofocus, sample: str, profile: str, states: np.nd
 def specimen_model(task: Autofocus, sample: str, profile: str) -> SpecimenModel:
     """Return the model of a specimen in an instrument, with the images of the first hypotheses."""
     preset, rng = task.preset, np.random.Generator(np.random.Philox(1))
-    c10 = rng.uniform(*preset.start_c10, FIRST) * rng.choice([-1.0, 1.0], FIRST)
-    c12, azimuth = rng.uniform(*preset.start_c12, FIRST), rng.uniform(0, 2 * np.pi, FIRST)
+    c10 = rng.uniform(preset.start_c10[0], preset.start_c10[1], FIRST) * rng.choice([-1.0, 1.0], FIRST)
+    c12, azimuth = rng.uniform(preset.start_c12[0], preset.start_c12[1], FIRST), rng.uniform(0, 2 * np.pi, FIRST)
     hypotheses = np.stack([c10, c12 * np.cos(azimuth), c12 * np.sin(azimuth)], axis=1)
     found = image_coefficients(task, sample, profile, hypotheses)
     middle = found.shape[2] // 2
     power = (np.abs(found) ** 2).mean(axis=0)
     power[0, : middle + 1] = 0  # the mean, and what stands there twice
     rows, columns = np.unravel_index(np.argsort(power, axis=None)[::-1][:BEAMS], power.shape)
-    height, width = imaging(task, sample, profile)[0].grid.extent
+    height, width = imaging(task.preset, task.conditions(), task.phonons, sample, profile)[0].grid.extent
     frequencies = np.stack([(columns - middle) / width, rows / height], axis=1)
     at = np.stack([axis.ravel() for axis in np.meshgrid(*(np.arange(PLACES) / PLACES * side for side in (width, height)))])
     return SpecimenModel(
@@ -190,7 +190,7 @@ def waves_in_frame(frequencies: np.ndarray, rotation: float) -> np.ndarray:
         Rotation of the scan, rad.
     """
     cos, sin = math.cos(rotation), math.sin(rotation)
-    y, x = ((np.arange(n) - (n - 1) / 2) * SIDE / n for n in SHAPE)
+    y, x = ((np.arange(n) - (n - 1) / 2) * FIELD_ANGSTROM / n for n in SHAPE)
     turned = frequencies @ np.array([[cos, -sin], [sin, cos]])
     phase = 2 * np.pi * (turned[:, 0] * np.tile(x, SHAPE[0])[:, None] + turned[:, 1] * np.repeat(y, SHAPE[1])[:, None])
     return np.concatenate([np.ones((len(phase), 1)), np.cos(phase), np.sin(phase)], axis=1)

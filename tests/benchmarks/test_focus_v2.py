@@ -11,7 +11,8 @@ from stemtwin.benchmarks.agents import Brief, find_baseline
 from stemtwin.benchmarks.baselines.focus_v2 import MatchedFilter, preset_of, waves_in_frame
 from stemtwin.benchmarks.runner import resolve
 from stemtwin.benchmarks.tasks import find_task
-from stemtwin.twin.envs.families.autofocus import PRESETS, Autofocus
+from stemtwin.twin.envs.families.autofocus import Autofocus
+from stemtwin.twin.envs.focus_instrument import PRESETS
 from stemtwin.twin.envs.functional_env import start
 
 TASK = find_task("autofocus@2")

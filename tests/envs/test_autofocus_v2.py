@@ -8,8 +8,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from stemtwin.twin.envs.families import autofocus
-from stemtwin.twin.envs.families.autofocus import PRESETS, Autofocus, Focusing, features, square_roots
+from stemtwin.twin.envs.families.autofocus import Autofocus, Focusing
+from stemtwin.twin.envs.focus_features import features, square_roots
+from stemtwin.twin.envs.focus_instrument import PRESETS, SHAPE
 from stemtwin.twin.envs.functional_env import start
 from stemtwin.twin.envs.preparation import specimen
 from stemtwin.twin.errors import SettingsError
@@ -51,7 +52,7 @@ def test_frames_are_those_of_the_microscope(settings: dict[str, Any]) -> None:
 def test_no_step_builds_an_operator() -> None:
     """Whatever is drawn and wherever the knobs go, the operators of make() serve: the widest probe fits its window."""
     task = Autofocus(**ALL)
-    autofocus.imaging(task, "mos2-1h", "corrected-200kv")
+    begun(task)
     held = len(operator_cache.CACHE)
     for seed, sign in itertools.product(range(3), (-1, 1)):
         state = begun(task, seed)
@@ -171,7 +172,7 @@ def test_features_tell_the_sharp_frame() -> None:
     task = Autofocus(**SMALL)
     sharp, blurred = begun(task, start_angstrom=(0, 0, 0)), begun(task, start_angstrom=(100, 0, 0))
     assert features(sharp.images[0]).sum() > 1.5 * features(blurred.images[0]).sum()
-    assert features(np.random.default_rng(0).poisson(2.0, autofocus.SHAPE).astype(np.uint16)).max() < 0.15
+    assert features(np.random.default_rng(0).poisson(2.0, SHAPE).astype(np.uint16)).max() < 0.15
     assert square_roots(sharp.images[0]).std() > square_roots(blurred.images[0]).std()
 
 

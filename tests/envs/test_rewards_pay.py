@@ -62,7 +62,7 @@ def check_order(task: str, settings: dict[str, Any], seeds: range) -> None:
 
 @pytest.mark.parametrize("task", goals())
 def test_solving_pays_most(task: str, small_settings: dict[str, Any]) -> None:
-    """Over two small episodes the oracle earns most, then the expert, then no-op, random, blind and hovering policies."""
+    """Of two episodes of the small environment the oracle earns most, then the expert, then no-op, random, blind and hovering policies."""
     check_order(task, small_settings.get(load_tasks()[task].source, {}), range(2))
 
 

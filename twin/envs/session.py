@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from stemtwin.twin.instrument.detectors import DETECTORS, NamedDetector
+from stemtwin.twin.instrument.detectors import DETECTORS, AnyDetector, NamedDetector
 from stemtwin.twin.instrument.hardware.profiles import Profile
 from stemtwin.twin.instrument.scan import PathScan, Scan
 from stemtwin.twin.instrument.scope import acquisition, bare_frames, beam_damage, commands, knobs
@@ -199,8 +199,8 @@ def acquire(
     return found, replace(session, scope=scope, dose_e_per_angstrom2=session.dose_e_per_angstrom2 + last, last_dose_e_per_angstrom2=last)
 
 
-def imaging_plan(session: Session, scan: Scan, *, detectors: Sequence[str | NamedDetector] = ("haadf",)) -> ImagingPlan:
-    """Return how bare frames are computed, in the setup's window; see ``bare_frames.imaging_plan``.
+def imaging_plan(session: Session, scan: Scan, *, detectors: Sequence[str | AnyDetector] = ("haadf",)) -> ImagingPlan:
+    """Return the plan of bare frames in the setup's window; see ``bare_frames.imaging_plan``.
 
     Raises
     ------
@@ -219,7 +219,7 @@ def acquire_bare(
     Sessions of one operator are computed together, on several threads.
     """
     shots = [
-        bare_frames.Shot(operator=operator, detectors=plan.detectors, setup=one.setup, state=one.scope, scan=scan, dwell_time_us=dwell)
+        bare_frames.AskedFrame(operator=operator, detectors=plan.detectors, setup=one.setup, state=one.scope, scan=scan, dwell_time_us=dwell)
         for one, (operator, plan), scan, dwell in zip(sessions, operators, scans, dwell_times_us, strict=True)
     ]
     found = []

@@ -19,7 +19,9 @@ from stemtwin.twin.errors import SettingsError
 
 ORDERS = tuple((n, m) for n in range(1, 6) for m in range(n + 2) if (n + m) % 2)
 """Pairs (n, m) of every axial aberration C_nm to fifth order."""
-_TABLE = tuple((m, f"C{n}{m}", f"phi{n}{m}", (f"C{n}{m}a", f"C{n}{m}b") if m else (f"C{n}0",)) for n, m in ORDERS)
+_TABLE: tuple[tuple[int, str, str, tuple[str, ...]], ...] = tuple(
+    (m, f"C{n}{m}", f"phi{n}{m}", (f"C{n}{m}a", f"C{n}{m}b") if m else (f"C{n}0",)) for n, m in ORDERS
+)
 """Of each pair m, the polar names of magnitude and azimuth, and the Cartesian names."""
 
 HAIDER = {

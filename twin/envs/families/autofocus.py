@@ -1,6 +1,5 @@
 """``stemtwin/Autofocus-v2``: defocus and twofold astigmatism from images alone, on drawn specimens and instruments."""
 
-import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,31 +10,32 @@ import numpy as np
 
 from stemtwin.twin import checks
 from stemtwin.twin.envs import session as sessions
-from stemtwin.twin.envs.arguments import Conditions, Randomisation
+from stemtwin.twin.envs.arguments import Conditions
 from stemtwin.twin.envs.discovery import environment
+from stemtwin.twin.envs.focus_features import BANDS, SECTORS, features, square_roots
+from stemtwin.twin.envs.focus_instrument import (
+    CURRENT_PA,
+    FIELD_ANGSTROM,
+    PRESETS,
+    SHAPE,
+    AutofocusPreset,
+    begin,
+    focus_plan,
+    imaging,
+    instrument,
+    window_angstrom,
+)
 from stemtwin.twin.envs.goal_family import GoalFamily
-from stemtwin.twin.envs.preparation import PreparationLine, specimen
+from stemtwin.twin.envs.preparation import PreparationLine
 from stemtwin.twin.envs.session import Session
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument.hardware.drift import Instabilities
-from stemtwin.twin.instrument.hardware.profiles import PROFILES, Profile
-from stemtwin.twin.instrument.hardware.scan_distortion import ScanImperfections
 from stemtwin.twin.instrument.scan import RasterScan
-from stemtwin.twin.instrument.scope.bare_frames import ImagingPlan
 from stemtwin.twin.instrument.scope.setup import Setup
-from stemtwin.twin.instrument.simulation.discretisation import WINDOW_MARGIN
-from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics import electrons, noise, probe
-from stemtwin.twin.physics.aberrations import ORDERS, Aberrations
-from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
+from stemtwin.twin.physics.aberrations import Aberrations
 
 NAMES = ("C10", "C12a", "C12b")
 """The aberrations that are turned."""
-SHAPE = (128, 128)
-FIELD_ANGSTROM = 16.0
-"""Side of the field, A."""
-SEMIANGLE_MRAD = 20.0
-CURRENT_PA = 50.0
 STEP = np.array([100.0, 50.0, 50.0])
 """Largest changes of C10, C12a and C12b in one action, A."""
 GOAL = 20.0
@@ -45,100 +45,10 @@ STOP = 0.5
 ORIGIN_ANGSTROM = 100.0
 """The field's corner lies anywhere in a square of this side, A."""
 HOUR_S = 3600.0
-THICKNESS_ANGSTROM = {"srtio3-001": 7.81, "au-001": 8.16, "si-110": 7.68}
-"""Thickness of crystals that are thicker by default, A: a thin one has one focus, and its operator is built in seconds."""
 STACK = 2
 """Frames in the form "pixels"."""
 HISTORY = 4
 """Frames in the form "state"."""
-SECTORS = 12
-"""Azimuths over half a turn in the form "state"."""
-BANDS = (0.035, 0.1, 0.25)
-"""Limits of the bands of spatial frequency in the form "state", cycles per pixel; beyond 0.3 is noise alone."""
-DECADES = 4.0
-"""Signal-to-noise ratios of the power up to 10 to this are told apart in the form "state"."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AutofocusPreset:
-    """A difficulty.
-
-    Parameters
-    ----------
-    randomisation : Randomisation
-        What episodes draw.
-    start_c10, start_c12 : tuple of float
-        Least and largest abs(C10) and abs(C12) at the start, A.
-    reach : tuple of float
-        Largest distances of C10, C12a and C12b from their starting values, A.
-    faults : bool
-        Whether the instrument has its detector chain, scan faults and straying optics; else electrons are counted and
-        nothing strays.
-    frames : int
-        Frames in one episode, the first among them.
-    dose_budget_e_per_angstrom2 : float
-        Dose in one episode, e-/A^2.
-    wait_s : float
-        Time that passes before each further frame with the beam blanked, s.
-    """
-
-    randomisation: Randomisation
-    start_c10: tuple[float, float]
-    start_c12: tuple[float, float]
-    reach: tuple[float, float, float]
-    faults: bool = True
-    frames: int = 16
-    dose_budget_e_per_angstrom2: float = 1e6
-    wait_s: float = 0.0
-
-
-ANYWHERE = (-math.pi, math.pi)
-PRESETS = {
-    "easy": AutofocusPreset(
-        randomisation=Randomisation(rotation_rad=ANYWHERE, electrons_per_point=(800.0, 2000.0), drift=(0.0, 0.0)),
-        start_c10=(20.0, 100.0),
-        start_c12=(0.0, 50.0),
-        reach=(120.0, 60.0, 60.0),
-        faults=False,
-    ),
-    "standard": AutofocusPreset(
-        randomisation=Randomisation(
-            samples=("mos2-1h", "srtio3-001", "au-001"),
-            rotation_rad=ANYWHERE,
-            electrons_per_point=(800.0, 2000.0),
-            residual=(0.7, 1.3),
-            drift=(0.0, 2.0),
-        ),
-        start_c10=(20.0, 105.0),
-        start_c12=(0.0, 60.0),
-        reach=(120.0, 68.0, 68.0),
-    ),
-    "hard": AutofocusPreset(
-        randomisation=Randomisation(
-            samples=("mos2-1h", "wse2-1h", "srtio3-001", "au-001", "si-110"),
-            profiles=("corrected-200kv", "corrected-300kv"),
-            rotation_rad=ANYWHERE,
-            electrons_per_point=(300.0, 1500.0),
-            residual=(0.5, 1.5),
-            drift=(0.5, 3.0),
-            knob_gain=(0.9, 1.1),
-            failing=0.05,
-        ),
-        start_c10=(40.0, 150.0),
-        start_c12=(0.0, 100.0),
-        reach=(167.0, 112.0, 112.0),
-        dose_budget_e_per_angstrom2=6e5,
-    ),
-    "drift": AutofocusPreset(
-        randomisation=Randomisation(rotation_rad=ANYWHERE, electrons_per_point=(800.0, 2000.0), drift=(0.5, 1.5)),
-        start_c10=(20.0, 40.0),
-        start_c12=(0.0, 20.0),
-        reach=(420.0, 70.0, 70.0),
-        frames=64,
-        dose_budget_e_per_angstrom2=7e6,
-        wait_s=60.0,
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -306,7 +216,7 @@ class Autofocus(GoalFamily[Focusing]):
         drawn = self.conditions()
         pairs = [(sample, profile) for profile in drawn.profiles for sample in drawn.samples]
         for number, (sample, profile) in enumerate(pairs, 1):
-            plan = _plan(self, sample, profile)
+            plan = focus_plan(self.preset, drawn, self.phonons, sample, profile)
             plan.operator(line.operator(number, len(pairs), plan.plan.waves))
 
     def initial(self, rng: np.random.Generator, *, start_angstrom: Sequence[float] | None = None, scale: float = 1.0) -> Focusing:
@@ -320,15 +230,15 @@ class Autofocus(GoalFamily[Focusing]):
         side = (FIELD_ANGSTROM, FIELD_ANGSTROM)
         scan = RasterScan(shape=SHAPE, field_of_view_angstrom=side, origin_angstrom=origin, rotation_rad=conditions.rotation_rad)
         setup = Setup(
-            profile=_instrument(preset, conditions),
+            profile=instrument(preset, conditions),
             seed=seed,
             phonons=self.phonons,
             specimen_seed=0,
             misalignment=Aberrations.from_cartesian(**dict(zip(NAMES, off.tolist(), strict=True))),
-            window_angstrom=_window(self, conditions.sample, conditions.profile),
+            window_angstrom=window_angstrom(preset, self.conditions(), conditions.sample, conditions.profile),
         )
         gains = dict(zip(NAMES, conditions.knob_gain, strict=True))
-        begun = _begin(setup, conditions.sample, gains=gains, failing=conditions.failing)
+        begun = begin(setup, conditions.sample, gains=gains, failing=conditions.failing)
         dwell = conditions.electrons_per_point / noise.electrons_per_point(CURRENT_PA, 1e-6)
         empty = Focusing(session=begun, conditions=conditions, scan=scan, dwell_time_us=dwell, knobs=np.zeros(3), true=np.zeros(3), strehl=0.0)
         return self._photographed([empty])[0]
@@ -404,7 +314,8 @@ class Autofocus(GoalFamily[Focusing]):
 
     def _photographed(self, states: Sequence[Focusing]) -> list[Focusing]:
         """Return the states after a frame of each."""
-        operators = [imaging(self, state.conditions.sample, state.conditions.profile) for state in states]
+        common = self.preset, self.conditions(), self.phonons
+        operators = [imaging(*common, state.conditions.sample, state.conditions.profile) for state in states]
         dwells = [state.dwell_time_us for state in states]
         taken = sessions.acquire_bare([state.session for state in states], operators, [state.scan for state in states], dwells)
         return [self._with_frame(state, *one) for state, one in zip(states, taken, strict=True)]
@@ -490,103 +401,6 @@ class Autofocus(GoalFamily[Focusing]):
         return pictures.focus_picture(shown, np.array(self.preset.reach), frame=state.frames, field_of_view=FIELD_ANGSTROM)
 
 
-def square_roots(image: np.ndarray) -> np.ndarray:
-    """Return a frame with four points in one pixel, as square roots of readings above their least in units of the mean, uint8."""
-    four = image.reshape(image.shape[0] // 2, 2, image.shape[1] // 2, 2).sum(axis=(1, 3), dtype=np.float32)
-    four -= four.min()
-    return np.minimum(100 * np.sqrt(four / max(float(four.mean()), 1e-6)), 255).astype(np.uint8)
-
-
-def features(image: np.ndarray) -> np.ndarray:
-    """Return the logarithms of the power over that of noise in bands of frequency and azimuths, in [0, 1], shape (24,)."""
-    window, place, quiet = _spectrum_places()
-    counts = image.astype(np.float32)
-    power = np.abs(np.fft.rfft2((counts - counts.mean()) * window)) ** 2
-    floor = max(float(np.median(power.ravel()[quiet])) / math.log(2), 1e-12)
-    inside = place >= 0
-    size = SECTORS * (len(BANDS) - 1)
-    sums = np.bincount(place[inside], power.ravel()[inside], size) / np.bincount(place[inside], minlength=size)
-    return np.clip(np.log10(1 + np.maximum(sums / floor - 1, 0)) / DECADES, 0, 1)
-
-
-@functools.lru_cache(maxsize=1)
-def _spectrum_places() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a window, the bin of each Fourier coefficient (-1: none), and which coefficients hold noise alone."""
-    ky, kx = np.meshgrid(np.fft.fftfreq(SHAPE[0]), np.fft.rfftfreq(SHAPE[1]), indexing="ij")
-    k = np.hypot(ky, kx).ravel()
-    sector = np.floor((np.arctan2(ky, kx).ravel() % np.pi) / np.pi * SECTORS + 0.5).astype(int) % SECTORS
-    band = np.searchsorted(BANDS, k, side="right") - 1
-    place = np.where((band >= 0) & (band < len(BANDS) - 1), band * SECTORS + sector, -1)
-    window = np.outer(np.hanning(SHAPE[0]), np.hanning(SHAPE[1])).astype(np.float32)
-    return window, place, np.flatnonzero(k > 0.3)
-
-
 def _filled(seen: tuple[np.ndarray, ...], count: int) -> list[np.ndarray]:
     """Return so many of the latest values, where there are fewer with the oldest again."""
     return [*seen, *[seen[-1]] * (count - len(seen))]
-
-
-def _scaled(aberrations: Aberrations, factor: float) -> Aberrations:
-    """Return aberrations times a factor."""
-    return replace(aberrations, **{f"C{n}{m}": factor * getattr(aberrations, f"C{n}{m}") for n, m in ORDERS})
-
-
-def _instrument(preset: AutofocusPreset, conditions: Conditions) -> Profile:
-    """Return the instrument of an episode."""
-    profile = sessions.drifting(PROFILES[conditions.profile], conditions.drift)
-    profile = replace(profile, residual=_scaled(profile.residual, conditions.residual))
-    if preset.faults:
-        return profile
-    usual = profile.instabilities
-    calm = Instabilities(drift_speed_angstrom_per_s=usual.drift_speed_angstrom_per_s, drift_walk_angstrom=usual.drift_walk_angstrom)
-    return replace(profile, imperfections=ScanImperfections(), chains=(), instabilities=calm)
-
-
-def _begin(setup: Setup, sample: str, **given: Any) -> Session:
-    return sessions.start(setup, specimen(sample, THICKNESS_ANGSTROM.get(sample)), semiangle_mrad=SEMIANGLE_MRAD, current_pa=CURRENT_PA, **given)
-
-
-def _window(task: Autofocus, sample: str, profile: str) -> float:
-    """Return the window for the widest probe that the knobs and the instrument's straying allow, A."""
-    preset, drawn, semiangle = task.preset, task.conditions(), SEMIANGLE_MRAD * 1e-3
-    c10, a, b = preset.reach
-    turned = drawn.knob_gain[1] * (c10 + math.hypot(a, b))
-    strayed, hours = 0.0, preset.frames * max(preset.wait_s, 1.0)
-    for item in PROFILES[profile].instabilities.aberrations if preset.faults else ():
-        if item.name in ("C10", "C12"):
-            strayed += item.rate_angstrom_per_s * hours + 3 * item.sigma_angstrom * math.sqrt(-math.expm1(-2 * hours / item.tau_s))
-    worst = preset.start_c10[1] + preset.start_c12[1] + turned + strayed + specimen(sample, THICKNESS_ANGSTROM.get(sample)).thickness_angstrom
-    residual = _scaled(PROFILES[profile].residual, drawn.residual[1])
-    return WINDOW_MARGIN + 2 * (worst * semiangle + optics.blur_radius(residual, semiangle))
-
-
-@functools.lru_cache(maxsize=64)
-def _plan(task: Autofocus, sample: str, profile: str) -> ImagingPlan:
-    """Return how frames of a specimen in an instrument are computed, whatever else is drawn."""
-    drawn = task.conditions()
-    usual = Conditions(
-        sample=sample,
-        profile=profile,
-        rotation_rad=0.0,
-        electrons_per_point=1.0,
-        residual=drawn.residual[1],
-        drift=0.0,
-        knob_gain=(1.0, 1.0, 1.0),
-        failing=0.0,
-    )
-    setup = Setup(
-        profile=_instrument(task.preset, usual),
-        seed=0,
-        phonons=task.phonons,
-        specimen_seed=0,
-        window_angstrom=_window(task, sample, profile),
-    )
-    scan = RasterScan(shape=SHAPE, field_of_view_angstrom=(FIELD_ANGSTROM, FIELD_ANGSTROM))
-    return sessions.imaging_plan(_begin(setup, sample), scan)
-
-
-@functools.lru_cache(maxsize=64)
-def imaging(task: Autofocus, sample: str, profile: str) -> tuple[ImagingOperator, ImagingPlan]:
-    """Return the imaging operator and its plan, so that no step need ask whose it is."""
-    plan = _plan(task, sample, profile)
-    return plan.operator(), plan

@@ -31,7 +31,7 @@ STATES_AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImagingPlan:
-    """What all frames of one specimen, instrument and choice of detectors have in common.
+    """Common part of all frames of one specimen, instrument and choice of detectors.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class ImagingPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Shot:
+class AskedFrame:
     """One frame to be taken.
 
     Parameters
@@ -117,7 +117,7 @@ def imaging_plan(setup: Setup, state: ScopeState, scan: Scan, detectors: Sequenc
     return ImagingPlan(request=request, plan=plan)
 
 
-def take(shots: Sequence[Shot]) -> list[BareFrame]:
+def take(shots: Sequence[AskedFrame]) -> list[BareFrame]:
     """Take one frame with each of several microscopes, on several threads; each has the same bits as alone."""
     states = [replace(shot.state, scanned=_scanned(shot)) for shot in shots]
     passes: list[ScanPass] = [None] * len(shots)  # type: ignore[list-item] - filled below
@@ -144,14 +144,14 @@ def take(shots: Sequence[Shot]) -> list[BareFrame]:
     return found
 
 
-def _scanned(shot: Shot) -> ScanField:
+def _scanned(shot: AskedFrame) -> ScanField:
     before, scan = shot.state.scanned, shot.scan
     if before is None:
         return ScanField(centre_angstrom=scan.centre_angstrom, field_of_view_angstrom=scan.field_of_view_angstrom)
     return before.changed(scan, shot.state.time_s)
 
 
-def _expose(shot: Shot, state: ScopeState) -> ScanPass:
+def _expose(shot: AskedFrame, state: ScopeState) -> ScanPass:
     profile = shot.setup.profile
     timing = scan_timing(
         shot.scan,
@@ -164,7 +164,7 @@ def _expose(shot: Shot, state: ScopeState) -> ScanPass:
     return scan_pass.expose(shot.setup, state, shot.scan, timing)
 
 
-def _alike(shots: Sequence[Shot], passes: Sequence[ScanPass]) -> list[list[int]]:
+def _alike(shots: Sequence[AskedFrame], passes: Sequence[ScanPass]) -> list[list[int]]:
     """Return the numbers of frames of one operator, convergence and focal spread together, some at a time."""
     groups: dict[tuple[int, float, float], list[int]] = {}
     for i, (shot, one) in enumerate(zip(shots, passes, strict=True)):
@@ -182,7 +182,7 @@ def _coefficients(imaging: ImagingOperator, beams: list[Beam]) -> np.ndarray:
     return images.coefficients
 
 
-def _read(shot: Shot, state: ScopeState, one: ScanPass, coefficients: np.ndarray) -> BareFrame:
+def _read(shot: AskedFrame, state: ScopeState, one: ScanPass, coefficients: np.ndarray) -> BareFrame:
     """Return the readings of a pass from the Fourier coefficients of its image, and the state after."""
     image = ImageCoefficients(coefficients=coefficients, extent=shot.operator.grid.extent)
     axes = shot.scan.axes() if one.straight else None

@@ -6,6 +6,7 @@ File                          Content
 ``beam_blocks.py``            blocks of plane waves inside an aperture
 ``diffraction.py``            diffraction patterns from the scattering matrix
 ``gram_matrix.py``            Hermitian forms of waves
+``image_layout.py``           layout of plane waves and images in memory
 ``imaging_cache.py``          imaging operators on disk
 ``imaging_operator.py``       the dense imaging operator
 ``inelastic.py``              quadratic forms of localised losses, with channelling

@@ -29,6 +29,7 @@ from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache, piece_k
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 from stemtwin.twin.physics.engine.operator import gram_matrix, quadratic_form_kernels
 from stemtwin.twin.physics.engine.operator.beam_blocks import BeamBlock, aperture_beams, block_offsets, block_pixel, make_block
+from stemtwin.twin.physics.engine.operator.image_layout import ApertureAmplitudes, ImageLayout, image_layout
 from stemtwin.twin.physics.grids import Grid
 
 FormBuilder = Callable[[int, SliceStack, BeamBlock, Callable[[int], None] | None], dict[str, np.ndarray]]
@@ -69,36 +70,6 @@ class ImageCoefficients:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Aperture:
-    """Parts of an operator that depend on one convergence.
-
-    ``amplitudes`` before aberrations (B,) of each block; ``missing``, the part of the probe beyond the window; ``beyond``, what detectors collect of
-    that part per unit, (channels,).
-    """
-
-    amplitudes: tuple[np.ndarray, ...]
-    beyond: np.ndarray
-    missing: float
-
-    @property
-    def side_by_side(self) -> np.ndarray:
-        """Amplitudes of all blocks, one after the other."""
-        return np.concatenate(self.amplitudes)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Layout:
-    """Layout of the images of an operator in memory.
-
-    ``form`` is that of the quadratic form; ``basis`` (25, beams) that of all blocks, one after the other at ``places``.
-    """
-
-    form: quadratic_form_kernels.FormLayout
-    basis: np.ndarray
-    places: tuple[slice, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImagingOperator:
     """Quadratic forms of one specimen, energy and set of detector channels; see the module's text.
 
@@ -133,18 +104,13 @@ class ImagingOperator:
     diagonals: tuple[np.ndarray, ...]
     standard_error: np.ndarray
     _damped: dict[float, tuple[np.ndarray, ...]] = field(default_factory=dict)
-    _apertures: dict[float, _Aperture] = field(default_factory=dict)
-    _layouts: list[_Layout] = field(default_factory=list)
+    _apertures: dict[float, ApertureAmplitudes] = field(default_factory=dict)
+    _layouts: list[ImageLayout] = field(default_factory=list)
 
     @property
-    def _layout(self) -> _Layout:
+    def _layout(self) -> ImageLayout:
         if not self._layouts:
-            ends = np.cumsum([part.hy.size for part in self.parts]).tolist()
-            places = tuple(slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True))
-            my = max(int(part.hy[-1] - part.hy[0]) for part in self.parts)
-            mx = max(int(np.ptp(part.hx)) for part in self.parts)
-            form = quadratic_form_kernels.form_layout([part.pairs for part in self.parts], my, mx)
-            self._layouts.append(_Layout(form=form, basis=np.concatenate([part.basis for part in self.parts], axis=1), places=places))
+            self._layouts.append(image_layout(self.parts))
         return self._layouts[0]
 
     @property
@@ -241,7 +207,7 @@ class ImagingOperator:
         """Return the signals of the probe's tails beyond the window, per unit of their power, (channels,): see `probe.rim`."""
         return self._aperture(self.semiangle if semiangle is None else semiangle).beyond
 
-    def _amplitudes(self, states: Sequence[Aberrations], aperture: _Aperture) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def _amplitudes(self, states: Sequence[Aberrations], aperture: ApertureAmplitudes) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Return real and imaginary parts of a_k = c_k exp(-i chi_k) / norm, each block's padded: (states, B + 16)."""
         layout = self._layout
         chi = quadratic_form_kernels.phases(np.stack([vector(state) for state in states]), layout.basis)
@@ -249,7 +215,7 @@ class ImagingOperator:
         real, imag = c * np.cos(chi), -c * np.sin(chi)
         return [[quadratic_form_kernels.padded(each[:, place]) for place in layout.places] for each in (real, imag)]  # type: ignore[return-value]
 
-    def _aperture(self, semiangle: float) -> _Aperture:
+    def _aperture(self, semiangle: float) -> ApertureAmplitudes:
         found = self._apertures.get(semiangle)
         if found is None:
             pixel, radius = block_pixel(self.grid.extent, self.blocks), semiangle / self.wavelength
@@ -259,7 +225,7 @@ class ImagingOperator:
             rims = [probe.rim(c) for c in cover]
             seen = sum(diagonal @ w for diagonal, w in zip(self.diagonals, rims, strict=True)) / max(sum(float(w.sum()) for w in rims), 1e-300)
             amplitudes = tuple(c / math.sqrt(norm) for c in cover)
-            found = _Aperture(amplitudes=amplitudes, beyond=np.asarray(seen, float), missing=max(1 - inside / norm, 0.0))
+            found = ApertureAmplitudes(amplitudes=amplitudes, beyond=np.asarray(seen, float), missing=max(1 - inside / norm, 0.0))
             _remember(self._apertures, semiangle, found)
         return found
 

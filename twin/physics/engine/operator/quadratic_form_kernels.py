@@ -202,7 +202,7 @@ def _equal_rows(listed: list[BeamPairs], my: int) -> list[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FormLayout:
-    """Where the differences of all blocks lie in an image of Fourier coefficients, and how rows are divided among threads.
+    """Places of the differences of all blocks in an image of Fourier coefficients, and the division of rows among threads.
 
     Parameters
     ----------
