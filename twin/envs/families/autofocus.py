@@ -145,7 +145,7 @@ class Autofocus(GoalFamily[Focusing]):
         ``"pixels"``: a ``Dict`` of ``image`` uint8 (2, 64, 64), the last two frames, the latest first, four points in one
         pixel, as square roots in units of the mean, and ``scalars`` float32 (11,): knobs of both frames in units of their
         reach, budget, scan, logarithm of the mean reading. ``"state"``: float32 (113,): for each of the last four frames
-        the knobs and 24 logarithms of the power in 12 azimuths and 2 bands of spatial frequency over that of noise, then
+        the knobs and 24 logarithms of the power in 12 azimuths (on the specimen) and 2 bands of frequency over noise, then
         budget, scan, logarithm of the mean. Frames that are not there yet are the first one.
     Reward
         ``"dense"``: 0.3 times the change of the Strehl ratio of (C10, C12), 0.6 times the achievement at the declared end,
@@ -326,7 +326,7 @@ class Autofocus(GoalFamily[Focusing]):
         image.flags.writeable = False
         seen, depth = state.history, STACK
         if self.observation == "state":
-            depth, seen = 1, (np.concatenate([state.knobs / self.preset.reach, features(image)]), *seen)[:HISTORY]
+            depth, seen = 1, (np.concatenate([state.knobs / self.preset.reach, features(image, state.scan.rotation_rad)]), *seen)[:HISTORY]
         elif self.observation == "pixels":
             seen = (state.knobs / self.preset.reach, *seen)[:STACK]
         else:
