@@ -148,6 +148,7 @@ def microscope_shots(sample: "Sample", specimen: DrawnSample, conditions: Sequen
         phonons=settings.phonon_configurations,
         engine=specimen.engine,
         window_angstrom=_window(sample, setup, conditions),
+        counting="numpy",
     )
     haadf = AnnularDetector(inner_mrad=setup.inner_mrad, outer_mrad=setup.outer_mrad, name="haadf")
     scope.set(energy_ev=setup.energy_ev, semiangle_mrad=setup.semiangle_mrad)

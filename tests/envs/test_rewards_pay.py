@@ -69,6 +69,6 @@ def test_solving_pays_most(task: str, small_settings: dict[str, Any]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("task", goals())
 def test_solving_pays_most_over_eight_episodes(task: str, small_settings: dict[str, Any]) -> None:
-    """The same order over eight episodes of the easy preset."""
+    """The same order over eight episodes of the easy preset; of HypothesisTest, whose answers are rarely wrong at a high price, over 100."""
     settings = {**small_settings.get(load_tasks()[task].source, {}), "difficulty": "easy"}
-    check_order(task, settings, range(8))
+    check_order(task, settings, range(100 if task == "hypothesis-test" else 8))

@@ -5,6 +5,9 @@ import numpy as np
 from stemtwin.twin.physics.electrons import ELECTRONS_PER_PICOAMPERE_SECOND
 from stemtwin.twin.physics.poisson import poisson_counts
 
+COUNTINGS = ("inversion", "numpy")
+"""Ways to draw Poisson counts: by inversion of one uniform number each, or by numpy's generator; released data keep theirs."""
+
 
 def electrons_per_point(current: float, dwell_time: float) -> float:
     """Return the mean number of incident electrons at one scan point, for a current in pA and a dwell time in s."""

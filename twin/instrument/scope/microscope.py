@@ -32,6 +32,7 @@ from stemtwin.twin.instrument.settings import PotentialSlices
 from stemtwin.twin.instrument.simulation import doubtful_physics, results
 from stemtwin.twin.instrument.spectra.spectrometer_settings import LossModel
 from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.noise import COUNTINGS
 from stemtwin.twin.progress import Progress
 from stemtwin.twin.samples.sample import Sample
 
@@ -61,6 +62,8 @@ class Microscope:
         What the specimen's energy losses are made of: materials, valences, particles; by default as its elements say.
     dose_budget_e_per_angstrom2 : float, optional
         Largest nominal dose anywhere on the specimen, e-/A^2: what would exceed it is refused.
+    counting : str
+        How detectors that count draw their electrons: ``"inversion"``, or ``"numpy"``, as in data released before.
 
     Raises
     ------
@@ -88,6 +91,7 @@ class Microscope:
         damage: Damage | bool | None = None,
         losses: LossModel | None = None,
         dose_budget_e_per_angstrom2: float | None = None,
+        counting: str = "inversion",
     ) -> None:
         profile = find_profile(instrument)
         if misalignment is not None and not isinstance(misalignment, Aberrations):
@@ -95,6 +99,9 @@ class Microscope:
             raise SettingsError(message)
         if losses is not None and not isinstance(losses, LossModel):
             message = f"losses={losses!r} is no LossModel. Use LossModel(valences=(('Fe', 2.0),)), or leave it out."
+            raise SettingsError(message)
+        if counting not in COUNTINGS:
+            message = f"counting={counting!r} is unknown. Use one of {', '.join(COUNTINGS)}."
             raise SettingsError(message)
         self._budget = None
         if dose_budget_e_per_angstrom2 is not None:
@@ -108,6 +115,7 @@ class Microscope:
             engine=engine,
             damage=find_damage(damage),
             losses=losses,
+            counting=counting,
         )
         self._state = ScopeState(specimen=sample, knobs=knobs.initial(profile))
         self._state = beam_damage.begun(self._setup, self._state)

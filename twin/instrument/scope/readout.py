@@ -46,13 +46,14 @@ def read(setup: Setup, state: ScopeState, detectors: Sequence[Detector], signals
     """
     rng, dark = setup.rng("noise", state.frames), state.knobs.blanked or setup.profile.blanks_pauses
     chains = [chain(setup.profile, state.knobs, d.name) for d in detectors]
+    count = noise.count_electrons if setup.counting == "numpy" else noise.count_electrons_by_inversion
     if not any(chains):
-        return noise.count_electrons_by_inversion(signals, shot.incident, rng)
+        return count(signals, shot.incident, rng)
     out, channel = [], 0
     for detector, electronics in zip(detectors, chains, strict=True):
         for signal in signals[channel : channel + detector.channels]:
             if electronics is None:
-                out.append(noise.count_electrons_by_inversion(signal, shot.incident, rng))
+                out.append(count(signal, shot.incident, rng))
                 continue
             pulses = electronics.detect(signal * shot.incident, rng)
             out.append(electronics.convert(pulses, rng, timing=shot.timing, blanked=dark))

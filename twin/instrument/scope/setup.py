@@ -69,6 +69,8 @@ class Setup:
         What the beam can do to the specimen.
     losses : LossModel, optional
         What the specimen's energy losses are made of.
+    counting : str
+        How detectors that count draw their electrons: one of ``noise.COUNTINGS``.
     common : CommonOperator, optional
         Detectors, camera lengths and convergences that have one operator in common, in a window that stays as it is; see
         :mod:`~stemtwin.twin.instrument.scope.common_operator`. By default each has its own.
@@ -83,6 +85,7 @@ class Setup:
     engine: str = operator.NAME
     damage: Damage | None = None
     losses: LossModel | None = None
+    counting: str = "inversion"
     common: CommonOperator | None = None
 
     def made_of(self, sample: Sample | PotentialSlices) -> tuple[tuple[str, Any], ...]:
