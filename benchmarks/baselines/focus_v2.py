@@ -31,6 +31,8 @@ MISFIT = 0.02
 """Error of the model, as a fraction of the largest Fourier coefficient."""
 TRUSTED, LEAST_FRAMES = 6.0, 3
 """Largest standard deviation of the estimate at which the end is declared, A, and least number of frames before it."""
+MINUTES = 3
+"""Frames that are looked at together where minutes pass between them: optics and specimen move meanwhile."""
 RIVAL = 40.0
 """Specimens whose best hypothesis is by so much worse in the logarithm of the likelihood are given up."""
 
@@ -130,6 +132,8 @@ class Candidate:
         Hypotheses on the start (C10, C12a, C12b), A, shape (n, 3).
     likelihood : ndarray
         Logarithms of their likelihoods, shape (n,).
+    memory : int, optional
+        Number of latest frames that count, each with a place of its own; by default all count, with one place.
     """
 
     model: SpecimenModel
@@ -138,6 +142,7 @@ class Candidate:
     frames: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
     particles: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
     likelihood: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    memory: int | None = None
 
     def see(self, image: np.ndarray, knobs: np.ndarray, scale: float) -> None:
         """Take a frame, readings of so many units to one incident electron at a point, into account."""
@@ -146,20 +151,23 @@ class Candidate:
         noise = float(np.var(values - self.waves @ found))
         measured = found[1 : BEAMS + 1] + 1j * found[BEAMS + 1 :]
         largest = float(np.abs(measured).max())
+        if self.memory is not None:
+            self.frames = self.frames[1 - self.memory :]
         self.frames.append((knobs, measured, np.full(BEAMS, 1 / (4 * noise / values.size + 2 * (MISFIT * largest) ** 2))))
 
     def likelihoods(self, particles: np.ndarray, first: np.ndarray | None = None) -> np.ndarray:
-        """Return the logarithms of the likelihoods of hypotheses on the start, at the place that is best for all frames."""
+        """Return the logarithms of the likelihoods of hypotheses on the start, at the best place for all frames or, with a memory, for each."""
         total, constant = np.zeros((len(particles), PLACES**2), np.float32), np.zeros(len(particles))
         for i, (knobs, measured, weight) in enumerate(self.frames):
             known = first if i == 0 and first is not None else self.model.coefficients(particles + knobs)
-            total += 2 * np.real((known * (measured.conj() * weight)).astype(np.complex64) @ self.model.shifts)
+            agreement = 2 * np.real((known * (measured.conj() * weight)).astype(np.complex64) @ self.model.shifts)
+            total += agreement if self.memory is None else agreement.max(axis=1, keepdims=True)
             constant += (weight * np.abs(known) ** 2).sum(axis=1) + float((weight * np.abs(measured) ** 2).sum())
         return total.max(axis=1) - constant
 
     def search(self, rng: np.random.Generator) -> None:
         """Update the hypotheses: the best are kept, and spread less and less."""
-        if len(self.frames) == 1:
+        if not len(self.particles):
             self.particles = self.model.hypotheses
             self.likelihood = self.likelihoods(self.particles, self.model.bank)
         else:
@@ -251,7 +259,8 @@ class MatchedFilter:
             model = specimen_model(task, sample, profile)
             waves = waves_in_frame(model.frequencies, rotation)
             basis = np.linalg.solve(waves.T @ waves, waves.T)
-            self.candidates.append(Candidate(model=model, basis=basis, waves=waves))
+            memory = MINUTES if self.preset.wait_s else None
+            self.candidates.append(Candidate(model=model, basis=basis, waves=waves, memory=memory))
 
     def _electrons(self, image: np.ndarray, one: Candidate) -> tuple[np.ndarray]:
         """Return a frame in electrons."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from stemtwin.twin.envs import session as sessions
-from stemtwin.twin.envs.arguments import Conditions, Randomisation
+from stemtwin.twin.envs.arguments import Randomisation
 from stemtwin.twin.envs.preparation import specimen
 from stemtwin.twin.envs.session import Session
 from stemtwin.twin.instrument.hardware.drift import Instabilities
@@ -118,11 +118,12 @@ def _scaled(aberrations: Aberrations, factor: float) -> Aberrations:
     return replace(aberrations, **{f"C{n}{m}": factor * getattr(aberrations, f"C{n}{m}") for n, m in ORDERS})
 
 
-def instrument(preset: AutofocusPreset, conditions: Conditions) -> Profile:
-    """Return the instrument of an episode."""
-    profile = sessions.drifting(PROFILES[conditions.profile], conditions.drift)
-    profile = replace(profile, residual=_scaled(profile.residual, conditions.residual))
-    if preset.faults:
+@functools.lru_cache(maxsize=256)
+def instrument(name: str, residual: float, drift: float, *, faults: bool) -> Profile:
+    """Return an instrument with so many times its residual aberrations and specimen drift, with or without its other faults."""
+    profile = sessions.drifting(PROFILES[name], drift)
+    profile = replace(profile, residual=_scaled(profile.residual, residual))
+    if faults:
         return profile
     usual = profile.instabilities
     calm = Instabilities(drift_speed_angstrom_per_s=usual.drift_speed_angstrom_per_s, drift_walk_angstrom=usual.drift_walk_angstrom)
@@ -151,18 +152,8 @@ def window_angstrom(preset: AutofocusPreset, drawn: Randomisation, sample: str, 
 @functools.lru_cache(maxsize=64)
 def focus_plan(preset: AutofocusPreset, drawn: Randomisation, phonons: int | str, sample: str, profile: str) -> ImagingPlan:
     """Return the plan of the frames of a specimen in an instrument, whatever else is drawn."""
-    usual = Conditions(
-        sample=sample,
-        profile=profile,
-        rotation_rad=0.0,
-        electrons_per_point=1.0,
-        residual=drawn.residual[1],
-        drift=0.0,
-        knob_gain=(1.0, 1.0, 1.0),
-        failing=0.0,
-    )
     setup = Setup(
-        profile=instrument(preset, usual),
+        profile=instrument(profile, drawn.residual[1], 0.0, faults=preset.faults),
         seed=0,
         phonons=phonons,
         specimen_seed=0,

@@ -92,6 +92,8 @@ class Aberrations:
             value = getattr(self, magnitude)
             if m == 0:
                 out[names[0]] = value
+            elif value == 0:
+                out[names[0]] = out[names[1]] = 0.0
             else:
                 angle = m * getattr(self, azimuth)
                 out[names[0]], out[names[1]] = value * math.cos(angle), value * math.sin(angle)
@@ -113,7 +115,8 @@ class Aberrations:
                 polar[magnitude] = a
             else:
                 b = coefficients.pop(names[1], 0.0)
-                polar[magnitude], polar[azimuth] = math.hypot(a, b), math.atan2(b, a) / m
+                if a or b:
+                    polar[magnitude], polar[azimuth] = math.hypot(a, b), math.atan2(b, a) / m
         if coefficients:
             message = f"{', '.join(coefficients)}: no Cartesian aberration coefficient has such a name. Use C10, C12a, C12b, C21a, ... C56b."
             raise SettingsError(message)

@@ -230,7 +230,7 @@ class Autofocus(GoalFamily[Focusing]):
         side = (FIELD_ANGSTROM, FIELD_ANGSTROM)
         scan = RasterScan(shape=SHAPE, field_of_view_angstrom=side, origin_angstrom=origin, rotation_rad=conditions.rotation_rad)
         setup = Setup(
-            profile=instrument(preset, conditions),
+            profile=instrument(conditions.profile, conditions.residual, conditions.drift, faults=preset.faults),
             seed=seed,
             phonons=self.phonons,
             specimen_seed=0,

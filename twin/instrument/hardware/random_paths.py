@@ -4,6 +4,7 @@ However the time is cut into calls, and in whatever order times are asked for, a
 so a snapshot of an instrument needs no random state: the seed and the clock say it all.
 """
 
+import functools
 import itertools
 import math
 from collections import OrderedDict
@@ -61,7 +62,6 @@ class Wander:
         self._sigma = np.array([checks.number("sigma", value, "", low=0) for value in sigma])
         self._tau = np.array([math.inf if value == math.inf else checks.number("tau_s", value, "s", above=0) for value in tau_s])
         self._step = float(step_s)
-        self._bridges = [self._bridge(2**level) for level in reversed(range(LEVELS))]
         self._starts = [np.zeros(len(self._keys))]  # where each chunk begins
         self._chunks: OrderedDict[int, np.ndarray] = OrderedDict()
         self._blocks: OrderedDict[int, np.ndarray] = OrderedDict()
@@ -100,6 +100,11 @@ class Wander:
                 values, first = self._block(int(block)), inside[here]
                 out[here] = values[first] * (1 - fraction[here]) + values[first + 1] * fraction[here]
         return out.reshape(*times.shape, len(self._keys))
+
+    @functools.cached_property
+    def _bridges(self) -> list[tuple[int, np.ndarray, np.ndarray]]:
+        """Bridges of all levels, the widest first."""
+        return [self._bridge(2**level) for level in reversed(range(LEVELS))]
 
     def _normals(self, kind: int, index: int, count: int) -> np.ndarray:
         """Draw standard normal numbers, shape (count, streams), from the generators of one place of each path."""

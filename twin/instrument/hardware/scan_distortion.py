@@ -130,6 +130,10 @@ def _harmonics(given: object) -> tuple[tuple[int, float], ...]:
     )
 
 
+PERFECT_SCAN = ScanImperfections()
+"""A scan with which nothing is wrong."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldChange:
     """The last change of the scanned field.
@@ -187,7 +191,7 @@ def true_positions(
         Specimen coordinates (x, y) in visiting order, A, shape (n, 2): exactly ``scan.points()`` where nothing is wrong.
     """
     wrong, points = imperfections, scan.points() if nominal is None else nominal
-    if wrong == ScanImperfections():
+    if wrong == PERFECT_SCAN:
         return points if drift is None else points + drift(timing.middle_s)
     asked = np.ascontiguousarray(points.T)
     off = np.zeros_like(asked)
