@@ -4,6 +4,8 @@ An episode starts at a defocus and an astigmatism that nobody tells; the agent s
 and what it has spent, and answers increments of C10, C12a and C12b. It is scored on the true state in which it leaves the instrument.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from stemtwin.benchmarks.episodes import Episode
@@ -22,13 +24,30 @@ def score(episodes: list[Episode]) -> SampleStatistics:
     """Return the additive statistics of every episode; every episode is a cluster of its own."""
     success = np.array([succeeded(episode.end) for episode in episodes], dtype=np.int64)
     images = np.array([len(episode.actions) + 1 for episode in episodes], dtype=np.int64)  # one frame comes with the reset
-    ids = np.array([f"autofocus/{episode.number:06d}" for episode in episodes])
+    return statistics("autofocus", episodes, np.ones(len(episodes), dtype=np.int64), success, images)
+
+
+def statistics(name: str, episodes: Sequence[Episode], counted: np.ndarray, success: np.ndarray, images: np.ndarray) -> SampleStatistics:
+    """Return the additive statistics of focusing episodes.
+
+    Parameters
+    ----------
+    name : str
+        Beginning of the ids.
+    episodes : sequence of Episode
+        The episodes.
+    counted : ndarray
+        1 where the Strehl ratio at the end counts, else 0, int64, shape (n,).
+    success, images : ndarray
+        1 for a success, and the number of frames, int64, shape (n,).
+    """
+    ids = np.array([f"{name}/{episode.number:06d}" for episode in episodes])
     return SampleStatistics(
         ids=ids,
         clusters=ids,
         statistics={
             "samples": np.ones(len(episodes), dtype=np.int64),
-            "strehl": np.array([episode.end["strehl"] for episode in episodes]),
+            "strehl": counted * np.array([episode.end["strehl"] for episode in episodes]),
             "success": success,
             "abs_c10": np.abs([episode.end["C10_angstrom"] for episode in episodes]),
             "abs_c12": np.abs([episode.end["C12_angstrom"] for episode in episodes]),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stemtwin.benchmarks.focus import Episode, succeeded
+from stemtwin.benchmarks.focus import Episode, statistics, succeeded
 from stemtwin.benchmarks.metrics import FOCUSING
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
 from stemtwin.benchmarks.tasks import TASKS, Field, Task
@@ -23,25 +23,7 @@ def score(episodes: Sequence[Episode]) -> SampleStatistics:
     declared = np.array([episode.terminated for episode in episodes], dtype=np.int64)
     success = declared * np.array([succeeded(episode.end) for episode in episodes], dtype=np.int64)
     images = np.array([len(episode.actions) for episode in episodes], dtype=np.int64) + 1 - declared  # one comes with the reset, none with the stop
-    ids = np.array([f"autofocus@2/{episode.number:06d}" for episode in episodes])
-    return SampleStatistics(
-        ids=ids,
-        clusters=ids,
-        statistics={
-            "samples": np.ones(len(episodes), dtype=np.int64),
-            "strehl": declared * np.array([episode.end["strehl"] for episode in episodes]),
-            "success": success,
-            "abs_c10": np.abs([episode.end["C10_angstrom"] for episode in episodes]),
-            "abs_c12": np.abs([episode.end["C12_angstrom"] for episode in episodes]),
-            "success_images": success * images,
-            "dose": np.array([episode.cost["dose_e_per_angstrom2"] for episode in episodes]),
-        },
-        columns={
-            "start_C10_angstrom": np.array([episode.start["C10_angstrom"] for episode in episodes]),
-            "start_C12_angstrom": np.array([episode.start["C12_angstrom"] for episode in episodes]),
-            "start_side": np.where([episode.start["C10_angstrom"] < 0 for episode in episodes], "C10 < 0", "C10 > 0"),
-        },
-    )
+    return statistics("autofocus@2", episodes, declared, success, images)
 
 
 ACTION = "(4,) fractions of {:g}, {:g} and {:g} A by which C10, C12a, C12b move, and above 0.5 the stop".format(*STEP)

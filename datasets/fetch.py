@@ -60,7 +60,7 @@ def registry_path(card: Card) -> Path | None:
 
 
 def mirror(card: Card, size: str) -> Any:
-    """Return the pooch of a dataset: what it has, with which hashes, and where.
+    """Return the pooch of a dataset: its files, their hashes and addresses.
 
     Raises
     ------

@@ -40,7 +40,7 @@ def number(value: float | None, low: float | None = None, high: float | None = N
 
 @contextlib.contextmanager
 def progress(text: str) -> Iterator[Callable[[int, int], None]]:
-    """Give a function (done, all) that moves a bar on stderr; nothing is drawn where stderr is no terminal."""
+    """Return a function (done, all) that moves a bar on stderr; nothing is drawn where stderr is not a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -45,6 +45,12 @@ def test_a_randomisation_survives_json() -> None:
     assert Randomisation(**json.loads(json.dumps(dataclasses.asdict(value)))) == value
 
 
+def test_a_whole_randomisation_changes_only_what_is_drawn() -> None:
+    """A value that differs from the preset in a field that the family does not draw is refused as a dict would be."""
+    with pytest.raises(UnknownNameError, match="Practice draws no 'drift'"):
+        Practice(difficulty="easy", randomisation=Randomisation(drift=(0.5, 2.0)))
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [

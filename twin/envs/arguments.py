@@ -184,12 +184,13 @@ class EnvArguments:
         if not isinstance(given, Randomisation | Mapping):
             message = f"randomisation={given!r} is neither a Randomisation nor a dict. Give one, for example {{'failing': 0.1}}."
             raise SettingsError(message)
-        if isinstance(given, Mapping):
-            unknown = next((name for name in given if name not in self.RANDOMISED), None)
-            if unknown is not None:
-                known = suggestion(str(unknown), self.RANDOMISED, listed="It draws")
-                message = f"randomisation={dict(given)!r}: {type(self).__name__} draws no {unknown!r}. {known}"
-                raise UnknownNameError(message)
+        usual = self.preset.randomisation
+        changed = given if isinstance(given, Mapping) else [one.name for one in fields(given) if getattr(given, one.name) != getattr(usual, one.name)]
+        unknown = next((name for name in changed if name not in self.RANDOMISED), None)
+        if unknown is not None:
+            known = suggestion(str(unknown), self.RANDOMISED, listed="It draws") if self.RANDOMISED else "It draws nothing."
+            message = f"randomisation={given!r}: {type(self).__name__} draws no {unknown!r}. {known}"
+            raise UnknownNameError(message)
         object.__setattr__(self, "randomisation", self.conditions())
 
     @property

@@ -69,6 +69,7 @@ def environment(
     """
 
     def register_family(family: Family) -> Family:
+        """Register a family and return it."""
         found = Registration(
             name=name,
             version=version,

@@ -25,23 +25,23 @@ def features(image: np.ndarray, rotation_rad: float = 0.0) -> np.ndarray:
 
     Azimuths are those of specimen and lenses: the rotation of the scan, rad, is taken off.
     """
-    window, place, quiet = _spectrum_places(image.shape, rotation_rad)
+    window, azimuth, band, quiet = _spectrum_places(image.shape)
+    sector = np.floor(((azimuth + rotation_rad) % np.pi) / np.pi * SECTORS + 0.5).astype(int) % SECTORS
+    inside = band >= 0
     counts = image.astype(np.float32)
     power = np.abs(np.fft.rfft2((counts - counts.mean()) * window)) ** 2
     floor = max(float(np.median(power.ravel()[quiet])) / math.log(2), 1e-12)
-    inside = place >= 0
-    size = SECTORS * (len(BANDS) - 1)
-    sums = np.bincount(place[inside], power.ravel()[inside], size) / np.bincount(place[inside], minlength=size)
+    size, place = SECTORS * (len(BANDS) - 1), (band * SECTORS + sector)[inside]
+    sums = np.bincount(place, power.ravel()[inside], size) / np.maximum(np.bincount(place, minlength=size), 1)
     return np.clip(np.log10(1 + np.maximum(sums / floor - 1, 0)) / DECADES, 0, 1)
 
 
-@functools.lru_cache(maxsize=512)
-def _spectrum_places(shape: tuple[int, ...], rotation_rad: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a window, the bin of each Fourier coefficient (-1: none), and which coefficients hold noise alone."""
+@functools.lru_cache(maxsize=4)
+def _spectrum_places(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return a window, azimuth and band of each Fourier coefficient (-1: none), and the coefficients that hold noise alone."""
     ky, kx = np.meshgrid(np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1]), indexing="ij")
     k = np.hypot(ky, kx).ravel()
-    sector = np.floor(((np.arctan2(ky, kx).ravel() + rotation_rad) % np.pi) / np.pi * SECTORS + 0.5).astype(int) % SECTORS
     band = np.searchsorted(BANDS, k, side="right") - 1
-    place = np.where((band >= 0) & (band < len(BANDS) - 1), band * SECTORS + sector, -1)
+    band = np.where(band < len(BANDS) - 1, band, -1)
     window = np.outer(np.hanning(shape[0]), np.hanning(shape[1])).astype(np.float32)
-    return window, place, np.flatnonzero(k > 0.3)
+    return window, np.arctan2(ky, kx).ravel(), band, np.flatnonzero(k > 0.3)

@@ -17,7 +17,6 @@ from stemtwin.twin.instrument.scope.bare_frames import ImagingPlan
 from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.simulation.discretisation import WINDOW_MARGIN
 from stemtwin.twin.physics import aberrations as optics
-from stemtwin.twin.physics.aberrations import ORDERS, Aberrations
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
 
 SHAPE = (128, 128)
@@ -113,16 +112,10 @@ PRESETS = {
 }
 
 
-def _scaled(aberrations: Aberrations, factor: float) -> Aberrations:
-    """Return aberrations times a factor."""
-    return replace(aberrations, **{f"C{n}{m}": factor * getattr(aberrations, f"C{n}{m}") for n, m in ORDERS})
-
-
 @functools.lru_cache(maxsize=256)
 def instrument(name: str, residual: float, drift: float, *, faults: bool) -> Profile:
     """Return an instrument with so many times its residual aberrations and specimen drift, with or without its other faults."""
-    profile = sessions.drifting(PROFILES[name], drift)
-    profile = replace(profile, residual=_scaled(profile.residual, residual))
+    profile = sessions.with_residual(sessions.drifting(PROFILES[name], drift), residual)
     if faults:
         return profile
     usual = profile.instabilities
@@ -145,7 +138,7 @@ def window_angstrom(preset: AutofocusPreset, drawn: Randomisation, sample: str, 
         if item.name in ("C10", "C12"):
             strayed += item.rate_angstrom_per_s * seconds + 3 * item.sigma_angstrom * math.sqrt(-math.expm1(-2 * seconds / item.tau_s))
     worst = preset.start_c10[1] + preset.start_c12[1] + turned + strayed + specimen(sample, THICKNESS_ANGSTROM.get(sample)).thickness_angstrom
-    residual = _scaled(PROFILES[profile].residual, drawn.residual[1])
+    residual = sessions.scaled(PROFILES[profile].residual, drawn.residual[1])
     return WINDOW_MARGIN + 2 * (worst * semiangle + optics.blur_radius(residual, semiangle))
 
 

@@ -60,6 +60,7 @@ class PreparationLine:
         done = 0
 
         def progress(steps: int) -> None:
+            """Count steps, and write a line where the last one was long ago."""
             nonlocal done
             done += steps
             now = time.monotonic()

@@ -21,7 +21,7 @@ from stemtwin.twin.instrument.scope.recorders import spectra
 from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.state import ScopeState
 from stemtwin.twin.physics import aberrations as optics
-from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.aberrations import ORDERS, Aberrations
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
 from stemtwin.twin.samples.sample import Sample
 
@@ -316,8 +316,12 @@ def with_residual(profile: Profile, factor: float) -> Profile:
     """Return a profile whose corrector leaves so many times the usual aberrations."""
     if factor == 1:
         return profile
-    scaled = {name: factor * value for name, value in profile.residual.cartesian().items()}
-    return replace(profile, residual=Aberrations.from_cartesian(**scaled))
+    return replace(profile, residual=scaled(profile.residual, factor))
+
+
+def scaled(aberrations: Aberrations, factor: float) -> Aberrations:
+    """Return aberrations times a factor; their azimuths stay."""
+    return replace(aberrations, **{f"C{n}{m}": factor * getattr(aberrations, f"C{n}{m}") for n, m in ORDERS})
 
 
 def drifting(profile: Profile, factor: float) -> Profile:

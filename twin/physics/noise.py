@@ -1,12 +1,11 @@
 """Counting electrons."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from stemtwin.twin.physics.electrons import ELECTRONS_PER_PICOAMPERE_SECOND
 from stemtwin.twin.physics.poisson import poisson_counts
-
-COUNTINGS = ("inversion", "numpy")
-"""Ways to draw Poisson counts: by inversion of one uniform number each, or by numpy's generator; released data keep theirs."""
 
 
 def electrons_per_point(current: float, dwell_time: float) -> float:
@@ -61,3 +60,9 @@ def count_electrons_by_inversion(signal: np.ndarray, incident: float | np.ndarra
     """
     mean = np.maximum(signal, 0) * incident
     return poisson_counts(mean, rng.random(np.shape(mean)))
+
+
+ElectronCounting = Callable[[np.ndarray, float | np.ndarray, np.random.Generator], np.ndarray]
+"""A function of signal, incident electrons and generator that draws counts."""
+COUNTINGS: dict[str, ElectronCounting] = {"inversion": count_electrons_by_inversion, "numpy": count_electrons}
+"""Ways to draw counts by name; data that were released before the first one keep numpy's."""

@@ -70,7 +70,9 @@ class DetectorChain:
         """Electrons at one point that the converter can tell from more; infinite without a converter."""
         return (2**self.bits - 1 - self.offset_adu) / self.gain_adu if self.bits else float("inf")
 
-    def detect(self, expected: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def detect(
+        self, expected: np.ndarray, rng: np.random.Generator, count: noise.ElectronCounting = noise.count_electrons_by_inversion
+    ) -> np.ndarray:
         """Draw the numbers of electrons that leave a pulse.
 
         Parameters
@@ -79,13 +81,15 @@ class DetectorChain:
             Expected electrons on the detector, any shape; values below 0 (rounding) count as 0.
         rng : numpy.random.Generator
             The only source of randomness.
+        count : callable
+            How Poisson counts are drawn: a value of ``noise.COUNTINGS``.
 
         Returns
         -------
         ndarray
             uint32, the shape of ``expected``.
         """
-        return noise.count_electrons_by_inversion(expected, self.efficiency, rng)
+        return count(expected, self.efficiency, rng)
 
     def convert(self, electrons: np.ndarray, rng: np.random.Generator, *, timing: ScanTiming | None = None, blanked: bool = False) -> np.ndarray:
         """Return the converter's readings for electrons that left a pulse.

@@ -63,7 +63,7 @@ class Microscope:
     dose_budget_e_per_angstrom2 : float, optional
         Largest nominal dose anywhere on the specimen, e-/A^2: what would exceed it is refused.
     counting : str
-        How detectors that count draw their electrons: ``"inversion"``, or ``"numpy"``, as in data released before.
+        How images draw their electrons: ``"inversion"``, or ``"numpy"``, as in data released before.
 
     Raises
     ------

@@ -46,7 +46,7 @@ def read(setup: Setup, state: ScopeState, detectors: Sequence[Detector], signals
     """
     rng, dark = setup.rng("noise", state.frames), state.knobs.blanked or setup.profile.blanks_pauses
     chains = [chain(setup.profile, state.knobs, d.name) for d in detectors]
-    count = noise.count_electrons if setup.counting == "numpy" else noise.count_electrons_by_inversion
+    count = noise.COUNTINGS[setup.counting]
     if not any(chains):
         return count(signals, shot.incident, rng)
     out, channel = [], 0
@@ -55,7 +55,7 @@ def read(setup: Setup, state: ScopeState, detectors: Sequence[Detector], signals
             if electronics is None:
                 out.append(count(signal, shot.incident, rng))
                 continue
-            pulses = electronics.detect(signal * shot.incident, rng)
+            pulses = electronics.detect(signal * shot.incident, rng, count)
             out.append(electronics.convert(pulses, rng, timing=shot.timing, blanked=dark))
         channel += detector.channels
     return np.stack(out)

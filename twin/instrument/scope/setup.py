@@ -70,7 +70,7 @@ class Setup:
     losses : LossModel, optional
         What the specimen's energy losses are made of.
     counting : str
-        How detectors that count draw their electrons: one of ``noise.COUNTINGS``.
+        How images draw their electrons, a key of ``noise.COUNTINGS``; cameras and spectra draw by numpy.
     common : CommonOperator, optional
         Detectors, camera lengths and convergences that have one operator in common, in a window that stays as it is; see
         :mod:`~stemtwin.twin.instrument.scope.common_operator`. By default each has its own.
