@@ -428,7 +428,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         from stemtwin.twin.envs import damage_pictures
 
         told = [preset_settings(self.preset, one) for one in (np.zeros(3), *state.settings)]
-        counts = [f"{energy / 1e3:.0f} kV  {dose:.1e} /A2  {time:.0f} s" for energy, dose, time in told]
+        counts = [f"{energy / 1e3:.0f} kV  {dose:.1e} e⁻/Å²  {time:.0f} s" for energy, dose, time in told]
         lost = [f"{area.sum()} of {area.size} lost" for area in state.gone]
         left: dict[str, float] = dict(zip(("areas", "dose", "time"), (1 - part for part in self._fractions(state)), strict=True))
         title = f"{PAIRS[state.pair][0]} (0) or {PAIRS[state.pair][1]} (1)?"
