@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ import numpy as np
 from stemtwin.benchmarks.agents import Baseline, Brief
 from stemtwin.benchmarks.tasks import Task
 from stemtwin.twin import files
-from stemtwin.twin.envs.functional_env import checked_action
+from stemtwin.twin.envs.functional_env import StemEnv, checked_action
+from stemtwin.twin.envs.making import make_family
 from stemtwin.twin.errors import InstrumentError, SettingsError, SubmissionError
 
 SEALED = {"reward": "none", "privileged_info": False, "split": "test"}
@@ -145,7 +147,11 @@ def sealed(task: Task) -> bool:
 
 def make_environment(task: Task) -> gym.Env:
     """Return the environment of an agent task, without reward and truth where the task is a sealed one."""
-    return gym.make(f"stemtwin:{task.source}", disable_env_checker=True, **(SEALED if sealed(task) else {}))
+    if sealed(task):
+        return StemEnv(make_family(task.source, **SEALED))  # gymnasium.make gives nobody the split "test"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*is out of date", DeprecationWarning)  # a task keeps the version that it was released with
+        return gym.make(f"stemtwin:{task.source}", disable_env_checker=True)
 
 
 def check_sealed(task: Task, env: Any) -> None:

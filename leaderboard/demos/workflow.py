@@ -165,12 +165,12 @@ def shaking(profile: "Profile") -> "Profile":
 
 def focus_step(folder: Path, tick: Tick) -> list[Path]:
     """Let the focal-series baseline focus the microscope once, and draw what it saw."""
-    import gymnasium
-
     from stemtwin.benchmarks.agents import Brief, find_baseline
+    from stemtwin.benchmarks.episodes import make_environment
+    from stemtwin.benchmarks.tasks import load_tasks
     from stemtwin.twin.instrument import micrographs
 
-    env = gymnasium.make("stemtwin:stemtwin/Autofocus-v1", disable_env_checker=True)
+    env = make_environment(load_tasks()["autofocus"])
     agent = find_baseline("autofocus", "focal-series").factory()
     observation, info = env.reset(seed=7)
     agent.reset(Brief(task="autofocus", observation_space=env.observation_space, action_space=env.action_space, seed=7, truth=None))

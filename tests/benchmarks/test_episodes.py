@@ -14,6 +14,8 @@ from stemtwin.benchmarks import episodes
 from stemtwin.benchmarks.agents import Baseline
 from stemtwin.benchmarks.runner import resolve, run_agent, save_run
 from stemtwin.benchmarks.tasks import find_task
+from stemtwin.twin.envs.functional_env import StemEnv
+from stemtwin.twin.envs.making import make_family
 from stemtwin.twin.errors import SettingsError, SubmissionError
 from tests.benchmarks.fakes import FakeAutofocus
 
@@ -153,7 +155,7 @@ def test_a_task_runs_without_reward_and_truth_alone(settings: dict) -> None:
     """The runner refuses an environment with rewards, with the truth in info, or with the episodes of training, before any action."""
 
     def make(task: Any) -> Any:
-        return gym.make(task.source, disable_env_checker=True, **(episodes.SEALED | settings))
+        return StemEnv(make_family(task.source, **(episodes.SEALED | settings)))
 
     entry, trust = resolve(TASK, baseline="random")
     with pytest.raises(SettingsError, match=next(iter(settings))):

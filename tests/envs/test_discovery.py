@@ -76,6 +76,16 @@ def test_render_modes_are_checked_at_make(env_id: str, small: object) -> None:
     assert pictures[0].dtype == "uint8"
 
 
+@pytest.mark.parametrize("name", [name for name in ENVIRONMENTS if issubclass(making.family_class(name), EnvArguments)])
+def test_nobody_makes_test_episodes(name: str) -> None:
+    """``gymnasium.make`` gives the splits "train" and "val"; test episodes are the runner's."""
+    with pytest.raises(SettingsError, match=r"split='test'.*runner"):
+        gym.make(name, split="test")
+    if gym.spec(name).vector_entry_point:
+        with pytest.raises(SettingsError, match=r"split='test'.*runner"):
+            gym.make_vec(name, num_envs=2, split="test")
+
+
 def test_unknown_environments_have_a_neighbour() -> None:
     """The sentence names the nearest id."""
     with pytest.raises(UnknownNameError, match="Autofocus"):

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 from stemtwin.twin.envs.arguments import wrong_setting
@@ -73,7 +74,21 @@ def make(*, environment: str, render_mode: str | None = None, **settings: Any) -
     if render_mode is not None and render_mode not in modes:
         message = f"render_mode={render_mode!r} of {environment} is unknown. Use {', '.join(map(repr, modes))}, 'human', 'rgb_array_list' or None."
         raise SettingsError(message)
+    check_split(environment, settings)
     return StemEnv(make_family(environment, **settings), render_mode=render_mode)
+
+
+def check_split(environment: str, settings: Mapping[str, Any]) -> None:
+    """Refuse the split of the test episodes, which the runner of benchmarks plays alone.
+
+    Raises
+    ------
+    SettingsError
+        ``split`` is ``"test"``.
+    """
+    if settings.get("split") == "test":
+        message = f"split='test' of {environment} is played by the runner of benchmarks alone. Use 'train' or 'val', or run the task."
+        raise SettingsError(message)
 
 
 make.metadata = StemEnv.metadata  # type: ignore[attr-defined] - Gymnasium looks for render modes here
