@@ -42,7 +42,7 @@ def faults() -> Arrays:
     return found | variables(point, "counts", "point_") | scope_numbers(scope, UPRIGHT)
 
 
-@case("scope-damage")
+@case("scope-damage", slow=True)
 def damage() -> Arrays:
     """Return frames of graphene whose atoms move and leave while a film grows on it, and the truth behind them."""
     sheet = st.load_sample("graphene", size_angstrom=(8, 8))
