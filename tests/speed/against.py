@@ -65,12 +65,15 @@ class Comparison:
         return "cannot tell" if low <= 1 and high > ALLOWED else "not slower"
 
 
-def start(checkout: Path, work: str) -> subprocess.Popen[str]:
-    """Start the process that measures one row of a checkout, and wait until the row is prepared."""
+def start(checkout: Path, work: str) -> subprocess.Popen[str] | None:
+    """Start the process that measures one row of a checkout, and wait until the row is prepared; None where the checkout has no such row."""
     command = [sys.executable, str(HERE / "worker.py"), str(checkout), work]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    if process.stdout.readline().strip() != "ready":
+    answer = process.stdout.readline().strip()
+    if answer == "no such row":
+        return None
+    if answer != "ready":
         message = f"{checkout}: the row {work!r} could not be prepared; its error is above."
         raise RuntimeError(message)
     return process
@@ -86,9 +89,14 @@ def call(process: subprocess.Popen[str], *, processor: bool) -> float:
     return used if processor else wall
 
 
-def compare(work: str, other: Path, *, pairs: int, processor: bool) -> Comparison:
-    """Return the ratios of one row, from calls that take turns."""
-    processes = [start(checkout, work) for checkout in (ROOT, other)]
+def compare(work: str, other: Path, *, pairs: int, processor: bool) -> Comparison | None:
+    """Return the ratios of one row, from calls that take turns, or None where the other checkout has no such row."""
+    theirs = start(other, work)
+    if theirs is None:
+        return None
+    mine = start(ROOT, work)
+    assert mine is not None
+    processes = [mine, theirs]
     times: list[tuple[float, float]] = []
     began = time.perf_counter()
     with console.status(work):
@@ -122,6 +130,9 @@ def main() -> int:
         if arguments.only.lower() not in work.lower():
             continue
         found = compare(work, arguments.checkout.resolve(), pairs=arguments.pairs, processor=arguments.processor)
+        if found is None:
+            console.print(f"| {work} | | | | new |", markup=False)
+            continue
         low, high = found.interval
         ours, theirs = (f"{value * 1e3:.4g} ms" for value in found.seconds)
         console.print(f"| {work} | {ours} | {theirs} | {found.median:.3f} ({low:.3f} to {high:.3f}) | {found.verdict} |", markup=False)

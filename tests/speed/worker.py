@@ -17,7 +17,10 @@ def main() -> None:
     os.chdir(checkout)
     run = importlib.import_module("tests.speed.run")
     modules = [importlib.import_module(f"tests.speed.{path.stem}") for path in sorted(Path("tests/speed").glob("bench_*.py"))]
-    row = next(row for module in modules for row in module.ROWS if row.work == work)
+    row = next((row for module in modules for row in module.ROWS if row.work == work), None)
+    if row is None:
+        sys.stdout.write("no such row\n")
+        return
     ours, _ = row.prepare()
     run.seconds(ours)
     sys.stdout.write("ready\n")

@@ -4,13 +4,14 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from stemtwin.twin import physics
+from stemtwin.twin.instrument.detectors import Detector
 from stemtwin.twin.instrument.settings import PotentialSlices
 from stemtwin.twin.instrument.simulation import serialisation, slice_stacks
 from stemtwin.twin.instrument.simulation.discretisation import Discretisation
@@ -150,12 +151,16 @@ def operator_for(request: Request, plan: Plan, *, progress: Callable[[int], None
 
 def detector_weights(request: Request, plan: Plan | Discretisation) -> Weights:
     """Return the function that weighs reciprocal pixels, relative to the beam's direction, for all channels of all detectors."""
-    wavelength = request.beam.wavelength_angstrom
-    qy, qx = (t / wavelength for t in request.beam.tilt_rad)
+    return weights_behind(plan.detectors, request.beam.wavelength_angstrom, request.beam.tilt_rad, antialias=request.antialias)
+
+
+def weights_behind(detectors: Sequence[Detector], wavelength: float, tilt: tuple[float, float], *, antialias: bool) -> Weights:
+    """Return the function that weighs reciprocal pixels, relative to the direction of a beam of this wavelength (A) and tilt (y, x; rad)."""
+    qy, qx = (t / wavelength for t in tilt)
 
     def weights(ky: np.ndarray, kx: np.ndarray, pixel: tuple[float, float]) -> np.ndarray:
         ky, kx = ky + qy, kx + qx
-        return np.concatenate([d.weights(ky, kx, pixel, wavelength, antialias=request.antialias) for d in plan.detectors])
+        return np.concatenate([d.weights(ky, kx, pixel, wavelength, antialias=antialias) for d in detectors])
 
     return weights
 

@@ -1,5 +1,6 @@
 """The engine ``local``: dark field of large or changing thin specimens by a local operator, to a tolerance."""
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -16,8 +17,9 @@ from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.instrument.simulation.scan_signals import region_of, reports_all_waves, scanned
 from stemtwin.twin.physics.engine.kernels import array_cache as disk
 from stemtwin.twin.physics.engine.local import accuracy_check, exit_waves, local_cache, local_operator, resources
-from stemtwin.twin.physics.engine.local.basis import Basis, localisation
+from stemtwin.twin.physics.engine.local.basis import Basis, Localisation, localisation
 from stemtwin.twin.physics.engine.local.local_operator import LocalOperator
+from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.progress import Progress
 
 NAME = "local"
@@ -53,8 +55,25 @@ def check(found: Discretisation) -> None:
     """Refuse a window that is asked for, a probe wider than the cell, and detectors that see the bright field."""
     check_own_windows(found)
     basis, _ = _basis(found)
-    weights = operator_cache.detector_weights(found.request, found)
-    exit_waves.check_detectors(basis, weights, found.request.beam.wavelength_angstrom)
+    beam, seen = found.request.beam, found.detectors
+    antialias = found.request.antialias
+    _check_detectors(basis.grid, basis.radius, basis.periodic, basis.local, seen, beam.wavelength_angstrom, beam.tilt_rad, antialias)
+
+
+@functools.lru_cache(maxsize=32)
+def _check_detectors(
+    grid: Grid,
+    radius: float,
+    periodic: bool,
+    near: Localisation,
+    detectors: tuple[Detector, ...],
+    wavelength: float,
+    tilt: tuple[float, float],
+    antialias: bool,
+) -> None:
+    """Refuse detectors that see the bright field; a microscope plans anew before every frame, and weights take 10 ms."""
+    weights = operator_cache.weights_behind(detectors, wavelength, tilt, antialias=antialias)
+    exit_waves.check_detectors(Basis(grid=grid, radius=radius, periodic=periodic, local=near), weights, wavelength)
 
 
 def cost(found: Discretisation) -> Cost:
