@@ -18,7 +18,7 @@ help:
 	@echo "make check-all  check, then the slow tests and those against abTEM"
 	@echo "make golden     recompute the recorded arrays of tests/golden and compare them bit for bit"
 	@echo "make lowest     the default tests with the oldest versions that pyproject.toml allows"
-	@echo "make foreign    files of all signals, opened by HyperSpy, eXSpy, SciFiReaders and py4DSTEM; environments taken by Stable-Baselines3"
+	@echo "make foreign    files of all signals, opened by HyperSpy, eXSpy, SciFiReaders and py4DSTEM; environments and episodes taken by Stable-Baselines3 and Minari"
 	@echo "make baselines  play the baselines of every environment with a goal, write their scale of returns"
 	@echo "make learn      train policies in an environment with torch, write curves and ONNX (an hour and more)"
 	@echo "make speed      the speed benchmarks (on a quiet machine)"
@@ -82,6 +82,7 @@ foreign: build/foreign/ready build/py4dstem/ready build/learn/ready
 	build/foreign/bin/stemtwin demo --signals --output build/foreign/files
 	build/foreign/bin/python tests/foreign/put_in.py build/foreign/files
 	build/foreign/bin/python -W ignore tests/foreign/hyperspy_reads.py build/foreign/files
+	build/foreign/bin/python -W ignore tests/foreign/minari_reads.py
 	build/py4dstem/bin/python -W ignore tests/foreign/py4dstem_reads.py build/foreign/files
 	OMP_NUM_THREADS=1 build/learn/bin/python tests/foreign/sb3_trains.py
 

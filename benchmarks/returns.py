@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
@@ -51,7 +51,17 @@ class PlayedEpisode:
     success: bool
 
 
-def play(environment: gymnasium.Env, agent: Any, *, seed: int, task: str, oracle: bool = False) -> PlayedEpisode:
+class Watcher(Protocol):
+    """A keeper of what happens in an episode."""
+
+    def begin(self, observation: Any, info: Mapping[str, Any]) -> None:
+        """Take what ``reset`` gave."""
+
+    def add(self, action: Any, result: tuple[Any, Any, bool, bool, Mapping[str, Any]]) -> None:
+        """Take an action and what ``step`` gave."""
+
+
+def play(environment: gymnasium.Env, agent: Any, *, seed: int, task: str, oracle: bool = False, watcher: Watcher | None = None) -> PlayedEpisode:
     """Return one episode of an agent; the environment is made with ``privileged_info=True``, of which the agent sees nothing.
 
     Parameters
@@ -66,8 +76,12 @@ def play(environment: gymnasium.Env, agent: Any, *, seed: int, task: str, oracle
         Name of the task, for the agent's brief.
     oracle : bool
         Whether the agent may read the truth.
+    watcher : Watcher, optional
+        Is shown all that happens.
     """
     observation, info = environment.reset(seed=seed)
+    if watcher is not None:
+        watcher.begin(observation, info)
     door: Callable[[], dict[str, float]] | None = environment.get_wrapper_attr("truth") if oracle else None
     brief = Brief(
         task=task,
@@ -81,7 +95,9 @@ def play(environment: gymnasium.Env, agent: Any, *, seed: int, task: str, oracle
     total, steps, over = 0.0, 0, False
     while not over:
         action = agent.act(observation, dict(info["cost"]))
-        observation, reward, terminated, truncated, info = environment.step(action)
+        observation, reward, terminated, truncated, info = result = environment.step(action)
+        if watcher is not None:
+            watcher.add(action, result)
         total, steps, over = total + float(reward), steps + 1, terminated or truncated
     return PlayedEpisode(total=total, steps=steps, success=bool(info["is_success"]))
 

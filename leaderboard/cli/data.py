@@ -145,3 +145,34 @@ def publish(
         f"{name} {card.version} {size} is in {target}. Serve that folder as STEMTWIN_DATA_URL; its users need {registry} as STEMTWIN_DATA_REGISTRY."
     )
     _say({"target": str(target), "registry": str(registry)}, as_json, text)
+
+
+@app.command()
+def episodes(
+    environment: Annotated[str | None, typer.Argument(help="Id of an environment with a goal; by default all of them, one after another.")] = None,
+    difficulty: Annotated[str, typer.Option(help="Preset of the environment.")] = "easy",
+    policy: Annotated[list[str] | None, typer.Option(help="Baseline that plays; may be repeated. By default expert and random.")] = None,
+    count: Annotated[int, typer.Option("--episodes", min=1, help="Episodes of each policy.")] = 200,
+    folder: Annotated[Path | None, typer.Option(help="Folder of the sets, by default <data folder>/episodes.")] = None,
+    minari: Annotated[bool, typer.Option("--minari", help="Also write each set as a Minari dataset, where MINARI_DATASETS_PATH says.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Record episodes of baselines for offline learning, as Parquet; a build that was stopped goes on where it was."""
+    from stemtwin.benchmarks import minari_export, offline_data, returns
+    from stemtwin.datasets.fetch import data_root
+
+    chosen = tuple(policy or offline_data.POLICIES)
+    root = folder or data_root() / "episodes"
+    for name in [environment] if environment else returns.environments():
+        short = f"{name.partition('/')[2]}-{difficulty}"
+        typer.echo(f"{name}, {difficulty}: {count} episodes of each of {', '.join(chosen)} into {root / short}", err=True)
+        found = offline_data.build(
+            name, root / short, difficulty=difficulty, policies=chosen, episodes=count, tell=lambda line: typer.echo(f"  {line}", err=True)
+        )
+        exported = {one: f"stemtwin/{short.lower()}/{one}-v0" for one in chosen} if minari else {}
+        for one, dataset in exported.items():
+            minari_export.to_minari(root / short / one, dataset)
+        values = {"environment": name, "folder": str(root / short), "returns": {one: dataclasses.asdict(value) for one, value in found.items()}}
+        told = ", ".join(f"{one} {value.mean:.3f}" for one, value in found.items())
+        load = f'datasets.load_dataset({str(root / short)!r}, split="{chosen[0].replace("-", "_")}").with_format("numpy")'
+        _say({**values, "minari": exported}, as_json, f"{name} {difficulty}: mean returns {told}; load by\n  {load}")
