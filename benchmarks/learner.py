@@ -6,8 +6,11 @@ and its return on the validation split is followed; the best one becomes ``bench
 """
 
 import argparse
+import concurrent.futures
 import dataclasses
+import io
 import json
+import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -35,8 +38,10 @@ SETTINGS: dict[str, Any] = {
     "policy_kwargs": {"net_arch": [256, 256], "log_std_init": -0.7},
 }
 """Settings of the proximal policy optimisation (PPO) of Stable-Baselines3."""
-TOGETHER, EVERY, EPISODES = 16, 20_480, 100
-"""Environments that are played in turn; steps between two points of the curve; episodes of each point."""
+STEPS, TOGETHER, EVERY, EPISODES = 400_000, 16, 20_480, 100
+"""Steps of the environment; environments that are played in turn; steps between two points of the curve; episodes of each point."""
+USUAL_STEP_S, ROWS = 3.5e-3, 10
+"""Usual processor time of a step with its share of the learning, s; rows of the table."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,8 +125,8 @@ def evaluate(environment: str, act: Callable[[np.ndarray], np.ndarray], episodes
     return found
 
 
-def train(environment: str, seed: int, steps: int, tell: Callable[[str], None]) -> tuple[Any, list[CurvePoint]]:
-    """Return a trained model of Stable-Baselines3 and its learning curve.
+def train(environment: str, seed: int, steps: int) -> tuple[bytes, list[CurvePoint]]:
+    """Return a trained policy as ONNX and its learning curve, which is told on stderr as it grows.
 
     Parameters
     ----------
@@ -131,31 +136,45 @@ def train(environment: str, seed: int, steps: int, tell: Callable[[str], None]) 
         Seed of the training.
     steps : int
         Steps of the environment.
-    tell : callable
-        Called with a line at each point of the curve.
     """
     import torch  # pyright: ignore[reportMissingImports] - only where policies are trained
     from stable_baselines3 import PPO  # pyright: ignore[reportMissingImports]
-    from stable_baselines3.common.vec_env import DummyVecEnv  # pyright: ignore[reportMissingImports]
+    from stable_baselines3.common.callbacks import BaseCallback  # pyright: ignore[reportMissingImports]
+    from stable_baselines3.common.env_util import make_vec_env  # pyright: ignore[reportMissingImports]
 
     torch.set_num_threads(1)
+    curve: list[CurvePoint] = []
 
-    def made() -> gymnasium.Env:
-        return gymnasium.make(environment, disable_env_checker=True, **ARGUMENTS)
+    class _Curve(BaseCallback):
+        began, evaluating = 0.0, 0.0
 
-    model, curve, spent = PPO("MlpPolicy", DummyVecEnv([made] * TOGETHER), seed=seed, **SETTINGS), [], 0.0
-    while model.num_timesteps < steps:
-        began = time.process_time()
-        model.learn(min(EVERY, steps - model.num_timesteps), reset_num_timesteps=False)
-        spent += time.process_time() - began
-        found = evaluate(environment, lambda observation: model.predict(observation, deterministic=True)[0])
-        curve.append(CurvePoint(steps=int(model.num_timesteps), cpu_s=spent, mean_return=found.mean, success=found.success))
-        tell(f"{environment} seed {seed}: {curve[-1].steps} steps, {spent:.0f} s of CPU, return {found.mean:.3f}, success {found.success:.2f}")
-    return model, curve
+        def _on_training_start(self) -> None:
+            self.began = time.process_time()
+
+        def _on_step(self) -> bool:
+            return True
+
+        def _on_rollout_start(self) -> None:
+            if self.num_timesteps >= EVERY * (len(curve) + 1):
+                self.point()
+
+        def point(self) -> None:
+            before = time.process_time()
+            found = evaluate(environment, lambda observation: self.model.predict(observation, deterministic=True)[0])
+            cpu_s = before - self.began - self.evaluating
+            self.evaluating += time.process_time() - before
+            curve.append(CurvePoint(steps=self.num_timesteps, cpu_s=cpu_s, mean_return=found.mean, success=found.success))
+            _tell(f"{environment} seed {seed}: {self.num_timesteps} of {steps} steps, {cpu_s:.0f} s of CPU, return {found.mean:.3f}")
+
+    envs = make_vec_env(environment, n_envs=TOGETHER, seed=seed, env_kwargs=ARGUMENTS)
+    model, watch = PPO("MlpPolicy", envs, seed=seed, **SETTINGS), _Curve()
+    model.learn(steps, callback=watch)
+    watch.point()
+    return export(model), curve
 
 
-def export(model: Any, path: Path) -> None:
-    """Write the mode of a model's policy as ONNX, atomically."""
+def export(model: Any) -> bytes:
+    """Return the mode of a model's policy as ONNX."""
     import torch  # pyright: ignore[reportMissingImports]
 
     class _Mode(torch.nn.Module):
@@ -166,13 +185,10 @@ def export(model: Any, path: Path) -> None:
         def forward(self, observation: Any) -> Any:
             return self.policy._predict(observation, deterministic=True).clamp(-1, 1)
 
-    policy = model.policy.eval().cpu()
+    policy, written = model.policy.eval().cpu(), io.BytesIO()
     example = torch.zeros(1, *model.observation_space.shape)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with files.replacing(path) as temporary:
-        torch.onnx.export(
-            _Mode(policy), (example,), str(temporary), input_names=["observation"], output_names=["action"], dynamo=False, opset_version=17
-        )
+    torch.onnx.export(_Mode(policy), (example,), written, input_names=["observation"], output_names=["action"], dynamo=False, opset_version=17)
+    return written.getvalue()
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -180,29 +196,40 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("environment", nargs="?", default="stemtwin/Autofocus-v2")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=500_000)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--workers", type=int, default=2, help="seeds that are trained at the same time")
+    parser.add_argument("--table", action="store_true", help="print the table of the README and train nothing")
     given = parser.parse_args(arguments)
-    curves: dict[int, list[CurvePoint]] = {}
-    best: tuple[float, Any] = (-np.inf, None)
-    for seed in given.seeds:
-        model, curves[seed] = train(given.environment, seed, given.steps, _tell)
-        if curves[seed][-1].mean_return > best[0]:
-            best = curves[seed][-1].mean_return, model
-    path = learned_path(given.environment)
-    export(best[1], path)
-    told = {
-        "environment": given.environment,
-        "arguments": ARGUMENTS,
-        "settings": SETTINGS,
-        "curves": {str(seed): [dataclasses.asdict(point) for point in curve] for seed, curve in curves.items()},
-    }
+    if given.table:
+        sys.stdout.write(f"{table(given.environment)}\n")
+        return
+    _tell(f"{given.environment}: {len(given.seeds)} seeds of {given.steps} steps, about {given.steps * USUAL_STEP_S / 60:.0f} min of CPU each")
+    with concurrent.futures.ProcessPoolExecutor(given.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        running = {seed: pool.submit(train, given.environment, seed, given.steps) for seed in given.seeds}
+        trained = {seed: one.result() for seed, one in running.items()}
+    curves = {str(seed): [dataclasses.asdict(point) for point in curve] for seed, (_, curve) in trained.items()}
+    best = max(trained.values(), key=lambda one: one[1][-1].mean_return)[0]
+    told = {"environment": given.environment, "arguments": ARGUMENTS, "environments": TOGETHER, "settings": SETTINGS, "curves": curves}
+    files.write_atomically(learned_path(given.environment), best)
     files.write_atomically(learned_path(given.environment, ".json"), (json.dumps(told, indent=1) + "\n").encode())
-    put_on_scale(given.environment, path)
+    put_on_scale(given.environment)
 
 
-def put_on_scale(environment: str, path: Path) -> None:
-    """Add the returns of a policy from an ONNX file to the scale of its environment, as ``learner``."""
-    policy, scale = OnnxPolicy(path), reference(environment, DIFFICULTY)
+def table(environment: str) -> str:
+    """Return the learning curves as a Markdown table: steps, processor time, and the mean return of each seed."""
+    curves = json.loads(learned_path(environment, ".json").read_text(encoding="utf-8"))["curves"]
+    head = [f"seed {seed}" for seed in curves]
+    lines = [f"| steps | CPU | {' | '.join(head)} |", "|---" * (len(head) + 2) + "|"]
+    rows = list(zip(*curves.values(), strict=True))
+    for points in rows[:: max(len(rows) // ROWS, 1)][:-1] + rows[-1:]:
+        cells = " | ".join(f"{point['mean_return']:.2f}" for point in points)
+        lines.append(f"| {points[0]['steps']} | {max(point['cpu_s'] for point in points) / 60:.0f} min | {cells} |")
+    return "\n".join(lines)
+
+
+def put_on_scale(environment: str) -> None:
+    """Add the returns of the trained policy to the scale of its environment, as ``learner``."""
+    policy, scale = OnnxPolicy(learned_path(environment)), reference(environment, DIFFICULTY)
     found = evaluate(environment, lambda observation: policy.act(observation, {}), len(scale.seeds))
     returns.save(dataclasses.replace(scale, policies={**scale.policies, "learner": found}))
     _tell(f"{environment} learner: {found.mean:.3f} ({found.low:.3f} to {found.high:.3f}), normalised {scale.normalized(found.mean):.3f}")

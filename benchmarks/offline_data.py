@@ -426,7 +426,7 @@ Seeds are those of `split="train"`; measure on `split="val"`.
 ```python
 from datasets import load_dataset
 
-steps = load_dataset("{{folder}}", split="{first}").with_format("numpy")
+steps = load_dataset("path/of/this/folder", split="{first}").with_format("numpy")
 ```
 
 `stemtwin.benchmarks.offline_data.read_episodes(folder / "{next(iter(found))}")` gives whole episodes, bit for bit as they were recorded.
