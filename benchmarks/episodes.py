@@ -1,6 +1,7 @@
 """Episodes of agents in any Gymnasium environment: played, kept as JSON, and played again."""
 
 import dataclasses
+import functools
 import hashlib
 import hmac
 import json
@@ -16,7 +17,7 @@ import numpy as np
 from stemtwin.benchmarks.agents import Baseline, Brief
 from stemtwin.benchmarks.tasks import Task
 from stemtwin.twin import files
-from stemtwin.twin.envs.functional_env import StemEnv, checked_action
+from stemtwin.twin.envs.functional_env import StemEnv, checked_action, hidden_truth
 from stemtwin.twin.envs.making import make_family
 from stemtwin.twin.errors import InstrumentError, SettingsError, SubmissionError
 
@@ -193,7 +194,7 @@ def run_episode(task: Task, entry: Baseline, agent: Any, env: Any, *, split: str
     """
     check_sealed(task, env)
     seed = derive_seed(task, split, number)
-    door, space = env.unwrapped.truth, env.action_space
+    door, space = functools.partial(hidden_truth, env), env.action_space
     observation, info = env.reset(seed=seed)
     start, digest = dict(door()), hashlib.sha256()
     brief = Brief(

@@ -14,7 +14,7 @@ from stemtwin.benchmarks import episodes
 from stemtwin.benchmarks.agents import Baseline
 from stemtwin.benchmarks.runner import resolve, run_agent, save_run
 from stemtwin.benchmarks.tasks import find_task
-from stemtwin.twin.envs.functional_env import StemEnv
+from stemtwin.twin.envs.functional_env import StemEnv, hidden_truth
 from stemtwin.twin.envs.making import make_family
 from stemtwin.twin.errors import SettingsError, SubmissionError
 from tests.benchmarks.fakes import FakeAutofocus
@@ -168,7 +168,7 @@ def test_info_of_a_task_holds_no_truth() -> None:
     class Telling(gym.Wrapper):
         def reset(self, **kwargs: Any) -> tuple:
             observation, info = self.env.reset(**kwargs)
-            return observation, {**info, "truth": self.unwrapped.truth()}  # type: ignore[attr-defined]
+            return observation, {**info, "truth": hidden_truth(self.env)}
 
     entry, trust = resolve(TASK, baseline="random")
     with pytest.raises(SettingsError, match="info of the environment holds 'truth'"):

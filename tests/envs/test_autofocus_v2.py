@@ -1,6 +1,7 @@
 """Autofocus-v2: frames of the microscope, budgets that bind, a declared end, options, forms of observation."""
 
 import itertools
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from stemtwin.twin.envs.families.autofocus import Autofocus, Focusing
 from stemtwin.twin.envs.focus_features import features, square_roots
-from stemtwin.twin.envs.focus_instrument import PRESETS, SHAPE
+from stemtwin.twin.envs.focus_instrument import FIELD_ANGSTROM, PRESETS, SHAPE
 from stemtwin.twin.envs.functional_env import start
 from stemtwin.twin.envs.preparation import specimen
 from stemtwin.twin.errors import SettingsError
@@ -200,3 +201,13 @@ def begun_without_frame(task: Autofocus) -> Focusing:
 
     begun(Caught(difficulty=task.difficulty, phonons=task.phonons))
     return found[0]
+
+
+def test_the_dose_suffices_for_two_frames() -> None:
+    """A dose at one point that would spend the budget in the first frames is refused, with the largest that is not."""
+    with pytest.raises(SettingsError, match="Give at most 7812"):
+        Autofocus(**SMALL, randomisation={"electrons_per_point": (100.0, 8000.0)})
+    Autofocus(**SMALL, randomisation={"electrons_per_point": (100.0, 7812.0)})
+    for preset in PRESETS.values():
+        frame = preset.randomisation.electrons_per_point[1] * math.prod(SHAPE) / FIELD_ANGSTROM**2
+        assert (preset.frames - 2 if preset.wait_s else 6) * frame <= preset.dose_budget_e_per_angstrom2

@@ -18,7 +18,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import concatenate, create_empty_array
 
 from stemtwin.twin.envs import ENVIRONMENTS, register
-from stemtwin.twin.envs.functional_env import StemEnv
+from stemtwin.twin.envs.functional_env import StemEnv, hidden_truth
 from stemtwin.twin.errors import InstrumentError, SettingsError
 
 Make = Callable[..., gym.Env]
@@ -181,7 +181,7 @@ def test_nobody_can_see_the_truth(env_id: str, small: Make) -> None:
     env = small(env_id)
     env.reset(seed=21)
     observation, *_, info = env.step(draw(env, 1)[0])
-    truth = {float(np.float32(value)) for value in unwrapped(env).truth().values() if value % 1}
+    truth = {float(np.float32(value)) for value in hidden_truth(env).values() if value % 1}
     told = {float(np.float32(x)) for _, value in (*leaves(observation), *leaves(info)) for x in np.asarray(value).ravel()}
     assert not truth & told
 
@@ -280,7 +280,7 @@ def test_steps_have_their_place(env_id: str, small: Make) -> None:
     with pytest.raises(InstrumentError, match="before reset"):
         env.step(action)
     with pytest.raises(InstrumentError, match="before reset"):
-        env.truth()
+        hidden_truth(env)
     episode(env, 1, draw(env, 100))
     with pytest.raises(InstrumentError, match="after the end"):
         env.step(action)

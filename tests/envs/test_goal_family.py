@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stemtwin.twin.envs.arguments import Randomisation
-from stemtwin.twin.envs.functional_env import StemEnv, check_options
+from stemtwin.twin.envs.functional_env import StemEnv, check_options, hidden_truth
 from stemtwin.twin.envs.goal_family import GoalFamily
 from stemtwin.twin.envs.vector import StemVectorEnv
 from stemtwin.twin.errors import InstrumentError, SettingsError
@@ -156,10 +156,21 @@ def test_privileged_info_is_there_where_it_is_asked_for() -> None:
     assert set(StemEnv(WalkHome()).reset(seed=1)[1]) == {"cost"}
     env = StemEnv(WalkHome(privileged_info=True))
     info = env.reset(seed=1)[1]
-    assert info["truth"] == env.truth()
+    assert info["truth"] == hidden_truth(env)
     assert info["is_success"] is False
     _, seen = run(env, [(0, 1)], at=0.1)
     assert seen[-1][4]["is_success"] is True
+
+
+def test_truth_is_for_training_alone() -> None:
+    """``truth()`` is refused where ``privileged_info`` was not asked for, also through wrappers; scorers have a door of their own."""
+    env = gym.wrappers.TimeLimit(StemEnv(WalkHome()), 5)
+    env.reset(seed=3)
+    with pytest.raises(InstrumentError, match="privileged_info=True"):
+        env.get_wrapper_attr("truth")()
+    known = StemEnv(WalkHome(privileged_info=True))
+    known.reset(seed=3)
+    assert known.truth() == hidden_truth(env)
 
 
 def test_options_of_reset_are_checked_first() -> None:
@@ -168,7 +179,7 @@ def test_options_of_reset_are_checked_first() -> None:
     assert env.reset(seed=3, options={"at": 1.5})[0][0] == 1.5
     with pytest.raises(SettingsError, match="no option 'att'"):
         env.reset(options={"att": 1.0})
-    assert env.truth() == {"place": 1.5}
+    assert hidden_truth(env) == {"place": 1.5}
     check_options(env.task, None)
 
 
@@ -205,7 +216,7 @@ def test_a_wrong_action_changes_no_environment_of_a_vector() -> None:
     """Where one action is refused, none of the environments has made its step."""
     envs: Any = StemVectorEnv([StemEnv(WalkTogether()) for _ in range(3)])
     envs.reset(seed=1)
-    before = [env.truth() for env in envs.envs]
+    before = [hidden_truth(env) for env in envs.envs]
     with pytest.raises(InstrumentError, match="not in the action space"):
         envs.step(np.array([[0, 0], [0, 0], [2, 0]], np.float32))
-    assert [env.truth() for env in envs.envs] == before
+    assert [hidden_truth(env) for env in envs.envs] == before

@@ -1,6 +1,7 @@
 """stemtwin/HypothesisTest: the laws are the twin's, the posterior is calibrated, and rewards pay for telling laws apart."""
 
 import dataclasses
+import functools
 import math
 import time
 from typing import Any
@@ -16,7 +17,7 @@ from stemtwin.benchmarks.baselines import hypothesis as baselines
 from stemtwin.twin.envs import damage_laws
 from stemtwin.twin.envs.damage_laws import PAIRS, USUAL_DOSE, USUAL_ENERGY_EV, USUAL_TIME_S
 from stemtwin.twin.envs.families.hypothesis_test import EDGE, HARD, DamageTrial, HypothesisTest, declared_probability, preset_settings
-from stemtwin.twin.envs.functional_env import StemEnv
+from stemtwin.twin.envs.functional_env import StemEnv, hidden_truth
 from stemtwin.twin.errors import SettingsError, UnknownNameError
 from stemtwin.twin.physics.dynamics.displacement_thresholds import ROOM, cross_sections, find_site
 from stemtwin.twin.physics.dynamics.processes import Process, arrhenius
@@ -43,7 +44,9 @@ def state_of(env: StemEnv) -> DamageTrial:
 def play(env: StemEnv, agent: Any, seed: int) -> float:
     """Return the return of an agent in one episode."""
     observation, info = env.reset(seed=seed)
-    agent.reset(Brief(task="", observation_space=env.observation_space, action_space=env.action_space, seed=seed, truth=env.truth))
+    agent.reset(
+        Brief(task="", observation_space=env.observation_space, action_space=env.action_space, seed=seed, truth=functools.partial(hidden_truth, env))
+    )
     total, over = 0.0, False
     while not over:
         observation, reward, terminated, truncated, info = env.step(agent.act(observation, info["cost"]))
@@ -135,7 +138,7 @@ def test_the_posterior_is_calibrated() -> None:
         for settings in baselines.SWEEP:
             observation, *_ = env.step(baselines.experiment(settings))
         told.append(float(observation[-1]))
-        true.append(env.truth()["law"])
+        true.append(hidden_truth(env)["law"])
     posterior, law = np.array(told), np.array(true)
     bins = np.minimum((posterior * 5).astype(int), 4)
     for number in range(5):
@@ -203,9 +206,9 @@ def test_options_choose_the_laws() -> None:
     for pair, laws in PAIRS.items():
         for number, law in enumerate(laws):
             env.reset(seed=1, options={"pair": pair, "law": law})
-            assert (state_of(env).pair, env.truth()["law"]) == (pair, number)
+            assert (state_of(env).pair, hidden_truth(env)["law"]) == (pair, number)
             env.reset(seed=1, options={"law": law})
-            assert (state_of(env).pair, env.truth()["law"]) == (pair, number)
+            assert (state_of(env).pair, hidden_truth(env)["law"]) == (pair, number)
     for options, told in (({"pair": "colour"}, "pair='colour'"), ({"pair": "dose", "law": "heat"}, "law='heat'"), ({"law": "rust"}, "law='rust'")):
         with pytest.raises(UnknownNameError, match=told):
             env.reset(options=options)

@@ -15,6 +15,7 @@ import pytest
 from stemtwin.benchmarks.agents import Brief, load_baselines
 from stemtwin.benchmarks.baselines.focus_v2 import MatchedFilter
 from stemtwin.benchmarks.tasks import load_tasks
+from stemtwin.twin.envs.functional_env import hidden_truth
 from stemtwin.twin.envs.goal_family import GoalFamily
 from stemtwin.twin.envs.making import family_class
 
@@ -38,7 +39,7 @@ def returns(task: str, policy: str, settings: dict[str, Any], seeds: range) -> n
     found = []
     for seed in seeds:
         observation, info = env.reset(seed=seed)
-        door = env.get_wrapper_attr("truth") if baseline.oracle else None
+        door = functools.partial(hidden_truth, env) if baseline.oracle else None
         brief = Brief(task=task, observation_space=env.observation_space, action_space=env.action_space, seed=seed, truth=door)
         agent.reset(brief)
         total, over = 0.0, False

@@ -1,10 +1,12 @@
 """Ten steps of each environment with fixed seeds and fixed actions."""
 
+import functools
 from typing import Any
 
 import gymnasium
 import numpy as np
 
+from stemtwin.twin.envs.functional_env import hidden_truth
 from tests.golden.arrays import frames
 from tests.golden.registry import Arrays, case
 
@@ -23,7 +25,7 @@ def draw(space: gymnasium.Space, rng: np.random.Generator) -> Any:
 
 def play(env: gymnasium.Env, actions: list[Any], image: str, seed: int) -> Arrays:
     """Return observations, rewards, ends, costs and truths of an episode; of the image a part."""
-    door = env.unwrapped.truth  # type: ignore[attr-defined] - StemEnv has it
+    door = functools.partial(hidden_truth, env)
     observation, info = env.reset(seed=seed)
     seen, told, truths, outcomes = [observation], [info["cost"]], [door()], []
     for action in actions:

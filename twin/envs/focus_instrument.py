@@ -106,7 +106,7 @@ PRESETS = {
         start_c12=(0.0, 20.0),
         reach=(420.0, 70.0, 70.0),
         frames=64,
-        dose_budget_e_per_angstrom2=7e6,
+        dose_budget_e_per_angstrom2=8e6,  # of 62 frames of 2000 electrons a point
         wait_s=60.0,
     ),
 }

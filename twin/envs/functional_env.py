@@ -145,17 +145,39 @@ class StemEnv(gym.Env, Generic[State]):
         return self.task.picture(self._state)
 
     def truth(self) -> dict[str, float]:
-        """Return the hidden state, for scorers and training only; an agent that is scored never gets it.
+        """Return the hidden state of an environment that was made with ``privileged_info=True``, for training.
 
         Raises
         ------
         InstrumentError
-            There was no reset.
+            The environment was made without ``privileged_info``, or there was no reset.
         """
-        if self._state is None:
-            message = "truth() came before reset(). Reset the environment first."
+        if not getattr(self.task, "privileged_info", True):
+            message = "truth() is for training, and this environment has privileged_info=False. Make it with privileged_info=True."
             raise InstrumentError(message)
-        return self.task.truth(self._state)
+        return hidden_truth(self)
+
+
+def hidden_truth(env: gym.Env) -> dict[str, float]:
+    """Return the hidden state of an environment, for scorers and oracles; an agent that is scored never gets it.
+
+    Parameters
+    ----------
+    env : gymnasium.Env
+        A :class:`StemEnv`, or another one with a method ``truth``; there may be wrappers around it.
+
+    Raises
+    ------
+    InstrumentError
+        There was no reset.
+    """
+    inner: Any = env.unwrapped
+    if not isinstance(inner, StemEnv):
+        return inner.truth()
+    if inner._state is None:
+        message = "truth() came before reset(). Reset the environment first."
+        raise InstrumentError(message)
+    return inner.task.truth(inner._state)
 
 
 def foresee(given: Sequence[tuple[StemEnv[State], Any]]) -> None:

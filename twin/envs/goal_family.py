@@ -18,8 +18,9 @@ class GoalFamily(EnvArguments, Generic[State]):
     The dense reward of a step from s to s' is 0.3 [P(s') - P(s)] + 0.6 A(s') - 0.1 [B(s') - B(s)]: the potential P in
     [0, 1] knows the truth, the achievement A in [-1, 1] is given once, at a declared end, and B is the spent fraction of
     the budget. Over an episode the first and the last term telescope, so the return lies in [-1, 1], and no way of acting
-    without a declared goal earns more than 0.3 (A. Y. Ng, D. Harada, S. Russell, ICML (1999) 278). The sparse reward is
-    A(s') alone.
+    without a declared goal earns more than 0.3. The form is that of A. Y. Ng, D. Harada, S. Russell, ICML (1999) 278;
+    unlike there, the potential at the end stays as it is, so that the nearness that was reached is paid as well. The
+    sparse reward is A(s') alone.
     """
 
     @abstractmethod

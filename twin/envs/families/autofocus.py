@@ -151,14 +151,14 @@ class Autofocus(GoalFamily[Focusing]):
         ``"dense"``: 0.3 times the change of the Strehl ratio of (C10, C12), 0.6 times the achievement at the declared end,
         less 0.1 times the change of the spent budget (the larger of the shares of frames and dose). ``"sparse"``: the
         achievement alone. It is 1 where abs(C10) and abs(C12) are below 20 A at the declared end, else 0; of the preset
-        ``drift`` it is the mean of the Strehl ratios of 60 frames, one a minute; minutes after the end count 0.
+        ``drift`` it is the sum of the Strehl ratios of all frames but the first, one a minute, over 60 and at most 1.
     Starting state
         abs(C10) and abs(C12) uniform in the preset's ranges, C10 of either sign, C12 at any azimuth; the first frame is
-        taken. Options of ``reset``: ``start_angstrom``, (C10, C12a, C12b) within these ranges; ``scale``, 0 to 1, by which
+        taken. Options of ``reset``: ``start_angstrom``, (C10, C12a, C12b) up to the ends of these ranges; ``scale``, 0 to 1, by which
         the drawn start is multiplied.
     Episode end
-        Terminated by the declared stop, and by nothing else; truncated when the frames are spent, or when the dose does
-        not suffice for another one. At more than about 1000 electrons a point (hard: 600) the dose ends first.
+        Terminated by the declared stop, and by nothing else; truncated with the last frame that the frames or the dose
+        allow: an end has to be declared before it. At more than about 1000 electrons a point (hard: 600) the dose ends first.
     Presets
         ``easy``: MoS2, a perfect scan and counted electrons, C10 from 20 to 100 A, C12 up to 50 A. ``standard``: MoS2,
         SrTiO3 or gold, all about 8 A thick, with detector chain, scan faults, drift and straying optics, C10 from 20 to 105 A, C12 up to 60 A.
@@ -186,6 +186,18 @@ class Autofocus(GoalFamily[Focusing]):
     RESET_OPTIONS: ClassVar[tuple[str, ...]] = ("start_angstrom", "scale")
 
     phonons: int | str = 4
+
+    def __post_init__(self) -> None:
+        """Check the arguments, and that the dose suffices for two frames."""
+        GoalFamily.__post_init__(self)
+        most, budget = self.conditions().electrons_per_point[1], self.preset.dose_budget_e_per_angstrom2
+        dose = most * math.prod(SHAPE) / FIELD_ANGSTROM**2
+        if 2 * dose > budget:
+            message = (
+                f"randomisation draws up to {most:g} electrons_per_point, {dose:.3g} e-/A^2 a frame, and difficulty={self.difficulty!r} has "
+                f"{budget:.3g} e-/A^2 for an episode. Give at most {most * budget / (2 * dose):.4g}, which allows two frames."
+            )
+            raise SettingsError(message)
 
     @property
     def action_space(self) -> gym.spaces.Box:

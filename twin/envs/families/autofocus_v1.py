@@ -1,8 +1,6 @@
 """``stemtwin/Autofocus-v1``, frozen for the task ``autofocus@1``: defocus and twofold astigmatism from images alone.
 
-What is wrong with it: each frame pays up to 1 and success ends the episode, so that doing nothing (return 2.95) earns more
-than the oracle (2.20), and hovering just outside the goal 17; the end is seen by the truth; every episode has the same
-crystal in the same orientation; the dose never binds. Use version 2.
+Its page says what is wrong with it. Use version 2.
 """
 
 import functools
@@ -78,7 +76,9 @@ class AutofocusV1:
 
     Description
         A HAADF frame is taken after each action: of the usual ring, from 3 convergence angles outwards, and not of the instrument's own, whose angles
-        depend on the profile. The lens and the twofold stigmator start at an unknown distance from focus.
+        depend on the profile. The lens and the twofold stigmator start at an unknown distance from focus. Do not train on it: each frame pays up to
+        1 and success ends the episode, so that doing nothing (return 2.95) earns more than the oracle (2.20), and hovering just outside the goal 17;
+        the truth ends episodes; all have the same crystal in the same orientation; the dose never binds.
     Action space
         ``Box(-1, 1, (3,))``: changes of C10, C12a, C12b by at most 100, 50, 50 A. Knobs stop 200, 120, 120 A from where they started.
     Observation space
