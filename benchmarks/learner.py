@@ -13,7 +13,7 @@ import json
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,12 @@ RATES = (1e-3, 5e-5)
 """Learning rates at the beginning and at the end, between which it falls linearly."""
 NETWORK, SPREAD = (512, 256), -0.7
 """Widths of the layers, with rectified linear units between (the policy stays below 1 MB); logarithm of the first spread of the actions."""
-STEPS, TOGETHER, EVERY, EPISODES = 360_000, 16, 20_480, 100
-"""Steps of the environment; environments that are played in turn; steps between two points of the curve; episodes of each point."""
+STEPS, TOGETHER, EVERY = 360_000, 16, 20_480
+"""Steps of the environment; environments that are played in turn; steps between two points of the curve."""
+CURVE_SEEDS = range(1000, 1100)
+"""Episodes of each point of the curve, by which the best seed is chosen: others than those of the scale."""
+SAMPLE = 20
+"""Episodes of the scale whose returns are kept, for those who play the policy again."""
 USUAL_STEP_S, ROWS = 4e-3, 9
 """Usual processor time of a step with its share of the learning, s; rows of the table."""
 
@@ -99,8 +103,8 @@ def learned_path(environment: str, ending: str = ".onnx") -> Path:
     return FOLDER / f"{environment.partition('/')[2]}{ending}"
 
 
-def evaluate(environment: str, act: Callable[[np.ndarray], np.ndarray], episodes: int = EPISODES) -> returns.PolicyReturn:
-    """Return the returns of a policy on the validation split.
+def play(environment: str, act: Callable[[np.ndarray], np.ndarray], seeds: Sequence[int]) -> list[returns.PlayedEpisode]:
+    """Return episodes of a policy on the validation split.
 
     Parameters
     ----------
@@ -108,8 +112,8 @@ def evaluate(environment: str, act: Callable[[np.ndarray], np.ndarray], episodes
         Id of the environment.
     act : callable
         From an observation to an action.
-    episodes : int
-        Number of episodes, seeds 0, 1, ...
+    seeds : sequence of int
+        Seeds of the episodes.
     """
 
     class _Policy:
@@ -122,7 +126,7 @@ def evaluate(environment: str, act: Callable[[np.ndarray], np.ndarray], episodes
             return act(observation)
 
     env = gymnasium.make(environment, disable_env_checker=True, split="val", privileged_info=True, **ARGUMENTS)
-    found = returns.summary(returns.play(env, _Policy(), seed=seed, task="learning") for seed in range(episodes))
+    found = [returns.play(env, _Policy(), seed=seed, task="learning") for seed in seeds]
     env.close()
     return found
 
@@ -163,7 +167,7 @@ def train(environment: str, seed: int, steps: int) -> tuple[bytes, list[CurvePoi
 
         def point(self) -> None:
             before = time.process_time()
-            found = evaluate(environment, lambda observation: self.model.predict(observation, deterministic=True)[0])
+            found = returns.summary(play(environment, lambda observation: self.model.predict(observation, deterministic=True)[0], CURVE_SEEDS))
             cpu_s = before - self.began - self.evaluating
             self.evaluating += time.process_time() - before
             curve.append(CurvePoint(steps=self.num_timesteps, cpu_s=cpu_s, mean_return=found.mean, success=found.success))
@@ -203,8 +207,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--workers", type=int, default=2, help="seeds that are trained at the same time")
+    parser.add_argument("--score", action="store_true", help="play the policy that is kept, put it on the scale, and train nothing")
     parser.add_argument("--table", action="store_true", help="print the table of the README and train nothing")
     given = parser.parse_args(arguments)
+    if given.score:
+        put_on_scale(given.environment)
+        return
     if given.table:
         sys.stdout.write(f"{table(given.environment)}\n")
         return
@@ -234,10 +242,13 @@ def table(environment: str) -> str:
 
 
 def put_on_scale(environment: str) -> None:
-    """Add the returns of the trained policy to the scale of its environment, as ``learner``."""
-    policy, scale = OnnxPolicy(learned_path(environment)), reference(environment, DIFFICULTY)
-    found = evaluate(environment, lambda observation: policy.act(observation, {}), len(scale.seeds))
+    """Add the returns of the trained policy to the scale of its environment, as ``learner``, and the first ones to its curves."""
+    path, policy, scale = learned_path(environment, ".json"), OnnxPolicy(learned_path(environment)), reference(environment, DIFFICULTY)
+    played = play(environment, lambda observation: policy.act(observation, {}), scale.seeds)
+    found = returns.summary(played)
     returns.save(dataclasses.replace(scale, policies={**scale.policies, "learner": found}))
+    told = {**json.loads(path.read_text(encoding="utf-8")), "sample": [one.total for one in played[:SAMPLE]]}
+    files.write_atomically(path, (json.dumps(told, indent=1) + "\n").encode())
     _tell(f"{environment} learner: {found.mean:.3f} ({found.low:.3f} to {found.high:.3f}), normalised {scale.normalized(found.mean):.3f}")
 
 
