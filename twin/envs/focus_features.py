@@ -14,7 +14,7 @@ DECADES = 4.0
 
 
 def square_roots(image: np.ndarray) -> np.ndarray:
-    """Return a frame with four points in one pixel, as square roots of readings above their least in units of the mean, uint8."""
+    """Return a frame with four points in one pixel, as square roots of readings above their least, 100 at their mean, uint8."""
     four = image.reshape(image.shape[0] // 2, 2, image.shape[1] // 2, 2).sum(axis=(1, 3), dtype=np.float32)
     four -= four.min()
     return np.minimum(100 * np.sqrt(four / max(float(four.mean()), 1e-6)), 255).astype(np.uint8)

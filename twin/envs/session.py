@@ -1,6 +1,6 @@
 """Sessions at a microscope: one frozen state, and pure functions for everything an operator does with it.
 
-Every family is built on these: none of them touches knobs, commands or acquisitions by itself.
+Families that turn a microscope are built on these: none of them touches knobs, commands or acquisitions by itself.
 """
 
 import math

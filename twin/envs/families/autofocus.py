@@ -143,7 +143,7 @@ class Autofocus(GoalFamily[Focusing]):
         ============== =================== ========= ===============================================
 
         ``"pixels"``: a ``Dict`` of ``image`` uint8 (2, 64, 64), the last two frames, the latest first, four points in one
-        pixel, as square roots in units of the mean, and ``scalars`` float32 (11,): knobs of both frames in units of their
+        pixel, as square roots above the least, 100 at the mean, and ``scalars`` float32 (11,): knobs of both frames in units of their
         reach, budget, scan, logarithm of the mean reading. ``"state"``: float32 (113,): for each of the last four frames
         the knobs and 24 logarithms of the power in 12 azimuths (on the specimen) and 2 bands of frequency over noise, then
         budget, scan, logarithm of the mean. Frames that are not there yet are the first one.

@@ -155,7 +155,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         Component Meaning                           Unit Range
         ========= ================================= ==== =============================================
         0         beam energy, logarithmic          keV  80 / reach to 80 reach
-        1         dose, logarithmic                 /A^2 1e8 / reach to 1e8 reach; at most what is left
+        1         dose, logarithmic                 --   1e8 / reach to 1e8 reach e-/A^2; at most what is left
         2         time of the exposure, logarithmic s    10 / reach to 10 reach; at most what is left
         3         declare                                above 0.8: the episode ends with the answer
         4         answer: probability of law 1           0.02 to 0.98, linear
@@ -164,7 +164,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         A declaration exposes nothing. Where a budget is spent, an action without a declaration ends the episode.
 
     Observation space
-        ``counts``: a ``Dict``.
+        ``counts``: a ``Dict``; ``queries`` is the number of areas of the preset less the first one.
 
         ============ ======================= ===================================================== ==== ========
         Component    Type                    Meaning                                               Unit Range
@@ -178,7 +178,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         ============ ======================= ===================================================== ==== ========
 
         ``pixels``: ``image`` uint8 (areas, 48, 48), rendered dark-field frames of all areas in which lost sites are dark;
-        ``scalars`` float32: settings, pair, budget. ``state``: float32 in [-1, 1]: lost fractions, usual one first,
+        ``scalars`` float32 (3 queries + 6,): settings, pair, budget. ``state``: float32 in [-1, 1]: lost fractions, usual one first,
         settings, pair, budget, and the probability of law 1 by Bayes' rule from the counts and the priors.
 
     Reward
