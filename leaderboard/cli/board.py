@@ -38,7 +38,11 @@ def board(
         return
     console = make_console()
     if not boards:
-        console.print(f"The board {where} is empty. Enter something with 'stemtwin eval TASK --baseline NAME --submit'.", soft_wrap=True)
+        console.print(
+            f"The board {where} is empty. Enter something with 'stemtwin eval TASK --baseline NAME --submit'.",
+            markup=False,
+            soft_wrap=True,
+        )
     for one in boards:
         show(one, console)
 

@@ -22,12 +22,12 @@ def certify(
     from stemtwin.twin.instrument.simulation.request import Request
 
     asked = Request.load(request)
-    with Console(stderr=True).status("certify") as status:
+    with Console(stderr=True, emoji=False).status("certify") as status:
         result = run(asked, progress=status.update)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(result)))
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     ny, nx = result.grid
     console.print(f"{request}: {result.points} points, grid {ny} x {nx}, {result.slices} slices", markup=False)
     table = Table(box=None, header_style="dim")

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from stemtwin.datasets.cards import find_card, list_cards
 
@@ -33,14 +34,14 @@ def _say(values: dict[str, Any], as_json: bool, text: str) -> None:
     if as_json:
         typer.echo(json.dumps(values))
     else:
-        Console().print(text, highlight=False, soft_wrap=True)
+        Console(emoji=False).print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager
 def _specimen_bar(quiet: bool) -> Iterator[Any]:
     """Show a bar that counts specimens, on the error stream; give the function that moves it."""
     columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TextColumn("specimens"), TimeElapsedColumn())
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
@@ -70,8 +71,8 @@ def list_(as_json: Json = False) -> None:
     table = Table("dataset", "version", "size", "images", "on this machine")
     for row in found:
         absent = "begun: build it to go on" if row["begun"] else "no"
-        table.add_row(row["name"], row["version"], row["size"], str(row["images"]), row["folder"] or absent)
-    Console().print(table)
+        table.add_row(row["name"], row["version"], row["size"], str(row["images"]), Text(row["folder"] or absent))
+    Console(emoji=False).print(table)
 
 
 @app.command()
@@ -96,7 +97,7 @@ def fetch(name: Name, version: Version = None, size: SizeName = "std", as_json: 
 
     card = _card(name, version)
     columns = (TextColumn("{task.description:<40}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     with Progress(*columns, console=console, disable=as_json or not console.is_terminal, transient=True) as bar:
         task = bar.add_task("", total=None)
         folder, manifest = fetch_all(card, size, lambda file, count: bar.update(task, advance=count, description=file))
@@ -163,7 +164,7 @@ def episodes(
 
     chosen = tuple(policy or offline_data.POLICIES)
     root = folder or data_root() / "episodes"
-    for name in [environment] if environment else returns.environments():
+    for name in returns.environments() if environment is None else [environment]:
         short = f"{name.partition('/')[2]}-{difficulty}"
         typer.echo(f"{name}, {difficulty}: {count} episodes of each of {', '.join(chosen)} into {root / short}", err=True)
         found = offline_data.build(

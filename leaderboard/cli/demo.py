@@ -63,7 +63,7 @@ def _progress(*, hidden: bool) -> Any:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description:<22}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True), disable=hidden)
+    return Progress(*columns, console=Console(stderr=True, emoji=False), disable=hidden)
 
 
 def _stepwise(bar: Any, steps: Iterable[str]) -> tuple[list[Any], Callable[[int], Callable[[float], None]]]:

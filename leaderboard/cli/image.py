@@ -37,11 +37,11 @@ def image(
     instrument: Annotated[str, typer.Option(help="Instrument profile.")] = "corrected-200kv",
     semiangle: Annotated[float | None, typer.Option(help="Convergence semi-angle, mrad; by default the instrument's.")] = None,
     defocus: Annotated[
-        str | None, typer.Option(help="Underfocus (-C10), A; a focal series: 0,50,100 or -100:100:9. By default 0, of a Ronchigram 1000.")
+        str | None, typer.Option(help="Underfocus (-C10), A; a focal series: 0,50,100 or -80:80:9. By default 0, of a Ronchigram 1000.")
     ] = None,
     tilt_x: Annotated[str, typer.Option(help="Tilt of the specimen along x, mrad; a series in the same way.")] = "0",
     tilt_y: Annotated[str, typer.Option(help="Tilt along y, mrad; a series goes with that of --tilt-x, value by value.")] = "0",
-    depths: Annotated[str | None, typer.Option(help="Thickness series of an image: signals at these depths, A, like 20,40 or 10:100:10.")] = None,
+    depths: Annotated[str | None, typer.Option(help="Thickness series of an image: signals at these depths, A, like 20,40 or 10:80:8.")] = None,
     dose: Annotated[float, typer.Option(help="Dose, e-/A^2; 0: the expected signal without noise.")] = 0.0,
     points: Annotated[int | None, typer.Option(help="Points along each side of the field: image 128, 4d 32, pacbed 12, spectra 1.")] = None,
     pixels: Annotated[int | None, typer.Option(help="Pixels along each side of the camera: 128, of a Ronchigram 512.")] = None,

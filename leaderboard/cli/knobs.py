@@ -30,7 +30,8 @@ def knobs(
     if page is not None:
         check_writable(page)
     console = make_console()
-    turns = track(knob_survey.survey(), description="turning knobs", total=len(knob_survey.knobs()), console=Console(stderr=True), disable=as_json)
+    bar, total = Console(stderr=True, emoji=False), len(knob_survey.knobs())
+    turns = track(knob_survey.survey(), description="turning knobs", total=total, console=bar, disable=as_json)
     rows = {turn.knob: {signal: turn.change(signal) if turn.reaches(signal) else None for signal in knob_survey.SIGNALS} for turn in turns}
     if as_json:
         print_json(rows)

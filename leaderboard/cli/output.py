@@ -24,7 +24,7 @@ def make_console() -> "Console":
     """Return a console as wide as the terminal, or, into a pipe or a file, wide enough for a whole table."""
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = max(console.width, WIDE)
     return console
@@ -45,7 +45,7 @@ def progress(text: str) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         line = bar.add_task(text, total=None)
         yield lambda done, total: bar.update(line, completed=done, total=total)

@@ -125,7 +125,7 @@ def _bar(state: WorkState, over: threading.Event, stream: TextIO) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
-    console = Console(file=stream)
+    console = Console(file=stream, emoji=False)
     with Progress(BarColumn(), TextColumn("{task.description}"), console=console, transient=True) as bar:
         task = bar.add_task(state.line(), total=1.0 if state.total else None)
         while not over.wait(LOOK_S):

@@ -37,6 +37,7 @@ WRITING = {
     "signals": ("demo", "--signals", "--output"),
     "film": ("demo", "--film", "--output"),
     "build": ("data", "build", "atoms-2d", "--size", "tiny", "--folder"),
+    "episodes": ("data", "episodes", "stemtwin/HypothesisTest-v1", "--folder"),
     "submit": ("submit", "report.json", "--database"),
 }
 """Words before the file or folder of every command that writes one."""
@@ -200,3 +201,12 @@ def test_a_picture_that_is_a_folder(tmp_path: Path, capsys: pytest.CaptureFixtur
     """A folder does not become a picture."""
     (tmp_path / "a.png").mkdir()
     refused(capsys, "image", "graphene", "--output", tmp_path / "a.png", named=tmp_path / "a.png")
+
+
+def test_paths_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder whose name looks like markup, or like a picture, is named as it is."""
+    folder = tmp_path / "a:100:[b]"
+    assert main(["data", "episodes", "stemtwin/HypothesisTest-v1", "--policy", "no-op", "--episodes", "1", "--folder", str(folder)]) == 0
+    told = capsys.readouterr()
+    assert str(folder) in told.out
+    assert str(folder) in told.err

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import pytest
 import typer
+from rich.emoji import Emoji
 
 from stemtwin.leaderboard.cli.main import COMMANDS, build, main, options_of
 
@@ -30,6 +31,7 @@ GIVEN = {
     "fetch": ("atoms-2d",),
     "verify": ("atoms-2d", "--size=tiny", "--folder=nowhere"),
     "publish": ("atoms-2d", "mirror", "--size=tiny", "--folder=nowhere"),
+    "episodes": ("stemtwin/HypothesisTest-v1",),
 }
 """Arguments that each command needs."""
 HEAVY = (
@@ -38,6 +40,7 @@ HEAVY = (
     "stemtwin.twin.instrument.scope.knob_survey.survey",
     "stemtwin.benchmarks.runner.run_agent",
     "stemtwin.benchmarks.runner.predict",
+    "stemtwin.benchmarks.returns.play",
     "stemtwin.datasets.generate.specimen_rows",
     "stemtwin.leaderboard.demos.workflow.image_step",
     "stemtwin.leaderboard.demos.signals.take",
@@ -165,3 +168,18 @@ def test_options_are_read_from_the_commands() -> None:
     assert options_of("image")["output"] == "--output"
     assert options_of("data")["regenerate"] == "--regenerate"
     assert options_of("nothing") == {}
+
+
+def shown(command: Any) -> Iterator[str]:
+    """Give the texts that ``--help`` of a command and of those below it shows."""
+    yield command.help or ""
+    yield from (one.help or "" for one in command.params if hasattr(one, "help"))
+    for below in getattr(command, "commands", {}).values():
+        yield from shown(below)
+
+
+def test_help_is_shown_as_it_is_written() -> None:
+    """No part of a help text is a name of a picture, as ``:100:`` is: the terminal would show the picture."""
+    texts = [text for name in COMMANDS for text in shown(typer.main.get_command(build(name)))]
+    assert len(texts) > 100
+    assert [text for text in texts if Emoji.replace(text) != text] == []
