@@ -208,8 +208,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--workers", type=int, default=2, help="seeds that are trained at the same time")
     parser.add_argument("--score", action="store_true", help="play the policy that is kept, put it on the scale, and train nothing")
-    parser.add_argument("--table", action="store_true", help="print the table of the README and train nothing")
+    parser.add_argument("--table", action="store_true", help="print the curves as a table and train nothing")
+    parser.add_argument("--picture", type=Path, help="draw the curves into this PNG and train nothing")
     given = parser.parse_args(arguments)
+    if given.picture is not None:
+        save_picture(given.environment, given.picture)
+        return
     if given.score:
         put_on_scale(given.environment)
         return
@@ -239,6 +243,25 @@ def table(environment: str) -> str:
         cells = " | ".join(f"{point['mean_return']:.2f}" for point in points)
         lines.append(f"| {points[0]['steps']} | {max(point['cpu_s'] for point in points) / 60:.0f} min | {cells} |")
     return "\n".join(lines)
+
+
+def save_picture(environment: str, path: Path) -> None:
+    """Write the learning curves beside the returns of the scale as a PNG."""
+    from matplotlib.figure import Figure
+
+    curves = json.loads(learned_path(environment, ".json").read_text(encoding="utf-8"))["curves"]
+    scale = reference(environment, DIFFICULTY)
+    figure = Figure(figsize=(6.4, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for seed, curve in curves.items():
+        axes.plot([point["cpu_s"] / 60 for point in curve], [point["mean_return"] for point in curve], label=f"seed {seed}")
+    for name in ("oracle", "expert", "random"):
+        axes.axhline(scale.policies[name].mean, color="0.5", linewidth=0.8, linestyle="--" if name == "expert" else ":")
+        axes.annotate(name, (0, scale.policies[name].mean), fontsize=8, color="0.3", va="bottom")
+    axes.set(xlabel="processor time, min", ylabel="mean return, validation", xlim=(0, None))
+    axes.legend(frameon=False, loc="lower right")
+    with files.replacing(path, ending=".png") as temporary:
+        figure.savefig(temporary, dpi=150, metadata={"Software": None})
 
 
 def put_on_scale(environment: str) -> None:

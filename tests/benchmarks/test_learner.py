@@ -1,6 +1,7 @@
 """Trained policies: what is kept plays as it was scored, is small, and reaches what the issue of the environments asks."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from stemtwin.benchmarks import learner
 from stemtwin.twin.envs.reference import reference
 
+ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = "stemtwin/Autofocus-v2"
 KEPT = learner.learned_path(ENVIRONMENT)
 
@@ -26,6 +28,19 @@ def test_the_policy_is_small_and_bounded() -> None:
         assert action.shape == (4,)
         assert action.dtype == np.float32
         assert np.abs(action).max() <= 1
+
+
+def test_the_readme_trains_the_same() -> None:
+    """The script and the table of the README are those of the command that trained."""
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    settings = told()["settings"]
+    for name in learner.SETTINGS:
+        assert f"{name}={settings[name]}" in page, name
+    for name in ("net_arch", "log_std_init"):
+        assert f'"{name}": {settings[name]}' in page, name
+    assert settings | {**learner.SETTINGS, "net_arch": list(learner.NETWORK), "learning_rate": list(learner.RATES)} == settings
+    assert f"learn({learner.STEPS:_})" in page
+    assert learner.table(ENVIRONMENT) in page
 
 
 @pytest.mark.slow
