@@ -17,7 +17,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "semiangles_mrad": (8.0, 10.0),
         "camera_lengths_mm": (115.0, 230.0),
         "phonons": 1,
-        "shape": (24, 32),
+        "shape": (36, 40),
         "max_steps": 6,
     },
 }
