@@ -231,7 +231,7 @@ def put_on_scale(environment: str) -> None:
     """Add the returns of the trained policy to the scale of its environment, as ``learner``."""
     policy, scale = OnnxPolicy(learned_path(environment)), reference(environment, DIFFICULTY)
     found = evaluate(environment, lambda observation: policy.act(observation, {}), len(scale.seeds))
-    returns.save(dataclasses.replace(scale, policies={**scale.policies, returns.LEARNER: found}))
+    returns.save(dataclasses.replace(scale, policies={**scale.policies, "learner": found}))
     _tell(f"{environment} learner: {found.mean:.3f} ({found.low:.3f} to {found.high:.3f}), normalised {scale.normalized(found.mean):.3f}")
 
 

@@ -297,7 +297,7 @@ def test_states_that_differ_in_truth_alone_look_the_same(env_id: str, small: Mak
         for state in states:
             shown, truths = [], []
             for env._state in (state, with_another_truth(state)):
-                truths.append(env.truth())
+                truths.append(task.truth(env._state))
                 seen = task.observe(env._state), episode_info(task, env._state), env.render(), task.truncated(env._state), task.terminated(env._state)
                 env._over = False
                 refused = refusal(lambda env=env: env.step("up")), refusal(lambda env=env: env.reset(options={"colour": 1}))
