@@ -11,7 +11,7 @@ from stemtwin.benchmarks.metrics import Metric, mean_of, ratio
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn, Sums
 from stemtwin.benchmarks.tasks import TASKS, Field, Task
 from stemtwin.twin.envs.damage_laws import PAIRS, USUAL_DOSE
-from stemtwin.twin.envs.families.hypothesis_test import DECLARE, EDGE, STANDARD, declared_probability
+from stemtwin.twin.envs.families.hypothesis_test import DECLARE, EDGE, STANDARD, answered_probability
 
 UNDECLARED = 0.5
 BINS = 10
@@ -20,8 +20,7 @@ BINS = 10
 
 def declared(episode: Episode) -> float:
     """Return the declared probability of law 1, one half where none was declared."""
-    answer = declared_probability(np.asarray(episode.actions[-1]))
-    return UNDECLARED if answer is None else answer
+    return answered_probability(episode.actions[-1]) if episode.terminated else UNDECLARED
 
 
 def score(episodes: list[Episode]) -> SampleStatistics:

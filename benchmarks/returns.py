@@ -6,10 +6,11 @@ episodes, and writes ``twin/envs/scales/<environment>.json``; ``make baselines``
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,12 +21,16 @@ from scipy import stats
 from stemtwin import __version__
 from stemtwin.benchmarks.agents import Baseline, Brief, load_baselines
 from stemtwin.benchmarks.tasks import load_tasks
-from stemtwin.twin import files
+from stemtwin.twin import checks, files
+from stemtwin.twin.envs.arguments import one_of
 from stemtwin.twin.envs.goal_family import GoalFamily
 from stemtwin.twin.envs.making import family_class
 from stemtwin.twin.envs.reference import FOLDER, PolicyReturn, ReturnScale, reference
+from stemtwin.twin.errors import StemtwinError
 
 EPISODES, LEVEL, RESAMPLES, SEED = 100, 0.95, 9999, 20260101
+LEARNER = "learner"
+"""Name of the trained policy, which is measured by itself."""
 ARGUMENTS: dict[str, Any] = {"split": "val"}
 """Arguments of the environments on the scale beside the difficulty: episodes of the validation split."""
 DIFFICULTIES = ("easy", "standard")
@@ -87,7 +92,7 @@ def play(environment: gymnasium.Env, agent: Any, *, seed: int, task: str, oracle
         task=task,
         observation_space=environment.observation_space,
         action_space=environment.action_space,
-        seed=seed,
+        seed=agent_seed(seed),
         truth=door,
         difficulty=environment.get_wrapper_attr("task").difficulty,
     )
@@ -100,6 +105,11 @@ def play(environment: gymnasium.Env, agent: Any, *, seed: int, task: str, oracle
             watcher.add(action, result)
         total, steps, over = total + float(reward), steps + 1, terminated or truncated
     return PlayedEpisode(total=total, steps=steps, success=bool(info["is_success"]))
+
+
+def agent_seed(seed: int) -> int:
+    """Return the 128-bit seed of an agent's own draws in an episode: the first 16 bytes of SHA-256(``agent/<seed>``), big-endian."""
+    return int.from_bytes(hashlib.sha256(f"agent/{seed}".encode()).digest()[:16], "big")
 
 
 def summary(episodes: Iterable[PlayedEpisode]) -> PolicyReturn:
@@ -118,6 +128,7 @@ def summary(episodes: Iterable[PlayedEpisode]) -> PolicyReturn:
         success=float(np.mean([episode.success for episode in played])),
         steps=float(np.mean([episode.steps for episode in played])),
         episodes=len(played),
+        version=__version__,
     )
 
 
@@ -161,14 +172,16 @@ def measure(
 
 
 def save(scale: ReturnScale, folder: Path = FOLDER) -> Path:
-    """Write a scale into the file of its environment and return the path; a trained policy's return that it has is kept."""
+    """Write a scale into the file of its environment and return the path; the return of a trained policy that stands there is kept."""
     path = folder / f"{scale.environment.partition('/')[2]}.json"
     content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"environment": scale.environment, "scales": {}}
-    before = content["scales"].get(scale.difficulty, {"policies": {}})["policies"]
+    before = content["scales"].get(scale.difficulty, {"version": "", "policies": {}})
     measured = dataclasses.asdict(scale)
-    policies = measured["policies"] | {name: value for name, value in before.items() if name not in scale.policies}
-    kept = {name: measured[name] for name in ("arguments", "seeds", "version")}
-    content["scales"][scale.difficulty] = {**kept, "policies": policies}
+    told, policies = {name: measured[name] for name in ("arguments", "seeds", "version")}, measured["policies"]
+    trained = before["policies"].get(LEARNER)
+    if trained is not None and LEARNER not in policies:
+        policies[LEARNER] = {**trained, "version": trained.get("version") or before["version"]}
+    content["scales"][scale.difficulty] = {**told, "policies": policies}
     folder.mkdir(parents=True, exist_ok=True)
     files.write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
     return path
@@ -214,10 +227,30 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stdout.write(f"{table()}\n")
         return
     known = environments()
-    for name in given.environments or known:
+    asked = given.environments or list(known)
+    try:
+        check_asked(asked, known, given.difficulties, given.episodes)
+    except StemtwinError as error:
+        parser.error(str(error))
+    for name in asked:
         for difficulty in given.difficulties:
             scale = measure(name, difficulty, known[name], seeds=range(given.episodes), tell=_tell)
             _tell(f"wrote {save(scale)}")
+
+
+def check_asked(asked: Iterable[str], known: Collection[str], difficulties: Iterable[str], episodes: int) -> None:
+    """Refuse what cannot be measured, before anything is.
+
+    Raises
+    ------
+    StemtwinError
+        An environment has no goal or does not exist, a preset does not exist, or the number of episodes is below 1.
+    """
+    checks.whole("episodes", episodes, low=1)
+    for name in asked:
+        one_of("environment", name, known)
+        for difficulty in difficulties:
+            one_of("difficulty", difficulty, family_class(name).PRESETS)  # type: ignore[attr-defined] - a family with a goal
 
 
 def _tell(line: str) -> None:

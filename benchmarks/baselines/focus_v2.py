@@ -18,7 +18,7 @@ from stemtwin.twin.physics.aberrations import Aberrations
 
 TASK = "autofocus@2"
 FIRST, KEPT = 2500, 40
-"""Hypotheses on defocus and astigmatism before the first frame, and those that are kept of them."""
+"""Hypotheses on defocus and astigmatism before the first frame, and those that are usually kept of them."""
 SPREADS = (10.0, 4.0, 2.0)
 """Standard deviations by which kept hypotheses are spread, one round after the other, A."""
 CHILDREN = 4
@@ -132,6 +132,8 @@ class Candidate:
         Hypotheses on the start (C10, C12a, C12b), A, shape (n, 3).
     likelihood : ndarray
         Logarithms of their likelihoods, shape (n,).
+    kept : int
+        Hypotheses that are kept and spread.
     memory : int, optional
         Number of latest frames that count, each with a place of its own; by default all count, with one place.
     """
@@ -142,6 +144,7 @@ class Candidate:
     frames: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
     particles: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
     likelihood: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    kept: int = KEPT
     memory: int | None = None
 
     def see(self, image: np.ndarray, knobs: np.ndarray, scale: float) -> None:
@@ -171,10 +174,10 @@ class Candidate:
             self.particles = self.model.hypotheses
             self.likelihood = self.likelihoods(self.particles, self.model.bank)
         else:
-            self.particles = self.particles[np.argsort(self.likelihood)[::-1][: 4 * KEPT]]
+            self.particles = self.particles[np.argsort(self.likelihood)[::-1][: 4 * self.kept]]
             self.likelihood = self.likelihoods(self.particles)
         for spread in SPREADS:
-            best = np.argsort(self.likelihood)[::-1][:KEPT]
+            best = np.argsort(self.likelihood)[::-1][: self.kept]
             kept, values = self.particles[best], self.likelihood[best]
             children = np.repeat(kept, CHILDREN, axis=0) + spread * rng.standard_normal((len(kept) * CHILDREN, 3))
             self.particles = np.concatenate([kept, children])
@@ -217,10 +220,12 @@ class MatchedFilter:
     ----------
     phonons : int
         Frozen-phonon configurations of the model.
+    kept : int
+        Hypotheses that are kept after each frame: its time goes with them.
     """
 
-    def __init__(self, phonons: int = 4) -> None:
-        self.phonons = phonons
+    def __init__(self, phonons: int = 4, kept: int = KEPT) -> None:
+        self.phonons, self.kept = phonons, kept
 
     def reset(self, brief: Brief) -> None:
         """Begin anew."""
@@ -260,7 +265,7 @@ class MatchedFilter:
             waves = waves_in_frame(model.frequencies, rotation)
             basis = np.linalg.solve(waves.T @ waves, waves.T)
             memory = MINUTES if self.preset.wait_s else None
-            self.candidates.append(Candidate(model=model, basis=basis, waves=waves, memory=memory))
+            self.candidates.append(Candidate(model=model, basis=basis, waves=waves, kept=self.kept, memory=memory))
 
     def _electrons(self, image: np.ndarray, one: Candidate) -> tuple[np.ndarray]:
         """Return a frame in electrons."""

@@ -1,7 +1,9 @@
 """Task hypothesis-test: baselines stand in their order, and scores are those of the declared probabilities."""
 
+import dataclasses
 import math
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from stemtwin.benchmarks.episodes import Episode
 from stemtwin.benchmarks.hypothesis import calibration_error, score
 from stemtwin.benchmarks.runner import evaluate
 from stemtwin.benchmarks.tasks import find_task
+from stemtwin.twin.envs.families.hypothesis_test import DECLARE
 
 TASK = find_task("hypothesis-test")
 
@@ -41,6 +44,18 @@ def test_scores_are_those_of_the_declared_probability() -> None:
     np.testing.assert_array_equal(found["declared"], [1, 1, 0, 1])
     sums = {name: np.asarray(values).sum(axis=0) for name, values in found.items()}
     assert calibration_error(sums) == pytest.approx((abs(2 * 0.98 - 1) + abs(2 * 0.5 - 1)) / 4)
+
+
+def test_the_scorer_declares_what_the_environment_declares() -> None:
+    """At the limit of a declaration, in float32, and next to it the score counts the answer exactly where the environment ended by it."""
+    limit = np.float32(DECLARE)
+    for value in (np.nextafter(limit, np.float32(0)), limit, np.nextafter(limit, np.float32(1))):
+        action = np.array([0, 0, 0, value, 0.5], np.float32)
+        env = gym.make("stemtwin/HypothesisTest-v1", disable_env_checker=True)
+        env.reset(seed=1)
+        *_, terminated, _, _ = env.step(action)
+        one = dataclasses.replace(ended(0, 1, tuple(action.tolist())), terminated=terminated)
+        assert float(score([one]).statistics["log_score"][0]) == pytest.approx(1 + math.log2(0.74) if terminated else 0)
 
 
 def test_baselines_stand_in_their_order() -> None:

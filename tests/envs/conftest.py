@@ -17,7 +17,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "semiangles_mrad": (8.0, 10.0),
         "camera_lengths_mm": (115.0, 230.0),
         "phonons": 1,
-        "shape": (24, 32),
+        "shape": (36, 40),
         "max_steps": 6,
     },
 }
@@ -30,9 +30,9 @@ def make(name: str, **settings: Any) -> gym.Env:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run every test that asks for ``env_id`` over all registered environments."""
+    """Run every test that asks for ``env_id`` over all registered environments, or over those that its module names in ``ENV_IDS``."""
     if "env_id" in metafunc.fixturenames:
-        metafunc.parametrize("env_id", list(ENVIRONMENTS), scope="session")
+        metafunc.parametrize("env_id", getattr(metafunc.module, "ENV_IDS", list(ENVIRONMENTS)), scope="session")
 
 
 @pytest.fixture

@@ -56,7 +56,10 @@ def test_a_whole_randomisation_changes_only_what_is_drawn() -> None:
     [
         ({"difficulty": "esay"}, "Did you mean 'easy'"),
         ({"difficulty": 3}, "difficulty=3 is not a name"),
-        ({"split": "test-set"}, "split='test-set' is unknown"),
+        ({"split": "test-set"}, "split='test-set' is unknown. Known: train, val"),
+        ({"split": "tset"}, "split='tset' is unknown. Known: train, val"),
+        ({"split": "tran"}, "Did you mean 'train'"),
+        ({"split": ["test"]}, "is not a name. Use one of train, val"),
         ({"observation": "images"}, "counts"),
         ({"reward": "densse"}, "dense"),
         ({"privileged_info": 1}, "privileged_info"),

@@ -1,10 +1,14 @@
 """What every environment keeps to: Gymnasium's contract, and the house's."""
 
 import copy
+import dataclasses
+import inspect
 import itertools
+import os
 import pickle
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +18,14 @@ import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
-from gymnasium.vector import AutoresetMode
-from gymnasium.vector.utils import concatenate, create_empty_array
 
 from stemtwin.twin.envs import ENVIRONMENTS, register
-from stemtwin.twin.envs.functional_env import StemEnv, hidden_truth
-from stemtwin.twin.errors import InstrumentError, SettingsError
+from stemtwin.twin.envs.arguments import OBSERVATIONS, Conditions
+from stemtwin.twin.envs.functional_env import StemEnv, episode_info, hidden_truth
+from stemtwin.twin.envs.making import family_class
+from stemtwin.twin.envs.session import Session
+from stemtwin.twin.errors import InstrumentError, SettingsError, StemtwinError
+from stemtwin.twin.physics.aberrations import Aberrations
 
 Make = Callable[..., gym.Env]
 KINDS = (gym.spaces.Box, gym.spaces.Discrete, gym.spaces.MultiDiscrete, gym.spaces.MultiBinary, gym.spaces.Text)  # what Minari can record
@@ -61,6 +67,26 @@ def unwrapped(env: gym.Env) -> StemEnv:
     return env.unwrapped
 
 
+def settings_of(name: str) -> set[str]:
+    """Return the names of an environment's settings."""
+    return {field.name for field in dataclasses.fields(family_class(name))}
+
+
+def presets(name: str) -> list[str]:
+    """Return the difficulties of an environment."""
+    return list(getattr(family_class(name), "PRESETS", ()))
+
+
+def forms(name: str) -> list[dict[str, Any]]:
+    """Return the settings of all forms of observation."""
+    return [{"observation": form} for form in OBSERVATIONS] if "observation" in settings_of(name) else [{}]
+
+
+def flat_forms(name: str) -> list[dict[str, Any]]:
+    """Return the settings of other forms of actions."""
+    return [{"flat": True}, {"flat": True, "incremental": True}] if "flat" in settings_of(name) else []
+
+
 def draw(env: gym.Env, count: int) -> list:
     """Return actions, the same at every call."""
     env.action_space.seed(5)
@@ -79,21 +105,67 @@ def test_every_environment_is_registered_by_strings_alone() -> None:
         assert spec.version is not None
 
 
-def test_environments_are_found_without_an_import(env_id: str, tmp_path: Path, small_settings: dict) -> None:
-    """`gym.make("stemtwin:<id>")` works in a fresh process in any folder; no learning library is loaded on the way."""
+def digest(env: Any) -> str:
+    """Return the SHA-256 of the first steps of an episode: observations, rewards, ends and infos, in their types."""
+    import hashlib
+
+    import numpy as np
+
+    found = hashlib.sha256()
+
+    def put(value: Any) -> None:
+        if isinstance(value, dict):
+            value = tuple((name, value[name]) for name in sorted(value))
+        if isinstance(value, tuple):
+            for part in value:
+                put(part)
+        else:
+            found.update(str(getattr(value, "dtype", type(value))).encode() + np.asarray(value).tobytes())
+
+    env.action_space.seed(5)
+    put(env.reset(seed=3))
+    over, steps = False, 0
+    while not over and steps < 6:
+        seen = env.step(env.action_space.sample())
+        put(seen)
+        over, steps = seen[2] or seen[3], steps + 1
+    return found.hexdigest()
+
+
+def test_episodes_are_the_same_in_a_fresh_process(env_id: str, tmp_path: Path, small: Make, small_settings: dict) -> None:
+    """`gym.make("stemtwin:<id>")` alone, in a fresh process in any folder, shows the same bits, with one thread; no learning library is loaded."""
     code = (
         "import sys, gymnasium\n"
+        "from typing import Any\n"
+        f"{inspect.getsource(digest)}"
         f"env = gymnasium.make('stemtwin:{env_id}', **{small_settings.get(env_id, {})!r})\n"
-        "env.reset(seed=1)\n"
+        "print(digest(env))\n"
         "assert not {'torch', 'stable_baselines3', 'abtem', 'matplotlib'} & set(sys.modules), 'too much is loaded'\n"
     )
-    done = subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    alone = {**os.environ, "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "error::UserWarning", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=alone, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == digest(small(env_id))
 
 
 def test_gymnasium_finds_nothing_to_say(env_id: str, small: Make) -> None:
-    """Gymnasium's own checker passes, and warns of nothing (warnings are errors here)."""
-    check_env(small(env_id, render_mode="rgb_array").unwrapped)
+    """Gymnasium's own checker passes in every form of observation and of action, and warns of nothing (warnings are errors here)."""
+    for form in (*forms(env_id), *flat_forms(env_id)):
+        check_env(small(env_id, render_mode="rgb_array", **form).unwrapped)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", OBSERVATIONS)
+@pytest.mark.parametrize(("name", "difficulty"), [(name, difficulty) for name in ENVIRONMENTS for difficulty in presets(name)])
+def test_gymnasium_finds_nothing_to_say_of_any_preset(name: str, difficulty: str, form: str) -> None:
+    """The checker passes for every preset in every form, within 10 s of processor time once what takes long is built."""
+    few = {"phonons": 1} if "phonons" in settings_of(name) else {}
+    few |= {"randomisation": {"samples": ("mos2-1h",)}} if difficulty == "hard" and "samples" in family_class(name).RANDOMISED else {}
+    env = gym.make(name, difficulty=difficulty, observation=form, render_mode="rgb_array", **few)
+    began = time.process_time()
+    check_env(env.unwrapped)
+    assert time.process_time() - began < 10
 
 
 def test_spaces_are_of_kinds_that_can_be_recorded_and_bounded(env_id: str, small: Make) -> None:
@@ -186,6 +258,54 @@ def test_nobody_can_see_the_truth(env_id: str, small: Make) -> None:
     assert not truth & told
 
 
+def with_another_truth(state: Any) -> Any:
+    """Return a state that differs in nothing but what an agent cannot know."""
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(state):
+        value = getattr(state, field.name)
+        if isinstance(value, Session):
+            setup = dataclasses.replace(value.setup, seed=value.setup.seed ^ 1, misalignment=Aberrations(C10=37.0, C12=21.0))
+            changes[field.name] = dataclasses.replace(value, setup=setup, gains=(("C10", 0.5),), failing=0.5)
+        elif isinstance(value, Conditions):
+            other = {"sample": "graphene", "profile": "nion-60", "residual": 2.0, "drift": 3.0, "knob_gain": (0.5, 0.5, 0.5), "failing": 0.5}
+            changes[field.name] = dataclasses.replace(value, **other)
+        elif field.name in ("true", "start"):
+            changes[field.name] = value + 37.0
+        elif field.name in ("strehl", "kept", "rotation_rad"):
+            changes[field.name] = value + 0.37
+        elif field.name == "hypothesis":
+            changes[field.name] = len(state.log_weights) - 1 - value
+    return dataclasses.replace(state, **changes)
+
+
+def refusal(act: Callable[[], Any]) -> str:
+    """Return the text of a refusal."""
+    with pytest.raises(StemtwinError) as caught:
+        act()
+    return str(caught.value)
+
+
+def test_states_that_differ_in_truth_alone_look_the_same(env_id: str, small: Make) -> None:
+    """In every form, observation, info, picture, ends and the texts of refusals are those of a state with another truth, at the start and later."""
+    for form in forms(env_id):
+        env = unwrapped(small(env_id, render_mode="rgb_array", **form))
+        task, states = env.task, []
+        env.reset(seed=21)
+        states.append(env._state)
+        env.step(draw(env, 1)[0])
+        states.append(env._state)
+        for state in states:
+            shown, truths = [], []
+            for env._state in (state, with_another_truth(state)):
+                truths.append(task.truth(env._state))
+                seen = task.observe(env._state), episode_info(task, env._state), env.render(), task.truncated(env._state), task.terminated(env._state)
+                env._over = False
+                refused = refusal(lambda env=env: env.step("up")), refusal(lambda env=env: env.reset(options={"colour": 1}))
+                shown.append((*seen, *refused))
+            assert same(*shown)
+            assert all(truths[0][name] != truths[1][name] for name in truths[0].keys() & {"C10_angstrom", "law"})
+
+
 def test_observations_belong_to_the_agent(env_id: str, small: Make) -> None:
     """Observations share no memory with each other or the environment: writing into one changes nothing that comes later."""
     env, other = small(env_id), small(env_id)
@@ -244,20 +364,37 @@ def test_a_spec_travels_as_json(env_id: str, small: Make) -> None:
         assert same(again.reset(seed=4), env.reset(seed=4))
 
 
+def corruptions(space: gym.Space, action: Any) -> Iterator[Any]:
+    """Give actions that differ from one of the space in a single part, each by something that the space does not hold."""
+    yield from (None, "up", np.array([]), [[0.0], [0.0, 0.0]])
+    if isinstance(space, gym.spaces.Dict):
+        yield from (list(action.values()), {**action, "colour": 0}, {})
+        for name, part in space.items():
+            yield {other: value for other, value in action.items() if other != name}
+            yield from ({**action, name: wrong} for wrong in corruptions(part, action[name]))
+    elif isinstance(space, gym.spaces.Box):
+        yield from (space.high * 1.5, space.low * 1.001, np.append(action, np.float32(0)), action[None], 1j * action, action.astype(str))
+        for number in (np.nan, np.inf, -np.inf):
+            one = action.copy()
+            one.flat[-1] = number
+            yield one
+    else:
+        assert isinstance(space, gym.spaces.Discrete)
+        yield from (int(space.start) - 1, int(space.start + space.n), 0.5, float(action), np.array([action]), {"choice": action})
+
+
 def test_a_refused_action_leaves_no_trace(env_id: str, small: Make) -> None:
-    """An action outside the space is refused with a sentence, not clipped, and the episode goes on as if it had never been given."""
-    env, other = small(env_id).unwrapped, small(env_id).unwrapped
-    actions = draw(env, 2)
-    for one in (env, other):
-        one.reset(seed=9)
-    wrong: list[Any] = [None, "up", np.array([]), np.full(env.action_space.shape or (1,), np.nan)]
-    if isinstance(env.action_space, gym.spaces.Box):
-        wrong += [env.action_space.high * 1.5, np.append(env.action_space.high, 0), 1j * env.action_space.high]
-    for action in wrong:
-        with pytest.raises(InstrumentError, match="action="):
-            env.step(action)
-    for action in actions:
-        assert same(env.step(action), other.step(action))
+    """An action with one part outside the space is refused with a sentence, not clipped, and the episode goes on as if it had never been given."""
+    for form in ({}, *flat_forms(env_id)):
+        env, other = small(env_id, **form).unwrapped, small(env_id, **form).unwrapped
+        actions = draw(env, 2)
+        for one in (env, other):
+            one.reset(seed=9)
+        for action in corruptions(env.action_space, actions[0]):
+            with pytest.raises(InstrumentError, match="action="):
+                env.step(action)
+        for action in actions:
+            assert same(env.step(action), other.step(action))
 
 
 def test_numbers_of_another_type_are_the_same_action(env_id: str, small: Make) -> None:
@@ -319,60 +456,3 @@ def test_an_unknown_setting_is_refused(env_id: str, small: Make) -> None:
 def test_there_is_one_glue_class(env_id: str, small: Make) -> None:
     """Every environment is a StemEnv around a task of pure functions."""
     assert type(small(env_id).unwrapped) is StemEnv
-
-
-# ---- vectors of environments
-
-STEPS = 14  # beyond the end of the first episodes
-
-
-def batched(envs: Any, actions: list) -> Any:
-    """Return the actions of all environments as one."""
-    return concatenate(envs.single_action_space, actions, create_empty_array(envs.single_action_space, len(actions)))
-
-
-def vector_run(env_id: str, kind: str, mode: AutoresetMode, settings: dict) -> list:
-    """Return what two environments show over two episodes and more, with the resets that the mode asks for."""
-    envs: Any = gym.make_vec(env_id, num_envs=2, vectorization_mode=kind, vector_kwargs={"autoreset_mode": mode}, **settings)
-    try:
-        assert envs.metadata["autoreset_mode"] == mode
-        envs.single_action_space.seed(3)
-        seen: list = [envs.reset(seed=[11, 2**70])]
-        for _ in range(STEPS):
-            actions = batched(envs, [envs.single_action_space.sample() for _ in range(2)])
-            seen.append(envs.step(actions))
-            done = seen[-1][2] | seen[-1][3]
-            if mode is AutoresetMode.DISABLED and done.any():
-                seen.append(envs.reset(options={"reset_mask": done}))
-        return seen
-    finally:
-        envs.close()
-
-
-def frozen(value: Any) -> Any:
-    """Return nested values with arrays of objects as tuples, so that they compare."""
-    if isinstance(value, dict):
-        return {name: frozen(part) for name, part in value.items()}
-    if isinstance(value, tuple) or (isinstance(value, np.ndarray) and value.dtype == object):
-        return tuple(frozen(part) for part in value)
-    return value
-
-
-@pytest.mark.parametrize("mode", list(AutoresetMode), ids=lambda mode: mode.name)
-def test_vectors_agree_with_each_other_and_with_single_environments(env_id: str, mode: AutoresetMode, small: Make, small_settings: dict) -> None:
-    """make_vec, sync and async, in every autoreset mode, shows the same bits; the parent process has imaged before the workers are forked."""
-    settings = small_settings.get(env_id, {})
-    single = small(env_id)
-    single.action_space.seed(3)
-    sampled = [[single.action_space.sample() for _ in range(2)] for _ in range(STEPS)]
-    own = episode(single, 11, [pair[0] for pair in sampled])
-    sync, forked = (vector_run(env_id, kind, mode, settings) for kind in ("sync", "async"))
-    assert len(sync) == len(forked)
-    for one, other in zip(sync, forked, strict=True):
-        assert same(frozen(tuple(one)), frozen(tuple(other)))
-    stepped = [sync[0], *(seen for seen in sync[1:] if len(seen) == 5)]
-    for right, seen in zip(own[:-1], stepped, strict=False):
-        assert all(np.array_equal(value, dict(leaves(seen[0]))[path][0]) for path, value in leaves(right[0]))
-    ends = [i for i, seen in enumerate(sync) if len(seen) == 5 and (seen[2] | seen[3])[0]]
-    assert len(ends) >= 2, "more than one episode was run"
-    assert ("final_obs" in sync[ends[0]][4]) is (mode is AutoresetMode.SAME_STEP)

@@ -1,7 +1,6 @@
 """stemtwin/HypothesisTest: the laws are the twin's, the posterior is calibrated, and rewards pay for telling laws apart."""
 
 import dataclasses
-import functools
 import math
 import time
 from typing import Any
@@ -9,10 +8,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
 from scipy import stats
 
-from stemtwin.benchmarks.agents import Brief
 from stemtwin.benchmarks.baselines import hypothesis as baselines
 from stemtwin.twin.envs import damage_laws
 from stemtwin.twin.envs.damage_laws import PAIRS, USUAL_DOSE, USUAL_ENERGY_EV, USUAL_TIME_S
@@ -39,19 +36,6 @@ def state_of(env: StemEnv) -> DamageTrial:
     state = env._state
     assert isinstance(state, DamageTrial)
     return state
-
-
-def play(env: StemEnv, agent: Any, seed: int) -> float:
-    """Return the return of an agent in one episode."""
-    observation, info = env.reset(seed=seed)
-    agent.reset(
-        Brief(task="", observation_space=env.observation_space, action_space=env.action_space, seed=seed, truth=functools.partial(hidden_truth, env))
-    )
-    total, over = 0.0, False
-    while not over:
-        observation, reward, terminated, truncated, info = env.step(agent.act(observation, info["cost"]))
-        total, over = total + reward, terminated or truncated
-    return total
 
 
 @each_pair
@@ -244,12 +228,11 @@ def test_the_three_forms_hold_the_same_counts() -> None:
     np.testing.assert_array_equal(state[preset.areas : -1], flat)
 
 
+@pytest.mark.speed
 @each_preset
-@pytest.mark.parametrize("observation", ["counts", "pixels", "state"])
-def test_every_preset_and_form_keeps_to_gymnasiums_contract(difficulty: str, observation: str) -> None:
-    """Gymnasium's checker has nothing to say of any preset in any form, and pictures take less than 25 ms each."""
-    env = make(difficulty=difficulty, observation=observation, render_mode="rgb_array")
-    check_env(env, skip_render_check=True)
+def test_pictures_cost_25_milliseconds_at_most(difficulty: str) -> None:
+    """A step with its picture takes less than 25 ms of processor time."""
+    env = make(difficulty=difficulty, render_mode="rgb_array")
     env.reset(seed=1)
     began = time.process_time()
     for _ in range(4):
@@ -276,23 +259,16 @@ def test_declarations_reach_from_edge_to_edge() -> None:
         assert declared_probability(baselines.declaration(probability)) == pytest.approx(probability, abs=1e-6)
 
 
-@pytest.mark.parametrize("count", [8, 100])
-def test_returns_stand_in_their_order(count: int) -> None:
-    """Oracle > expert > no-op, random, blind over 8 seeds of the easy preset and over 100; blind ones do not reach half of the expert's."""
-    env = make(difficulty="easy")
-    agents = {
-        "oracle": baselines.KnownLaw(),
-        "expert": baselines.ExpectedInformation("easy"),
-        "no-op": baselines.Undecided(),
-        "random": baselines.RandomExperiments(),
-        "blind": baselines.BlindSeries("easy"),
-    }
-    mean = {name: float(np.mean([play(env, agent, seed) for seed in range(count)])) for name, agent in agents.items()}
-    assert mean["oracle"] == pytest.approx(0.6)
-    assert mean["oracle"] > mean["expert"] > max(mean["no-op"], mean["random"], mean["blind"])
-    zero = max(mean["no-op"], mean["random"])
-    normalised = {name: (value - zero) / (mean["oracle"] - zero) for name, value in mean.items()}
-    assert max(normalised["no-op"], normalised["random"], normalised["blind"]) < 0.5 * normalised["expert"]
+@pytest.mark.parametrize("law", ["one hit", "several hits"])
+def test_success_does_not_hang_on_rounding(law: str) -> None:
+    """An answer of three quarters, as near as float32 has it, is no success for either law; one of four fifths for the true law is."""
+    env = make(privileged_info=True)
+    for probability, solved in ((0.75, False), (0.8, True)):
+        for rounded in (-1, 0, 1):
+            env.reset(seed=1, options={"law": law})
+            action = baselines.declaration(probability if hidden_truth(env)["law"] else 1 - probability)
+            action[4] += rounded * np.spacing(action[4])
+            assert env.step(action)[-1]["is_success"] is solved
 
 
 def test_expected_information_is_the_mean_gain_of_the_posterior() -> None:

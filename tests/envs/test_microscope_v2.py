@@ -5,7 +5,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
 
 from stemtwin.twin.envs.control_panel import STEP
 from stemtwin.twin.envs.families.microscope import MicroscopeTask
@@ -50,10 +49,9 @@ def middle(of: MicroscopeTask, **beam: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("form", ["counts", "pixels", "state"])
 @pytest.mark.parametrize("flat", [True, False])
-def test_every_form_keeps_gymnasiums_contract(form: str, flat: bool) -> None:
-    """All forms of observation and of action pass Gymnasium's checker without a warning; numbers are bounded and vary."""
-    env = gym.make(ID, observation=form, flat=flat, incremental=flat, render_mode="rgb_array", **SMALL)
-    check_env(env.unwrapped)
+def test_numbers_of_every_form_vary(form: str, flat: bool) -> None:
+    """In all forms of observation and of action almost every number of the observation varies."""
+    env = gym.make(ID, observation=form, flat=flat, incremental=flat, **SMALL)
     assert isinstance(env.action_space, gym.spaces.Box) is flat
     env.action_space.seed(1)
     seen = []
@@ -214,10 +212,3 @@ def test_a_flat_action_holds_boxes_and_choices_alone() -> None:
     """A space of another kind is refused with its name."""
     with pytest.raises(SettingsError, match=r"part is Box\(0"):
         FlatAction(space=gym.spaces.Dict({"part": gym.spaces.Box(0, 1, (2,))}))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("difficulty", list(MicroscopeTask.PRESETS))
-def test_presets_pass_the_checker(difficulty: str) -> None:
-    """Every preset, of one phonon configuration, passes Gymnasium's checker without a warning."""
-    check_env(gym.make(ID, difficulty=difficulty, phonons=1, render_mode="rgb_array").unwrapped)

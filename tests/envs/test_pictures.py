@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import MagicMock
 
 import gymnasium as gym
 import numpy as np
@@ -126,13 +127,22 @@ def test_rgb_array_list_collects_every_picture(env_id: str, small: Make) -> None
 
 @pytest.mark.filterwarnings("ignore:.*doesn't natively support it:UserWarning")
 def test_human_shows_a_window(env_id: str, small: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gymnasium's own window works where pygame is installed."""
-    pytest.importorskip("pygame")
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    env = small(env_id, render_mode="human")
+    """Gymnasium's own window is given every picture, transposed, in a window of its size; a recorder stands for pygame."""
+    window = MagicMock()
+    monkeypatch.setitem(sys.modules, "pygame", window)
+    env, other = small(env_id, render_mode="human"), small(env_id, render_mode="rgb_array")
+    action = env.action_space.sample()
     env.reset(seed=1)
-    env.step(env.action_space.sample())
+    env.step(action)
+    other.reset(seed=1)
+    expected = [other.render()]
+    other.step(action)
+    expected.append(other.render())
+    shown = [call.args[0].transpose(1, 0, 2) for call in window.surfarray.make_surface.call_args_list]
+    np.testing.assert_array_equal(shown, expected)
+    window.display.set_mode.assert_called_once_with(shown[0].shape[1::-1])
     env.close()
+    window.display.quit.assert_called_once()
 
 
 @pytest.mark.filterwarnings("ignore:.*The environment is being initialised with render_mode:UserWarning")

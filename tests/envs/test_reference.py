@@ -56,15 +56,18 @@ def test_zero_is_the_better_of_no_op_and_random_and_one_the_oracle() -> None:
 
 
 def test_a_scale_is_written_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read back it is the same value; a learner's return survives a new measurement of the others."""
+    """Read back it is the same value; a learner's return survives a new measurement of the others under its own version, and nothing else does."""
     monkeypatch.setattr(references, "FOLDER", tmp_path)
     returns.save(scale(), tmp_path)
     assert st.reference("stemtwin/WalkHome-v1") == scale()
     assert st.normalized_return("stemtwin/WalkHome-v1", 0.75) == 1
     learner = dataclasses.replace(scale().policies["expert"], mean=0.7)
-    returns.save(dataclasses.replace(scale(), policies={**scale().policies, "learner": learner}), tmp_path)
-    returns.save(scale(), tmp_path)
-    assert st.reference("stemtwin/WalkHome-v1").policies["learner"] == learner
+    returns.save(dataclasses.replace(scale(), policies={**scale().policies, "learner": learner, "fixed": learner}), tmp_path)
+    for version in ("1", "2"):
+        returns.save(dataclasses.replace(scale(), version=version), tmp_path)
+        found = st.reference("stemtwin/WalkHome-v1")
+        assert found.version == version
+        assert found.policies == {**scale().policies, "learner": dataclasses.replace(learner, version="0")}
     with pytest.raises(UnknownNameError, match="stemtwin/WalkHome-v1"):
         st.reference("stemtwin/WalkHom-v1")
 
@@ -79,6 +82,42 @@ def test_an_oracle_is_played_to_its_return() -> None:
     found = returns.summary(returns.play(env, Home(), seed=seed, task="walk", oracle=True) for seed in range(20))
     assert found.low <= found.mean <= found.high
     assert (found.success, found.episodes) == (1.0, 20)
+
+
+def test_an_agents_draws_are_not_the_environments() -> None:
+    """The seed of a brief is none of the environment's, another one for each episode, and always the same one."""
+    seeds = [returns.agent_seed(seed) for seed in range(100)]
+    assert seeds == [returns.agent_seed(seed) for seed in range(100)]
+    assert len(set(seeds)) == 100
+    assert min(seeds) > 100
+    told: list[int] = []
+
+    class Listener(Home):
+        def reset(self, brief: Any) -> None:
+            super().reset(brief)
+            told.append(brief.seed)
+
+    returns.play(StemEnv(WalkHome(privileged_info=True)), Listener(), seed=3, task="walk", oracle=True)
+    assert told == [seeds[3]]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["stemtwin/Autofocus-v3"], "Did you mean 'stemtwin/Autofocus-v2'"),
+        (["stemtwin/Microscope-v2"], "environment='stemtwin/Microscope-v2' is unknown"),
+        (["--difficulties", "easy", "standrad"], "Did you mean 'standard'"),
+        (["--episodes", "0"], "episodes=0 must be a whole number, 1 or more"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_first(
+    words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command ends with a sentence before anything is played or written."""
+    monkeypatch.setattr(returns, "measure", lambda *_, **__: pytest.fail("something was measured"))
+    with pytest.raises(SystemExit):
+        returns.main(words)
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("difficulty", ["easy", "standard"])

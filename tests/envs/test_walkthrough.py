@@ -1,6 +1,7 @@
-"""The environment of CONTRIBUTING.md runs as it stands there."""
+"""The environment of CONTRIBUTING.md runs as it stands there, and keeps to what every environment keeps to."""
 
 import importlib.util
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -9,14 +10,27 @@ from types import ModuleType
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
 
 from stemtwin.twin.envs.discovery import FAMILIES, _read
+from stemtwin.twin.errors import UnknownNameError
+from tests.envs import test_conformance, test_discovery, test_vectors
 
 PAGE = Path(__file__).parents[2] / "CONTRIBUTING.md"
+ENV_IDS = ["stemtwin/Defocus-v1"]
+OF_THE_PACKAGE = {"test_episodes_are_the_same_in_a_fresh_process"}
+"""Tests that import nothing but the package, which this environment is no part of."""
+
+for _module in (test_conformance, test_vectors, test_discovery):
+    globals().update(
+        {
+            name: law
+            for name, law in vars(_module).items()
+            if name.startswith("test_") and "env_id" in inspect.signature(law).parameters and name not in OF_THE_PACKAGE
+        }
+    )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def module(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     """Return the module of the walk-through, imported from a file of its own outside the package."""
     found = re.search(r"### An environment, walked through.*?```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
@@ -35,10 +49,12 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     FAMILIES.pop("stemtwin/Defocus-v1")
 
 
-def test_gymnasium_finds_nothing_to_say(module: ModuleType) -> None:
-    """Importing the file registers the environment, and Gymnasium's checker passes."""
-    assert module.Defocus.__module__ == "defocus_walkthrough"
-    check_env(gym.make("stemtwin/Defocus-v1", difficulty="easy", render_mode="rgb_array").unwrapped)
+def test_what_an_episode_draws_is_used(module: ModuleType) -> None:
+    """Samples and profiles can be randomised and are felt in the images; nothing else is drawn, so nothing else can be asked for."""
+    usual, other = (gym.make(*ENV_IDS, randomisation=drawn) for drawn in ({}, {"samples": "graphene", "profiles": "nion-100"}))
+    assert usual.reset(seed=1)[0]["image"].mean() > 1.5 * other.reset(seed=1)[0]["image"].mean()
+    with pytest.raises(UnknownNameError, match="Defocus draws no 'drift'"):
+        gym.make(*ENV_IDS, randomisation={"drift": (0, 2)})
 
 
 def test_solving_pays(module: ModuleType) -> None:

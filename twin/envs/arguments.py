@@ -15,6 +15,8 @@ from stemtwin.twin.samples.library import SAMPLES
 
 SPLITS = {"train": 0, "val": 1, "test": 2}
 """Spawn keys of the streams of episodes by split. Test episodes are run by the runner of benchmarks alone."""
+OPEN_SPLITS = ("train", "val")
+"""Splits that ``gymnasium.make`` gives."""
 OBSERVATIONS = ("counts", "pixels", "state")
 """Forms of an observation: counts in a ``Dict``, a picture of uint8 for convolutional policies, a flat ``Box`` of features."""
 GOAL_REWARDS = ("dense", "sparse", "none")
@@ -171,7 +173,8 @@ class EnvArguments:
     def __post_init__(self) -> None:
         """Check the arguments."""
         one_of("difficulty", self.difficulty, tuple(self.PRESETS))
-        one_of("split", self.split, tuple(SPLITS))
+        if self.split != "test":
+            one_of("split", self.split, OPEN_SPLITS)
         one_of("observation", self.observation, OBSERVATIONS)
         one_of("reward", self.reward, self.REWARD_NAMES)
         checks.flag("privileged_info", self.privileged_info)

@@ -1,7 +1,7 @@
 """Environments as pure functions of a frozen state, and the one class that makes a Gymnasium environment of them."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import gymnasium as gym
@@ -274,12 +274,12 @@ def episode_info(task: FunctionalEnv[State], state: State) -> dict[str, Any]:
 def _converted(space: gym.Space, action: Any) -> Any:
     """Return an action whose numbers have the types of a space, or None where they cannot have."""
     if isinstance(space, gym.spaces.Dict):
-        if not isinstance(action, dict) or action.keys() != space.spaces.keys():
-            return None
-        return {name: _converted(part, action[name]) for name, part in space.spaces.items()}
+        fits = isinstance(action, dict) and action.keys() == space.spaces.keys()
+        found = _all_converted(space.spaces.values(), [action[name] for name in space.spaces]) if fits else None
+        return None if found is None else dict(zip(space.spaces, found, strict=True))
     if isinstance(space, gym.spaces.Tuple):
-        fits = isinstance(action, tuple) and len(action) == len(space.spaces)
-        return tuple(_converted(part, one) for part, one in zip(space.spaces, action, strict=True)) if fits else None
+        found = _all_converted(space.spaces, action) if isinstance(action, tuple) and len(action) == len(space.spaces) else None
+        return None if found is None else tuple(found)
     if isinstance(space, gym.spaces.Box):
         try:
             numbers = np.asarray(action)
@@ -287,6 +287,12 @@ def _converted(space: gym.Space, action: Any) -> Any:
             return None
         return _on_bounds(space, numbers.astype(space.dtype)) if np.can_cast(numbers.dtype, space.dtype, "same_kind") else None
     return action
+
+
+def _all_converted(spaces: Iterable[gym.Space], actions: Iterable[Any]) -> list[Any] | None:
+    """Return the parts of an action, or None where one of them cannot have the types of its space."""
+    found = [_converted(space, action) for space, action in zip(spaces, actions, strict=True)]
+    return None if any(part is None for part in found) else found
 
 
 def _on_bounds(space: gym.spaces.Box, numbers: np.ndarray) -> np.ndarray:

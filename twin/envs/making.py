@@ -70,12 +70,23 @@ def make(*, environment: str, render_mode: str | None = None, **settings: Any) -
     StemtwinError
         A name is unknown or a number out of range.
     """
-    modes = StemEnv.metadata["render_modes"]
-    if render_mode is not None and render_mode not in modes:
-        message = f"render_mode={render_mode!r} of {environment} is unknown. Use {', '.join(map(repr, modes))}, 'human', 'rgb_array_list' or None."
-        raise SettingsError(message)
+    check_render_mode(environment, render_mode, "'human'", "'rgb_array_list'")
     check_split(environment, settings)
     return StemEnv(make_family(environment, **settings), render_mode=render_mode)
+
+
+def check_render_mode(environment: str, render_mode: str | None, *wrapped: str) -> None:
+    """Refuse a render mode that environments do not have; the modes of Gymnasium's wrappers are listed with the others.
+
+    Raises
+    ------
+    SettingsError
+        The mode is unknown.
+    """
+    modes = StemEnv.metadata["render_modes"]
+    if render_mode is not None and render_mode not in modes:
+        message = f"render_mode={render_mode!r} of {environment} is unknown. Use {', '.join((*map(repr, modes), *wrapped))} or None."
+        raise SettingsError(message)
 
 
 def check_split(environment: str, settings: Mapping[str, Any]) -> None:

@@ -27,6 +27,8 @@ class PolicyReturn:
         Mean number of steps.
     episodes : int
         Number of episodes.
+    version : str
+        Version of stemtwin that measured; empty where it is that of the scale.
     """
 
     mean: float
@@ -35,6 +37,7 @@ class PolicyReturn:
     success: float
     steps: float
     episodes: int
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import iterate
 
 from stemtwin.twin.envs.functional_env import StemEnv, foresee
-from stemtwin.twin.envs.making import check_split, make_family
+from stemtwin.twin.envs.making import check_render_mode, check_split, make_family
 
 
 class StemVectorEnv(gym.vector.SyncVectorEnv):
@@ -74,6 +74,7 @@ def make_vector(
     StemtwinError
         A name is unknown or a number out of range.
     """
+    check_render_mode(environment, render_mode)
     check_split(environment, settings)
     task = make_family(environment, **settings)
     envs: list[gym.Env] = [StemEnv(task, render_mode=render_mode) for _ in range(num_envs)]

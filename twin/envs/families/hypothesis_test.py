@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -20,6 +20,8 @@ DECLARE = 0.8
 """The fourth component of an action declares the end where it is above this."""
 EDGE = 0.02
 """Declared probabilities reach from this to 1 minus this: the logarithmic score then has a bound, and needs no clip."""
+SURE = 0.76
+"""Least declared probability of the true law that is a success; no round number, which would be decided by its rounding to float32."""
 IGNORANCE = 0.5
 """Potential at the start and at every end."""
 FRAME_PX, BLOB = 48, 0.3
@@ -131,8 +133,11 @@ class DamageTrial:
 
 def declared_probability(action: np.ndarray) -> float | None:
     """Return the probability of law 1 that an action declares, or None where it declares none."""
-    if not action[3] > DECLARE:
-        return None
+    return answered_probability(action) if action[3] > DECLARE else None
+
+
+def answered_probability(action: Sequence[float] | np.ndarray) -> float:
+    """Return the probability of law 1 in an action, which counts where the action declares."""
     return EDGE + (1 - 2 * EDGE) * (float(action[4]) + 1) / 2
 
 
@@ -397,8 +402,8 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         return 1 - 2 * math.log((1 - EDGE) / right) / math.log((1 - EDGE) / EDGE)
 
     def success(self, state: DamageTrial) -> bool:
-        """Return whether the answer gives the true law at least three quarters."""
-        return state.answer is not None and (state.answer if self._true_law(state) else 1 - state.answer) >= 0.75
+        """Return whether the answer gives the true law a probability of at least 0.76."""
+        return state.answer is not None and (state.answer if self._true_law(state) else 1 - state.answer) >= SURE
 
     def truncated(self, state: DamageTrial) -> bool:
         """Return whether an action without a declaration came after a budget was spent."""
