@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stemtwin.twin.envs.arguments import EnvArguments, Randomisation
+from stemtwin.twin.envs.making import family_class
 from stemtwin.twin.errors import SettingsError, StemtwinError, UnknownNameError
 
 
@@ -45,6 +48,20 @@ def test_a_randomisation_survives_json() -> None:
     assert Randomisation(**json.loads(json.dumps(dataclasses.asdict(value)))) == value
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["value", "dict"])
+def test_a_randomisation_travels_with_the_spec(env_id: str, whole: bool, small: Any) -> None:
+    """A spec through JSON, in which a value is a dict of all its fields, makes the same family again, whichever of the fields it draws."""
+    family = family_class(env_id)
+    if not getattr(family, "RANDOMISED", ()):
+        pytest.skip("nothing is drawn")
+    usual = family.PRESETS["easy"].randomisation  # type: ignore[attr-defined] - a family that draws has presets
+    env = small(env_id, randomisation=dataclasses.replace(usual, failing=0.25) if whole else {"failing": 0.25})
+    assert env.spec is not None
+    again = gym.make(EnvSpec.from_json(env.spec.to_json()))
+    assert again.unwrapped.task == env.unwrapped.task  # type: ignore[attr-defined]
+    assert again.unwrapped.task.conditions() == dataclasses.replace(usual, failing=0.25)  # type: ignore[attr-defined]
+
+
 def test_a_whole_randomisation_changes_only_what_is_drawn() -> None:
     """A value that differs from the preset in a field that the family does not draw is refused as a dict would be."""
     with pytest.raises(UnknownNameError, match="Practice draws no 'drift'"):
@@ -56,12 +73,17 @@ def test_a_whole_randomisation_changes_only_what_is_drawn() -> None:
     [
         ({"difficulty": "esay"}, "Did you mean 'easy'"),
         ({"difficulty": 3}, "difficulty=3 is not a name"),
-        ({"split": "test-set"}, "split='test-set' is unknown"),
+        ({"split": "test-set"}, "split='test-set' is unknown. Known: train, val"),
+        ({"split": "tset"}, "split='tset' is unknown. Known: train, val"),
+        ({"split": "tran"}, "Did you mean 'train'"),
+        ({"split": ["test"]}, "is not a name. Use one of train, val"),
         ({"observation": "images"}, "counts"),
         ({"reward": "densse"}, "dense"),
         ({"privileged_info": 1}, "privileged_info"),
         ({"randomisation": 3}, "neither a Randomisation nor a dict"),
         ({"randomisation": {"drift": (1, 2)}}, "Practice draws no 'drift'"),
+        ({"randomisation": {"faling": 0.1}}, "Practice draws no 'faling'. Did you mean 'failing'"),
+        ({"randomisation": {"electrons": (1, 2)}}, "Practice draws no 'electrons'"),
         ({"randomisation": {"failing": 2}}, "failing"),
         ({"randomisation": {"samples": "graphen"}}, "graphene"),
         ({"randomisation": {"samples": ()}}, "names no sample"),

@@ -3,18 +3,17 @@
 import functools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 
 from stemtwin.twin.envs import damage_laws
-from stemtwin.twin.envs.arguments import Randomisation, one_of
+from stemtwin.twin.envs.arguments import one_of
 from stemtwin.twin.envs.damage_laws import PAIRS, USUAL_DOSE, USUAL_ENERGY_EV, USUAL_TIME_S, Hypotheses, LawPrior
 from stemtwin.twin.envs.discovery import environment
 from stemtwin.twin.envs.goal_family import GoalFamily
-from stemtwin.twin.errors import SettingsError
 
 DECLARE = 0.8
 """The fourth component of an action declares the end where it is above this."""
@@ -44,8 +43,6 @@ class HypothesisPreset:
         Largest factors of energy, dose and time from the usual ones, both ways.
     prior : LawPrior
         What the parameters of the laws can be.
-    randomisation : Randomisation
-        Conditions, of which this family draws none.
     """
 
     sites_per_side: int
@@ -54,7 +51,6 @@ class HypothesisPreset:
     time: float
     reach: tuple[float, float, float]
     prior: LawPrior
-    randomisation: Randomisation = field(default_factory=Randomisation)
 
     @property
     def sites(self) -> int:
@@ -227,13 +223,6 @@ class HypothesisTest(GoalFamily[DamageTrial]):
     PRESETS: ClassVar[Mapping[str, HypothesisPreset]] = {"easy": EASY, "standard": STANDARD, "hard": HARD}
     RANDOMISED: ClassVar[tuple[str, ...]] = ()
     RESET_OPTIONS: ClassVar[tuple[str, ...]] = ("pair", "law")
-
-    def __post_init__(self) -> None:
-        """Check the arguments."""
-        GoalFamily.__post_init__(self)
-        if isinstance(self.randomisation, Randomisation):
-            message = f"randomisation={self.randomisation!r}: HypothesisTest draws no conditions. Leave it out, and choose a difficulty."
-            raise SettingsError(message)
 
     # ---- spaces
 
