@@ -31,6 +31,7 @@ from stemtwin.twin.envs.session import Session
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.scope.setup import Setup
+from stemtwin.twin.instrument.simulation.request import checked_phonons
 from stemtwin.twin.physics import electrons, noise, probe
 from stemtwin.twin.physics.aberrations import Aberrations
 
@@ -186,6 +187,11 @@ class Autofocus(GoalFamily[Focusing]):
     RESET_OPTIONS: ClassVar[tuple[str, ...]] = ("start_angstrom", "scale")
 
     phonons: int | str = 4
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        GoalFamily.__post_init__(self)
+        checked_phonons(self.phonons)
 
     @property
     def action_space(self) -> gym.spaces.Box:

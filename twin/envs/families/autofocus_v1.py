@@ -24,11 +24,12 @@ from stemtwin.twin.instrument.simulation import operator_cache
 from stemtwin.twin.instrument.simulation.discretisation import LEAST_WINDOW, WINDOW_MARGIN
 from stemtwin.twin.instrument.simulation.engines import operator
 from stemtwin.twin.instrument.simulation.plan import Plan, make_plan
-from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.instrument.simulation.request import Request, checked_phonons
 from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics import noise, probe
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
+from stemtwin.twin.samples.library import SAMPLES
 
 SHAPE = (128, 128)
 FRAMES_IN_FOCUS = 2
@@ -129,6 +130,8 @@ class AutofocusV1:
     def __post_init__(self) -> None:
         """Check the numbers."""
         profile = PROFILES[self.instrument]
+        SAMPLES[self.sample]
+        checked_phonons(self.phonons)
         checks.number("semiangle_mrad", self.semiangle_mrad, "mrad", above=0, high=40)
         checks.number("current_pa", self.current_pa, "pA", above=0, high=profile.max_current_pa)
         checks.number("dwell_time_us", self.dwell_time_us, "us", above=0, high=profile.max_dwell_time_us)
