@@ -6,7 +6,7 @@ import numpy as np
 
 from stemtwin.twin.envs.canvas import AMBER, GREY, WHITE, Area, PictureCanvas, amount, coloured
 from stemtwin.twin.envs.control_panel import Reading
-from stemtwin.twin.envs.image_features import stretched
+from stemtwin.twin.envs.image_features import power_over_noise, stretched
 
 SPECTRUM_SMOOTHING = 1.0
 """Standard deviation by which a power spectrum is smoothed, reciprocal pixels."""
@@ -139,13 +139,11 @@ def _smoothed(canvas: PictureCanvas, counts: np.ndarray, box: Area) -> None:
 
 
 def _spectrum(canvas: PictureCanvas, counts: np.ndarray, side: float, box: Area) -> None:
-    """Draw the power spectrum over that of counting noise alone, which is 1 everywhere: what stands out is the lattice."""
+    """Draw the power spectrum over that of noise alone, which is 1 everywhere: what stands out is the lattice."""
     from scipy.ndimage import gaussian_filter
 
     ny, nx = counts.shape
-    values = (counts - counts.mean()) * np.outer(np.hanning(ny), np.hanning(nx))
-    power = np.fft.fftshift(np.abs(np.fft.fft2(values)) ** 2)
-    power = gaussian_filter(power / max(float(np.median(power)), 1e-12), SPECTRUM_SMOOTHING)
+    power = gaussian_filter(power_over_noise(counts), SPECTRUM_SMOOTHING)
     pixel = [side * n / max(ny, nx) for n in (ny, nx)]  # frequencies are multiples of 1 / this
     shown = [min(n // 2 - 1, round(length / RESOLUTION)) for n, length in zip((ny, nx), pixel, strict=True)]
     rows, columns = (slice(n // 2 - m, n // 2 + m + 1) for n, m in zip((ny, nx), shown, strict=True))
