@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from stemtwin.twin.envs import pictures
 from stemtwin.twin.envs.families.autofocus import Autofocus, Focusing
 from stemtwin.twin.envs.focus_features import features, square_roots
 from stemtwin.twin.envs.focus_instrument import PRESETS, SHAPE
@@ -174,6 +175,24 @@ def test_features_tell_the_sharp_frame() -> None:
     assert features(sharp.images[0]).sum() > 1.5 * features(blurred.images[0]).sum()
     assert features(np.random.default_rng(0).poisson(2.0, SHAPE).astype(np.uint16)).max() < 0.15
     assert square_roots(sharp.images[0]).std() > square_roots(blurred.images[0]).std()
+
+
+def test_pictures_show_electrons_the_path_and_the_dose(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The picture is told the frame in electrons, as acquire() states its gain and offset, where the knobs were, and the dose."""
+    task, told = Autofocus(**ALL), {}
+    monkeypatch.setattr(pictures, "focus_picture", lambda shown, _, **about: told.update(shown, **about))
+    first = begun(task, 4)
+    state = after(task, after(task, first, 0.5, 0, 0, -1), 0, -0.4, 0, 0.9)
+    task.picture(state)
+    asked = acquisition.order(first.session.setup, first.session.scope, first.scan, dwell_time_us=first.dwell_time_us)
+    frame, _ = acquisition.acquire(first.session.setup, first.session.scope, asked)
+    about = frame["haadf"].attrs
+    assert about["offset_adu"] == 1000
+    np.testing.assert_allclose(told["image"], (state.images[0] - 1000.0) / about["gain_adu"])
+    assert told["image"].mean() < 0.2 * state.conditions.electrons_per_point
+    assert len(told["path"]) == state.moves == 2
+    np.testing.assert_array_equal(told["path"][0], np.zeros(3))
+    assert (told["dose"], told["note"]) == (state.dose, "end declared")
 
 
 def test_an_hour_is_paid_by_its_minutes() -> None:

@@ -72,6 +72,8 @@ class Focusing:
         True C10, C12a, C12b, A.
     strehl : float
         Strehl ratio of these.
+    path : tuple of ndarray
+        Knobs before each action, the oldest first.
     kept : float
         Sum of the Strehl ratios of all frames but the first.
     images : tuple of ndarray
@@ -91,6 +93,7 @@ class Focusing:
     knobs: np.ndarray
     true: np.ndarray
     strehl: float
+    path: tuple[np.ndarray, ...] = ()
     kept: float = 0.0
     images: tuple[np.ndarray, ...] = ()
     history: tuple[np.ndarray, ...] = ()
@@ -299,14 +302,14 @@ class Autofocus(GoalFamily[Focusing]):
         reach = np.array(self.preset.reach)
         wanted = np.clip(state.knobs + STEP * action[:3], -reach, reach)
         after = sessions.turn_optics(state.session, dict(zip(NAMES, (wanted - state.knobs).tolist(), strict=True)))
-        knobs = state.knobs if after.failed else wanted
+        knobs, path = state.knobs if after.failed else wanted, (*state.path, state.knobs)
         stopped = bool(action[3] > STOP)
         if stopped:
             found = after.setup.aberrations(after.scope, after.clock_s)
-            return self._aligned(replace(state, session=after, knobs=knobs, moves=state.moves + 1, stopped=True), found)
+            return self._aligned(replace(state, session=after, knobs=knobs, path=path, moves=state.moves + 1, stopped=True), found)
         if self.preset.wait_s:
             after = sessions.wait(after, self.preset.wait_s)
-        return replace(state, session=after, knobs=knobs, moves=state.moves + 1)
+        return replace(state, session=after, knobs=knobs, path=path, moves=state.moves + 1)
 
     @staticmethod
     def _aligned(state: Focusing, found: Aberrations) -> Focusing:
@@ -401,10 +404,17 @@ class Autofocus(GoalFamily[Focusing]):
         """Return the frame beside gauges of knobs and budget, uint8, shape (height, width, 3)."""
         from stemtwin.twin.envs import pictures
 
-        seen = {"image": state.images[0], "knobs": state.knobs}
         left = np.array([1 - state.frames / self.preset.frames, 1 - state.dose / self.preset.dose_budget_e_per_angstrom2])
-        shown = {**seen, "budget": np.clip(left, 0, 1)}
-        return pictures.focus_picture(shown, np.array(self.preset.reach), frame=state.frames, field_of_view=FIELD_ANGSTROM)
+        image = sessions.in_electrons(state.session, state.images[0], "haadf")
+        return pictures.focus_picture(
+            {"image": image, "knobs": state.knobs, "budget": np.clip(left, 0, 1)},
+            np.array(self.preset.reach),
+            frame=state.frames,
+            field_of_view=FIELD_ANGSTROM,
+            dose=state.dose,
+            path=state.path,
+            note="end declared" if state.stopped else "",
+        )
 
 
 def _filled(seen: tuple[np.ndarray, ...], count: int) -> list[np.ndarray]:

@@ -252,7 +252,8 @@ class AutofocusV1:
         """Return the frame beside gauges of knobs and budget, uint8, shape (height, width, 3)."""
         from stemtwin.twin.envs import pictures
 
-        return pictures.focus_picture(self.observe(state), REACH, frame=state.frames, field_of_view=self.field_of_view_angstrom)
+        side = self.field_of_view_angstrom
+        return pictures.focus_picture(self.observe(state), REACH, frame=state.frames, field_of_view=side, dose=state.dose)
 
 
 @functools.lru_cache(maxsize=8)
