@@ -46,7 +46,9 @@ def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 @functools.lru_cache(maxsize=1)
 def _magma() -> np.ndarray:
     at = np.linspace(0, len(MAGMA) - 1, 256)
-    return np.stack([np.interp(at, np.arange(len(MAGMA)), channel) for channel in MAGMA.T], axis=-1).astype(np.uint8)
+    out = np.stack([np.interp(at, np.arange(len(MAGMA)), channel) for channel in MAGMA.T], axis=-1).astype(np.uint8)
+    out.setflags(write=False)
+    return out
 
 
 def coloured(image: np.ndarray) -> np.ndarray:

@@ -112,7 +112,6 @@ PRESETS = {
 }
 
 
-@functools.lru_cache(maxsize=256)
 def instrument(name: str, residual: float, drift: float, *, faults: bool) -> Profile:
     """Return an instrument with so many times its residual aberrations and specimen drift, with or without its other faults."""
     profile = sessions.with_residual(sessions.drifting(PROFILES[name], drift), residual)

@@ -158,6 +158,12 @@ class StemEnv(gym.Env, Generic[State]):
         return self.task.truth(self._state)
 
 
+def read_only(array: np.ndarray) -> np.ndarray:
+    """Return an array after closing it to writing: states are values, of which several may hold one array."""
+    array.setflags(write=False)
+    return array
+
+
 def foresee(given: Sequence[tuple[StemEnv[State], Any]]) -> None:
     """Compute the next states of environments of one family together, where the family has ``transitions``.
 

@@ -14,6 +14,7 @@ from stemtwin.twin import checks
 from stemtwin.twin.envs import image_features, session
 from stemtwin.twin.envs.arguments import Randomisation
 from stemtwin.twin.envs.control_panel import COEFFICIENTS, ControlPanel
+from stemtwin.twin.envs.functional_env import read_only
 from stemtwin.twin.envs.preparation import specimen
 from stemtwin.twin.envs.rewards import REWARDS
 from stemtwin.twin.envs.session import Session
@@ -146,7 +147,7 @@ class ScopeFamily(ABC):
         """Return the state after a frame; the cost counts from a session before."""
         frame, after = session.acquire(state.session, scan, detectors=self.panel.detectors, dwell_time_us=dwell_time_us)
         for readings in frame.data_vars.values():
-            readings.to_numpy().setflags(write=False)
+            read_only(readings.to_numpy())
         cost = spent(before or state.session, after, after.last_dose_e_per_angstrom2)
         return replace(state, session=after, frame=frame, fresh=True, spent=cost)
 

@@ -25,6 +25,7 @@ from stemtwin.twin.envs.focus_instrument import (
     instrument,
     window_angstrom,
 )
+from stemtwin.twin.envs.functional_env import read_only
 from stemtwin.twin.envs.goal_family import GoalFamily
 from stemtwin.twin.envs.preparation import PreparationLine
 from stemtwin.twin.envs.session import Session
@@ -249,7 +250,8 @@ class Autofocus(GoalFamily[Focusing]):
         gains = dict(zip(NAMES, conditions.knob_gain, strict=True))
         begun = begin(setup, conditions.sample, gains=gains, failing=conditions.failing)
         dwell = conditions.electrons_per_point / noise.electrons_per_point(CURRENT_PA, 1e-6)
-        empty = Focusing(session=begun, conditions=conditions, scan=scan, dwell_time_us=dwell, knobs=np.zeros(3), true=np.zeros(3), strehl=0.0)
+        zero = read_only(np.zeros(3))
+        empty = Focusing(session=begun, conditions=conditions, scan=scan, dwell_time_us=dwell, knobs=zero, true=zero, strehl=0.0)
         return self._photographed([empty])[0]
 
     def check_reset(self, *, start_angstrom: Any = None, scale: Any = 1.0) -> None:
@@ -300,7 +302,7 @@ class Autofocus(GoalFamily[Focusing]):
     def _turned(self, state: Focusing, action: np.ndarray) -> Focusing:
         """Return the state after the knobs were turned, and after the wait before the next frame."""
         reach = np.array(self.preset.reach)
-        wanted = np.clip(state.knobs + STEP * action[:3], -reach, reach)
+        wanted = read_only(np.clip(state.knobs + STEP * action[:3], -reach, reach))
         after = sessions.turn_optics(state.session, dict(zip(NAMES, (wanted - state.knobs).tolist(), strict=True)))
         knobs, path = state.knobs if after.failed else wanted, (*state.path, state.knobs)
         stopped = bool(action[3] > STOP)
@@ -315,7 +317,7 @@ class Autofocus(GoalFamily[Focusing]):
     def _aligned(state: Focusing, found: Aberrations) -> Focusing:
         """Return the state with its true aberrations."""
         angle = 2 * found.phi12
-        true = np.array([found.C10, found.C12 * math.cos(angle), found.C12 * math.sin(angle)])
+        true = read_only(np.array([found.C10, found.C12 * math.cos(angle), found.C12 * math.sin(angle)]))
         knobs = state.session.scope.knobs
         first_order = Aberrations(C10=found.C10, C12=found.C12, phi12=found.phi12)
         strehl = probe.strehl_ratio(electrons.wavelength(knobs.energy_ev), knobs.semiangle_mrad * 1e-3, first_order)
@@ -331,13 +333,13 @@ class Autofocus(GoalFamily[Focusing]):
 
     def _with_frame(self, state: Focusing, readings: np.ndarray, found: Aberrations, after: Session) -> Focusing:
         """Return the state after a frame with its true aberrations."""
-        image = readings[0].astype(np.uint16)
-        image.flags.writeable = False
+        image = read_only(readings[0].astype(np.uint16))
         seen, depth = state.history, STACK
         if self.observation == "state":
-            depth, seen = 1, (np.concatenate([state.knobs / self.preset.reach, features(image, state.scan.rotation_rad)]), *seen)[:HISTORY]
+            told = np.concatenate([state.knobs / self.preset.reach, features(image, state.scan.rotation_rad)])
+            depth, seen = 1, (read_only(told), *seen)[:HISTORY]
         elif self.observation == "pixels":
-            seen = (state.knobs / self.preset.reach, *seen)[:STACK]
+            seen = (read_only(state.knobs / self.preset.reach), *seen)[:STACK]
         else:
             depth = 1
         aligned = self._aligned(replace(state, session=after, images=(image, *state.images)[:depth], history=seen, frames=state.frames + 1), found)

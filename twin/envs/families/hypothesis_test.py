@@ -13,6 +13,7 @@ from stemtwin.twin.envs import damage_laws
 from stemtwin.twin.envs.arguments import one_of
 from stemtwin.twin.envs.damage_laws import PAIRS, USUAL_DOSE, USUAL_ENERGY_EV, USUAL_TIME_S, Hypotheses, LawPrior
 from stemtwin.twin.envs.discovery import environment
+from stemtwin.twin.envs.functional_env import read_only
 from stemtwin.twin.envs.goal_family import GoalFamily
 
 DECLARE = 0.8
@@ -296,7 +297,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         settings = np.array(action[:3], np.float32)
         for axis, left in ((1, self.preset.dose - state.dose), (2, self.preset.time - state.time)):
             settings[axis] = min(settings[axis], math.log(left) / math.log(self.preset.reach[axis]))
-        state = replace(state, settings=(*state.settings, np.clip(settings, -1, 1)))
+        state = replace(state, settings=(*state.settings, read_only(np.clip(settings, -1, 1))))
         return self._exposed(state, state.settings[-1], chance)
 
     def _exposed(self, state: DamageTrial, settings: np.ndarray, chance: np.ndarray) -> DamageTrial:
@@ -304,11 +305,11 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         preset = self.preset
         energy, dose, time = preset_settings(preset, settings)
         read = damage_laws.read_probabilities(state.pair, preset.prior, energy, dose, time)
-        gone = (chance < read[state.hypothesis]).reshape(preset.sites_per_side, preset.sites_per_side)
+        gone = read_only((chance < read[state.hypothesis]).reshape(preset.sites_per_side, preset.sites_per_side))
         return replace(
             state,
             gone=(*state.gone, gone),
-            log_weights=damage_laws.updated(state.log_weights, read, int(gone.sum()), preset.sites),
+            log_weights=read_only(damage_laws.updated(state.log_weights, read, int(gone.sum()), preset.sites)),
             dose=state.dose + dose / USUAL_DOSE,
             time=state.time + time / USUAL_TIME_S,
         )
@@ -447,4 +448,4 @@ def _profile(side: int) -> np.ndarray:
     """Return the profiles of sites along one axis of a rendered frame, (FRAME_PX, side)."""
     pitch = FRAME_PX / side
     pixels = np.arange(FRAME_PX)[:, None] + 0.5
-    return np.exp(-(((pixels - pitch * (np.arange(side) + 0.5)) / (BLOB * pitch)) ** 2) / 2)
+    return read_only(np.exp(-(((pixels - pitch * (np.arange(side) + 0.5)) / (BLOB * pitch)) ** 2) / 2))
