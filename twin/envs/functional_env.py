@@ -12,7 +12,8 @@ from stemtwin.twin.errors import InstrumentError, SettingsError, suggestion
 
 State = TypeVar("State")
 LAST_BITS = 4
-"""Numbers of an action that exceed a bound by so many units in the last place are put on it: wrappers round."""
+"""Numbers of an action that exceed a bound by so many units in the last place are put on it: wrappers round, such as
+``RescaleAction`` from ranges of which no end is farther from 0 than four times their width."""
 
 
 class FunctionalEnv(Protocol[State]):
