@@ -14,9 +14,9 @@ from stemtwin.twin.envs.focus_features import features, square_roots
 from stemtwin.twin.envs.focus_instrument import PRESETS, SHAPE
 from stemtwin.twin.envs.functional_env import start
 from stemtwin.twin.envs.preparation import specimen
-from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.errors import SettingsError, StemtwinError
 from stemtwin.twin.instrument.scope import acquisition
-from stemtwin.twin.instrument.simulation import operator_cache
+from stemtwin.twin.instrument.simulation import memory, operator_cache
 
 ID = "stemtwin/Autofocus-v2"
 SMALL: dict[str, Any] = {"difficulty": "easy", "phonons": 1}
@@ -62,6 +62,20 @@ def test_no_step_builds_an_operator() -> None:
         beam = state.session.setup.beam(state.session.scope, state.session.clock_s)
         assert state.session.setup.window_angstrom >= 10 + 2 * beam.probe_radius(specimen("mos2-1h").thickness_angstrom)
     assert len(operator_cache.CACHE) == held
+
+
+@pytest.mark.parametrize("cause", ["memory", "probe"])
+def test_what_no_operator_images_ends_at_make(cause: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A specimen that takes another engine or too wide a probe is refused with the arguments of make that help; the cause stands behind."""
+    drawn: dict[str, Any] = {"samples": "mos2-1h", "profiles": "corrected-200kv", "residual": (0.0, 0.9)}
+    if cause == "memory":
+        answers = itertools.cycle([False, True])  # plane waves do not fit, single probes do
+        monkeypatch.setattr(memory, "fits", lambda _: next(answers))
+    else:
+        drawn |= {"profiles": "schottky-200kv", "residual": (0.0, 50.0)}
+    with pytest.raises(SettingsError, match=rf"samples='mos2-1h' in profiles='{drawn['profiles']}' .* Draw another sample") as caught:
+        gym.make(ID, **{**SMALL, "randomisation": drawn})
+    assert isinstance(caught.value.__cause__, StemtwinError)
 
 
 def test_either_budget_ends_an_episode() -> None:
