@@ -1,7 +1,7 @@
 """Checks of numbers that people type, each with one clear sentence."""
 
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from numbers import Integral, Real
 from typing import Any, TypeGuard
 
@@ -91,6 +91,14 @@ def whole_pair(name: str, value: object, *, low: int, high: int) -> tuple[int, i
     """Return two whole numbers within limits as ints; see :func:`whole`."""
     first, second = _two(name, value, "whole numbers")
     return whole(f"{name}[0]", first, low=low, high=high), whole(f"{name}[1]", second, low=low, high=high)
+
+
+def numbers(name: str, value: object, unit: str, *, low: float = -math.inf, high: float = math.inf) -> tuple[float, ...]:
+    """Return a row of finite numbers within limits as floats; see :func:`number`."""
+    if isinstance(value, str | bytes | Mapping | Set) or not isinstance(value, Iterable):
+        message = f"{name}={value!r} is not a row of numbers of {unit}. Give several, or one as a tuple (number,)."
+        raise SettingsError(message)
+    return tuple(number(name, each, unit, low=low, high=high) for each in value)
 
 
 def variable_name(given: object, usual: str, taken: Sequence[str]) -> str:

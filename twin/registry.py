@@ -54,7 +54,7 @@ class Registry(Generic[T]):
         """Return the thing of that name; raise UnknownNameError with the likeliest name otherwise."""
         try:
             return self._things[name]
-        except KeyError:
+        except (KeyError, TypeError):  # of a name that cannot be hashed
             message = f"There is no {self.kind} named {name!r}. {suggestion(name, self._things)}"
             raise UnknownNameError(message) from None
 

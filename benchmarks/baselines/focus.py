@@ -48,7 +48,10 @@ def _sectors(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     ky, kx = np.meshgrid(np.fft.fftfreq(shape[0]), np.fft.fftfreq(shape[1]), indexing="ij")
     k = np.hypot(ky, kx)
     azimuth = np.arctan2(ky, kx) % np.pi
-    return np.floor(azimuth / np.pi * SECTORS + 0.5).astype(int) % SECTORS, (k > 4.5 / min(shape)) & (k < 0.25)
+    sector, counting = np.floor(azimuth / np.pi * SECTORS + 0.5).astype(int) % SECTORS, (k > 4.5 / min(shape)) & (k < 0.25)
+    sector.setflags(write=False)
+    counting.setflags(write=False)
+    return sector, counting
 
 
 def fit_focus(knobs: np.ndarray, powers: np.ndarray, noise: np.ndarray) -> np.ndarray | None:

@@ -47,7 +47,9 @@ def outcome_probabilities(pair: str, preset: HypothesisPreset) -> np.ndarray:
 @functools.cache
 def designs() -> np.ndarray:
     """Return all designs of the grid, (designs, 3)."""
-    return np.array(list(itertools.product(GRID, repeat=3)), dtype=np.float32)
+    out = np.array(list(itertools.product(GRID, repeat=3)), dtype=np.float32)
+    out.setflags(write=False)
+    return out
 
 
 def expected_information(weights: np.ndarray, law: np.ndarray, outcomes: np.ndarray) -> np.ndarray:

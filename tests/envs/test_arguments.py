@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stemtwin.twin.envs.arguments import EnvArguments, Randomisation
+from stemtwin.twin.envs.making import family_class, make_family
 from stemtwin.twin.errors import SettingsError, StemtwinError, UnknownNameError
 
 
@@ -45,6 +48,47 @@ def test_a_randomisation_survives_json() -> None:
     assert Randomisation(**json.loads(json.dumps(dataclasses.asdict(value)))) == value
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["value", "dict"])
+def test_a_randomisation_travels_with_the_spec(env_id: str, whole: bool, small: Any) -> None:
+    """A spec through JSON, in which a value is a dict of all its fields, makes the same family again, whichever of the fields it draws."""
+    family = family_class(env_id)
+    if not getattr(family, "RANDOMISED", ()):
+        pytest.skip("nothing is drawn")
+    usual = family.PRESETS["easy"].randomisation  # type: ignore[attr-defined] - a family that draws has presets
+    env = small(env_id, randomisation=dataclasses.replace(usual, failing=0.25) if whole else {"failing": 0.25})
+    assert env.spec is not None
+    again = gym.make(EnvSpec.from_json(env.spec.to_json()))
+    assert again.unwrapped.task == env.unwrapped.task  # type: ignore[attr-defined]
+    assert again.unwrapped.task.conditions() == dataclasses.replace(usual, failing=0.25)  # type: ignore[attr-defined]
+
+
+WRONG = ("x", b"x", None, np.nan, 5.5, object(), [1, "a"], [["a"]], (None,), {"a": 1})
+"""Settings that hardly any argument can have."""
+
+
+def test_settings_of_any_type_are_taken_or_refused_with_a_sentence(env_id: str, small_settings: dict) -> None:
+    """Whatever is given for a setting, making the family either takes it or ends in an error of ours: no TypeError comes from its inside."""
+    refused = 0
+    for field in dataclasses.fields(family_class(env_id)):
+        for wrong in WRONG:
+            try:
+                make_family(env_id, **{**small_settings.get(env_id, {}), field.name: wrong})
+            except StemtwinError as error:
+                refused += str(error)[-1] in ".?"
+    assert refused > 5 * len(dataclasses.fields(family_class(env_id)))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [({"semiangles_mrad": 10.0}, "semiangles_mrad=10.0 is not a row"), ({"camera_lengths_mm": 115.0}, "camera_lengths_mm=115.0 is not a row"),
+     ({"detectors": 5}, "5 is not a detector"), ({"semiangles_mrad": (10.0, "a")}, "semiangles_mrad='a' is not a finite number")],
+)  # fmt: skip
+def test_rows_of_numbers_are_asked_for(wrong: dict, said: str, small: Any) -> None:
+    """A number where several are expected is refused by its name and value."""
+    with pytest.raises(StemtwinError, match=said):
+        small("stemtwin/Microscope-v2", **wrong)
+
+
 def test_a_whole_randomisation_changes_only_what_is_drawn() -> None:
     """A value that differs from the preset in a field that the family does not draw is refused as a dict would be."""
     with pytest.raises(UnknownNameError, match="Practice draws no 'drift'"):
@@ -65,6 +109,8 @@ def test_a_whole_randomisation_changes_only_what_is_drawn() -> None:
         ({"privileged_info": 1}, "privileged_info"),
         ({"randomisation": 3}, "neither a Randomisation nor a dict"),
         ({"randomisation": {"drift": (1, 2)}}, "Practice draws no 'drift'"),
+        ({"randomisation": {"faling": 0.1}}, "Practice draws no 'faling'. Did you mean 'failing'"),
+        ({"randomisation": {"electrons": (1, 2)}}, "Practice draws no 'electrons'"),
         ({"randomisation": {"failing": 2}}, "failing"),
         ({"randomisation": {"samples": "graphen"}}, "graphene"),
         ({"randomisation": {"samples": ()}}, "names no sample"),

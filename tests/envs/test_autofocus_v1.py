@@ -231,7 +231,7 @@ def test_the_picture_shows_what_the_agent_sees() -> None:
     observation = TASK.observe(TASK.initial(generator(0)))
 
     def picture(**changes: Any) -> np.ndarray:
-        return pictures.focus_picture({**observation, **changes}, autofocus.REACH, frame=1, field_of_view=16.0)
+        return pictures.focus_picture({**observation, **changes}, autofocus.REACH, frame=1, field_of_view=16.0, dose=0)
 
     first = picture()
     assert np.array_equal(first, picture())

@@ -9,14 +9,15 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from stemtwin.twin.envs import pictures
 from stemtwin.twin.envs.families.autofocus import Autofocus, Focusing
 from stemtwin.twin.envs.focus_features import features, square_roots
 from stemtwin.twin.envs.focus_instrument import FIELD_ANGSTROM, PRESETS, SHAPE
 from stemtwin.twin.envs.functional_env import start
 from stemtwin.twin.envs.preparation import specimen
-from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.errors import SettingsError, StemtwinError
 from stemtwin.twin.instrument.scope import acquisition
-from stemtwin.twin.instrument.simulation import operator_cache
+from stemtwin.twin.instrument.simulation import memory, operator_cache
 
 ID = "stemtwin/Autofocus-v2"
 SMALL: dict[str, Any] = {"difficulty": "easy", "phonons": 1}
@@ -62,6 +63,20 @@ def test_no_step_builds_an_operator() -> None:
         beam = state.session.setup.beam(state.session.scope, state.session.clock_s)
         assert state.session.setup.window_angstrom >= 10 + 2 * beam.probe_radius(specimen("mos2-1h").thickness_angstrom)
     assert len(operator_cache.CACHE) == held
+
+
+@pytest.mark.parametrize("cause", ["memory", "probe"])
+def test_what_no_operator_images_ends_at_make(cause: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A specimen that takes another engine or too wide a probe is refused with the arguments of make that help; the cause stands behind."""
+    drawn: dict[str, Any] = {"samples": "mos2-1h", "profiles": "corrected-200kv", "residual": (0.0, 0.9)}
+    if cause == "memory":
+        answers = itertools.cycle([False, True])  # plane waves do not fit, single probes do
+        monkeypatch.setattr(memory, "fits", lambda _: next(answers))
+    else:
+        drawn |= {"profiles": "schottky-200kv", "residual": (0.0, 50.0)}
+    with pytest.raises(SettingsError, match=rf"samples='mos2-1h' in profiles='{drawn['profiles']}' .* Draw another sample") as caught:
+        gym.make(ID, **{**SMALL, "randomisation": drawn})
+    assert isinstance(caught.value.__cause__, StemtwinError)
 
 
 def test_either_budget_ends_an_episode() -> None:
@@ -175,6 +190,24 @@ def test_features_tell_the_sharp_frame() -> None:
     assert features(sharp.images[0]).sum() > 1.5 * features(blurred.images[0]).sum()
     assert features(np.random.default_rng(0).poisson(2.0, SHAPE).astype(np.uint16)).max() < 0.15
     assert square_roots(sharp.images[0]).std() > square_roots(blurred.images[0]).std()
+
+
+def test_pictures_show_electrons_the_path_and_the_dose(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The picture is told the frame in electrons, as acquire() states its gain and offset, where the knobs were, and the dose."""
+    task, told = Autofocus(**ALL), {}
+    monkeypatch.setattr(pictures, "focus_picture", lambda shown, _, **about: told.update(shown, **about))
+    first = begun(task, 4)
+    state = after(task, after(task, first, 0.5, 0, 0, -1), 0, -0.4, 0, 0.9)
+    task.picture(state)
+    asked = acquisition.order(first.session.setup, first.session.scope, first.scan, dwell_time_us=first.dwell_time_us)
+    frame, _ = acquisition.acquire(first.session.setup, first.session.scope, asked)
+    about = frame["haadf"].attrs
+    assert about["offset_adu"] == 1000
+    np.testing.assert_allclose(told["image"], (state.images[0] - 1000.0) / about["gain_adu"])
+    assert told["image"].mean() < 0.2 * state.conditions.electrons_per_point
+    assert len(told["path"]) == state.moves == 2
+    np.testing.assert_array_equal(told["path"][0], np.zeros(3))
+    assert (told["dose"], told["note"]) == (state.dose, "end declared")
 
 
 def test_an_hour_is_paid_by_its_minutes() -> None:

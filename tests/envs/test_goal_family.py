@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stemtwin.twin.envs.arguments import Randomisation
-from stemtwin.twin.envs.functional_env import StemEnv, check_options, hidden_truth
+from stemtwin.twin.envs.functional_env import StemEnv, check_options, checked_action, hidden_truth
 from stemtwin.twin.envs.goal_family import GoalFamily
 from stemtwin.twin.envs.vector import StemVectorEnv
 from stemtwin.twin.errors import InstrumentError, SettingsError
@@ -190,6 +190,36 @@ def test_the_last_bits_of_an_action_are_taken() -> None:
     env.step(np.array([np.nextafter(np.float32(1), np.float32(2)), 0], np.float32))
     with pytest.raises(InstrumentError, match="not in the action space"):
         env.step(np.array([1.001, 0]))
+
+
+@given(st.floats(-4, 3), st.floats(1e-3, 1e3))
+def test_rescaled_actions_reach_both_ends(low: float, width: float) -> None:
+    """RescaleAction from a range of its own is taken at both ends, by which the walker goes one step, whatever the range rounds to."""
+    env = gym.wrappers.RescaleAction(StemEnv(WalkHome()), np.float32(low * width), np.float32((low + 1) * width))
+    assert isinstance(env.action_space, gym.spaces.Box)
+    for end, way in ((env.action_space.low, -1), (env.action_space.high, 1)):
+        env.reset(seed=1, options={"at": 0.0})
+        assert env.step(end)[0][0] == pytest.approx(way, abs=0.1)
+
+
+def test_the_last_bits_of_nested_parts_are_taken() -> None:
+    """Parts of Dict and Tuple are put on their bounds like a Box of its own, and whole numbers and choices stay."""
+    space = gym.spaces.Dict(
+        {
+            "pair": gym.spaces.Tuple([gym.spaces.Box(-2, 2, (2,), np.float32), gym.spaces.Discrete(3)]),
+            "inner": gym.spaces.Dict({"level": gym.spaces.Box(0, 255, (1,), np.uint8), "far": gym.spaces.Box(-1, 1, (1,), np.float64)}),
+        }
+    )
+    above, below = np.nextafter(np.float32(2), np.float32(3)), np.nextafter(np.float32(-2), np.float32(-3))
+    far = np.nextafter(np.ones(1), 2)
+    given = {"pair": (np.array([above, below]), 2), "inner": {"level": np.array([255], np.uint8), "far": far}}
+    taken = checked_action(space, given)
+    assert space.contains(taken)
+    assert taken["pair"][0].tolist() == [2, -2]
+    assert taken["inner"]["far"] == 1
+    for wrong in ({**given, "pair": (np.array([2.001, 0]), 2)}, {**given, "inner": {**given["inner"], "far": far + 1e-9}}):
+        with pytest.raises(InstrumentError, match="not in the action space"):
+            checked_action(space, wrong)
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))

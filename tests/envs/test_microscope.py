@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stemtwin.twin.envs.families.microscope import COEFFICIENTS, ScopeSession, WholeMicroscope
+from stemtwin.twin.envs.control_panel import COEFFICIENTS
+from stemtwin.twin.envs.families.microscope_v1 import WholeMicroscope
+from stemtwin.twin.envs.scope_family import ScopeSession
 from stemtwin.twin.errors import SettingsError, UnknownNameError
 from stemtwin.twin.instrument.detectors import AnnularDetector
 

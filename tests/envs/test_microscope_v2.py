@@ -6,12 +6,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from stemtwin.twin.envs import pictures
 from stemtwin.twin.envs.control_panel import STEP
 from stemtwin.twin.envs.families.microscope import MicroscopeTask
-from stemtwin.twin.envs.flat_actions import FlatAction
+from stemtwin.twin.envs.flat_actions import FlatAction, flat_action
 from stemtwin.twin.envs.preparation import PreparationLine
 from stemtwin.twin.envs.rewards import REWARDS
-from stemtwin.twin.envs.scope_family import ScopeSession
+from stemtwin.twin.envs.scope_family import COSTS, ScopeSession
+from stemtwin.twin.envs.wrappers import FlatScalars
 from stemtwin.twin.errors import SettingsError, StemtwinError
 from stemtwin.twin.instrument.hardware.profiles import PROFILES
 from stemtwin.twin.instrument.simulation import operator_cache
@@ -41,9 +43,9 @@ def generator(seed: int) -> np.random.Generator:
 
 def middle(of: MicroscopeTask, **beam: Any) -> dict[str, Any]:
     """Return the nested action whose numbers are 0, which takes a frame and waits no time."""
-    action = FlatAction(space=of.panel.action_space).nested(np.zeros(FlatAction(space=of.panel.action_space).box.shape, np.float32))
-    action["scan"]["acquire"], action["wait"] = 1, -np.ones(1, np.float32)
-    action["beam"] = {**action["beam"], "blanked": 0, **beam}
+    vectors = flat_action(of.panel)
+    action = vectors.nested(np.zeros(vectors.box.shape, np.float32))
+    action["beam"] |= beam
     return action
 
 
@@ -80,7 +82,7 @@ def test_forms_show_one_state() -> None:
 def test_a_flat_action_is_the_nested_one() -> None:
     """A vector and its nested form lead to the same bits; every choice comes back from the middle of its bin."""
     nested, flat = task(), task(flat=True)
-    vectors = FlatAction(space=nested.panel.action_space)
+    vectors = flat_action(nested.panel)
     space, rng = flat.action_space, generator(0)
     space.seed(4)
     assert space == vectors.box
@@ -89,12 +91,36 @@ def test_a_flat_action_is_the_nested_one() -> None:
         action = vectors.nested(vector)
         assert nested.panel.action_space.contains(action)
         again = vectors.nested(vectors.flat(action))
-        assert FlatAction(space=nested.panel.action_space).flat(again) == pytest.approx(vectors.flat(action))
+        assert vectors.flat(again) == pytest.approx(vectors.flat(action))
         one, other = (each.observe(each.transition(each.initial(generator(1)), given, rng)) for each, given in ((nested, action), (flat, vector)))
         assert all(np.array_equal(one[name], other[name]) for name in one)
     names = [component.name for component in vectors.components]
     assert names == sorted(names)
     assert {component.choices for component in vectors.components if component.name in ("beam/aperture", "scan/acquire")} == {2}
+
+
+def test_a_policy_around_zero_takes_frames_at_once() -> None:
+    """Zeros, and numbers up to 0.4 about them, take a frame with the beam on and wait no time; larger ones blank it, take none, and wait."""
+    flat = task(flat=True)
+    begun, vectors = flat.initial(generator(3)), flat_action(flat.panel)
+    places = {component.name: i for i, component in enumerate(vectors.components)}
+
+    def moved(**numbers: float) -> ScopeSession:
+        vector = np.zeros(vectors.box.shape, np.float32)
+        for name, number in numbers.items():
+            vector[places[name]] = number
+        return flat.transition(begun, vector, generator(0))
+
+    still = moved()
+    assert still.fresh
+    assert still.spent[1] > 0
+    assert moved(wait=1.0).spent[0] - still.spent[0] == pytest.approx(60)
+    assert moved(wait=-1.0).spent[0] == still.spent[0]
+    for number in (-0.4, 0.4):
+        near = moved(**{"beam/blanked": number, "scan/acquire": number})
+        assert (near.fresh, near.spent[1]) == (True, still.spent[1])
+    assert not moved(**{"scan/acquire": -0.6}).fresh
+    assert moved(**{"beam/blanked": 0.6}).spent[1] == 0
 
 
 def test_changes_move_knobs_by_their_steps() -> None:
@@ -175,8 +201,43 @@ def test_misalignment_is_an_option_of_reset() -> None:
     found = [env.reset(seed=4, options={"misalignment": factor})[1]["truth"]["C10_angstrom"] for factor in (0.0, 0.5, 1.0)]
     assert found[1] - found[0] == pytest.approx((found[2] - found[0]) / 2)
     assert abs(found[2] - found[0]) > 0.1
-    with pytest.raises(StemtwinError, match="misalignment=3"):
-        env.reset(options={"misalignment": 3})
+
+
+@pytest.mark.parametrize("misalignment", [3, -0.1, "half", np.nan])
+def test_a_wrong_misalignment_leaves_no_trace(misalignment: Any) -> None:
+    """A factor out of range ends in a sentence, and the episode goes on as if it had never been given, seed included."""
+    env, other = (gym.make(ID, **SMALL).unwrapped for _ in range(2))
+    for one in (env, other):
+        one.reset(seed=2)
+    with pytest.raises(SettingsError, match="misalignment="):
+        env.reset(seed=5, options={"misalignment": misalignment})
+    action = middle(env.task)  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(env.step(action)[0]["frames"], other.step(action)[0]["frames"])
+    np.testing.assert_array_equal(env.reset()[0]["frames"], other.reset()[0]["frames"])
+
+
+def test_costs_are_told_apart() -> None:
+    """The cost of an action is told by its logarithm, and no part of it is constant in the vector of all read-backs."""
+    env = gym.make(ID, **SMALL)
+    flat, before, seen = FlatScalars(env), env.reset(seed=1)[1]["cost"], []
+    for dwell in (-1.0, 0.0, 1.0):
+        action = middle(env.unwrapped.task)  # type: ignore[attr-defined]
+        action["scan"]["dwell"] = np.full(1, dwell, np.float32)
+        observation, *_, info = env.step(action)
+        spent = [info["cost"][name] - before[name] for name in COSTS]
+        np.testing.assert_allclose(observation["cost"], np.log10(1 + np.array(spent)), rtol=1e-5)
+        seen.append(flat.observation(observation)["scalars"][2:5])  # behind the two shares of the budget
+        before = info["cost"]
+    assert (np.ptp(seen, axis=0) > 0.005).all()
+
+
+def test_the_scale_bar_is_that_of_the_whole_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The picture is told the longer side of the field, from edge to edge of its pixels."""
+    drawn, told = task(), {}
+    monkeypatch.setattr(pictures, "microscope_picture", lambda *_, **about: told.update(about))
+    begun = drawn.initial(generator(1))
+    drawn.picture(begun)
+    assert told["field_of_view"] == pytest.approx(max(drawn.panel.scan(begun.scan[:4]).field_of_view_angstrom))
 
 
 @pytest.mark.parametrize("reward", REWARDS)

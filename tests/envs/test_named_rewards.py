@@ -10,7 +10,7 @@ import xarray as xr
 from gymnasium.envs.registration import EnvSpec
 
 from stemtwin.twin.envs import scope_family
-from stemtwin.twin.envs.families.microscope import WholeMicroscope
+from stemtwin.twin.envs.families.microscope_v1 import WholeMicroscope
 from stemtwin.twin.envs.rewards import REWARDS, Reward, contrast, correlation, signal
 from stemtwin.twin.errors import SettingsError, UnknownNameError
 from stemtwin.twin.registry import Registry

@@ -35,10 +35,10 @@ def scope_picture(readings: list[Reading] | None = None, **changes: Any) -> np.n
 
 def test_the_focus_picture_shows_the_path_and_the_dose() -> None:
     """Past places of the knobs, the note and the dose are drawn where they are given; the size stays."""
-    plain = pictures.focus_picture(OBSERVATION, REACH, frame=3, field_of_view=16.0)
+    plain = pictures.focus_picture(OBSERVATION, REACH, frame=3, field_of_view=16.0, dose=0)
     assert plain.shape == (480, 760, 3)
     for change in ({"path": [np.zeros(3), np.array([60.0, 0, 0])]}, {"dose": 3e5}, {"note": "stop"}):
-        other = pictures.focus_picture(OBSERVATION, REACH, frame=3, field_of_view=16.0, **change)
+        other = pictures.focus_picture(OBSERVATION, REACH, **{"frame": 3, "field_of_view": 16.0, "dose": 0, **change})  # type: ignore[arg-type]
         assert (plain != other).any(axis=-1).sum() > 30
 
 
@@ -68,7 +68,7 @@ def test_frames_of_any_shape_are_drawn(shape: tuple[int, int]) -> None:
     for image in (np.zeros(shape), RNG.poisson(3.0, shape)):
         drawn = pictures.microscope_picture({"haadf": image}, OTHERS, spent=SPENT, left={"dose": 1.0}, field_of_view=8.0, fresh=True)
         assert min(drawn.shape[:2]) >= 240
-        focus = pictures.focus_picture({**OBSERVATION, "image": image}, REACH, frame=1, field_of_view=8.0)
+        focus = pictures.focus_picture({**OBSERVATION, "image": image}, REACH, frame=1, field_of_view=8.0, dose=0)
         assert focus.shape == (480, 760, 3)
 
 
@@ -78,7 +78,7 @@ def test_pictures_load_no_matplotlib() -> None:
         "import sys, numpy as np\n"
         "from stemtwin.twin.envs import pictures\n"
         "seen = {'image': np.ones((16, 16)), 'knobs': np.zeros(3), 'budget': np.ones(2)}\n"
-        "pictures.focus_picture(seen, np.ones(3), frame=1, field_of_view=4.0)\n"
+        "pictures.focus_picture(seen, np.ones(3), frame=1, field_of_view=4.0, dose=0)\n"
         "assert 'matplotlib' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -155,7 +155,7 @@ def test_a_wrong_render_mode_ends_at_make(env_id: str, small: Make) -> None:
 @pytest.mark.speed
 def test_a_picture_costs_25_milliseconds_at_most() -> None:
     """Both pictures are drawn within 25 ms of processor time."""
-    for draw in (scope_picture, lambda: pictures.focus_picture(OBSERVATION, REACH, frame=3, field_of_view=16.0, path=[np.zeros(3)] * 20)):
+    for draw in (scope_picture, lambda: pictures.focus_picture(OBSERVATION, REACH, frame=3, field_of_view=16.0, dose=3e5, path=[np.zeros(3)] * 20)):
         draw()
         began = time.process_time()
         for _ in range(20):

@@ -1,5 +1,7 @@
 """Observation wrappers: spaces hold what comes, and each does what its page says."""
 
+import doctest
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -8,6 +10,7 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 
 from stemtwin.twin.envs import wrappers
+from stemtwin.twin.envs.making import family_class
 from stemtwin.twin.errors import SettingsError, StemtwinError
 
 FIELD = (48, 64)
@@ -131,12 +134,77 @@ def test_wrappers_combine_and_travel_with_the_spec() -> None:
     assert np.array_equal(again.reset(seed=1)[0]["image"], real.reset(seed=1)[0]["image"])
 
 
+def test_the_example_of_the_module_runs() -> None:
+    """What the module shows is what comes."""
+    done = doctest.testmod(wrappers)
+    assert (done.attempted, done.failed) == (6, 0)
+
+
+def readings(count: int = 3) -> tuple[gym.Env, list[dict]]:
+    """Return Autofocus-v2 as most people make it, of one specimen, and its first observations: readings in ADU."""
+    env = gym.make("stemtwin/Autofocus-v2", phonons=1, randomisation={"samples": "mos2-1h"})
+    seen = [env.reset(seed=seed)[0] for seed in range(count)]
+    assert min(one["image"].mean() for one in seen) > 900
+    return env, seen
+
+
+@pytest.mark.parametrize("settings", [{}, {"scale": "sqrt", "offset": 1000, "gain": 7.6, "high": 10}, {"dtype": "float32"}])
+def test_readings_of_a_converter_become_pictures(settings: dict) -> None:
+    """Frames in ADU vary after conversion as they are, and where offset and gain are given: no level holds most of the points."""
+    env, seen = readings()
+    wrapped = wrappers.CountsToPixels(env, **settings)
+    for one in seen:
+        image = wrapped.observation(one)["image"]
+        assert np.unique(image, return_counts=True)[1].max() < 0.3 * image.size
+        assert image.std() > 0.1 * wrapped.white
+
+
+def test_counts_and_readings_have_one_spectrum() -> None:
+    """Offset and gain of a converter leave the spectrum over noise as it is; of a frame of the microscope the lattice stands out of it."""
+    counts = np.random.Generator(np.random.Philox(5)).poisson(6.0, (64, 64))
+    np.testing.assert_allclose(wrappers.log_power(1000 + 7.6 * counts, 48), wrappers.log_power(counts, 48), rtol=1e-4)
+    env, seen = readings()
+    for one in seen:
+        spectrum = wrappers.LogPowerSpectrum(env, 64).observation(one)["image"][0]
+        assert 0.4 < np.median(spectrum) < 0.7  # log(1 + log 2) = 0.53
+        assert spectrum.max() > 3
+
+
+@pytest.mark.parametrize("form", ["counts", "pixels"])
+def test_wrappers_fit_every_environment(env_id: str, form: str, small: Callable[..., gym.Env]) -> None:
+    """All wrappers stand around every environment with images, the vector around every Dict; what is a row of settings is no image."""
+    shape = {"shape": (48, 40)} if "Microscope" in env_id else {}
+    if form == "pixels":
+        if not hasattr(family_class(env_id), "PRESETS"):
+            pytest.skip("it has one form")
+        shape["observation"] = form
+    env = small(env_id, **shape)
+    flat = wrappers.FlatScalars(env)
+    assert flat.observation_space.contains(flat.reset(seed=1)[0])
+    pictures = [name for name, part in env.observation_space.spaces.items() if part.dtype in (np.uint8, np.uint16) and len(part.shape) > 1]  # type: ignore[attr-defined]
+    assert set(flat.observation_space.spaces) == {*pictures, "scalars"}  # type: ignore[attr-defined]
+    if not pictures:
+        with pytest.raises(SettingsError, match="has no images"):
+            wrappers.CountsToPixels(env)
+        return
+    for images in (wrappers.CountsToPixels(env, dtype="float32"), wrappers.LogPowerSpectrum(env, 32)):
+        whole = wrappers.FlatScalars(wrappers.StackedFrames(images, 2))
+        assert set(whole.observation_space.spaces) == {*pictures, "scalars"}  # type: ignore[attr-defined]
+        whole.action_space.seed(1)
+        seen = [whole.reset(seed=1)[0], whole.step(whole.action_space.sample())[0]]
+        assert all(whole.observation_space.contains(one) for one in seen)
+        assert all(np.isfinite(one[name]).all() for one in seen for name in pictures)
+        assert all(seen[0][name].std() > 0.1 for name in pictures)
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
         (lambda: wrappers.CountsToPixels(Camera(), "log"), "scale='log'"),  # type: ignore[arg-type]
         (lambda: wrappers.CountsToPixels(Camera(), dtype="uint16"), "dtype='uint16'"),  # type: ignore[arg-type]
         (lambda: wrappers.CountsToPixels(Camera(), high=0), "high=0"),
+        (lambda: wrappers.CountsToPixels(Camera(), gain=0), "gain=0"),
+        (lambda: wrappers.CountsToPixels(Camera(), offset="dark"), "offset='dark'"),  # type: ignore[arg-type]
         (lambda: wrappers.LogPowerSpectrum(Camera(), 49), "side=49"),
         (lambda: wrappers.StackedFrames(Camera(), 0), "count=0"),
     ],

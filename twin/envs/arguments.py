@@ -181,20 +181,26 @@ class EnvArguments:
         self._check_randomisation()
 
     def _check_randomisation(self) -> None:
+        """Refuse what the family does not draw, and keep the whole randomisation."""
         given = self.randomisation
         if given is None:
             return
+        if not self.RANDOMISED:
+            message = f"randomisation={given!r}: {type(self).__name__} draws no conditions. Leave it out, and choose a difficulty."
+            raise SettingsError(message)
         if not isinstance(given, Randomisation | Mapping):
             message = f"randomisation={given!r} is neither a Randomisation nor a dict. Give one, for example {{'failing': 0.1}}."
             raise SettingsError(message)
+        names = [one.name for one in fields(Randomisation)]
+        unknown = [name for name in given if name not in names] if isinstance(given, Mapping) else []
         usual = self.preset.randomisation
-        changed = given if isinstance(given, Mapping) else [one.name for one in fields(given) if getattr(given, one.name) != getattr(usual, one.name)]
-        unknown = next((name for name in changed if name not in self.RANDOMISED), None)
-        if unknown is not None:
-            known = suggestion(str(unknown), self.RANDOMISED, listed="It draws") if self.RANDOMISED else "It draws nothing."
-            message = f"randomisation={given!r}: {type(self).__name__} draws no {unknown!r}. {known}"
+        whole = usual if unknown else self.conditions()
+        wrong = [*unknown, *(name for name in names if name not in self.RANDOMISED and getattr(whole, name) != getattr(usual, name))]
+        if wrong:
+            known = suggestion(str(wrong[0]), self.RANDOMISED, listed="It draws")
+            message = f"randomisation={given!r}: {type(self).__name__} draws no {wrong[0]!r}. {known}"
             raise UnknownNameError(message)
-        object.__setattr__(self, "randomisation", self.conditions())
+        object.__setattr__(self, "randomisation", whole)
 
     @property
     def preset(self) -> Any:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from stemtwin.twin.envs.image_features import stretched
+
 Colour = tuple[int, int, int]
 Area = tuple[float, float, float, float]
 """Left, top, right, bottom, pixels."""
@@ -44,13 +46,9 @@ def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 @functools.lru_cache(maxsize=1)
 def _magma() -> np.ndarray:
     at = np.linspace(0, len(MAGMA) - 1, 256)
-    return np.stack([np.interp(at, np.arange(len(MAGMA)), channel) for channel in MAGMA.T], axis=-1).astype(np.uint8)
-
-
-def grey_levels(image: np.ndarray, low: float = 1.0, high: float = 99.7) -> np.ndarray:
-    """Return an image as grey levels between two percentiles at least one unit apart, uint8."""
-    black, white = np.percentile(image, (low, high))
-    return np.clip((image - black) * (255.0 / max(white - black, 1.0)), 0, 255).astype(np.uint8)
+    out = np.stack([np.interp(at, np.arange(len(MAGMA)), channel) for channel in MAGMA.T], axis=-1).astype(np.uint8)
+    out.setflags(write=False)
+    return out
 
 
 def coloured(image: np.ndarray) -> np.ndarray:
@@ -118,7 +116,7 @@ class PictureCanvas:
         side : float
             Its longer side, A.
         """
-        self.paste(grey_levels(counts), box)
+        self.paste(stretched(counts, least=1.0), box)
         left, _, right, bottom = box
         scale = (right - left) / (side * counts.shape[1] / max(counts.shape))
         bar = max((length for length in BARS if length * scale <= LONGEST_BAR * (right - left)), default=BARS[0])

@@ -202,10 +202,6 @@ class ControlPanel:
         """Return the target of the stage in an action, A and mrad."""
         return dict(zip(STAGE_AXES, (action["stage"] * STAGE_SCALE[: len(action["stage"])]).tolist(), strict=False))
 
-    def waits_s(self, action: Nested) -> float:
-        """Return the waiting time of an action, s."""
-        return LONGEST_WAIT_S * (float(action["wait"][0]) + 1) / 2
-
     def scan(self, field: Any, rotation_rad: float = 0.0) -> RasterScan:
         """Return the scan of four numbers in [-1, 1]: centre x, centre y, size, rotation; all turned by an angle, rad."""
         x, y, size, turn = (float(value) for value in field)

@@ -163,7 +163,9 @@ def _lost(law: str, prior: LawPrior, energy_ev: float, dose: float, time: float)
 @functools.lru_cache(maxsize=64)
 def _hits(prior: LawPrior) -> np.ndarray:
     """Return the mean number of hits at the usual settings that makes the usual loss, (strengths, hits)."""
-    return gammaincinv(np.array(prior.hits, dtype=float), -np.expm1(-np.array(prior.strengths))[:, None])
+    out = gammaincinv(np.array(prior.hits, dtype=float), -np.expm1(-np.array(prior.strengths))[:, None])
+    out.setflags(write=False)
+    return out
 
 
 def relative_radiolysis(energy_ev: float) -> float:

@@ -1,15 +1,18 @@
 """Nested actions as one vector: choices are bins of a number from -1 to 1."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
+from stemtwin.twin.envs.control_panel import ControlPanel
 from stemtwin.twin.errors import SettingsError
 
 Path = tuple[str, ...]
+BORDERS = {"beam/blanked": 0.5, "scan/acquire": -0.5}
+"""Numbers from which on the beam of a microscope is blanked, and a frame taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +26,7 @@ class Component:
     index : int
         Which number of that part.
     choices : int
-        Number of equal bins, of which each stands for one choice; 0 for a number that is taken as it is.
+        Number of bins, of which each stands for one choice; 0 for a number that is taken as it is.
     """
 
     name: str
@@ -39,6 +42,8 @@ class FlatAction:
     ----------
     space : gymnasium.spaces.Dict
         Space of nested actions, every number of which lies in [-1, 1].
+    borders : mapping
+        The border between the two bins of a choice, by the name of its part, where it is not 0. Other choices have equal bins.
 
     Raises
     ------
@@ -47,6 +52,7 @@ class FlatAction:
     """
 
     space: gym.spaces.Dict
+    borders: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the kinds of all parts."""
@@ -82,7 +88,7 @@ class FlatAction:
             for name in path[:-1]:
                 inner = inner.setdefault(name, {})
             if isinstance(part, gym.spaces.Discrete):
-                inner[path[-1]] = chosen(float(vector[start]), int(part.n))
+                inner[path[-1]] = int(np.searchsorted(self._edges(path, part)[1:-1], float(vector[start]), side="right"))
                 start += 1
             else:
                 assert part.shape is not None
@@ -97,13 +103,22 @@ class FlatAction:
             value: Any = action
             for name in path:
                 value = value[name]
-            out += [(2 * int(value) + 1) / int(part.n) - 1] if isinstance(part, gym.spaces.Discrete) else np.asarray(value).tolist()
+            if isinstance(part, gym.spaces.Discrete):
+                edges = self._edges(path, part)
+                out.append(float(edges[int(value)] + edges[int(value) + 1]) / 2)
+            else:
+                out += np.asarray(value).tolist()
         return np.array(out, np.float32)
 
+    def _edges(self, path: Path, part: gym.spaces.Discrete) -> np.ndarray:
+        """Return the edges of the bins of a choice, from -1 to 1."""
+        border = self.borders.get("/".join(path))
+        return np.linspace(-1, 1, int(part.n) + 1) if border is None else np.array([-1, border, 1])
 
-def chosen(value: float, count: int) -> int:
-    """Return the number of the bin that a number lies in, of so many equal ones in [-1, 1]."""
-    return min(int((value + 1) / 2 * count), count - 1)
+
+def flat_action(panel: ControlPanel) -> FlatAction:
+    """Return the vector form of the actions of a microscope; a policy around 0 takes frames, with the beam on."""
+    return FlatAction(space=panel.action_space, borders=BORDERS)
 
 
 def _parts(space: gym.spaces.Dict, path: Path = ()) -> Iterator[tuple[Path, gym.Space]]:

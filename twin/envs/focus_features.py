@@ -44,4 +44,7 @@ def _spectrum_places(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np
     band = np.searchsorted(BANDS, k, side="right") - 1
     band = np.where(band < len(BANDS) - 1, band, -1)
     window = np.outer(np.hanning(shape[0]), np.hanning(shape[1])).astype(np.float32)
-    return window, np.arctan2(ky, kx).ravel(), band, np.flatnonzero(k > 0.3)
+    places = window, np.arctan2(ky, kx).ravel(), band, np.flatnonzero(k > 0.3)
+    for array in places:
+        array.setflags(write=False)
+    return places

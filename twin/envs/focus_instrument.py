@@ -9,6 +9,7 @@ from stemtwin.twin.envs import session as sessions
 from stemtwin.twin.envs.arguments import Randomisation
 from stemtwin.twin.envs.preparation import specimen
 from stemtwin.twin.envs.session import Session
+from stemtwin.twin.errors import SettingsError, StemtwinError
 from stemtwin.twin.instrument.hardware.drift import Instabilities
 from stemtwin.twin.instrument.hardware.profiles import PROFILES, Profile
 from stemtwin.twin.instrument.hardware.scan_distortion import ScanImperfections
@@ -112,7 +113,6 @@ PRESETS = {
 }
 
 
-@functools.lru_cache(maxsize=256)
 def instrument(name: str, residual: float, drift: float, *, faults: bool) -> Profile:
     """Return an instrument with so many times its residual aberrations and specimen drift, with or without its other faults."""
     profile = sessions.with_residual(sessions.drifting(PROFILES[name], drift), residual)
@@ -144,7 +144,13 @@ def window_angstrom(preset: AutofocusPreset, drawn: Randomisation, sample: str, 
 
 @functools.lru_cache(maxsize=64)
 def focus_plan(preset: AutofocusPreset, drawn: Randomisation, phonons: int | str, sample: str, profile: str) -> ImagingPlan:
-    """Return the plan of the frames of a specimen in an instrument, whatever else is drawn."""
+    """Return the plan of the frames of a specimen in an instrument, whatever else is drawn.
+
+    Raises
+    ------
+    SettingsError
+        One imaging operator cannot give them; the cause says why.
+    """
     setup = Setup(
         profile=instrument(profile, drawn.residual[1], 0.0, faults=preset.faults),
         seed=0,
@@ -153,7 +159,14 @@ def focus_plan(preset: AutofocusPreset, drawn: Randomisation, phonons: int | str
         window_angstrom=window_angstrom(preset, drawn, sample, profile),
     )
     scan = RasterScan(shape=SHAPE, field_of_view_angstrom=(FIELD_ANGSTROM, FIELD_ANGSTROM))
-    return sessions.imaging_plan(begin(setup, sample), scan)
+    try:
+        return sessions.imaging_plan(begin(setup, sample), scan)
+    except StemtwinError as error:
+        message = (
+            f"samples={sample!r} in profiles={profile!r} with residual up to {drawn.residual[1]:g} and phonons={phonons!r} cannot be imaged by one "
+            "operator on this machine. Draw another sample or profile, a smaller residual, or fewer phonons."
+        )
+        raise SettingsError(message) from error
 
 
 @functools.lru_cache(maxsize=64)

@@ -12,7 +12,8 @@ from stemtwin.twin.errors import InstrumentError, SettingsError, suggestion
 
 State = TypeVar("State")
 LAST_BITS = 4
-"""Numbers of an action that exceed a bound by so many units in the last place are put on it: wrappers round."""
+"""Numbers of an action that exceed a bound by so many units in the last place are put on it: wrappers round, such as
+``RescaleAction`` from ranges of which no end is farther from 0 than four times their width."""
 
 
 class FunctionalEnv(Protocol[State]):
@@ -178,6 +179,12 @@ def hidden_truth(env: gym.Env) -> dict[str, float]:
         message = "truth() came before reset(). Reset the environment first."
         raise InstrumentError(message)
     return inner.task.truth(inner._state)
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """Return an array after closing it to writing: states are values, of which several may hold one array."""
+    array.setflags(write=False)
+    return array
 
 
 def foresee(given: Sequence[tuple[StemEnv[State], Any]]) -> None:

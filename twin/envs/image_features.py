@@ -1,6 +1,7 @@
 """Features of images that an operator can compute: pictures of eight bits, electrons, powers of sectors of the spectrum."""
 
 import functools
+import math
 
 import numpy as np
 import xarray as xr
@@ -20,12 +21,26 @@ def electrons(image: xr.DataArray) -> np.ndarray:
     return (image.to_numpy().astype(float) - image.attrs.get("offset_adu", 0.0)) / image.attrs.get("gain_adu", 1.0)
 
 
-def stretched(image: np.ndarray) -> np.ndarray:
-    """Return an image in grey levels from its first to its 99.7th percentile, uint8; a constant one is black."""
+def spread(image: np.ndarray, least: float = 0.0) -> np.ndarray:
+    """Return an image from 0 at its first percentile to 1 at its 99.7th, or at so much above the first where that is more; a constant one is 0."""
     low, high = np.percentile(image, (LOW, HIGH))
-    if high <= low:
-        return np.zeros(image.shape, np.uint8)
-    return np.clip((image - low) * (255.0 / (high - low)), 0, 255).astype(np.uint8)
+    span = max(float(high - low), least)
+    return np.clip((image - low) / span, 0, 1) if span > 0 else np.zeros(image.shape)
+
+
+def stretched(image: np.ndarray, least: float = 0.0) -> np.ndarray:
+    """Return an image in grey levels between its percentiles, uint8; see :func:`spread`."""
+    return (255 * spread(image, least)).astype(np.uint8)
+
+
+def power_over_noise(image: np.ndarray) -> np.ndarray:
+    """Return the power spectrum of an image less its mean over that of its noise, zero frequency in the middle, shape (ny, nx).
+
+    The noise is told from the median of the spectrum, so that counts and readings of a converter are treated alike: few
+    frequencies hold anything else.
+    """
+    power = np.fft.fftshift(np.abs(np.fft.fft2((image - image.mean()) * _window(image.shape))) ** 2)
+    return power * (math.log(2) / max(float(np.median(power)), 1e-12))
 
 
 def power_spectrum(image: np.ndarray) -> np.ndarray:

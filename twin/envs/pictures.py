@@ -6,7 +6,7 @@ import numpy as np
 
 from stemtwin.twin.envs.canvas import AMBER, GREY, WHITE, Area, PictureCanvas, amount, coloured
 from stemtwin.twin.envs.control_panel import Reading
-from stemtwin.twin.envs.image_features import stretched
+from stemtwin.twin.envs.image_features import power_over_noise, stretched
 
 SPECTRUM_SMOOTHING = 1.0
 """Standard deviation by which a power spectrum is smoothed, reciprocal pixels."""
@@ -28,9 +28,8 @@ def focus_picture(
     *,
     frame: int,
     field_of_view: float,
+    dose: float,
     path: Sequence[np.ndarray] = (),
-    names: Sequence[str] = KNOBS,
-    dose: float | None = None,
     note: str = "",
 ) -> np.ndarray:
     """Return the frame and its power spectrum beside gauges of the knobs and of the budget, uint8, shape (480, 760, 3).
@@ -38,21 +37,19 @@ def focus_picture(
     Parameters
     ----------
     observation : mapping
-        ``image``, ``knobs`` (A) and ``budget`` as the agent sees them; the truth is not shown.
+        ``image`` in electrons, ``knobs`` (A) and ``budget`` as the agent sees them; the truth is not shown.
     reach : ndarray
         How far the knobs go, A, shape (3,).
     frame : int
         Number of the frame.
     field_of_view : float
         Longer side of the frame, A.
+    dose : float
+        Dose so far, e-/A^2.
     path : sequence of ndarray
         Where the knobs were before, A, the oldest first: the last one and now make up the last action.
-    names : sequence of str
-        Names of the knobs.
-    dose : float, optional
-        Dose so far, e-/A^2.
     note : str
-        What stands beside the number of the frame, for example the last action.
+        What stands beside the number of the frame.
     """
     canvas = PictureCanvas(*FOCUS_SIZE)
     counts = np.asarray(observation["image"])
@@ -66,11 +63,11 @@ def focus_picture(
     _smoothed(canvas, counts, (468, 34, 604, 170))
     canvas.text(680, 25, "power spectrum", colour=GREY, size=11, anchor="ms")
     _spectrum(canvas, counts, field_of_view, (612, 34, 748, 170))
-    _gauges(canvas, np.asarray(observation["knobs"]), reach, path, names)
+    _gauges(canvas, np.asarray(observation["knobs"]), reach, path)
     rows = zip(("frames left", "dose left"), (float(left) for left in observation["budget"]), strict=False)
     for number, (name, left) in enumerate(rows):
         _budget(canvas, 396 + 26 * number, name, left)
-    canvas.text(607, 458, "" if dose is None else f"dose {amount(dose)} electrons/Å²", colour=GREY, anchor="ms")
+    canvas.text(607, 458, f"dose {amount(dose)} electrons/Å²", colour=GREY, anchor="ms")
     return canvas.array()
 
 
@@ -139,13 +136,11 @@ def _smoothed(canvas: PictureCanvas, counts: np.ndarray, box: Area) -> None:
 
 
 def _spectrum(canvas: PictureCanvas, counts: np.ndarray, side: float, box: Area) -> None:
-    """Draw the power spectrum over that of counting noise alone, which is 1 everywhere: what stands out is the lattice."""
+    """Draw the power spectrum over that of noise alone, which is 1 everywhere: what stands out is the lattice."""
     from scipy.ndimage import gaussian_filter
 
     ny, nx = counts.shape
-    values = (counts - counts.mean()) * np.outer(np.hanning(ny), np.hanning(nx))
-    power = np.fft.fftshift(np.abs(np.fft.fft2(values)) ** 2)
-    power = gaussian_filter(power / max(float(np.median(power)), 1e-12), SPECTRUM_SMOOTHING)
+    power = gaussian_filter(power_over_noise(counts), SPECTRUM_SMOOTHING)
     pixel = [side * n / max(ny, nx) for n in (ny, nx)]  # frequencies are multiples of 1 / this
     shown = [min(n // 2 - 1, round(length / RESOLUTION)) for n, length in zip((ny, nx), pixel, strict=True)]
     rows, columns = (slice(n // 2 - m, n // 2 + m + 1) for n, m in zip((ny, nx), shown, strict=True))
@@ -157,10 +152,10 @@ def _spectrum(canvas: PictureCanvas, counts: np.ndarray, side: float, box: Area)
     canvas.text(left + 10, bottom - 18, f"{bar:g} /Å", size=11)
 
 
-def _gauges(canvas: PictureCanvas, knobs: np.ndarray, reach: np.ndarray, path: Sequence[np.ndarray], names: Sequence[str]) -> None:
+def _gauges(canvas: PictureCanvas, knobs: np.ndarray, reach: np.ndarray, path: Sequence[np.ndarray]) -> None:
     """Draw the knobs since the start, where they were before, and what the last action changed."""
     canvas.text(607, 213, "knobs since the start", colour=GREY, anchor="ms")
-    for i, (name, value, end) in enumerate(zip(names, knobs, reach, strict=True)):
+    for i, (name, value, end) in enumerate(zip(KNOBS, knobs, reach, strict=True)):
         y = 246 + 48 * i
         trail = tuple(float(past[i] / end) for past in path)
         canvas.text(470, y + 5, name, size=13)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import xarray as xr
 
+from stemtwin.twin.envs.image_features import electrons
 from stemtwin.twin.registry import Registry
 
 Reward = Callable[[xr.Dataset | None, Mapping[str, float]], float]
@@ -16,9 +17,8 @@ REWARDS: Registry[Reward] = Registry("reward")
 
 
 def _first_image(frame: xr.Dataset) -> np.ndarray:
-    """Return the image of a frame's first detector in electrons, float64: readings in ADU without their offset, over the gain."""
-    image = next(iter(frame.data_vars.values()))
-    return (image.to_numpy().astype(float) - image.attrs.get("offset_adu", 0.0)) / image.attrs.get("gain_adu", 1.0)
+    """Return the image of a frame's first detector in electrons, float64."""
+    return electrons(next(iter(frame.data_vars.values())))
 
 
 @REWARDS.register("none")

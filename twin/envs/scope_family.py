@@ -3,7 +3,8 @@
 import functools
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from stemtwin.twin import checks
 from stemtwin.twin.envs import image_features, session
 from stemtwin.twin.envs.arguments import Randomisation
 from stemtwin.twin.envs.control_panel import COEFFICIENTS, ControlPanel
+from stemtwin.twin.envs.functional_env import read_only
 from stemtwin.twin.envs.preparation import specimen
 from stemtwin.twin.envs.rewards import REWARDS
 from stemtwin.twin.envs.session import Session
@@ -31,10 +33,10 @@ from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
 
-FREE = {"time_s": 0.0, "electrons": 0.0, "dose_e_per_angstrom2": 0.0}
-"""Cost of nothing."""
-
-
+MISALIGNED = 0.25
+"""At the start aberrations are off by so much of their reach at most."""
+COSTS = ("time_s", "electrons", "dose_e_per_angstrom2")
+"""Names of what an action costs."""
 SCALARS = 11
 """Numbers of an observation beside knobs, stage and images: field and dwell time, fresh, cost, budget."""
 MOST_SPENT = 15.0
@@ -53,8 +55,8 @@ class ScopeSession:
         The last frame.
     fresh : bool
         Whether the last action took it.
-    cost : dict
-        What the last action cost.
+    spent : tuple of float
+        What the last action cost, in the order of ``COSTS``.
     steps : int
         Actions so far.
     scan : tuple of float
@@ -66,10 +68,15 @@ class ScopeSession:
     session: Session
     frame: xr.Dataset | None = None
     fresh: bool = False
-    cost: dict[str, float] = field(default_factory=lambda: dict(FREE))
+    spent: tuple[float, float, float] = (0.0, 0.0, 0.0)
     steps: int = 0
     scan: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0)
     rotation_rad: float = 0.0
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """Cost of the last action by name."""
+        return dict(zip(COSTS, self.spent, strict=True))
 
 
 class ScopeFamily(ABC):
@@ -96,7 +103,8 @@ class ScopeFamily(ABC):
     def step_reward(self, before: ScopeSession, after: ScopeSession) -> float:
         """Return the named reward of the last action's frame and cost."""
         del before
-        return float(REWARDS[self.reward](after.frame if after.fresh else None, dict(after.cost)))
+        frame = after.frame.copy(deep=True) if after.fresh and after.frame is not None else None
+        return float(REWARDS[self.reward](frame, after.cost))
 
     def terminated(self, state: ScopeSession) -> bool:  # noqa: ARG002 - there is no goal
         """Return False."""
@@ -131,15 +139,22 @@ class ScopeFamily(ABC):
             (*self.panel.readings(scope.knobs), *self.panel.stage_readings(scope.stage.readback)),
             spent=self.cost(state),
             left={"actions": 1 - state.steps / steps, "dose": 1 - state.session.dose_e_per_angstrom2 / dose},
-            field_of_view=max(float(np.ptp(state.frame[axis].to_numpy())) for axis in "yx"),
+            field_of_view=max(side(state.frame[axis].to_numpy()) for axis in "yx"),
             fresh=state.fresh,
         )
 
     def frame_taken(self, state: ScopeSession, scan: RasterScan, dwell_time_us: float | None, before: Session | None = None) -> ScopeSession:
         """Return the state after a frame; the cost counts from a session before."""
         frame, after = session.acquire(state.session, scan, detectors=self.panel.detectors, dwell_time_us=dwell_time_us)
-        cost = {**spent(before or state.session, after), "dose_e_per_angstrom2": after.last_dose_e_per_angstrom2}
-        return replace(state, session=after, frame=frame, fresh=True, cost=cost)
+        for readings in frame.data_vars.values():
+            read_only(readings.to_numpy())
+        cost = spent(before or state.session, after, after.last_dose_e_per_angstrom2)
+        return replace(state, session=after, frame=frame, fresh=True, spent=cost)
+
+
+def side(centres: np.ndarray) -> float:
+    """Return the length of a field along an axis from the equally spaced centres of its pixels."""
+    return float(np.ptp(centres)) * len(centres) / (len(centres) - 1)
 
 
 def counts(state: ScopeSession, panel: ControlPanel) -> dict[str, Any]:
@@ -161,10 +176,14 @@ def images(state: ScopeSession, panel: ControlPanel) -> list[np.ndarray]:
     return [image_features.electrons(state.frame[name]) for name in panel.detectors]
 
 
-def scalars(state: ScopeSession, panel: ControlPanel, seen: dict[str, Any], cost: list[float], budget: list[float]) -> list[Any]:
+def logarithms(state: ScopeSession) -> np.ndarray:
+    """Return log10(1 + cost) of the last action: time (s), electrons, dose (e-/A^2)."""
+    return np.log10(1 + np.array(state.spent))
+
+
+def scalars(state: ScopeSession, panel: ControlPanel, seen: dict[str, Any], budget: list[float]) -> list[Any]:
     """Return the readings beside frames, in parts: knobs, stage in units of its range, field and dwell time, fresh, logarithms of costs, budget."""
-    spent_logs = np.log10(1 + np.array(cost)) / MOST_SPENT
-    return [seen["knobs"], seen["stage"] / panel.stage_space().high, state.scan, seen["fresh"], spent_logs, budget]
+    return [seen["knobs"], seen["stage"] / panel.stage_space().high, state.scan, seen["fresh"], logarithms(state) / MOST_SPENT, budget]
 
 
 def bounded(*parts: Any) -> np.ndarray:
@@ -172,13 +191,9 @@ def bounded(*parts: Any) -> np.ndarray:
     return np.clip(np.concatenate(parts), -1, 1).astype(np.float32)
 
 
-def spent(before: Session, after: Session) -> dict[str, float]:
-    """Return time and electrons between two sessions, without the dose."""
-    return {
-        "time_s": after.scope.time_s - before.scope.time_s,
-        "electrons": after.scope.electrons - before.scope.electrons,
-        "dose_e_per_angstrom2": 0.0,
-    }
+def spent(before: Session, after: Session, dose: float = 0.0) -> tuple[float, float, float]:
+    """Return time (s) and electrons between two sessions, and a dose (e-/A^2)."""
+    return after.scope.time_s - before.scope.time_s, after.scope.electrons - before.scope.electrons, dose
 
 
 def rings(names: Any) -> tuple[str, ...]:
@@ -189,7 +204,7 @@ def rings(names: Any) -> tuple[str, ...]:
     StemtwinError
         A name is unknown, or the detector gives none or several.
     """
-    given = (names,) if isinstance(names, str) else tuple(names)
+    given = tuple(names) if isinstance(names, Iterable) and not isinstance(names, str) else (names,)
     found = checked(given)
     for name in given:
         if not isinstance(name, str) or "annular" not in DETECTORS.tags(name):
@@ -216,10 +231,15 @@ def check_reward(reward: Any) -> None:
     REWARDS[reward]
 
 
-def check_angles(angles: tuple[float, ...]) -> None:
-    """Refuse convergences, mrad, that no aperture has."""
-    for angle in angles:
-        checks.number("semiangles_mrad", angle, "mrad", low=LEAST_SEMIANGLE_MRAD, high=150)
+def apertures(asked: Any, usual: tuple[float, ...]) -> tuple[float, ...]:
+    """Return convergences to choose from, mrad: those that were asked for, or the usual ones.
+
+    Raises
+    ------
+    SettingsError
+        They are no numbers, or no aperture has one of them.
+    """
+    return checks.numbers("semiangles_mrad", asked, "mrad", low=LEAST_SEMIANGLE_MRAD, high=150) or usual
 
 
 def setup_of(task: Any, profile: Profile, sample: Sample, seed: int, off: np.ndarray, common: CommonOperator | None = None) -> Setup:
@@ -334,14 +354,15 @@ def quiet(profile: Profile) -> Profile:
     return replace(profile, imperfections=ScanImperfections(), instabilities=Instabilities(), stage=StageProfile())
 
 
-def lengths(profile: Profile, asked: tuple[float, ...], count: int) -> tuple[float, ...]:
+def lengths(profile: Profile, asked: Any, count: int) -> tuple[float, ...]:
     """Return camera lengths to choose from, mm: those that were asked for, or so many of the profile's beginning with the usual one.
 
     Raises
     ------
     SettingsError
-        The instrument does not have one of them.
+        They are no numbers, or the instrument does not have one of them.
     """
+    asked = checks.numbers("camera_lengths_mm", asked, "mm")
     wrong = next((length for length in asked if length not in profile.camera_lengths_mm), None)
     if wrong is not None:
         table = ", ".join(f"{length:g}" for length in profile.camera_lengths_mm)

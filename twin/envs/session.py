@@ -14,7 +14,7 @@ import xarray as xr
 from stemtwin.twin.instrument.detectors import DETECTORS, AnyDetector, NamedDetector
 from stemtwin.twin.instrument.hardware.profiles import Profile
 from stemtwin.twin.instrument.scan import PathScan, Scan
-from stemtwin.twin.instrument.scope import acquisition, bare_frames, beam_damage, commands, knobs
+from stemtwin.twin.instrument.scope import acquisition, bare_frames, beam_damage, commands, knobs, readout
 from stemtwin.twin.instrument.scope.bare_frames import ImagingPlan
 from stemtwin.twin.instrument.scope.hidden_state import truth as hidden_truth
 from stemtwin.twin.instrument.scope.recorders import spectra
@@ -304,6 +304,14 @@ def park(
 def truth(session: Session) -> Mapping[str, Any]:
     """Return the hidden state; see ``Microscope.truth``."""
     return hidden_truth(session.setup, session.scope)
+
+
+def in_electrons(session: Session, readings: np.ndarray, detector: str) -> np.ndarray:
+    """Return readings of a detector in electrons, float64: those in ADU without their offset, over the gain."""
+    electronics = readout.chain(session.setup.profile, session.scope.knobs, detector)
+    if electronics is None:
+        return readings.astype(float)
+    return (readings.astype(float) - electronics.offset_adu) / (electronics.gain_adu * electronics.efficiency)
 
 
 def raster_dose(current_pa: float, scan: Scan, dwell_time_us: float) -> float:

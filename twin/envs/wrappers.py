@@ -1,13 +1,16 @@
 """Observation wrappers for training libraries: counts as pixels, channels first, scalars as one vector, power spectra.
 
-They act on environments whose observation is a ``Dict`` with images (``Box`` parts of two or more dimensions, channels
-first where there are three) and read-backs (all other ``Box`` parts), and combine in any order that makes sense:
+They act on environments whose observation is a ``Dict`` with images (``Box`` parts of two or more dimensions without
+negative numbers, channels first where there are three) and read-backs (all other parts), and combine in any order that
+makes sense:
 
 >>> import gymnasium as gym
 >>> import stemtwin
 >>> from stemtwin.envs import wrappers
->>> env = gym.make("stemtwin/Autofocus-v2")  # doctest: +SKIP
->>> env = wrappers.FlatScalars(wrappers.StackedFrames(wrappers.CountsToPixels(env), 2))  # doctest: +SKIP
+>>> env = gym.make("stemtwin/Autofocus-v2", randomisation={"samples": "mos2-1h"})
+>>> env = wrappers.FlatScalars(wrappers.StackedFrames(wrappers.CountsToPixels(env), 2))
+>>> {name: part.shape for name, part in env.reset(seed=1)[0].items()}
+{'image': (2, 128, 128), 'scalars': (8,)}
 """
 
 from collections import deque
@@ -19,10 +22,10 @@ from gymnasium.utils import RecordConstructorArgs
 
 from stemtwin.twin import checks
 from stemtwin.twin.envs.arguments import one_of
+from stemtwin.twin.envs.image_features import power_over_noise, spread
 from stemtwin.twin.errors import SettingsError
 
-SCALES = ("sqrt", "percentile", "fixed")
-LOW_PERCENTILE, HIGH_PERCENTILE = 1.0, 99.7
+SCALES = ("percentile", "sqrt", "fixed")
 SCALARS = "scalars"
 """Name of the vector that :class:`FlatScalars` makes."""
 
@@ -33,10 +36,6 @@ class _ImageWrapper(gym.ObservationWrapper, RecordConstructorArgs):
     def __init__(self, env: gym.Env) -> None:
         gym.ObservationWrapper.__init__(self, env)
         self.names = image_names(env.observation_space)
-
-    def _spaces(self) -> dict[str, gym.Space]:
-        assert isinstance(self.env.observation_space, gym.spaces.Dict)  # checked
-        return dict(self.env.observation_space.spaces)
 
     def _image(self, image: np.ndarray) -> np.ndarray:
         raise NotImplementedError
@@ -54,12 +53,22 @@ def image_names(space: gym.Space) -> tuple[str, ...]:
     SettingsError
         It is not a ``Dict``, or has no images.
     """
-    parts = space.spaces if isinstance(space, gym.spaces.Dict) else {}
-    names = tuple(name for name, part in parts.items() if isinstance(part, gym.spaces.Box) and len(part.shape) >= 2)
+    names = tuple(name for name, part in _parts(space).items() if _is_image(part))
     if not names:
-        message = f"The observation space {space} is not a Dict with images. Make the environment with observation='counts'."
+        message = f"The observation {space} has no images, Box of two or more dimensions without negative numbers. Give observation='pixels' to make."
         raise SettingsError(message)
     return names
+
+
+def _parts(space: gym.Space) -> dict[str, gym.Space]:
+    if not isinstance(space, gym.spaces.Dict):
+        message = f"The observation space {space} is not a Dict with images. Make the environment with observation='counts'."
+        raise SettingsError(message)
+    return dict(space.spaces)
+
+
+def _is_image(part: gym.Space) -> bool:
+    return isinstance(part, gym.spaces.Box) and len(part.shape) >= 2 and bool((part.low >= 0).all())
 
 
 class CountsToPixels(_ImageWrapper):
@@ -70,13 +79,15 @@ class CountsToPixels(_ImageWrapper):
     env : gymnasium.Env
         The environment.
     scale : str
-        ``"sqrt"``: the square root, in which counting noise is the same everywhere, from 0 to the root of ``high``;
-        ``"percentile"``: linear between the 1st and the 99.7th percentile of each image, which hides the dose;
-        ``"fixed"``: linear from 0 to ``high``.
+        ``"percentile"``: linear between the 1st and the 99.7th percentile of each image, which hides the dose and needs no
+        ``high``; ``"sqrt"``: the square root of electrons, in which counting noise is the same everywhere, from 0 to the
+        root of ``high``; ``"fixed"``: linear in electrons from 0 to ``high``.
     dtype : str
         ``"uint8"``, 0 to 255, or ``"float32"``, 0 to 1.
-    high : float, optional
-        Counts of full white, by default 255: larger counts are clipped.
+    high : float
+        Electrons of full white in ``"sqrt"`` and ``"fixed"``: more are clipped.
+    offset, gain : float
+        Reading of no electron, and of each one more, ADU: those of the detector's chain, where electrons are not counted.
 
     Raises
     ------
@@ -87,40 +98,42 @@ class CountsToPixels(_ImageWrapper):
     def __init__(
         self,
         env: gym.Env,
-        scale: Literal["sqrt", "percentile", "fixed"] = "sqrt",
+        scale: Literal["percentile", "sqrt", "fixed"] = "percentile",
         dtype: Literal["uint8", "float32"] = "uint8",
         high: float = 255.0,
+        offset: float = 0.0,
+        gain: float = 1.0,
     ) -> None:
-        RecordConstructorArgs.__init__(self, scale=scale, dtype=dtype, high=high)
+        RecordConstructorArgs.__init__(self, scale=scale, dtype=dtype, high=high, offset=offset, gain=gain)
         super().__init__(env)
         one_of("scale", scale, SCALES)
         one_of("dtype", dtype, ("uint8", "float32"))
-        self.scale, self.high = scale, checks.number("high", high, "counts", above=0)
+        self.scale, self.high = scale, checks.number("high", high, "electrons", above=0)
+        self.offset, self.gain = checks.number("offset", offset, "ADU"), checks.number("gain", gain, "ADU", above=0)
         self.white, self.dtype = (255.0, np.uint8) if dtype == "uint8" else (1.0, np.float32)
-        spaces = self._spaces()
+        spaces = _parts(env.observation_space)
         for name in self.names:
             shape = channels_first(spaces[name].shape)
             spaces[name] = gym.spaces.Box(0, self.white, shape, self.dtype)
         self.observation_space = gym.spaces.Dict(spaces)
 
     def _image(self, image: np.ndarray) -> np.ndarray:
-        values = image.astype(np.float32).reshape(channels_first(image.shape))
+        readings = image.astype(np.float32).reshape(channels_first(image.shape))
         if self.scale == "percentile":
-            low, high = (np.percentile(values, q, axis=(1, 2), keepdims=True) for q in (LOW_PERCENTILE, HIGH_PERCENTILE))
-            values = (values - low) / np.maximum(high - low, 1)
-        elif self.scale == "sqrt":
-            values = np.sqrt(values / self.high)
+            values = np.stack([spread(one, least=1.0) for one in readings])
         else:
-            values = values / self.high
-        values = np.clip(values, 0, 1) * self.white
+            values = np.clip((readings - self.offset) / (self.gain * self.high), 0, 1)
+            values = np.sqrt(values) if self.scale == "sqrt" else values
+        values = values * self.white
         return np.rint(values).astype(self.dtype) if self.dtype is np.uint8 else values.astype(self.dtype)
 
 
 class LogPowerSpectrum(_ImageWrapper):
-    """Replace each image of counts by the logarithm of its power spectrum over that of counting noise, float32, channels first.
+    """Replace each image by the logarithm of its power spectrum over that of its noise, float32, channels first.
 
     Rings and spots of a power spectrum show focus and astigmatism and do not move with the specimen. The mean is taken off
-    and the edge tapered (Hann); frequency 0 is in the middle, at pixel (side // 2, side // 2).
+    and the edge tapered (Hann); frequency 0 is in the middle, at pixel (side // 2, side // 2). The noise is told from the
+    median of the spectrum, of counts and readings in ADU alike.
 
     Parameters
     ----------
@@ -140,7 +153,7 @@ class LogPowerSpectrum(_ImageWrapper):
     def __init__(self, env: gym.Env, side: int = 64, most: float = 12.0) -> None:
         RecordConstructorArgs.__init__(self, side=side, most=most)
         super().__init__(env)
-        spaces = self._spaces()
+        spaces = _parts(env.observation_space)
         least = min(min((spaces[name].shape or ())[-2:]) for name in self.names)
         self.side = checks.whole("side", side, low=8, high=least)
         self.most = checks.number("most", most, "", above=0)
@@ -150,21 +163,14 @@ class LogPowerSpectrum(_ImageWrapper):
         self.observation_space = gym.spaces.Dict(spaces)
 
     def _image(self, image: np.ndarray) -> np.ndarray:
-        counts = image.astype(np.float32).reshape(channels_first(image.shape))
-        return np.stack([log_power(one, self.side, self.most) for one in counts])
+        readings = image.astype(np.float32).reshape(channels_first(image.shape))
+        return np.stack([log_power(one, self.side, self.most) for one in readings])
 
 
-def log_power(counts: np.ndarray, side: int, most: float = 12.0) -> np.ndarray:
-    """Return log(1 + power / noise) of an image of counts about frequency 0, float32, shape (side, side).
-
-    The noise is that of Poisson counts of the image's mean behind the Hann window: its expected power is the same at every
-    frequency.
-    """
-    height, width = counts.shape
-    taper = np.hanning(height)[:, None] * np.hanning(width)
-    mean = float(counts.mean())
-    power = np.abs(np.fft.fft2((counts - mean) * taper)) ** 2
-    relative = np.fft.fftshift(power) / (max(mean, 1e-6) * float((taper**2).sum()))
+def log_power(image: np.ndarray, side: int, most: float = 12.0) -> np.ndarray:
+    """Return log(1 + power / noise) of an image about frequency 0, float32, shape (side, side)."""
+    height, width = image.shape
+    relative = power_over_noise(image)
     top, left = height // 2 - side // 2, width // 2 - side // 2
     return np.minimum(np.log1p(relative[top : top + side, left : left + side]), most).astype(np.float32)
 
@@ -191,8 +197,7 @@ class StackedFrames(gym.Wrapper, RecordConstructorArgs):
         gym.Wrapper.__init__(self, env)
         self.count = checks.whole("count", count, low=1, high=64)
         self.names = image_names(env.observation_space)
-        assert isinstance(env.observation_space, gym.spaces.Dict)  # checked
-        spaces = dict(env.observation_space.spaces)
+        spaces = _parts(env.observation_space)
         for name in self.names:
             box = spaces[name]
             assert isinstance(box, gym.spaces.Box)  # checked
@@ -219,7 +224,7 @@ class StackedFrames(gym.Wrapper, RecordConstructorArgs):
 
 
 class FlatScalars(gym.ObservationWrapper, RecordConstructorArgs):
-    """Join all read-backs into one vector ``scalars``, float32, scaled from their bounds to [-1, 1].
+    """Join all parts that are no images into one vector ``scalars``, float32, scaled from their bounds to [-1, 1].
 
     Parameters
     ----------
@@ -236,12 +241,10 @@ class FlatScalars(gym.ObservationWrapper, RecordConstructorArgs):
     def __init__(self, env: gym.Env) -> None:
         RecordConstructorArgs.__init__(self)
         gym.ObservationWrapper.__init__(self, env)
-        images = image_names(env.observation_space)
-        assert isinstance(env.observation_space, gym.spaces.Dict)  # checked
-        parts = {name: part for name, part in env.observation_space.spaces.items() if name not in images}
-        self._bounds = {name: _bounds(name, part) for name, part in parts.items()}
+        parts = _parts(env.observation_space)
+        spaces = {name: part for name, part in parts.items() if _is_image(part)}
+        self._bounds = {name: _bounds(name, part) for name, part in parts.items() if name not in spaces}
         count = sum(low.size for low, _ in self._bounds.values())
-        spaces: dict[str, gym.Space] = {name: env.observation_space[name] for name in images}
         self.observation_space = gym.spaces.Dict({**spaces, SCALARS: gym.spaces.Box(-1.0, 1.0, (count,), np.float32)})
 
     def observation(self, observation: dict[str, Any]) -> dict[str, Any]:

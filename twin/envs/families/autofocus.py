@@ -25,12 +25,14 @@ from stemtwin.twin.envs.focus_instrument import (
     instrument,
     window_angstrom,
 )
+from stemtwin.twin.envs.functional_env import read_only
 from stemtwin.twin.envs.goal_family import GoalFamily
 from stemtwin.twin.envs.preparation import PreparationLine
 from stemtwin.twin.envs.session import Session
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.scope.setup import Setup
+from stemtwin.twin.instrument.simulation.request import checked_phonons
 from stemtwin.twin.physics import electrons, noise, probe
 from stemtwin.twin.physics.aberrations import Aberrations
 
@@ -71,6 +73,8 @@ class Focusing:
         True C10, C12a, C12b, A.
     strehl : float
         Strehl ratio of these.
+    path : tuple of ndarray
+        Knobs before each action, the oldest first.
     kept : float
         Sum of the Strehl ratios of all frames but the first.
     images : tuple of ndarray
@@ -90,6 +94,7 @@ class Focusing:
     knobs: np.ndarray
     true: np.ndarray
     strehl: float
+    path: tuple[np.ndarray, ...] = ()
     kept: float = 0.0
     images: tuple[np.ndarray, ...] = ()
     history: tuple[np.ndarray, ...] = ()
@@ -190,6 +195,7 @@ class Autofocus(GoalFamily[Focusing]):
     def __post_init__(self) -> None:
         """Check the arguments, and that the dose suffices for two frames."""
         GoalFamily.__post_init__(self)
+        checked_phonons(self.phonons)
         most, budget = self.conditions().electrons_per_point[1], self.preset.dose_budget_e_per_angstrom2
         dose = most * math.prod(SHAPE) / FIELD_ANGSTROM**2
         if 2 * dose > budget:
@@ -252,7 +258,8 @@ class Autofocus(GoalFamily[Focusing]):
         gains = dict(zip(NAMES, conditions.knob_gain, strict=True))
         begun = begin(setup, conditions.sample, gains=gains, failing=conditions.failing)
         dwell = conditions.electrons_per_point / noise.electrons_per_point(CURRENT_PA, 1e-6)
-        empty = Focusing(session=begun, conditions=conditions, scan=scan, dwell_time_us=dwell, knobs=np.zeros(3), true=np.zeros(3), strehl=0.0)
+        zero = read_only(np.zeros(3))
+        empty = Focusing(session=begun, conditions=conditions, scan=scan, dwell_time_us=dwell, knobs=zero, true=zero, strehl=0.0)
         return self._photographed([empty])[0]
 
     def check_reset(self, *, start_angstrom: Any = None, scale: Any = 1.0) -> None:
@@ -303,22 +310,22 @@ class Autofocus(GoalFamily[Focusing]):
     def _turned(self, state: Focusing, action: np.ndarray) -> Focusing:
         """Return the state after the knobs were turned, and after the wait before the next frame."""
         reach = np.array(self.preset.reach)
-        wanted = np.clip(state.knobs + STEP * action[:3], -reach, reach)
+        wanted = read_only(np.clip(state.knobs + STEP * action[:3], -reach, reach))
         after = sessions.turn_optics(state.session, dict(zip(NAMES, (wanted - state.knobs).tolist(), strict=True)))
-        knobs = state.knobs if after.failed else wanted
+        knobs, path = state.knobs if after.failed else wanted, (*state.path, state.knobs)
         stopped = bool(action[3] > STOP)
         if stopped:
             found = after.setup.aberrations(after.scope, after.clock_s)
-            return self._aligned(replace(state, session=after, knobs=knobs, moves=state.moves + 1, stopped=True), found)
+            return self._aligned(replace(state, session=after, knobs=knobs, path=path, moves=state.moves + 1, stopped=True), found)
         if self.preset.wait_s:
             after = sessions.wait(after, self.preset.wait_s)
-        return replace(state, session=after, knobs=knobs, moves=state.moves + 1)
+        return replace(state, session=after, knobs=knobs, path=path, moves=state.moves + 1)
 
     @staticmethod
     def _aligned(state: Focusing, found: Aberrations) -> Focusing:
         """Return the state with its true aberrations."""
         angle = 2 * found.phi12
-        true = np.array([found.C10, found.C12 * math.cos(angle), found.C12 * math.sin(angle)])
+        true = read_only(np.array([found.C10, found.C12 * math.cos(angle), found.C12 * math.sin(angle)]))
         knobs = state.session.scope.knobs
         first_order = Aberrations(C10=found.C10, C12=found.C12, phi12=found.phi12)
         strehl = probe.strehl_ratio(electrons.wavelength(knobs.energy_ev), knobs.semiangle_mrad * 1e-3, first_order)
@@ -334,13 +341,13 @@ class Autofocus(GoalFamily[Focusing]):
 
     def _with_frame(self, state: Focusing, readings: np.ndarray, found: Aberrations, after: Session) -> Focusing:
         """Return the state after a frame with its true aberrations."""
-        image = readings[0].astype(np.uint16)
-        image.flags.writeable = False
+        image = read_only(readings[0].astype(np.uint16))
         seen, depth = state.history, STACK
         if self.observation == "state":
-            depth, seen = 1, (np.concatenate([state.knobs / self.preset.reach, features(image, state.scan.rotation_rad)]), *seen)[:HISTORY]
+            told = np.concatenate([state.knobs / self.preset.reach, features(image, state.scan.rotation_rad)])
+            depth, seen = 1, (read_only(told), *seen)[:HISTORY]
         elif self.observation == "pixels":
-            seen = (state.knobs / self.preset.reach, *seen)[:STACK]
+            seen = (read_only(state.knobs / self.preset.reach), *seen)[:STACK]
         else:
             depth = 1
         aligned = self._aligned(replace(state, session=after, images=(image, *state.images)[:depth], history=seen, frames=state.frames + 1), found)
@@ -407,10 +414,17 @@ class Autofocus(GoalFamily[Focusing]):
         """Return the frame beside gauges of knobs and budget, uint8, shape (height, width, 3)."""
         from stemtwin.twin.envs import pictures
 
-        seen = {"image": state.images[0], "knobs": state.knobs}
         left = np.array([1 - state.frames / self.preset.frames, 1 - state.dose / self.preset.dose_budget_e_per_angstrom2])
-        shown = {**seen, "budget": np.clip(left, 0, 1)}
-        return pictures.focus_picture(shown, np.array(self.preset.reach), frame=state.frames, field_of_view=FIELD_ANGSTROM)
+        image = sessions.in_electrons(state.session, state.images[0], "haadf")
+        return pictures.focus_picture(
+            {"image": image, "knobs": state.knobs, "budget": np.clip(left, 0, 1)},
+            np.array(self.preset.reach),
+            frame=state.frames,
+            field_of_view=FIELD_ANGSTROM,
+            dose=state.dose,
+            path=state.path,
+            note="end declared" if state.stopped else "",
+        )
 
 
 def _filled(seen: tuple[np.ndarray, ...], count: int) -> list[np.ndarray]:

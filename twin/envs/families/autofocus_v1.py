@@ -13,6 +13,7 @@ import numpy as np
 from stemtwin.twin import checks
 from stemtwin.twin.envs.discovery import environment
 from stemtwin.twin.envs.focus_limits import FRAMES, GOAL, REACH, START_C10, START_C12, STEP
+from stemtwin.twin.envs.functional_env import read_only
 from stemtwin.twin.envs.preparation import PreparationLine, specimen
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.hardware.profiles import PROFILES
@@ -22,11 +23,12 @@ from stemtwin.twin.instrument.simulation import operator_cache
 from stemtwin.twin.instrument.simulation.discretisation import LEAST_WINDOW, WINDOW_MARGIN
 from stemtwin.twin.instrument.simulation.engines import operator
 from stemtwin.twin.instrument.simulation.plan import Plan, make_plan
-from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.instrument.simulation.request import Request, checked_phonons
 from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics import noise, probe
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
+from stemtwin.twin.samples.library import SAMPLES
 
 SHAPE = (128, 128)
 FRAMES_IN_FOCUS = 2
@@ -129,6 +131,8 @@ class AutofocusV1:
     def __post_init__(self) -> None:
         """Check the numbers."""
         profile = PROFILES[self.instrument]
+        SAMPLES[self.sample]
+        checked_phonons(self.phonons)
         checks.number("semiangle_mrad", self.semiangle_mrad, "mrad", above=0, high=40)
         checks.number("current_pa", self.current_pa, "pA", above=0, high=profile.max_current_pa)
         checks.number("dwell_time_us", self.dwell_time_us, "us", above=0, high=profile.max_dwell_time_us)
@@ -180,19 +184,19 @@ class AutofocusV1:
         """Draw the focus and the position of the field, and take the first frame."""
         c10 = rng.uniform(*START_C10) * rng.choice([-1.0, 1.0])
         c12, azimuth = rng.uniform(*START_C12), rng.uniform(0, 2 * np.pi)
-        start = np.array([c10, c12 * np.cos(azimuth), c12 * np.sin(azimuth)])
+        start, knobs = read_only(np.array([c10, c12 * np.cos(azimuth), c12 * np.sin(azimuth)])), read_only(np.zeros(3))
         origin = (float(rng.uniform(0, 100)), float(rng.uniform(0, 100)))
-        empty = Focus(start=start, knobs=np.zeros(3), origin=origin, image=np.zeros(SHAPE, np.uint16), frames=0, moves=0, in_focus=0, dose=0.0)
+        empty = Focus(start=start, knobs=knobs, origin=origin, image=np.zeros(SHAPE, np.uint16), frames=0, moves=0, in_focus=0, dose=0.0)
         return self._frame(empty, rng)
 
     def transition(self, state: Focus, action: np.ndarray, rng: np.random.Generator) -> Focus:
         """Turn the knobs and take a frame."""
-        knobs = np.clip(state.knobs + STEP * np.asarray(action, float), -REACH, REACH)
+        knobs = read_only(np.clip(state.knobs + STEP * np.asarray(action, float), -REACH, REACH))
         return self._frame(replace(state, knobs=knobs, moves=state.moves + 1), rng)
 
     def _frame(self, state: Focus, rng: np.random.Generator) -> Focus:
         signal = self.expected_image(state.true, state.origin)
-        counts = noise.count_electrons(signal, self.incident, rng).astype(np.uint16)
+        counts = read_only(noise.count_electrons(signal, self.incident, rng).astype(np.uint16))
         c10, c12 = abs(state.true[0]), math.hypot(*state.true[1:])
         focused = state.in_focus + 1 if c10 < GOAL and c12 < GOAL else 0
         return replace(state, image=counts, frames=state.frames + 1, dose=state.dose + self.dose_per_frame, in_focus=focused)
@@ -249,7 +253,8 @@ class AutofocusV1:
         """Return the frame beside gauges of knobs and budget, uint8, shape (height, width, 3)."""
         from stemtwin.twin.envs import pictures
 
-        return pictures.focus_picture(self.observe(state), REACH, frame=state.frames, field_of_view=self.field_of_view_angstrom)
+        side = self.field_of_view_angstrom
+        return pictures.focus_picture(self.observe(state), REACH, frame=state.frames, field_of_view=side, dose=state.dose)
 
 
 @functools.lru_cache(maxsize=8)

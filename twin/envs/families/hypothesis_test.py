@@ -3,18 +3,18 @@
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 
 from stemtwin.twin.envs import damage_laws
-from stemtwin.twin.envs.arguments import Randomisation, one_of
+from stemtwin.twin.envs.arguments import one_of
 from stemtwin.twin.envs.damage_laws import PAIRS, USUAL_DOSE, USUAL_ENERGY_EV, USUAL_TIME_S, Hypotheses, LawPrior
 from stemtwin.twin.envs.discovery import environment
+from stemtwin.twin.envs.functional_env import read_only
 from stemtwin.twin.envs.goal_family import GoalFamily
-from stemtwin.twin.errors import SettingsError
 
 DECLARE = 0.8
 """The fourth component of an action declares the end where it is above this."""
@@ -46,8 +46,6 @@ class HypothesisPreset:
         Largest factors of energy, dose and time from the usual ones, both ways.
     prior : LawPrior
         What the parameters of the laws can be.
-    randomisation : Randomisation
-        Conditions, of which this family draws none.
     """
 
     sites_per_side: int
@@ -56,7 +54,6 @@ class HypothesisPreset:
     time: float
     reach: tuple[float, float, float]
     prior: LawPrior
-    randomisation: Randomisation = field(default_factory=Randomisation)
 
     @property
     def sites(self) -> int:
@@ -233,13 +230,6 @@ class HypothesisTest(GoalFamily[DamageTrial]):
     RANDOMISED: ClassVar[tuple[str, ...]] = ()
     RESET_OPTIONS: ClassVar[tuple[str, ...]] = ("pair", "law")
 
-    def __post_init__(self) -> None:
-        """Check the arguments."""
-        GoalFamily.__post_init__(self)
-        if isinstance(self.randomisation, Randomisation):
-            message = f"randomisation={self.randomisation!r}: HypothesisTest draws no conditions. Leave it out, and choose a difficulty."
-            raise SettingsError(message)
-
     # ---- spaces
 
     @property
@@ -312,7 +302,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         settings = np.array(action[:3], np.float32)
         for axis, left in ((1, self.preset.dose - state.dose), (2, self.preset.time - state.time)):
             settings[axis] = min(settings[axis], math.log(left) / math.log(self.preset.reach[axis]))
-        state = replace(state, settings=(*state.settings, np.clip(settings, -1, 1)))
+        state = replace(state, settings=(*state.settings, read_only(np.clip(settings, -1, 1))))
         return self._exposed(state, state.settings[-1], chance)
 
     def _exposed(self, state: DamageTrial, settings: np.ndarray, chance: np.ndarray) -> DamageTrial:
@@ -320,11 +310,11 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         preset = self.preset
         energy, dose, time = preset_settings(preset, settings)
         read = damage_laws.read_probabilities(state.pair, preset.prior, energy, dose, time)
-        gone = (chance < read[state.hypothesis]).reshape(preset.sites_per_side, preset.sites_per_side)
+        gone = read_only((chance < read[state.hypothesis]).reshape(preset.sites_per_side, preset.sites_per_side))
         return replace(
             state,
             gone=(*state.gone, gone),
-            log_weights=damage_laws.updated(state.log_weights, read, int(gone.sum()), preset.sites),
+            log_weights=read_only(damage_laws.updated(state.log_weights, read, int(gone.sum()), preset.sites)),
             dose=state.dose + dose / USUAL_DOSE,
             time=state.time + time / USUAL_TIME_S,
         )
@@ -463,4 +453,4 @@ def _profile(side: int) -> np.ndarray:
     """Return the profiles of sites along one axis of a rendered frame, (FRAME_PX, side)."""
     pitch = FRAME_PX / side
     pixels = np.arange(FRAME_PX)[:, None] + 0.5
-    return np.exp(-(((pixels - pitch * (np.arange(side) + 0.5)) / (BLOB * pitch)) ** 2) / 2)
+    return read_only(np.exp(-(((pixels - pitch * (np.arange(side) + 0.5)) / (BLOB * pitch)) ** 2) / 2))

@@ -1,8 +1,7 @@
-"""``stemtwin/Microscope-v1`` and ``-v2``: the whole instrument as an environment. Tasks are restrictions of it: fewer knobs, a goal, a budget."""
+"""``stemtwin/Microscope-v2``: the whole instrument as an environment. Tasks are restrictions of it: fewer knobs, a goal, a budget."""
 
-import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -14,31 +13,33 @@ from stemtwin.twin.envs.arguments import EnvArguments
 from stemtwin.twin.envs.control_panel import (
     COEFFICIENTS,
     DWELL_US,
-    FIELD_ANGSTROM,
+    LONGEST_WAIT_S,
     REACH_ANGSTROM,
     ControlPanel,
     Nested,
     place,
-    square,
     stepped,
     unit,
 )
 from stemtwin.twin.envs.discovery import environment
-from stemtwin.twin.envs.flat_actions import FlatAction
+from stemtwin.twin.envs.flat_actions import flat_action
 from stemtwin.twin.envs.preparation import PreparationLine
 from stemtwin.twin.envs.rewards import REWARDS
 from stemtwin.twin.envs.scope_family import (
+    MISALIGNED,
+    MOST_SPENT,
     PRESETS,
     SCALARS,
     ScopeFamily,
     ScopePreset,
     ScopeSession,
+    apertures,
     bounded,
-    check_angles,
     check_reward,
     counts,
     images,
     lengths,
+    logarithms,
     quiet,
     rings,
     sample_of,
@@ -48,161 +49,11 @@ from stemtwin.twin.envs.scope_family import (
 )
 from stemtwin.twin.envs.session import Session
 from stemtwin.twin.instrument.hardware.profiles import PROFILES, Profile
-from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.scope import common_operator
 from stemtwin.twin.instrument.scope.setup import CommonOperator
-from stemtwin.twin.physics.aberrations import Aberrations
 
-MISALIGNED = 0.25
-"""At the start aberrations are off by so much of their reach at most."""
 SMALLEST_PIXELS = 36
 """Least points of a side of frames that convolutional policies take."""
-
-
-@environment("Microscope", version=1)
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WholeMicroscope(ScopeFamily):
-    """Everything that an operator can turn: version 1, in which operators are built inside steps.
-
-    Description
-        See version 2 for the meaning of each part. Every aperture at every camera length takes an imaging operator of its own: 10 s to a minute of
-        processor time at its first use, inside a step, kept on disk after that. One aperture is a good start.
-    Action space
-        ``Dict`` of setpoints as in version 2, all parts of it, with all 25 aberrations and all camera lengths.
-    Observation space
-        ``Dict``: ``frames``, ``fresh``, ``knobs``, ``stage`` as in version 2, and ``cost`` float32 (4,): time (s), electrons, dose (e-/A^2) of the
-        last action, and the share of the steps that is left.
-    Reward
-        A name of ``REWARDS``, as in version 2.
-    Starting state
-        C10 and C12 off by up to a quarter of their reach, the stage anywhere within 100 A; one frame has been taken.
-    Episode end
-        Never terminated; truncated after ``max_steps`` actions or when the dose is spent.
-    Version history
-        v1: first version; operators are built inside steps. Use version 2.
-
-    Parameters
-    ----------
-    sample : str
-        A sample of the library.
-    instrument : str
-        An instrument profile.
-    detectors : tuple of str
-        Registry names.
-    shape : tuple of int
-        Points (ny, nx) of every frame.
-    semiangles_mrad : tuple of float
-        Apertures to choose from, mrad; by default half, three quarters and all of the profile's usual one.
-    tilting : bool
-        Whether beam and stage tilt: each new tilt is a new calculation for the engine, some seconds of work.
-    reward : str
-        A name of ``REWARDS``. A function of one's own is registered there: ``@REWARDS.register("mine")``.
-    max_steps : int
-        Actions in one episode.
-    dose_budget_e_per_angstrom2 : float
-        Nominal dose in one episode, added up over frames wherever they lie, e-/A^2.
-    phonons : int
-        Frozen-phonon configurations.
-    damage : bool
-        Whether the beam changes the specimen, as is known of such a one; it is then as large as the library makes it, and each event costs the engine
-        some work. What has happened is a part of the truth; the agent sees it in frames alone.
-
-    Raises
-    ------
-    StemtwinError
-        A name is unknown or a number out of range.
-    """
-
-    sample: str = "mos2-1h"
-    instrument: str = "corrected-200kv"
-    detectors: tuple[str, ...] = ("haadf", "bf")
-    shape: tuple[int, int] = (128, 128)
-    semiangles_mrad: tuple[float, ...] = ()
-    tilting: bool = False
-    reward: str = "none"
-    max_steps: int = 200
-    dose_budget_e_per_angstrom2: float = 1e9
-    phonons: int = 8
-    damage: bool = False
-
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        PROFILES[self.instrument]
-        object.__setattr__(self, "detectors", rings(self.detectors))
-        object.__setattr__(self, "shape", checks.whole_pair("shape", self.shape, low=8, high=1024))
-        usual = self.profile.semiangle_mrad
-        angles = tuple(self.semiangles_mrad) or (0.5 * usual, 0.75 * usual, usual)
-        check_angles(angles)
-        object.__setattr__(self, "semiangles_mrad", angles)
-        checks.whole("max_steps", self.max_steps, low=1)
-        checks.number("dose_budget_e_per_angstrom2", self.dose_budget_e_per_angstrom2, "e-/A^2", above=0)
-        checks.flag("tilting", self.tilting)
-        checks.flag("damage", self.damage)
-        check_reward(self.reward)
-
-    @property
-    def profile(self) -> Profile:
-        """The instrument's profile."""
-        return PROFILES[self.instrument]
-
-    @property
-    def panel(self) -> ControlPanel:
-        """Settings that actions reach."""
-        return ControlPanel(
-            profile=self.profile,
-            detectors=self.detectors,
-            shape=self.shape,
-            semiangles_mrad=self.semiangles_mrad,
-            camera_lengths_mm=self.profile.camera_lengths_mm,
-            tilting=self.tilting,
-            complete=True,
-        )
-
-    @property
-    def limits(self) -> tuple[int, float]:
-        """Most actions and largest dose (e-/A^2) of an episode."""
-        return self.max_steps, self.dose_budget_e_per_angstrom2
-
-    @property
-    def action_space(self) -> gym.spaces.Dict:
-        """Setpoints of everything, in [-1, 1]."""
-        return self.panel.action_space
-
-    @property
-    def observation_space(self) -> gym.spaces.Dict:
-        """Frames, read-backs, cost."""
-        return gym.spaces.Dict({**self.panel.observed, "cost": gym.spaces.Box(0.0, 1e15, (4,), np.float32)})
-
-    def initial(self, rng: np.random.Generator) -> ScopeSession:
-        """Draw an instrument that is out of tune, and take the first frame."""
-        first = [i for i, name in enumerate(COEFFICIENTS) if name in ("C10", "C12a", "C12b")]
-        off = np.zeros(len(COEFFICIENTS))
-        off[first] = rng.uniform(-MISALIGNED, MISALIGNED, len(first)) * self.reach[first]
-        sample, seed = sample_of(self.sample, damage=self.damage), int.from_bytes(rng.bytes(16), "little")
-        setup = setup_of(self, self.profile, sample, seed, off)
-        x, y = rng.uniform(-REACH_ANGSTROM, REACH_ANGSTROM, 2)
-        at = {"x_angstrom": float(x), "y_angstrom": float(y)}
-        begun = session.start(setup, sample, at=at, semiangle_mrad=self.semiangles_mrad[-1])
-        scan = RasterScan(shape=self.shape, field_of_view_angstrom=square(math.sqrt(math.prod(FIELD_ANGSTROM)), self.shape))
-        return self.frame_taken(ScopeSession(session=begun), scan, None)
-
-    def transition(self, state: ScopeSession, action: Nested, rng: np.random.Generator) -> ScopeSession:
-        """Set everything, move, wait, and take a frame where asked to; all that is random is keyed by the episode's own seed."""
-        del rng
-        panel, scan = self.panel, action["scan"]
-        turned = Aberrations.from_cartesian(**panel.aberrations(action))
-        changes = {**{item.name: getattr(turned, item.name) for item in fields(turned)}, **panel.changes(action)}
-        after = session.set_knobs(state.session, changes)
-        after = session.wait(session.move(after, panel.way(action)), panel.waits_s(action))
-        moved = replace(state, session=after, steps=state.steps + 1, fresh=False, cost=spent(state.session, after))
-        if not scan["acquire"]:
-            return moved
-        return self.frame_taken(moved, panel.scan(scan["field"]), panel.dwell_time_us(scan["dwell"][0]), state.session)
-
-    def observe(self, state: ScopeSession) -> dict[str, Any]:
-        """Return frames, read-backs and cost."""
-        cost = [*(state.cost[name] for name in ("time_s", "electrons", "dose_e_per_angstrom2")), 1 - state.steps / self.max_steps]
-        return {**counts(state, self.panel), "cost": np.array(cost, np.float32)}
 
 
 @environment("Microscope", version=2, max_episode_steps=200)
@@ -216,7 +67,8 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
         for all apertures and camera lengths are built by ``make``, kept on disk, and never inside a step, unless ``tilting`` or ``damage`` is on.
     Action space
         ``Dict`` of the parts below, or with ``flat=True`` one ``Box(-1, 1)`` of all their numbers in this order. A choice among n is then one number:
-        n equal bins of [-1, 1]. Parts with one choice, and gain and offset of detectors that count electrons, are left out.
+        n equal bins of [-1, 1], but the beam is blanked from 0.5 on alone and a frame taken from -0.5 on: zeros take a frame at once. Parts with one
+        choice, and gain and offset of detectors that count electrons, are left out.
 
         =========================== ======= ============================================== ============================= ========
         part                        numbers meaning of -1 ... 1                            unit                          step
@@ -237,7 +89,7 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
                                             rotation: -pi to pi                            rad                           pi / 4
         ``stage``                   3       x, y, z, -1000 to 1000                         A                             250 A
                                     5       and alpha, beta, -20 to 20, with ``tilting``   mrad                          5 mrad
-        ``wait``                    1       0 to 60                                        s                             (set)
+        ``wait``                    1       below 0 none, then 0 to 60                     s                             (set)
         =========================== ======= ============================================== ============================= ========
 
         R is 10, 4, 4, 1, 1 times what turns the phase by a quarter wave at the edge of the usual aperture, by order. The last column is what a 1
@@ -254,8 +106,7 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
                      shift, blanked, camera length, gains, offsets, tilt
         ``stage``    what the encoders read, (x, y, z) or (x, y, z, alpha, beta)                          A, mrad   twice reach
         ``scan``     field and dwell time as they are set                                                           -1 to 1
-        ``cost``     of the last action: time, electrons, dose                                            s, -,     0 to 1e15
-                                                                                                          e-/A^2
+        ``cost``     log10(1 + cost) of the last action: time (s), electrons, dose (e-/A^2)                         0 to 15
         ``budget``   shares of the actions and of the dose that are left                                            0 to 1
         ============ ==================================================================================== ========= =============
 
@@ -356,10 +207,9 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
                 object.__setattr__(self, name, getattr(self.preset, name))
         least = SMALLEST_PIXELS if self.observation == "pixels" else 8
         object.__setattr__(self, "shape", checks.whole_pair("shape", self.shape, low=least, high=1024))
-        angles = tuple(self.semiangles_mrad) or tuple(share * profile.semiangle_mrad for share in self.preset.apertures)
-        check_angles(angles)
-        object.__setattr__(self, "semiangles_mrad", angles)
-        object.__setattr__(self, "camera_lengths_mm", lengths(profile, tuple(self.camera_lengths_mm), self.preset.camera_lengths))
+        usual = tuple(share * profile.semiangle_mrad for share in self.preset.apertures)
+        object.__setattr__(self, "semiangles_mrad", apertures(self.semiangles_mrad, usual))
+        object.__setattr__(self, "camera_lengths_mm", lengths(profile, self.camera_lengths_mm, self.preset.camera_lengths))
         checks.whole("order", self.order, low=1, high=5)
         checks.whole("max_steps", self.max_steps, low=1)
         checks.number("dose_budget_e_per_angstrom2", self.dose_budget_e_per_angstrom2, "e-/A^2", above=0)
@@ -405,8 +255,7 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
     @property
     def action_space(self) -> gym.spaces.Dict | gym.spaces.Box:
         """Setpoints of everything, or their changes, in [-1, 1]."""
-        nested = self.panel.action_space
-        return FlatAction(space=nested).box if self.flat else nested
+        return flat_action(self.panel).box if self.flat else self.panel.action_space
 
     @property
     def observation_space(self) -> gym.spaces.Space:
@@ -417,7 +266,7 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
             return gym.spaces.Dict({"image": gym.spaces.Box(0, 255, (channels, *panel.shape), np.uint8), "scalars": unit(count + channels)})
         if self.observation == "state":
             return unit(count + channels * image_features.FEATURES)
-        own = {"scan": unit(5), "cost": gym.spaces.Box(0.0, 1e15, (3,), np.float32), "budget": gym.spaces.Box(0.0, 1.0, (2,), np.float32)}
+        own = {"scan": unit(5), "cost": gym.spaces.Box(0.0, MOST_SPENT, (3,), np.float32), "budget": gym.spaces.Box(0.0, 1.0, (2,), np.float32)}
         return gym.spaces.Dict({**panel.observed, **own})
 
     def prepare(self, line: PreparationLine) -> None:
@@ -431,6 +280,16 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
             waves = common_operator.whole(setup, sample, setup.profile.energy_ev).plan.waves
             common_operator.build(setup, sample, line.operator(number, len(names), waves))
 
+    def check_reset(self, *, misalignment: Any = 1.0) -> None:
+        """Refuse a wrong option of ``reset``.
+
+        Raises
+        ------
+        SettingsError
+            ``misalignment`` is not a number from 0 to 2.
+        """
+        checks.number("misalignment", misalignment, "times the preset's", low=0, high=2)
+
     def initial(self, rng: np.random.Generator, *, misalignment: float = 1.0) -> ScopeSession:
         """Draw an instrument that is out of tune, and take the first frame.
 
@@ -441,7 +300,6 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
         misalignment : float
             Factor of the aberrations that are off, 0 to 2: an option of ``reset``.
         """
-        checks.number("misalignment", misalignment, "times the preset's", low=0, high=2)
         drawn = self.conditions().draw(rng)
         orders = np.array([int(name[1]) for name in COEFFICIENTS])
         full = replace(self.panel, coefficients=COEFFICIENTS).reach
@@ -470,27 +328,26 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
         """Set everything, move, wait, and take a frame where asked to; all that is random is keyed by the episode's own seed."""
         del rng
         panel, scope = self.panel, state.session.scope
-        asked: Nested = FlatAction(space=panel.action_space).nested(action) if self.flat else action
+        asked: Nested = flat_action(panel).nested(action) if self.flat else action
         if self.incremental:
             asked = stepped(asked, panel.setpoints(scope.knobs, scope.stage.commanded, state.scan))
         before, now = scope.knobs.aberrations.cartesian(), panel.aberrations(asked)
         after = session.set_knobs(state.session, panel.changes(asked))
         after = session.turn_optics(after, {name: value - before[name] for name, value in now.items()})
-        after = session.wait(session.move(after, panel.way(asked)), panel.waits_s(asked))
+        after = session.wait(session.move(after, panel.way(asked)), LONGEST_WAIT_S * max(float(asked["wait"][0]), 0.0))
         scan = tuple(float(value) for value in (*asked["scan"]["field"], *asked["scan"]["dwell"]))
-        moved = replace(state, session=after, steps=state.steps + 1, fresh=False, cost=spent(state.session, after), scan=scan)
+        moved = replace(state, session=after, steps=state.steps + 1, fresh=False, spent=spent(state.session, after), scan=scan)
         return self._imaged(moved, state.session) if asked["scan"]["acquire"] else moved
 
     def observe(self, state: ScopeSession) -> Any:
         """Return the form of observation that was asked for."""
         panel = self.panel
         seen, (steps, dose) = counts(state, panel), self.limits
-        cost = [state.cost[name] for name in ("time_s", "electrons", "dose_e_per_angstrom2")]
         budget = [1 - state.steps / steps, max(1 - state.session.dose_e_per_angstrom2 / dose, 0.0)]
         if self.observation == "counts":
-            own = {"scan": state.scan, "cost": cost, "budget": budget}
+            own = {"scan": state.scan, "cost": logarithms(state), "budget": budget}
             return {**seen, **{name: np.array(value, np.float32) for name, value in own.items()}}
-        told, features = scalars(state, panel, seen, cost, budget), [image_features.image_features(image) for image in images(state, panel)]
+        told, features = scalars(state, panel, seen, budget), [image_features.image_features(image) for image in images(state, panel)]
         if self.observation == "state":
             return bounded(*told, *features)
         grey = np.stack([image_features.stretched(image) for image in images(state, panel)])

@@ -276,19 +276,32 @@ def _checked_depths(depths: object, sample: Sample | PotentialSlices) -> tuple[f
 
 
 def _check_phonons(request: Request) -> None:
-    phonons = request.phonons
+    phonons = checked_phonons(request.phonons)
     if isinstance(phonons, str):
-        if phonons not in ("auto", "damped", "static"):
-            message = f"phonons={phonons!r} is not known. Use a number of configurations, 'auto', 'damped' or 'static'."
-            raise SettingsError(message)
         if phonons == "damped" and not is_thermal(request.sample):
             message = f"phonons='damped' {_STATIC}"
             raise SettingsError(message)
         return
-    object.__setattr__(request, "phonons", checks.whole("phonons", phonons, low=1, high=10_000))
+    object.__setattr__(request, "phonons", phonons)
     if not is_thermal(request.sample):
         message = f"phonons={phonons} {_STATIC}"
         raise SettingsError(message)
+
+
+def checked_phonons(phonons: object) -> int | str:
+    """Return a number of frozen-phonon configurations, or one of the words that stand for it.
+
+    Raises
+    ------
+    SettingsError
+        It is neither.
+    """
+    if not isinstance(phonons, str):
+        return checks.whole("phonons", phonons, low=1, high=10_000)
+    if phonons not in ("auto", "damped", "static"):
+        message = f"phonons={phonons!r} is not known. Use a number of configurations, 'auto', 'damped' or 'static'."
+        raise SettingsError(message)
+    return phonons
 
 
 def is_thermal(sample: Sample | PotentialSlices) -> bool:
