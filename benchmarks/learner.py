@@ -257,8 +257,9 @@ def save_picture(environment: str, path: Path) -> None:
         axes.plot([point["cpu_s"] / 60 for point in curve], [point["mean_return"] for point in curve], label=f"seed {seed}")
     for name in ("oracle", "expert", "random"):
         axes.axhline(scale.policies[name].mean, color="0.5", linewidth=0.8, linestyle="--" if name == "expert" else ":")
-        axes.annotate(name, (0, scale.policies[name].mean), fontsize=8, color="0.3", va="bottom")
-    axes.set(xlabel="processor time, min", ylabel="mean return, validation", xlim=(0, None))
+        side = "top" if name == "expert" else "bottom"
+        axes.annotate(f" {name}", (0, scale.policies[name].mean), fontsize=8, color="0.3", va=side)
+    axes.set(xlabel="processor time, min", ylabel="mean return, validation", xlim=(0, None), ylim=(None, 0.9))
     axes.legend(frameon=False, loc="lower right")
     with files.replacing(path, ending=".png") as temporary:
         figure.savefig(temporary, dpi=150, metadata={"Software": None})
