@@ -10,6 +10,7 @@ import contextlib
 import errno
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -33,6 +34,8 @@ COMMANDS = {  # name: (module, function or Typer in it, one line for the help)
     "board": ("stemtwin.leaderboard.cli.board", "board", "Show the board."),
 }
 
+ARGUMENT = re.compile(r"for '\[?([A-Z_]+)\]?:\[[^\]]*\]'")
+"""Arguments with their choices, as typers before 0.27 name them in errors."""
 INTERRUPTED = 130
 """Exit code of a command that the user stopped: 128 and the number of the signal, as shells have it."""
 
@@ -116,7 +119,7 @@ def _explained(error: Exception, wanted: str | None, words: Sequence[str]) -> in
     format_message = getattr(error, "format_message", None)
     if format_message is None:  # no misuse of the command line
         return None
-    text = format_message().replace("Value error, ", "")
+    text = ARGUMENT.sub(lambda found: f"for '{found[1].lower()}'", format_message()).replace("Value error, ", "")
     if not text:  # a group without a command has shown its help
         return 0
     stop = "" if text.endswith((".", "?")) else "."
