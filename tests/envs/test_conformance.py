@@ -132,6 +132,7 @@ def digest(env: Any) -> str:
     return found.hexdigest()
 
 
+@pytest.mark.slow
 def test_episodes_are_the_same_in_a_fresh_process(env_id: str, tmp_path: Path, small: Make, small_settings: dict) -> None:
     """`gym.make("stemtwin:<id>")` alone, in a fresh process in any folder, shows the same bits, with one thread; no learning library is loaded."""
     code = (

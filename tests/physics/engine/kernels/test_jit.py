@@ -62,7 +62,9 @@ def test_kept_on_disk(run):
     assert run() == f"1 {folder}"
 
 
-@pytest.mark.parametrize(("suffix", "kept"), [(".nbi", 0.0), (".nbi", 0.5), (".nbc", 0.0), (".nbc", 0.98)])
+@pytest.mark.parametrize(
+    ("suffix", "kept"), [(".nbi", 0.5), *(pytest.param(*one, marks=pytest.mark.slow) for one in ((".nbi", 0.0), (".nbc", 0.0), (".nbc", 0.98)))]
+)
 def test_a_file_cut_short(run, suffix, kept):
     """A file that was cut short costs a compilation, gives the right number, and is written again."""
     run, cache = run
