@@ -24,6 +24,7 @@ from stemtwin.benchmarks import returns
 from stemtwin.benchmarks.agents import Brief
 from stemtwin.twin import files
 from stemtwin.twin.envs.reference import reference
+from stemtwin.twin.errors import SettingsError
 
 FOLDER = Path(__file__).parent / "learned"
 DIFFICULTY = "easy"
@@ -77,11 +78,19 @@ class OnnxPolicy:
     ----------
     path : Path
         The file.
+
+    Raises
+    ------
+    SettingsError
+        onnxruntime is not installed.
     """
 
     def __init__(self, path: Path) -> None:
-        import onnxruntime  # pyright: ignore[reportMissingImports] - only where policies are played
-
+        try:
+            import onnxruntime  # pyright: ignore[reportMissingImports] - only where policies are played
+        except ImportError:
+            message = "onnxruntime, which plays trained policies, is not installed. Install it by: pip install onnxruntime"
+            raise SettingsError(message) from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -12,6 +12,24 @@ from stemtwin.benchmarks import offline_data
 from stemtwin.twin.errors import DatasetError
 
 
+def check(dataset: str) -> None:
+    """Refuse an export that cannot be made, before episodes are recorded for it.
+
+    Raises
+    ------
+    DatasetError
+        Minari is not installed, or has a dataset of this id.
+    """
+    try:
+        import minari  # pyright: ignore[reportMissingImports] - only where it is asked for
+    except ImportError:
+        message = "Minari is not installed. Install it by: pip install 'minari[hdf5]'"
+        raise DatasetError(message) from None
+    if dataset in minari.list_local_datasets():
+        message = f"There is a Minari dataset {dataset!r} already. Remove it by: minari delete {dataset}"
+        raise DatasetError(message)
+
+
 def to_minari(folder: Path, dataset: str, *, description: str = "") -> Any:
     """Write the episodes of one policy as a Minari dataset (HDF5) and return it.
 
@@ -29,14 +47,12 @@ def to_minari(folder: Path, dataset: str, *, description: str = "") -> Any:
     Raises
     ------
     DatasetError
-        The folder holds no episodes, or Minari is not installed.
+        The folder holds no episodes, Minari is not installed, or it has a dataset of this id.
     """
-    try:
-        import minari  # pyright: ignore[reportMissingImports] - only where it is asked for
-        from minari.data_collector import EpisodeBuffer  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        message = "Minari is not installed. Install it by: pip install 'minari[hdf5]'"
-        raise DatasetError(message) from None
+    check(dataset)
+    import minari  # pyright: ignore[reportMissingImports] - checked
+    from minari.data_collector import EpisodeBuffer  # pyright: ignore[reportMissingImports]
+
     paths = sorted(folder.glob("*.parquet"))
     if not paths:
         message = f"{folder} holds no episodes. Name the folder of one policy, as `stemtwin data episodes` wrote it."

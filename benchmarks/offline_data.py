@@ -233,17 +233,11 @@ def read_episodes(paths: str | Path | Sequence[Path]) -> list[OfflineEpisode]:
 def _values(column: "pa.ChunkedArray", kind: str, shape: tuple[int, ...]) -> np.ndarray:
     """Return a column as an array."""
     values = column.combine_chunks()
-    if isinstance(values.type, _extension()):
+    if len(shape) > 1:  # an array of Hugging Face, an extension type
         values = values.storage
     for _ in shape:
         values = values.flatten()
     return values.to_numpy(zero_copy_only=False).reshape(-1, *shape).astype(kind)
-
-
-def _extension() -> type:
-    import pyarrow as pa
-
-    return pa.ExtensionType
 
 
 def _episodes(rows: Mapping[str, np.ndarray]) -> Iterator[OfflineEpisode]:

@@ -166,11 +166,13 @@ def episodes(
     root = folder or data_root() / "episodes"
     for name in returns.environments() if environment is None else [environment]:
         short = f"{name.partition('/')[2]}-{difficulty}"
+        exported = {one: f"stemtwin/{short.lower()}/{one}-v0" for one in chosen} if minari else {}
+        for dataset in exported.values():
+            minari_export.check(dataset)
         typer.echo(f"{name}, {difficulty}: {count} episodes of each of {', '.join(chosen)} into {root / short}", err=True)
         found = offline_data.build(
             name, root / short, difficulty=difficulty, policies=chosen, episodes=count, tell=lambda line: typer.echo(f"  {line}", err=True)
         )
-        exported = {one: f"stemtwin/{short.lower()}/{one}-v0" for one in chosen} if minari else {}
         for one, dataset in exported.items():
             minari_export.to_minari(root / short / one, dataset)
         values = {"environment": name, "folder": str(root / short), "returns": {one: dataclasses.asdict(value) for one, value in found.items()}}
