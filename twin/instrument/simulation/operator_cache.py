@@ -130,6 +130,7 @@ def operator_for(request: Request, plan: Plan, *, progress: Callable[[int], None
             progress(waves)
 
     def build() -> ImagingOperator:
+        """Return the operator that the disk holds, or a new one."""
         return imaging_cache.build(
             disk.default_cache(),
             key,

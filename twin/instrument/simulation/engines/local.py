@@ -162,6 +162,7 @@ def operator_for(request: Request, plan: Plan, progress: Progress | None = None)
     cache = disk.default_cache()
 
     def build() -> LocalOperator:
+        """Return the operator that the disk holds, or a new one."""
         stacks = list(slice_stacks.stacks(request, plan))
         found = local_cache.load(cache, key, stacks, beam.semiangle_rad, weights, periodic=periodic, antialias=request.antialias)
         if found is not None:
