@@ -97,6 +97,7 @@ def check_like_alone(env: gym.Env, actions: list, seen: list, mode: AutoresetMod
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode), ids=lambda mode: mode.name)
+@pytest.mark.slow
 def test_vectors_show_what_single_environments_show(
     env_id: str, mode: AutoresetMode, small: Make, small_settings: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -134,6 +134,7 @@ def test_wrappers_combine_and_travel_with_the_spec() -> None:
     assert np.array_equal(again.reset(seed=1)[0]["image"], real.reset(seed=1)[0]["image"])
 
 
+@pytest.mark.slow
 def test_the_example_of_the_module_runs() -> None:
     """What the module shows is what comes."""
     done = doctest.testmod(wrappers)

@@ -186,6 +186,7 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
         main(["eval", "atoms-2d", "--baseline", "log"])
 
 
+@pytest.mark.slow
 def test_exit_codes_of_the_process():
     """The installed entry point ends with 0, 1 and 2."""
     run = "from stemtwin.leaderboard.cli.main import run; run()"

@@ -58,6 +58,7 @@ def preamble(said: str) -> dict[str, str]:
     return {found[1]: found[2] for line in said.splitlines() if (found := re.match(r"([a-z ]+?) {2,}(\S.*)", line))}
 
 
+@pytest.mark.slow
 def test_a_pipe_hears_the_preamble_first_and_then_progress(tmp_path: Path) -> None:
     """What a person asks about stands on stderr in one column before a file is there, then progress; stdout has the names of files alone."""
     command = [sys.executable, "-c", "from stemtwin.leaderboard.cli.main import run; run()", "image", *SMALL, "--points", "8", "--output", "a.png"]

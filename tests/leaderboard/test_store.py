@@ -132,6 +132,7 @@ with Store(path) as store:
 """
 
 
+@pytest.mark.slow
 def test_processes_that_submit_at_once(tmp_path):
     """Four processes, on a board that does not exist yet, enter 15 shared and 15 own reports each: 75 rows, each whole, none twice, no error."""
     path = tmp_path / "board.db"

@@ -231,6 +231,7 @@ def test_the_dose_map_outlives_other_fields(nothing: PotentialSlices) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in PROFILES if name != "ideal"])
+@pytest.mark.slow
 def test_usual_settings_stay_within_the_converter(make_perovskite: Callable[..., Sample], name: str) -> None:
     """40 A of SrTiO3 at the usual settings: between noise floor and full scale on every detector, and with the electrons that went through."""
     scan = RasterScan(shape=(12, 12), field_of_view_angstrom=(3.905, 3.905))
@@ -247,6 +248,7 @@ def test_usual_settings_stay_within_the_converter(make_perovskite: Callable[...,
         assert 0.002 < float(electrons.mean()) / frame.attrs["electrons_per_point"] < 1
 
 
+@pytest.mark.slow
 def test_another_process_goes_on_to_the_last_bit(make_perovskite: Callable[..., Sample]) -> None:
     """A new process with one seed takes the frame of this one, and with a pickled snapshot goes on as this one does."""
     profile = replace(PROFILES["corrected-200kv"], residual=Aberrations())

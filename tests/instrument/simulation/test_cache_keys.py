@@ -70,6 +70,7 @@ def edit(path: Path) -> Callable[[], int]:
 
 
 @pytest.mark.parametrize(("patterns", "spectra"), [(IMAGE_CODE, False), (SPECTRUM_CODE, True)], ids=["images", "spectra"])
+@pytest.mark.slow
 def test_a_key_changes_with_the_files_that_decide_a_result(copy: Path, patterns: tuple[str, ...], spectra: bool) -> None:
     """For every Python file below ``twin/``: its change moves the digest of the code if and only if it decides numbers."""
     before, changed = operator_cache.code(patterns), set()

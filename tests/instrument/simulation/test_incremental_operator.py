@@ -110,6 +110,7 @@ def test_atoms_that_stay_keep_their_thermal_displacements(asked: Request) -> Non
     assert held.changes == 1
 
 
+@pytest.mark.slow
 def test_what_is_no_change_of_atoms_is_built_anew(asked: Request) -> None:
     """Another detector, a larger convergence, an atom far from all planes, or a wholly different specimen has the operator built and checked anew."""
     held = ChangingOperator()

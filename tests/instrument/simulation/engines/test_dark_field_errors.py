@@ -19,6 +19,7 @@ def sheet() -> Sample:
 
 
 @pytest.mark.parametrize(("engine", "most"), [("local", 0.01), ("prism", 0.03)])
+@pytest.mark.slow
 def test_error_against_multislice_is_what_the_result_states(sheet: Sample, engine: str, most: float) -> None:
     """At points that the engine did not choose, the rms error is below what was asked for, and of the size that the result states."""
     settings = {"detectors": (DARK,), "phonons": "static"}
