@@ -166,6 +166,7 @@ def test_the_wheel_holds_our_packages_and_nothing_else(wheel: Path) -> None:
     assert f"{info}/licenses/LICENSE" in names
 
 
+@pytest.mark.slow
 def test_the_installed_wheel_works_without_the_checkout(wheel: Path, tmp_path: Path) -> None:
     """Installed elsewhere, stemtwin, its packages and its tables are found there, beside Hugging Face's library."""
     target = tmp_path / "site"

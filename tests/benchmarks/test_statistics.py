@@ -36,6 +36,7 @@ def coverage(simulations, resamples, n_clusters=20, size=5):
     return inside / simulations
 
 
+@pytest.mark.slow
 def test_coverage_of_clustered_samples():
     """A nominal 95 % interval holds the truth in 90 to 99 % of simulated clustered data sets."""
     assert 0.90 <= coverage(200, 499) <= 0.99

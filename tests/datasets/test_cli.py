@@ -26,6 +26,7 @@ def run(monkeypatch, image_source):
     return call
 
 
+@pytest.mark.slow
 def test_build_list_verify_publish_fetch(run, card, tmp_path, monkeypatch):
     """The groups' commands work one after the other, and with --json print one JSON value and nothing else; a begun build is listed."""
     begun = generate.partial_of(folder_of(card, "tiny"))

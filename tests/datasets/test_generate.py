@@ -95,6 +95,7 @@ def test_two_builds_are_equal_bit_for_bit(card, finished, tmp_path, image_source
     assert {total for _, total, _ in told} == {18}
 
 
+@pytest.mark.slow
 def test_a_killed_build_goes_on_and_ends_with_the_same_bits(card, finished, tmp_path, image_source):
     """SIGKILL in the midst leaves no dataset; the next call makes only the missing specimens, and every byte is that of a build in one go."""
     folder = tmp_path / "killed"

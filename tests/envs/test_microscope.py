@@ -70,6 +70,7 @@ def test_time_and_dose_are_what_the_action_takes(begun: ScopeSession) -> None:
     assert dark.cost["time_s"] == pytest.approx(bright.cost["time_s"])
 
 
+@pytest.mark.slow
 def test_a_specimen_that_suffers() -> None:
     """A session is a snapshot: from the middle of a film the same action gives the same bits; what happened stands in the truth, not in what is seen.
 

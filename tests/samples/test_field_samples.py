@@ -70,6 +70,7 @@ def test_a_large_cell_repeats_no_more_often_than_the_field_needs(oblique: str) -
     assert smallest.sample.size_angstrom == pytest.approx((24.0, 8.0))
 
 
+@pytest.mark.slow
 def test_the_window_of_a_field_has_the_image_of_the_cell(oblique: str) -> None:
     """Behind a margin of 8 A the window shows what the periodic cell shows, to 0.1 % of the largest signal, on the same planes and sampling."""
     side = 4.0

@@ -230,6 +230,7 @@ def test_every_axis_of_every_crystal_gives_a_sample(seed: int, axis: tuple[int, 
 
 @settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), axis=AXES)
+@pytest.mark.slow
 def test_a_window_is_the_unstrained_crystal(seed: int, axis: tuple[int, int, int]) -> None:
     """A window holds exactly the atoms that a large brute-force crystal has inside the same turned box."""
     rng = np.random.default_rng(seed)

@@ -218,6 +218,7 @@ def test_two_half_moons_are_a_ring(thermal: Sample, beam: st.Beam, engine: str) 
 
 
 @pytest.mark.usefixtures("additions")
+@pytest.mark.slow
 def test_a_new_shape_is_written_and_read(thermal: Sample, beam: st.Beam) -> None:
     """A request with it survives plain values, with settings inside its settings; two different ones have operators of their own."""
     moon = HalfMoonDetector(inner_mrad=10, outer_mrad=45, azimuth_rad=0.3, edge=Edge(blunt_mrad=2.0))
@@ -245,6 +246,7 @@ def test_a_new_shape_in_the_microscope(thermal: Sample) -> None:
 
 
 @pytest.mark.usefixtures("additions")
+@pytest.mark.slow
 def test_a_new_signal_is_recorded_with_the_others(thermal: Sample) -> None:
     """Its variable stands beside the others', of the same pass, in every frame; the others are to the last bit what they are without it."""
     scope, other = (st.Microscope(thermal, SHAKY, seed=3, phonons=1) for _ in range(2))

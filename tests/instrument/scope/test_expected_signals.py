@@ -115,6 +115,7 @@ def test_counts_converge_to_the_expected_signal(make: Callable[..., Microscope],
         assert np.abs((before - mean) / np.sqrt(mean)).max() > 10, "the pass before had other positions"
 
 
+@pytest.mark.slow
 def test_patterns_and_spectra_are_those_of_the_true_path(make: Callable[..., Microscope], thermal: Sample) -> None:
     """Expected patterns and spectra are, to the last bit, those of a path through the true positions with the true beam."""
     scope = make(replace(SHAKY, instabilities=replace(SHAKY.instabilities, energy_sigma_ev=0.0)))

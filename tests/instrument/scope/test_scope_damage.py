@@ -120,6 +120,7 @@ def test_a_blanked_beam_does_no_damage_and_drift_carries_the_dose(make: Callable
 
 
 @pytest.mark.parametrize("engine", ["operator", pytest.param("local", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_snapshot_in_the_middle_of_a_film(make: Callable[..., Microscope], engine: str) -> None:
     """A restored microscope goes on to the last bit: frames, events, atoms; also by an operator that was brought up to date step by step."""
     shaky = replace(IDEAL, instabilities=drift.TYPICAL)

@@ -73,6 +73,7 @@ def test_moved_atoms_give_the_image_of_a_new_build_for_less_work(asked: Request,
     np.testing.assert_allclose(error, its_error, rtol=0.5)
 
 
+@pytest.mark.slow
 def test_many_small_changes_do_not_add_up_to_an_error(asked: Request) -> None:
     """After vacancies, an atom put back elsewhere and many moves, the image is that of an operator built anew within 1e-3."""
     held, request, rng = ChangingOperator(), asked, np.random.default_rng(2)

@@ -156,6 +156,7 @@ def test_what_is_no_series_is_refused(static: Sample, settings: dict[str, Any], 
         simulate_series(static, BEAM, SCAN, **settings)
 
 
+@pytest.mark.slow
 def test_the_plan_of_a_series_counts_all_of_its_waves(cell: Sample) -> None:
     """The waves of explain_series are those that are reported: once for all defoci, for each tilt anew; its time grows with the tilts."""
     settings: dict[str, Any] = {"defocus": (0.0, 20.0), "tilt_mrad": ((0, 0), (3, 0)), "detectors": ("haadf",)}

@@ -80,6 +80,7 @@ def test_the_pilot_gives_up_on_silicon_that_stays():
     assert pilot.is_stuck([*moving, *still, (3.0, 3.0)])
 
 
+@pytest.mark.slow
 def test_an_attempt_ends_as_its_events_say(monkeypatch):
     """An attempt that may park the beam once does not arrive; it tells the hops that there were, and the time on the microscope's clock."""
     monkeypatch.setattr(silicon_manipulation, "MOST_PARKS", 1)
@@ -112,6 +113,7 @@ def closest(atoms):
     return float(away[np.triu_indices(len(atoms), 1)].min())
 
 
+@pytest.mark.slow
 def test_a_short_film_of_a_hole(tmp_path, monkeypatch):
     """Two frames: a GIF of two pictures; the second shows the dose of both, and no atoms nearer to each other than a dimer's bond."""
     monkeypatch.setattr(films, "HOLE_FRAMES", 2)

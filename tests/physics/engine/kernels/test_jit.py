@@ -62,9 +62,8 @@ def test_kept_on_disk(run):
     assert run() == f"1 {folder}"
 
 
-@pytest.mark.parametrize(
-    ("suffix", "kept"), [(".nbi", 0.5), *(pytest.param(*one, marks=pytest.mark.slow) for one in ((".nbi", 0.0), (".nbc", 0.0), (".nbc", 0.98)))]
-)
+@pytest.mark.parametrize(("suffix", "kept"), [(".nbi", 0.5), (".nbi", 0.0), (".nbc", 0.0), (".nbc", 0.98)])
+@pytest.mark.slow
 def test_a_file_cut_short(run, suffix, kept):
     """A file that was cut short costs a compilation, gives the right number, and is written again."""
     run, cache = run
@@ -142,6 +141,7 @@ TWICE = "from ours import apart, doubling; print(doubling.both(21), sum(doubling
         pytest.param("apart.py", "", "UNUSED = 1", "42 1", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_an_edit_of_what_a_kernel_imports_compiles_it_again(run, tmp_path, name, old, new, answer):
     """A kernel outside of the engine follows edits of its module, of functions that it inlines and of their constants; no other edit counts."""
     run, _ = run

@@ -521,6 +521,7 @@ def test_detectors_that_do_not_fit(inner, outer, words):
         local_operator.build([specimen()[3]], SEMIANGLE, annulus(inner, outer), rng=np.random.default_rng(0))
 
 
+@pytest.mark.slow
 def test_a_tolerance_out_of_reach():
     """A tolerance that larger windows do not reach either is given up with the errors that were found."""
     with pytest.raises(SamplingError, match=r"misses tolerance=1e-05: .*%.*windows of .* A.*dense"):
