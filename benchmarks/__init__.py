@@ -13,6 +13,7 @@ File                 Content
 ``matching.py``      one-to-one matching of detected and true points
 ``metrics.py``       metrics as formulas of additive sums
 ``minari_export.py`` offline data in Minari's form
+``names.py``         names of entries and teams
 ``offline_data.py``  episodes as Parquet for offline learning
 ``report.py``        the score report
 ``returns.py``       returns of policies on environments with a goal

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 import pydantic
 
+from stemtwin.benchmarks.metrics import Metric
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn, gluing_residual, parts
 from stemtwin.benchmarks.statistics import MIN_CLUSTERS, Interval, interval
 from stemtwin.benchmarks.tasks import Task
@@ -23,6 +24,7 @@ from stemtwin.twin.files import write_atomically
 
 SCHEMA = "stemtwin/report@1"
 SUPPORT = 30  # samples below which a slice is marked "low"
+NOT_GIVEN = "not given"  # reason of a metric whose optional part of an answer is missing
 SLICE_RESAMPLES = 999  # a slice's interval guides the eye; the headline intervals use the full number
 
 Trust = Literal["scored", "baseline", "practice", "oracle", "reported"]
@@ -38,7 +40,10 @@ RANKED = ("scored", "baseline")
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class MetricValue:
-    """One metric of the whole evaluation; ``value`` is None where the data do not define it, ``interval`` where none can be given."""
+    """One metric of the whole evaluation; ``value`` is None where the data do not define it, ``interval`` where none can be given.
+
+    ``reason`` says why there is no value, where that is known: ``"not given"`` where the answers lack the optional part that the metric is of.
+    """
 
     name: str
     version: str
@@ -47,6 +52,7 @@ class MetricValue:
     direction: Literal["max", "min"]
     value: float | None
     interval: Interval | None
+    reason: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -226,19 +232,9 @@ def build_report(
     team: str = "",
 ) -> Report:
     """Score every metric on all samples and the primary one on every slice, each with its interval; the arguments are the report's fields."""
-    metrics = tuple(
-        MetricValue(
-            name=metric.name,
-            version=metric.version,
-            title=metric.title,
-            unit=metric.unit,
-            direction=metric.direction,
-            value=_number(metric.formula(samples.sums())),
-            interval=interval(metric.formula, samples, proportion=metric.proportion),
-        )
-        for metric in task.metrics
-    )
-    slices = tuple(_slice_value(task, column, label, part) for column in task.slices for label, part in parts(samples, column).items())
+    metrics = tuple(_metric_value(metric, samples) for metric in task.metrics)
+    cut = task.slices if metrics[0].reason != NOT_GIVEN else ()
+    slices = tuple(_slice_value(task, column, label, part) for column in cut for label, part in parts(samples, column).items())
     return Report(
         task=task.name,
         major=task.major,
@@ -253,6 +249,21 @@ def build_report(
         gluing_residual=max((gluing_residual(samples, column) for column in task.slices), default=0.0),
         cost=cost,
         provenance=provenance(seeds=seeds, wall_s=wall_s),
+    )
+
+
+def _metric_value(metric: Metric, samples: SampleStatistics) -> MetricValue:
+    """Return a metric on all samples; without a value where the answers lack its optional part."""
+    given = metric.name not in samples.not_given
+    return MetricValue(
+        name=metric.name,
+        version=metric.version,
+        title=metric.title,
+        unit=metric.unit,
+        direction=metric.direction,
+        value=_number(metric.formula(samples.sums())) if given else None,
+        interval=interval(metric.formula, samples, proportion=metric.proportion) if given else None,
+        reason="" if given else NOT_GIVEN,
     )
 
 
