@@ -5,6 +5,7 @@ File                 Content
 ==================== ===========================================================
 ``agents.py``        entries: detectors for predictions, agents for environments
 ``atoms.py``         the task ``atoms-2d``
+``comparisons.py``   paired differences of entries, and their order
 ``episodes.py``      episodes of agents: played, kept, replayed
 ``focus.py``         the task ``autofocus``, version 1
 ``focus_v2.py``      the task ``autofocus@2``
