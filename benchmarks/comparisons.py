@@ -65,7 +65,7 @@ class ClusterSums:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Difference:
+class PairedDifference:
     """The difference of two scores on the same samples, first minus second, in the metric's unit.
 
     Parameters
@@ -179,7 +179,7 @@ def resample(formula: Formula, entries: Sequence[ClusterSums], *, resamples: int
     return out
 
 
-def difference(formula: Formula, first: ClusterSums, second: ClusterSums, *, resamples: int = RESAMPLES, seed: int = SEED) -> Difference | None:
+def difference(formula: Formula, first: ClusterSums, second: ClusterSums, *, resamples: int = RESAMPLES, seed: int = SEED) -> PairedDifference | None:
     """Return the paired difference of two entries, None below five clusters and where some draws do not define it; see :func:`resample`."""
     n = len(first.labels)
     one, other = resample(formula, (first, second), resamples=resamples, seed=seed)
@@ -188,7 +188,7 @@ def difference(formula: Formula, first: ClusterSums, second: ClusterSums, *, res
         return None
     value = _score(formula, first) - _score(formula, second)
     error = float(_standard_errors(np.stack([one, other]), n)[0, 1])
-    return Difference(value=value, low=float(apart[rank - 1]), high=float(apart[-rank]), standard_error=error, n_clusters=n)
+    return PairedDifference(value=value, low=float(apart[rank - 1]), high=float(apart[-rank]), standard_error=error, n_clusters=n)
 
 
 def _score(formula: Formula, entry: ClusterSums) -> float:
@@ -224,7 +224,7 @@ def told_apart(drawn: np.ndarray, n: int, *, direction: str) -> np.ndarray:
     values, rank = drawn if direction == "max" else -drawn, _rank(n, drawn.shape[1])
     defined = np.isfinite(drawn).all(axis=1)
     not_better = np.array([(one <= values).sum(axis=1) for one in values]).reshape(len(values), len(values))
-    return (not_better < rank) & defined & defined[:, None]
+    return (not_better < rank) & np.logical_and.outer(defined, defined)
 
 
 def _standard_errors(drawn: np.ndarray, n: int) -> np.ndarray:

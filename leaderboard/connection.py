@@ -10,6 +10,7 @@ import sqlite3
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -46,7 +47,7 @@ def make_engine(path: Path, *, read_only: bool) -> sa.Engine:
 
     def begin(connection: sa.Connection) -> None:
         """Begin a transaction; a writing one takes its lock at once, so that it never has to give up halfway."""
-        driver = connection.connection.driver_connection
+        driver: Any = connection.connection.driver_connection
         if connection.get_execution_options().get("immediate"):
             patiently(driver, "BEGIN IMMEDIATE", path)
         else:
@@ -100,7 +101,7 @@ def _connect_reader(path: Path) -> sqlite3.Connection:
             raise
         for beside in (path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-journal")):
             if beside.exists() and beside.stat().st_size:
-                message = f"{path} was left in the midst of a change, which {beside.name} holds. Copy both to a folder that can be written, and open that."
+                message = f"{path} was left in the midst of a change, which {beside.name} holds. Copy both to a folder that can be written."
                 raise DatasetError(message) from None
         return connect("mode=ro&immutable=1")
     return connection
@@ -148,7 +149,7 @@ def check_locks(path: Path) -> None:
             fcntl.lockf(trial, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in NO_LOCKS:
-            message = f"{path} lies on a file system without locks ({error.strerror}), where entries could be lost. Set {VARIABLE} to a path elsewhere."
+            message = f"{path} lies on a file system without locks ({error.strerror}): entries could be lost. Set {VARIABLE} to another path."
             raise DatasetError(message) from None
 
 

@@ -63,9 +63,9 @@ class BoardRow:
 class Board:
     """One table: entries that were scored on the same data with the same metric.
 
-    ``n_clusters`` counts the specimens or episodes. ``compared`` says how rows were told apart, ``"paired differences"`` (but for rows whose notes say
-    otherwise) or ``"intervals"``, or is empty where there is nothing to tell apart. ``detectable`` is the minimum detectable difference of two rows
-    (the median over the pairs, None where it cannot be given). ``public``: anybody can look up the truth, and no row is ranked.
+    ``n_clusters`` counts the specimens or episodes. ``compared`` says how rows were told apart, ``"paired differences"`` (unless the notes of a row
+    say otherwise) or ``"intervals"``, or is empty where there is nothing to tell apart. ``detectable`` is the minimum detectable difference of two
+    rows (the median over the pairs, None where it cannot be given). ``public``: anybody can look up the truth, and no row is ranked.
     """
 
     task: str

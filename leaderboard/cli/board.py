@@ -75,7 +75,8 @@ def show(found: "Board", console: "Console") -> None:
     title = f"{found.task}@{found.major}  {found.source} {found.source_version}, {found.size}, {found.split}"
     table = Table(title=text(title), title_justify="left", title_style="bold", box=None, header_style="dim")
     for column in columns:
-        table.add_column(column, justify="right" if column == columns[0] else "left", no_wrap=column not in ("name", "worst slice", "trust"), overflow="fold")
+        wraps = column in ("name", "worst slice", "trust")
+        table.add_column(column, justify="right" if column == columns[0] else "left", no_wrap=not wraps, overflow="fold")
     for row in found.rows:
         worst = f"{number(row.worst_value)} {row.worst}" if row.worst else "-"
         score = row.reason or number(row.value, row.low, row.high)
@@ -123,7 +124,7 @@ def _name(row: "BoardRow") -> str:
 
 
 def _cost(cost: dict[str, float]) -> str:
-    """Return the spending of an entry on a sample or an episode: dose where it costs dose, else time, a dash where the answers came from elsewhere."""
+    """Return the spending of an entry on a sample or an episode: dose where it costs dose, else time, a dash where others made the answers."""
     if "dose_e_per_angstrom2" in cost:
         return f"{cost['dose_e_per_angstrom2']:.2g} e-/A^2"
     return f"{cost['wall_s_per_sample']:.2g} s/image" if "wall_s_per_sample" in cost else "-"

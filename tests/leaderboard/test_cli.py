@@ -38,9 +38,7 @@ def call(*words):
 
 
 def test_the_path_from_eval_to_board():
-    """Baselines of both tasks are scored, entered and put in order: the board shows every row once, the oracle without a place, and no row is ranked,
-    because anybody can look the truth up.
-    """
+    """Baselines of both tasks are scored, entered and put in order: the board shows every row once, the oracle without a place, and ranks none."""
     for task, names in (("atoms-2d", ("log", "random", "oracle")), ("autofocus", ("focal-series", "random", "oracle"))):
         for name in names:
             extra = ["--episodes", "6"] if task == "autofocus" else ["--size", "tiny"]

@@ -102,7 +102,7 @@ def test_public_truth_is_never_ranked(store):
 
 
 def test_ranks_are_of_hidden_truth(store):
-    """Hidden truth: overlapping scores share ranks, practice, oracle and reported rows have none; what comes once the truth is public has none either."""
+    """Hidden truth: overlapping scores share ranks, practice, oracle and reported rows have none, nor what comes once it is public."""
     for value, width, entry, trust in (
         (0.90, 0.02, "first", "scored"), (0.89, 0.02, "second", "baseline"), (0.50, 0.02, "third", "scored"),
         (1.00, 0.00, "truth", "oracle"), (0.95, 0.02, "mine", "practice"), (0.60, 0.02, "told", "reported"), (None, None, "void", "scored"),
