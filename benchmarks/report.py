@@ -167,7 +167,7 @@ class Report:
 
     @property
     def ranked(self) -> bool:
-        """Whether the entry can hold a rank: scored here, on truth that nobody can look up."""
+        """Claim to a rank: scored here, on truth that nobody can look up."""
         return self.trust in ORDERED and self.source.truth == "hidden"
 
     @property

@@ -92,16 +92,16 @@ class _Line:
 
     @property
     def hidden(self) -> bool:
-        """Whether the truth was hidden when the entry came."""
+        """Secrecy of the truth when the entry came."""
         return self.report["source"].get("truth", "public") == "hidden"
 
     @property
     def contends(self) -> bool:
-        """Whether the entry can be put in order."""
+        """Claim to a place: scored here, with a value."""
         return self.entry.ordered and self.score.value is not None
 
     def standing(self) -> Standing:
-        """Return what the entry is compared by."""
+        """Return the numbers by which the entry is compared."""
         low, high, kept = self.score.low, self.score.high, self.report.get("clusters")
         clusters = ClusterSums(labels=tuple(kept["labels"]), sums=kept["sums"]) if kept else None
         return Standing(value=self.score.value or 0.0, ends=None if low is None or high is None else (low, high), clusters=clusters)
@@ -150,7 +150,7 @@ def _formula(line: _Line) -> Formula | None:
 
 
 def _notes(line: _Line, lines: Sequence[_Line], places: dict[int, int], found: Order) -> tuple[str, ...]:
-    """Return what is to be known about a row: equal answers of other teams, and a comparison by intervals."""
+    """Return the notes of a row: equal answers of other teams, and a comparison by intervals."""
     own = line.entry
     equal = [other.entry for other in lines if other.entry.artefact_sha256 == own.artefact_sha256 and other.entry.team != own.team]
     notes = [f"same answers as row {other.id}, {other.name}" + (f" ({other.team})" if other.team else "") for other in equal]
