@@ -33,6 +33,8 @@ def evaluate(
 
     found = find_task(task)
     check_name(team, "team", empty=True)
+    if agent is not None:
+        check_name(agent, "agent")
     if output is not None:
         check_run(output)
     if submit:
