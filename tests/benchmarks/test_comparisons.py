@@ -189,6 +189,10 @@ def test_few_clusters_and_undefined_draws_decide_nothing():
     assert difference(f1, *rare) is None
     assert order(f1, [_bare(one) for one in rare], direction="max").places == ((1, 2), (1, 2))
     assert order(f1, [_bare(one) for one in rare], direction="max").detectable is None
+    nothing = ClusterSums(labels=labels, sums={"tp": [0] * 6, "fp": [0] * 6, "fn": [0] * 6})
+    some = ClusterSums(labels=labels, sums={"tp": [1] * 6, "fp": [1, 2, 3, 4, 5, 6], "fn": [0] * 6})
+    for direction in ("max", "min"):
+        assert order(f1, [_bare(nothing), _bare(some)], direction=direction).places == ((1, 2), (1, 2))
 
 
 def test_a_difference_in_every_cluster_is_told():

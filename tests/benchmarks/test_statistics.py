@@ -104,6 +104,17 @@ def test_proportions_of_independent_trials_are_wilson_s():
     assert found.high == pytest.approx(1.0)
 
 
+def test_proportions_of_clustered_trials_are_resampled():
+    """Where trials of one specimen end alike, Wilson's interval is too narrow: specimens are drawn, as for any other metric."""
+    clusters = np.repeat(np.arange(12), 10)
+    values = (clusters % 3 > 0).astype(float)
+    found = interval(MEAN, samples_of(values, clusters), proportion=True)
+    assert found == interval(MEAN, samples_of(values, clusters))
+    assert found.method == "cluster-bca"
+    independent = interval(MEAN, samples_of(values, np.arange(120)), proportion=True)
+    assert found.high - found.low > 2 * (independent.high - independent.low)
+
+
 def random_samples(rng, n=60):
     """Return statistics of n samples: counts, a float, counts by species, and columns to cut by."""
     return SampleStatistics(
