@@ -19,7 +19,7 @@ Messages count rows from 0. Nothing is unpickled: YAML is read by ``safe_load``,
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import pydantic
 import yaml
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 SCHEMA = "stemtwin/submission@1"
-ShownName = Annotated[str, pydantic.AfterValidator(check_name)]
 
 
 class Header(pydantic.BaseModel):
@@ -48,10 +47,16 @@ class Header(pydantic.BaseModel):
     task: str
     dataset: str
     size: str = "std"
-    name: ShownName = pydantic.Field(min_length=1)
-    team: ShownName = ""
+    name: str
+    team: str = ""
     empty: tuple[str, ...] = ()
     method: dict[str, Any] = {}
+
+    @pydantic.field_validator("name", "team")
+    @classmethod
+    def _shown(cls, value: str, info: pydantic.ValidationInfo) -> str:
+        """Check a name, which a board must be able to show."""
+        return check_name(value, str(info.field_name), empty=info.field_name == "team")
 
     @property
     def split(self) -> str:

@@ -20,7 +20,7 @@ def submit(
     database: Annotated[Path | None, typer.Option(help="File of the board; STEMTWIN_DATABASE or the user's data folder where none is named.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Check and score a submission folder and enter it; enter a report file unranked, because its numbers cannot be checked."""
+    """Check and score a submission folder and enter it; enter a report file out of order, because its numbers cannot be checked."""
     from stemtwin.benchmarks.report import read_report
     from stemtwin.leaderboard.store import check_board
 
@@ -54,13 +54,16 @@ def enter(report: "Report", database: Path | None = None) -> str:
 
 def _enter(report: "Report", database: Path | None) -> "tuple[Receipt, str]":
     """Enter a report; return the receipt and a line for people."""
-    from stemtwin.benchmarks.report import RANKED, TRUST
+    from stemtwin.benchmarks.names import printable
+    from stemtwin.benchmarks.report import ORDERED, PUBLIC, TRUST
     from stemtwin.leaderboard.store import Store
 
     with Store(database) as store:
         receipt = store.submit(report)
         where = store.path
     if receipt.new:
-        rank = "ranked" if receipt.trust in RANKED else "shown, not ranked"
+        rank = f"{PUBLIC}: in order of scores, not ranked" if report.trust in ORDERED else "shown, not ranked"
+        rank = "ranked" if report.ranked else rank
         return receipt, f"entered as row {receipt.entry_id} of {where}: {receipt.trust} ({TRUST[report.trust]}), {rank}"
-    return receipt, f"already there: row {receipt.entry_id}, {receipt.name!r}, entered {receipt.created:%Y-%m-%d %H:%M} UTC holds the same answers"
+    name = printable(receipt.name)
+    return receipt, f"already there: row {receipt.entry_id}, '{name}', entered {receipt.created:%Y-%m-%d %H:%M} UTC holds the same answers"
