@@ -208,7 +208,7 @@ def read_report(path: Path | str) -> Report:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        content = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=_refuse_constant)
     except FileNotFoundError:
         message = f"{path}: there is no such file. Give a report.json, or a folder with submission.yaml and predictions.parquet."
         raise SubmissionError(message) from None

@@ -89,7 +89,7 @@ def read_header(folder: Path | str, task: Task | None = None) -> Header:
         Something else than a folder with a header and a table; a header that is too large, not YAML, has wrong keys or types, or names another task,
         task version or dataset version.
     """
-    path = check_folder(Path(folder)) / HEADER
+    path = check_folder(Path(folder), whole=False) / HEADER
     content = read_keys(path)
     try:
         header = Header.model_validate(content)
@@ -97,6 +97,8 @@ def read_header(folder: Path | str, task: Task | None = None) -> Header:
         first = error.errors()[0]
         reason = first["msg"].removeprefix("Value error, ").rstrip(".")
         message = f"{path}: key {'.'.join(map(str, first['loc']))!r}: {reason}. Known keys: {', '.join(_keys())}."
+        if first["type"] == "value_error":  # a sentence of ours, with its repair
+            message = f"{path}: {reason}."
         raise SubmissionError(message) from None
     return _check_header(header, path, task)
 
@@ -136,6 +138,7 @@ def read_submission(folder: Path | str, task: Task, data: "xr.Dataset") -> Submi
     SubmissionError
         Names the file, the row and the column of the first thing that is wrong, and why.
     """
+    check_folder(Path(folder))
     header = read_header(folder, task)
     return Submission(header=header, found=task.form.read(Path(folder), data, header.empty))
 

@@ -22,9 +22,11 @@ def submit(
 ) -> None:
     """Check and score a submission folder and enter it; enter a report file out of order, because its numbers cannot be checked."""
     from stemtwin.benchmarks.report import read_report
+    from stemtwin.benchmarks.submission_paths import check_file
     from stemtwin.leaderboard.store import check_board
 
     check_board(database)
+    check_file(path)
     report = score_folder(path).report if path.is_dir() else dataclasses.replace(read_report(path), trust="reported")
     receipt, line = _enter(report, database)
     if json:
@@ -37,8 +39,10 @@ def score_folder(folder: Path, task: "Task | None" = None) -> "Evaluation":
     """Read, check and score a submission folder, on the task that it names or on the one given."""
     from stemtwin.benchmarks.runner import load_samples, score_submission
     from stemtwin.benchmarks.submission import read_header, read_submission
+    from stemtwin.benchmarks.submission_paths import check_folder
     from stemtwin.benchmarks.tasks import find_task
 
+    check_folder(folder)
     header = read_header(folder, task)
     if task is None:
         task = find_task(header.task.partition("/")[0])
