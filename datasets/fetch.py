@@ -18,8 +18,8 @@ import os
 from pathlib import Path
 from typing import IO, Any
 
-from stemtwin.datasets import storage
-from stemtwin.datasets.cards import CARDS, Card
+from stemtwin.datasets import cards, storage
+from stemtwin.datasets.cards import Card
 from stemtwin.datasets.manifest import MANIFEST, Manifest, check_card, check_file, read_manifest
 from stemtwin.twin.errors import DatasetError
 from stemtwin.twin.files import check_space, check_writable, refusal, replacing, write_atomically
@@ -55,7 +55,7 @@ def registry_path(card: Card) -> Path | None:
     if named and not Path(named).is_file():
         message = f"STEMTWIN_DATA_REGISTRY={named} is no file. Give the registry that 'stemtwin data publish' wrote for the mirror."
         raise DatasetError(message)
-    path = Path(named) if named else CARDS / f"{card.id}.registry.txt"
+    path = Path(named) if named else cards.CARDS / f"{card.id}.registry.txt"
     return path if path.is_file() else None
 
 

@@ -13,9 +13,8 @@ from stemtwin.twin.errors import DatasetError, UnknownNameError
 
 
 @pytest.fixture
-def run(monkeypatch, image_source):
+def run(image_source):
     """Run a command with the analytic image source in the microscope's place; raise what it raises."""
-    monkeypatch.setattr(generate, "microscope_shots", image_source)
 
     def call(*words):
         result = CliRunner().invoke(app, list(words))

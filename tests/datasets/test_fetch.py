@@ -7,7 +7,7 @@ from collections import namedtuple
 import numpy as np
 import pytest
 
-from stemtwin.datasets import catalog, fetch, storage
+from stemtwin.datasets import cards, catalog, fetch, storage
 from stemtwin.twin.errors import DatasetError
 
 
@@ -223,7 +223,7 @@ def test_a_registry_that_is_none_is_one_sentence(mirror, tmp_path, monkeypatch):
 def test_the_shipped_registry_serves_where_the_user_names_none(mirror, card, monkeypatch):
     """The registry beside the card is the default."""
     text = (mirror.folder / "atoms-small-1.0.0.registry.txt").read_text()
-    (fetch.CARDS / "atoms-small-1.0.0.registry.txt").write_text(text)
+    (cards.CARDS / "atoms-small-1.0.0.registry.txt").write_text(text)
     monkeypatch.delenv("STEMTWIN_DATA_REGISTRY")
     assert len(load()["image"]) == 30
 
