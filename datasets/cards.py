@@ -224,7 +224,8 @@ def named_card(name: str, version: str | None = None) -> Card:
     versions = list_cards().get(bare, ())
     asked = asked or version or ""
     if versions and not asked:
-        message = f"{name!r} names no version. Give {f'{bare}@{versions[-1].partition(".")[0]}'!r}, so that your program can be repeated."
+        major = versions[-1].partition(".")[0]
+        message = f"{name!r} names no version. Give '{bare}@{major}', so that your program can be repeated."
         raise DatasetError(message)
     newest = next((one for one in reversed(versions) if one == asked or one.startswith(f"{asked}.")), asked)
     return find_card(bare, newest)

@@ -138,9 +138,7 @@ def _points(card: Card, labels: Column) -> tuple[str, str, tuple[int, int]]:
     x, y = (next((name for name in same if name.endswith(f"_{axis}_angstrom")), None) for axis in "xy")
     image = next((column for column in card.columns if column.role == "input" and len(column.shape) > 1), None)
     if x is None or y is None or image is None or PITCH not in card.column_names():
-        message = (
-            f"{card.id} has no label maps of {labels.name}: they need points (*_x_angstrom, *_y_angstrom), images and {PITCH}. Leave labels out."
-        )
+        message = f"{card.id} has no label maps of {labels.name}: they need *_x_angstrom, *_y_angstrom, images and {PITCH}. Leave labels out."
         raise DatasetError(message)
     return x, y, (image.shape[-2], image.shape[-1])
 
