@@ -35,9 +35,9 @@ def load_dataset(
 ) -> Any:
     """Load one split of a dataset, after checking its files against their hashes.
 
-    The dataset is taken from the data folder (``STEMTWIN_DATA_DIR``, or the user's cache) if it was built or fetched before, else fetched from
-    ``STEMTWIN_DATA_URL``, else built here if less than two minutes are planned; stderr says which. A build is compared with witness rows that ship
-    with the package; equal hashes are promised for one machine and one set of versions only.
+    It is taken from the data folder (``STEMTWIN_DATA_DIR``, or the user's cache), else from the mirror ``STEMTWIN_DATA_URL``, else built here if less
+    than two minutes are planned; stderr says which. A build is compared with witness rows that ship with the package; equal hashes are promised for one
+    machine and one set of versions only.
 
     Parameters
     ----------
@@ -46,18 +46,15 @@ def load_dataset(
         ``"mine.toml"``.
     version : str, optional
         The version, where ``name`` does not say it. Always named: a program that says which data it uses can be repeated.
-    size : str
-        ``"tiny"``, ``"std"`` or ``"full"``.
-    split : str
-        ``"train"``, ``"val"`` or ``"test"``.
+    size, split : str
+        ``"tiny"``, ``"std"`` or ``"full"``; ``"train"``, ``"val"`` or ``"test"``.
     format : str
-        ``"xarray"``: an ``xarray.Dataset`` with dimension ``sample``, the dimensions of the card (``y``, ``x``, ...) and units. ``"hf"``: a Hugging
-        Face ``datasets.Dataset`` in memory. ``"numpy"``: a dictionary of arrays, (rows, ...). The values are equal; in xarray and numpy, ragged
-        columns are padded with NaN, -1, ``""`` or False to the longest, and the column that the card names, ``n_columns``, counts the entries.
-        Cubes are arrays on the disk that read what is asked of them: dask arrays in xarray, zarr arrays in numpy; ``"hf"`` leaves them out.
+        ``"xarray"``: an ``xarray.Dataset`` with dimension ``sample``, the card's dimensions (``y``, ``x``, ...) and units. ``"hf"``: a Hugging Face
+        ``datasets.Dataset`` in memory. ``"numpy"``: a dictionary of arrays (rows, ...). The values are equal; in xarray and numpy, ragged columns are
+        padded with NaN, -1, ``""`` or False to the longest, and the column that the card names (``n_columns``) counts the entries. Cubes read from the
+        disk what is asked of them: dask arrays in xarray, zarr arrays in numpy; ``"hf"`` leaves them out.
     streaming : bool
-        Give a Hugging Face ``datasets.IterableDataset``, which reads the verified files a few rows at a time; its arrays are numpy arrays in the
-        types of the card.
+        Give a Hugging Face ``datasets.IterableDataset`` of numpy arrays in the card's types, which reads the verified files a few rows at a time.
     build : bool, optional
         Whether to build what is neither here nor on a mirror: True, however long it takes; False, never.
 
@@ -81,15 +78,17 @@ def load_dataset(
     carriers = ("netcdf" if labelled else "parquet", *(("zarr",) if cubes.cubes_of(card) and format != "hf" and not streaming else ()))
     folder, manifest = sources.obtain(card, size, split, carriers, build=build)
     paths = [folder / path for path in manifest.paths(split, carriers[0])]
-    if streaming:
-        return _stream(paths, card)
-    if labelled:
-        data = storage.read_netcdf(paths[0], card)
-        data = data.merge(cubes.labelled_cubes(folder, split, card)) if len(carriers) > 1 else data
-        data.attrs |= {"size": size, "content_sha256": manifest.splits[split].content_sha256}
-        return data
+    if not labelled:
+        return _stream(paths, card) if streaming else _tabular(paths, folder, split, card, format)
+    data = storage.read_netcdf(paths[0], card)
+    data = data.merge(cubes.labelled_cubes(folder, split, card)) if len(carriers) > 1 else data
+    return data.assign_attrs(size=size, content_sha256=manifest.splits[split].content_sha256)
+
+
+def _tabular(paths: list[Path], folder: Path, split: str, card: Card, form: str) -> Any:
+    """Return the Parquet files of a split, and its cubes, as numpy arrays or as a table of Hugging Face."""
     table = storage.read_parquet(paths)
-    if format == "numpy":
+    if form == "numpy":
         return storage.to_numpy(table, card) | cubes.open_cubes(folder, split, card)
     import datasets as hf
     from datasets.table import InMemoryTable

@@ -81,7 +81,7 @@ def _smaller(card: Card, size: str) -> str:
     """Return the words on the first other size of a card that is built in short time."""
     for other in card.sizes:
         if other != size and (seconds := find_generator(card.kind).seconds(card, other)) <= PATIENCE_S:
-            return f", of size {other!r} {minutes(seconds)}"
+            return f", one of size {other!r} {minutes(seconds)}"
     return ""
 
 
