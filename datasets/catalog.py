@@ -146,8 +146,7 @@ def load_arrays(
     parts: dict[str, dict[str, Any]] = {"images": {}, "truth": {}, "facts": {}}
     for column in card.columns:
         part = "truth" if column.role == "truth" else "images" if column.role == "input" and column.shape else "facts"
-        rows = len(data[column.name])
-        parts[part][column.name] = [np.array(column.trimmed(data, i)) for i in range(rows)] if column.ragged else data[column.name]
+        parts[part][column.name] = [np.array(column.trimmed(data, i)) for i in range(len(data["sample_id"]))] if column.ragged else data[column.name]
     images = parts["images"]
     return next(iter(images.values())) if len(images) == 1 else images, parts["truth"], parts["facts"]
 
