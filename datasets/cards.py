@@ -15,7 +15,8 @@ from stemtwin.twin.errors import DatasetError, UnknownNameError, suggestion
 
 CARDS = Path(__file__).parent / "cards"
 """Folder of the cards, registries and witness rows that ship with the package."""
-SettingsOfKind, SizeOfKind = TypeVar("SettingsOfKind", bound=CardModel), TypeVar("SizeOfKind", bound=Size)
+SettingsOfKind = TypeVar("SettingsOfKind", bound=CardModel)
+SizeOfKind = TypeVar("SizeOfKind", bound=Size)
 
 
 class Seeds(CardModel):
