@@ -50,7 +50,7 @@ def test_this_machine_makes_the_published_rows():
 def test_a_file_that_is_none_is_refused(card, content):
     """A damaged file is one sentence with the command that writes it again."""
     witness.path_of(card).write_bytes(content)
-    with pytest.raises(DatasetError, match="holds no witness rows: .*'stemtwin data witness atoms-small'"):
+    with pytest.raises(DatasetError, match=r"holds no witness rows: .*'stemtwin data witness atoms-small'"):
         witness.check(card, "tiny", [{"sample_id": "x"}])
 
 
