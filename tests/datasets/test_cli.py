@@ -42,8 +42,9 @@ def test_build_list_verify_publish_fetch(run, card, tmp_path, monkeypatch):
     assert "tiny/manifest.json sha256:" in Path(published["registry"]).read_text()
 
 
-def test_a_card_of_ones_own(run, card, tmp_path, monkeypatch):
-    """``--card`` builds from a file, says time and place before the work, and the file's path is the dataset's name elsewhere; --json says nothing."""
+@pytest.mark.slow
+def test_a_card_of_ones_own(run, card, tmp_path):
+    """``--card`` builds from a file and says time and place before the work; the file's path is the dataset's name elsewhere."""
     (cards.CARDS / "atoms-small-1.0.0.toml").rename(tmp_path / "mine.toml")
     shorter = (tmp_path / "mine.toml").read_text().replace("train = 6, val = 6, test = 6", "train = 1, val = 1, test = 1")
     (tmp_path / "mine.toml").write_text(shorter)
