@@ -96,6 +96,13 @@ def _truths(task: Task, data: "xr.Dataset") -> Sequence[Any]:
     return task.truth(data)
 
 
+def _scored(task: Task, data: "xr.Dataset", found: Mapping[str, Any]) -> SampleStatistics:
+    """Return the additive statistics of answers, and the metrics that they give no value."""
+    missing = task.form.missing(found)
+    lacking = tuple(metric.name for metric in task.metrics if missing.intersection(metric.needs))
+    return dataclasses.replace(task.score(data, found), not_given=lacking)
+
+
 def score_predictions(
     task: Task,
     data: "xr.Dataset",
@@ -138,9 +145,7 @@ def score_predictions(
         odd = sorted(ids ^ set(found))
         message = f"{len(odd)} sample ids differ between the answers and the {split} split, the first is {odd[0]!r}. Answer for exactly its samples."
         raise SubmissionError(message)
-    missing = task.form.missing(found)
-    samples = task.score(data, found)
-    samples = dataclasses.replace(samples, not_given=tuple(metric.name for metric in task.metrics if missing.intersection(metric.needs)))
+    samples = _scored(task, data, found)
     clusters = len(np.unique(samples.clusters))
     version = task.source_version
     source = Source(name=task.source, version=version, size=size, split=split, sha256=task.content_hash(data), n=len(samples), n_clusters=clusters)

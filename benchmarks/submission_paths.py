@@ -1,4 +1,4 @@
-"""What people hand in instead of a submission folder, each named for what it is."""
+"""Names of the things that are handed in instead of a submission folder."""
 
 import zipfile
 from collections.abc import Callable

@@ -242,7 +242,9 @@ def one_row_each(table: AnswerTable, ids: Sequence[str]) -> np.ndarray:
     counts = np.bincount(table.sample, minlength=len(ids))
     for wrong, told in ((counts == 0, "no row"), (counts > 1, "more than one row")):
         if wrong.any():
-            message = f"{table.path}, column {ID!r}: {int(wrong.sum())} of {len(ids)} samples have {told}, the first is {ids[int(np.argmax(wrong))]!r}. "
+            message = (
+                f"{table.path}, column {ID!r}: {int(wrong.sum())} of {len(ids)} samples have {told}, the first is {ids[int(np.argmax(wrong))]!r}. "
+            )
             raise SubmissionError(message + "Give one row for each sample.")
     return np.argsort(table.sample, kind="stable")
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from stemtwin.benchmarks.agents import find_baseline
 from stemtwin.benchmarks.answers.points import Points
-from stemtwin.benchmarks.families.atoms import DETECTION, DOSE_EDGES, TrueColumns, content_hash, d90, frame_bounds, read_columns, score, score_image
 from stemtwin.benchmarks.baselines import atoms as baselines
+from stemtwin.benchmarks.families.atoms import DETECTION, DOSE_EDGES, TrueColumns, content_hash, d90, frame_bounds, read_columns, score, score_image
 from stemtwin.benchmarks.runner import predict, score_predictions
 from stemtwin.benchmarks.tasks import find_task
 from stemtwin.datasets.cards import find_card
@@ -192,7 +192,7 @@ def test_a_refined_peak_does_not_depend_on_last_bits(success, moved, monkeypatch
 
 
 def test_the_card_cuts_by_the_columns_of_the_task():
-    """Scores are cut as the task says; the card's bins, part of the digest by which built data are known, are of the same columns and read by nobody."""
+    """Scores are cut as the task says; the card's bins, which are part of the digest of built data, are of the same columns and read by nobody."""
     card, task = find_card("atoms-2d", "1.0.0"), find_task("atoms-2d")
     assert {piece.column for piece in card.slices.values()} == {one.column for one in task.slices}
     assert {one.column: one.edges for one in task.slices if one.edges} == {
@@ -223,5 +223,5 @@ def test_an_entry_of_this_process_is_checked_as_a_submission_is():
             return Points.at([[1, 1], [99, 1]])
 
     entry = find_baseline("atoms-2d", "log")
-    with pytest.raises(SubmissionError, match="out: point 1, column 'x_angstrom': 99.0 lies outside the frame"):
+    with pytest.raises(SubmissionError, match=r"out: point 1, column 'x_angstrom': 99\.0 lies outside the frame"):
         predict(find_task("atoms-2d"), type(entry)(task="atoms-2d", name="out", text="", factory=Outside), make(n=1))
