@@ -27,13 +27,14 @@ SCHEMA = "stemtwin/report@1"
 SUPPORT = 30  # samples below which a slice is marked "low"
 SLICE_RESAMPLES = 999  # a slice's interval guides the eye; the headline intervals use the full number
 
-Trust = Literal["scored", "baseline", "practice", "oracle", "reported"]
+Trust = Literal["scored", "baseline", "practice", "oracle", "reported", "algorithm"]
 TRUST = {
     "scored": "predictions that this scorer scored",
     "baseline": "code of this package, run by its own runner",
     "practice": "foreign code in the scorer's process, which could have read the truth: not ranked",
     "oracle": "reads the truth, to show what is possible: not ranked",
     "reported": "numbers from a report file, which cannot be checked: not ranked",
+    "algorithm": "scored against labels of measured data that an algorithm made, whose errors an entry may share: not ranked",
 }
 RANKED = ("scored", "baseline")
 

@@ -1,12 +1,11 @@
 """Finding and loading datasets."""
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from stemtwin.datasets import fetch, storage
 from stemtwin.datasets.cards import Card, find_card, known, list_cards
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from stemtwin.datasets.measured import is_measured, load_measured
 
 FORMATS = ("xarray", "hf", "numpy")
 
@@ -20,7 +19,7 @@ def list_datasets() -> dict[str, tuple[str, ...]]:
     return list_cards()
 
 
-def load_dataset(name: str, *, version: str, size: str = "std", split: str = "train", format: str = "xarray") -> Any:
+def load_dataset(name: str | Path, *, version: str = "", size: str = "std", split: str = "train", format: str = "xarray") -> Any:
     """Load one split of a dataset, after checking its files against their hashes.
 
     The dataset is taken from the data folder (``STEMTWIN_DATA_DIR``, or the user's cache) if it was built or fetched before, else fetched from
@@ -29,9 +28,9 @@ def load_dataset(name: str, *, version: str, size: str = "std", split: str = "tr
     Parameters
     ----------
     name : str
-        For example ``"atoms-2d"``; see :func:`list_datasets`.
+        For example ``"atoms-2d"``, see :func:`list_datasets`; or the folder of measured data that ``stemtwin data pack`` wrote.
     version : str
-        Always named: a program that says which data it uses can be repeated.
+        Always named, but for a folder: a program that says which data it uses can be repeated.
     size : str
         ``"tiny"``, ``"std"`` or ``"full"``.
     split : str
@@ -53,7 +52,9 @@ def load_dataset(name: str, *, version: str, size: str = "std", split: str = "tr
     DatasetError
         No such version, size, split or format; or the data are not there, cannot be fetched, or are corrupted.
     """
-    card = find_card(name, version)
+    if is_measured(Path(name)):
+        return load_measured(name, split=split, format=format)
+    card = find_card(str(name), version)
     known("size", size, card.sizes, card.id)
     known("split", split, card.splits, card.id)
     known("format", format, FORMATS, "load_dataset")
@@ -66,7 +67,7 @@ def load_dataset(name: str, *, version: str, size: str = "std", split: str = "tr
     return data
 
 
-def _read(paths: "list[Path]", form: str, card: Card) -> Any:
+def _read(paths: list[Path], form: str, card: Card) -> Any:
     """Return files in a format."""
     if form == "xarray":
         return storage.read_netcdf(paths[0], card)

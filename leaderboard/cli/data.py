@@ -14,8 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from stemtwin.datasets.cards import find_card, list_cards
+from stemtwin.leaderboard.cli.pack import pack
 
 app = typer.Typer(name="data", help="Build, fetch and check datasets.", no_args_is_help=True)
+app.command()(pack)
 
 Name = Annotated[str, typer.Argument(help="Name of the dataset, for example atoms-2d.")]
 Version = Annotated[str | None, typer.Option(help="Version; by default the newest of this installation.")]
