@@ -195,3 +195,37 @@ def find_card(name: str, version: str) -> Card:
         raise UnknownNameError(message)
     known("version", version, versions[name], name)
     return read_card(CARDS / f"{name}-{version}.toml")
+
+
+def named_card(name: str, version: str | None = None) -> Card:
+    """Return the card that a name means.
+
+    Parameters
+    ----------
+    name : str
+        ``"atoms-2d@1.0.0"``; ``"atoms-2d@1"`` or ``"atoms-2d@1.0"``, the newest such version; a name alone, with ``version``; or the path of a card,
+        which ends with ``.toml``.
+    version : str, optional
+        The version of a name alone, whole or its beginning.
+
+    Raises
+    ------
+    UnknownNameError
+        There is no dataset of that name.
+    DatasetError
+        No version, two of them, or none that exists.
+    """
+    if name.endswith(".toml"):
+        return read_card(name)
+    bare, at, asked = name.partition("@")
+    if at and version is not None and version != asked:
+        message = f"{name!r} and version={version!r} name two versions. Give one of them."
+        raise DatasetError(message)
+    versions = list_cards().get(bare, ())
+    asked = asked or version or ""
+    if versions and not asked:
+        major = versions[-1].partition(".")[0]
+        message = f"{name!r} names no version. Give '{bare}@{major}', so that your program can be repeated."
+        raise DatasetError(message)
+    newest = next((one for one in reversed(versions) if one == asked or one.startswith(f"{asked}.")), asked)
+    return find_card(bare, newest)

@@ -17,7 +17,7 @@ ADDED = frozenset({"dims", "count", "compare", "cube"})
 PADDING: dict[str, Any] = {"float64": np.nan, "float32": np.nan, "int64": -1, "int32": -1, "uint32": 0, "uint16": 0, "uint8": 0}
 PADDING |= {"string": "", "bool": False}
 """Fill values at the end of a ragged column in arrays; the count column says how many entries count."""
-Name = Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")]
+ColumnName = Annotated[str, Field(pattern=r"^[A-Za-z]\w*$")]
 
 
 class Column(CardModel):
@@ -26,7 +26,7 @@ class Column(CardModel):
     Parameters
     ----------
     name, dtype, unit, meaning : str
-        Name, type of a value, unit (``"1"`` without one) and meaning.
+        ColumnName, type of a value, unit (``"1"`` without one) and meaning.
     role : str
         ``"identity"`` names a row, ``"input"`` is what a measurement comes with, ``"condition"`` what the simulation knew besides, ``"truth"`` what
         is asked for.
@@ -45,15 +45,15 @@ class Column(CardModel):
         Whether the arrays are large: they are kept as zarr, a row at a time, beside the tables.
     """
 
-    name: Name
+    name: ColumnName
     dtype: Literal["string", "int64", "float64", "bool", "uint16", "float32", "int32", "uint32", "uint8"]
     role: Literal["identity", "input", "condition", "truth"]
     unit: Annotated[str, Field(min_length=1)]
     meaning: Annotated[str, Field(min_length=1)]
     shape: Annotated[tuple[Count, ...], Field(max_length=MOST_DIMS)] = ()
     ragged: bool = False
-    dims: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
-    count: Name | None = None
+    dims: Annotated[tuple[ColumnName, ...], Field(min_length=1)] | None = None
+    count: ColumnName | None = None
     compare: Literal["exact", "close", "counts"] | None = None
     cube: bool = False
 
@@ -92,7 +92,7 @@ class Column(CardModel):
 
     @property
     def count_name(self) -> str:
-        """Name of the column that counts the entries of a ragged one, ``""`` of any other."""
+        """ColumnName of the column that counts the entries of a ragged one, ``""`` of any other."""
         return (self.count or RAGGED_COUNT) if self.ragged else ""
 
     @property

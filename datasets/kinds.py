@@ -33,17 +33,19 @@ def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
 Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(gt=0)]
+STRICT = ConfigDict(extra="forbid", frozen=True)
 
 
 class CardModel(BaseModel):
     """Part of a card: frozen, and a misspelt key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = STRICT
 
 
-class Size(CardModel):
-    """Number of specimens of each split and of images of each specimen."""
+class Size(BaseModel):
+    """Number of specimens of each split and of images of each specimen; a kind may add keys in a subclass."""
 
+    model_config = STRICT
     specimens: dict[str, Count]
     images_per_specimen: dict[str, Count]
 
