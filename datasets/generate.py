@@ -16,6 +16,7 @@ import numpy as np
 from stemtwin.datasets import cubes, readme, storage, witness
 from stemtwin.datasets.cards import Card, known
 from stemtwin.datasets.columns import OF_EVERY_ROW, Column
+from stemtwin.datasets.draw import sample_id
 from stemtwin.datasets.kinds import DrawnSpecimen, find_generator
 from stemtwin.datasets.manifest import MANIFEST, FileEntry, Manifest, SplitEntry, check_card, read_manifest, write_manifest
 from stemtwin.twin.errors import DatasetError
@@ -64,8 +65,8 @@ def specimen_rows(card: Card, size: str, specimen: DrawnSpecimen) -> list[dict[s
     first = (specimen.structure_seed - card.splits[specimen.split]) * count
     same = {"split": specimen.split, "specimen": specimen.name, "structure_seed": specimen.structure_seed}
     rows = []
-    for number, made in enumerate(find_generator(card.kind).rows(card, size, specimen), start=first):
-        row = {"sample_id": f"{card.name}/{specimen.split}/{number:06d}", **same} | made
+    for image, made in enumerate(find_generator(card.kind).rows(card, size, specimen)):
+        row = {"sample_id": sample_id(card, specimen.split, specimen.structure_seed, image, first + image), **same} | made
         _check_names(card, made)
         rows.append({column.name: _checked(column, row, specimen) for column in card.columns})
     if len(rows) != count:

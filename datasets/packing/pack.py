@@ -116,8 +116,7 @@ def pack(paths: Sequence[Path], folder: Path, settings: PackSettings, like: Card
     rows: dict[str, list[dict[str, Any]]] = {split: [] for split in card.splits}
     seeds = {one.sha256: number for number, one in enumerate(sorted(files, key=lambda one: one.sha256))}
     for image in images:
-        number = len(rows[image.split])
-        same = {"sample_id": f"{card.name}/{image.split}/{number:06d}", "split": image.split, "specimen": image.file.name}
+        same = {"sample_id": f"{card.name}/{image.split}/{image.order[:16]}", "split": image.split, "specimen": image.file.name}
         same |= {"structure_seed": seeds[image.file.sha256], "sampling_angstrom": image.file.sampling_angstrom}
         found = points.get((image.file.name, image.tile.image), PointLabels(positions=np.empty((0, 2)), heaviest=np.empty(0, dtype=np.int64)))
         truth = LABELLED[like.kind](found, image.tile, shape, image.file.sampling_angstrom)
@@ -236,7 +235,7 @@ def _card(
     if settings.tile_px is not None:
         limits.append(f"Squares of {settings.tile_px} pixels; what is left over at the far edges of an image is left out.")
     values = {
-        "schema": "stemtwin/dataset-card@1",
+        "schema": "stemtwin/dataset-card@2",
         "name": settings.name,
         "version": settings.version,
         "kind": "measured",

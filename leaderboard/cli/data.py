@@ -14,11 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from stemtwin.datasets.cards import find_card, list_cards, named_card, read_card
+from stemtwin.leaderboard.cli.inputs import inputs
 from stemtwin.leaderboard.cli.pack import pack
 from stemtwin.twin.errors import DatasetError
 
 app = typer.Typer(name="data", help="Build, fetch and check datasets.", no_args_is_help=True)
 app.command()(pack)
+app.command()(inputs)
 
 Name = Annotated[str, typer.Argument(help="Name of the dataset, for example atoms-2d or atoms-2d@1.")]
 Version = Annotated[str | None, typer.Option(help="Version; by default the newest of this installation.")]
