@@ -93,6 +93,11 @@ class Card(CardModel, Generic[SettingsOfKind, SizeOfKind]):
         """Name and version, ``atoms-2d-1.0.0``."""
         return f"{self.name}-{self.version}"
 
+    def images(self, size: str) -> int:
+        """Return the number of rows of a size, over all splits."""
+        asked = self.sizes[known("size", size, self.sizes, self.id)]
+        return sum(count * asked.images_per_specimen[split] for split, count in asked.specimens.items())
+
     def column(self, name: str) -> Column:
         """Return the column of a name."""
         return next(column for column in self.columns if column.name == name)

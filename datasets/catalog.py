@@ -38,8 +38,8 @@ def load_dataset(
     """Load one split of a dataset, after checking its files against their hashes.
 
     It is taken from the data folder (``STEMTWIN_DATA_DIR``, or the user's cache), else from the mirror ``STEMTWIN_DATA_URL``, else built here if less
-    than two minutes are planned; stderr says which. A build is compared with witness rows that ship with the package; equal hashes are promised for one
-    machine and one set of versions only.
+    than two minutes are planned; stderr says which. A build is compared with witness rows that ship with the package; equal hashes are promised for
+    one machine and one set of versions only.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def load_dataset(
     format : str
         ``"xarray"``: an ``xarray.Dataset`` with dimension ``sample``, the card's dimensions (``y``, ``x``, ...) and units. ``"hf"``: a Hugging Face
         ``datasets.Dataset`` in memory. ``"numpy"``: a dictionary of arrays (rows, ...). The values are equal; in xarray and numpy, ragged columns are
-        padded with NaN, -1, ``""`` or False to the longest, and the column that the card names (``n_columns``) counts the entries. Cubes read from the
+        padded with NaN, -1, ``""`` or False to the longest, and the column that the card names (``n_columns``) counts the entries. Cubes read from
         disk what is asked of them: dask arrays in xarray, zarr arrays in numpy; ``"hf"`` leaves them out.
     streaming : bool
         Give a Hugging Face ``datasets.IterableDataset`` of numpy arrays in the card's types, which reads the verified files a few rows at a time.
@@ -153,8 +153,7 @@ def load_arrays(
     parts: dict[str, dict[str, Any]] = {"images": {}, "truth": {}, "facts": {}}
     for column in card.columns:
         part = "truth" if column.role == "truth" else "images" if column.role == "input" and column.shape else "facts"
-        rows = len(data[column.name])
-        parts[part][column.name] = [np.array(column.trimmed(data, i)) for i in range(rows)] if column.ragged else data[column.name]
+        parts[part][column.name] = [np.array(column.trimmed(data, i)) for i in range(len(data["sample_id"]))] if column.ragged else data[column.name]
     images = parts["images"]
     return next(iter(images.values())) if len(images) == 1 else images, parts["truth"], parts["facts"]
 

@@ -78,11 +78,10 @@ def _build(card: Card, size: str, folder: Path, *, wanted: bool | None) -> None:
 
 
 def _smaller(card: Card, size: str) -> str:
-    """Return the words on the first other size of a card that is built in short time."""
-    for other in card.sizes:
-        if other != size and (seconds := find_generator(card.kind).seconds(card, other)) <= PATIENCE_S:
-            return f", one of size {other!r} {minutes(seconds)}"
-    return ""
+    """Return the words on the smallest size of a card, if it is another one that is built in short time."""
+    smallest = min(card.sizes, key=card.images)
+    seconds = 0.0 if smallest == size else find_generator(card.kind).seconds(card, smallest)
+    return f", one of size {smallest!r} {minutes(seconds)}" if 0 < seconds <= PATIENCE_S else ""
 
 
 def minutes(seconds: float) -> str:

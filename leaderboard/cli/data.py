@@ -77,11 +77,18 @@ def list_(as_json: Json = False) -> None:
         for version in versions:
             card = find_card(name, version)
             for size in card.sizes:
-                images = sum(n * card.sizes[size].images_per_specimen[split] for split, n in card.sizes[size].specimens.items())
                 folder = folder_of(card, size)
                 here = str(folder) if (folder / MANIFEST).is_file() else None
                 begun = here is None and partial_of(folder).is_dir()
-                row = {"name": name, "version": version, "size": size, "images": images, "title": card.title, "folder": here, "begun": begun}
+                row = {
+                    "name": name,
+                    "version": version,
+                    "size": size,
+                    "images": card.images(size),
+                    "title": card.title,
+                    "folder": here,
+                    "begun": begun,
+                }
                 found.append(row)
     if as_json:
         typer.echo(json.dumps(found))
