@@ -9,6 +9,7 @@ File                    Content
 ``header_text.py``      headers in YAML, read with suspicion
 ``learner.py``          training of a policy, and its play from an ONNX file
 ``matching.py``         one-to-one matching of detected and true points
+``measured.py``          tasks on measured data that a user packed
 ``minari_export.py``    offline data in Minari's form
 ``names.py``            names of entries and teams that can be shown
 ``offline_data.py``     episodes as Parquet for offline learning

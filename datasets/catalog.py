@@ -44,8 +44,8 @@ def load_dataset(
     Parameters
     ----------
     name : str
-        Name and version, ``"atoms-2d@1"`` (the newest 1.x.y) or ``"atoms-2d@1.0.0"``, see :func:`list_datasets`; or the path of a card of your own,
-        ``"mine.toml"``, or of a folder of measured data that ``stemtwin data pack`` wrote.
+        Name and version, ``"atoms-2d@1"`` (the newest 1.x.y) or ``"atoms-2d@1.0.0"``, see :func:`list_datasets`; or a path: of a card of your own,
+        ``"mine.toml"``, or of measured data from ``stemtwin data pack``.
     version : str, optional
         The version, where ``name`` does not say it. Always named: a program that says which data it uses can be repeated.
     size, split : str
@@ -67,16 +67,11 @@ def load_dataset(
 
     Raises
     ------
-    UnknownNameError
-        There is no dataset of that name.
-    DatasetError
-        No such version, size, split or format; or the data are not there, cannot be had, or are corrupted.
+    UnknownNameError, DatasetError
+        No such dataset, version, size, split or format; or the data cannot be had, or are corrupted.
     """
     if is_measured(Path(name)):
-        if streaming or build is not None or version is not None:
-            message = f"{name} holds measured data, which are neither streamed nor built. Give its folder, and split and format alone."
-            raise DatasetError(message)
-        return load_measured(name, split=split, format=format)
+        return _measured(name, split, format, more=streaming or build is not None or version is not None)
     card = named_card(str(name), version)
     known("size", size, card.sizes, card.id)
     known("split", split, card.splits, card.id)
@@ -90,6 +85,14 @@ def load_dataset(
     data = storage.read_netcdf(paths[0], card)
     data = data.merge(cubes.labelled_cubes(folder, split, card)) if len(carriers) > 1 else data
     return data.assign_attrs(size=size, content_sha256=manifest.splits[split].content_sha256)
+
+
+def _measured(name: str | Path, split: str, form: str, *, more: bool) -> Any:
+    """Return a split of measured data; raise DatasetError where more is asked of them than they can do."""
+    if more:
+        message = f"{name} holds measured data, which are neither streamed nor built. Give its folder, and split and format alone."
+        raise DatasetError(message)
+    return load_measured(name, split=split, format=form)
 
 
 def _tabular(paths: list[Path], folder: Path, split: str, card: Card, form: str) -> Any:

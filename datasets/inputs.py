@@ -69,4 +69,3 @@ def write_inputs(card: Card, folder: Path | str, split: str, target: Path | str)
             rows = ({column.name: large[column.name][row : row + 1] for column in cubes.cubes_of(shown)} for row in order.tolist())
             cubes.write_cubes(rows, len(order), shown, temporary / f"{split}.zarr")
     return sorted(path for path in target.rglob("*") if path.is_file())
-

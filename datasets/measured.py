@@ -70,7 +70,7 @@ class MeasuredSize(Size):
     """Number of files (specimens) and of images of each split; files have different numbers of images."""
 
     images: dict[str, Count]
-    images_per_specimen: dict[str, Count] = {}
+    images_per_specimen: dict[str, Count] = Field(default_factory=dict)
 
 
 class MeasuredCard(Card[MeasuredSettings, MeasuredSize]):

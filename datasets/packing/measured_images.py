@@ -45,7 +45,7 @@ class MeasuredImages:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tile:
+class ImageTile:
     """A square of an image: the image's number in its file, and the first row and column, px."""
 
     image: int
@@ -164,7 +164,7 @@ def _step(image: Any, axis: int, path: Path, given: float | None) -> float:
     return step
 
 
-def tiles_of(images: MeasuredImages, edge: int | None) -> list[Tile]:
+def tiles_of(images: MeasuredImages, edge: int | None) -> list[ImageTile]:
     """Return the squares of the images of a file, row by row, what is left over at the far edges left out; whole images without an edge.
 
     Raises
@@ -174,12 +174,12 @@ def tiles_of(images: MeasuredImages, edge: int | None) -> list[Tile]:
     """
     count, ny, nx = images.pixels.shape
     if edge is None:
-        return [Tile(image=image, top=0, left=0) for image in range(count)]
+        return [ImageTile(image=image, top=0, left=0) for image in range(count)]
     if edge > min(ny, nx):
         message = f"{images.name} has {ny} x {nx} pixels, too few for squares of {edge}. Give a smaller edge."
         raise DatasetError(message)
     tops, lefts = range(0, ny - edge + 1, edge), range(0, nx - edge + 1, edge)
-    return [Tile(image=image, top=top, left=left) for image in range(count) for top in tops for left in lefts]
+    return [ImageTile(image=image, top=top, left=left) for image in range(count) for top in tops for left in lefts]
 
 
 def common_shape(images: Sequence[MeasuredImages], edge: int | None) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from stemtwin.datasets.cards import Card, Seeds
 from stemtwin.datasets.columns import OF_EVERY_ROW, Column
 from stemtwin.datasets.manifest import FileEntry, Manifest, SplitEntry, write_manifest
 from stemtwin.datasets.measured import CARD, LABELS_BY, SIZE, UNKNOWN, LabelsBy, MeasuredCard, MeasuredFile, MeasuredSettings, MeasuredSize
-from stemtwin.datasets.packing.measured_images import MeasuredImages, Tile, common_shape, common_type, read_images, tiles_of
+from stemtwin.datasets.packing.measured_images import ImageTile, MeasuredImages, common_shape, common_type, read_images, tiles_of
 from stemtwin.datasets.packing.point_labels import PointLabels, read_labels
 from stemtwin.datasets.readme import front_matter, table_of_columns
 from stemtwin.twin.errors import DatasetError, suggestion
@@ -69,7 +69,7 @@ class _Packed:
 
     file: MeasuredImages
     split: str
-    tile: Tile
+    tile: ImageTile
     order: str
 
 
@@ -200,7 +200,7 @@ def _cut(image: _Packed, shape: tuple[int, int]) -> np.ndarray:
     return image.file.pixels[tile.image, tile.top : tile.top + shape[0], tile.left : tile.left + shape[1]]
 
 
-def _atom_columns(found: PointLabels, tile: Tile, shape: tuple[int, int], step: float) -> dict[str, Any]:
+def _atom_columns(found: PointLabels, tile: ImageTile, shape: tuple[int, int], step: float) -> dict[str, Any]:
     """Return the truth columns of ``atoms-2d`` for the labels that lie in a part of an image: all of them are asked for."""
     corner = np.array([tile.left, tile.top])
     pixels = np.floor(found.positions / step + 0.5).astype(int) - corner
@@ -218,7 +218,7 @@ def _atom_columns(found: PointLabels, tile: Tile, shape: tuple[int, int], step: 
     }
 
 
-LABELLED: dict[str, Callable[[PointLabels, Tile, tuple[int, int], float], dict[str, Any]]] = {"atoms-2d": _atom_columns}
+LABELLED: dict[str, Callable[[PointLabels, ImageTile, tuple[int, int], float], dict[str, Any]]] = {"atoms-2d": _atom_columns}
 """Truth columns from labels, by kind of dataset."""
 
 

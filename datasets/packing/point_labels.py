@@ -83,7 +83,7 @@ def read_labels(path: Path, images: Sequence[MeasuredImages]) -> dict[tuple[str,
         for frame in range(len(one.pixels)):
             if (one.name, frame) not in rows:
                 of = f"image {frame} of {one.name}" if len(one.pixels) > 1 else one.name
-                message = f"{path}, column 'file': {of} has no row. Give its points, or a row with empty {place[0]} and {place[1]} where there are none."
+                message = f"{path}, column 'file': {of} has no row. Give its points, or a row with empty {place[0]} and {place[1]}."
                 raise DatasetError(message)
     points = {key: [row for row in some.values() if row.point is not None] for key, some in rows.items()}
     _check_elements([row for some in points.values() for row in some], path)
@@ -144,7 +144,7 @@ def _check_header(header: list[str], path: Path) -> tuple[str, str]:
     wanted = ("file", *place)
     for name in wanted:
         if name not in header:
-            message = f"{path}, row 1: the column {name!r} is missing. Name the columns {', '.join(wanted)} and, where known, {' and '.join(OPTIONAL)}."
+            message = f"{path}, row 1: the column {name!r} is missing. Name the columns {', '.join(wanted)}, where known {' and '.join(OPTIONAL)}."
             raise DatasetError(message)
     for number, name in enumerate(header):
         if name in header[:number]:

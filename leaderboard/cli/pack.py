@@ -14,7 +14,9 @@ def pack(
     task: Annotated[str, typer.Option(help="Name of the task that the images serve.")],
     name: Annotated[str, typer.Option(help="Name of the dataset: small letters, digits and hyphens.")],
     labels_by: Annotated[str, typer.Option(help="Origin of the labels: person, algorithm (scores then hold no rank) or none.")],
-    labels: Annotated[Path | None, typer.Option(help="CSV file of the labels: file, x_angstrom, y_angstrom (or x_px, y_px), heaviest, frame.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="CSV file of the labels: file, x_angstrom, y_angstrom (or x_px, y_px), heaviest, frame.")
+    ] = None,
     folder: Annotated[Path | None, typer.Option(help="New folder of the dataset; by default <data folder>/measured/<name>/<version>.")] = None,
     version: Annotated[str, typer.Option(help="Version of the dataset.")] = "1.0.0",
     licence: Annotated[str, typer.Option(help="Licence of the images, in the words of their owner.")] = "not stated",

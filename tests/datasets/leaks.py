@@ -25,9 +25,7 @@ def texts_of(folder: Path) -> Iterator[tuple[str, str]]:
             yield from _parquet_texts(path)
         elif path.suffix == ".nc":
             yield from _netcdf_texts(path)
-        elif path.name == "zarr.json" or path.name.startswith(".z"):
-            yield path.name, path.read_text()
-        elif path.suffix in (".json", ".toml", ".md", ".txt"):
+        elif path.name.startswith(".z") or path.suffix in (".json", ".toml", ".md", ".txt"):  # zarr.json among them
             yield path.name, path.read_text()
 
 
@@ -65,8 +63,9 @@ def told_by_texts(folder: Path, rows: Mapping[str, np.ndarray], hidden: Sequence
 
 
 def told_by_order(order: np.ndarray, rows: Mapping[str, np.ndarray], hidden: Sequence[str]) -> list[str]:
-    """Return the hidden columns that an order of the rows tells about: neighbours at some distance are more alike than in shuffled rows, or a value
-    rises or falls along it.
+    """Return the hidden columns that an order of the rows tells about.
+
+    Neighbours at some distance are more alike than in shuffled rows, or a value rises or falls along the order.
     """
     rng = np.random.default_rng(0)
     shuffles = np.argsort(rng.random((SHUFFLES, len(order))), axis=1)
@@ -87,7 +86,7 @@ def _chance(values: np.ndarray, shuffles: np.ndarray) -> float:
 
 
 def _likeness(values: np.ndarray) -> np.ndarray:
-    """Return the largest of these for each row of values: equal neighbours at any lag, near neighbours, and trend; each in its standard deviations."""
+    """Return the largest of equal neighbours and near neighbours at any lag, and of the trend, each in its standard deviations, for each row."""
     n = values.shape[1]
     spread = values - values.mean(axis=1, keepdims=True)
     spread /= spread.std(axis=1, keepdims=True)

@@ -76,7 +76,7 @@ def test_the_search_finds_what_atoms_2d_tells(second: tuple[cards.Card, Path]) -
 
 
 def test_the_search_finds_truth_wherever_it_stands(second: tuple[cards.Card, Path], tmp_path: Path) -> None:
-    """A word of truth in a name, an attribute or metadata is found, as is truth in ids and in an order: the whole files of a dataset are full of it."""
+    """A word of truth in a name, an attribute or metadata is found, as is truth in ids and in an order; the files of a dataset are full of it."""
     card, folder = second
     rows, hidden = read_rows(folder, card, "test"), hidden_columns(card)
     places = " ".join(told_by_texts(folder, rows, hidden))
@@ -122,7 +122,7 @@ def test_new_cards_name_their_rows_by_digests(name: str) -> None:
 
 
 def test_known_of_atoms_2d_numbers_and_energies_tell_the_material() -> None:
-    """Known of atoms-2d@1: (row number // images + 2) % 6 is the material of a test image, and energies below 200 keV leave three of six materials."""
+    """Known of atoms-2d@1: (row number // images + 2) % 6 is the material of a test image; energies below 200 keV leave three of six."""
     card = cards.find_card("atoms-2d", "1.0.0")
     made, energies = find_generator(card.kind), {}
     for number, seed in enumerate(card.structure_seeds("std", "test")):

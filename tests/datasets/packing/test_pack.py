@@ -77,7 +77,8 @@ def packed(films: tuple[list[Path], Path], folder: Path, **settings: object) -> 
     """Pack films for atoms-2d and return the folder."""
     files, labels = films
     given = {"name": "films", "labels_by": "person", **settings}
-    pack(files, folder, PackSettings(**given), find_card("atoms-2d", "1.0.0"), task="atoms-2d", labels=None if given["labels_by"] == "none" else labels)
+    told = None if given["labels_by"] == "none" else labels
+    pack(files, folder, PackSettings(**given), find_card("atoms-2d", "1.0.0"), task="atoms-2d", labels=told)
     return folder
 
 
@@ -235,7 +236,11 @@ def _simulated(folder: Path) -> list[Path]:
 
 
 BAD_FILES = {
-    "uncalibrated": (lambda d: [write_tiff(d / "a.tif", lattice(0)[0], None)], {}, "a.tif is not calibrated: its axis y counts pixels. Give the pixel"),
+    "uncalibrated": (
+        lambda d: [write_tiff(d / "a.tif", lattice(0)[0], None)],
+        {},
+        "a.tif is not calibrated: its axis y counts pixels. Give the pixel",
+    ),
     "oblong pixels": (lambda d: [write_emd(d / "a.emd", lattice(0)[0], (5, 2.5))], {}, "a.emd has pixels of 5 A along y and 2.5 A along x. Resample"),
     "mixed pixel sizes": (lambda d: _two(d, lattice(1)[0], 0.03), {}, "b.tif has pixels of 0.3 A, "),
     "mixed shapes": (lambda d: _two(d, lattice(1, (48, 48))[0]), {}, "b.tif has 48 x 48 pixels, a.tif 48 x 64. Cut them into squares"),
@@ -243,15 +248,19 @@ BAD_FILES = {
     "one name twice": (_same_name, {}, "sub/a.tif have the same name 'a.tif', by which labels name files. Rename one"),
     "one image twice": (lambda d: _two(d, lattice(0)[0]), {}, "b.tif holds the same bytes as "),
     "no such file": (lambda d: [d / "a.tif"], {}, "a.tif does not exist"),
-    "unknown ending": (lambda d: [Path(__file__)], {}, "There is no reader for the ending of test_pack.py"),
+    "unknown ending": (lambda _: [Path(__file__)], {}, "There is no reader for the ending of test_pack.py"),
     "a folder": (lambda d: [d], {}, "is a folder, whose bytes have no hash. Give files"),
-    "NaN": (lambda d: _saved(d, image=np.where(np.eye(8) > 0, np.nan, 1)), {"pixel_size_angstrom": 0.2}, "a.npz, image 0, row 0, column 0: the pixel is nan"),
+    "NaN": (
+        lambda d: _saved(d, image=np.where(np.eye(8) > 0, np.nan, 1)),
+        {"pixel_size_angstrom": 0.2},
+        "a.npz, image 0, row 0, column 0: the pixel is nan",
+    ),
     "complex": (lambda d: _saved(d, image=np.ones((8, 8), complex)), {"pixel_size_angstrom": 0.2}, "a.npz holds values of type complex128"),
     "a line": (lambda d: _saved(d, line=np.ones(8)), {}, "a.npz holds no image with the dimensions y and x, or frame, y and x, but line (x)"),
     "two images": (lambda d: _saved(d, one=np.ones((8, 8)), two=np.ones((9, 9))), {}, "a.npz holds several images: one, two. Name one"),
     "no such variable": (lambda d: _saved(d, one=np.ones((8, 8))), {"variable": "on"}, "a.npz has no variable 'on'. Did you mean 'one'"),
     "simulated": (_simulated, {}, "a.nc was simulated by stemtwin"),
-    "no file": (lambda d: [], {}, "No file was given"),
+    "no file": (lambda _: [], {}, "No file was given"),
 }
 BAD_SETTINGS = {
     "name": ({"name": "My films"}, "The name 'My films' of the dataset is not valid"),

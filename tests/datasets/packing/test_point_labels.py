@@ -48,7 +48,10 @@ FAULTS = {
     "no element": ("file,x_angstrom,y_angstrom,heaviest\na.tif,1,1,119\n", "row 2, column 'heaviest': '119' is not an atomic number from 1 to 118"),
     "half an element": ("file,x_angstrom,y_angstrom,heaviest\na.tif,1,1,6.5\n", "row 2, column 'heaviest': '6.5' is not an atomic number"),
     "some elements": ("file,x_angstrom,y_angstrom,heaviest\na.tif,1,1,6\na.tif,2,1,\n", "row 3, column 'heaviest': empty, while other rows give"),
-    "no such image": ("file,x_angstrom,y_angstrom,frame\na.tif,1,1,1\n", "row 2, column 'frame': '1' is not the number of an image of a.tif. Give 0 to 0"),
+    "no such image": (
+        "file,x_angstrom,y_angstrom,frame\na.tif,1,1,1\n",
+        "row 2, column 'frame': '1' is not the number of an image of a.tif. Give 0 to 0",
+    ),
 }
 
 
