@@ -1,5 +1,6 @@
 """Measured files and their labels as a dataset's folder: card, hashes, splits and manifest."""
 
+import difflib
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -164,7 +165,9 @@ def _checked_facts(facts: Mapping[str, str | float], like: Card) -> dict[str, An
     out: dict[str, Any] = {}
     for name, value in facts.items():
         if name not in named:
-            message = f"The fact {name!r} is no column that can be filled. {suggestion(name, named)}"
+            near = difflib.get_close_matches(name, named, 1)
+            repair = f"Did you mean {near[0]!r}?" if near else "Name an input or a condition of the task's dataset, such as 'material'."
+            message = f"The fact {name!r} is no column that can be filled. {repair}"
             raise DatasetError(message)
         try:
             out[name] = str(value) if named[name].dtype == "string" else float(value)

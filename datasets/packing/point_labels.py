@@ -6,6 +6,7 @@ empty coordinates: every image is answered for, none is forgotten. Messages coun
 """
 
 import csv
+import difflib
 import io
 import math
 from collections.abc import Iterator, Sequence
@@ -83,7 +84,7 @@ def read_labels(path: Path, images: Sequence[MeasuredImages]) -> dict[tuple[str,
         for frame in range(len(one.pixels)):
             if (one.name, frame) not in rows:
                 of = f"image {frame} of {one.name}" if len(one.pixels) > 1 else one.name
-                message = f"{path}, column 'file': {of} has no row. Give its points, or a row with empty {place[0]} and {place[1]}."
+                message = f"{path}, column 'file': {of} has no row. Give its points, or a row with empty {place[0]!r} and {place[1]!r}."
                 raise DatasetError(message)
     points = {key: [row for row in some.values() if row.point is not None] for key, some in rows.items()}
     _check_elements([row for some in points.values() for row in some], path)
@@ -144,16 +145,22 @@ def _check_header(header: list[str], path: Path) -> tuple[str, str]:
     wanted = ("file", *place)
     for name in wanted:
         if name not in header:
-            message = f"{path}, row 1: the column {name!r} is missing. Name the columns {', '.join(wanted)}, where known {' and '.join(OPTIONAL)}."
+            message = f"{path}, row 1: the column {name!r} is missing. Name the columns {', '.join(map(repr, wanted))}, where known {' and '.join(map(repr, OPTIONAL))}."
             raise DatasetError(message)
     for number, name in enumerate(header):
         if name in header[:number]:
             message = f"{path}, row 1: the column {name!r} stands twice. Remove one."
             raise DatasetError(message)
         if name not in (*wanted, *OPTIONAL):
-            message = f"{path}, row 1: the column {name!r} is not known. {suggestion(name, (*wanted, *OPTIONAL))} Remove or rename it."
+            message = f"{path}, row 1: the column {name!r} is not known. {_nearest(name, (*wanted, *OPTIONAL))}"
             raise DatasetError(message)
     return place
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    """Return the repair of a column that is not known."""
+    near = difflib.get_close_matches(name, known, 1)
+    return f"Did you mean {near[0]!r}?" if near else "Remove it."
 
 
 def _row(cells: dict[str, str], place: tuple[str, str], by_name: dict[str, MeasuredImages], path: Path, line: int) -> _Row:

@@ -248,7 +248,7 @@ BAD_FILES = {
     "one name twice": (_same_name, {}, "sub/a.tif have the same name 'a.tif', by which labels name files. Rename one"),
     "one image twice": (lambda d: _two(d, lattice(0)[0]), {}, "b.tif holds the same bytes as "),
     "no such file": (lambda d: [d / "a.tif"], {}, "a.tif does not exist"),
-    "unknown ending": (lambda _: [Path(__file__)], {}, "There is no reader for the ending of test_pack.py"),
+    "unknown ending": (lambda _: [Path(__file__)], {}, "There is no reader for the ending of "),
     "a folder": (lambda d: [d], {}, "is a folder, whose bytes have no hash. Give files"),
     "NaN": (
         lambda d: _saved(d, image=np.where(np.eye(8) > 0, np.nan, 1)),

@@ -44,7 +44,7 @@ FAULTS = {
     "point twice": (HEAD + "a.tif,1,1\na.tif,2,1\na.tif,1.0,1\n", "row 4, column 'x_angstrom': the point of row 2 stands here again. Remove one"),
     "empty and not": (HEAD + "a.tif,,\na.tif,1,1\n", "row 3, column 'x_angstrom': this row or row 2 says that a.tif has no points"),
     "not and empty": (HEAD + "a.tif,1,1\na.tif,nan,NaN\n", "row 3, column 'x_angstrom': this row or row 2 says that a.tif has no points"),
-    "no row": (HEAD, "column 'file': a.tif has no row. Give its points, or a row with empty x_angstrom and y_angstrom"),
+    "no row": (HEAD, "column 'file': a.tif has no row. Give its points, or a row with empty 'x_angstrom' and 'y_angstrom'"),
     "no element": ("file,x_angstrom,y_angstrom,heaviest\na.tif,1,1,119\n", "row 2, column 'heaviest': '119' is not an atomic number from 1 to 118"),
     "half an element": ("file,x_angstrom,y_angstrom,heaviest\na.tif,1,1,6.5\n", "row 2, column 'heaviest': '6.5' is not an atomic number"),
     "some elements": ("file,x_angstrom,y_angstrom,heaviest\na.tif,1,1,6\na.tif,2,1,\n", "row 3, column 'heaviest': empty, while other rows give"),
