@@ -15,7 +15,8 @@ from stemtwin.twin.errors import DatasetError, UnknownNameError, suggestion
 
 CARDS = Path(__file__).parent / "cards"
 """Folder of the cards, registries and witness rows that ship with the package."""
-SettingsOfKind, SizeOfKind = TypeVar("SettingsOfKind", bound=CardModel), TypeVar("SizeOfKind", bound=Size)
+SettingsOfKind = TypeVar("SettingsOfKind", bound=CardModel)
+SizeOfKind = TypeVar("SizeOfKind", bound=Size)
 
 
 class Seeds(CardModel):
@@ -174,6 +175,9 @@ def read_card(path: str | Path) -> Card:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         message = f"The dataset card {path} cannot be read: {error.strerror}. Give the path of a card."
+        raise DatasetError(message) from None
+    except UnicodeDecodeError as error:
+        message = f"The dataset card {path} is not text: byte {error.start} is no UTF-8. Give the path of a card, a TOML file."
         raise DatasetError(message) from None
     return parse_card(text, f"The file {path}")
 

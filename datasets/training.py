@@ -58,7 +58,7 @@ class TrainingSamples:
         self.radius_angstrom = checks.number("radius_angstrom", radius_angstrom, "A", above=0.0)
         self.labels = None if labels is None else _ragged(card, labels, ("int64", "int32", "uint8", "uint16", "bool"))
         self.where = None if where is None else _ragged(card, where, ("bool",))
-        self.points = _points(card, self.labels) if self.labels else None
+        self.points = _points(card, self.labels) if self.labels else ("", "", (0, 0))
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -72,13 +72,13 @@ class TrainingSamples:
         sample = {column.name: np.asarray(column.trimmed(self.data, row)) for column in self.card.columns if column.dtype != "string"}
         texts = [column for column in self.card.columns if column.dtype == "string"]
         sample |= {column.name: np.asarray(column.trimmed(self.data, row)).tolist() for column in texts}
-        return sample | ({LABELS: self._label_map(sample)} if self.labels else {})
+        return sample | ({LABELS: self._label_map(sample, self.labels.name)} if self.labels else {})
 
-    def _label_map(self, sample: Mapping[str, Any]) -> np.ndarray:
+    def _label_map(self, sample: Mapping[str, Any], labels: str) -> np.ndarray:
         x, y, shape = self.points
         chosen = sample[self.where.name] if self.where else np.ones(len(sample[x]), bool)
         points = np.column_stack([sample[y], sample[x]])[chosen] / float(sample[PITCH])
-        return label_map(shape, points, sample[self.labels.name][chosen], self.radius_angstrom / float(sample[PITCH]))
+        return label_map(shape, points, sample[labels][chosen], self.radius_angstrom / float(sample[PITCH]))
 
     def collate(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Return a batch: arrays with a first dimension more, ragged columns padded to the longest, texts as lists.
@@ -119,7 +119,7 @@ def label_map(shape: tuple[int, int], points: np.ndarray, labels: np.ndarray, ra
 
     found = np.zeros(shape, np.int64)
     if len(points):
-        pixels = np.stack(np.indices(shape), axis=-1)
+        pixels = np.moveaxis(np.indices(shape), 0, -1)
         distance, nearest = KDTree(points).query(pixels, distance_upper_bound=np.nextafter(radius, np.inf))
         inside = np.isfinite(distance)
         found[inside] = np.asarray(labels)[nearest[inside]]
