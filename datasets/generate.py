@@ -274,10 +274,11 @@ def _spread(
     scheduler: str | None,
 ) -> None:
     """Make the rows of specimens in processes of their own."""
-    jobs, modules = [(card, size, specimen, partial) for specimen in missing], (type(find_generator(card.kind)).__module__,)
+    jobs = [(card, size, specimen, partial) for specimen in missing]
+    modules = {type(find_generator(card.kind)).__module__} - {"__main__"}  # which every process has
     before = total - len(missing)
     progress(before, total, f"{workers} workers" if scheduler is None else scheduler)
-    ended = in_processes(make_one, jobs, workers, modules) if scheduler is None else on_cluster(make_one, jobs, scheduler, modules)
+    ended = in_processes(make_one, jobs, workers, tuple(modules)) if scheduler is None else on_cluster(make_one, jobs, scheduler, tuple(modules))
     for done, number in enumerate(ended, start=before + 1):
         progress(done, total, missing[number].name)
 

@@ -77,10 +77,10 @@ def _one_pool(work: Work, jobs: dict[int, tuple[Any, ...]], workers: int, module
 
     context = multiprocessing.get_context("spawn")
     before = {child.pid for child in multiprocessing.active_children()}
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_begin, initargs=(tuple(modules),))
+    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_begin)
     whole = False
     try:
-        numbers = {pool.submit(work, *job): number for number, job in jobs.items()}
+        numbers = {pool.submit(_do, work, pickle.dumps(job), tuple(modules)): number for number, job in jobs.items()}
         for future in as_completed(numbers):
             future.result()
             yield numbers[future]
@@ -94,7 +94,7 @@ def _one_pool(work: Work, jobs: dict[int, tuple[Any, ...]], workers: int, module
         pool.shutdown(wait=True)
 
 
-def _begin(modules: Sequence[str]) -> None:
+def _begin() -> None:
     """Prepare a process: one thread, deaf to the keyboard, and bound to the life of its parent."""
     import multiprocessing
     import signal
@@ -108,9 +108,19 @@ def _begin(modules: Sequence[str]) -> None:
             os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
-    _be_one_thread()
-    for module in modules:
-        importlib.import_module(module)
+
+
+def _do(work: Work, job: bytes, modules: Sequence[str]) -> None:
+    """Do a pickled job in a worker, one at a time in its process, which works on one thread from then on."""
+    with _alone:
+        _be_one_thread()
+        for module in modules:
+            try:
+                importlib.import_module(module)
+            except ImportError as error:
+                message = f"A worker cannot import {module}, which makes the specimens: {error}. Put its folder into PYTHONPATH, or install it."
+                raise DatasetError(message) from None
+        work(*pickle.loads(job))
 
 
 def _be_one_thread() -> None:
@@ -146,7 +156,7 @@ def on_cluster(work: Work, jobs: Sequence[tuple[Any, ...]], scheduler: str, modu
     from distributed import CancelledError, KilledWorker
 
     try:
-        numbers = {client.submit(_on_worker, work, pickle.dumps(job), tuple(modules), pure=False): number for number, job in enumerate(jobs)}
+        numbers = {client.submit(_do, work, pickle.dumps(job), tuple(modules), pure=False): number for number, job in enumerate(jobs)}
         for future in _ended(client, set(numbers), scheduler):
             try:
                 future.result()
@@ -203,12 +213,3 @@ def _ended(client: Any, pending: set[Any], scheduler: str) -> Iterator[Any]:
             raise DatasetError(message)
         yield from done
         pending = pending - done
-
-
-def _on_worker(work: Work, job: bytes, modules: Sequence[str]) -> None:
-    """Do a pickled job on a worker, one at a time in its process, which works on one thread from then on."""
-    with _alone:
-        _be_one_thread()
-        for module in modules:
-            importlib.import_module(module)
-        work(*pickle.loads(job))

@@ -145,7 +145,8 @@ def _check_header(header: list[str], path: Path) -> tuple[str, str]:
     wanted = ("file", *place)
     for name in wanted:
         if name not in header:
-            message = f"{path}, row 1: the column {name!r} is missing. Name the columns {', '.join(map(repr, wanted))}, where known {' and '.join(map(repr, OPTIONAL))}."
+            known, more = (", ".join(map(repr, names)) for names in (wanted, OPTIONAL))
+            message = f"{path}, row 1: the column {name!r} is missing. Name the columns {known} and, where known, {more}."
             raise DatasetError(message)
     for number, name in enumerate(header):
         if name in header[:number]:

@@ -179,6 +179,13 @@ def test_a_scheduler_that_nobody_started_is_one_sentence(orders: Path, tmp_path:
             generate.build(slow_card(), "tiny", tmp_path / "out", scheduler=address)
 
 
+@pytest.mark.slow
+def test_a_generator_that_workers_cannot_import_is_one_sentence() -> None:
+    """A module that only this process has is named, with the repair."""
+    with pytest.raises(DatasetError, match=r"A worker cannot import my_generators, which makes .* into PYTHONPATH"):
+        list(in_processes(print, [("x",)], 2, ["my_generators"]))
+
+
 def test_no_job_takes_no_process() -> None:
     """Nothing to do is done at once."""
     assert list(in_processes(print, [], 4)) == []
