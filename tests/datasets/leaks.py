@@ -1,6 +1,7 @@
 """A search for truth in what a test taker gets: names, ids, order, attributes, and the metadata of Parquet, netCDF and zarr."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,12 @@ def told_by_texts(folder: Path, rows: Mapping[str, np.ndarray], hidden: Sequence
     for name in hidden:
         if rows[name].dtype.kind == "U":
             words |= {word for word in np.unique(rows[name]).tolist() if len(word) >= SHORTEST}
-    return [f"{where}: {word}" for where, text in texts_of(folder) for word in sorted(words) if word in text]
+    return [f"{where}: {word}" for where, text in texts_of(folder) for word in sorted(words) if _stands_in(word, text)]
+
+
+def _stands_in(word: str, text: str) -> bool:
+    """Return whether a word stands in a text, not as a part of a longer one."""
+    return word in text and re.search(rf"(?<![A-Za-z]){re.escape(word)}(?![A-Za-z])", text) is not None
 
 
 def told_by_order(order: np.ndarray, rows: Mapping[str, np.ndarray], hidden: Sequence[str]) -> list[str]:

@@ -14,7 +14,8 @@ from stemtwin.datasets.inputs import shown_card, write_inputs
 from stemtwin.datasets.kinds import find_generator
 from stemtwin.datasets.manifest import read_manifest
 from stemtwin.twin.errors import DatasetError
-from tests.datasets.leaks import told_by_ids, told_by_order, told_by_texts
+from tests.datasets import stacks
+from tests.datasets.leaks import texts_of, told_by_ids, told_by_order, told_by_texts
 
 KNOWN = {"atoms-2d-1.0.0": "rows are numbered in the order of the seeds, so that a number tells material, dose and specimen; released, and so kept"}
 """Released datasets whose names of rows tell truth, and which may not change."""
@@ -111,6 +112,21 @@ def test_the_files_hold_the_inputs_and_no_other_column(second: tuple[cards.Card,
         write_inputs(card, folder, "test", tmp_path / "out")
     with pytest.raises(DatasetError, match="Did you mean 'test'"):
         write_inputs(card, folder, "tset", tmp_path / "other")
+
+
+def test_cubes_are_handed_out_with_metadata_of_inputs_alone(tmp_path: Path) -> None:
+    """Input cubes come as zarr, row by row in the order of the tables, and no file, attribute or metadata names a hidden column or its words."""
+    zarr = pytest.importorskip("zarr")
+    card = stacks.stacks_card()
+    generate.build(card, "tiny", tmp_path / "stacks")
+    write_inputs(card, tmp_path / "stacks", "train", tmp_path / "out")
+    rows, hidden = read_rows(tmp_path / "stacks", card, "train"), hidden_columns(card)
+    order = np.argsort(rows["sample_id"])
+    large = zarr.open_group(tmp_path / "stacks" / "cubes" / "train.zarr", mode="r")["cube"][:]
+    np.testing.assert_array_equal(zarr.open_group(tmp_path / "out" / "train.zarr", mode="r")["cube"][:], large[order])
+    np.testing.assert_array_equal(xr.load_dataset(tmp_path / "out" / "train.nc", engine="h5netcdf")["stack"].values, rows["stack"][order])
+    assert any("zarr.json" in where for where, _ in texts_of(tmp_path / "out"))
+    assert told_by_texts(tmp_path / "out", rows, hidden) == []
 
 
 @pytest.mark.parametrize("name", cards.list_cards())
