@@ -4,6 +4,7 @@
 File                    Content
 ======================= ===========================================================
 ``agents.py``           entries: predictors of answers, agents for environments
+``comparisons.py``      differences of entries on the same specimens
 ``discovery.py``        import of the modules of a package
 ``episodes.py``         episodes of agents: played, kept, replayed
 ``header_text.py``      headers in YAML, read with suspicion

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stemtwin.benchmarks.report import ORDERED
 from stemtwin.benchmarks.tasks import Task
 from stemtwin.datasets.measured import load_measured, read_measured_card
 from stemtwin.twin.errors import SettingsError
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 SOURCE = "measured"
 """Beginning of the names of measured datasets in reports: ``measured/<name>``, which no synthetic dataset has."""
-NO_RANK = ("practice", "oracle", "reported")
-"""Trust that holds no rank whatever the labels are."""
 
 
 def load_task(task: Task, folder: Path | str, split: str | None = None) -> "tuple[Task, str, xr.Dataset]":
@@ -72,6 +71,6 @@ def _known(values: np.ndarray) -> bool:
 def mark(evaluation: "Evaluation", data: "xr.Dataset") -> "Evaluation":
     """Return an evaluation on measured data, without a rank where an algorithm made the labels."""
     report = evaluation.report
-    if data.attrs["labels_by"] != "algorithm" or report.trust in NO_RANK:
+    if data.attrs["labels_by"] != "algorithm" or report.trust not in ORDERED:
         return evaluation
     return dataclasses.replace(evaluation, report=dataclasses.replace(report, trust="algorithm"))

@@ -183,5 +183,5 @@ def inputs(data: Any, name: str, *, version: str | None = None) -> Any:
     if isinstance(data, dict):
         return {column: data[column] for column in names}
     if hasattr(data, "select_columns"):
-        return data.select_columns(names)
+        return data.select_columns([name for name in names if not card.column(name).cube])
     return data[names]

@@ -145,7 +145,7 @@ def _share(path: Path) -> None:
     """Give a file that pooch wrote for its user alone the permissions of any new file: a cache may be shared."""
     mask = os.umask(0)
     os.umask(mask)
-    with contextlib.suppress(PermissionError):  # of another user, who shares it already
+    with contextlib.suppress(OSError):  # of another user, who shares it already
         path.chmod(0o666 & ~mask)
 
 
@@ -267,7 +267,8 @@ def fetch(card: Card, size: str, progress: Any = None) -> tuple[Path, Manifest]:
         See :func:`mirror` and :func:`fetch_file`.
     """
     source, folder = mirror(card, size), folder_of(card, size)
-    check_writable(folder, folder=True)
+    if not _complete(source, size, folder):
+        check_writable(folder, folder=True)
     fetch_file(source, f"{size}/{MANIFEST}", progress)
     missing = [entry.bytes for entry in read_manifest(folder).files if not (folder / entry.path).is_file()]
     check_space(folder, sum(missing), f"What is missing of {card.id} {size}")
@@ -279,6 +280,12 @@ def fetch(card: Card, size: str, progress: Any = None) -> tuple[Path, Manifest]:
     for entry in manifest.files:
         check_file(folder, entry)
     return folder, manifest
+
+
+def _complete(source: Any, size: str, folder: Path) -> bool:
+    """Return whether every file of a size is there as published, so that nothing need be written."""
+    files = {folder.parent / name: digest for name, digest in source.registry.items() if name.startswith(f"{size}/")}
+    return all(path.is_file() and storage.file_sha256(path) == digest.removeprefix("sha256:") for path, digest in files.items())
 
 
 def publish(card: Card, folder: str | Path, target: str | Path) -> Path:

@@ -200,7 +200,8 @@ def _ended(client: Any, pending: set[Any], scheduler: str) -> Iterator[Any]:
     while pending:
         try:
             with client.as_current():
-                done = wait(pending, timeout=POLL_S, return_when="FIRST_COMPLETED").done
+                found: Any = wait(pending, timeout=POLL_S, return_when="FIRST_COMPLETED")
+            done = found.done
             alive = bool(done) or bool(client.nthreads())
         except TimeoutError:
             done, alive = set(), bool(client.nthreads())

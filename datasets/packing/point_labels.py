@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -121,7 +122,7 @@ def _table(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     return [name.strip() for name in header], _full(header, reader, path)
 
 
-def _records(reader: "csv._reader", path: Path) -> Iterator[tuple[int, list[str]]]:
+def _records(reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the number and the cells of each row that is not blank."""
     try:
         yield from ((reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells))
@@ -130,7 +131,7 @@ def _records(reader: "csv._reader", path: Path) -> Iterator[tuple[int, list[str]
         raise DatasetError(message) from None
 
 
-def _full(header: list[str], reader: "csv._reader", path: Path) -> Iterator[tuple[int, list[str]]]:
+def _full(header: list[str], reader: Any, path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield rows after checking their number of cells."""
     for line, cells in _records(reader, path):
         if len(cells) != len(header):

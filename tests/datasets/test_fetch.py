@@ -264,16 +264,16 @@ def test_fetched_files_have_the_permissions_of_any_new_file(mirror, card, mask):
 
 
 def test_a_cache_that_may_only_be_read_is_read(mirror, card, monkeypatch):
-    """A fetched dataset is loaded where nothing can be written, and nothing is tried."""
-    load()
+    """A fetched dataset is loaded, and is whole, where nothing can be written; nothing is tried and nothing is asked for."""
+    fetch.fetch(card, "tiny")
     folder = fetch.folder_of(card, "tiny")
     for path in [*folder.rglob("*"), folder, *folder.parents[:3]]:
         path.chmod(0o555 if path.is_dir() else 0o444)
     monkeypatch.setattr(fetch, "check_writable", lambda *_, **__: pytest.fail("a trial"))
-    monkeypatch.setattr(fetch, "_share", lambda _: pytest.fail("a change"))
     asked = len(mirror.asked)
     try:
         assert len(load()["image"]) == 30
+        assert fetch.fetch(card, "tiny")[0] == folder
     finally:
         for path in [*folder.parents[:3][::-1], folder, *folder.rglob("*")]:
             path.chmod(0o755 if path.is_dir() else 0o644)

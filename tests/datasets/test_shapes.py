@@ -67,6 +67,9 @@ def test_every_format_holds_what_the_generator_made(card, capsys):
     assert labelled["vacancy_kind"].dims == ("sample", "vacancy")
     assert labelled["cube"].attrs["long_name"] == "a cube"
     assert isinstance(arrays["cube"], zarr.Array)
+    for data in (labelled, arrays, table):
+        seen = catalog.inputs(data, "stacks@1")
+        assert {"sample_id", "stack"} <= set(seen.column_names if data is table else seen) <= {"sample_id", "stack", "cube"}
     images, truth, facts = catalog.load_arrays("stacks@1", size="tiny")
     assert set(images) == {"stack", "cube"}
     assert [len(each) for each in truth["vacancy_kind"]] == [0, 0, 1, 1, 2, 2]
