@@ -264,9 +264,12 @@ def evaluate(
     episodes: int | None = None,
     team: str = "",
     progress: EpisodeProgress | None = None,
+    measured: Path | str | None = None,
 ) -> Evaluation:
-    """Run a baseline (by name) or foreign code (``pkg.mod:Name``) on a task and score it."""
+    """Run a baseline (by name) or foreign code (``pkg.mod:Name``) on a task, or on the folder of a measured dataset for it, and score it."""
     entry, trust = resolve(task, baseline=baseline, agent=agent)
+    if measured is not None:
+        return _evaluate_measured(task, entry, trust, measured, split=split, team=team, progress=progress)
     split = task.check_split(split or task.splits[0])
     if task.kind == "agent":
         return run_agent(task, entry, trust, split=split, episodes=episodes, team=team, progress=progress)
@@ -277,6 +280,19 @@ def evaluate(
     began = time.perf_counter()
     found = predict(task, entry, data, progress=progress)
     return score_predictions(task, data, found, split=split, size=size, entry=entry.name, trust=trust, team=team, started=began)
+
+
+def _evaluate_measured(
+    task: Task, entry: Baseline, trust: Trust, folder: Path | str, *, split: str | None, team: str, progress: EpisodeProgress | None
+) -> Evaluation:
+    """Run an entry on measured data and score it."""
+    from stemtwin.benchmarks.measured import load_task, mark
+
+    there, split, data = load_task(task, folder, split)
+    began = time.perf_counter()
+    found = predict(there, entry, data, progress=progress)
+    size = data.attrs["size"]
+    return mark(score_predictions(there, data, found, split=split, size=size, entry=entry.name, trust=trust, team=team, started=began), data)
 
 
 def check_run(folder: Path | str) -> None:
@@ -300,8 +316,9 @@ def save_run(folder: Path | str, task: Task, evaluation: Evaluation) -> Path:
     with replacing(folder / "samples.parquet") as temporary:
         pq.write_table(pa.table({name: pa.array(array.tolist()) for name, array in arrays.items()}), temporary)
     if evaluation.found is not None:
+        there = dataclasses.replace(task, source=report.source.name, source_version=report.source.version)  # measured data are not the task's own
         write_submission(
-            folder / "submission", task, evaluation.found, split=report.source.split, size=report.source.size, name=report.entry, team=report.team
+            folder / "submission", there, evaluation.found, split=report.source.split, size=report.source.size, name=report.entry, team=report.team
         )
     if evaluation.episodes:
         write_episodes(folder / "episodes.json", evaluation.episodes)
