@@ -133,11 +133,7 @@ def score_predictions(
         The ids are not exactly those of the data.
     """
     began = time.perf_counter() if started is None else started
-    ids = set(data["sample_id"].values.astype(str).tolist())
-    if ids != set(found):
-        odd = sorted(ids ^ set(found))
-        message = f"{len(odd)} sample ids differ between the answers and the {split} split, the first is {odd[0]!r}. Answer for exactly its samples."
-        raise SubmissionError(message)
+    _check_ids(data, found, split)
     missing = task.form.missing(found)
     samples = task.score(data, found)
     samples = dataclasses.replace(samples, not_given=tuple(metric.name for metric in task.metrics if missing.intersection(metric.needs)))
@@ -158,6 +154,14 @@ def score_predictions(
         wall_s=wall,
     )
     return Evaluation(report=report, samples=samples, found=dict(found))
+
+
+def _check_ids(data: "xr.Dataset", found: Mapping[str, Any], split: str) -> None:
+    """Raise SubmissionError unless the answers are for exactly the samples of the data."""
+    odd = sorted(set(data["sample_id"].values.astype(str).tolist()) ^ set(found))
+    if odd:
+        message = f"{len(odd)} sample ids differ between the answers and the {split} split, the first is {odd[0]!r}. Answer for exactly its samples."
+        raise SubmissionError(message)
 
 
 def score_submission(task: Task, data: "xr.Dataset", submission: Submission) -> Evaluation:

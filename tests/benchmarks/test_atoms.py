@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from stemtwin.benchmarks.agents import find_baseline
 from stemtwin.benchmarks.answers.points import Points
-from stemtwin.benchmarks.families.atoms import DETECTION, DOSE_EDGES, TrueColumns, content_hash, d90, frame_bounds, read_columns, score, score_image
 from stemtwin.benchmarks.baselines import atoms as baselines
+from stemtwin.benchmarks.families.atoms import DETECTION, DOSE_EDGES, TrueColumns, content_hash, d90, frame_bounds, read_columns, score, score_image
 from stemtwin.benchmarks.runner import predict, score_predictions
 from stemtwin.benchmarks.tasks import find_task
 from tests.benchmarks.frames import make

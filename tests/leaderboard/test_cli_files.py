@@ -132,7 +132,7 @@ def test_a_folder_with_a_file_that_is_none(
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / file).write_bytes(content)
-    (folder / "predictions.parquet").write_bytes(content)
+    (folder / "predictions.parquet").write_bytes(b"PAR1 and so on")
     refused(capsys, *READING[command], folder, named=folder / file)
 
 
