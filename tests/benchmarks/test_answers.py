@@ -41,6 +41,12 @@ def shares(rng, *shape):
     return values / values.sum(axis=0)
 
 
+def unmixed(rng):
+    """Return up to three spectra and their abundances."""
+    count = int(rng.integers(1, 4))
+    return Unmixing(spectra=rng.uniform(size=(count, 6)), abundances=shares(rng, count, 4, 5))
+
+
 def numbers(rng, names=("C10", "C12")):
     """Return numbers with standard deviations and intervals."""
     value = {name: float(rng.normal()) for name in names}
@@ -89,7 +95,7 @@ FORMS = {
     ),
     "unmixing": (
         UnmixingAnswers(most=3),
-        lambda rng: (lambda k: Unmixing(spectra=rng.uniform(size=(k, 6)), abundances=shares(rng, k, 4, 5)))(int(rng.integers(1, 4))),
+        unmixed,
     ),
     "lattice-maps": (
         LatticeMapAnswers(lattice="optional", phase="optional", phases=("fcc", "hcp")),
