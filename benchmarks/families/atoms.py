@@ -239,6 +239,7 @@ DETECTION = (
     ),
 )
 
+# The only slices of scores. The card's [slices] are bins of what was drawn, which built data carry along: to change them would change its digest.
 SLICES = (
     SliceColumn(column="material"),
     SliceColumn(column="dose_e_per_angstrom2", edges=(1e3, 1e4, 1e5), unit="e-/A^2", title="dose"),
