@@ -9,12 +9,14 @@ import json
 import math
 import platform
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pydantic
 
+from stemtwin.benchmarks.metrics.metric import Metric
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn, gluing_residual, parts
 from stemtwin.benchmarks.statistics import MIN_CLUSTERS, Interval, interval
 from stemtwin.benchmarks.tasks import Task
@@ -38,7 +40,10 @@ RANKED = ("scored", "baseline")
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class MetricValue:
-    """One metric of the whole evaluation; ``value`` is None where the data do not define it, ``interval`` where none can be given."""
+    """One metric of the whole evaluation; ``value`` is None where the data do not define it, ``interval`` where none can be given.
+
+    ``reason`` says which optional parts of the answers were not given, where the value lacks for them; it is "" otherwise.
+    """
 
     name: str
     version: str
@@ -47,6 +52,7 @@ class MetricValue:
     direction: Literal["max", "min"]
     value: float | None
     interval: Interval | None
+    reason: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -224,21 +230,15 @@ def build_report(
     seeds: dict[str, str | int],
     wall_s: float,
     team: str = "",
+    missing: Collection[str] = (),
 ) -> Report:
-    """Score every metric on all samples and the primary one on every slice, each with its interval; the arguments are the report's fields."""
-    metrics = tuple(
-        MetricValue(
-            name=metric.name,
-            version=metric.version,
-            title=metric.title,
-            unit=metric.unit,
-            direction=metric.direction,
-            value=_number(metric.formula(samples.sums())),
-            interval=interval(metric.formula, samples, proportion=metric.proportion),
-        )
-        for metric in task.metrics
-    )
-    slices = tuple(_slice_value(task, column, label, part) for column in task.slices for label, part in parts(samples, column).items())
+    """Score every metric on all samples and the primary one on every slice, each with its interval; the arguments are the report's fields.
+
+    ``missing`` are the optional parts that the answers leave out: metrics that need them are not given.
+    """
+    metrics = tuple(_metric_value(metric, samples, missing) for metric in task.metrics)
+    cut = () if not_given(task.primary, missing) else task.slices
+    slices = tuple(_slice_value(task, column, label, part) for column in cut for label, part in parts(samples, column).items())
     return Report(
         task=task.name,
         major=task.major,
@@ -253,6 +253,27 @@ def build_report(
         gluing_residual=max((gluing_residual(samples, column) for column in task.slices), default=0.0),
         cost=cost,
         provenance=provenance(seeds=seeds, wall_s=wall_s),
+    )
+
+
+def not_given(metric: Metric, missing: Collection[str]) -> str:
+    """Return the reason for which answers without some parts have no value of a metric, "" where they have one."""
+    lacking = [name for name in metric.needs if name in missing]
+    return f"not given: {', '.join(lacking)}" if lacking else ""
+
+
+def _metric_value(metric: Metric, samples: SampleStatistics, missing: Collection[str]) -> MetricValue:
+    """Return a metric on all samples."""
+    reason = not_given(metric, missing)
+    return MetricValue(
+        name=metric.name,
+        version=metric.version,
+        title=metric.title,
+        unit=metric.unit,
+        direction=metric.direction,
+        value=None if reason else _number(metric.formula(samples.sums())),
+        interval=None if reason else interval(metric.formula, samples, proportion=metric.proportion),
+        reason=reason,
     )
 
 

@@ -89,7 +89,7 @@ def show(report: "Report") -> None:
         table.add_column(column)
     for one in report.metrics:
         ends = f"{number(one.interval.low)} to {number(one.interval.high)}" if one.interval else "-"
-        table.add_row(one.name, number(one.value), ends, one.unit, one.interval.method if one.interval else "")
+        table.add_row(one.name, number(one.value), ends, one.unit, one.interval.method if one.interval else one.reason)
     console.print(table)
     if report.worst is not None:
         worst = report.worst

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stemtwin.benchmarks.agents import find_baseline
-from stemtwin.benchmarks.atoms import Detections, TrueColumns, content_hash, frame_bounds, read_columns, score, score_image
+from stemtwin.benchmarks.answers.points import Points
+from stemtwin.benchmarks.families.atoms import DETECTION, DOSE_EDGES, TrueColumns, content_hash, d90, frame_bounds, read_columns, score, score_image
 from stemtwin.benchmarks.baselines import atoms as baselines
-from stemtwin.benchmarks.metrics import DETECTION, DOSE_EDGES, d90
 from stemtwin.benchmarks.runner import predict, score_predictions
 from stemtwin.benchmarks.tasks import find_task
 from tests.benchmarks.frames import make
@@ -32,7 +32,7 @@ def columns(positions, heaviest=None, visible=None):
 @given(truth=st.lists(place, unique=True, max_size=8), found=st.lists(place, unique=True, max_size=8), shift=st.floats(-0.3, 0.3))
 def test_counts_on_a_grid_are_set_operations(truth, found, shift):
     """On places 1 A apart (gate 0.4 A or more) the counts are those of sets: TP = both, FP = only found, FN = only true."""
-    row = score_image(Detections.at(np.array(found, dtype=float).reshape(-1, 2) + np.array([shift, 0])), columns(truth), BOUNDS, SPECIES)
+    row = score_image(Points.at(np.array(found, dtype=float).reshape(-1, 2) + np.array([shift, 0])), columns(truth), BOUNDS, SPECIES)
     both = len(set(truth) & set(found))
     assert (row["tp"], row["fp"], row["fn"]) == (both, len(found) - both, len(truth) - both)
     assert row["square_distance"] == pytest.approx(both * shift**2)
@@ -43,7 +43,7 @@ def test_gate_is_the_smaller_of_half_an_angstrom_and_two_fifths_of_the_spacing()
     lone, pair = columns([[5, 5]]), columns([[5, 5], [6, 5]])
     for truth, limit in ((lone, 0.5), (pair, 0.4)):
         for offset, expected in ((limit - 1e-6, 1), (limit + 1e-6, 0)):
-            assert score_image(Detections.at([[5, 5 + offset]]), truth, BOUNDS, SPECIES)["tp"] == expected
+            assert score_image(Points.at([[5, 5 + offset]]), truth, BOUNDS, SPECIES)["tp"] == expected
 
 
 def test_invisible_columns_and_the_margin_are_neither_right_nor_wrong():
@@ -51,15 +51,15 @@ def test_invisible_columns_and_the_margin_are_neither_right_nor_wrong():
     truth = columns([[5, 5], [7, 5], [0.3, 5]], visible=[True, False, True])
     nothing = {"tp": 1, "fp": 0, "fn": 0}
     for points in ([[5, 5]], [[5, 5], [7, 5]], [[5, 5], [0.3, 5]], [[5, 5], [9.7, 9.7]], [[5, 5], [0.6, 5]]):
-        row = score_image(Detections.at(points), truth, BOUNDS, SPECIES)
+        row = score_image(Points.at(points), truth, BOUNDS, SPECIES)
         assert {name: row[name] for name in nothing} == nothing, points
-    assert score_image(Detections.at([[5, 5], [7, 5], [7.1, 5]]), truth, BOUNDS, SPECIES)["fp"] == 1
+    assert score_image(Points.at([[5, 5], [7, 5], [7.1, 5]]), truth, BOUNDS, SPECIES)["fp"] == 1
 
 
 def test_species_are_counted_by_the_matched_column():
     """A right position with the wrong element is a miss of the one species and a false alarm of the other; unknown is a miss alone."""
     truth = columns([[2, 2], [4, 2], [6, 2]], heaviest=[38, 38, 22])
-    row = score_image(Detections.at([[2, 2], [4, 2], [6, 2], [8, 8]], heaviest=[38, 22, 0, 22]), truth, BOUNDS, SPECIES)
+    row = score_image(Points.at([[2, 2], [4, 2], [6, 2], [8, 8]], classes=[38, 22, 0, 22]), truth, BOUNDS, SPECIES)
     np.testing.assert_array_equal(row["species_tp"], [0, 1])
     np.testing.assert_array_equal(row["species_fp"], [2, 0])
     np.testing.assert_array_equal(row["species_fn"], [1, 1])
@@ -135,10 +135,10 @@ def test_a_detector_is_given_the_inputs_alone():
     task, data, seen = find_task("atoms-2d"), make(n=1), {}
 
     class Spy:
-        def detect(self, given, rng):
+        def predict(self, given, rng):
             del rng
             seen.update(given)
-            return Detections.at([])
+            return Points.at([])
 
     entry = find_baseline("atoms-2d", "log")
     predict(task, type(entry)(task="atoms-2d", name="spy", text="", factory=Spy), data)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from stemtwin.benchmarks.agents import find_baseline
-from stemtwin.benchmarks.metrics import f1
+from stemtwin.benchmarks.metrics.detection import f1
 from stemtwin.benchmarks.report import SUPPORT, read_report
 from stemtwin.benchmarks.runner import predict, score_predictions, score_submission
 from stemtwin.benchmarks.slices import glue

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stemtwin.benchmarks.metrics import f1, macro_f1, mean_of, rmsd
+from stemtwin.benchmarks.metrics.detection import f1, macro_f1, rmsd
+from stemtwin.benchmarks.metrics.metric import mean_of
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn, glue, gluing_residual, parts
 from stemtwin.benchmarks.statistics import interval, rank_intervals
 from stemtwin.twin.errors import SettingsError

@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from stemtwin.benchmarks.atoms import Detections
-from stemtwin.benchmarks.submission import content_hash, read_submission, write_submission
+from stemtwin.benchmarks.answers.points import Points
+from stemtwin.benchmarks.submission import read_submission, write_submission
 from stemtwin.benchmarks.tasks import find_task
 from stemtwin.twin.errors import SubmissionError
 from tests.benchmarks.frames import make
@@ -20,7 +20,7 @@ IDS = DATA["sample_id"].values.tolist()
 def folder(tmp_path):
     """Return a right submission: detections in three samples, none in the fourth."""
     rng = np.random.default_rng(1)
-    found = {name: Detections.at(rng.uniform(0, 12, (5, 2)), heaviest=rng.integers(0, 90, 5)) for name in IDS[:3]} | {IDS[3]: Detections.at([])}
+    found = {name: Points.at(rng.uniform(0, 12, (5, 2)), classes=rng.integers(0, 90, 5), confidence=np.ones(5)) for name in IDS[:3]} | {IDS[3]: Points.at([])}
     return write_submission(tmp_path / "entry", TASK, found, split="test", size="tiny", name="mine", team="us")
 
 
@@ -71,16 +71,16 @@ def test_what_was_written_is_read(folder):
     assert (read.header.name, read.header.team, read.header.split, read.header.size) == ("mine", "us", "test", "tiny")
     assert [len(read.found[name].positions) for name in IDS] == [5, 5, 5, 0]
     again = write_submission(folder.parent / "again", TASK, read.found, split="test", size="tiny", name="other")
-    assert content_hash(read_submission(again, TASK, DATA).found) == content_hash(read.found)
+    assert TASK.form.digest(read_submission(again, TASK, DATA).found) == TASK.form.digest(read.found)
 
 
 def test_the_hash_ignores_order_and_sees_every_number(folder):
     """The content hash is that of the answers, in whatever order their rows stand; one changed number changes it."""
-    before = content_hash(read_submission(folder, TASK, DATA).found)
+    before = TASK.form.digest(read_submission(folder, TASK, DATA).found)
     edit_table(folder, lambda columns: {name: values[::-1] for name, values in columns.items()})
-    assert content_hash(read_submission(folder, TASK, DATA).found) == before
+    assert TASK.form.digest(read_submission(folder, TASK, DATA).found) == before
     edit_table(folder, put(3, score=0.5))
-    assert content_hash(read_submission(folder, TASK, DATA).found) != before
+    assert TASK.form.digest(read_submission(folder, TASK, DATA).found) != before
 
 
 def test_an_empty_sample_may_be_a_row_of_nan(folder):
