@@ -15,7 +15,8 @@ from stemtwin.twin.errors import DatasetError, UnknownNameError, suggestion
 
 CARDS = Path(__file__).parent / "cards"
 """Folder of the cards, registries and witness rows that ship with the package."""
-SettingsOfKind, SizeOfKind = TypeVar("SettingsOfKind", bound=CardModel), TypeVar("SizeOfKind", bound=Size)
+SettingsOfKind = TypeVar("SettingsOfKind", bound=CardModel)
+SizeOfKind = TypeVar("SizeOfKind", bound=Size)
 
 
 class Seeds(CardModel):
@@ -89,6 +90,11 @@ class Card(CardModel, Generic[SettingsOfKind, SizeOfKind]):
     def id(self) -> str:
         """Name and version, ``atoms-2d-1.0.0``."""
         return f"{self.name}-{self.version}"
+
+    def images(self, size: str) -> int:
+        """Return the number of rows of a size, over all splits."""
+        asked = self.sizes[known("size", size, self.sizes, self.id)]
+        return sum(count * asked.images_per_specimen[split] for split, count in asked.specimens.items())
 
     def column(self, name: str) -> Column:
         """Return the column of a name."""
@@ -167,6 +173,9 @@ def read_card(path: str | Path) -> Card:
     except OSError as error:
         message = f"The dataset card {path} cannot be read: {error.strerror}. Give the path of a card."
         raise DatasetError(message) from None
+    except UnicodeDecodeError as error:
+        message = f"The dataset card {path} is not text: byte {error.start} is no UTF-8. Give the path of a card, a TOML file."
+        raise DatasetError(message) from None
     return parse_card(text, f"The file {path}")
 
 
@@ -195,3 +204,37 @@ def find_card(name: str, version: str) -> Card:
         raise UnknownNameError(message)
     known("version", version, versions[name], name)
     return read_card(CARDS / f"{name}-{version}.toml")
+
+
+def named_card(name: str, version: str | None = None) -> Card:
+    """Return the card that a name means.
+
+    Parameters
+    ----------
+    name : str
+        ``"atoms-2d@1.0.0"``; ``"atoms-2d@1"`` or ``"atoms-2d@1.0"``, the newest such version; a name alone, with ``version``; or the path of a card,
+        which ends with ``.toml``.
+    version : str, optional
+        The version of a name alone, whole or its beginning.
+
+    Raises
+    ------
+    UnknownNameError
+        There is no dataset of that name.
+    DatasetError
+        No version, two of them, or none that exists.
+    """
+    if name.endswith(".toml"):
+        return read_card(name)
+    bare, at, asked = name.partition("@")
+    if at and version is not None and version != asked:
+        message = f"{name!r} and version={version!r} name two versions. Give one of them."
+        raise DatasetError(message)
+    versions = list_cards().get(bare, ())
+    asked = asked or version or ""
+    if versions and not asked:
+        major = versions[-1].partition(".")[0]
+        message = f"{name!r} names no version. Give '{bare}@{major}', so that your program can be repeated."
+        raise DatasetError(message)
+    newest = next((one for one in reversed(versions) if one == asked or one.startswith(f"{asked}.")), asked)
+    return find_card(bare, newest)

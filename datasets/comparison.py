@@ -16,23 +16,23 @@ OFF_BY_ONE = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """Difference of two values of a column: a text where it is too large, ``""`` otherwise, and the fraction of counts that differ."""
+class ColumnDifference:
+    """ColumnDifference of two values of a column: a text where it is too large, ``""`` otherwise, and the fraction of counts that differ."""
 
     text: str = ""
     fraction: float = 0.0
 
 
-def difference(column: Column, stored: Any, made: Any) -> Difference:
+def difference(column: Column, stored: Any, made: Any) -> ColumnDifference:
     """Compare a stored value, without padding, with the same value made again."""
     here, there = np.asarray(stored), np.asarray(made)
     if here.shape != there.shape:
-        return Difference(text=_told(column, here, there))
+        return ColumnDifference(text=_told(column, here, there))
     if column.comparison == "counts":
         return _counts(column, here, there)
     if column.comparison == "close":
-        return Difference() if close(column, here, there) else Difference(text=_told(column, here, there))
-    return Difference() if np.array_equal(here, there) else Difference(text=_told(column, here, there))
+        return ColumnDifference() if close(column, here, there) else ColumnDifference(text=_told(column, here, there))
+    return ColumnDifference() if np.array_equal(here, there) else ColumnDifference(text=_told(column, here, there))
 
 
 def close(column: Column, stored: np.ndarray, made: np.ndarray) -> bool:
@@ -45,13 +45,13 @@ def close(column: Column, stored: np.ndarray, made: np.ndarray) -> bool:
     return bool(np.allclose(stored, made, rtol=tolerance, atol=tolerance, equal_nan=True))
 
 
-def _counts(column: Column, stored: np.ndarray, made: np.ndarray) -> Difference:
+def _counts(column: Column, stored: np.ndarray, made: np.ndarray) -> ColumnDifference:
     away = np.abs(stored.astype(np.int64) - made.astype(np.int64))
     fraction, most = float((away > 0).mean()) if away.size else 0.0, int(away.max(initial=0))
     if most <= 1 and fraction <= OFF_BY_ONE:
-        return Difference(fraction=fraction)
+        return ColumnDifference(fraction=fraction)
     text = f"{column.name}: {fraction:.2%} of the counts differ, by up to {most}; allowed are {OFF_BY_ONE:.2%}, by 1"
-    return Difference(text=text, fraction=fraction)
+    return ColumnDifference(text=text, fraction=fraction)
 
 
 def _told(column: Column, stored: np.ndarray, made: np.ndarray) -> str:

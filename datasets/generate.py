@@ -166,10 +166,8 @@ def check_build(card: Card, size: str, folder: Path) -> Manifest | None:
         cubes.check_zarr(card)
         check_writable(partial, folder=True)
         check_writable(_lock_of(folder))
-        asked = card.sizes[size]
-        images = sum(count * asked.images_per_specimen[split] for split, count in asked.specimens.items())
         there = sum(one.stat().st_size for one in partial.glob("parts/*"))
-        needed = int(DISK_BYTES * images * sum(column.nbytes for column in card.columns)) - there
+        needed = int(DISK_BYTES * card.images(size) * sum(column.nbytes for column in card.columns)) - there
         check_space(partial, needed, f"A build of {card.id} {size}")
     return finished
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stemtwin.datasets.cards import Card
 
 PACKAGE = "stemtwin.datasets.generators"
-Made = TypeVar("Made", bound="type[Generator]")
+Made = TypeVar("Made", bound="Generator")
 
 
 def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
@@ -98,7 +98,7 @@ GENERATORS: Registry[Generator] = Registry("kind of dataset")
 """Generators by kind; :func:`find_generator` fills it with those of the package first."""
 
 
-def generator(kind: str) -> Callable[[Made], Made]:
+def generator(kind: str) -> Callable[[type[Made]], type[Made]]:
     """Return the decorator that registers a generator under its kind.
 
     Raises
@@ -107,7 +107,7 @@ def generator(kind: str) -> Callable[[Made], Made]:
         There is another generator of that kind.
     """
 
-    def add(made: Made) -> Made:
+    def add(made: type[Made]) -> type[Made]:
         GENERATORS.add(kind, made())
         return made
 

@@ -1,5 +1,6 @@
 """A small dataset made by the house's own writer, an analytic image source for it, and a web server on loopback that serves it."""
 
+import functools
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -95,7 +96,7 @@ def mirror(card: cards.Card, finished: Path, tmp_path: Path, monkeypatch: pytest
             """Keep quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     served.url = f"http://127.0.0.1:{server.server_port}"
 
@@ -141,3 +142,26 @@ def _refresh(folder: Path) -> None:
 def refresh() -> Callable[[Path], None]:
     """Make the file hashes of a folder's manifest fit its files again: what a forger would do."""
     return _refresh
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Path], str]]:
+    """Serve folders on loopback; give the function that starts a server and returns its address."""
+    servers = []
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            """Keep quiet."""
+
+    def start(folder: Path) -> str:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        servers.append((server, thread))
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server, thread in servers:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -25,6 +25,7 @@ READING = {
     "submit": ("submit",),
     "eval": ("eval", "atoms-2d", "--predictions"),
     "board": ("board", "--database"),
+    "build": ("data", "build", "--size", "tiny", "--card"),
     "verify": ("data", "verify", "atoms-2d", "--size", "tiny", "--folder"),
     "publish": ("data", "publish", "atoms-2d", "mirror", "--size", "tiny", "--folder"),
     "knobs": ("knobs", "--page"),

@@ -67,3 +67,14 @@ def test_inversion_refuses_means(signal, incident):
     """A NaN, negative or infinite mean is refused with its place."""
     with pytest.raises(SettingsError, match=r"mean\[2\]=.*outside of 0 to"):
         noise.count_electrons_by_inversion(np.array([0.0, 0.0, signal]), np.array([1.0, 1.0, incident]), np.random.default_rng(0))
+
+
+def test_frames_drawn_together_are_those_drawn_alone():
+    """The counts of several frames, drawn together, have the bits of one after the other, and leave each generator where it would stand."""
+    signals = np.random.default_rng(4).uniform(-0.01, 0.2, (3, 2, 50)).astype(np.float32)
+    incident = [np.full(50, 1e3), np.linspace(0, 5e3, 50), 20.0]
+    together, alone = ([np.random.Generator(np.random.Philox(seed)) for seed in range(3)] for _ in range(2))
+    found = noise.count_frames_by_inversion(signals, incident, together)
+    for frame, signal, electrons, one, other in zip(found, signals, incident, alone, together, strict=True):
+        assert (frame == noise.count_electrons_by_inversion(signal, electrons, one)).all()
+        assert one.random() == other.random()

@@ -1,6 +1,7 @@
 """Clock of a scan: the times of the beam's visits."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -11,7 +12,7 @@ LONGEST_S = 1e7
 """Longest dwell time or pause, s."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ScanTiming:
     """Times at which the beam visits the points of a scan, in visiting order.
 
@@ -21,8 +22,10 @@ class ScanTiming:
         The clock when the scan was asked for, s.
     dwell_s : float
         Time at each point, s.
-    arrival_s : ndarray
-        The clock when the beam arrives at each visit, s, shape (n,).
+    count : int
+        Number n of visits.
+    origin_s : ndarray
+        The clock from which the visits of each line count, s, shape (lines,): visit i comes i dwell times after that of its line.
     starts : ndarray
         Which visits begin a line, shape (lines,).
     pause_s : ndarray
@@ -33,25 +36,30 @@ class ScanTiming:
 
     start_s: float
     dwell_s: float
-    arrival_s: np.ndarray
+    count: int
+    origin_s: np.ndarray
     starts: np.ndarray
     pause_s: np.ndarray
     tail_s: float
 
-    @property
-    def count(self) -> int:
-        """Number of visits."""
-        return len(self.arrival_s)
+    @cached_property
+    def arrival_s(self) -> np.ndarray:
+        """The clock when the beam arrives at each visit, s, shape (n,), read-only."""
+        arrival = np.repeat(self.origin_s, self.lengths) + self.dwell_s * np.arange(self.count)
+        arrival.flags.writeable = False
+        return arrival
 
     @property
     def duration_s(self) -> float:
         """Time from the command to the end of the scan, s."""
         return self.count * self.dwell_s + float(self.pause_s.sum()) + self.tail_s
 
-    @property
+    @cached_property
     def middle_s(self) -> np.ndarray:
-        """The clock in the middle of each visit, s, shape (n,)."""
-        return self.arrival_s + self.dwell_s / 2
+        """The clock in the middle of each visit, s, shape (n,), read-only."""
+        middle = self.arrival_s + self.dwell_s / 2
+        middle.flags.writeable = False
+        return middle
 
     @property
     def lengths(self) -> np.ndarray:
@@ -95,20 +103,19 @@ def scan_timing(
     start = checks.number("start_s", start_s, "s", low=0)
     mains = checks.number("synchronise_hz", synchronise_hz, "Hz", low=0, high=1e6)
     starts = scan.line_starts()
-    lengths = np.diff(starts, append=scan.count)
     back = flyback if scan.pause == "flyback" else 0.0
     settle = settle if scan.pause != "none" else 0.0
     pause = np.full(len(starts), back + settle)
     pause[0] = settle
     if mains:
-        lines = lengths * dwell
+        lines = np.diff(starts, append=scan.count) * dwell
         pause[0] += _wait(np.array(start + settle), mains)
         pause[1:] += _wait(lines[:-1] + pause[1:], mains)  # each line begins with a period, so that only its own length counts
     begins = start + np.cumsum(pause) + starts * dwell
-    arrival = np.repeat(begins - starts * dwell, lengths) + dwell * np.arange(scan.count)
-    for values in (arrival, starts, pause):
+    origin = begins - starts * dwell
+    for values in (origin, starts, pause):
         values.flags.writeable = False
-    return ScanTiming(start_s=start, dwell_s=dwell, arrival_s=arrival, starts=starts, pause_s=pause, tail_s=back)
+    return ScanTiming(start_s=start, dwell_s=dwell, count=scan.count, origin_s=origin, starts=starts, pause_s=pause, tail_s=back)
 
 
 def _wait(after: np.ndarray, mains: float) -> np.ndarray:

@@ -75,7 +75,8 @@ class Aberrations:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        if all(type(value) is float for value in _numbers(self)) and math.isfinite(sum(_numbers(self))):
+        numbers = _numbers(self)
+        if set(map(type, numbers)) == {float} and math.isfinite(sum(numbers)):
             return
         for field in fields(self):
             checks.number_field(self, field.name, "rad" if field.name.startswith("phi") else "A")
@@ -87,15 +88,16 @@ class Aberrations:
 
     def cartesian(self) -> dict[str, float]:
         """Return C10, C12a, C12b, ... in A, with C_nm,a = C_nm cos(m phi_nm) and C_nm,b = C_nm sin(m phi_nm)."""
-        out = {}
-        for m, magnitude, azimuth, names in _TABLE:
-            value = getattr(self, magnitude)
+        out, numbers = {}, iter(_numbers(self))
+        for m, _, _, names in _TABLE:
+            value = next(numbers)
             if m == 0:
                 out[names[0]] = value
-            elif value == 0:
+                continue
+            angle = m * next(numbers)
+            if value == 0:
                 out[names[0]] = out[names[1]] = 0.0
             else:
-                angle = m * getattr(self, azimuth)
                 out[names[0]], out[names[1]] = value * math.cos(angle), value * math.sin(angle)
         return out
 
@@ -169,7 +171,7 @@ class Aberrations:
 
 
 _numbers = operator.attrgetter(*(field.name for field in fields(Aberrations)))
-"""Magnitudes and azimuths of aberrations, in the order of their fields."""
+"""Magnitudes, each followed by its azimuth where it has one, in the order of ``ORDERS``."""
 
 
 def _terms(aberrations: Aberrations) -> list[tuple[int, int, float, float]]:
@@ -269,5 +271,18 @@ def _gradients(semiangle: float, samples: int) -> tuple[np.ndarray, np.ndarray]:
 @functools.lru_cache(maxsize=256)
 def add(first: Aberrations, second: Aberrations) -> Aberrations:
     """Return the sum of two sets of aberrations, coefficient by coefficient as vectors."""
-    a, b = first.cartesian(), second.cartesian()
-    return Aberrations.from_cartesian(**{name: a[name] + b[name] for name in a})
+    a, b, polar, place = _numbers(first), _numbers(second), {}, 0
+    for m, magnitude, azimuth, _ in _TABLE:
+        u, v = a[place], b[place]
+        if m == 0:
+            polar[magnitude] = u + v
+            place += 1
+            continue
+        if u or v:
+            s, t = m * a[place + 1], m * b[place + 1]
+            x = (u * math.cos(s) if u else 0.0) + (v * math.cos(t) if v else 0.0)
+            y = (u * math.sin(s) if u else 0.0) + (v * math.sin(t) if v else 0.0)
+            if x or y:
+                polar[magnitude], polar[azimuth] = math.hypot(x, y), math.atan2(y, x) / m
+        place += 2
+    return Aberrations(**polar)

@@ -1,6 +1,8 @@
 """Counting electrons."""
 
-from collections.abc import Callable
+import math
+import threading
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -61,6 +63,52 @@ def count_electrons_by_inversion(signal: np.ndarray, incident: float | np.ndarra
     mean = np.maximum(signal, 0) * incident
     return poisson_counts(mean, rng.random(np.shape(mean)))
 
+
+def count_frames_by_inversion(signals: np.ndarray, incident: Sequence[float | np.ndarray], generators: Sequence[np.random.Generator]) -> np.ndarray:
+    """Draw the electron counts of several frames: those of :func:`count_electrons_by_inversion`, to the last bit, in less time.
+
+    Parameters
+    ----------
+    signals : ndarray
+        Expected fractions of the incident beam, shape (frames, ...).
+    incident : sequence of float or ndarray
+        Mean number of incident electrons per point of each frame, broadcastable to its signal.
+    generators : sequence of numpy.random.Generator
+        One for each frame.
+
+    Returns
+    -------
+    ndarray
+        Poisson counts, uint32, the shape of ``signals``.
+
+    Raises
+    ------
+    SettingsError
+        A mean is negative, NaN or above 1e9 electrons.
+    """
+    mean, uniforms = _memory.array((2, *signals.shape))
+    np.maximum(signals, 0, out=mean)
+    for expected, electrons, drawn, rng in zip(mean, incident, uniforms, generators, strict=True):
+        np.multiply(expected, electrons, out=expected)
+        rng.random(out=drawn)
+    return poisson_counts(mean, uniforms)
+
+
+class _Memory(threading.local):
+    """Memory of each thread that is kept: to give large arrays back and ask for them again costs as much as the draws."""
+
+    def __init__(self) -> None:
+        self.values = np.empty(0)
+
+    def array(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return an array of any content, float64, valid until the next call in this thread."""
+        size = math.prod(shape)
+        if self.values.size < size:
+            self.values = np.empty(size)
+        return self.values[:size].reshape(shape)
+
+
+_memory = _Memory()
 
 ElectronCounting = Callable[[np.ndarray, float | np.ndarray, np.random.Generator], np.ndarray]
 """A function of signal, incident electrons and generator that draws counts."""

@@ -316,20 +316,11 @@ class Autofocus(GoalFamily[Focusing]):
         stopped = bool(action[3] > STOP)
         if stopped:
             found = after.setup.aberrations(after.scope, after.clock_s)
-            return self._aligned(replace(state, session=after, knobs=knobs, path=path, moves=state.moves + 1, stopped=True), found)
+            true, strehl = _alignment(after, found)
+            return replace(state, session=after, knobs=knobs, path=path, moves=state.moves + 1, stopped=True, true=true, strehl=strehl)
         if self.preset.wait_s:
             after = sessions.wait(after, self.preset.wait_s)
         return replace(state, session=after, knobs=knobs, path=path, moves=state.moves + 1)
-
-    @staticmethod
-    def _aligned(state: Focusing, found: Aberrations) -> Focusing:
-        """Return the state with its true aberrations."""
-        angle = 2 * found.phi12
-        true = read_only(np.array([found.C10, found.C12 * math.cos(angle), found.C12 * math.sin(angle)]))
-        knobs = state.session.scope.knobs
-        first_order = Aberrations(C10=found.C10, C12=found.C12, phi12=found.phi12)
-        strehl = probe.strehl_ratio(electrons.wavelength(knobs.energy_ev), knobs.semiangle_mrad * 1e-3, first_order)
-        return replace(state, true=true, strehl=strehl)
 
     def _photographed(self, states: Sequence[Focusing]) -> list[Focusing]:
         """Return the states after a frame of each."""
@@ -350,8 +341,17 @@ class Autofocus(GoalFamily[Focusing]):
             seen = (read_only(state.knobs / self.preset.reach), *seen)[:STACK]
         else:
             depth = 1
-        aligned = self._aligned(replace(state, session=after, images=(image, *state.images)[:depth], history=seen, frames=state.frames + 1), found)
-        return replace(aligned, kept=state.kept + aligned.strehl if state.frames else 0.0)
+        true, strehl = _alignment(after, found)
+        return replace(
+            state,
+            session=after,
+            true=true,
+            strehl=strehl,
+            kept=state.kept + strehl if state.frames else 0.0,
+            images=(image, *state.images)[:depth],
+            history=seen,
+            frames=state.frames + 1,
+        )
 
     def observe(self, state: Focusing) -> Any:
         """Return the observation in the form that ``observation`` names."""
@@ -425,6 +425,14 @@ class Autofocus(GoalFamily[Focusing]):
             path=state.path,
             note="end declared" if state.stopped else "",
         )
+
+
+def _alignment(session: Session, found: Aberrations) -> tuple[np.ndarray, float]:
+    """Return the true C10, C12a and C12b, A, and the Strehl ratio of these."""
+    angle, knobs = 2 * found.phi12, session.scope.knobs
+    true = read_only(np.array([found.C10, found.C12 * math.cos(angle), found.C12 * math.sin(angle)]))
+    first_order = Aberrations(C10=found.C10, C12=found.C12, phi12=found.phi12)
+    return true, probe.strehl_ratio(electrons.wavelength(knobs.energy_ev), knobs.semiangle_mrad * 1e-3, first_order)
 
 
 def _filled(seen: tuple[np.ndarray, ...], count: int) -> list[np.ndarray]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.physics.engine.kernels.jit import kernel
 
 LARGEST_TIME_S = 1e7
 """Latest time of a path, s: some four months."""
@@ -85,20 +86,18 @@ class Wander:
             A time is negative, not finite or too late.
         """
         times = checked_times(times_s)
-        out = np.zeros((times.size, len(self._keys)))
-        if self._sigma.any():
-            place = times.reshape(-1) / self._step
-            knot = np.floor(place).astype(np.int64)
-            fraction = (place - knot)[:, None]
-            blocks, inside = knot >> LEVELS, knot & ((1 << LEVELS) - 1)
-            if blocks.size and blocks.min() == blocks.max():  # usual: one frame is short
-                values = self._block(int(blocks[0]))
-                out = values.take(inside, axis=0) * (1 - fraction) + values.take(inside + 1, axis=0) * fraction
-                return out.reshape(*times.shape, len(self._keys))
-            for block in np.unique(blocks):
-                here = blocks == block
-                values, first = self._block(int(block)), inside[here]
-                out[here] = values[first] * (1 - fraction[here]) + values[first + 1] * fraction[here]
+        place, out = times.reshape(-1) / self._step, np.zeros((times.size, len(self._keys)))
+        if times.size and self._sigma.any():
+            first, last = int(place.min()) >> LEVELS, int(place.max()) >> LEVELS
+            if first == last:  # usual: one frame is short
+                _interpolate(place, first << LEVELS, self._block(first), out)
+            else:
+                blocks = place.astype(np.int64) >> LEVELS
+                for block in np.unique(blocks).tolist():
+                    here = blocks == block
+                    inside = np.empty((np.count_nonzero(here), len(self._keys)))
+                    _interpolate(place[here], block << LEVELS, self._block(block), inside)
+                    out[here] = inside
         return out.reshape(*times.shape, len(self._keys))
 
     @functools.cached_property
@@ -158,6 +157,16 @@ class Wander:
         if len(self._blocks) > KEPT_BLOCKS:
             self._blocks.popitem(last=False)
         return values
+
+
+@kernel
+def _interpolate(place, first, values, out):
+    """Fill (n, streams) with the values at places in steps, linear between knots; ``values`` begins at the knot ``first``."""
+    for i in range(len(place)):
+        knot = int(place[i])
+        fraction, at = place[i] - knot, knot - first
+        for stream in range(values.shape[1]):
+            out[i, stream] = values[at, stream] * (1 - fraction) + values[at + 1, stream] * fraction
 
 
 def checked_times(times_s: np.ndarray | float) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -140,7 +141,7 @@ PIEZO = replace(
 """The same with a piezo for x and y."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class StageState:
     """Position of the stage: the commanded, the read and the true one.
 
@@ -170,7 +171,7 @@ class StageState:
         """Commanded position of the stage."""
         return StagePosition.of(self.drive.array() + np.array([*self.piezo_angstrom, 0, 0, 0]))
 
-    @property
+    @cached_property
     def true(self) -> StagePosition:
         """True position of the specimen: a part of the truth."""
         piezo = np.add(self.piezo_angstrom, self.piezo_error_angstrom)

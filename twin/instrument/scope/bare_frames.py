@@ -10,7 +10,7 @@ import numpy as np
 
 from stemtwin.twin.errors import InstrumentError
 from stemtwin.twin.instrument.detectors import AnyDetector, Detector
-from stemtwin.twin.instrument.scan import Scan
+from stemtwin.twin.instrument.scan import RasterScan, Scan
 from stemtwin.twin.instrument.scope import imaging_requests, readout, scan_pass
 from stemtwin.twin.instrument.scope.scan_pass import ScanPass
 from stemtwin.twin.instrument.scope.setup import Setup
@@ -25,8 +25,8 @@ from stemtwin.twin.physics.engine.kernels import threads
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImageCoefficients, ImagingOperator
 from stemtwin.twin.progress import Progress
 
-STATES_AT_ONCE = 16
-"""States of the optics whose image coefficients are held at once."""
+STATES_AT_ONCE = 8
+"""Frames that one thread takes at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -119,29 +119,37 @@ def imaging_plan(setup: Setup, state: ScopeState, scan: Scan, detectors: Sequenc
 
 def take(shots: Sequence[AskedFrame]) -> list[BareFrame]:
     """Take one frame with each of several microscopes, on several threads; each has the same bits as alone."""
-    states = [replace(shot.state, scanned=_scanned(shot)) for shot in shots]
-    passes: list[ScanPass] = [None] * len(shots)  # type: ignore[list-item] - filled below
-    coefficients: list[np.ndarray] = [None] * len(shots)  # type: ignore[list-item]
-    found: list[BareFrame] = [None] * len(shots)  # type: ignore[list-item]
+    found: list[BareFrame] = [None] * len(shots)  # type: ignore[list-item] - filled below
 
-    def expose(queue: Iterator[int]) -> None:
-        for i in queue:
-            passes[i] = _expose(shots[i], states[i])
-
-    def image(queue: Iterator[list[int]]) -> None:
+    def work(queue: Iterator[list[int]]) -> None:
         for part in queue:
-            for i, one in zip(part, _coefficients(shots[part[0]].operator, [passes[i].beam for i in part]), strict=True):
-                coefficients[i] = one
+            for i, frame in zip(part, _taken([shots[i] for i in part]), strict=True):
+                found[i] = frame
 
-    def read(queue: Iterator[int]) -> None:
-        for i in queue:
-            found[i] = _read(shots[i], states[i], passes[i], coefficients[i])
-
-    many = None if len(shots) > 1 else 1
-    threads.spread(expose, range(len(shots)), threads=many)
-    threads.spread(image, _alike(shots, passes), threads=many)
-    threads.spread(read, range(len(shots)), threads=many)
+    threads.spread(work, _alike(shots), threads=None if len(shots) > 1 else 1)
     return found
+
+
+def _alike(shots: Sequence[AskedFrame]) -> list[list[int]]:
+    """Return the numbers of frames of one operator, convergence, focal spread and number of points together, some at a time."""
+    groups: dict[tuple[int, float, float, int], list[int]] = {}
+    for i, shot in enumerate(shots):
+        knobs = shot.state.knobs
+        groups.setdefault((id(shot.operator), knobs.semiangle_mrad, knobs.focal_spread_angstrom, shot.scan.count), []).append(i)
+    return [group[start : start + STATES_AT_ONCE] for group in groups.values() for start in range(0, len(group), STATES_AT_ONCE)]
+
+
+def _taken(shots: Sequence[AskedFrame]) -> list[BareFrame]:
+    """Return the frames of one operator, convergence, focal spread and number of points."""
+    states = [replace(shot.state, scanned=_scanned(shot)) for shot in shots]
+    passes = [_expose(shot, state) for shot, state in zip(shots, states, strict=True)]
+    signals = _signals(shots, passes)
+    setups, detectors = [shot.setup for shot in shots], [shot.detectors for shot in shots]
+    readings = readout.read_together(setups, states, detectors, signals, passes)
+    return [
+        BareFrame(readings=shot.scan.frame(seen), beam=one.beam, state=scan_pass.after(shot.setup, state, one))
+        for shot, state, one, seen in zip(shots, states, passes, readings, strict=True)
+    ]
 
 
 def _scanned(shot: AskedFrame) -> ScanField:
@@ -164,33 +172,26 @@ def _expose(shot: AskedFrame, state: ScopeState) -> ScanPass:
     return scan_pass.expose(shot.setup, state, shot.scan, timing)
 
 
-def _alike(shots: Sequence[AskedFrame], passes: Sequence[ScanPass]) -> list[list[int]]:
-    """Return the numbers of frames of one operator, convergence and focal spread together, some at a time."""
-    groups: dict[tuple[int, float, float], list[int]] = {}
-    for i, (shot, one) in enumerate(zip(shots, passes, strict=True)):
-        groups.setdefault((id(shot.operator), one.beam.semiangle_rad, one.beam.focal_spread_angstrom), []).append(i)
-    return [group[start : start + STATES_AT_ONCE] for group in groups.values() for start in range(0, len(group), STATES_AT_ONCE)]
-
-
-def _coefficients(imaging: ImagingOperator, beams: list[Beam]) -> np.ndarray:
-    images = imaging.images(
+def _signals(shots: Sequence[AskedFrame], passes: Sequence[ScanPass]) -> np.ndarray:
+    """Return the expected fractions of the beam of every pass, in visiting order, float32, shape (passes, channels, points)."""
+    beams = [one.beam for one in passes]
+    images = shots[0].operator.images(
         [beam.aberrations for beam in beams],
         semiangle=beams[0].semiangle_rad,
         source_size=[beam.source_size_angstrom for beam in beams],
         focal_spread=beams[0].focal_spread_angstrom,
     )
-    return images.coefficients
-
-
-def _read(shot: AskedFrame, state: ScopeState, one: ScanPass, coefficients: np.ndarray) -> BareFrame:
-    """Return the readings of a pass from the Fourier coefficients of its image, and the state after."""
-    image = ImageCoefficients(coefficients=coefficients, extent=shot.operator.grid.extent)
-    axes = shot.scan.axes() if one.straight else None
-    if axes is None:
-        values = image.at(one.points)
-    else:
-        frame = image.raster(*axes)
-        values = frame.reshape(len(frame), -1)[:, shot.scan.order()]
-    visits = np.maximum(values, 0)
-    readings = readout.read(shot.setup, state, shot.detectors, visits, one)
-    return BareFrame(readings=shot.scan.frame(readings), beam=one.beam, state=scan_pass.after(shot.setup, state, one))
+    out = np.empty((len(shots), images.coefficients.shape[1], shots[0].scan.count), np.float32)
+    axes = [shot.scan.axes() if one.straight else None for shot, one in zip(shots, passes, strict=True)]
+    shapes = {None if found is None else shot.scan.shape for shot, found in zip(shots, axes, strict=True)}
+    for shape in shapes:
+        here = [i for i, found in enumerate(axes) if (None if found is None else shots[i].scan.shape) == shape]
+        some = ImageCoefficients(coefficients=images.coefficients[here], extent=images.extent)
+        if shape is None:
+            out[here] = some.at_own(np.stack([passes[i].points for i in here]))
+            continue
+        y, x = (np.stack(each) for each in zip(*(axes[i] for i in here), strict=True))  # type: ignore[arg-type] - all have axes
+        for i, frame in zip(here, some.own_rasters(y, x), strict=True):
+            flat, scan = frame.reshape(len(frame), -1), shots[i].scan
+            out[i] = flat if isinstance(scan, RasterScan) else flat[:, scan.order()]  # a raster visits its points in their order
+    return out

@@ -61,6 +61,24 @@ def read(setup: Setup, state: ScopeState, detectors: Sequence[Detector], signals
     return np.stack(out)
 
 
+def read_together(
+    setups: Sequence[Setup],
+    states: Sequence[ScopeState],
+    detectors: Sequence[Sequence[Detector]],
+    signals: np.ndarray,
+    shots: Sequence[ScanPass],
+) -> Sequence[np.ndarray]:
+    """Return the readings of passes of several microscopes, those of :func:`read` to the last bit; signals have the shape (passes, channels, n)."""
+    told = list(zip(setups, states, detectors, signals, shots, strict=True))
+    counted = all(
+        setup.counting == "inversion" and not any(chain(setup.profile, state.knobs, d.name) for d in listed) for setup, state, listed, _, _ in told
+    )
+    if not counted:
+        return [read(*each) for each in told]
+    generators = [setup.rng("noise", state.frames) for setup, state, *_ in told]
+    return noise.count_frames_by_inversion(signals, [shot.incident for shot in shots], generators)
+
+
 def describe(profile: Profile, knobs: Knobs, detectors: Sequence[Detector]) -> dict[str, dict[str, Any]]:
     """Return the attributes of each detector's readings by its name: units, and for ADU what turns them into electrons."""
     told = {}

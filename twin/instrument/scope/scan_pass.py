@@ -54,17 +54,16 @@ def expose(setup: Setup, state: ScopeState, scan: Scan, timing: ScanTiming) -> S
     timing : ScanTiming
         When it gets to each point, on the clock.
     """
-    wrong, times = setup.profile.imperfections, timing.middle_s
-    moved = setup.specimen_shift(state, times)
-    still, change = not moved.any(), None if state.scanned is None else state.scanned.before
+    wrong, steady = setup.profile.imperfections, setup.steady_shift(state)
+    still, change = steady is not None and not steady.any(), None if state.scanned is None else state.scanned.before
     nominal = _raster_points(scan) if isinstance(scan, RasterScan) else scan.points()
     rng = setup.rng("scan", state.frames) if wrong.line_jitter_angstrom or wrong.line_wander_angstrom else None
-    points = scan_distortion.true_positions(scan, timing, wrong, None if still else lambda _: moved, rng, change=change, nominal=nominal)
-    incident = np.full(len(times), noise.electrons_per_point(state.knobs.current_pa, timing.dwell_s))
-    if state.knobs.blanked:
-        incident = np.zeros(len(times))
-    elif setup.profile.instabilities.fade or setup.profile.instabilities.flicker:
-        incident = incident * setup.course.current_factor(times)
+    drift = None if still else functools.partial(setup.specimen_shift, state)
+    points = scan_distortion.true_positions(scan, timing, wrong, drift, rng, change=change, nominal=nominal)
+    lit, instabilities = not state.knobs.blanked, setup.profile.instabilities
+    incident = np.full(timing.count, noise.electrons_per_point(state.knobs.current_pa, timing.dwell_s) if lit else 0.0)
+    if lit and (instabilities.fade or instabilities.flicker):
+        incident = incident * setup.course.current_factor(timing.middle_s)
     return ScanPass(
         scan=scan,
         timing=timing,
@@ -86,7 +85,6 @@ def _raster_points(scan: RasterScan) -> np.ndarray:
 def after(setup: Setup, state: ScopeState, shot: ScanPass) -> ScopeState:
     """Return the state after one pass, as far as the clock goes: number of frames, time, and time with the beam on the specimen."""
     timing = shot.timing
-    aged = replace(state, frames=state.frames + 1, time_s=state.time_s + timing.duration_s)
-    if state.knobs.blanked:
-        return aged
-    return replace(aged, beam_s=state.beam_s + (timing.count * timing.dwell_s if setup.profile.blanks_pauses else timing.duration_s))
+    lit = timing.count * timing.dwell_s if setup.profile.blanks_pauses else timing.duration_s
+    beam = state.beam_s if state.knobs.blanked else state.beam_s + lit
+    return replace(state, frames=state.frames + 1, time_s=state.time_s + timing.duration_s, beam_s=beam)

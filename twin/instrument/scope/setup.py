@@ -141,8 +141,19 @@ class Setup:
 
     def specimen_shift(self, state: ScopeState, times_s: np.ndarray) -> np.ndarray:
         """Return the shift from a point of the scan to its place on the specimen, at times (s, (n,)): deflectors less stage less drift, (x, y), A."""
-        true = state.stage.true
-        still = np.array(state.knobs.beam_shift_angstrom) - np.array([true.x_angstrom, true.y_angstrom])
-        if not self.course.drifts and state.creep.velocity == (0.0, 0.0):
-            return np.broadcast_to(still - np.array(state.creep.offset), (*np.shape(times_s), 2))
-        return still - self.course.drift_angstrom(times_s, state.creep)
+        steady = self.steady_shift(state)
+        if steady is not None:
+            return np.broadcast_to(steady, (*np.shape(times_s), 2))
+        return _deflection(state) - self.course.drift_angstrom(times_s, state.creep)
+
+    def steady_shift(self, state: ScopeState) -> np.ndarray | None:
+        """Return the shift of :meth:`specimen_shift`, (x, y), A, where it is the same at all times; None where the specimen drifts."""
+        if self.course.drifts or state.creep.velocity != (0.0, 0.0):
+            return None
+        return _deflection(state) - np.array(state.creep.offset)
+
+
+def _deflection(state: ScopeState) -> np.ndarray:
+    """Return deflectors less stage, (x, y), A."""
+    true = state.stage.true
+    return np.array(state.knobs.beam_shift_angstrom) - np.array([true.x_angstrom, true.y_angstrom])

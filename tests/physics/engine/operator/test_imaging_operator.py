@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from stemtwin.twin.errors import SamplingError
 from stemtwin.twin.physics import detector_weights, probe
 from stemtwin.twin.physics.aberrations import Aberrations
-from stemtwin.twin.physics.engine.operator import beam_blocks, gram_matrix, imaging_operator, quadratic_form_kernels, single_probes
+from stemtwin.twin.physics.engine.operator import beam_blocks, gram_matrix, image_kernels, imaging_operator, quadratic_form_kernels, single_probes
 from stemtwin.twin.physics.grids import Grid
 from tests.physics import twins
 from tests.physics.engine import reference
@@ -240,11 +240,11 @@ def test_reading_twin(seed, rows, half, images, raster):
     hx = np.arange(-half, half + 1)
     twin = np.einsum("chg,yh,xg->cyx", c, np.exp(-1j * np.outer(y, np.arange(rows))), np.exp(-1j * np.outer(x, hx))).real
     scale = np.abs(c).sum(axis=(1, 2)).max()
-    ours = quadratic_form_kernels.raster(c, y, x)
+    ours = image_kernels.raster(c, y, x)
     assert ours.shape == twin.shape
     assert np.abs(ours - twin).max() < 1e-7 * scale
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2) / (2 * np.pi) * np.array([3.0, 2.0])
-    assert np.abs(quadratic_form_kernels.at_points(c, points, (2.0, 3.0)).reshape(twin.shape) - twin).max() < 1e-6 * scale
+    assert np.abs(image_kernels.at_points(c, points, (2.0, 3.0)).reshape(twin.shape) - twin).max() < 1e-6 * scale
 
 
 def test_finest_waves_at_points():
@@ -254,9 +254,23 @@ def test_finest_waves_at_points():
         c = np.zeros((1, 27, 53), np.complex128)
         c[0, row, column] = 0.8 - 0.6j
         expected = (c[0, row, column] * np.exp(-2j * np.pi * (points[:, 1] * row / 5 + points[:, 0] * (column - 26) / 7))).real
-        assert np.abs(quadratic_form_kernels.at_points(c, points, (5.0, 7.0))[0] - expected).max() < 1e-6
+        assert np.abs(image_kernels.at_points(c, points, (5.0, 7.0))[0] - expected).max() < 1e-6
     bad = np.array([[np.nan, 0.0], [0.0, np.inf], [1e300, -1e300], [-1e-30, 7.0]])
-    assert np.isfinite(quadratic_form_kernels.at_points(c, bad, (5.0, 7.0))[0]).tolist() == [False, False, True, True]
+    assert np.isfinite(image_kernels.at_points(c, bad, (5.0, 7.0))[0]).tolist() == [False, False, True, True]
+
+
+@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 9), half=st.integers(0, 9), raster=st.tuples(st.integers(1, 35), st.integers(1, 35)))
+@settings(max_examples=20)
+def test_images_read_at_places_of_their_own_are_those_read_alone(seed, rows, half, raster):
+    """Many images of two channels, each on a raster or at points of its own, have the bits of one after the other."""
+    rng = np.random.default_rng(seed)
+    c = rng.standard_normal((3, 2, rows, 2 * half + 1)) + 1j * rng.standard_normal((3, 2, rows, 2 * half + 1))
+    y, x = (rng.uniform(-20, 20, (3, n)) for n in raster)
+    points = rng.uniform(-9, 9, (3, raster[0], 2))
+    drawn, read = image_kernels.own_rasters(c, y, x), image_kernels.at_own_points(c, points, (2.0, 3.0))
+    for state in range(3):
+        assert (drawn[state] == image_kernels.raster(c[state], y[state], x[state])).all()
+        assert (read[state] == image_kernels.at_points(c[state], points[state], (2.0, 3.0))).all()
 
 
 def test_many_states_are_the_same_bits():
@@ -388,7 +402,7 @@ def test_bits_do_not_depend_on_where_work_is_cut(monkeypatch):
     for worth, chunk, threads in ((0, 7, 1), (0, 7, 3), (10**9, 4096, 3)):
         monkeypatch.setenv("STEMTWIN_THREADS", str(threads))
         monkeypatch.setattr(quadratic_form_kernels, "WORTH_A_THREAD", worth)
-        monkeypatch.setattr(quadratic_form_kernels, "CHUNK", chunk)
+        monkeypatch.setattr(image_kernels, "CHUNK", chunk)
         images = operator.images(states)
         one = operator.image(states[1]).at(points)  # in chunks where the images of many states are whole pieces
         assert (images.at(points)[1] == one).all()

@@ -6,12 +6,13 @@ File                          Content
 ``beam_blocks.py``            blocks of plane waves inside an aperture
 ``diffraction.py``            diffraction patterns from the scattering matrix
 ``gram_matrix.py``            Hermitian forms of waves
+``image_kernels.py``          compiled images on rasters and at points
 ``image_layout.py``           layout of plane waves and images in memory
 ``imaging_cache.py``          imaging operators on disk
 ``imaging_operator.py``       the dense imaging operator
 ``inelastic.py``              quadratic forms of localised losses, with channelling
 ``prism.py``                  the scattering matrix, and PRISM
-``quadratic_form_kernels.py`` compiled quadratic forms and images
+``quadratic_form_kernels.py`` compiled quadratic forms
 ``ronchigram_kernel.py``      the diffraction pattern of one wide probe
 ``single_probes.py``          single probes by multislice: the reference
 ============================= =====================================================

@@ -27,7 +27,7 @@ from stemtwin.twin.physics.aberrations import Aberrations, vector
 from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache, piece_key
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
-from stemtwin.twin.physics.engine.operator import gram_matrix, quadratic_form_kernels
+from stemtwin.twin.physics.engine.operator import gram_matrix, image_kernels, quadratic_form_kernels
 from stemtwin.twin.physics.engine.operator.beam_blocks import BeamBlock, aperture_beams, block_offsets, block_pixel, make_block
 from stemtwin.twin.physics.engine.operator.image_layout import ApertureAmplitudes, ImageLayout, image_layout
 from stemtwin.twin.physics.grids import Grid
@@ -55,13 +55,22 @@ class ImageCoefficients:
     def raster(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Return the image on a rectangular raster of positions y (ny,) and x (nx,), A, float32, shape (..., channels, ny, nx)."""
         angles = [2 * np.pi / side * np.asarray(at, float) for side, at in zip(self.extent, (y, x), strict=True)]
-        out = quadratic_form_kernels.raster(self._images, *angles)
+        out = image_kernels.raster(self._images, *angles)
         return out.reshape(*self.coefficients.shape[:-2], *out.shape[1:])
+
+    def own_rasters(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Return the images of many states, each on a raster of its own, y (states, ny) and x (states, nx): bits of :meth:`raster`, by one thread."""
+        angles = [2 * np.pi / side * np.asarray(at, float) for side, at in zip(self.extent, (y, x), strict=True)]
+        return image_kernels.own_rasters(self.coefficients, *angles)
+
+    def at_own(self, points: np.ndarray) -> np.ndarray:
+        """Return the images of many states, each at points of its own, (states, P, 2), as (states, channels, P): bits of :meth:`at`."""
+        return image_kernels.at_own_points(self.coefficients, points, self.extent)
 
     def at(self, points: np.ndarray) -> np.ndarray:
         """Return the image at points (x, y), A, shape (..., 2), as float32, shape (channels, ...); for many states (states, channels, ...)."""
         points = np.asarray(points, float)
-        out = quadratic_form_kernels.at_points(self._images, points.reshape(-1, 2), self.extent)
+        out = image_kernels.at_points(self._images, points.reshape(-1, 2), self.extent)
         return out.reshape(*self.coefficients.shape[:-2], *points.shape[:-1])
 
     @property
