@@ -102,8 +102,8 @@ def resolution(estimate: np.ndarray, truth: np.ndarray, step: float) -> float:
 def deviance(estimate: np.ndarray, truth: np.ndarray) -> float:
     """Return the Poisson deviance a pixel, 2 mean(t ln(t / m) - t + m), of the estimate m, at least a thousandth of the mean, from the truth t.
 
-    It is the deviance of independent counts from the estimate less that from the truth, in the mean over all counts. The counts of the same dose as
-    an estimate have about 1.
+    It is the deviance of independent counts from the estimate less that from the truth, in the mean over all counts. Counts of the same dose, taken
+    for an estimate, have about 1 where there are many in a pixel, and more where there are few.
     """
     t = np.asarray(truth, dtype=float)
     m = np.maximum(np.asarray(estimate, dtype=float), FLOOR * t.mean())

@@ -17,8 +17,9 @@ WINDOW_ANGSTROM = 0.3
 MARGIN_ANGSTROM = 1.0
 """Sites nearer to the frame's edge are not looked at, A."""
 HALF = 0.5
-LEAST_CONTRAST = 0.1
-"""A vacancy counts where the truth is darker than at intact columns by this part of their height above the darkest pixel."""
+LEAST_CONTRAST, LEAST_SIGMAS = 0.1, 3.0
+"""A vacancy counts where the truth is darker than at intact columns by this part of their height above the darkest pixel, and by so many standard
+deviations of theirs: below a heavy column a missing atom hardly shows."""
 LEAST_GAIN = 0.01
 """Gain below which an image shows nothing: all its sites are wrong."""
 
@@ -92,7 +93,7 @@ def count_invented(estimate: np.ndarray, truth: np.ndarray, sites: Sites, step: 
 def _drops(true: np.ndarray, sites: Sites, darkest: float) -> tuple[np.ndarray, np.ndarray]:
     """Return by how much the truth is darker at each visible vacancy than at intact columns of its kind, and by how much for one atom of each site.
 
-    Both (n,), 0 where there is no such vacancy.
+    Both (n,), 0 where no such vacancy is seen.
     """
     drop, atom = np.zeros(len(true)), np.zeros(len(true))
     for kind in np.unique(sites.kinds):
@@ -101,7 +102,7 @@ def _drops(true: np.ndarray, sites: Sites, darkest: float) -> tuple[np.ndarray, 
         if intact.any() and len(vacant):
             bright = true[intact].mean()
             drops = bright - true[vacant]
-            seen = drops > LEAST_CONTRAST * (bright - darkest)
+            seen = drops > max(LEAST_CONTRAST * (bright - darkest), LEAST_SIGMAS * true[intact].std())
             drop[vacant[seen]] = drops[seen]
             if seen.any():
                 atom[ours] = (drops[seen] / sites.missing[vacant[seen]]).mean()
