@@ -195,7 +195,15 @@ def main(arguments: list[str] | None = None) -> None:
     data, val = (load_dataset("denoise", version="1.0.0", size=given.size, split=split, format="xarray") for split in ("train", "val"))
     sys.stderr.write(f"{len(data['sample_id'])} images to learn on, {given.minutes:g} min of CPU on one thread\n")
     content, curve = train(data, val, given.minutes)
-    settings = {"widths": WIDTHS, "batch": BATCH, "rate": RATE, "seed": SEED, "minutes": given.minutes, "dataset": "denoise@1.0.0", "size": given.size}
+    settings = {
+        "widths": WIDTHS,
+        "batch": BATCH,
+        "rate": RATE,
+        "seed": SEED,
+        "minutes": given.minutes,
+        "dataset": "denoise@1.0.0",
+        "size": given.size,
+    }
     files.write_atomically(MODEL, content)
     files.write_atomically(MODEL.with_suffix(".json"), (json.dumps({"settings": settings, "curve": curve}, indent=1) + "\n").encode())
 

@@ -1,8 +1,8 @@
 """Kept scores of the baselines of a task on a dataset: measured by a command, kept as JSON, shown as tables and a picture, measured again by tests.
 
 ``python -m stemtwin.benchmarks.kept_scores denoise`` runs every baseline over the task's first split of the size ``std``, which ``stemtwin data
-build`` makes, and writes ``benchmarks/scores/denoise.json``. A baseline whose package is not installed keeps its row. ``--table`` prints the tables of
-``docs/denoise.md``, ``--picture FILE`` draws what the baselines make of three samples.
+build`` makes, and writes ``benchmarks/scores/denoise.json``. A baseline whose package is not installed keeps its row. ``--table`` prints the tables
+of ``docs/denoise.md``, ``--picture FILE`` draws what the baselines make of three samples.
 """
 
 import argparse
@@ -132,9 +132,9 @@ def _cell(metric: str, value: float) -> str:
 def tables(task: Task) -> str:
     """Return all tables of a task's page."""
     kept = read(task.name)
-    first = [metric.name for metric in task.metrics]
-    parts = [table(task, kept, first)]
-    parts += [sliced_table(kept, column.title or column.column, metric) for column in task.slices[:2] for metric in (task.primary.name, "hallucination")]
+    parts = [table(task, kept, [metric.name for metric in task.metrics])]
+    for column in task.slices[:2]:
+        parts += [sliced_table(kept, column.title or column.column, metric) for metric in (task.primary.name, "hallucination")]
     return "\n\n".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""Baselines of ``denoise``: the counts themselves, a constant, linear, Fourier and non-local filters, BM3D where it is installed, a small U-Net, the truth."""
+"""Baselines of ``denoise``: the counts, a constant, linear, Fourier and non-local filters, BM3D where it is installed, a small U-Net, the truth."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -39,7 +39,7 @@ class ConstantImage:
 
 
 class GaussianSmoothing:
-    """The summed counts, smoothed by the Gaussian with the least unbiased estimate of the risk, which Poisson statistics give from the counts alone."""
+    """The summed counts, smoothed by the Gaussian of the least estimated risk: Poisson statistics give it from the counts alone."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:
         """Return the smoothed sum of the frames."""
@@ -91,7 +91,7 @@ def anscombe(counts: np.ndarray) -> np.ndarray:
 
 
 def unbiased_inverse(values: np.ndarray) -> np.ndarray:
-    """Return the mean counts whose Anscombe transform has a mean, by the closed form of Makitalo and Foi, IEEE Trans. Image Process. 20 (2011) 2697."""
+    """Return the mean counts whose Anscombe transform has a mean: Makitalo and Foi, IEEE Trans. Image Process. 20 (2011) 2697."""
     d = np.maximum(values, 2 * np.sqrt(0.375))
     return np.maximum(0.25 * d**2 + 0.25 * np.sqrt(1.5) / d - 1.375 / d**2 + 0.625 * np.sqrt(1.5) / d**3 - 0.125, 0)
 

@@ -1,8 +1,8 @@
 """Task ``denoise``: from a few electrons to the image that infinitely many of them would give, without an atom too many or too few.
 
-Given is one frame, or a stack of eight that share its dose, of a dark-field and a bright-field detector. Asked are the expected electrons of the whole
-dose in each pixel of the undistorted raster, laid where the specimen was on average during the first frame. Errors are measured in L, the range of the
-images of a material as the card fixes it, so that they compare between doses. Vacancies are looked for in the dark field, at the true sites.
+Given is one frame, or a stack of eight that share its dose, of a dark-field and a bright-field detector. Asked are the expected electrons of the
+whole dose in each pixel of the undistorted raster, laid where the specimen was on average during the first frame. Errors are measured in L, the range
+of the images of a material as the card fixes it, so that they compare between doses. Vacancies are looked for in the dark field, at the true sites.
 """
 
 import hashlib
@@ -135,8 +135,8 @@ TASKS.add(
         kind="predictions",
         title="Denoise low-dose images without inventing or filling vacancies",
         text=(
-            "Given one frame, or eight that share its dose, of a dark-field and a bright-field detector in electron counts, give the expected electrons "
-            "of the whole dose in each pixel of the undistorted raster, laid where the specimen was on average during the first frame."
+            "Given one frame, or eight that share its dose, of a dark-field and a bright-field detector in electron counts, give the expected "
+            "electrons of the whole dose in each pixel of the undistorted raster, laid where the specimen was on average during the first frame."
         ),
         source="denoise",
         source_version="1.0.0",

@@ -85,8 +85,8 @@ def ring_correlation(estimate: np.ndarray, truth: np.ndarray, step: float) -> tu
 def resolution(estimate: np.ndarray, truth: np.ndarray, step: float) -> float:
     """Return the inverse of the frequency where the ring correlation first falls below 1/7, A.
 
-    Between the middles of rings it is interpolated; below 1/7 in the first ring it is 4 A, the begin of that ring, and where it never falls below, two
-    pixels.
+    Between the middles of rings it is interpolated; below 1/7 in the first ring it is 4 A, the begin of that ring, and where it never falls below,
+    two pixels.
     """
     frequency, correlation = ring_correlation(estimate, truth, step)
     below = np.flatnonzero(correlation < THRESHOLD)

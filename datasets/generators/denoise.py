@@ -1,7 +1,7 @@
 """``denoise``: dark-field and bright-field frames of thin specimens with vacancies, and the images that infinitely many electrons would give.
 
-A row holds one frame, or a stack of eight that share its dose, as an imperfect scan records them; its truth is the expected number of electrons on the
-raster that was commanded, placed where the specimen lay on average during the first frame, and the sites of the lattice with their missing atoms.
+A row holds one frame, or a stack of eight that share its dose, as an imperfect scan records them; its truth is the expected number of electrons on
+the raster that was commanded, placed where the specimen lay on average during the first frame, and the sites of the lattice with their missing atoms.
 """
 
 import itertools
@@ -199,7 +199,9 @@ def draw_condition(card: Card, specimen: DenoiseSpecimen, image: int) -> Denoise
         C12_angstrom=float(rng.uniform(*settings.C12_angstrom)),
         phi12_rad=float(rng.uniform(0, math.pi)),
         source_size_angstrom=float(rng.uniform(*settings.source_size_angstrom)),
-        scan=RasterScan(shape=settings.image_shape, field_of_view_angstrom=(field, field), origin_angstrom=tuple(origin.tolist()), rotation_rad=turned),
+        scan=RasterScan(
+            shape=settings.image_shape, field_of_view_angstrom=(field, field), origin_angstrom=tuple(origin.tolist()), rotation_rad=turned
+        ),
         dose_e_per_angstrom2=dose,
         dwell_time_us=dwell,
         current_pa=dose / frames * (field / settings.image_shape[1]) ** 2 / (ELECTRON_PER_US_PA * dwell),
@@ -280,7 +282,9 @@ def window_angstrom(sample: "Sample", setup: DenoiseSetup, conditions: Sequence[
     from stemtwin.twin.instrument.simulation.discretisation import WINDOW_MARGIN
     from stemtwin.twin.physics.aberrations import Aberrations, blur_radius
 
-    probes = (Aberrations(C10=c.C10_angstrom + z, C12=c.C12_angstrom, phi12=c.phi12_rad) for c in conditions for z in (0.0, sample.thickness_angstrom))
+    probes = (
+        Aberrations(C10=c.C10_angstrom + z, C12=c.C12_angstrom, phi12=c.phi12_rad) for c in conditions for z in (0.0, sample.thickness_angstrom)
+    )
     return WINDOW_MARGIN + 2 * max(blur_radius(probe, setup.semiangle_mrad * 1e-3) for probe in probes)
 
 

@@ -121,7 +121,7 @@ def test_single_frames_and_doses_take_turns():
                 specimen = GENERATOR.specimen(CARD, size, split, seed)
                 found += [denoise.draw_condition(CARD, specimen, i) for i in range(CARD.sizes[size].images_per_specimen[split])]
             singles = [one.frames == 1 for one in found]
-            assert set(one.frames for one in found) == {1, 8}
+            assert {one.frames for one in found} == {1, 8}
             assert sum(singles) * 2 == len(found)
             decades = np.bincount([int(np.log10(one.dose_e_per_angstrom2)) for one in found], minlength=4)[1:]
             assert (decades > 0).sum() >= (3 if size == "std" else 1)
@@ -156,7 +156,7 @@ def moving_like(sample, intact):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_lattice_without_vacancies_fills_all_of_them(seed):
-    """By the microscope itself: the intact specimen in the same conditions fills every visible vacancy and empties nothing; the truth does neither."""
+    """By the microscope itself: the intact specimen, in the same conditions, fills every visible vacancy and empties nothing; the truth neither."""
     card = small(("[8.0, 9.0]", "[11.0, 11.0]"), ("cell_angstrom = 10.0", "cell_angstrom = 12.0"), ("configurations = 2", "configurations = 6"))
     specimen = GENERATOR.specimen(card, "tiny", "train", seed)
     intact = specimen.sample(intact=True)
@@ -166,7 +166,8 @@ def test_the_lattice_without_vacancies_fills_all_of_them(seed):
     window = denoise.window_angstrom(sample, specimen.setup, [condition])
     profile = denoise._profiles(specimen.scan)[1]
     truth, filled = (
-        denoise.expected(denoise._microscope(one, specimen, card, window, profile), condition.scan, condition, specimen)[0] for one in (sample, intact)
+        denoise.expected(denoise._microscope(one, specimen, card, window, profile), condition.scan, condition, specimen)[0]
+        for one in (sample, intact)
     )
     found = denoise.frame_sites(specimen, sample, condition.scan, card)
     row = rows_of(card, seed)[0] | found
