@@ -13,7 +13,7 @@ import xarray as xr
 from stemtwin.benchmarks.answers.form import Field
 from stemtwin.benchmarks.answers.images import ImageAnswers, ImageEstimate
 from stemtwin.benchmarks.metrics import restoration, vacancies
-from stemtwin.benchmarks.metrics.vacancies import Sites
+from stemtwin.benchmarks.metrics.vacancies import LatticeSites
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
 from stemtwin.benchmarks.tasks import TASKS, Task
 
@@ -40,12 +40,12 @@ def expected_images(data: xr.Dataset) -> list[ImageEstimate]:
     return [ImageEstimate(image=image) for image in data["expected"].values]
 
 
-def sites_of(data: xr.Dataset) -> list[Sites]:
+def sites_of(data: xr.Dataset) -> list[LatticeSites]:
     """Return the sites of every sample (its ragged variables are padded behind ``n_sites``)."""
     counts = data["n_sites"].values.astype(int)
     x, y, species, atoms, missing = (data[f"site_{name}"].values for name in ("x_angstrom", "y_angstrom", "species", "atoms", "missing"))
     return [
-        Sites(
+        LatticeSites(
             positions=np.stack([x[i, :n], y[i, :n]], axis=1).astype(float),
             kinds=np.array([f"{a} {b}" for a, b in zip(species[i, :n], atoms[i, :n], strict=True)], dtype=str),
             missing=missing[i, :n].astype(np.int64),
@@ -54,14 +54,14 @@ def sites_of(data: xr.Dataset) -> list[Sites]:
     ]
 
 
-def score_sample(estimate: np.ndarray, truth: np.ndarray, sites: Sites, ranges: tuple[float, float], step: float) -> dict[str, float]:
+def score_sample(estimate: np.ndarray, truth: np.ndarray, sites: LatticeSites, ranges: tuple[float, float], step: float) -> dict[str, float]:
     """Return the additive statistics of one sample.
 
     Parameters
     ----------
     estimate, truth : ndarray
         (2, ny, nx) expected electrons.
-    sites : Sites
+    sites : LatticeSites
         Sites of the frame.
     ranges : tuple of float
         L of each channel, e-.

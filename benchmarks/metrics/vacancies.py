@@ -25,7 +25,7 @@ LEAST_GAIN = 0.01
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Sites:
+class LatticeSites:
     """Sites of the intact lattice in one frame.
 
     Parameters
@@ -42,11 +42,11 @@ class Sites:
     kinds: np.ndarray
     missing: np.ndarray
 
-    def within(self, shape: tuple[int, ...], step: float) -> "Sites":
+    def within(self, shape: tuple[int, ...], step: float) -> "LatticeSites":
         """Return the sites at least 1 A inside a frame of a shape (ny, nx) and a step, A/px."""
         upper = (np.array(shape[::-1]) - 0.5) * step - MARGIN_ANGSTROM
         keep = ((self.positions >= MARGIN_ANGSTROM - step / 2) & (self.positions <= upper)).all(axis=1)
-        return Sites(positions=self.positions[keep], kinds=self.kinds[keep], missing=self.missing[keep])
+        return LatticeSites(positions=self.positions[keep], kinds=self.kinds[keep], missing=self.missing[keep])
 
 
 def levels(image: np.ndarray, positions: np.ndarray, step: float) -> np.ndarray:
@@ -60,14 +60,14 @@ def levels(image: np.ndarray, positions: np.ndarray, step: float) -> np.ndarray:
     return np.einsum("sy,yx,sx->s", wy, np.asarray(image, dtype=float), wx, optimize=True)
 
 
-def count_invented(estimate: np.ndarray, truth: np.ndarray, sites: Sites, step: float) -> dict[str, int]:
-    """Return what an image invents.
+def count_invented(estimate: np.ndarray, truth: np.ndarray, sites: LatticeSites, step: float) -> dict[str, int]:
+    """Count the vacancies that an image fills, and the intact columns that it empties.
 
     Parameters
     ----------
     estimate, truth : ndarray
         (ny, nx) dark-field images, where columns are bright.
-    sites : Sites
+    sites : LatticeSites
         Sites of the lattice in the frame.
     step : float
         A/px.
@@ -90,8 +90,8 @@ def count_invented(estimate: np.ndarray, truth: np.ndarray, sites: Sites, step: 
     return {"vacancies": int(vacancy.sum()), "filled": int(filled.sum()), "intact": int(intact.sum()), "emptied": int(emptied.sum())}
 
 
-def _drops(true: np.ndarray, sites: Sites, darkest: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return by how much the truth is darker at each visible vacancy than at intact columns of its kind, and by how much for one atom of each site.
+def _drops(true: np.ndarray, sites: LatticeSites, darkest: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the darkening of the truth at each visible vacancy against intact columns of its kind, and that by one atom at each site.
 
     Both (n,), 0 where no such vacancy is seen.
     """

@@ -262,6 +262,7 @@ class DenoiseGenerator(Generator):
 def _planned(card: Card, specimen: DenoiseSpecimen, sample: "Sample") -> float:
     """Return the planned time of a specimen's imaging operator, s."""
     from stemtwin.twin.instrument.settings import Beam
+    from stemtwin.twin.instrument.simulation.engines.operator import NAME as OPERATOR
     from stemtwin.twin.instrument.simulation.plan import make_plan
     from stemtwin.twin.instrument.simulation.request import Request
 
@@ -271,7 +272,7 @@ def _planned(card: Card, specimen: DenoiseSpecimen, sample: "Sample") -> float:
         beam=Beam(energy_ev=setup.energy_ev, semiangle_mrad=setup.semiangle_mrad),
         scan=condition.scan,
         detectors=setup.detectors(),
-        engine="operator",
+        engine=OPERATOR,
         phonons=card.generator.phonon_configurations,
     )
     return make_plan(request, window_angstrom=window_angstrom(sample, setup, [condition])).seconds
@@ -309,13 +310,14 @@ def _profiles(scan: str) -> "tuple[Profile, Profile]":
 def _microscope(sample: "Sample", specimen: DenoiseSpecimen, card: Card, window: float, profile: "Profile") -> "Microscope":
     """Return a microscope; of one specimen they share the operator and the thermal motion, which follows from the seed."""
     from stemtwin.twin.instrument.scope.microscope import Microscope
+    from stemtwin.twin.instrument.simulation.engines.operator import NAME as OPERATOR
 
     return Microscope(
         sample,
         instrument=profile,
         seed=specimen.microscope_seed,
         phonons=card.generator.phonon_configurations,
-        engine="operator",
+        engine=OPERATOR,
         window_angstrom=window,
     )
 
