@@ -60,7 +60,7 @@ def test_a_long_build_is_offered(card, image_source):
 
 def test_building_is_a_choice(card, finished, planned, monkeypatch):
     """``build=True`` builds however long it takes, ``build=False`` never."""
-    monkeypatch.setattr(sources.generate, "build", lambda card, size, folder, progress: shutil.copytree(finished, folder))
+    monkeypatch.setattr(sources.generate, "build", lambda _card, _size, folder, **_: shutil.copytree(finished, folder))
     with pytest.raises(DatasetError, match="takes about 40 s"):
         load(build=False)
     planned["tiny"] = 9000.0
