@@ -13,6 +13,7 @@ from stemtwin.benchmarks.denoiser import OnnxDenoiser, counts_of
 from stemtwin.twin.errors import SettingsError
 
 SIGMAS_PX = tuple(0.5 * 1.25**i for i in range(14))  # 0.5 to 9 px
+BINS_PX = (2, 4)
 COLLECTED_ANGSTROM = 0.3  # below the width of an atom in the image
 PATCH_ANGSTROM, SEARCH_ANGSTROM = 6.0, 8.0  # an atom with its neighbours; some cells further (tuned on val)
 STRENGTH = 0.5  # of the filter, in standard deviations of the noise (tuned on val)
@@ -117,6 +118,23 @@ def stabilised(counts: np.ndarray, step: float, remove_noise: Callable[[np.ndarr
     return np.maximum(map_coordinates(found, np.indices(counts.shape) / 2, order=3, mode="nearest"), 0)
 
 
+def binned(counts: np.ndarray, remove_noise: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return an image denoised after the Anscombe transform of sums over bins, whose noise is white, and interpolated again.
+
+    Parameters
+    ----------
+    counts : ndarray
+        (ny, nx); bins are 2 x 2 px, or 4 x 4 where those hold less than one electron in the mean; what is left at the far edges is repeated.
+    remove_noise : callable
+        Image with white noise of standard deviation 1 to an image.
+    """
+    size = BINS_PX[0] if counts.mean() * BINS_PX[0] ** 2 >= 1 else BINS_PX[1]
+    ny, nx = (n // size for n in counts.shape)
+    sums = counts[: ny * size, : nx * size].reshape(ny, size, nx, size).sum(axis=(1, 3))
+    found = unbiased_inverse(remove_noise(anscombe(sums))) / size**2
+    return np.maximum(map_coordinates(found, (np.indices(counts.shape) + 0.5) / size - 0.5, order=3, mode="nearest"), 0)
+
+
 def non_local_means(image: np.ndarray, step: float) -> np.ndarray:
     """Return an image with noise of standard deviation 1, each pixel the mean of those in like surroundings."""
     patch = 2 * max(1, round(PATCH_ANGSTROM / step / 2)) + 1
@@ -154,13 +172,7 @@ class BlockMatching:
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:
         """Return the estimate."""
         del rng
-        step = float(given["sampling_angstrom"])
-
-        def remove_noise(image: np.ndarray, step: float) -> np.ndarray:
-            del step
-            return self._bm3d(image, 1.0)
-
-        return ImageEstimate(image=np.stack([stabilised(channel, step, remove_noise) for channel in counts_of(given)]))
+        return ImageEstimate(image=np.stack([binned(channel, lambda image: self._bm3d(image, 1.0)) for channel in counts_of(given)]))
 
 
 class NoiselessOracle:
