@@ -1,31 +1,76 @@
-"""Names of entries and teams, which stand on boards for others to read."""
+"""Names of entries and teams: what every door takes, and how a name is shown where a console cannot show it."""
 
 import unicodedata
 
-LONGEST = 80
-JOINERS = "\u200c\u200d"
-"""Zero-width joiners, which some scripts and symbols are written with."""
+from stemtwin.twin.errors import SettingsError
+
+LONGEST_NAME = 80
+"""Characters of a name."""
+INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Characters that are blank although they are none by their category: joiners of graphemes, fillers, the empty braille cell."""
+JOINERS = frozenset("\u200c\u200d")
+"""Characters that shape their neighbours in Persian, Indic scripts and emoji: blank, but allowed between others."""
+REFUSED = {
+    "Cc": "a control character",
+    "Cf": "a character of direction or format",
+    "Cs": "half a character",
+    "Co": "a character for private use",
+    "Zl": "a line separator",
+    "Zp": "a paragraph separator",
+}
+"""Categories of Unicode that no name may hold, in words."""
 
 
-def check_name(text: str) -> str:
-    """Return a name, or raise ValueError where it cannot be shown as it is.
+def check_name(name: str, what: str, *, empty: bool = False) -> str:
+    """Return a name, or refuse one that would not stand on a board as it was written.
 
-    A name has at most 80 characters. Control characters, line ends, marks that turn the direction of writing and other invisible characters are
-    refused, and so is a name of blank characters alone; the empty name passes.
+    Parameters
+    ----------
+    name : str
+        The name.
+    what : str
+        Its key, for the message: ``"team"``.
+    empty : bool
+        Whether no name at all, ``""``, is allowed.
 
     Raises
     ------
-    ValueError
-        One sentence with the character and its place.
+    SettingsError
+        Empty or only blank, longer than 80 characters, with blank characters at an end, or with control, direction, format or private characters.
     """
-    if len(text) > LONGEST:
-        message = f"{text[:20]!a}... has {len(text)} characters, at most {LONGEST} are taken. Shorten it."
-        raise ValueError(message)
-    for place, character in enumerate(text):
-        if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") and character not in JOINERS:
-            message = f"{text!a} has the character U+{ord(character):04X} at place {place}, which cannot be seen. Remove it."
-            raise ValueError(message)
-    if text and not any(unicodedata.category(character)[0] in "LNPS" for character in text):
-        message = f"{text!a} holds no letter, digit or sign. Give a name that can be seen."
-        raise ValueError(message)
-    return text
+    if empty and not name:
+        return name
+    shown = ascii(name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME] + "...")
+    message = ""
+    if not any(_visible(character) for character in name):
+        message = f"{what}={shown} shows nothing. Give a name of letters or digits."
+    elif len(name) > LONGEST_NAME:
+        message = f"{what}={shown} has {len(name)} characters, at most {LONGEST_NAME} are taken. Give a shorter name."
+    elif name != name.strip():
+        message = f"{what}={shown} begins or ends with a blank. Remove it."
+    elif bad := next((character for character in name if _refused(character)), None):
+        message = f"{what}={shown} holds {REFUSED[unicodedata.category(bad)]}, U+{ord(bad):04X}. Remove it."
+    if message:
+        raise SettingsError(message)
+    return name
+
+
+def printable(text: str, encoding: str = "utf-8") -> str:
+    """Return a text in one line that a console of an encoding can show: what no name may hold, or the encoding lacks, as an escape."""
+    escaped = "".join(_escape(character) if _refused(character) else character for character in text)
+    return escaped.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _escape(character: str) -> str:
+    """Return the escape of a character, as Python writes it."""
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _refused(character: str) -> bool:
+    """Return whether no name may hold a character."""
+    return unicodedata.category(character) in REFUSED and character not in JOINERS
+
+
+def _visible(character: str) -> bool:
+    """Return whether a character puts something on a screen by itself."""
+    return not (character.isspace() or character in INVISIBLE or character in JOINERS or unicodedata.category(character) in {*REFUSED, "Mn", "Me"})

@@ -138,7 +138,9 @@ def score_predictions(
         odd = sorted(ids ^ set(found))
         message = f"{len(odd)} sample ids differ between the answers and the {split} split, the first is {odd[0]!r}. Answer for exactly its samples."
         raise SubmissionError(message)
+    missing = task.form.missing(found)
     samples = task.score(data, found)
+    samples = dataclasses.replace(samples, not_given=tuple(metric.name for metric in task.metrics if missing.intersection(metric.needs)))
     clusters = len(np.unique(samples.clusters))
     version = task.source_version
     source = Source(name=task.source, version=version, size=size, split=split, sha256=task.content_hash(data), n=len(samples), n_clusters=clusters)
@@ -151,7 +153,6 @@ def score_predictions(
         team=team,
         trust=trust,
         artefact_sha256=task.form.digest(found),
-        missing=task.form.missing(found),
         cost={"wall_s_per_sample": wall / max(len(samples), 1)},
         seeds={"bootstrap": SEED, "predictor": 0},
         wall_s=wall,

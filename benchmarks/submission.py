@@ -19,7 +19,7 @@ Messages count rows from 0. Nothing is unpickled: YAML is read by ``safe_load``,
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import pydantic
 import yaml
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 SCHEMA = "stemtwin/submission@1"
-ShownName = Annotated[str, pydantic.AfterValidator(check_name)]
 
 
 class Header(pydantic.BaseModel):
@@ -48,10 +47,16 @@ class Header(pydantic.BaseModel):
     task: str
     dataset: str
     size: str = "std"
-    name: ShownName = pydantic.Field(min_length=1)
-    team: ShownName = ""
+    name: str
+    team: str = ""
     empty: tuple[str, ...] = ()
     method: dict[str, Any] = {}
+
+    @pydantic.field_validator("name", "team")
+    @classmethod
+    def _shown(cls, value: str, info: pydantic.ValidationInfo) -> str:
+        """Check a name, which a board must be able to show."""
+        return check_name(value, str(info.field_name), empty=info.field_name == "team")
 
     @property
     def split(self) -> str:
@@ -84,7 +89,7 @@ def read_header(folder: Path | str, task: Task | None = None) -> Header:
         Something else than a folder with a header and a table; a header that is too large, not YAML, has wrong keys or types, or names another task,
         task version or dataset version.
     """
-    path = check_folder(Path(folder)) / HEADER
+    path = check_folder(Path(folder), whole=False) / HEADER
     content = read_keys(path)
     try:
         header = Header.model_validate(content)
@@ -92,6 +97,8 @@ def read_header(folder: Path | str, task: Task | None = None) -> Header:
         first = error.errors()[0]
         reason = first["msg"].removeprefix("Value error, ").rstrip(".")
         message = f"{path}: key {'.'.join(map(str, first['loc']))!r}: {reason}. Known keys: {', '.join(_keys())}."
+        if first["type"] == "value_error":  # a sentence of ours, with its repair
+            message = f"{path}: {reason}."
         raise SubmissionError(message) from None
     return _check_header(header, path, task)
 
@@ -131,6 +138,7 @@ def read_submission(folder: Path | str, task: Task, data: "xr.Dataset") -> Submi
     SubmissionError
         Names the file, the row and the column of the first thing that is wrong, and why.
     """
+    check_folder(Path(folder))
     header = read_header(folder, task)
     return Submission(header=header, found=task.form.read(Path(folder), data, header.empty))
 

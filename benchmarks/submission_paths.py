@@ -13,8 +13,15 @@ PARQUET = b"PAR1"
 SEPARATORS = {";": "semicolons", ",": "commas", "\t": "tabs"}
 
 
-def check_folder(path: Path) -> Path:
+def check_folder(path: Path, *, whole: bool = True) -> Path:
     """Return the folder of a submission; see :func:`told_of`.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    whole : bool
+        Whether its table must be there, too, or the header alone.
 
     Raises
     ------
@@ -25,6 +32,8 @@ def check_folder(path: Path) -> Path:
         message = f"{path}: {told_of(path) or 'there is no such file'}. {FORM}"
         raise SubmissionError(message)
     header, table = path / HEADER, path / TABLE
+    if header.is_file() and not whole:
+        return path
     names = sorted(one.name for one in path.iterdir())
     parts = [name for name in names if name.endswith(".parquet") and name != TABLE]
     if table.is_dir():
@@ -43,6 +52,13 @@ def check_folder(path: Path) -> Path:
         told = _found(names, (".parquet", ".csv", ".json", ".xlsx", ".npz", ".npy"), "There is ")
         message = f"{table}: there is no such file, a header alone is no submission. {told}{FORM}"
     raise SubmissionError(message)
+
+
+def check_file(path: Path) -> None:
+    """Raise SubmissionError where a file is neither a folder nor a report, and can be named."""
+    if path.is_file() and (told := told_of(path)):
+        message = f"{path}: {told}. {FORM} A report is a JSON file."
+        raise SubmissionError(message)
 
 
 def _found(names: list[str], endings: tuple[str, ...], told: str) -> str:

@@ -27,10 +27,14 @@ def evaluate(
     json: JsonFlag = False,
 ) -> None:
     """Run a baseline, an agent or predictions on a task and print its scores with their 95 % intervals."""
+    from stemtwin.benchmarks.names import check_name
     from stemtwin.benchmarks.runner import check_run, save_run
     from stemtwin.benchmarks.tasks import find_task
 
     found = find_task(task)
+    check_name(team, "team", empty=True)
+    if agent is not None:
+        check_name(agent, "agent")
     if output is not None:
         check_run(output)
     if submit:
@@ -89,8 +93,16 @@ def show(report: "Report") -> None:
         table.add_column(column)
     for one in report.metrics:
         ends = f"{number(one.interval.low)} to {number(one.interval.high)}" if one.interval else "-"
-        table.add_row(one.name, number(one.value), ends, one.unit, one.interval.method if one.interval else one.reason)
+        table.add_row(one.name, one.reason or number(one.value), ends, one.unit, one.interval.method if one.interval else "")
     console.print(table)
+    if report.detectable is not None:
+        unit = f" {report.primary.unit}" if report.primary.unit else ""
+        console.print(
+            f"minimum detectable difference of {report.primary.name}: {number(report.detectable)}{unit} from an entry with as much scatter, "
+            "less where both fail on the same samples (95 %, power 80 %)",
+            markup=False,
+            soft_wrap=True,
+        )
     if report.worst is not None:
         worst = report.worst
         support = ", low support" if worst.support == "low" else ""

@@ -102,6 +102,13 @@ def test_d90_is_the_lowest_dose_that_suffices():
     assert np.isnan(value([10, 10, 10, 10, 5]))
 
 
+def test_d90_is_reached_at_exactly_nine_tenths():
+    """Nine right, one missed and one wrong are an F1 of 18 / 20: that dose suffices; one more miss is too many."""
+    for missed, value in ((1, 2e3), (2, np.nan)):
+        sums = {"dose_tp": [9.0], "dose_fp": [1.0], "dose_fn": [missed], "dose_samples": [1.0], "dose_log10": [np.log10(2e3)]}
+        np.testing.assert_allclose(d90({name: np.array(total) for name, total in sums.items()}), value)
+
+
 def test_baselines_stand_in_their_order():
     """The oracle is perfect, random points are near nothing, and the Laplacian of Gaussian is far nearer to the truth, its positions within 10 pm."""
     task, data = find_task("atoms-2d"), make(dose=4000.0)
