@@ -1,10 +1,10 @@
 """Tasks, scorers, statistics and baselines.
 
-======================== ===========================================================
+======================== =======================================================
 File                     Content
-======================== ===========================================================
+======================== =======================================================
 ``agents.py``            entries: predictors of answers, agents for environments
-``comparisons.py``       paired comparisons of entries on the same samples
+``comparisons.py``       differences of entries on the same specimens
 ``denoiser.py``          a small U-Net that denoises, played from an ONNX file
 ``denoiser_training.py`` its training
 ``discovery.py``         import of the modules of a package
@@ -13,6 +13,7 @@ File                     Content
 ``kept_scores.py``       scores of baselines: measured, kept, shown
 ``learner.py``           training of a policy, and its play from an ONNX file
 ``matching.py``          one-to-one matching of detected and true points
+``measured.py``          tasks on measured data that a user packed
 ``minari_export.py``     offline data in Minari's form
 ``names.py``             names of entries and teams that can be shown
 ``offline_data.py``      episodes as Parquet for offline learning
@@ -28,5 +29,5 @@ File                     Content
 ``baselines/``           published methods that a submission is compared with
 ``families/``            the tasks, one module each
 ``metrics/``             metrics as formulas of additive sums
-======================== ===========================================================
+======================== =======================================================
 """

@@ -11,7 +11,13 @@ from stemtwin.twin.errors import SubmissionError
 LARGEST_BYTES = 64_000
 DEEPEST = 3
 """Deepest nesting: the header, a value that is a list or a mapping, and one more below it."""
-MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 """Byte order marks and the encodings they mean; the longer ones stand before those that begin them."""
 
 

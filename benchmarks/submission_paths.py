@@ -1,4 +1,4 @@
-"""What people hand in instead of a submission folder, each named for what it is."""
+"""Sentences about files and folders that are handed in instead of a submission folder: each names the thing and the repair."""
 
 import zipfile
 from collections.abc import Callable

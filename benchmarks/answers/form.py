@@ -130,7 +130,9 @@ def left_out(names: Iterable[str], answers: Mapping[str, Any], source: str, give
         told = {sample: found for sample, answer in answers.items() if (found := given(answer, name)) is not None}
         without = [sample for sample, found in told.items() if not found]
         if without and len(without) < len(told):
-            message = f"{source}: {name!r} is left out for {len(without)} of {len(told)} samples, the first is {without[0]!r}. Give it for all or none."
+            message = (
+                f"{source}: {name!r} is left out for {len(without)} of {len(told)} samples, the first is {without[0]!r}. Give it for all or none."
+            )
             raise SubmissionError(message)
         if without:
             out.add(name)

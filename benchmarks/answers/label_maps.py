@@ -64,5 +64,7 @@ class LabelMapAnswers(ArrayAnswers):
         if answer.probabilities is not None:
             worst = float(np.abs(answer.probabilities.sum(axis=0, dtype=np.float64) - 1).max(initial=0.0))
             if worst > TOLERANCE:
-                message = f"{source}: the 'probabilities' of a pixel sum to 1 only within {worst:.2g}, {TOLERANCE:g} is needed. Divide them by their sum."
+                message = (
+                    f"{source}: the 'probabilities' of a pixel sum to 1 only within {worst:.2g}, {TOLERANCE:g} is needed. Divide them by their sum."
+                )
                 raise SubmissionError(message)

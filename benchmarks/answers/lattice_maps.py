@@ -75,5 +75,7 @@ class LatticeMapAnswers(ArrayAnswers):
             norm = np.linalg.norm(answer.orientation.astype(np.float64), axis=-1)
             worst = float(np.abs(norm - 1).max(initial=0.0))
             if worst > TOLERANCE:
-                message = f"{source}: a quaternion of 'orientation' has length 1 only within {worst:.2g}, {TOLERANCE:g} is needed. Divide it by its length."
+                message = (
+                    f"{source}: a quaternion of 'orientation' has length 1 only within {worst:.2g}, {TOLERANCE:g} is needed. Divide it by its length."
+                )
                 raise SubmissionError(message)

@@ -51,7 +51,7 @@ class ProbabilityAnswers:
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Columns of the table: one row for each sample."""
+        """RowColumns of the table: one row for each sample."""
         return (
             rows.id_field(),
             *(Field(name=f"p_{name}", dtype="float", text=f"probability of {name}", low=0.0, high=1.0) for name in self.classes),
@@ -74,17 +74,17 @@ class ProbabilityAnswers:
         del answers
         return frozenset()
 
-    def _columns(self, answers: Mapping[str, Probabilities]) -> rows.Columns:
+    def _columns(self, answers: Mapping[str, Probabilities]) -> rows.RowColumns:
         table = np.array([answer.probabilities for answer in answers.values()], dtype=np.float64).reshape(-1, len(self.classes))
         return {field.name: table[:, i] for i, field in enumerate(self.fields[1:])}
 
-    def _answers(self, columns: rows.Columns, ids: list[str]) -> dict[str, Probabilities]:
+    def _answers(self, columns: rows.RowColumns, ids: list[str]) -> dict[str, Probabilities]:
         table = np.stack([columns[field.name] for field in self.fields[1:]], axis=1)
         total = table.sum(axis=1, keepdims=True)
         table = table / np.where(np.abs(total - 1) > ROUNDING, total, 1.0)  # what sums to 1 is left as it is, bit for bit
         return {name: Probabilities(probabilities=table[row]) for row, name in enumerate(ids)}
 
-    def _law(self, columns: rows.Columns, tell: Any) -> None:
+    def _law(self, columns: rows.RowColumns, tell: Any) -> None:
         """Check that the probabilities of each sample sum to 1."""
         first = self.fields[1].name
         total = np.sum([columns[field.name] for field in self.fields[1:]], axis=0)

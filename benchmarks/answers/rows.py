@@ -13,7 +13,7 @@ from stemtwin.benchmarks.answers.tables import ID, check_numbers, one_row_each
 if TYPE_CHECKING:
     import xarray as xr
 
-Columns = dict[str, np.ndarray]
+RowColumns = dict[str, np.ndarray]
 
 
 def id_field() -> Field:
@@ -21,7 +21,7 @@ def id_field() -> Field:
     return Field(name=ID, dtype="string", text="sample of the row")
 
 
-def check_rows(columns: Columns, fields: tuple[Field, ...], ids: list[str], source: str, law: Any) -> None:
+def check_rows(columns: RowColumns, fields: tuple[Field, ...], ids: list[str], source: str, law: Any) -> None:
     """Check answers in memory, one row for each id.
 
     Parameters
@@ -44,14 +44,14 @@ def check_rows(columns: Columns, fields: tuple[Field, ...], ids: list[str], sour
     _check(columns, fields, tell, law)
 
 
-def _check(columns: Columns, fields: tuple[Field, ...], tell: Any, law: Any) -> None:
+def _check(columns: RowColumns, fields: tuple[Field, ...], tell: Any, law: Any) -> None:
     for field in fields:
         if field.name in columns:
             check_numbers(columns[field.name], field, tell)
     law(columns, tell)
 
 
-def read_rows(folder: Path, fields: tuple[Field, ...], data: "xr.Dataset", empty: tuple[str, ...], law: Any, *, kind: str) -> Columns:
+def read_rows(folder: Path, fields: tuple[Field, ...], data: "xr.Dataset", empty: tuple[str, ...], law: Any, *, kind: str) -> RowColumns:
     """Return the columns of a submission, one row for each sample in the order of the split; see :func:`check_rows`."""
     ids = sample_ids(data)
     none_empty(empty, kind, folder)
@@ -62,6 +62,6 @@ def read_rows(folder: Path, fields: tuple[Field, ...], data: "xr.Dataset", empty
     return {name: values[order] for name, values in table.columns.items()}
 
 
-def write_rows(folder: Path, answers: Mapping[str, Any], columns: Columns) -> None:
+def write_rows(folder: Path, answers: Mapping[str, Any], columns: RowColumns) -> None:
     """Write one row for each sample."""
     tables.write_table(folder / TABLE, list(answers), columns)

@@ -48,7 +48,9 @@ class AnswerTable:
 
     def refuse(self, bad: np.ndarray, name: str, reason: str, ids: Sequence[str]) -> None:
         """Raise SubmissionError with the first row where ``bad`` holds, its value and its sample."""
-        refuse(bad, name, reason, values=self.columns[name], where=lambda row: f"{self.path}, row {row}", named=lambda row: ids[self.sample[row]])
+        refuse(
+            bad, name, reason, values=self.columns[name], where=lambda row: f"{self.path}, row {row}", named=lambda row: ids[int(self.sample[row])]
+        )
 
     def refuse_null(self, allowed: np.ndarray | None = None) -> None:
         """Raise SubmissionError with the first null in a row where none is allowed."""
@@ -242,7 +244,9 @@ def one_row_each(table: AnswerTable, ids: Sequence[str]) -> np.ndarray:
     counts = np.bincount(table.sample, minlength=len(ids))
     for wrong, told in ((counts == 0, "no row"), (counts > 1, "more than one row")):
         if wrong.any():
-            message = f"{table.path}, column {ID!r}: {int(wrong.sum())} of {len(ids)} samples have {told}, the first is {ids[int(np.argmax(wrong))]!r}. "
+            message = (
+                f"{table.path}, column {ID!r}: {int(wrong.sum())} of {len(ids)} samples have {told}, the first is {ids[int(np.argmax(wrong))]!r}. "
+            )
             raise SubmissionError(message + "Give one row for each sample.")
     return np.argsort(table.sample, kind="stable")
 

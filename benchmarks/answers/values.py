@@ -70,8 +70,12 @@ class ValueAnswers:
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """Columns of the table: one row for each sample."""
-        told = {"sigma": "standard deviation", "low": f"lower end of the {self.level:.0%} interval", "high": f"upper end of the {self.level:.0%} interval"}
+        """RowColumns of the table: one row for each sample."""
+        told = {
+            "sigma": "standard deviation",
+            "low": f"lower end of the {self.level:.0%} interval",
+            "high": f"upper end of the {self.level:.0%} interval",
+        }
         more = [
             Field(
                 name=f"{one.name}_{attribute}",
@@ -108,7 +112,7 @@ class ValueAnswers:
                 raise SubmissionError(message)
         return out
 
-    def _columns(self, answers: Mapping[str, Values], source: str) -> rows.Columns:
+    def _columns(self, answers: Mapping[str, Values], source: str) -> rows.RowColumns:
         """Return the columns of all samples, without those that are left out."""
         missing = self.missing(answers, source)
         kept = {"value": "", **{attribute: f"_{attribute}" for attribute, part in self._parts.items() if part not in missing}}
@@ -123,7 +127,7 @@ class ValueAnswers:
                 columns[one.name + ending] = np.array(told, dtype=np.float64)
         return columns
 
-    def _answers(self, columns: rows.Columns, ids: list[str]) -> dict[str, Values]:
+    def _answers(self, columns: rows.RowColumns, ids: list[str]) -> dict[str, Values]:
         """Return the answers of the samples from columns."""
 
         def part(attribute: str, row: int) -> dict[str, float] | None:
@@ -134,7 +138,7 @@ class ValueAnswers:
         attributes = ("value", *self._parts)
         return {name: Values(**{one: part(one, row) for one in attributes}) for row, name in enumerate(ids)}  # pyright: ignore[reportArgumentType]
 
-    def _law(self, columns: rows.Columns, tell: Any) -> None:
+    def _law(self, columns: rows.RowColumns, tell: Any) -> None:
         """Check that intervals have their ends in order."""
         for one in self.quantities:
             low, high = columns.get(f"{one.name}_low"), columns.get(f"{one.name}_high")

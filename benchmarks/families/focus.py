@@ -87,7 +87,13 @@ FOCUSING = add_metrics(
         direction="min",
     ),
     Metric(
-        name="final_c12", title="final |C12|", formula=mean_of("abs_c12"), text="abs_c12 / samples", references=((SUMS, 5.0),), unit="A", direction="min"
+        name="final_c12",
+        title="final |C12|",
+        formula=mean_of("abs_c12"),
+        text="abs_c12 / samples",
+        references=((SUMS, 5.0),),
+        unit="A",
+        direction="min",
     ),
     Metric(
         name="images_to_success",

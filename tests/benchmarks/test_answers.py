@@ -41,12 +41,18 @@ def shares(rng, *shape):
     return values / values.sum(axis=0)
 
 
+def unmixed(rng):
+    """Return up to three spectra and their abundances."""
+    count = int(rng.integers(1, 4))
+    return Unmixing(spectra=rng.uniform(size=(count, 6)), abundances=shares(rng, count, 4, 5))
+
+
 def numbers(rng, names=("C10", "C12")):
     """Return numbers with standard deviations and intervals."""
     value = {name: float(rng.normal()) for name in names}
     return Values(
         value=value,
-        sigma={name: 1.0 for name in names},
+        sigma=dict.fromkeys(names, 1.0),
         low={name: one - 2 for name, one in value.items()},
         high={name: one + 2 for name, one in value.items()},
     )
@@ -70,7 +76,9 @@ FORMS = {
         some_points,
     ),
     "values": (
-        ValueAnswers(quantities=(Field(name="C10", dtype="float", unit="A"), Field(name="C12", dtype="float")), sigma="optional", interval="optional"),
+        ValueAnswers(
+            quantities=(Field(name="C10", dtype="float", unit="A"), Field(name="C12", dtype="float")), sigma="optional", interval="optional"
+        ),
         numbers,
     ),
     "images": (
@@ -87,7 +95,7 @@ FORMS = {
     ),
     "unmixing": (
         UnmixingAnswers(most=3),
-        lambda rng: (lambda k: Unmixing(spectra=rng.uniform(size=(k, 6)), abundances=shares(rng, k, 4, 5)))(int(rng.integers(1, 4))),
+        unmixed,
     ),
     "lattice-maps": (
         LatticeMapAnswers(lattice="optional", phase="optional", phases=("fcc", "hcp")),
@@ -164,7 +172,9 @@ def test_optional_parts_are_left_out_for_all_or_none(kind):
     """A part that all leave out is missing; one that some leave out is refused; one that must be there is asked for."""
     form, answers = answers_of(kind, 3)
     gone = {"values": {"sigma": ["sigma"], "interval": ["low", "high"]}}.get(kind, {})
-    optional = gone or {name: [name] for name in parts(answers[IDS[0]]) if name not in ("image", "labels", "displacement", "positions", "orientation")}
+    optional = gone or {
+        name: [name] for name in parts(answers[IDS[0]]) if name not in ("image", "labels", "displacement", "positions", "orientation")
+    }
     if kind in ("unmixing", "probabilities"):
         return
     for part, attributes in optional.items():
@@ -193,7 +203,11 @@ WRONG = {
     "float label": ("label-maps", LabelMap(labels=ones), "'labels' has type float64, integer is needed"),
     "sum": ("label-maps", LabelMap(labels=np.zeros((4, 5), int), probabilities=np.full((3, 4, 5), 0.3)), "sum to 1 only within 0.1"),
     "components": ("unmixing", Unmixing(spectra=np.ones((4, 6)), abundances=np.ones((4, 4, 5))), r"\(component: 1 to 3, energy: 6\) is needed"),
-    "two numbers": ("unmixing", Unmixing(spectra=np.ones((2, 6)), abundances=np.ones((3, 4, 5))), r"'abundances' has the shape \(3, 4, 5\), \(component: 2"),
+    "two numbers": (
+        "unmixing",
+        Unmixing(spectra=np.ones((2, 6)), abundances=np.ones((3, 4, 5))),
+        r"'abundances' has the shape \(3, 4, 5\), \(component: 2",
+    ),
     "quaternion": ("lattice-maps", LatticeMap(orientation=np.ones((4, 5, 4))), "a quaternion of 'orientation' has length 1 only within 1"),
     "no orientation": ("lattice-maps", LatticeMap(phase=np.zeros((4, 5), int)), "'orientation' is left out"),
     "far": ("displacements", DisplacementField(displacement=np.full((4, 2), 9.1)), r"'displacement' at \[0, 0\] is 9\.1, it must be -9 to 9"),

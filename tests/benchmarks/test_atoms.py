@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 
 from stemtwin.benchmarks.agents import find_baseline
 from stemtwin.benchmarks.answers.points import Points
-from stemtwin.benchmarks.families.atoms import DETECTION, DOSE_EDGES, TrueColumns, content_hash, d90, frame_bounds, read_columns, score, score_image
 from stemtwin.benchmarks.baselines import atoms as baselines
+from stemtwin.benchmarks.families.atoms import DETECTION, DOSE_EDGES, TrueColumns, content_hash, d90, frame_bounds, read_columns, score, score_image
 from stemtwin.benchmarks.runner import predict, score_predictions
 from stemtwin.benchmarks.tasks import find_task
+from stemtwin.datasets.cards import find_card
+from stemtwin.twin.errors import SettingsError, SubmissionError
 from tests.benchmarks.frames import make
 
 BOUNDS = np.array([[-0.05, -0.05], [9.95, 9.95]])
@@ -187,3 +189,39 @@ def test_a_refined_peak_does_not_depend_on_last_bits(success, moved, monkeypatch
         found.append(baselines.refine(image, np.array([5, 5]), 2.0))
     np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_allclose(found[0], [5.3, 4.8] if moved else [5, 5], atol=1e-5)
+
+
+def test_the_card_cuts_by_the_columns_of_the_task():
+    """Scores are cut as the task says; the card's bins, which the digest of built data holds, are of the same columns and read by nobody."""
+    card, task = find_card("atoms-2d", "1.0.0"), find_task("atoms-2d")
+    assert {piece.column for piece in card.slices.values()} == {one.column for one in task.slices}
+    assert {one.column: one.edges for one in task.slices if one.edges} == {
+        "dose_e_per_angstrom2": (1e3, 1e4, 1e5),
+        "C10_angstrom": (25, 50),
+        "thickness_angstrom": (8, 40, 100),
+    }, "other slices are another version of the task"
+
+
+def test_an_entry_that_detects_is_told_to_predict():
+    """An entry with a method of another name is told the one that is called."""
+
+    class Old:
+        def detect(self, given, rng):
+            del given, rng
+
+    entry = find_baseline("atoms-2d", "log")
+    with pytest.raises(SettingsError, match=r"agent 'old' has no method predict\(given, rng\)"):
+        predict(find_task("atoms-2d"), type(entry)(task="atoms-2d", name="old", text="", factory=Old), make(n=1))
+
+
+def test_an_entry_of_this_process_is_checked_as_a_submission_is():
+    """Points outside the frame or not finite are refused with the entry, the point and the sample, not scored."""
+
+    class Outside:
+        def predict(self, given, rng):
+            del given, rng
+            return Points.at([[1, 1], [99, 1]])
+
+    entry = find_baseline("atoms-2d", "log")
+    with pytest.raises(SubmissionError, match=r"out: point 1, column 'x_angstrom': 99\.0 lies outside the frame"):
+        predict(find_task("atoms-2d"), type(entry)(task="atoms-2d", name="out", text="", factory=Outside), make(n=1))

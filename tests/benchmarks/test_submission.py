@@ -243,7 +243,10 @@ TABLES = {
     "no such element": (put(1, heaviest=119), "row 1, column 'heaviest': 119 must be 0 to 118"),
     "negative element": (put(1, heaviest=-1), "row 1, column 'heaviest': -1 must be 0 to 118"),
     "half an element": (lambda columns: columns | {"heaviest": columns["heaviest"] + 0.5}, r"row 0, column 'heaviest': .*\.5 is not a whole number"),
-    "huge element": (lambda columns: columns | {"heaviest": np.full(ROWS + 1, 2**64 - 1, np.uint64)}, "column 'heaviest': 18446744073709551615 is not"),
+    "huge element": (
+        lambda columns: columns | {"heaviest": np.full(ROWS + 1, 2**64 - 1, np.uint64)},
+        "column 'heaviest': 18446744073709551615 is not",
+    ),
     "left of the frame": (put(0, x_angstrom=-0.11), r"row 0, column 'x_angstrom': -0\.11 lies outside the frame, -0\.1000 to 12\.7000 A"),
     "below the frame": (put(0, y_angstrom=12.71), r"row 0, column 'y_angstrom': 12\.71 lies outside the frame"),
     "a row twice": (append(), r"row 16, column 'x_angstrom': .* repeats the position of row 0"),
