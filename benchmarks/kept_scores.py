@@ -44,10 +44,9 @@ def read(task: str) -> dict[str, Any]:
 
 
 def fixed_part(data: "xr.Dataset") -> "xr.Dataset":
-    """Return the samples of the first specimens of a split, in the order of their names."""
-    clusters = data["specimen"].values.astype(str)
-    first = list(dict.fromkeys(clusters[np.argsort(data["sample_id"].values.astype(str))]))[:SAMPLED_CLUSTERS]
-    return data.isel(sample=np.flatnonzero(np.isin(clusters, first)))
+    """Return the samples of the first specimens of a split, in the order of their seeds."""
+    seeds = data["structure_seed"].values
+    return data.isel(sample=np.flatnonzero(np.isin(seeds, np.unique(seeds)[:SAMPLED_CLUSTERS])))
 
 
 def values(task: Task, samples: "SampleStatistics") -> dict[str, dict[str, dict[str, float]]]:
