@@ -5,9 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from stemtwin.benchmarks.families.denoise import sites_of
 from stemtwin.benchmarks.metrics import vacancies
-from stemtwin.datasets import cards, generate, storage
+from stemtwin.datasets import cards, generate
 from stemtwin.datasets.generators import denoise
 from stemtwin.datasets.kinds import find_generator
 from stemtwin.twin.errors import DatasetError
@@ -157,7 +156,8 @@ def moving_like(sample, intact):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_lattice_without_vacancies_fills_all_of_them(seed):
     """By the microscope itself: the intact specimen, in the same conditions, fills every visible vacancy and empties nothing; the truth neither."""
-    card = small(("[8.0, 9.0]", "[11.0, 11.0]"), ("cell_angstrom = 10.0", "cell_angstrom = 12.0"), ("configurations = 2", "configurations = 6"))
+    larger = (("[8.0, 9.0]", "[11.0, 11.0]"), ("cell_angstrom = 10.0", "cell_angstrom = 12.0"))
+    card = small(*larger, ("configurations = 2", "configurations = 6"), ("cation_vacancy_fraction = 0.04", "cation_vacancy_fraction = 0.1"))
     specimen = GENERATOR.specimen(card, "tiny", "train", seed)
     intact = specimen.sample(intact=True)
     sample = moving_like(specimen.sample(), intact)
@@ -170,9 +170,12 @@ def test_the_lattice_without_vacancies_fills_all_of_them(seed):
         for one in (sample, intact)
     )
     found = denoise.frame_sites(specimen, sample, condition.scan, card)
-    row = rows_of(card, seed)[0] | found
-    sites = sites_of(storage.to_xarray(storage.to_numpy(storage.table_of([row], card), card), card, "train"))[0]
-    step = float(row["sampling_angstrom"])
+    sites = vacancies.LatticeSites(
+        positions=np.column_stack([found["site_x_angstrom"], found["site_y_angstrom"]]),
+        kinds=np.array(found["site_species"]),
+        missing=np.array(found["site_missing"]),
+    )
+    step = condition.scan.pitch_angstrom[1]
     perfect = vacancies.count_invented(filled, truth, sites, step)
     assert perfect["vacancies"] > 0
     assert perfect["filled"] == perfect["vacancies"]
