@@ -29,13 +29,14 @@ SUPPORT = 30  # samples below which a slice is marked "low"
 NOT_GIVEN = "not given"  # reason of a metric whose optional part of an answer is missing
 SLICE_RESAMPLES = 999  # a slice's interval guides the eye; the headline intervals use the full number
 
-Trust = Literal["scored", "baseline", "practice", "oracle", "reported"]
+Trust = Literal["scored", "baseline", "practice", "oracle", "reported", "algorithm"]
 TRUST = {
     "scored": "predictions that this scorer scored",
     "baseline": "code of this package, run by its own runner",
     "practice": "foreign code in the scorer's process, which could have read the truth",
     "oracle": "reads the truth, to show what is possible",
     "reported": "numbers from a report file, which cannot be checked",
+    "algorithm": "scored against labels of measured data that an algorithm made, whose errors an entry may share",
 }
 ORDERED = ("scored", "baseline")  # put in order on a board; the others stand among them by their score
 PUBLIC = "public truth"

@@ -96,13 +96,6 @@ def _truths(task: Task, data: "xr.Dataset") -> Sequence[Any]:
     return task.truth(data)
 
 
-def _scored(task: Task, data: "xr.Dataset", found: Mapping[str, Any]) -> SampleStatistics:
-    """Return the additive statistics of answers, and the metrics that they give no value."""
-    missing = task.form.missing(found)
-    lacking = tuple(metric.name for metric in task.metrics if missing.intersection(metric.needs))
-    return dataclasses.replace(task.score(data, found), not_given=lacking)
-
-
 def score_predictions(
     task: Task,
     data: "xr.Dataset",
@@ -140,12 +133,10 @@ def score_predictions(
         The ids are not exactly those of the data.
     """
     began = time.perf_counter() if started is None else started
-    ids = set(data["sample_id"].values.astype(str).tolist())
-    if ids != set(found):
-        odd = sorted(ids ^ set(found))
-        message = f"{len(odd)} sample ids differ between the answers and the {split} split, the first is {odd[0]!r}. Answer for exactly its samples."
-        raise SubmissionError(message)
-    samples = _scored(task, data, found)
+    _check_ids(data, found, split)
+    missing = task.form.missing(found)
+    samples = task.score(data, found)
+    samples = dataclasses.replace(samples, not_given=tuple(metric.name for metric in task.metrics if missing.intersection(metric.needs)))
     clusters = len(np.unique(samples.clusters))
     version = task.source_version
     source = Source(name=task.source, version=version, size=size, split=split, sha256=task.content_hash(data), n=len(samples), n_clusters=clusters)
@@ -163,6 +154,14 @@ def score_predictions(
         wall_s=wall,
     )
     return Evaluation(report=report, samples=samples, found=dict(found))
+
+
+def _check_ids(data: "xr.Dataset", found: Mapping[str, Any], split: str) -> None:
+    """Raise SubmissionError unless the answers are for exactly the samples of the data."""
+    odd = sorted(set(data["sample_id"].values.astype(str).tolist()) ^ set(found))
+    if odd:
+        message = f"{len(odd)} sample ids differ between the answers and the {split} split, the first is {odd[0]!r}. Answer for exactly its samples."
+        raise SubmissionError(message)
 
 
 def score_submission(task: Task, data: "xr.Dataset", submission: Submission) -> Evaluation:
@@ -269,9 +268,12 @@ def evaluate(
     episodes: int | None = None,
     team: str = "",
     progress: EpisodeProgress | None = None,
+    measured: Path | str | None = None,
 ) -> Evaluation:
-    """Run a baseline (by name) or foreign code (``pkg.mod:Name``) on a task and score it."""
+    """Run a baseline (by name) or foreign code (``pkg.mod:Name``) on a task, or on the folder of a measured dataset for it, and score it."""
     entry, trust = resolve(task, baseline=baseline, agent=agent)
+    if measured is not None:
+        return _evaluate_measured(task, entry, trust, measured, split=split, team=team, progress=progress)
     split = task.check_split(split or task.splits[0])
     if task.kind == "agent":
         return run_agent(task, entry, trust, split=split, episodes=episodes, team=team, progress=progress)
@@ -282,6 +284,19 @@ def evaluate(
     began = time.perf_counter()
     found = predict(task, entry, data, progress=progress)
     return score_predictions(task, data, found, split=split, size=size, entry=entry.name, trust=trust, team=team, started=began)
+
+
+def _evaluate_measured(
+    task: Task, entry: Baseline, trust: Trust, folder: Path | str, *, split: str | None, team: str, progress: EpisodeProgress | None
+) -> Evaluation:
+    """Run an entry on measured data and score it."""
+    from stemtwin.benchmarks.measured import load_task, mark
+
+    there, split, data = load_task(task, folder, split)
+    began = time.perf_counter()
+    found = predict(there, entry, data, progress=progress)
+    size = data.attrs["size"]
+    return mark(score_predictions(there, data, found, split=split, size=size, entry=entry.name, trust=trust, team=team, started=began), data)
 
 
 def check_run(folder: Path | str) -> None:
@@ -305,8 +320,9 @@ def save_run(folder: Path | str, task: Task, evaluation: Evaluation) -> Path:
     with replacing(folder / "samples.parquet") as temporary:
         pq.write_table(pa.table({name: pa.array(array.tolist()) for name, array in arrays.items()}), temporary)
     if evaluation.found is not None:
+        there = dataclasses.replace(task, source=report.source.name, source_version=report.source.version)  # measured data are not the task's own
         write_submission(
-            folder / "submission", task, evaluation.found, split=report.source.split, size=report.source.size, name=report.entry, team=report.team
+            folder / "submission", there, evaluation.found, split=report.source.split, size=report.source.size, name=report.entry, team=report.team
         )
     if evaluation.episodes:
         write_episodes(folder / "episodes.json", evaluation.episodes)

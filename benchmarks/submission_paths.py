@@ -1,4 +1,4 @@
-"""Names of the things that are handed in instead of a submission folder."""
+"""Sentences about files and folders that are handed in instead of a submission folder: each names the thing and the repair."""
 
 import zipfile
 from collections.abc import Callable

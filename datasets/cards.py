@@ -35,9 +35,12 @@ class Slice(CardModel):
 
 
 class Card(CardModel, Generic[SettingsOfKind, SizeOfKind]):
-    """A dataset card, checked; ``Card[settings, size]`` has the models of its kind's generator."""
+    """A dataset card, checked; ``Card[settings, size]`` has the models of its kind's generator.
 
-    schema_: Literal["stemtwin/dataset-card@1"] = Field(alias="schema")
+    Cards of schema 1 number their rows in the order of the seeds, which tells the specimen; those of schema 2 name them by digests.
+    """
+
+    schema_: Literal["stemtwin/dataset-card@1", "stemtwin/dataset-card@2"] = Field(alias="schema")
     name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
     kind: str

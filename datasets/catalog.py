@@ -8,6 +8,8 @@ import numpy as np
 
 from stemtwin.datasets import cubes, sources, storage
 from stemtwin.datasets.cards import Card, known, list_cards, named_card
+from stemtwin.datasets.measured import is_measured, load_measured, read_measured_card
+from stemtwin.twin.errors import DatasetError
 
 FORMATS = ("xarray", "hf", "numpy")
 STREAMED_ROWS = 16
@@ -24,7 +26,7 @@ def list_datasets() -> dict[str, tuple[str, ...]]:
 
 
 def load_dataset(
-    name: str,
+    name: str | Path,
     *,
     version: str | None = None,
     size: str = "std",
@@ -42,8 +44,8 @@ def load_dataset(
     Parameters
     ----------
     name : str
-        Name and version, ``"atoms-2d@1"`` (the newest 1.x.y) or ``"atoms-2d@1.0.0"``, see :func:`list_datasets`; or the path of a card of your own,
-        ``"mine.toml"``.
+        Name and version, ``"atoms-2d@1"`` (the newest 1.x.y) or ``"atoms-2d@1.0.0"``, see :func:`list_datasets`; or a path: of a card of your own,
+        ``"mine.toml"``, or of measured data from ``stemtwin data pack``.
     version : str, optional
         The version, where ``name`` does not say it. Always named: a program that says which data it uses can be repeated.
     size, split : str
@@ -65,12 +67,12 @@ def load_dataset(
 
     Raises
     ------
-    UnknownNameError
-        There is no dataset of that name.
-    DatasetError
-        No such version, size, split or format; or the data are not there, cannot be had, or are corrupted.
+    UnknownNameError, DatasetError
+        No such dataset, version, size, split or format; or the data cannot be had, or are corrupted.
     """
-    card = named_card(name, version)
+    if is_measured(Path(name)):
+        return _measured(name, split, format, more=streaming or build is not None or version is not None)
+    card = named_card(str(name), version)
     known("size", size, card.sizes, card.id)
     known("split", split, card.splits, card.id)
     known("format", format, FORMATS, "load_dataset")
@@ -83,6 +85,14 @@ def load_dataset(
     data = storage.read_netcdf(paths[0], card)
     data = data.merge(cubes.labelled_cubes(folder, split, card)) if len(carriers) > 1 else data
     return data.assign_attrs(size=size, content_sha256=manifest.splits[split].content_sha256)
+
+
+def _measured(name: str | Path, split: str, form: str, *, more: bool) -> Any:
+    """Return a split of measured data; raise DatasetError where more is asked of them than they can do."""
+    if more:
+        message = f"{name} holds measured data, which are neither streamed nor built. Give its folder, and split and format alone."
+        raise DatasetError(message)
+    return load_measured(name, split=split, format=form)
 
 
 def _tabular(paths: list[Path], folder: Path, split: str, card: Card, form: str) -> Any:
@@ -118,7 +128,7 @@ def _streamed(paths: list[Path], card: Card) -> Iterator[dict[str, Any]]:
 
 
 def load_arrays(
-    name: str, *, version: str | None = None, size: str = "std", split: str = "train", build: bool | None = None
+    name: str | Path, *, version: str | None = None, size: str = "std", split: str = "train", build: bool | None = None
 ) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     """Load one split of a dataset as plain arrays: images, truth and facts.
 
@@ -141,7 +151,7 @@ def load_arrays(
     StemtwinError
         See :func:`load_dataset`.
     """
-    card = named_card(name, version)
+    card = read_measured_card(Path(name)) if is_measured(Path(name)) else named_card(str(name), version)
     data = load_dataset(name, version=version, size=size, split=split, format="numpy", build=build)
     parts: dict[str, dict[str, Any]] = {"images": {}, "truth": {}, "facts": {}}
     for column in card.columns:

@@ -4,6 +4,8 @@ Every stream is ``SeedSequence(entropy, spawn_key=(structure seed, stream[, imag
 specimen can be made without the others.
 """
 
+import hashlib
+import hmac
 from enum import IntEnum
 
 import numpy as np
@@ -28,3 +30,25 @@ def stream_seed(card: Card, structure_seed: int, stream: int, *more: int) -> int
 def random_generator(seed: int) -> np.random.Generator:
     """Return the generator of random numbers of a seed."""
     return np.random.Generator(np.random.Philox(seed))
+
+
+def sample_id(card: Card, split: str, structure_seed: int, image: int, number: int) -> str:
+    """Return the name of a row.
+
+    A name of schema 2 tells neither specimen nor order to whoever does not know the card's entropy, and is the same in all sizes.
+
+    Parameters
+    ----------
+    card : Card
+        Which dataset.
+    split : str
+        Which split.
+    structure_seed, image : int
+        Seed of the specimen, and number of the image of it.
+    number : int
+        Number of the row in the split, which cards of schema 1 name it by.
+    """
+    if card.schema_ == "stemtwin/dataset-card@1":
+        return f"{card.name}/{split}/{number:06d}"
+    message = f"{card.name}/{card.version}/{split}/{structure_seed}/{image}"
+    return f"{card.name}/{split}/{hmac.new(str(card.seeds.entropy).encode(), message.encode(), hashlib.sha256).hexdigest()[:16]}"

@@ -4,6 +4,7 @@ The rows of each specimen go to a file of their own, a part; a build that was st
 folder appears when everything in it is done.
 """
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -16,13 +17,17 @@ import numpy as np
 from stemtwin.datasets import cubes, readme, storage, witness
 from stemtwin.datasets.cards import Card, known
 from stemtwin.datasets.columns import OF_EVERY_ROW, Column
+from stemtwin.datasets.draw import sample_id
 from stemtwin.datasets.kinds import DrawnSpecimen, find_generator
 from stemtwin.datasets.manifest import MANIFEST, FileEntry, Manifest, SplitEntry, check_card, read_manifest, write_manifest
+from stemtwin.datasets.worker_processes import in_processes, on_cluster
 from stemtwin.twin.errors import DatasetError
 from stemtwin.twin.files import check_space, check_writable, locked, write_atomically
 
 BuildProgress = Callable[[int, int, str], None]
 """Called with the specimens done, all specimens, and what is being done."""
+STAMP = "origin.json"
+"""File in the folder of a build's parts that says what they depend on."""
 ROWS_PER_SHARD = 2000
 DISK_BYTES = 2.5
 """Bytes on disk while a dataset is built, for each byte of its arrays: parts, Parquet and netCDF, as measured of ``atoms-2d``."""
@@ -64,8 +69,8 @@ def specimen_rows(card: Card, size: str, specimen: DrawnSpecimen) -> list[dict[s
     first = (specimen.structure_seed - card.splits[specimen.split]) * count
     same = {"split": specimen.split, "specimen": specimen.name, "structure_seed": specimen.structure_seed}
     rows = []
-    for number, made in enumerate(find_generator(card.kind).rows(card, size, specimen), start=first):
-        row = {"sample_id": f"{card.name}/{specimen.split}/{number:06d}", **same} | made
+    for image, made in enumerate(find_generator(card.kind).rows(card, size, specimen)):
+        row = {"sample_id": sample_id(card, specimen.split, specimen.structure_seed, image, first + image), **same} | made
         _check_names(card, made)
         rows.append({column.name: _checked(column, row, specimen) for column in card.columns})
     if len(rows) != count:
@@ -103,7 +108,9 @@ def _checked(column: Column, row: dict[str, Any], specimen: DrawnSpecimen) -> An
     return array.astype(column.dtype)
 
 
-def build(card: Card, size: str, folder: str | Path, progress: BuildProgress | None = None) -> Manifest:
+def build(
+    card: Card, size: str, folder: str | Path, progress: BuildProgress | None = None, *, workers: int = 1, scheduler: str | None = None
+) -> Manifest:
     """Build a dataset.
 
     Parameters
@@ -117,6 +124,10 @@ def build(card: Card, size: str, folder: str | Path, progress: BuildProgress | N
         finished, its parts lie beside it in ``folder.partial``, and a later call goes on with them.
     progress : callable, optional
         Called with (specimens done, all specimens, what is being done).
+    workers : int
+        Number of processes, one specimen and one thread each; 1: this process and its threads. The content is the same.
+    scheduler : str, optional
+        Address of a Dask scheduler, ``tcp://host:8786``, whose workers make the specimens; they share the disk of the folder.
 
     Returns
     -------
@@ -130,6 +141,10 @@ def build(card: Card, size: str, folder: str | Path, progress: BuildProgress | N
         differently; or another process that builds into the folder has made no specimen for an hour.
     """
     folder = Path(folder).absolute()
+    if workers < 1 or (scheduler is not None and workers > 1):
+        beside = " beside a scheduler, which has its own," if scheduler else ""
+        message = f"{workers} workers{beside} cannot build. Give 1 or more, or a scheduler alone."
+        raise DatasetError(message)
     finished = check_build(card, size, folder)
     if finished is not None:
         return finished
@@ -139,7 +154,7 @@ def build(card: Card, size: str, folder: str | Path, progress: BuildProgress | N
         with locked(lock, limit_s=LOCK_S, holder=f"another build of {folder}", sign_of_life=lambda: _written(partial)):
             finished = _finished(card, size, folder)
             if finished is None:
-                _make_parts(card, size, partial, progress or _silent)
+                _make_parts(card, size, partial, progress or _silent, workers, scheduler)
                 finished = _assemble(card, size, partial, folder)
     except OSError as error:
         if isinstance(error, DatasetError):
@@ -207,6 +222,11 @@ def _finished(card: Card, size: str, folder: Path) -> Manifest | None:
     return manifest
 
 
+def _stamp(card: Card, size: str) -> str:
+    """Return the text of the file that says what the parts of a build depend on."""
+    return json.dumps(_origin(card, size), sort_keys=True)
+
+
 def _origin(card: Card, size: str) -> dict[str, str]:
     """Return the origin that the parts of a build depend on."""
     import importlib.metadata
@@ -225,20 +245,63 @@ def part_of(partial: Path, specimen: DrawnSpecimen) -> Path:
     return partial / "parts" / f"{specimen.split}-{specimen.structure_seed:09d}.parquet"
 
 
-def _make_parts(card: Card, size: str, partial: Path, progress: BuildProgress) -> None:
+def _make_parts(card: Card, size: str, partial: Path, progress: BuildProgress, workers: int, scheduler: str | None) -> None:
     """Make the rows of every specimen that is not there yet."""
-    import json
-
-    stamp, origin = partial / "origin.json", json.dumps(_origin(card, size), sort_keys=True)
+    stamp, origin = partial / STAMP, _stamp(card, size)
     if partial.exists() and (not stamp.is_file() or stamp.read_text(encoding="utf-8") != origin):
         shutil.rmtree(partial)
     write_atomically(stamp, origin.encode())
     todo = list(specimens(card, size))
-    for done, specimen in enumerate(todo):
-        progress(done, len(todo), specimen.name)
-        if not part_of(partial, specimen).exists():
-            make_part(card, size, specimen, part_of(partial, specimen))
+    if workers == 1 and scheduler is None:
+        for done, specimen in enumerate(todo):
+            progress(done, len(todo), specimen.name)
+            if not part_of(partial, specimen).exists():
+                make_part(card, size, specimen, part_of(partial, specimen))
+    else:
+        missing = [specimen for specimen in todo if not part_of(partial, specimen).exists()]
+        _spread(card, size, missing, partial, len(todo), progress, workers, scheduler)
     progress(len(todo), len(todo), "writing the files")
+
+
+def _spread(
+    card: Card,
+    size: str,
+    missing: Sequence[DrawnSpecimen],
+    partial: Path,
+    total: int,
+    progress: BuildProgress,
+    workers: int,
+    scheduler: str | None,
+) -> None:
+    """Make the rows of specimens in processes of their own."""
+    jobs = [(card, size, specimen, partial) for specimen in missing]
+    modules = {type(find_generator(card.kind)).__module__} - {"__main__"}  # which every process has
+    before = total - len(missing)
+    progress(before, total, f"{workers} workers" if scheduler is None else scheduler)
+    ended = in_processes(make_one, jobs, workers, tuple(modules)) if scheduler is None else on_cluster(make_one, jobs, scheduler, tuple(modules))
+    for done, number in enumerate(ended, start=before + 1):
+        progress(done, total, missing[number].name)
+
+
+def make_one(card: Card, size: str, specimen: DrawnSpecimen, partial: Path) -> None:
+    """Make the rows of a specimen in the place of another process, if they are not there yet.
+
+    Raises
+    ------
+    DatasetError
+        The folder of the build is not here, or was begun with other versions; see also :func:`make_part`.
+    """
+    import socket
+
+    stamp, part = partial / STAMP, part_of(partial, specimen)
+    if not stamp.is_file():
+        message = f"{socket.gethostname()} does not see {partial}. Build into a folder on a disk that all workers share."
+        raise DatasetError(message)
+    if stamp.read_text(encoding="utf-8") != _stamp(card, size):
+        message = f"{socket.gethostname()} has other versions of stemtwin or numpy than the build in {partial}. Install the same ones everywhere."
+        raise DatasetError(message)
+    if not part.exists():
+        make_part(card, size, specimen, part)
 
 
 def make_part(card: Card, size: str, specimen: DrawnSpecimen, part: Path) -> None:

@@ -51,6 +51,11 @@ def table_of(rows: Sequence[dict[str, Any]], card: Card) -> "pa.Table":
     return hf.Dataset.from_dict({name: [row[name] for row in rows] for name in names}, features=features(card)).data.table
 
 
+def with_features(table: "pa.Table", card: Card) -> "pa.Table":
+    """Return a table of a card's columns whose metadata are the Hugging Face features of these columns alone."""
+    return table.replace_schema_metadata(features(card).arrow_schema.metadata)
+
+
 def write_parquet(table: "pa.Table", path: Path) -> None:
     """Write a table as one Parquet file, whole or not at all."""
     import pyarrow.parquet as pq

@@ -34,7 +34,7 @@ LAYERS = {
 ROOMS = {
     "stemtwin.twin.instrument": ("hardware", "simulation", "spectra", "scope"),
     "stemtwin.twin.physics.engine": ("kernels", "multislice", "operator", "local"),
-    "stemtwin.datasets": ("generators", "formats"),
+    "stemtwin.datasets": ("generators", "formats", "packing"),
     "stemtwin.leaderboard": ("demos", "cli"),
 }
 """Subpackages of a package from the lowest up; its own modules, and subpackages that are not listed, lie below all of them."""

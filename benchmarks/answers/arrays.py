@@ -95,7 +95,8 @@ class ArrayAnswers:
             file = f"answers-{number:04d}.npz"
             there = [field.name for field in self.fields if getattr(answers[names[0]], field.name) is not None]
             with replacing(folder / file, ending=".npz") as temporary:
-                np.savez_compressed(temporary, **{field: np.stack([getattr(answers[name], field) for name in names]) for field in there})
+                arrays: dict[str, Any] = {field: np.stack([getattr(answers[name], field) for name in names]) for field in there}
+                np.savez_compressed(temporary, **arrays)
             index |= {name: (file, row) for row, name in enumerate(names)}
         columns = {
             "file": np.array([index[name][0] for name in answers], dtype=object),

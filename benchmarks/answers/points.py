@@ -146,7 +146,7 @@ class PointAnswers:
         """Return the columns of all points, end to end, without those that are left out."""
         full = [points for points in answers.values() if len(points)]
         places = np.concatenate([points.positions for points in full] or [np.empty((0, len(self.positions)))])
-        columns = {field.name: places[:, i] for i, field in enumerate(self.positions)}
+        columns: dict[str, np.ndarray] = {field.name: places[:, i] for i, field in enumerate(self.positions)}
         for name, field in self._rest.items():
             if name not in missing:
                 empty = np.empty(0, dtype=np.int64 if name == "classes" else np.float64)
@@ -206,7 +206,7 @@ class PointAnswers:
     def _check_samples(self, table: AnswerTable, marker: np.ndarray, ids: Sequence[str], empty: tuple[str, ...]) -> None:
         """Check that the rows and the empty samples answer for exactly the samples of the split, and no empty one has points."""
         counts = np.bincount(table.sample, minlength=len(ids))
-        known, answered, seen = set(ids), {ids[i] for i in np.flatnonzero(counts)}, set()
+        known, answered, seen = set(ids), {ids[i] for i in np.flatnonzero(counts).tolist()}, set()
         for name in empty:
             reasons = {"is not a sample of this split": name not in known, "is listed twice": name in seen, "has rows in the table": name in answered}
             if reason := next((text for text, holds in reasons.items() if holds), None):
@@ -251,8 +251,8 @@ class PointAnswers:
             columns = [points.positions]
             for attribute, default in (("classes", 0.0), ("confidence", 1.0)):
                 field, values = self._rest.get(attribute), getattr(points, attribute)
-                counted = field is not None and field.scored and values is not None
-                columns.append(values if counted else np.full(n, default))
+                counted = values if field is not None and field.scored else None
+                columns.append(np.full(n, default) if counted is None else counted)
             rows = np.column_stack(columns).astype("<f8")
             out.update(f"{name}:{n};".encode())
             out.update(np.ascontiguousarray(rows[np.lexsort(rows.T[::-1])]).tobytes())

@@ -48,7 +48,9 @@ class AnswerTable:
 
     def refuse(self, bad: np.ndarray, name: str, reason: str, ids: Sequence[str]) -> None:
         """Raise SubmissionError with the first row where ``bad`` holds, its value and its sample."""
-        refuse(bad, name, reason, values=self.columns[name], where=lambda row: f"{self.path}, row {row}", named=lambda row: ids[self.sample[row]])
+        refuse(
+            bad, name, reason, values=self.columns[name], where=lambda row: f"{self.path}, row {row}", named=lambda row: ids[int(self.sample[row])]
+        )
 
     def refuse_null(self, allowed: np.ndarray | None = None) -> None:
         """Raise SubmissionError with the first null in a row where none is allowed."""

@@ -165,10 +165,15 @@ def score(data: xr.Dataset, found: dict[str, Points]) -> SampleStatistics:
     rows = [score_image(found[name], truth, frame, species) for name, truth, frame in zip(ids, truths, bounds, strict=True)]
     statistics = {name: np.array([row[name] for row in rows]) for name in rows[0]} if rows else {}
     dose = data["dose_e_per_angstrom2"].values.astype(float)
-    bins = np.eye(len(DOSE_EDGES) + 1, dtype=np.int64)[np.searchsorted(DOSE_EDGES, dose, side="right")]
+    known = np.isfinite(dose)  # of measured data it need not be
+    bins = known[:, None] * np.eye(len(DOSE_EDGES) + 1, dtype=np.int64)[np.searchsorted(DOSE_EDGES, dose, side="right")]
     for name in ("tp", "fp", "fn"):
         statistics[f"dose_{name}"] = bins * statistics[name][:, None]
-    statistics |= {"samples": np.ones(len(ids), dtype=np.int64), "dose_samples": bins, "dose_log10": bins * np.log10(dose)[:, None]}
+    statistics |= {
+        "samples": np.ones(len(ids), dtype=np.int64),
+        "dose_samples": bins,
+        "dose_log10": bins * np.log10(np.where(known, dose, 1.0))[:, None],
+    }
     columns = {column.column: data[column.column].values for column in SLICES}
     return SampleStatistics(ids=ids, clusters=data["specimen"].values.astype(str), statistics=statistics, columns=columns)
 

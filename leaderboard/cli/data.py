@@ -14,9 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from stemtwin.datasets.cards import find_card, list_cards, named_card, read_card
+from stemtwin.leaderboard.cli.inputs import inputs
+from stemtwin.leaderboard.cli.pack import pack
+from stemtwin.leaderboard.cli.work_progress import tenth_lines
 from stemtwin.twin.errors import DatasetError
 
 app = typer.Typer(name="data", help="Build, fetch and check datasets.", no_args_is_help=True)
+app.command()(pack)
+app.command()(inputs)
 
 Name = Annotated[str, typer.Argument(help="Name of the dataset, for example atoms-2d or atoms-2d@1.")]
 Version = Annotated[str | None, typer.Option(help="Version; by default the newest of this installation.")]
@@ -53,12 +58,19 @@ def _say(values: dict[str, Any], as_json: bool, text: str) -> None:
 
 @contextmanager
 def _specimen_bar(quiet: bool) -> Iterator[Any]:
-    """Show a bar that counts specimens, on the error stream; give the function that moves it."""
+    """Show a bar that counts specimens, on the error stream, or a line a tenth where that is no terminal; give the function that moves it."""
     columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TextColumn("specimens"), TimeElapsedColumn())
     console = Console(stderr=True, emoji=False)
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
+    if quiet or not console.is_terminal:
+        yield _silent if quiet else tenth_lines("specimens")
+        return
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
+
+
+def _silent(done: int, total: int, text: str) -> None:
+    """Say nothing."""
 
 
 @app.command("list")
@@ -103,6 +115,10 @@ def build(
     size: SizeName = "std",
     folder: Folder = None,
     own: Annotated[Path | None, typer.Option("--card", help="A card of your own, a TOML file, in the place of a name.")] = None,
+    workers: Annotated[int, typer.Option(min=1, max=1024, help="Number of processes, one specimen and one thread each; by default this one.")] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler, tcp://host:8786, whose workers share the folder's disk.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Build a dataset from its card; a build that was stopped goes on where it was."""
@@ -110,12 +126,15 @@ def build(
     from stemtwin.datasets.kinds import find_generator
     from stemtwin.datasets.sources import minutes
 
+    if scheduler is not None and workers > 1:
+        message = "a scheduler has workers of its own: leave out --workers, or --scheduler"
+        raise typer.BadParameter(message)
     card = _named_or_own(name, version, own)
     name, where = card.name, folder or fetch.folder_of(card, size)
     if generate.check_build(card, size, where) is None and not as_json:
         typer.echo(f"{card.name} {card.version} {size}: about {minutes(find_generator(card.kind).seconds(card, size))} into {where}", err=True)
     with _specimen_bar(as_json) as progress:
-        manifest = generate.build(card, size, where, progress=progress)
+        manifest = generate.build(card, size, where, progress=progress, workers=workers, scheduler=scheduler)
     rows = {split: piece.rows for split, piece in manifest.splits.items()}
     values = {"name": name, "version": card.version, "size": size, "folder": str(where), "rows": rows, "content_sha256": manifest.content_sha256}
     counts = ", ".join(f"{n} {split}" for split, n in rows.items())

@@ -35,14 +35,19 @@ def submit(
         typer.echo(line)
 
 
-def score_folder(folder: Path, task: "Task | None" = None) -> "Evaluation":
-    """Read, check and score a submission folder, on the task that it names or on the one given."""
+def score_folder(folder: Path, task: "Task | None" = None, measured: Path | None = None) -> "Evaluation":
+    """Read, check and score a submission folder, on the task that it names or on the one given; on a folder of measured data where one is given."""
     from stemtwin.benchmarks.runner import load_samples, score_submission
     from stemtwin.benchmarks.submission import read_header, read_submission
     from stemtwin.benchmarks.submission_paths import check_folder
     from stemtwin.benchmarks.tasks import find_task
 
     check_folder(folder)
+    if task is not None and measured is not None:
+        from stemtwin.benchmarks.measured import load_task, mark
+
+        there, _, samples = load_task(task, measured, read_header(folder).split)
+        return mark(score_submission(there, samples, read_submission(folder, there, samples)), samples)
     header = read_header(folder, task)
     if task is None:
         task = find_task(header.task.partition("/")[0])

@@ -41,6 +41,12 @@ def shares(rng, *shape):
     return values / values.sum(axis=0)
 
 
+def unmixed(rng):
+    """Return up to three spectra and their abundances."""
+    count = int(rng.integers(1, 4))
+    return Unmixing(spectra=rng.uniform(size=(count, 6)), abundances=shares(rng, count, 4, 5))
+
+
 def numbers(rng, names=("C10", "C12")):
     """Return numbers with standard deviations and intervals."""
     value = {name: float(rng.normal()) for name in names}
@@ -56,12 +62,6 @@ def some_points(rng):
     """Return a few points, sometimes none."""
     n = int(rng.integers(0, 4))
     return Points.at(rng.uniform(0, 10, (n, 2)), classes=rng.integers(0, 5, n), confidence=rng.uniform(size=n))
-
-
-def components(rng):
-    """Return one to three components."""
-    k = int(rng.integers(1, 4))
-    return Unmixing(spectra=rng.uniform(size=(k, 6)), abundances=shares(rng, k, 4, 5))
 
 
 X, Y = (Field(name=name, dtype="float", unit="A") for name in "xy")
@@ -95,7 +95,7 @@ FORMS = {
     ),
     "unmixing": (
         UnmixingAnswers(most=3),
-        components,
+        unmixed,
     ),
     "lattice-maps": (
         LatticeMapAnswers(lattice="optional", phase="optional", phases=("fcc", "hcp")),

@@ -192,7 +192,7 @@ def test_a_refined_peak_does_not_depend_on_last_bits(success, moved, monkeypatch
 
 
 def test_the_card_cuts_by_the_columns_of_the_task():
-    """Scores are cut as the task says; the card's bins, which are part of the digest of built data, are of the same columns and read by nobody."""
+    """Scores are cut as the task says; the card's bins, which the digest of built data holds, are of the same columns and read by nobody."""
     card, task = find_card("atoms-2d", "1.0.0"), find_task("atoms-2d")
     assert {piece.column for piece in card.slices.values()} == {one.column for one in task.slices}
     assert {one.column: one.edges for one in task.slices if one.edges} == {

@@ -8,7 +8,7 @@ from stemtwin.datasets.draw import Stream, random_generator, stream_seed
 from stemtwin.datasets.kinds import GENERATORS, CardModel, Generator, generator
 
 HEAD = """
-schema = "stemtwin/dataset-card@1"
+schema = "stemtwin/dataset-card@2"
 name = "stacks"
 version = "1.0.0"
 kind = "test-stacks"

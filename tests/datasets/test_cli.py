@@ -1,14 +1,17 @@
 """``stemtwin data``, in process."""
 
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from stemtwin.datasets import cards, catalog, generate, witness
 from stemtwin.datasets.fetch import folder_of
 from stemtwin.leaderboard.cli.data import app
+from stemtwin.leaderboard.cli.work_progress import tenth_lines
 from stemtwin.twin.errors import DatasetError, UnknownNameError
 
 
@@ -105,3 +108,22 @@ def test_wrong_input_is_an_error_of_ours_and_a_wrong_flag_is_misuse(run, card):
     with pytest.raises(DatasetError, match="holds no dataset"):
         run("verify", "atoms-small", "--size", "tiny")
     assert run("build", "atoms-small", "--wrong").exit_code == 2
+
+
+def test_a_log_gets_a_line_a_tenth(capsys):
+    """Progress of a build writes a line at its beginning, at least at each tenth and at its end, into what is no terminal."""
+    tell = tenth_lines("specimens")
+    for done in range(58):
+        tell(done, 57, f"one/{done}")
+    lines = capsys.readouterr().err.splitlines()
+    dones = [int(line.split()[0]) for line in lines]
+    assert (dones[0], dones[-1]) == (0, 57)
+    assert max(np.diff(dones)) <= 6
+    assert len(lines) == 11
+    assert re.fullmatch(r"57 of 57 specimens, [\d.]+ s: one/57", lines[-1])
+
+
+def test_build_in_processes_is_asked_for_in_one_way(run, card):
+    """A number of workers beside a scheduler is misuse, and so is no worker."""
+    assert run("build", "atoms-small@1", "--size", "tiny", "--workers", "2", "--scheduler", "tcp://127.0.0.1:1").exit_code == 2
+    assert run("build", "atoms-small@1", "--size", "tiny", "--workers", "0").exit_code == 2

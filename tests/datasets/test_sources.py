@@ -36,6 +36,7 @@ def test_what_is_not_here_is_fetched(mirror, capsys):
     assert capsys.readouterr().err == f"stemtwin: atoms-small 1.0.0 tiny is fetched from {mirror.url}\n"
 
 
+@pytest.mark.slow
 def test_a_short_build_is_made(card, finished, image_source, capsys):
     """Without dataset and mirror, tiny is built, with its planned time said before, and is the published content."""
     images, _, _ = catalog.load_arrays("atoms-small@1", size="tiny", split="val")
@@ -60,7 +61,7 @@ def test_a_long_build_is_offered(card, image_source):
 
 def test_building_is_a_choice(card, finished, planned, monkeypatch):
     """``build=True`` builds however long it takes, ``build=False`` never."""
-    monkeypatch.setattr(sources.generate, "build", lambda card, size, folder, progress: shutil.copytree(finished, folder))
+    monkeypatch.setattr(sources.generate, "build", lambda _card, _size, folder, **_: shutil.copytree(finished, folder))
     with pytest.raises(DatasetError, match="takes about 40 s"):
         load(build=False)
     planned["tiny"] = 9000.0

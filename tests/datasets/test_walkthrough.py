@@ -15,8 +15,9 @@ from tests.conftest import ROOT
 
 
 def blocks(page: str, heading: str, language: str) -> list[str]:
-    """Return the code of a language below a heading, up to the next one."""
-    text = (ROOT / page).read_text(encoding="utf-8").partition(heading)[2].partition("\n## ")[0]
+    """Return the code of a language below a heading, up to the next one of its level."""
+    level = heading.partition(" ")[0]
+    text = re.split(rf"\n#{{2,{len(level)}}} ", (ROOT / page).read_text(encoding="utf-8").partition(heading)[2])[0]
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 

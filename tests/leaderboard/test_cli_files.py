@@ -28,6 +28,9 @@ READING = {
     "build": ("data", "build", "--size", "tiny", "--card"),
     "verify": ("data", "verify", "atoms-2d", "--size", "tiny", "--folder"),
     "publish": ("data", "publish", "atoms-2d", "mirror", "--size", "tiny", "--folder"),
+    "pack": ("data", "pack", "--task", "atoms-2d", "--name", "films", "--labels-by", "none"),
+    "inputs": ("data", "inputs", "atoms-2d@1", "handed", "--size", "tiny", "--folder"),
+    "measured": ("eval", "atoms-2d", "--baseline", "log", "--data"),
     "knobs": ("knobs", "--page"),
 }
 """Words before the file of every command that reads one."""
@@ -38,6 +41,7 @@ WRITING = {
     "signals": ("demo", "--signals", "--output"),
     "film": ("demo", "--film", "--output"),
     "build": ("data", "build", "atoms-2d", "--size", "tiny", "--folder"),
+    "pack": ("data", "pack", "image.tif", "--task", "atoms-2d", "--name", "films", "--labels-by", "none", "--folder"),
     "episodes": ("data", "episodes", "stemtwin/HypothesisTest-v1", "--folder"),
     "submit": ("submit", "report.json", "--database"),
 }
@@ -128,7 +132,7 @@ def test_a_folder_with_a_file_that_is_none(
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / file).write_bytes(content)
-    (folder / "predictions.parquet").write_bytes(content)
+    (folder / "predictions.parquet").write_bytes(b"PAR1 and so on")
     refused(capsys, *READING[command], folder, named=folder / file)
 
 
