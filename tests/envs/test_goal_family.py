@@ -100,10 +100,10 @@ class WalkHome(GoalFamily[Place]):
 class WalkTogether(WalkHome):
     """Walkers whose steps are computed together."""
 
-    def transitions(self, states: Any, actions: Any, generators: Any) -> list[Place]:
-        """Return all states after a step."""
+    def transitions(self, states: Any, actions: Any, generators: Any, beginning: Any = ()) -> list[Place]:
+        """Return all states after a step, then first states."""
         assert len(states) == len(actions) == len(generators)
-        return [self.transition(*each) for each in zip(states, actions, generators, strict=True)]
+        return [*(self.transition(*each) for each in zip(states, actions, generators, strict=True)), *(self.initial(rng) for rng in beginning)]
 
 
 def run(env: gym.Env, actions: Any, seed: int = 0, **options: Any) -> tuple[float, list]:

@@ -89,6 +89,7 @@ class StemEnv(gym.Env, Generic[State]):
         self._rng: np.random.Generator | None = None
         self._over = False
         self._foreseen: State | None = None
+        self._begun: tuple[State, np.random.Generator] | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode; see ``gymnasium.Env.reset``.
@@ -100,8 +101,9 @@ class StemEnv(gym.Env, Generic[State]):
         """
         check_options(self.task, options)
         super().reset(seed=seed)
-        self._state, self._rng = start(self.task, self.np_random, options or {})
-        self._over, self._foreseen = False, None
+        begun = self._begun if seed is None and not options else None
+        self._state, self._rng = begun or start(self.task, self.np_random, options or {})
+        self._over, self._foreseen, self._begun = False, None, None
         return self.task.observe(self._state), episode_info(self.task, self._state)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -135,9 +137,12 @@ class StemEnv(gym.Env, Generic[State]):
             raise InstrumentError(message)
         return self._state, self._rng
 
-    def foresee(self, state: State) -> None:
-        """Take the state after the next step, which was computed together with those of other environments."""
-        self._foreseen = state
+    def foresee(self, state: State, rng: np.random.Generator | None = None) -> None:
+        """Take what was computed together with other environments: the state after the next step or, with a generator of its steps, reset."""
+        if rng is None:
+            self._foreseen = state
+        else:
+            self._begun = state, rng
 
     def render(self) -> np.ndarray | None:
         """Return a picture of the state, uint8, shape (height, width, 3), or None without a render mode."""
@@ -187,13 +192,15 @@ def read_only(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def foresee(given: Sequence[tuple[StemEnv[State], Any]]) -> None:
+def foresee(given: Sequence[tuple[StemEnv[State], Any]], beginning: Sequence[StemEnv[State]] = ()) -> None:
     """Compute the next states of environments of one family together, where the family has ``transitions``.
 
     Parameters
     ----------
     given : sequence of tuple
         Environments and their actions.
+    beginning : sequence of StemEnv
+        Environments whose next call is ``reset()``, without seed and options.
 
     Raises
     ------
@@ -208,8 +215,12 @@ def foresee(given: Sequence[tuple[StemEnv[State], Any]]) -> None:
         return
     actions = [checked_action(env.action_space, action) for env, action in given]
     states, generators = zip(*(env.ready() for env, _ in given), strict=True)
-    for (env, _), state in zip(given, together(states, actions, generators), strict=True):
+    streams = [_streams(task, env.np_random) for env in beginning]
+    found = together(states, actions, generators, [first for first, _ in streams])
+    for (env, _), state in zip(given, found[: len(given)], strict=True):
         env.foresee(state)
+    for env, state, (_, steps) in zip(beginning, found[len(given) :], streams, strict=True):
+        env.foresee(state, steps)
 
 
 def start(task: FunctionalEnv[State], stream: np.random.Generator, options: Mapping[str, Any]) -> tuple[State, np.random.Generator]:
@@ -224,11 +235,17 @@ def start(task: FunctionalEnv[State], stream: np.random.Generator, options: Mapp
     options : mapping
         Checked options of ``reset``.
     """
+    first, steps = _streams(task, stream)
+    return task.initial(first, **options), steps
+
+
+def _streams(task: FunctionalEnv[Any], stream: np.random.Generator) -> tuple[np.random.Generator, np.random.Generator]:
+    """Return the generators of an episode's first state and of its steps, from 128 bits of the environment's generator."""
     split = getattr(task, "split", None)
     words = [int(word) for word in stream.integers(2**32, size=4, dtype="u4")]
     root = np.random.SeedSequence(words, spawn_key=() if split is None else (SPLITS[split],))
     first, steps = (np.random.Generator(np.random.Philox(child)) for child in root.spawn(2))
-    return task.initial(first, **options), steps
+    return first, steps
 
 
 def check_options(task: FunctionalEnv[Any], options: Mapping[str, Any] | None) -> None:

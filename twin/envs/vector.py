@@ -38,8 +38,9 @@ class StemVectorEnv(gym.vector.SyncVectorEnv):
         """
         resets = self._autoreset_envs if self.autoreset_mode is AutoresetMode.NEXT_STEP else [False] * self.num_envs
         given = iterate(self.action_space, actions)
-        inner = [env.unwrapped for env in self.envs]
-        foresee([(env, action) for env, action, over in zip(inner, given, resets, strict=True) if isinstance(env, StemEnv) and not over])
+        inner = [(env.unwrapped, action, over) for env, action, over in zip(self.envs, given, resets, strict=True)]
+        going = [(env, action) for env, action, over in inner if isinstance(env, StemEnv) and not over]
+        foresee(going, [env for env, _, over in inner if isinstance(env, StemEnv) and over])
         return super().step(actions)
 
 

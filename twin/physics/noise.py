@@ -87,7 +87,8 @@ def count_frames_by_inversion(signals: np.ndarray, incident: Sequence[float | np
         A mean is negative, NaN or above 1e9 electrons.
     """
     mean, uniforms = _memory.array((2, *signals.shape))
-    np.maximum(signals, 0, out=mean)
+    mean[...] = signals
+    np.maximum(mean, 0, out=mean)
     for expected, electrons, drawn, rng in zip(mean, incident, uniforms, generators, strict=True):
         np.multiply(expected, electrons, out=expected)
         rng.random(out=drawn)

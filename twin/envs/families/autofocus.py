@@ -239,6 +239,10 @@ class Autofocus(GoalFamily[Focusing]):
 
     def initial(self, rng: np.random.Generator, *, start_angstrom: Sequence[float] | None = None, scale: float = 1.0) -> Focusing:
         """Draw the conditions, where focus is and where the field lies, and take the first frame."""
+        return self._photographed([self._begun(rng, start_angstrom, scale)])[0]
+
+    def _begun(self, rng: np.random.Generator, start_angstrom: Sequence[float] | None = None, scale: float = 1.0) -> Focusing:
+        """Return a state before its first frame."""
         preset, conditions = self.preset, self.conditions().draw(rng)
         c10 = rng.uniform(*preset.start_c10) * rng.choice([-1.0, 1.0])
         c12, azimuth = rng.uniform(*preset.start_c12), rng.uniform(0, 2 * np.pi)
@@ -259,8 +263,7 @@ class Autofocus(GoalFamily[Focusing]):
         begun = begin(setup, conditions.sample, gains=gains, failing=conditions.failing)
         dwell = conditions.electrons_per_point / noise.electrons_per_point(CURRENT_PA, 1e-6)
         zero = read_only(np.zeros(3))
-        empty = Focusing(session=begun, conditions=conditions, scan=scan, dwell_time_us=dwell, knobs=zero, true=zero, strehl=0.0)
-        return self._photographed([empty])[0]
+        return Focusing(session=begun, conditions=conditions, scan=scan, dwell_time_us=dwell, knobs=zero, true=zero, strehl=0.0)
 
     def check_reset(self, *, start_angstrom: Any = None, scale: Any = 1.0) -> None:
         """Refuse wrong options of ``reset``.
@@ -298,14 +301,21 @@ class Autofocus(GoalFamily[Focusing]):
         """Turn the knobs, and take a frame unless the end is declared."""
         return self.transitions([state], [action], [rng])[0]
 
-    def transitions(self, states: Sequence[Focusing], actions: Sequence[Any], generators: Sequence[np.random.Generator]) -> list[Focusing]:
-        """Return the states after actions of several episodes, computed together; nothing but the episodes' own seeds is random."""
-        del generators
-        turned = [self._turned(state, np.asarray(action, float)) for state, action in zip(states, actions, strict=True)]
-        going = [i for i, state in enumerate(turned) if not state.stopped]
-        for i, state in zip(going, self._photographed([turned[i] for i in going]), strict=True):
-            turned[i] = state
-        return turned
+    def transitions(
+        self,
+        states: Sequence[Focusing],
+        actions: Sequence[Any],
+        generators: Sequence[np.random.Generator],
+        beginning: Sequence[np.random.Generator] = (),
+    ) -> list[Focusing]:
+        """Return the states after actions of several episodes, then the first states of others by their generators, computed together."""
+        del generators  # nothing but the episodes' own seeds is random
+        found = [self._turned(state, np.asarray(action, float)) for state, action in zip(states, actions, strict=True)]
+        found += [self._begun(rng) for rng in beginning]
+        going = [i for i, state in enumerate(found) if not state.stopped]
+        for i, state in zip(going, self._photographed([found[i] for i in going]), strict=True):
+            found[i] = state
+        return found
 
     def _turned(self, state: Focusing, action: np.ndarray) -> Focusing:
         """Return the state after the knobs were turned, and after the wait before the next frame."""

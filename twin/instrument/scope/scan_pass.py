@@ -61,7 +61,7 @@ def expose(setup: Setup, state: ScopeState, scan: Scan, timing: ScanTiming) -> S
     drift = None if still else functools.partial(setup.specimen_shift, state)
     points = scan_distortion.true_positions(scan, timing, wrong, drift, rng, change=change, nominal=nominal)
     lit, instabilities = not state.knobs.blanked, setup.profile.instabilities
-    incident = np.full(timing.count, noise.electrons_per_point(state.knobs.current_pa, timing.dwell_s) if lit else 0.0)
+    incident = np.broadcast_to(noise.electrons_per_point(state.knobs.current_pa, timing.dwell_s) if lit else 0.0, timing.count)
     if lit and (instabilities.fade or instabilities.flicker):
         incident = incident * setup.course.current_factor(timing.middle_s)
     return ScanPass(
@@ -74,7 +74,7 @@ def expose(setup: Setup, state: ScopeState, scan: Scan, timing: ScanTiming) -> S
     )
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=128)
 def _raster_points(scan: RasterScan) -> np.ndarray:
     """Return the points of a raster, read-only: environments scan the same one again and again."""
     points = scan.points()
