@@ -316,6 +316,7 @@ def microscope_shots(sample: "Sample", specimen: AtomsSpecimen, conditions: Sequ
         engine=specimen.engine,
         window_angstrom=_window(sample, setup, conditions),
         counting="numpy",
+        rotated="spline",
     )
     detector = haadf(setup)
     scope.set(energy_ev=setup.energy_ev, semiangle_mrad=setup.semiangle_mrad)

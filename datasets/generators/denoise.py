@@ -319,6 +319,7 @@ def _microscope(sample: "Sample", specimen: DenoiseSpecimen, card: Card, window:
         phonons=card.generator.phonon_configurations,
         engine=OPERATOR,
         window_angstrom=window,
+        rotated="spline",
     )
 
 

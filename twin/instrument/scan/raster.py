@@ -85,6 +85,11 @@ class RasterScan:
         (dy, dx), (ox, oy) = self.pitch_angstrom, self.origin_angstrom
         return oy + dy * np.arange(self.shape[0]), ox + dx * np.arange(self.shape[1])
 
+    def steps(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ways (x, y) from line to line and from column to column, A, shape (2,) each."""
+        (dy, dx), cos, sin = self.pitch_angstrom, math.cos(self.rotation_rad), math.sin(self.rotation_rad)
+        return np.array([-dy * sin, dy * cos]), np.array([dx * cos, dx * sin])
+
     def order(self) -> np.ndarray:
         """Return the flat index into the frame of each visit, shape (n,)."""
         return np.arange(self.count)

@@ -5,6 +5,7 @@ The readings are those of ``Microscope.acquire``, to the last bit, for the same 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from stemtwin.twin.instrument.simulation import operator_cache
 from stemtwin.twin.instrument.simulation.engines import operator
 from stemtwin.twin.instrument.simulation.plan import Plan
 from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.instrument.simulation.scan_signals import is_summed, lattices
 from stemtwin.twin.instrument.timing import scan_timing
 from stemtwin.twin.physics.engine.kernels import threads
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImageCoefficients, ImagingOperator
@@ -181,17 +183,47 @@ def _signals(shots: Sequence[AskedFrame], passes: Sequence[ScanPass]) -> np.ndar
         source_size=[beam.source_size_angstrom for beam in beams],
         focal_spread=beams[0].focal_spread_angstrom,
     )
+    ways = [_way(shot, one, images) for shot, one in zip(shots, passes, strict=True)]
+    if len(set(ways)) == 1:
+        return _READ[ways[0][0]](images, [shot.scan for shot in shots], passes)
     out = np.empty((len(shots), images.coefficients.shape[1], shots[0].scan.count), np.float32)
-    axes = [shot.scan.axes() if one.straight else None for shot, one in zip(shots, passes, strict=True)]
-    shapes = {None if found is None else shot.scan.shape for shot, found in zip(shots, axes, strict=True)}
-    for shape in shapes:
-        here = [i for i, found in enumerate(axes) if (None if found is None else shots[i].scan.shape) == shape]
+    for way in set(ways):
+        here = [i for i, found in enumerate(ways) if found == way]
         some = ImageCoefficients(coefficients=images.coefficients[here], extent=images.extent)
-        if shape is None:
-            out[here] = some.at_own(np.stack([passes[i].points for i in here]))
-            continue
-        y, x = (np.stack(each) for each in zip(*(axes[i] for i in here), strict=True))  # type: ignore[arg-type] - all have axes
-        for i, frame in zip(here, some.own_rasters(y, x), strict=True):
-            flat, scan = frame.reshape(len(frame), -1), shots[i].scan
-            out[i] = flat if isinstance(scan, RasterScan) else flat[:, scan.order()]  # a raster visits its points in their order
+        out[here] = _READ[way[0]](some, [shots[i].scan for i in here], [passes[i] for i in here])
     return out
+
+
+def _way(shot: AskedFrame, one: ScanPass, images: ImageCoefficients) -> tuple[str, tuple[int, ...]]:
+    """Return the way in which ``scan_signals.scanned`` reads a frame, and the shape that frames read together have in common."""
+    scan = shot.scan
+    if not one.straight or (scan.axes() is None and not (shot.setup.rotated == "series" and is_summed(images, scan))):
+        return "points", ()
+    return ("rotated" if scan.axes() is None else "straight"), scan.shape
+
+
+def _at_points(images: ImageCoefficients, scans: Sequence[Any], passes: Sequence[ScanPass]) -> np.ndarray:
+    del scans
+    return images.at_own(np.stack([one.points for one in passes]))
+
+
+def _on_straight(images: ImageCoefficients, scans: Sequence[Any], passes: Sequence[ScanPass]) -> np.ndarray:
+    del passes
+    y, x = (np.stack(each) for each in zip(*(scan.axes() for scan in scans), strict=True))
+    return _visited(images.own_rasters(y, x), scans)
+
+
+def _on_rotated(images: ImageCoefficients, scans: Sequence[Any], passes: Sequence[ScanPass]) -> np.ndarray:
+    del passes
+    return _visited(images.own_rotated_rasters(lattices(scans), scans[0].shape), scans)
+
+
+def _visited(frames: np.ndarray, scans: Sequence[Any]) -> np.ndarray:
+    """Return frames in visiting order, shape (frames, channels, points)."""
+    flat = frames.reshape(*frames.shape[:2], -1)
+    if all(type(scan) is RasterScan for scan in scans):  # which visits its points in their order
+        return flat
+    return np.stack([one[:, scan.order()] for one, scan in zip(flat, scans, strict=True)])
+
+
+_READ = {"points": _at_points, "straight": _on_straight, "rotated": _on_rotated}

@@ -25,7 +25,7 @@ from stemtwin.twin.instrument.scope import (
 )
 from stemtwin.twin.instrument.scope.knobs import Knobs
 from stemtwin.twin.instrument.scope.recorders import spectra
-from stemtwin.twin.instrument.scope.setup import Setup
+from stemtwin.twin.instrument.scope.setup import ROTATED, Setup
 from stemtwin.twin.instrument.scope.specimen_state import Damage, find_damage
 from stemtwin.twin.instrument.scope.state import ScopeState
 from stemtwin.twin.instrument.settings import PotentialSlices
@@ -64,6 +64,8 @@ class Microscope:
         Largest nominal dose anywhere on the specimen, e-/A^2: what would exceed it is refused.
     counting : str
         How images draw their electrons: ``"inversion"``, or ``"numpy"``, as in data released before.
+    rotated : str
+        How images are read on rotated rasters: ``"series"``, a sum of waves where it takes less time, or ``"spline"``, as in data released before.
 
     Raises
     ------
@@ -92,6 +94,7 @@ class Microscope:
         losses: LossModel | None = None,
         dose_budget_e_per_angstrom2: float | None = None,
         counting: str = "inversion",
+        rotated: str = "series",
     ) -> None:
         profile = find_profile(instrument)
         if misalignment is not None and not isinstance(misalignment, Aberrations):
@@ -102,6 +105,9 @@ class Microscope:
             raise SettingsError(message)
         if counting not in COUNTINGS:
             message = f"counting={counting!r} is unknown. Use one of {', '.join(COUNTINGS)}."
+            raise SettingsError(message)
+        if rotated not in ROTATED:
+            message = f"rotated={rotated!r} is unknown. Use one of {', '.join(ROTATED)}."
             raise SettingsError(message)
         self._budget = None
         if dose_budget_e_per_angstrom2 is not None:
@@ -116,6 +122,7 @@ class Microscope:
             damage=find_damage(damage),
             losses=losses,
             counting=counting,
+            rotated=rotated,
         )
         self._state = ScopeState(specimen=sample, knobs=knobs.initial(profile))
         self._state = beam_damage.begun(self._setup, self._state)

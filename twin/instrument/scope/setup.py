@@ -19,6 +19,8 @@ from stemtwin.twin.physics import coherence
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.samples.sample import Sample
 
+ROTATED = ("series", "spline")
+"""Ways to read images on rotated rasters; data that were released before the first one keep the spline."""
 STREAMS = {"specimen": 0, "noise": 1, "instrument": 2, "scan": 3, "stage": 4, "corrector": 5, "damage": 6, "camera": 7, "eels": 8, "edx": 9}
 """Spawn keys of the independent random streams of one microscope that have a number; every other name has the key of :func:`stream_key`."""
 
@@ -71,6 +73,8 @@ class Setup:
         What the specimen's energy losses are made of.
     counting : str
         How images draw their electrons, a key of ``noise.COUNTINGS``; cameras and spectra draw by numpy.
+    rotated : str
+        How images are read on rotated rasters: ``"series"``, summed where that takes less time, or ``"spline"``.
     common : CommonOperator, optional
         Detectors, camera lengths and convergences that have one operator in common, in a window that stays as it is; see
         :mod:`~stemtwin.twin.instrument.scope.common_operator`. By default each has its own.
@@ -86,6 +90,7 @@ class Setup:
     damage: Damage | None = None
     losses: LossModel | None = None
     counting: str = "inversion"
+    rotated: str = "series"
     common: CommonOperator | None = None
 
     def made_of(self, sample: Sample | PotentialSlices) -> tuple[tuple[str, Any], ...]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from stemtwin.twin.instrument.scan import Scan
+from stemtwin.twin.instrument.scan import RasterScan, Scan
 from stemtwin.twin.instrument.simulation.engines.registry import Signals
 from stemtwin.twin.instrument.simulation.plan import Plan
 from stemtwin.twin.instrument.simulation.request import Request
@@ -20,8 +20,25 @@ Compute = Callable[[Request, Plan, Progress | None], Signals]
 def scanned(image: ImageCoefficients | LocalImage, scan: Scan) -> np.ndarray:
     """Return the values of an image where a scan goes, float32, shape (channels, ...) like the scan; negative values of rounding become 0."""
     axes = scan.axes()
-    values = scan.frame(image.at(scan.points())) if axes is None else image.raster(*axes)
+    if axes is not None:
+        values = image.raster(*axes)
+    elif isinstance(image, ImageCoefficients) and isinstance(scan, RasterScan) and is_summed(image, scan):
+        one = ImageCoefficients(coefficients=image.coefficients[None], extent=image.extent)
+        values = one.own_rotated_rasters(lattices([scan]), scan.shape)[0]
+    else:
+        values = scan.frame(image.at(scan.points()))
     return np.maximum(values, 0)
+
+
+def is_summed(image: ImageCoefficients, scan: Scan) -> bool:
+    """Return whether a rotated scan that goes where it should visits every point of a raster, whose sum as a series takes less time than a spline."""
+    return isinstance(scan, RasterScan) and scan.count == scan.shape[0] * scan.shape[1] and image.sums(scan.shape)
+
+
+def lattices(scans: Sequence[RasterScan]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the middles (x, y) of rasters and their ways from line to line and from column to column, A, shape (scans, 2) each."""
+    ways = [scan.steps() for scan in scans]
+    return np.array([scan.centre_angstrom for scan in scans]), np.stack([line for line, _ in ways]), np.stack([column for _, column in ways])
 
 
 def region_of(scan: Scan) -> Region:

@@ -115,7 +115,8 @@ class ImageRecorder:
     def _signal(self, setup: Setup, state: ScopeState, shot: ScanPass, progress: Progress | None) -> tuple[ImageSignal, incremental_imaging.Lineage]:
         """Return the expected signal of a pass, without a film, and the lineage with this image."""
         asked = replace(self.request, beam=shot.beam)
-        request = asked if shot.straight else replace(asked, scan=PathScan(positions_angstrom=shot.points))
+        as_it_is = shot.straight and (setup.rotated == "series" or shot.scan.axes() is not None)
+        request = asked if as_it_is else replace(asked, scan=PathScan(positions_angstrom=shot.points))
         if self.part is not None:
             values, error, lineage = *self.part.expected(request, progress), state.lineage
         elif setup.damage is not None and self.plan.engine == local.NAME:

@@ -7,6 +7,7 @@ File                  Content
 ``fft.py``            mixed-radix transforms of 16 lines at once
 ``jit.py``            compilation of kernels
 ``simd_complex64.py`` 16 complex64 as one value of a kernel
+``simd_float32.py``   16 float32 as one value
 ``simd_float64.py``   8 float64 as one value
 ``threads.py``        work on threads, also after a fork
 ===================== ==========================================

@@ -14,6 +14,7 @@ File                          Content
 ``prism.py``                  the scattering matrix, and PRISM
 ``quadratic_form_kernels.py`` compiled quadratic forms
 ``ronchigram_kernel.py``      the diffraction pattern of one wide probe
+``rotated_rasters.py``        compiled images on rotated rasters
 ``single_probes.py``          single probes by multislice: the reference
 ============================= =====================================================
 """

@@ -27,7 +27,7 @@ from stemtwin.twin.physics.aberrations import Aberrations, vector
 from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache, piece_key
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
-from stemtwin.twin.physics.engine.operator import gram_matrix, image_kernels, quadratic_form_kernels
+from stemtwin.twin.physics.engine.operator import gram_matrix, image_kernels, quadratic_form_kernels, rotated_rasters
 from stemtwin.twin.physics.engine.operator.beam_blocks import BeamBlock, aperture_beams, block_offsets, block_pixel, make_block
 from stemtwin.twin.physics.engine.operator.image_layout import ApertureAmplitudes, ImageLayout, image_layout
 from stemtwin.twin.physics.grids import Grid
@@ -62,6 +62,24 @@ class ImageCoefficients:
         """Return the images of many states, each on a raster of its own, y (states, ny) and x (states, nx): bits of :meth:`raster`, by one thread."""
         angles = [2 * np.pi / side * np.asarray(at, float) for side, at in zip(self.extent, (y, x), strict=True)]
         return image_kernels.own_rasters(self.coefficients, *angles)
+
+    def own_rotated_rasters(self, lattices: tuple[np.ndarray, np.ndarray, np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+        """Return the images of states, each on a rotated raster of its own, by one thread: float32, shape (states, channels, ny, nx).
+
+        Parameters
+        ----------
+        lattices : tuple of ndarray
+            Points (x, y) in the middle of each raster, and ways from line to line and from column to column, A, shape (states, 2) each.
+        shape : tuple of int
+            Points (ny, nx) of every raster.
+        """
+        scale = 2 * np.pi / np.array(self.extent)
+        middle, per_line, per_column = (each[:, ::-1] * scale for each in lattices)
+        return rotated_rasters.rotated_rasters(self.coefficients, middle, per_line, per_column, shape)
+
+    def sums(self, shape: tuple[int, int]) -> bool:
+        """Return whether rotated rasters (ny, nx) are summed as series, in less time than they are read from a spline."""
+        return rotated_rasters.worth(self.coefficients, shape)
 
     def at_own(self, points: np.ndarray) -> np.ndarray:
         """Return the images of many states, each at points of its own, (states, P, 2), as (states, channels, P): bits of :meth:`at`."""
