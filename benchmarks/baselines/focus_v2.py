@@ -1,82 +1,45 @@
-"""Baselines of ``autofocus@2``: a matched filter on the model of the instrument, blind policies, and policies that know the truth."""
+"""Baselines of ``autofocus@2``: a fit of the model of the instrument, blind policies, and policies that know the truth."""
 
 import functools
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline
+from stemtwin.benchmarks.baselines.focus_fit import BEAMS, KEPT, PLACES, Candidate, Known, SpecimenModel
 from stemtwin.twin.envs.families.autofocus import GOAL, NAMES, STEP, Autofocus
 from stemtwin.twin.envs.focus_instrument import CURRENT_PA, FIELD_ANGSTROM, PRESETS, SEMIANGLE_MRAD, SHAPE, AutofocusPreset, imaging
+from stemtwin.twin.envs.session import scaled
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.hardware.profiles import PROFILES
 from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics.aberrations import Aberrations
 
 TASK = "autofocus@2"
-FIRST, KEPT = 2500, 40
-"""Hypotheses on defocus and astigmatism before the first frame, and those that are usually kept of them."""
-SPREADS = (10.0, 4.0, 2.0)
-"""Standard deviations by which kept hypotheses are spread, one round after the other, A."""
-CHILDREN = 4
-"""Hypotheses that each kept one is spread into."""
-BEAMS = 40
-"""Fourier coefficients of an image that are looked at."""
-PLACES = 24
-"""Places along each side of the cell where the field may lie."""
-MISFIT = 0.02
-"""Error of the model, as a fraction of the largest Fourier coefficient."""
+FIRST = 2500
+"""Hypotheses on defocus and astigmatism before the first frame."""
 TRUSTED, LEAST_FRAMES = 6.0, 3
 """Largest standard deviation of the estimate at which the end is declared, A, and least number of frames before it."""
-MINUTES = 3
-"""Frames that are looked at together where minutes pass between them: optics and specimen move meanwhile."""
+ASIDE = 18.0
+"""C10 that is aimed at while focus is kept, A: it costs a few percent of the Strehl ratio, and tells on which side of the focus optics stray."""
+BRIGHTNESS, BLUR_ANGSTROM2 = 0.3, 0.1
+"""Largest logarithm of the brightness, and largest variance of places to which an imperfect scan sends the beam, A^2."""
+FAR = 4.0
+"""Specimens whose nearest image is by such a factor farther from the first frame than that of another one are not fitted to it."""
 RIVAL = 40.0
 """Specimens whose best hypothesis is by so much worse in the logarithm of the likelihood are given up."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SpecimenModel:
-    """Model of the images of one specimen in one instrument.
-
-    Parameters
-    ----------
-    task : Autofocus
-        The environment's family.
-    sample, profile : str
-        Names of specimen and instrument.
-    rows, columns : ndarray
-        Indices of the Fourier coefficients that are looked at, shape (BEAMS,).
-    frequencies : ndarray
-        Their spatial frequencies (x, y), 1/A, shape (BEAMS, 2).
-    shifts : ndarray
-        exp(-2 pi i k r) at the places where the field may lie, shape (BEAMS, PLACES^2).
-    hypotheses, bank : ndarray
-        First hypotheses (C10, C12a, C12b), A, shape (FIRST, 3), and their Fourier coefficients, shape (FIRST, BEAMS).
-    """
-
-    task: Autofocus
-    sample: str
-    profile: str
-    rows: np.ndarray
-    columns: np.ndarray
-    frequencies: np.ndarray
-    shifts: np.ndarray
-    hypotheses: np.ndarray
-    bank: np.ndarray
-
-    def coefficients(self, states: np.ndarray) -> np.ndarray:
-        """Return the Fourier coefficients that are looked at for true C10, C12a, C12b (A, (n, 3)), fractions of the beam, (n, BEAMS)."""
-        return image_coefficients(self.task, self.sample, self.profile, states)[:, self.rows, self.columns]
-
-
 def image_coefficients(task: Autofocus, sample: str, profile: str, states: np.ndarray) -> np.ndarray:
-    """Return the Fourier coefficients of images for true C10, C12a, C12b (A, (n, 3)), shape (n, rows, columns)."""
+    """Return the Fourier coefficients of images for true C10, C12a, C12b, A, and times of the usual residual, (n, 4), shape (n, rows, columns)."""
     operator, _ = imaging(task.preset, task.conditions(), task.phonons, sample, profile)
     one = PROFILES[profile]
-    beams = [optics.add(one.residual, Aberrations.from_cartesian(**dict(zip(NAMES, state, strict=True)))) for state in states.tolist()]
+    beams = [
+        optics.add(scaled(one.residual, residual), Aberrations.from_cartesian(**dict(zip(NAMES, state, strict=True))))
+        for *state, residual in states.tolist()
+    ]
     source = one.source_size_angstrom(CURRENT_PA, SEMIANGLE_MRAD, one.energy_ev)
     spread = one.focal_spread_angstrom(one.energy_ev)
     parts = [
@@ -93,101 +56,35 @@ def specimen_model(task: Autofocus, sample: str, profile: str) -> SpecimenModel:
     c10 = rng.uniform(preset.start_c10[0], preset.start_c10[1], FIRST) * rng.choice([-1.0, 1.0], FIRST)
     c12, azimuth = rng.uniform(preset.start_c12[0], preset.start_c12[1], FIRST), rng.uniform(0, 2 * np.pi, FIRST)
     hypotheses = np.stack([c10, c12 * np.cos(azimuth), c12 * np.sin(azimuth)], axis=1)
-    found = image_coefficients(task, sample, profile, hypotheses)
+    found = image_coefficients(task, sample, profile, np.column_stack([hypotheses, np.ones(FIRST)]))
     middle = found.shape[2] // 2
     power = (np.abs(found) ** 2).mean(axis=0)
     power[0, : middle + 1] = 0  # the mean, and what stands there twice
     rows, columns = np.unravel_index(np.argsort(power, axis=None)[::-1][:BEAMS], power.shape)
     height, width = imaging(task.preset, task.conditions(), task.phonons, sample, profile)[0].grid.extent
-    frequencies = np.stack([(columns - middle) / width, rows / height], axis=1)
-    at = np.stack([axis.ravel() for axis in np.meshgrid(*(np.arange(PLACES) / PLACES * side for side in (width, height)))])
+    at = [axis.ravel() for axis in np.meshgrid(*(np.arange(PLACES) / PLACES * side for side in (width, height)))]
     return SpecimenModel(
-        task=task,
         sample=sample,
         profile=profile,
-        rows=rows,
-        columns=columns,
-        frequencies=frequencies,
-        shifts=np.exp(-2j * np.pi * frequencies @ at).astype(np.complex64),
+        images=lambda states: image_coefficients(task, sample, profile, states)[:, rows, columns],
+        frequencies=np.stack([(columns - middle) / width, rows / height], axis=1),
+        places=np.stack(at, axis=1),
         hypotheses=hypotheses,
         bank=found[:, rows, columns],
     )
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Candidate:
-    """A specimen that may be under the beam, and what the frames so far tell of it.
-
-    Parameters
-    ----------
-    model : SpecimenModel
-        The specimen.
-    basis : ndarray
-        Waves of the Fourier coefficients in the frame, pseudo-inverse, shape (2 BEAMS + 1, pixels).
-    waves : ndarray
-        The waves, shape (pixels, 2 BEAMS + 1).
-    frames : list
-        Of each frame the knobs (A), the measured Fourier coefficients as fractions of the beam, and their inverse variance.
-    particles : ndarray
-        Hypotheses on the start (C10, C12a, C12b), A, shape (n, 3).
-    likelihood : ndarray
-        Logarithms of their likelihoods, shape (n,).
-    kept : int
-        Hypotheses that are kept and spread.
-    memory : int, optional
-        Number of latest frames that count, each with a place of its own; by default all count, with one place.
-    """
-
-    model: SpecimenModel
-    basis: np.ndarray
-    waves: np.ndarray
-    frames: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
-    particles: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
-    likelihood: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    kept: int = KEPT
-    memory: int | None = None
-
-    def see(self, image: np.ndarray, knobs: np.ndarray, scale: float) -> None:
-        """Take a frame, readings of so many units to one incident electron at a point, into account."""
-        values = image.ravel() / scale
-        found = self.basis @ values
-        noise = float(np.var(values - self.waves @ found))
-        measured = found[1 : BEAMS + 1] + 1j * found[BEAMS + 1 :]
-        largest = float(np.abs(measured).max())
-        if self.memory is not None:
-            self.frames = self.frames[1 - self.memory :]
-        self.frames.append((knobs, measured, np.full(BEAMS, 1 / (4 * noise / values.size + 2 * (MISFIT * largest) ** 2))))
-
-    def likelihoods(self, particles: np.ndarray, first: np.ndarray | None = None) -> np.ndarray:
-        """Return the logarithms of the likelihoods of hypotheses on the start, at the best place for all frames or, with a memory, for each."""
-        total, constant = np.zeros((len(particles), PLACES**2), np.float32), np.zeros(len(particles))
-        for i, (knobs, measured, weight) in enumerate(self.frames):
-            known = first if i == 0 and first is not None else self.model.coefficients(particles + knobs)
-            agreement = 2 * np.real((known * (measured.conj() * weight)).astype(np.complex64) @ self.model.shifts)
-            total += agreement if self.memory is None else agreement.max(axis=1, keepdims=True)
-            constant += (weight * np.abs(known) ** 2).sum(axis=1) + float((weight * np.abs(measured) ** 2).sum())
-        return total.max(axis=1) - constant
-
-    def search(self, rng: np.random.Generator) -> None:
-        """Update the hypotheses: the best are kept, and spread less and less."""
-        if not len(self.particles):
-            self.particles = self.model.hypotheses
-            self.likelihood = self.likelihoods(self.particles, self.model.bank)
-        else:
-            self.particles = self.particles[np.argsort(self.likelihood)[::-1][: 4 * self.kept]]
-            self.likelihood = self.likelihoods(self.particles)
-        for spread in SPREADS:
-            best = np.argsort(self.likelihood)[::-1][: self.kept]
-            kept, values = self.particles[best], self.likelihood[best]
-            children = np.repeat(kept, CHILDREN, axis=0) + spread * rng.standard_normal((len(kept) * CHILDREN, 3))
-            self.particles = np.concatenate([kept, children])
-            self.likelihood = np.concatenate([values, self.likelihoods(children)])
-
-    def estimate(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the start of best fit, A, and the standard deviations of the hypotheses about it."""
-        weights = np.exp(self.likelihood - self.likelihood.max())
-        mean = weights @ self.particles / weights.sum()
-        return mean, np.sqrt(weights @ (self.particles - mean) ** 2 / weights.sum())
+def known_before(preset: AutofocusPreset) -> Known:
+    """Return the ranges that the family's page gives for the start, the residual and the gains."""
+    drawn = preset.randomisation
+    c10, c12 = preset.start_c10[1], preset.start_c12[1]
+    hour = bool(preset.wait_s)  # optics stray as far as knobs reach
+    start = 3 * np.array(preset.reach) if hour else 1.1 * np.array([c10, c12, c12])
+    dim, blur = (BRIGHTNESS, BLUR_ANGSTROM2) if preset.faults else (0.0, 0.0)
+    low = np.concatenate([-start, [drawn.residual[0]], [drawn.knob_gain[0]] * 3, [-dim, 0.0]])
+    high = np.concatenate([start, [drawn.residual[1]], [drawn.knob_gain[1]] * 3, [dim, blur]])
+    deviation = (high - low) / math.sqrt(12)
+    return Known(mean=(low + high) / 2, deviation=deviation, low=low, high=high, strays=hour)
 
 
 def waves_in_frame(frequencies: np.ndarray, rotation: float) -> np.ndarray:
@@ -214,7 +111,7 @@ def preset_of(brief: Brief) -> str:
 
 
 class MatchedFilter:
-    """Compares the Fourier coefficients of all frames with those of the model, for every start, place and specimen at once.
+    """Fits the model to the Fourier coefficients of all frames: start, gains of the knobs, residual and place, for every specimen.
 
     Parameters
     ----------
@@ -232,7 +129,6 @@ class MatchedFilter:
         self.difficulty = preset_of(brief)
         self.preset: AutofocusPreset = PRESETS[self.difficulty]
         self.reach = np.array(self.preset.reach)
-        self.rng = np.random.Generator(np.random.Philox(brief.seed))
         self.candidates: list[Candidate] = []
         self.seen = 0
 
@@ -244,28 +140,44 @@ class MatchedFilter:
         knobs = np.asarray(observation["knobs"], dtype=float)
         for one in self.candidates:
             one.see(*self._electrons(observation["image"], one), knobs, float(observation["electrons"][0]))
-            one.search(self.rng)
+        if not self.seen:
+            misfits = [one.begin() for one in self.candidates]
+            self.candidates = [one for one, misfit in zip(self.candidates, misfits, strict=True) if misfit < FAR * min(misfits)]
+        for one in self.candidates:
+            one.search()
         self.seen += 1
-        best = max(self.candidates, key=lambda one: one.likelihood.max())
-        self.candidates = [one for one in self.candidates if one.likelihood.max() > best.likelihood.max() - RIVAL]
-        start, deviation = best.estimate()
-        way = np.clip(-start, -self.reach, self.reach) - knobs
-        left = start + knobs + np.clip(way, -STEP, STEP)
-        sure = self.seen >= LEAST_FRAMES and deviation.max() < TRUSTED and np.abs(left).max() < GOAL / 4
+        best = max(one.score[0] for one in self.candidates)
+        self.candidates = [one for one in self.candidates if one.score[0] > best - RIVAL]
+        way, left, deviation = self._way(knobs)
+        there = np.abs(left).max() < GOAL / 4 and (not self.preset.randomisation.failing or np.abs(way).max() < GOAL / 2)
+        sure = self.seen >= LEAST_FRAMES and deviation.max() < TRUSTED and there
         last = min(observation["budget"]) < 1.5 * (1 - min(observation["budget"])) / max(self.seen, 1)
         done = last if self.preset.wait_s else sure or last
         return np.append(np.clip(way / STEP, -1, 1), 1.0 if done else -1.0).astype(np.float32)
 
+    def _way(self, knobs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the way to the focus of the best hypothesis, what it leaves, and that one's standard deviations over all hypotheses, A."""
+        numbers, score, covariance = (np.concatenate([getattr(one, name) for one in self.candidates]) for name in ("numbers", "score", "covariance"))
+        first = score.argmax()
+        aim = np.array([ASIDE if self.preset.wait_s else 0.0, 0.0, 0.0])
+        way = np.clip((aim - numbers[first, :3]) / numbers[first, 4:7], -self.reach, self.reach) - knobs
+        turned = knobs + np.clip(way, -STEP, STEP)
+        left = numbers[:, :3] + numbers[:, 4:7] * turned
+        lever = np.concatenate([np.eye(3), np.zeros((3, 1)), np.diag(turned), np.zeros((3, 2))], axis=1)
+        weights = np.exp(score - score[first])
+        variance = np.einsum("ip,mpq,iq->mi", lever, covariance, lever) + (left - left[first]) ** 2
+        return way, left[first], np.sqrt(weights @ variance / weights.sum())
+
     def _begin(self, observation: Mapping[str, np.ndarray]) -> None:
         """Prepare every specimen for the rotation of the scan."""
+        known = known_before(self.preset)
         task, drawn = Autofocus(difficulty=self.difficulty, phonons=self.phonons), self.preset.randomisation
         rotation = math.atan2(float(observation["scan"][1]), float(observation["scan"][0]))
         for sample, profile in itertools.product(drawn.samples, drawn.profiles):
             model = specimen_model(task, sample, profile)
             waves = waves_in_frame(model.frequencies, rotation)
             basis = np.linalg.solve(waves.T @ waves, waves.T)
-            memory = MINUTES if self.preset.wait_s else None
-            self.candidates.append(Candidate(model=model, basis=basis, waves=waves, kept=self.kept, memory=memory))
+            self.candidates.append(Candidate(model=model, known=known, basis=basis, waves=waves, kept=self.kept))
 
     def _electrons(self, image: np.ndarray, one: Candidate) -> tuple[np.ndarray]:
         """Return a frame in electrons."""
@@ -353,7 +265,7 @@ Hover = functools.partial(FocusByTruth, (GOAL + 0.5, 0.0, 0.0), declares=False)
 """Stays just outside of the goal."""
 
 for _name, _text, _factory in (
-    ("expert", "a matched filter on the model of the instrument, for every start, place and specimen", MatchedFilter),
+    ("expert", "a fit of the model of the instrument to all frames: start, place, gains, residual, specimen", MatchedFilter),
     ("no-op", "does nothing", NoOperation),
     ("random", "uniform actions", RandomActions),
     ("blind", "sweeps the defocus without a look at the images", BlindSweep),

@@ -71,4 +71,4 @@ def test_the_matched_filter_knows_the_start_from_two_frames() -> None:
     truth = state.true
     action = agent.act(task.observe(state), {})
     agent.act(task.observe(task.transition(state, action, rng)), {})
-    assert np.abs(agent.candidates[0].estimate()[0] - truth).max() < 8
+    assert np.abs(agent.candidates[0].numbers[0, :3] - truth).max() < 8

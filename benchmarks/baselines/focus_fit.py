@@ -1,0 +1,299 @@
+"""The fit of the expert of ``autofocus@2``: hypotheses on one specimen, brought to the frames by damped least squares.
+
+A frame is told by its strongest Fourier coefficients. They follow from the true C10, C12a, C12b, which are those of the start and the gains of the
+knobs times what was commanded, from how large the instrument's residual aberrations are, and from where the field lies. What is not drawn anew is
+held.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+BEAMS = 40
+"""Fourier coefficients of an image that are looked at."""
+PLACES = 24
+"""Places along each side of the cell where the field may lie, before they are fitted."""
+MISFIT = 0.03
+"""Error of the model, as a fraction of the largest Fourier coefficient."""
+STARTS, RESUMED = 16, 160
+"""Hypotheses that are fitted to the first frame; and those compared with two frames before the best of them are fitted."""
+KEPT = 6
+"""Hypotheses that are kept after each frame."""
+STEPS = 4
+"""Steps of the least squares after each frame."""
+APART, SAME = 12.0, 3.0
+"""Distances at which hypotheses are fitted each by itself, and below which they are one, A."""
+STRAYED = (12.0, 6.0, 6.0, 0.0, 0.0, 0.0, 0.0, 0.01, 0.003)
+"""Standard deviations of the changes of the numbers in a minute where optics stray."""
+MINUTE_KEPT = 3
+"""Hypotheses that are kept from one minute to the next."""
+AROUND = 15.0
+"""Distance from the best hypothesis at which fits begin where optics have strayed, A."""
+LOST = -4.0 * BEAMS
+"""Logarithm of the likelihood below which the search begins anew where optics stray."""
+RIVAL = 30.0
+"""Hypotheses whose likelihood is by so much worse in its logarithm than that of the best are given up."""
+NUMBERS = 9
+"""Start (C10, C12a, C12b), residual, gains of the three knobs, logarithm of the brightness, blur (A^2) of the scan."""
+CHANGES = np.vstack([np.zeros(4), np.diag([2.0, 2.0, 2.0, 0.1])])
+"""Changes of C10, C12a, C12b, A, and of the residual, from which derivatives are taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SpecimenModel:
+    """Model of the images of one specimen in one instrument.
+
+    Parameters
+    ----------
+    sample, profile : str
+        Names of specimen and instrument.
+    images : callable
+        The Fourier coefficients that are looked at, fractions of the beam, shape (n, BEAMS), for true C10, C12a, C12b, A, and
+        times of the usual residual aberrations, shape (n, 4).
+    frequencies : ndarray
+        Their spatial frequencies (x, y), 1/A, shape (BEAMS, 2).
+    places : ndarray
+        Places (x, y) where the field may lie, A, shape (PLACES^2, 2).
+    hypotheses, bank : ndarray
+        First hypotheses (C10, C12a, C12b), A, shape (n, 3), and their Fourier coefficients, shape (n, BEAMS).
+    """
+
+    sample: str
+    profile: str
+    images: Callable[[np.ndarray], np.ndarray]
+    frequencies: np.ndarray
+    places: np.ndarray
+    hypotheses: np.ndarray
+    bank: np.ndarray
+
+    @property
+    def shifts(self) -> np.ndarray:
+        """exp(-2 pi i k r) at the places, shape (BEAMS, PLACES^2)."""
+        return np.exp(-2j * np.pi * self.frequencies @ self.places.T).astype(np.complex64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """Knowledge before the first frame.
+
+    Parameters
+    ----------
+    mean, deviation : ndarray
+        Of start (A), residual, gains, brightness and blur, shape (9,); what has no deviation is held.
+    low, high : ndarray
+        Limits of these, shape (9,).
+    strays : bool
+        Whether minutes pass between frames, in which optics stray and the specimen moves: a frame counts as what it tells of the next one.
+    """
+
+    mean: np.ndarray
+    deviation: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    strays: bool = False
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Candidate:
+    """A specimen that may be under the beam, and what the frames so far tell of it.
+
+    Parameters
+    ----------
+    model : SpecimenModel
+        The specimen.
+    known : Known
+        What is known before the first frame.
+    basis, waves : ndarray
+        Waves of the Fourier coefficients in the frame, shape (pixels, 2 BEAMS + 1), and their pseudo-inverse.
+    kept : int
+        Hypotheses that are kept after each frame.
+    knobs, measured, weight : list
+        Of each frame the knobs, A, the measured Fourier coefficients as fractions of the beam, and their inverse variance.
+    numbers, places : ndarray
+        Hypotheses, shape (n, 9), and where the field lies, A, shape (n, 2).
+    score, covariance : ndarray
+        Logarithms of their likelihoods, shape (n,), and covariances of the numbers, shape (n, 9, 9).
+    before, precision, odds : ndarray
+        What is known of each hypothesis beside the frames: numbers, shape (n, 9), their inverse covariance, shape (n, 9, 9), and the
+        logarithm of its likelihood, shape (n,).
+    """
+
+    model: SpecimenModel
+    known: Known
+    basis: np.ndarray
+    waves: np.ndarray
+    kept: int = KEPT
+    knobs: list[np.ndarray] = field(default_factory=list)
+    measured: list[np.ndarray] = field(default_factory=list)
+    weight: list[float] = field(default_factory=list)
+    numbers: np.ndarray = field(default_factory=lambda: np.zeros((0, NUMBERS)))
+    places: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
+    score: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    covariance: np.ndarray = field(default_factory=lambda: np.zeros((0, NUMBERS, NUMBERS)))
+    before: np.ndarray = field(default_factory=lambda: np.zeros((0, NUMBERS)))
+    precision: np.ndarray = field(default_factory=lambda: np.zeros((0, NUMBERS, NUMBERS)))
+    odds: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+    def see(self, image: np.ndarray, knobs: np.ndarray, scale: float) -> None:
+        """Take a frame, readings of so many units to one incident electron at a point, into account."""
+        values = image.ravel() / scale
+        found = self.basis @ values
+        noise = float(np.var(values - self.waves @ found))
+        measured = found[1 : BEAMS + 1] + 1j * found[BEAMS + 1 :]
+        if self.known.strays:
+            self.knobs, self.measured, self.weight = [], [], []
+        self.knobs.append(knobs)
+        self.measured.append(measured)
+        self.weight.append(1 / (4 * noise / values.size + 2 * (MISFIT * float(np.abs(measured).max())) ** 2))
+
+    def search(self) -> None:
+        """Bring the hypotheses to all frames, and drop those that do not fit."""
+        if len(self.before) and self.known.strays:
+            self._stray()
+        elif len(self.before) and len(self.knobs) == 2:
+            self._resume()
+        if not self.known.strays or not len(self.before):
+            self._know()
+        self._fit()
+        if self.known.strays and self.score.max() < LOST:
+            self.begin()
+            self._know()
+            self._fit()
+        order = np.argsort(self.score)[::-1]
+        order = order[self.score[order] > self.score[order[0]] - RIVAL]
+        best = _apart(self._now(self.numbers)[order, -1, :3], SAME, self.kept)
+        self._keep(order[best])
+
+    def _know(self) -> None:
+        """Take what is known before the first frame for all hypotheses."""
+        known, count = self.known, len(self.numbers)
+        free = known.deviation > 0
+        self.before, self.odds = np.tile(known.mean, (count, 1)), np.zeros(count)
+        self.precision = np.tile(np.diag(np.where(free, 1 / np.where(free, known.deviation, 1) ** 2, 1e12)), (count, 1, 1))
+
+    def _keep(self, which: np.ndarray) -> None:
+        self.numbers, self.places = self.numbers[which], self.places[which]
+        self.score, self.covariance = self.score[which], self.covariance[which]
+
+    def _now(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the true C10, C12a, C12b, A, and the residual in each frame, shape (n, frames, 4)."""
+        turned = numbers[:, None, :3] + numbers[:, None, 4:7] * np.array(self.knobs)
+        return np.concatenate([turned, np.broadcast_to(numbers[:, None, 3:4], (*turned.shape[:2], 1))], axis=2)
+
+    def _placed(self, now: np.ndarray, frames: list[int], first: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return the squared misfit at the best place for some frames, shape (n,), and that place, shape (n, 2); ``first`` are known images."""
+        agreement, constant = np.zeros((len(now), PLACES**2), np.float32), np.zeros(len(now))
+        for i, frame in enumerate(frames):
+            images = first if first is not None and frame == 0 else self.model.images(now[:, i])
+            measured, weight = self.measured[frame], self.weight[frame]
+            agreement += 2 * np.real((images * (measured.conj() * weight)).astype(np.complex64) @ self.model.shifts)
+            constant += weight * ((np.abs(images) ** 2).sum(axis=1) + float((np.abs(measured) ** 2).sum()))
+        best = agreement.argmax(axis=1)
+        return constant - agreement[np.arange(len(now)), best], self.model.places[best]
+
+    def begin(self) -> float:
+        """Take the hypotheses of the bank that are nearest to a frame, and return the misfit of the nearest."""
+        misfit, places = self._placed(self._bank()[:, None], [0], self.model.bank)
+        self._take(misfit, places, np.arange(len(misfit)), STARTS)
+        return float(misfit.min())
+
+    def _resume(self) -> None:
+        """Take hypotheses of the bank that are nearest to both frames beside those that were kept."""
+        before = self.numbers, self.places
+        misfit, _ = self._placed(self._bank()[:, None], [0], self.model.bank)
+        some = np.argsort(misfit)[:RESUMED]
+        numbers = self._started(some)
+        misfit, places = self._placed(self._now(numbers), [0, 1], self.model.bank[some])
+        self._take(misfit, places, some, STARTS // 2)
+        self.numbers, self.places = (np.concatenate(pair) for pair in zip(before, (self.numbers, self.places), strict=True))
+
+    def _stray(self) -> None:
+        """Let the optics stray for a minute, and begin on both sides of the focus and of the best hypothesis."""
+        self._keep(np.arange(min(len(self.numbers), MINUTE_KEPT)))
+        spread = self.covariance.copy()
+        strayed = np.where(self.known.deviation > 0, STRAYED, 0.0)
+        spread[:, range(NUMBERS), range(NUMBERS)] += strayed**2
+        self.before, self.precision, self.odds = self.numbers.copy(), np.linalg.inv(spread), self.score - self.score.max()
+        mirrored, around = self.numbers.copy(), np.tile(self.numbers[:1], (2, 1))
+        mirrored[:, :3] -= 2 * self._now(mirrored)[:, -1, :3]
+        around[:, 0] += (-AROUND, AROUND)
+        self.numbers = np.concatenate([self.numbers, mirrored, around])
+        own = [*range(len(mirrored)), *range(len(mirrored)), *[0] * len(around)]
+        self.before, self.precision, self.odds = self.before[own], self.precision[own], self.odds[own]
+        self.places = self._placed(self._now(self.numbers), [0])[1]
+
+    def _bank(self) -> np.ndarray:
+        return np.column_stack([self.model.hypotheses, np.full(len(self.model.hypotheses), self.known.mean[3])])
+
+    def _started(self, which: np.ndarray) -> np.ndarray:
+        numbers = np.tile(self.known.mean, (len(which), 1))
+        numbers[:, :3] = self.model.hypotheses[which] - self.knobs[0]
+        return numbers
+
+    def _take(self, misfit: np.ndarray, places: np.ndarray, which: np.ndarray, count: int) -> None:
+        order = np.argsort(misfit)[: 8 * count]
+        best = order[_apart(self.model.hypotheses[which[order]], APART, count)]
+        self.numbers, self.places = self._started(which[best]), places[best]
+
+    def _fit(self) -> None:
+        """Bring all hypotheses nearer to all frames by the method of Levenberg and Marquardt."""
+        damping = np.full(len(self.numbers), 1e-2)
+        cost, normal, slope = self._equations(self.numbers, self.places)
+        for _ in range(STEPS):
+            damped = normal + damping[:, None, None] * np.einsum("mpp->mp", normal)[:, :, None] * np.eye(normal.shape[1])
+            step = -np.linalg.solve(damped, slope[..., None])[..., 0]
+            numbers = np.clip(self.numbers + step[:, :NUMBERS], self.known.low, self.known.high)
+            places = self.places + step[:, NUMBERS:]
+            new, new_normal, new_slope = self._equations(numbers, places)
+            better = new < cost
+            gained = float((cost - new)[better].max(initial=0.0))
+            self.numbers, self.places = np.where(better[:, None], numbers, self.numbers), np.where(better[:, None], places, self.places)
+            cost, slope = np.where(better, new, cost), np.where(better[:, None], new_slope, slope)
+            normal = np.where(better[:, None, None], new_normal, normal)
+            damping = np.where(better, damping / 5, damping * 8)
+            if gained < 0.1:
+                break
+        self.score, self.covariance = -cost, np.linalg.inv(normal)[:, :NUMBERS, :NUMBERS]
+
+    def _equations(self, numbers: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return negative log likelihoods (n,), and their second derivatives (n, p, p) and first (n, p) by numbers and places."""
+        free = self.known.deviation > 0
+        changes = CHANGES[: 5 if free[3] else 4]
+        now = self._now(numbers)
+        count, frames = now.shape[:2]
+        images = self.model.images((now[:, :, None] + changes).reshape(-1, 4)).reshape(count, frames, len(changes), BEAMS)
+        fine = -2 * np.pi**2 * (self.model.frequencies**2).sum(axis=1)
+        dimmed = np.exp(numbers[:, 7:8] + numbers[:, 8:9] * fine)
+        waves = (dimmed * np.exp(-2j * np.pi * places @ self.model.frequencies.T))[:, None]
+        seen = images[:, :, 0] * waves
+        size = NUMBERS + 2
+        jacobian = np.zeros((count, frames, BEAMS, size), complex)
+        for axis in range(len(changes) - 1):
+            jacobian[..., axis] = (images[:, :, axis + 1] - images[:, :, 0]) / changes[axis + 1, axis] * waves
+        jacobian[..., 4:7] = jacobian[..., :3] * np.array(self.knobs)[:, None]
+        jacobian[..., 7], jacobian[..., 8] = seen, seen * fine
+        jacobian[..., NUMBERS:] = -2j * np.pi * seen[..., None] * self.model.frequencies
+        wrong = (seen - np.array(self.measured)).reshape(count, -1)
+        weight = np.repeat(self.weight, BEAMS)
+        flat = jacobian.reshape(count, -1, size)
+        weighted = flat.conj().transpose(0, 2, 1) * weight
+        off = numbers - self.before
+        normal, slope = 2 * np.real(weighted @ flat), 2 * np.real(weighted @ wrong[..., None])[..., 0]
+        pull = (self.precision @ off[..., None])[..., 0]
+        normal[:, :NUMBERS, :NUMBERS] += self.precision
+        normal[:, range(NUMBERS, size), range(NUMBERS, size)] += 1e-6
+        slope[:, :NUMBERS] += pull
+        cost = (weight * np.abs(wrong) ** 2).sum(axis=1) + (off * pull).sum(axis=1) / 2 - self.odds
+        return cost, normal, slope
+
+
+def _apart(points: np.ndarray, distance: float, count: int) -> np.ndarray:
+    """Return indices of points, the first ones first, that lie farther from all before them than a distance, at most so many."""
+    found: list[int] = []
+    for i, point in enumerate(points):
+        if all(np.linalg.norm(point - points[j]) > distance for j in found):
+            found.append(i)
+        if len(found) == count:
+            break
+    return np.array(found, int)
