@@ -30,7 +30,7 @@ from numba.misc.appdirs import user_cache_dir
 
 from stemtwin.twin.physics.engine.kernels.parts import part_dispatcher
 
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False, "no_cfunc_wrapper": True}
 """Options of every kernel: serial, without the interpreter's lock."""
 
 

@@ -62,4 +62,4 @@ class _PartCompiler(compiler.CompilerBase):
 
 def part_dispatcher(function: Callable, **options: Any) -> Callable:
     """Return a function that compiled functions may call, compiled when one of them is, with options as :func:`numba.njit` has."""
-    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=_PartCompiler, **options)(function)
+    return numba.njit(no_cpython_wrapper=True, pipeline_class=_PartCompiler, **options)(function)
