@@ -94,7 +94,7 @@ def cost_beside(found: Discretisation, program: int) -> Cost:
     overlaps = count * size.functions * len(basis.steps) * size.points * channels
     return Cost(
         waves=waves,
-        memory_bytes=int(program + memory.LOCAL_KERNELS + memory.of_local(size, grid, len(planes), request.oversampling, count)),
+        memory_bytes=int(program + memory.LOCAL_KERNELS + memory.of_local(size, grid, len(planes), request.oversampling)),
         seconds=costs.first_seconds(found) + stepping + overlaps * SECONDS_PER_OVERLAP,
     )
 
@@ -163,7 +163,7 @@ def operator_for(request: Request, plan: Plan, progress: Progress | None = None)
 
     def build() -> LocalOperator:
         """Return the operator that the disk holds, or a new one."""
-        stacks = list(slice_stacks.stacks(request, plan))
+        stacks = slice_stacks.Configurations(request, plan)
         found = local_cache.load(cache, key, stacks, beam.semiangle_rad, weights, periodic=periodic, antialias=request.antialias)
         if found is not None:
             return found
