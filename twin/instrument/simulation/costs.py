@@ -28,13 +28,14 @@ class Cost:
     """Waves sent through the specimen over all configurations, peak memory (bytes, the program included), and time on two cores (s).
 
     ``waves_bytes`` of the memory hold exit amplitudes while an operator is built; with less, every wave goes through the
-    specimen more than once.
+    specimen more than once. ``exactness`` is that of this work, where the engine's own sentence is of other work.
     """
 
     waves: int
     memory_bytes: int
     seconds: float
     waves_bytes: int = gram_matrix.WAVES_BYTES
+    exactness: str = ""
 
 
 def program_bytes(found: Discretisation) -> int:

@@ -107,7 +107,7 @@ def plan_patterns(request: Request, *, held: bool = True) -> Patterns:
         message = f"A camera sees the exit face only, and depths_angstrom asks for {request.faces} depths. Leave it out, or take other detectors."
         raise SettingsError(message)
     ring = AnnularDetector(inner_mrad=0, outer_mrad=camera.corner_mrad, name=camera.name)
-    alone = replace(request, detectors=(ring,), engine=multislice.NAME)
+    alone = replace(request, detectors=(ring,), engine=multislice.NAME, tolerance=0.0)  # patterns come from the whole field
     wavelength, (ty, tx) = request.beam.wavelength_angstrom, request.beam.tilt_rad
     pitch = camera.pixel_mrad * 1e-3 / wavelength
     window = 1 / pitch if getattr(request.sample, "periodic", True) else 0.0

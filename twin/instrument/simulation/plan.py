@@ -19,6 +19,9 @@ PATIENCE = 20.0
 LOCAL_GAIN = 0.2
 """Engines to a tolerance are taken where they need at most this share of the time of the exact ones."""
 
+SINGLE_IMAGE = 2.0
+"""An engine whose next image takes as long as the first one must be so many times quicker than one that keeps what it built."""
+
 EngineChoice = tuple[str, str, Cost]
 """An engine, the reason for it, and its cost."""
 
@@ -130,7 +133,7 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
         seconds=price.seconds,
         waves_bytes=price.waves_bytes,
         notes=(*found.notes, *doubtful_physics.notes(request), *_notes(found, engine, price)),
-        exactness=ENGINES[engine].exactness(request),
+        exactness=price.exactness or ENGINES[engine].exactness(request),
     )
 
 
@@ -145,18 +148,26 @@ def _choice(found: Discretisation) -> EngineChoice:
 
 def _automatic(found: Discretisation) -> EngineChoice:
     """Return the engine that ``"auto"`` stands for: the quicker exact one, or one to a tolerance where that saves most of a long time."""
-    engine, reason, price = _exact(found)
+    engine, reason, price = _exact(replace(found, request=replace(found.request, tolerance=0.0)))
     if price[engine].seconds <= PATIENCE:
         return engine, reason, price[engine]
-    near = _to_tolerance(found) if len(found.beams) == 1 else None
-    if near is not None:
-        name, why, other = near
-        if other.seconds <= LOCAL_GAIN * price[engine].seconds and memory.fits(other.memory_bytes):
-            saved = f"{other.seconds:.0f} s instead of {price[engine].seconds:.0f} s"
-            return name, f"{why}: {saved}, to {found.request.tolerance:g}", other
-        price[name] = other
+    near = _to_tolerance(found) if len(found.beams) == 1 else []
+    quick = [choice for choice in near if choice[2].seconds <= LOCAL_GAIN * price[engine].seconds]
+    fitting = [choice for choice in quick if memory.fits(choice[2].memory_bytes)]
+    large = [
+        f"{name} would take {cost.seconds:.0f} s, but needs {cost.memory_bytes / 2**30:.1f} GiB"
+        for name, _, cost in quick
+        if name not in [choice[0] for choice in fitting]
+    ]
+    if fitting:
+        name, why, other = min(fitting, key=lambda choice: choice[2].seconds * (1 if REIMAGING in ENGINES.tags(choice[0]) else SINGLE_IMAGE))
+        saved = f"{other.seconds:.0f} s instead of {price[engine].seconds:.0f} s"
+        return name, "; ".join([f"{why}: {saved}, to {found.request.tolerance:g}", *large]), other
+    if REFERENCE in ENGINES.tags(engine):
+        price[engine] = ENGINES[engine].cost(found)  # in windows, where that is quicker
+    price |= {name: cost for name, _, cost in near if name not in price and name not in [choice[0] for choice in quick]}
     others = ", ".join(f"{name} {cost.seconds:.3g} s" for name, cost in price.items() if name != engine)
-    return engine, f"{reason}; for this one alone {others}", price[engine]
+    return engine, "; ".join([f"{reason}; for this one alone {others}", *large]), price[engine]
 
 
 def _exact(found: Discretisation) -> tuple[str, str, dict[str, Cost]]:
@@ -174,17 +185,18 @@ def _exact(found: Discretisation) -> tuple[str, str, dict[str, Cost]]:
     return dense, f"{waves} plane waves give every image{depths}", price
 
 
-def _to_tolerance(found: Discretisation) -> EngineChoice | None:
-    """Return the engine to a tolerance that suits the detectors, the reason for it, and its cost, if there is one."""
+def _to_tolerance(found: Discretisation) -> list[EngineChoice]:
+    """Return the engines to a tolerance that suit the detectors, the reason for each, and its cost."""
+    choices = []
     for name in ENGINES if found.request.depths_angstrom is None else ENGINES.names(DEPTHS):
         suits = ENGINES[name].suits
         if suits is not None and (why := suits(found)):
             try:
                 ENGINES[name].check(found)
-                return name, why, ENGINES[name].cost(found)
+                choices.append((name, why, ENGINES[name].cost(found)))
             except (SamplingError, SettingsError):
-                return None  # a window would be as large as the field, or the request asks for another window
-    return None
+                continue  # a window would be as large as the field, or the request asks for another window
+    return choices
 
 
 def _notes(found: Discretisation, engine: str, cost: Cost) -> list[str]:

@@ -26,6 +26,8 @@ AUTO = "auto"
 """The engine that the planner chooses."""
 MOST_BLOCKS = 2**15
 """Cells that a probe can spread over: a plan looks at each of them, and beyond this no memory holds what it would need."""
+LEAST_TOLERANCE = 1e-4
+"""Smallest tolerance beside 0: single precision is no better."""
 AUTO_PHONONS = 8
 """Frozen-phonon configurations of ``phonons="auto"``."""
 _STATIC = "needs thermal displacements, but this sample is static. Give it thermal_sigma_angstrom, or use phonons='static'."
@@ -67,7 +69,8 @@ class Request:
     oversampling : int
         exp(i sigma V) is evaluated on a grid so many times finer.
     tolerance : float
-        Of the local operator and of windows: rms error over random points of multislice, divided by the mean signal.
+        Of the local operator and of windows: rms error over random points of multislice, divided by the mean signal; 0: exact engines alone, and
+        multislice of each probe through the whole field.
     interpolation : int
         f of PRISM; 1 is exact.
     tilt_mrad : tuple of float
@@ -131,7 +134,10 @@ class Request:
         if self.slice_thickness_angstrom is not None:
             value = checks.number("slice_thickness_angstrom", self.slice_thickness_angstrom, "A", low=0.05, high=100)
             object.__setattr__(self, "slice_thickness_angstrom", value)
-        object.__setattr__(self, "tolerance", checks.number("tolerance", self.tolerance, "of the mean signal", low=1e-4, high=0.2))
+        object.__setattr__(self, "tolerance", checks.number("tolerance", self.tolerance, "of the mean signal", low=0, high=0.2))
+        if 0 < self.tolerance < LEAST_TOLERANCE:
+            message = f"tolerance={self.tolerance:g} is below {LEAST_TOLERANCE:g} of the mean signal. Use 0 for exact work, or at least that."
+            raise SettingsError(message)
         object.__setattr__(self, "interpolation", checks.whole("interpolation", self.interpolation, low=1, high=64))
         object.__setattr__(self, "tilt_mrad", checks.pair("tilt_mrad", self.tilt_mrad, "mrad"))
         if max(map(abs, self.tilt_mrad)) > LARGEST_TILT_MRAD:

@@ -214,7 +214,7 @@ def exit_wave(
         stand_in, at = Beam(energy_ev=beam.energy_ev, semiangle_mrad=1.0), (0.0, 0.0)
         settings.setdefault("blocks", (1, 1))
     scan = PathScan(positions_angstrom=np.array([at]))
-    request = _request(sample, stand_in, scan, {**settings, "detectors": ("bf",), "engine": multislice.NAME, "phonons": phonons})
+    request = _request(sample, stand_in, scan, {**settings, "detectors": ("bf",), "engine": multislice.NAME, "phonons": phonons, "tolerance": 0.0})
     if request.blocks not in (None, (1, 1)):
         message = f"An exit wave is that of one cell, and blocks={request.blocks} asks for more. Use blocks=(1, 1), or leave it out."
         raise SettingsError(message)

@@ -36,7 +36,13 @@ def is_dark(request: Request, detectors: Sequence[Detector]) -> bool:
 
 
 def check_own_windows(found: Discretisation) -> None:
-    """Refuse a window that is asked for, and a probe wider than the cell, for engines whose windows are parts of the cell."""
+    """Refuse a window or exact work that is asked for, and a probe wider than the cell, for engines whose windows are parts of the cell."""
+    if not found.request.tolerance:
+        message = (
+            f"engine={found.request.engine!r} computes to a tolerance, and tolerance=0 asks for exact work. "
+            "Give a tolerance, 0.01 for example, or use engine='operator'."
+        )
+        raise SettingsError(message)
     if found.request.blocks is not None:
         message = (
             f"engine={found.request.engine!r} has windows of its own, and blocks={found.request.blocks} asks for "
