@@ -78,7 +78,7 @@ def rms(asked: Request) -> float:
         {"beam": replace(BEAM, aberrations=Aberrations(C10=-100, C12=20, phi12=0.4)), "tolerance": 0.05},
         {"tilt_mrad": (-70.0, 100.0)},
         pytest.param({"beam": replace(BEAM, beam_tilt_mrad=(8.0, -5.0))}, marks=pytest.mark.slow),
-        {"depths_angstrom": (4.0, 11.0)},
+        pytest.param({"depths_angstrom": (4.0, 11.0)}, marks=pytest.mark.slow),
         pytest.param({"beam": replace(BEAM, source_size_angstrom=0.3), "scan": FEW}, marks=pytest.mark.slow),
     ],
     ids=["in focus", "aberrated", "tilted", "beam tilted", "depths", "source"],
@@ -132,7 +132,7 @@ def test_translation() -> None:
 
 def test_vacuum() -> None:
     """Without a specimen the bright field sees the whole beam, and the dark field nothing, in windows as in the whole field."""
-    nothing = PotentialSlices(array=np.zeros((2, 360, 360), np.float32), sampling_angstrom=(0.08, 0.08), z_angstrom=np.array([1.0, 3.0]))
+    nothing = PotentialSlices(array=np.zeros((2, 450, 450), np.float32), sampling_angstrom=(0.064, 0.064), z_angstrom=np.array([1.0, 3.0]))
     disc = AnnularDetector(inner_mrad=0, outer_mrad=30, name="disc")
     asked = request(nothing, detectors=(disc, DARK), phonons="static")
     values, said = signals(asked)

@@ -157,15 +157,13 @@ def _automatic(found: Discretisation) -> EngineChoice:
     large = [
         f"{name} would take {cost.seconds:.0f} s, but needs {cost.memory_bytes / 2**30:.1f} GiB"
         for name, _, cost in quick
-        if name not in [choice[0] for choice in fitting]
+        if not memory.fits(cost.memory_bytes)
     ]
     if fitting:
         name, why, other = min(fitting, key=lambda choice: choice[2].seconds * (1 if REIMAGING in ENGINES.tags(choice[0]) else SINGLE_IMAGE))
         saved = f"{other.seconds:.0f} s instead of {price[engine].seconds:.0f} s"
         return name, "; ".join([f"{why}: {saved}, to {found.request.tolerance:g}", *large]), other
-    if REFERENCE in ENGINES.tags(engine):
-        price[engine] = ENGINES[engine].cost(found)  # in windows, where that is quicker
-    price |= {name: cost for name, _, cost in near if name not in price and name not in [choice[0] for choice in quick]}
+    price |= {name: cost for name, _, cost in near if name == engine or name not in [choice[0] for choice in quick]}  # multislice in windows
     others = ", ".join(f"{name} {cost.seconds:.3g} s" for name, cost in price.items() if name != engine)
     return engine, "; ".join([f"{reason}; for this one alone {others}", *large]), price[engine]
 

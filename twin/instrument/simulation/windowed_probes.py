@@ -142,11 +142,12 @@ def cost(found: Discretisation, windowed: Windowed) -> Cost:
     focal, source = partial_coherence.counts(request.beam)
     shifted = request.scan.count * source
     whole = memory.of_probes(grid, found.beams, probe_windows.RIM_WAVES, found.channels, POINTS, request.faces)
+    specimen = memory.of_specimen(grid, slices, request.oversampling, 1)
     parts = (threads.thread_count() + 1) * 8 * (slices + 1) * math.prod(windowed.windows.grid.shape)
     results = shifted * (request.faces * found.channels * 24 + 32)
     return Cost(
         waves=request.configurations * (focal * shifted + probe_windows.RIM_WAVES) + POINTS,
-        memory_bytes=costs.field_bytes(found) + memory.working_memory(grid) + whole + parts + results,
+        memory_bytes=costs.program_bytes(found) + specimen + memory.working_memory(grid) + whole + parts + results,
         seconds=costs.first_seconds(found) + windowed.seconds,
         exactness=(
             f"rms error below {request.tolerance:g} of the mean signal, checked at random points of multislice through the whole field; "
@@ -179,7 +180,7 @@ def signals(request: Request, plan: Plan, windowed: Windowed, progress: Progress
                 return None
             windowed, accuracy = grown
         found.append(_of_one(request, windowed.windows, stack, rim, weights, progress))
-        del stack
+        del stack  # before the next one takes its memory
     values, error = mean_of_configurations(request, found)
     assert accuracy is not None  # there is a configuration
     remark = (
