@@ -99,7 +99,7 @@ def layout(field: Grid, points: np.ndarray, size: int, margin: float) -> ProbeWi
 
 
 def rim_signals(stack: SliceStack, semiangle: float, weights: Weights, depths: Sequence[float] | None = None) -> np.ndarray:
-    """Return what detectors collect of waves of the aperture's rim through the whole field, fractions, float64, ([depths,] channels)."""
+    """Return the signals of waves of the aperture's rim through the whole field, fractions, float64, ([depths,] channels)."""
     grid = stack.grid
     beams, power = single_probes.rim_waves(grid, stack.wavelength, semiangle, (0.0, 0.0), (1, 1))
     around = np.argsort(np.arctan2(grid.ky[beams // grid.shape[1]], grid.kx[beams % grid.shape[1]]))
@@ -167,7 +167,7 @@ class _Scratch(NamedTuple):
 
 
 class _Sender:
-    """What all windows share: tables of one grid, incident amplitudes, detectors."""
+    """Tables that all windows share: of one grid, incident amplitudes, detectors."""
 
     def __init__(
         self, stack: SliceStack, windows: ProbeWindows, state: Aberrations, semiangle: float, weights: Weights, depths: Sequence[float] | None
