@@ -21,7 +21,7 @@ from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
 
 BEAM = Beam(energy_ev=200e3, semiangle_mrad=20)
-DARK = AnnularDetector(inner_mrad=60, outer_mrad=120, name="dark")
+DARK = AnnularDetector(inner_mrad=50, outer_mrad=90, name="dark")
 
 
 FEW = PathScan(positions_angstrom=np.array([[1.0, 2.0], [3.0, 2.5], [2.0, 30.0]]))
@@ -33,7 +33,7 @@ def _worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(windowed_probes, "WORTH", 0.0)
 
 
-def crystal(name: str = "srtio3-001", side: float = 32.0, thickness: float | None = 12.0) -> Sample:
+def crystal(name: str = "srtio3-001", side: float = 26.0, thickness: float | None = 12.0) -> Sample:
     """A crystal with a hole in it, so that no two places need be alike."""
     sample = load_sample(name, size_angstrom=(side, side), **({"thickness_angstrom": thickness} if thickness else {}))
     kept = np.hypot(*(sample.positions_angstrom[:, :2] - side / 3).T) > 3.0
@@ -49,8 +49,8 @@ def crystal(name: str = "srtio3-001", side: float = 32.0, thickness: float | Non
 
 
 def request(sample: Sample, **settings) -> Request:
-    """A raster of 12 x 12 points over the hole and beyond the cell's edge."""
-    scan = RasterScan(shape=(12, 12), field_of_view_angstrom=(14.0, 14.0), origin_angstrom=(4.0, -3.0))
+    """A raster of 10 x 10 points over the hole and beyond the cell's edge."""
+    scan = RasterScan(shape=(10, 10), field_of_view_angstrom=(12.0, 12.0), origin_angstrom=(4.0, -3.0))
     asked = {"beam": BEAM, "scan": scan, "detectors": (DARK,), "engine": "multislice", "phonons": 1, "oversampling": 1, "tolerance": 0.02}
     return Request(sample=sample, **{**asked, **settings})
 
@@ -75,13 +75,12 @@ def rms(asked: Request) -> float:
     "settings",
     [
         {},
-        {"beam": replace(BEAM, aberrations=Aberrations(C10=-100, C12=20, phi12=0.4)), "tolerance": 0.05},
-        {"tilt_mrad": (-70.0, 100.0)},
+        {"beam": replace(BEAM, aberrations=Aberrations(C10=-100, C12=20, phi12=0.4)), "tilt_mrad": (-70.0, 100.0)},
         pytest.param({"beam": replace(BEAM, beam_tilt_mrad=(8.0, -5.0))}, marks=pytest.mark.slow),
         pytest.param({"depths_angstrom": (4.0, 11.0)}, marks=pytest.mark.slow),
         pytest.param({"beam": replace(BEAM, source_size_angstrom=0.3), "scan": FEW}, marks=pytest.mark.slow),
     ],
-    ids=["in focus", "aberrated", "tilted", "beam tilted", "depths", "source"],
+    ids=["in focus", "aberrated and tilted", "beam tilted", "depths", "source"],
 )
 def test_images_are_those_of_the_whole_field(settings: dict) -> None:
     """Whole images are within the tolerance: in and out of focus, with specimen and beam tilted, at depths, with a source."""
