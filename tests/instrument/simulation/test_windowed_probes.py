@@ -61,14 +61,12 @@ def signals(asked: Request) -> tuple[np.ndarray, str]:
     return values, exactness
 
 
-def rms(asked: Request) -> float:
+def rms(asked: Request, exact: np.ndarray) -> float:
     """Return the worst channel's rms error against the whole field, divided by the mean; windows must have been taken."""
     ours, said = signals(asked)
     assert said.startswith("windows of")
-    exact, said = signals(replace(asked, tolerance=0.0))
-    assert said == multislice.EXACTNESS
     axes = tuple(range(1, exact.ndim))
-    return float((np.sqrt(((ours - exact) ** 2).mean(axis=axes)) / np.maximum(exact.mean(axis=axes), 1e-12)).max())
+    return float((np.sqrt(((ours - exact) ** 2).mean(axis=axes)) / exact.mean(axis=axes)).max())
 
 
 @pytest.mark.parametrize(
@@ -85,16 +83,19 @@ def rms(asked: Request) -> float:
 def test_images_are_those_of_the_whole_field(settings: dict) -> None:
     """Whole images are within the tolerance: in and out of focus, with specimen and beam tilted, at depths, with a source."""
     asked = request(crystal(), **settings)
-    assert rms(asked) <= asked.tolerance
+    exact, said = signals(replace(asked, tolerance=0.0))
+    assert said == multislice.EXACTNESS
+    assert rms(asked, exact) <= asked.tolerance
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "thickness"), [("ws2-1h", None), ("pt-001", 40.0), ("srtio3-001", 80.0)])
-@pytest.mark.parametrize("tolerance", [0.02, 0.005])
-def test_other_materials(name: str, thickness: float | None, tolerance: float) -> None:
-    """Samples that no constant was found with, phonons and all detectors: the error stays below what was asked for."""
-    asked = request(crystal(name, 40.0, thickness), detectors=("bf", "abf", DARK), phonons=2, tolerance=tolerance)
-    assert rms(asked) <= tolerance
+@pytest.mark.parametrize(("name", "thickness"), [("ws2-1h", None), ("pt-001", 32.0), ("srtio3-001", 60.0)])
+def test_other_materials(name: str, thickness: float | None) -> None:
+    """Samples that no constant was found with, all detectors, two tolerances: the error stays below what was asked for."""
+    asked = request(crystal(name, 32.0, thickness), detectors=("bf", "abf", DARK))
+    exact, _ = signals(replace(asked, tolerance=0.0))
+    for tolerance in (0.02, 0.005):
+        assert rms(replace(asked, tolerance=tolerance), exact) <= tolerance
 
 
 def test_exact_work_has_the_old_bits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -191,7 +191,7 @@ class _Sender:
         self.shifts = self._shifts()
 
     def _shifts(self) -> list[np.ndarray]:
-        """Return by how many points the beam has moved at each plane, along y and x; not where the window is the whole field."""
+        """Return the points by which the beam has moved at each plane, along y and x; none where the window is the whole field."""
         out = []
         for tilt, step, n, whole in zip(self.stack.tilt, self.grid.sampling, self.grid.shape, self.windows.field.shape, strict=True):
             out.append(np.rint(-self.stack.planes * (math.tan(tilt) if n < whole else 0.0) / step).astype(int))
