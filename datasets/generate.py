@@ -146,6 +146,7 @@ def microscope_shots(sample: "Sample", specimen: DrawnSample, conditions: Sequen
         instrument=PROFILES[setup.instrument].still(),
         seed=specimen.microscope_seed,
         phonons=settings.phonon_configurations,
+        lattice_average=False,
         engine=specimen.engine,
         window_angstrom=_window(sample, setup, conditions),
         counting="numpy",

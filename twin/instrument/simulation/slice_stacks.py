@@ -33,12 +33,12 @@ def positions(request: Request, configuration: int) -> np.ndarray:
 
 
 def stacks(request: Request, plan: Plan) -> Iterator[SliceStack]:
-    """Iterate over the specimen's slices, one stack per configuration.
+    """Iterate over the specimen's slices, one stack per configuration, as many as the plan has at most.
 
     A stack reaches to the last depth of a series: behind the exit face there is vacuum.
     """
     thickness = max(plan.thickness, *(request.depths_angstrom or (0.0,)))
-    for configuration in range(plan.configurations):
+    for configuration in range(plan.most_configurations):
         yield SliceStack(
             grid=plan.grid,
             wavelength=request.beam.wavelength_angstrom,
