@@ -32,7 +32,9 @@ def image(
         str | None, typer.Option(help="1-D rms displacement, A: 0.08, or Ti=0.07,O=0.09; 0: static; by default the file's, else Debye's model.")
     ] = None,
     block: Annotated[str | None, typer.Option(help="Which structure of a file that holds several: a name or a number.")] = None,
-    phonons: Annotated[int | None, typer.Option(help="Frozen-phonon configurations; 0: static; by default 4 where atoms move.")] = None,
+    phonons: Annotated[
+        int | None, typer.Option(help="Frozen-phonon configurations; 0: static; by default 4 where atoms move, of a crystal fewer.")
+    ] = None,
     detectors: Annotated[str, typer.Option(help="Detectors of an image, and com, icom, idpc, separated by commas.")] = "haadf,abf",
     instrument: Annotated[str, typer.Option(help="Instrument profile.")] = "corrected-200kv",
     semiangle: Annotated[float | None, typer.Option(help="Convergence semi-angle, mrad; by default the instrument's.")] = None,
@@ -70,12 +72,15 @@ def image(
         typer.echo(line, err=True)
     with work_progress.shown(job.waves, job.seconds) as advance:
         data = job.compute(advance)
+    said = str(data.attrs.get("engine_error", ""))
+    if "lattice translations" in said:  # its error is measured as configurations come
+        typer.echo(f"exactness: {said}", err=True)
     files = _written(data, job, options, output, drawn=draw)
     if not as_json:
         for path in files:
             typer.echo(str(path))
         return
-    found: dict[str, Any] = {"files": [str(path) for path in files]}
+    found: dict[str, Any] = {"files": [str(path) for path in files], "exactness": said or job.exactness}
     found |= {name: str(path) for path in files for name, ending in (("png", PICTURE), ("netcdf", ".nc")) if path.suffix.lower() == ending}
     print_json(found | {"engine": data.attrs.get("engine", job.engine), "specimen": job.specimen, "notes": list(job.notes)})
 

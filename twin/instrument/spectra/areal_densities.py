@@ -256,6 +256,8 @@ class DensityPlan:
         Estimated peak, bytes, without the spectra.
     seconds : float, optional
         Estimated time on two cores, s; None where it is far below that of an image.
+    averaged : bool
+        Whether the densities are averaged over a crystal's lattice translations.
     """
 
     engine: str
@@ -263,6 +265,7 @@ class DensityPlan:
     waves: int = 0
     memory_bytes: int = 0
     seconds: float | None = None
+    averaged: bool = False
 
 
 def plan_densities(
@@ -291,7 +294,16 @@ def plan_densities(
     plan, seconds = _plan(asked), _seconds(asked, scan.count)[engine]
     waves = 0 if engine == multislice.NAME else plan.configurations * plan.beams * (1 if collection_mrad is None else 2)
     held = memory.of_matrices((plan.beams,), len(asked.channels)) if engine == operator.NAME else 0
-    return DensityPlan(engine=engine, exactness=exactness, waves=waves, memory_bytes=int(plan.memory_bytes + held), seconds=seconds)
+    average = plan.average if engine == operator.NAME else None
+    exactness += "" if average is None else f"; {crystal_average.planned(average)}"
+    return DensityPlan(
+        engine=engine,
+        exactness=exactness,
+        waves=waves,
+        memory_bytes=int(plan.memory_bytes + held),
+        seconds=seconds,
+        averaged=average is not None,
+    )
 
 
 _Images = tuple[ImageCoefficients, ImageCoefficients | None, str]

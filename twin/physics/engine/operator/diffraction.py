@@ -329,9 +329,7 @@ def _sorted(plan: PatternLayout, translations: Translations) -> tuple[PatternLay
     """Return a layout whose plane waves stand by their cosets, and the cosets of each block."""
     blocks, cosets = [], []
     for block in plan.blocks:
-        hy, hx = (
-            np.rint(k * side - part).astype(int) for k, side, part in zip((block.ky, block.kx), plan.grid.extent, block.offset, strict=True)
-        )
+        hy, hx = (np.rint(k * side - part).astype(int) for k, side, part in zip((block.ky, block.kx), plan.grid.extent, block.offset, strict=True))
         sets = translations.cosets(hy, hx)
         order, ends = np.concatenate(sets), np.cumsum([0, *map(len, sets)]).tolist()
         blocks.append(replace(block, beams=block.beams[order], ky=block.ky[order], kx=block.kx[order]))

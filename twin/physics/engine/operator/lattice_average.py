@@ -106,8 +106,8 @@ class LatticeAverage:
 
         Notes
         -----
-        The variance of p averaged images is itself known to about 1 / (2 (p - 1)) of it only (SrTiO3, 2 configurations: 0.4). It may exceed its limit by
-        so much, as otherwise translations that are independent, where the limit is reached exactly, would pass half of the time.
+        The variance of p averaged images is itself known to about 1 / (2 (p - 1)) of it only (SrTiO3, 2 configurations: 0.4). It may exceed its
+        limit by so much: columns that move independently reach the limit exactly, and would otherwise pass half of the time.
         """
         count = len(plain)
         if count >= self.most:
@@ -145,7 +145,7 @@ class MeasuredAverage:
 
 @functools.lru_cache(maxsize=64)
 def mask(translations: Translations, my: int, mx: int) -> np.ndarray:
-    """Return which image coefficients, hy = 0 .. my, hx = -mx .. mx, an average over translations keeps: bool, (my + 1, 2 mx + 1), read-only."""
+    """Return the mask of the image coefficients hy = 0 .. my, hx = -mx .. mx that an average keeps: bool, (my + 1, 2 mx + 1), read-only."""
     found = translations.kept(np.arange(my + 1)[:, None], np.arange(-mx, mx + 1))
     found.flags.writeable = False
     return found
