@@ -61,7 +61,7 @@ def same_error():
 
 ROWS = [
     Row(
-        work="operator build, SrTiO3 40 A, 8 A cell: 8 configurations / phonons='auto' averaged over the lattice, for the same rms error of the image",
+        work="build of SrTiO3 40 A, 8 A cell: 8 configurations / phonons='auto' over the lattice, for the same rms error of the image",
         bar=3.5,
         prepare=same_error,
         value=lambda ours, theirs: theirs / ours,
