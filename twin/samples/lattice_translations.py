@@ -91,7 +91,7 @@ class _Atoms:
         return bool(found.all())
 
     def _found(self, which: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """Return a mask of those of some atoms that a translation puts on their like; of several in one row and column, only the first is compared."""
+        """Return a mask of the atoms that a translation puts on their like; of several in one row and column, only the first is compared."""
         moved = self._places[which, :2] + step
         keys = self._keys(moved, self._kinds[which])
         at = np.minimum(np.searchsorted(self._sorted, keys), len(self._sorted) - 1)

@@ -339,7 +339,7 @@ def assemble(
     key : str
         The operator's key there; :func:`imaging_cache.build` keeps the whole and drops the pieces.
     average : LatticeAverage, optional
-        Average images over a crystal's translations, and draw from ``stacks`` only as many configurations as that takes.
+        Average images over a crystal's translations; ``stacks`` gives only as many configurations as that takes.
 
     Returns
     -------
@@ -347,31 +347,24 @@ def assemble(
         The operator.
     """
     common: dict[str, Any] = {}
-    sums: list[np.ndarray] = []
-    diagonals: list[np.ndarray] = []
-    reference = _ProbeImages(average)
+    sums, diagonals, reference = list[np.ndarray](), list[np.ndarray](), _ProbeImages(average)
     for configuration, stack in enumerate(stacks):
         if not common:
             common = _common_fields(stack, semiangle, blocks, antialias)
         found = []
         for number, part in enumerate(common["parts"]):
             compute = functools.partial(piece, configuration, stack, part, progress)
-            if cache is not None:
-                skipped = None if progress is None else functools.partial(progress, part.beams.size)
-                stored = piece_key(key, configuration, number)
-                compute = functools.partial(cache.resumable, stored, compute, skipped=skipped)
-            found.append(compute())
-        singles, single_diagonals = [each["elements"] for each in found], [each["diagonal"] for each in found]
+            skipped = None if progress is None else functools.partial(progress, part.beams.size)
+            found.append(compute() if cache is None else cache.resumable(piece_key(key, configuration, number), compute, skipped=skipped))
+        singles, single_diagonals = ([each[name] for each in found] for name in ("elements", "diagonal"))
         sums = singles if not sums else [a + b for a, b in zip(sums, singles, strict=True)]
         diagonals = single_diagonals if not diagonals else [a + b for a, b in zip(diagonals, single_diagonals, strict=True)]
-        reference.add(_mean_operator(common, singles, single_diagonals, 1, np.zeros(len(singles[0]))))
-        if reference.suffice():
+        if reference.suffice_with(_mean_operator(common, singles, single_diagonals, 1, np.zeros(len(singles[0])))):
             break
     if not sums:
         message = "An operator needs at least one configuration of the specimen. Give one stack of slices or more."
         raise SamplingError(message)
-    found = _mean_operator(common, sums, diagonals, configuration + 1, reference.standard_error())
-    return replace(found, average=reference.measured())
+    return replace(_mean_operator(common, sums, diagonals, configuration + 1, reference.standard_error()), average=reference.measured())
 
 
 def _standard_error(images: np.ndarray) -> np.ndarray:
@@ -429,16 +422,13 @@ class _ProbeImages:
         self._plain: list[np.ndarray] = []
         self._averaged: list[np.ndarray] = []
 
-    def add(self, operator: ImagingOperator) -> None:
-        """Add the images of the operator of one configuration."""
+    def suffice_with(self, operator: ImagingOperator) -> bool:
+        """Add the images of the operator of one configuration; return whether no further one is needed: without an average, all are."""
         image = operator.image(Aberrations())
         self._plain.append(_raster(image))
         if self.average is not None:
             kept = lattice_average.mask(self.average.translations, image.coefficients.shape[-2] - 1, image.coefficients.shape[-1] // 2)
             self._averaged.append(_raster(ImageCoefficients(coefficients=image.coefficients * kept, extent=image.extent)))
-
-    def suffice(self) -> bool:
-        """Return whether no further configuration is needed: without an average, all are."""
         return self.average is not None and self.average.suffices(np.array(self._plain), np.array(self._averaged))
 
     def standard_error(self) -> np.ndarray:
