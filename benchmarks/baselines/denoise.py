@@ -163,11 +163,11 @@ class BlockMatching:
 
     def __init__(self) -> None:
         try:
-            import bm3d  # pyright: ignore[reportMissingImports] - only where its user has installed it
+            from bm3d import bm3d  # pyright: ignore[reportMissingImports] - only where its user has installed it
         except ImportError:
             message = "bm3d is not installed. Its licence allows non-commercial use only; where that suits you, install it by: pip install bm3d"
             raise SettingsError(message) from None
-        self._bm3d = bm3d.bm3d
+        self._bm3d = bm3d
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:
         """Return the estimate."""

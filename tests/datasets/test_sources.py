@@ -36,6 +36,7 @@ def test_what_is_not_here_is_fetched(mirror, capsys):
     assert capsys.readouterr().err == f"stemtwin: atoms-small 1.0.0 tiny is fetched from {mirror.url}\n"
 
 
+@pytest.mark.slow
 def test_a_short_build_is_made(card, finished, image_source, capsys):
     """Without dataset and mirror, tiny is built, with its planned time said before, and is the published content."""
     images, _, _ = catalog.load_arrays("atoms-small@1", size="tiny", split="val")
