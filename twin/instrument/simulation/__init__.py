@@ -7,6 +7,7 @@ File                        Content
 =========================== ==========================================================
 ``certify.py``              both solvers and the convergence of a request
 ``costs.py``                waves, memory and time: what several engines share
+``crystal_average.py``      averages over a crystal's lattice translations
 ``derived_signals.py``      centre of mass, iCOM, iDPC by name, from detectors' signals
 ``diffraction_patterns.py`` 4D-STEM: patterns at each point
 ``discretisation.py``       grid, slices, detector angles and plane waves of a request

@@ -49,9 +49,10 @@ def field_bytes(found: Discretisation) -> int:
     return program_bytes(found) + memory.of_specimen(found.grid, len(found.slices.planes), request.oversampling, request.configurations)
 
 
-def first_seconds(found: Discretisation) -> float:
-    """Return the usual time before the first wave, s: transmission functions on the whole field, and everything else."""
-    return FIRST_SECONDS + specimen_seconds(found.request, found.grid, len(found.slices.planes))
+def first_seconds(found: Discretisation, configurations: int | None = None) -> float:
+    """Return the usual time before the first wave, s: transmission functions on the whole field, by default of all configurations, and the rest."""
+    share = 1.0 if configurations is None else configurations / found.request.configurations
+    return FIRST_SECONDS + share * specimen_seconds(found.request, found.grid, len(found.slices.planes))
 
 
 def step_seconds(points: int) -> float:

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 
 from stemtwin.twin.errors import SamplingError, SettingsError
 from stemtwin.twin.instrument.detectors import Detector
-from stemtwin.twin.instrument.simulation import doubtful_physics, memory, partial_coherence
+from stemtwin.twin.instrument.simulation import crystal_average, doubtful_physics, memory, partial_coherence
 from stemtwin.twin.instrument.simulation.costs import Cost
 from stemtwin.twin.instrument.simulation.discretisation import Discretisation, discretise
-from stemtwin.twin.instrument.simulation.engines.registry import DENSE, DEPTHS, ENGINES, REFERENCE, REIMAGING
+from stemtwin.twin.instrument.simulation.engines.registry import AVERAGING, DENSE, DEPTHS, ENGINES, REFERENCE, REIMAGING
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics.engine.operator import gram_matrix
+from stemtwin.twin.physics.engine.operator.lattice_average import LatticeAverage
 from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.physics.potential import Slices
 
@@ -43,7 +44,7 @@ class Plan:
     detectors : tuple
         Detectors with their angles.
     configurations : int
-        Specimens that the signal is a mean of.
+        Specimens that the signal is a mean of; with an average that measures its error, the least.
     blocks : tuple of int
         Offset blocks (ny, nx) that hold a probe wider than the cell.
     beams : int
@@ -60,6 +61,8 @@ class Plan:
         What was decided on the way.
     exactness : str
         How exact the signals will be.
+    average : LatticeAverage, optional
+        The average over a crystal's lattice translations.
     """
 
     engine: str
@@ -77,6 +80,12 @@ class Plan:
     waves_bytes: int = gram_matrix.WAVES_BYTES
     notes: tuple[str, ...] = ()
     exactness: str = ""
+    average: LatticeAverage | None = None
+
+    @property
+    def most_configurations(self) -> int:
+        """Specimens that the signal is a mean of at most."""
+        return self.configurations if self.average is None else self.average.most
 
     def __str__(self) -> str:
         """Return the plan as a few lines of text."""
@@ -118,6 +127,7 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
     found = discretise(request, window_angstrom=window_angstrom)
     engine, reason, price = _choice(found)
     memory.check(price.memory_bytes)
+    average = crystal_average.average_of(request) if AVERAGING in ENGINES.tags(engine) else None
     return Plan(
         engine=engine,
         reason=reason,
@@ -125,15 +135,16 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
         slices=found.slices,
         thickness=found.thickness,
         detectors=found.detectors,
-        configurations=request.configurations,
+        configurations=request.configurations if average is None else average.least,
         blocks=found.blocks,
         beams=sum(found.beams),
         waves=price.waves,
         memory_bytes=price.memory_bytes,
         seconds=price.seconds,
         waves_bytes=price.waves_bytes,
-        notes=(*found.notes, *doubtful_physics.notes(request), *_notes(found, engine, price)),
+        notes=(*found.notes, *doubtful_physics.notes(request), *_notes(found, engine, price, average)),
         exactness=price.exactness or ENGINES[engine].exactness(request),
+        average=average,
     )
 
 
@@ -143,11 +154,16 @@ def _choice(found: Discretisation) -> EngineChoice:
     if name not in ENGINES:
         return _automatic(found)
     ENGINES[name].check(found)
+    if AVERAGING not in ENGINES.tags(name):
+        crystal_average.check_unaveraged(found.request, name)
     return name, "asked for", ENGINES[name].cost(found)
 
 
 def _automatic(found: Discretisation) -> EngineChoice:
     """Return the engine that ``"auto"`` stands for: the quicker exact one, or one to a tolerance where that saves most of a long time."""
+    if found.request.lattice_average is True and crystal_average.average_of(found.request) is not None:
+        (dense,) = ENGINES.names(DENSE)[:1]
+        return dense, "its images are averaged over the lattice", ENGINES[dense].cost(found)
     engine, reason, price = _exact(replace(found, request=replace(found.request, tolerance=0.0)))
     if price[engine].seconds <= PATIENCE:
         return engine, reason, price[engine]
@@ -197,12 +213,13 @@ def _to_tolerance(found: Discretisation) -> list[EngineChoice]:
     return choices
 
 
-def _notes(found: Discretisation, engine: str, cost: Cost) -> list[str]:
-    """Return notes on work that takes long."""
+def _notes(found: Discretisation, engine: str, cost: Cost, average: LatticeAverage | None) -> list[str]:
+    """Return notes on an average over lattice translations, and on work that takes long."""
+    notes = [] if average is None else [crystal_average.planned(average)]
     if cost.seconds <= PATIENCE:
-        return []
-    tags = ENGINES.tags(engine)
-    return (_single_probes(found) if REFERENCE in tags else []) + (_build(found, cost) if REIMAGING in tags else [])
+        return notes
+    tags, count = ENGINES.tags(engine), found.request.configurations if average is None else average.least
+    return notes + (_single_probes(found) if REFERENCE in tags else []) + (_build(cost, count) if REIMAGING in tags else [])
 
 
 def _single_probes(found: Discretisation) -> list[str]:
@@ -221,9 +238,8 @@ def _single_probes(found: Discretisation) -> list[str]:
     return notes
 
 
-def _build(found: Discretisation, cost: Cost) -> list[str]:
-    """Return a note on a build that takes long."""
-    count = found.request.configurations
+def _build(cost: Cost, count: int) -> list[str]:
+    """Return a note on a build of so many configurations that takes long."""
     each = f", {cost.seconds / count:.0f} s of it for each phonon configuration" if count > 1 else ""
     return [
         f"the first image takes about {cost.seconds:.0f} s{each}; further ones of this specimen, with other optics too, "

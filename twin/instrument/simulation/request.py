@@ -52,8 +52,9 @@ class Request:
         specimens, to ``tolerance``), ``"tiled"`` (operators on overlapping windows of a large field, any detector, to ``tolerance``), ``"prism"``
         (every ``interpolation``-th plane wave), ``"abtem"`` (the other solver), ``"auto"``.
     phonons : int or str
-        Number of frozen-phonon configurations; ``"auto"``: 8 where the sample has thermal sigmas, else static; ``"damped"``: Debye-Waller factor,
-        for bright fields alone: thermal diffuse scattering, most of a dark field, is left out; ``"static"``.
+        Number of frozen-phonon configurations; ``"auto"``: 8 where the sample has thermal sigmas, or as few as reach the error of 8 by
+        ``lattice_average``, else static; ``"damped"``: Debye-Waller factor, for bright fields alone: thermal diffuse scattering, most of a dark
+        field, is left out; ``"static"``.
     seed : int
         Of the thermal displacements.
     grid : tuple of int, optional
@@ -84,6 +85,12 @@ class Request:
         there, behind all planes at or above that depth (at 0 behind atoms on the entrance face). By multislice or the operator. Without it: at the
         exit face. A sample of the library, or from a file, has the whole repeats nearest to the thickness that was asked for: depths up to that
         thickness are taken too. Behind the exit face there is vacuum, so that signals are those of the exit face, and waves are propagated.
+    lattice_average : bool or str
+        Average the signals of frozen phonons over the translations of a perfect crystal inside the cell, which is exact and unbiased: the mean over
+        all displacements has this symmetry, that of a few configurations has not. ``"auto"``: where ``phonons="auto"``, the sample is a perfect
+        crystal by the places of its atoms (within 0.001 A), and the engine has images of whole cells (``"operator"``, patterns by the scattering
+        matrix, spectra by their operator). True: with any number of configurations; a sample that is no perfect crystal and other engines are
+        refused. False: never.
 
     Raises
     ------
@@ -109,6 +116,7 @@ class Request:
     tilt_mrad: tuple[float, float] = (0.0, 0.0)
     depths_angstrom: tuple[float, ...] | None = None
     blocks: tuple[int, int] | None = None
+    lattice_average: bool | str = AUTO
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -120,6 +128,7 @@ class Request:
         if not isinstance(self.parametrization, str) or self.parametrization not in PARAMETRIZATIONS:
             message = f"There is no parametrization named {self.parametrization!r}. Use one of {', '.join(PARAMETRIZATIONS)}."
             raise SettingsError(message)
+        object.__setattr__(self, "lattice_average", checked_average(self.lattice_average))
         object.__setattr__(self, "antialias", checks.flag("antialias", self.antialias))
         object.__setattr__(self, "seed", checks.whole("seed", self.seed, low=0))
         object.__setattr__(self, "oversampling", checks.whole("oversampling", self.oversampling, low=1, high=4))
@@ -308,6 +317,20 @@ def checked_phonons(phonons: object) -> int | str:
         message = f"phonons={phonons!r} is not known. Use a number of configurations, 'auto', 'damped' or 'static'."
         raise SettingsError(message)
     return phonons
+
+
+def checked_average(value: object) -> bool | str:
+    """Return a setting of the average over lattice translations: a flag or ``"auto"``.
+
+    Raises
+    ------
+    SettingsError
+        It is neither.
+    """
+    if isinstance(value, str) and value != AUTO:
+        message = f"lattice_average={value!r} is not known. Use 'auto', True or False."
+        raise SettingsError(message)
+    return value if isinstance(value, str) else checks.flag("lattice_average", value)
 
 
 def is_thermal(sample: Sample | PotentialSlices) -> bool:

@@ -114,7 +114,7 @@ def computed(request: Request, progress: Progress | None = None) -> xr.Dataset:
 def _signals(request: Request, window_angstrom: float, progress: Progress | None) -> xr.Dataset:
     plan = make_plan(request, window_angstrom=window_angstrom)
     values, error, exactness = expected(request, plan, progress=progress)
-    return results.to_dataset(request, plan, values, error, exactness)
+    return results.to_dataset(request, used(request, plan), values, error, exactness)
 
 
 def requested(sample: Any, beam: Beam | None, scan: Scan | None, settings: dict[str, Any], instrument: str | Profile | None = None) -> DerivedRequest:
@@ -165,6 +165,12 @@ def _of_instrument(request: Request, instrument: str | Profile | None) -> Reques
 def expected(request: Request, plan: Plan, *, progress: Progress | None = None) -> Signals:
     """Return the signals of a request by the engine of a plan, their relative standard errors, and the engine's exactness."""
     return ENGINES[plan.engine].signals(request, plan, progress)
+
+
+def used(request: Request, plan: Plan) -> Plan:
+    """Return the plan of computed signals with the number of phonon configurations that they took."""
+    found = ENGINES[plan.engine].used
+    return plan if found is None else found(request, plan)
 
 
 def exit_wave(

@@ -33,11 +33,11 @@ def positions(request: Request, configuration: int) -> np.ndarray:
 
 
 def stacks(request: Request, plan: Plan) -> Iterator[SliceStack]:
-    """Iterate over the specimen's slices, one stack per configuration.
+    """Iterate over the specimen's slices, one stack per configuration, as many as the plan has at most.
 
     A stack reaches to the last depth of a series: behind the exit face there is vacuum.
     """
-    return (_stack(request, plan, configuration) for configuration in range(plan.configurations))
+    return (_stack(request, plan, configuration) for configuration in range(plan.most_configurations))
 
 
 class Configurations(Sequence[SliceStack]):
@@ -55,7 +55,7 @@ class Configurations(Sequence[SliceStack]):
 
     def __len__(self) -> int:
         """Return the number of configurations."""
-        return self._plan.configurations
+        return self._plan.most_configurations
 
     def __getitem__(self, number: int) -> SliceStack:  # type: ignore[override]
         """Return one configuration; an IndexError beyond the last one ends a loop."""
