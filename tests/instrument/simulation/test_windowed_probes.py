@@ -1,6 +1,7 @@
 """Single probes through windows: as near to the whole field as they say, wherever the beam goes, and not there where exact work is asked for."""
 
 import itertools
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from stemtwin.twin.instrument.simulation.plan import make_plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine.local import probe_windows
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
@@ -148,6 +150,37 @@ def test_what_misses_the_tolerance_is_refused(monkeypatch: pytest.MonkeyPatch) -
     asked = request(crystal(), tolerance=1e-3)
     with pytest.raises(SamplingError, match=r"miss tolerance=0\.001: \d\.\d+% with windows of .*tolerance=0, which sends"):
         signals(asked)
+
+
+def test_windows_that_save_too_little_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where windows grow until they save too little, probes go through the whole field, and plan and result say so."""
+    monkeypatch.setattr(windowed_probes, "GROWTH", 4.0)
+    asked = request(crystal(), scan=FEW, tolerance=1e-3)
+    before = make_plan(asked)
+    assert re.search(r"whole field, \S+ s, where they would save less than half", before.exactness)
+    monkeypatch.setattr(windowed_probes, "CHECKED", 1e-9)
+    values, said = signals(asked)
+    assert re.search(r"^reference, each probe through the whole field: windows that reach 0\.001 would save less .*% with windows of", said)
+    np.testing.assert_array_equal(values, signals(replace(asked, tolerance=0.0))[0])
+
+
+def test_every_configuration_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each further configuration is checked at points of its own; one that misses the tolerance has all of them done in larger windows."""
+    asked = request(crystal(), scan=FEW, phonons=3, tolerance=0.02)
+    values, said = signals(asked)
+    assert "in 3 configurations" in said
+    first = float(re.search(r"windows of ([\d.]+) A", said)[1])
+    whole, sent = windowed_probes._Check._whole, []
+
+    def misses(check: windowed_probes._Check, stack: SliceStack, rim: np.ndarray, at: np.ndarray) -> np.ndarray:
+        sent.append(len(at))
+        return whole(check, stack, rim, at) * (2 if len(sent) == 3 else 1)
+
+    monkeypatch.setattr(windowed_probes._Check, "_whole", misses)
+    again, larger = signals(asked)
+    assert len(sent) == 6
+    assert float(re.search(r"windows of ([\d.]+) A", larger)[1]) > first
+    np.testing.assert_allclose(again, values, rtol=0.1)
 
 
 @pytest.mark.parametrize("size", [1, 3, 16, 64])

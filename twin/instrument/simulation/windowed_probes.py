@@ -1,8 +1,9 @@
 """Windows for the single probes of a long request: their size from the tolerance, their price, and the check of their error.
 
 Probes that take long through the whole field go through windows of it (:mod:`~stemtwin.twin.physics.engine.local.probe_windows`). What this costs in
-accuracy is measured before: probes at random points of the scan, in their windows and through the whole field of the first configuration. Windows
-begin small and grow until the error is clearly below the tolerance.
+accuracy is measured: probes at random points of the scan, in their windows and through the whole field, most of them in the first configuration and
+some in each further one, at points of its own. Windows begin small and grow until the error is clearly below the tolerance; where they then save too
+little, probes go through the whole field after all.
 """
 
 import itertools
@@ -42,10 +43,10 @@ DEEP = 0.01
 """Margin for the sideways reach of scattered waves, in units of the thickness."""
 GROUPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """Numbers of points in a window that are compared."""
-POINTS, IN_GROUP = 32, 4
-"""Random points of a check, and how many of them share a window."""
+POINTS, FURTHER, IN_GROUP = 32, 8, 4
+"""Random points of a check in the first configuration and in each further one, and how many of them share a window."""
 CHECKED = 0.7
-"""A check must show at most this share of the tolerance: it knows an rms to an eighth, and windows grow until one passes."""
+"""The first configuration must show at most this share of the tolerance: it knows an rms to an eighth, and windows grow until one passes."""
 GROWTH, GROWTHS = 1.25, 6
 """Factor by which margins grow when they miss the tolerance, and how often they do."""
 CHECK_STREAM = 13
@@ -132,8 +133,13 @@ def _seconds(request: Request, windows: ProbeWindows, slices: int) -> float:
     batches, area = math.ceil(windows.largest * source / LANES), math.prod(windows.grid.shape)
     batch = SECONDS_PER_BATCH + LANES * slices * costs.step_seconds(area)
     window = SECONDS_PER_WINDOW + slices * area * SECONDS_PER_COPY + batches * batch
-    whole = (request.configurations * probe_windows.RIM_WAVES + POINTS) * slices * costs.step_seconds(math.prod(windows.field.shape))
+    whole = _whole_waves(request) * slices * costs.step_seconds(math.prod(windows.field.shape))
     return request.configurations * focal * len(windows.corners) * window + whole
+
+
+def _whole_waves(request: Request) -> int:
+    """Return the number of waves through the whole field: for the tails of all probes, and for the check."""
+    return request.configurations * (probe_windows.RIM_WAVES + FURTHER) + POINTS - FURTHER
 
 
 def cost(found: Discretisation, windowed: Windowed) -> Cost:
@@ -146,48 +152,49 @@ def cost(found: Discretisation, windowed: Windowed) -> Cost:
     parts = (threads.thread_count() + 1) * 8 * (slices + 1) * math.prod(windowed.windows.grid.shape)
     results = shifted * (request.faces * found.channels * 24 + 32)
     return Cost(
-        waves=request.configurations * (focal * shifted + probe_windows.RIM_WAVES) + POINTS,
+        waves=request.configurations * focal * shifted + _whole_waves(request),
         memory_bytes=costs.program_bytes(found) + specimen + memory.working_memory(grid) + whole + parts + results,
         seconds=costs.first_seconds(found) + windowed.seconds,
         exactness=(
             f"rms error below {request.tolerance:g} of the mean signal, checked at random points of multislice through the whole field; "
-            f"windows of {windowed.side:.1f} A, larger where the check asks for it"
+            f"windows of {windowed.side:.1f} A, larger where the check asks for it, and the whole field, "
+            f"{_whole_seconds(request, grid, slices):.3g} s, where they would save less than half"
         ),
     )
 
 
-def signals(request: Request, plan: Plan, windowed: Windowed, progress: Progress | None) -> Signals | None:
+def signals(request: Request, plan: Plan, windowed: Windowed, progress: Progress | None) -> Signals | str:
     """Return the signals of each probe in its window, averaged over focal spread, source and configurations.
 
-    None where windows that reach the tolerance save too little: the whole field is exact then.
+    Where windows that reach the tolerance save too little, and the whole field is to be taken, return what was tried instead.
 
     Raises
     ------
     SamplingError
         The tolerance is missed with larger windows, too.
     """
-    weights = operator_cache.detector_weights(request, plan)
-    accuracy, semiangle, found = None, request.beam.semiangle_rad, []
-    for stack in slice_stacks.stacks(request, plan):
-        rim = probe_windows.rim_signals(stack, semiangle, weights, request.depths_angstrom)
-        if progress is not None:
-            progress(probe_windows.RIM_WAVES)
-        if accuracy is None:
-            if progress is not None:
-                progress(POINTS)
-            grown = _checked(request, plan, windowed, stack, rim)
-            if grown is None:
-                return None
-            windowed, accuracy = grown
-        found.append(_of_one(request, windowed.windows, stack, rim, weights, progress))
+    check = _Check(request, plan, windowed)
+    while isinstance(check.windowed, Windowed):
+        found = _attempt(request, plan, check, progress)
+        if found is not None:
+            values, error = mean_of_configurations(request, found)
+            return values, error, check.remark()
+    return f"windows that reach {request.tolerance:g} would save less than half: {', '.join(check.tried)}"
+
+
+def _attempt(request: Request, plan: Plan, check: "_Check", progress: Progress | None) -> list[np.ndarray] | None:
+    """Return the signals of each configuration; None where a further one misses the tolerance, or windows save too little."""
+    found, report, weights = [], progress or (lambda _: None), operator_cache.detector_weights(request, plan)
+    for number, stack in enumerate(slice_stacks.stacks(request, plan)):
+        rim = probe_windows.rim_signals(stack, request.beam.semiangle_rad, weights, request.depths_angstrom)
+        report(probe_windows.RIM_WAVES)
+        report(FURTHER if number else POINTS)
+        if not (check.further(stack, rim, number) if number else check.first(stack, rim)):
+            return None
+        assert check.windowed is not None  # it passed
+        found.append(_of_one(request, check.windowed.windows, stack, rim, weights, progress))
         del stack  # before the next one takes its memory
-    values, error = mean_of_configurations(request, found)
-    assert accuracy is not None  # there is a configuration
-    remark = (
-        f"windows of {windowed.side:.1f} A: at {accuracy.points} points of the scan rms {accuracy.rms:.2e}, largest {accuracy.largest:.2e} "
-        f"of the mean, against multislice through the whole field; asked for {request.tolerance:g}"
-    )
-    return values, error, remark
+    return found
 
 
 def _of_one(
@@ -206,44 +213,97 @@ def _of_one(
     return partial_coherence.averaged(request, coherent)
 
 
-def _checked(request: Request, plan: Plan, first: Windowed, stack: SliceStack, rim: np.ndarray) -> tuple[Windowed, Accuracy] | None:
-    """Return windows that reach the tolerance, and their error; None where they save too little."""
-    rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(request.seed, spawn_key=(CHECK_STREAM,))))
-    chosen = _chosen(first.windows, rng)
-    at = request.scan.points()[chosen]
-    _, (source, _) = partial_coherence.nodes(request.beam)
-    at = at + np.array(list(itertools.product(source, source)))[rng.integers(source.size**2, size=len(at))]
-    weights, beam, tails = operator_cache.detector_weights(request, plan), request.beam, rim[..., None]
-    inside, norm = single_probes.window_signals(stack, at, beam.aberrations, beam.semiangle_rad, weights, depths=request.depths_angstrom)
-    true = (inside + (1 - norm) * tails).reshape(-1, len(at))
-    windowed: Windowed | None = first
-    tried, growth = [], 1.0
-    for _ in range(GROWTHS + 1):
-        if windowed is None:
-            return None
-        part = windowed.windows.only(chosen)
-        everywhere = np.zeros((1, request.scan.count, 2))
-        everywhere[0, chosen] = at
-        inside, norm = probe_windows.window_signals(
-            stack, part, everywhere, beam.aberrations, beam.semiangle_rad, weights, depths=request.depths_angstrom
+class _Check:
+    """The check of windows, and the windows that pass it; none where these save too little."""
+
+    def __init__(self, request: Request, plan: Plan, first: Windowed) -> None:
+        self.windowed: Windowed | None = first
+        self.tried: list[str] = []
+        self._request, self._plan, self._growth = request, plan, 1.0
+        self._weights = operator_cache.detector_weights(request, plan)
+        self._seen: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def first(self, stack: SliceStack, rim: np.ndarray) -> bool:
+        """Check the first configuration, with windows that grow until it passes; return whether there are such windows."""
+        assert self.windowed is not None  # a check begins with windows
+        chosen, at = self._points(self.windowed.windows, POINTS, 0)
+        true = self._whole(stack, rim, at)
+        while self.windowed is not None:
+            self._seen = [(self._in_windows(stack, rim, chosen, at), true)]
+            if self._error().rms <= CHECKED * self._request.tolerance:
+                return True
+            self._grow()
+        return False
+
+    def further(self, stack: SliceStack, rim: np.ndarray, number: int) -> bool:
+        """Check a further configuration at points of its own; return whether all points so far are within the tolerance. If not, windows grow."""
+        assert self.windowed is not None  # the configuration before has passed
+        chosen, at = self._points(self.windowed.windows, FURTHER, number)
+        self._seen.append((self._in_windows(stack, rim, chosen, at), self._whole(stack, rim, at)))
+        if self._error().rms <= self._request.tolerance:
+            return True
+        self._grow()
+        return False
+
+    def remark(self) -> str:
+        """Return what was measured."""
+        assert self.windowed is not None  # it has passed
+        error, count = self._error(), len(self._seen)
+        where = f"{error.points} points of the scan" + (f" in {count} configurations" if count > 1 else "")
+        return (
+            f"windows of {self.windowed.side:.1f} A: at {where} rms {error.rms:.2e}, largest {error.largest:.2e} "
+            f"of the mean, against multislice through the whole field; asked for {self._request.tolerance:g}"
         )
-        found = (inside[..., 0, :] + (1 - norm) * tails)[..., np.argsort(part.order)].reshape(true.shape)
-        accuracy = accuracy_check.accuracy(found, true, np.full(true.shape, np.nan))
-        if accuracy.rms <= CHECKED * request.tolerance:
-            return windowed, accuracy
-        tried.append(f"{accuracy.rms:.2%} with windows of {windowed.side:.1f} A")
-        growth *= GROWTH
-        windowed = planned(request, plan.grid, plan.slices.planes, plan.blocks, growth)
-    message = (
-        f"Windows around the probes miss tolerance={request.tolerance:g}: {', '.join(tried)}. "
-        "Allow a larger tolerance, or use tolerance=0, which sends each probe through the whole field."
-    )
-    raise SamplingError(message)
+
+    def _points(self, windows: ProbeWindows, count: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return random points of the scan, by number, and probes (x, y) there, A, each from a random part of the source."""
+        key = (CHECK_STREAM, number) if number else (CHECK_STREAM,)
+        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(self._request.seed, spawn_key=key)))
+        chosen = _chosen(windows, count, rng)
+        _, (source, _) = partial_coherence.nodes(self._request.beam)
+        shifts = np.array(list(itertools.product(source, source)))
+        return chosen, self._request.scan.points()[chosen] + shifts[rng.integers(source.size**2, size=len(chosen))]
+
+    def _whole(self, stack: SliceStack, rim: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """Return the signals of probes through the whole field, (channels, points)."""
+        beam, depths = self._request.beam, self._request.depths_angstrom
+        inside, norm = single_probes.window_signals(stack, at, beam.aberrations, beam.semiangle_rad, self._weights, depths=depths)
+        return (inside + (1 - norm) * rim[..., None]).reshape(-1, len(at))
+
+    def _in_windows(self, stack: SliceStack, rim: np.ndarray, chosen: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """Return their signals in windows."""
+        assert self.windowed is not None  # there are windows to check
+        request, beam = self._request, self._request.beam
+        part, everywhere = self.windowed.windows.only(chosen), np.zeros((1, request.scan.count, 2))
+        everywhere[0, chosen] = at
+        how = {"depths": request.depths_angstrom}
+        inside, norm = probe_windows.window_signals(stack, part, everywhere, beam.aberrations, beam.semiangle_rad, self._weights, **how)
+        found = inside[..., 0, :] + (1 - norm) * rim[..., None]
+        return found[..., np.argsort(part.order)].reshape(-1, len(at))
+
+    def _error(self) -> Accuracy:
+        """Return the error at all points so far."""
+        found, true = (np.concatenate(part, axis=1) for part in zip(*self._seen, strict=True))
+        return accuracy_check.accuracy(found, true, np.full(true.shape, np.nan))
+
+    def _grow(self) -> None:
+        """Take larger windows, or none where they save too little."""
+        assert self.windowed is not None  # these missed the tolerance
+        self.tried.append(f"{self._error().rms:.2%} with windows of {self.windowed.side:.1f} A")
+        self._growth *= GROWTH
+        if len(self.tried) > GROWTHS:
+            message = (
+                f"Windows around the probes miss tolerance={self._request.tolerance:g}: {', '.join(self.tried)}. "
+                "Allow a larger tolerance, or use tolerance=0, which sends each probe through the whole field."
+            )
+            raise SamplingError(message)
+        plan = self._plan
+        self.windowed = planned(self._request, plan.grid, plan.slices.planes, plan.blocks, self._growth)
 
 
-def _chosen(windows: ProbeWindows, rng: np.random.Generator) -> np.ndarray:
+def _chosen(windows: ProbeWindows, count: int, rng: np.random.Generator) -> np.ndarray:
     """Return the numbers of random points of a scan, some in each of a few windows, increasing."""
-    groups = rng.permutation(len(windows.corners))[: POINTS // IN_GROUP]
-    each = -(-POINTS // len(groups))
+    groups = rng.permutation(len(windows.corners))[: count // IN_GROUP]
+    each = -(-count // len(groups))
     parts = [rng.permutation(windows.order[windows.starts[g] : windows.starts[g + 1]])[:each] for g in groups]
     return np.sort(np.concatenate(parts))

@@ -53,12 +53,15 @@ def suits(found: Discretisation) -> str:
 def signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
     """Return the signals of each probe, averaged over focal spread, source and configurations."""
     windowed = windowed_probes.planned(request, plan.grid, plan.slices.planes, plan.blocks)
-    found = None if windowed is None else windowed_probes.signals(request, plan, windowed, progress)
-    return _whole_field(request, plan, progress) if found is None else found
+    found = EXACTNESS if windowed is None else windowed_probes.signals(request, plan, windowed, progress)
+    if not isinstance(found, str):
+        return found
+    values, error = _whole_field(request, plan, progress)
+    return values, error, EXACTNESS if windowed is None else f"{EXACTNESS}, each probe through the whole field: {found}"
 
 
-def _whole_field(request: Request, plan: Plan, progress: Progress | None) -> Signals:
-    """Return the signals of probes through the whole field."""
+def _whole_field(request: Request, plan: Plan, progress: Progress | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the signals of probes through the whole field, and their relative standard errors."""
     weights = operator_cache.detector_weights(request, plan)
 
     def of_one(stack: SliceStack) -> np.ndarray:
@@ -79,7 +82,7 @@ def _whole_field(request: Request, plan: Plan, progress: Progress | None) -> Sig
         return partial_coherence.averaged(request, coherent)
 
     values, error = mean_of_configurations(request, [of_one(stack) for stack in slice_stacks.stacks(request, plan)])
-    return values, error, EXACTNESS
+    return values, error
 
 
 ENGINES.add(NAME, Engine(cost=cost, signals=signals, exactness=lambda _: EXACTNESS, suits=suits), REFERENCE, DEPTHS)
