@@ -276,8 +276,9 @@ class _Check:
         request, beam = self._request, self._request.beam
         part, everywhere = self.windowed.windows.only(chosen), np.zeros((1, request.scan.count, 2))
         everywhere[0, chosen] = at
-        how = {"depths": request.depths_angstrom}
-        inside, norm = probe_windows.window_signals(stack, part, everywhere, beam.aberrations, beam.semiangle_rad, self._weights, **how)
+        inside, norm = probe_windows.window_signals(
+            stack, part, everywhere, beam.aberrations, beam.semiangle_rad, self._weights, depths=request.depths_angstrom
+        )
         found = inside[..., 0, :] + (1 - norm) * rim[..., None]
         return found[..., np.argsort(part.order)].reshape(-1, len(at))
 
