@@ -25,6 +25,8 @@ File                     Content
 ``structure_options.py`` thermal motion as people write it; the library's messages in the command's words
 ``submit.py``            ``stemtwin submit``
 ``task.py``              ``stemtwin task``
+``warm.py``              ``stemtwin warm``
+``warm_jobs.py``         small jobs that have every kernel compiled
 ``work_progress.py``     progress on a terminal and into a pipe
 ======================== ================================================================================
 """

@@ -55,7 +55,7 @@ def aligned(size: int) -> np.ndarray:
 
 
 @intrinsic
-def read_only(typingctx, array):  # noqa: ARG001 - numba's signature
+def read_only(typingctx, array):
     """Return the array as one that cannot be written, so that a function that only reads is compiled for one kind of array."""
 
     def codegen(context, builder, sig, args):
