@@ -52,7 +52,8 @@ def check_writable(path: str | Path, *, folder: bool = False, overwrite: bool = 
         _check_free(path, overwrite=overwrite)
         _check_kind(path, there, folder=folder)
         if there and not folder:
-            os.close(os.open(path, os.O_WRONLY | os.O_APPEND))  # a file that may not be changed is not replaced either
+            with contextlib.suppress(FileNotFoundError):  # another process has removed it meanwhile
+                os.close(os.open(path, os.O_WRONLY | os.O_APPEND))  # a file that may not be changed is not replaced either
         nearest = path if there and folder else next(one for one in path.absolute().parents if _lies_at(one))
         missing = [] if there else path.absolute().relative_to(nearest).parts
         for name in missing:
