@@ -246,7 +246,7 @@ class _Check:
         return False
 
     def remark(self) -> str:
-        """Return what was measured."""
+        """Return the measured error as a sentence."""
         assert self.windowed is not None  # it has passed
         error, count = self._error(), len(self._seen)
         where = f"{error.points} points of the scan" + (f" in {count} configurations" if count > 1 else "")
