@@ -25,7 +25,7 @@ from stemtwin.twin.errors import SamplingError
 from stemtwin.twin.physics import coherence, probe
 from stemtwin.twin.physics.aberrations import Aberrations, vector
 from stemtwin.twin.physics.detector_weights import Weights
-from stemtwin.twin.physics.engine.kernels import threads
+from stemtwin.twin.physics.engine.kernels import blas, threads
 from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache, piece_key
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 from stemtwin.twin.physics.engine.operator import gram_matrix, image_kernels, lattice_average, quadratic_form_kernels
@@ -385,7 +385,8 @@ def _blocks(
             one = functools.partial(compute, part, progress)
             found[number] = one() if cache is None else cache.resumable(piece_key(key, number), one, skipped=skipped)
 
-    threads.spread(work, range(len(parts)), threads=at_once([part.beams.size for part in parts]))
+    with blas.one_thread():
+        threads.spread(work, range(len(parts)), threads=at_once([part.beams.size for part in parts]))
     return found
 
 
