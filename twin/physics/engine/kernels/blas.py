@@ -13,5 +13,5 @@ def _controller() -> ThreadpoolController:
 
 
 def one_thread() -> contextlib.AbstractContextManager:
-    """Return a block that holds numpy's BLAS to one thread. Who spreads such blocks over threads holds one around them all: a limit is the process's."""
+    """Return a block with numpy's BLAS on one thread. Who spreads such blocks over threads holds one around them all: a limit is the process's."""
     return _controller().limit(limits=1, user_api="blas")
