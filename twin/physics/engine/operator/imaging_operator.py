@@ -375,7 +375,7 @@ def _blocks(
     key: str,
     progress: Callable[[int], None] | None,
 ) -> list[dict[str, np.ndarray]]:
-    """Return what one configuration adds to each block, some blocks beside each other; those that are kept under the key are not computed again."""
+    """Return the contribution of one configuration to each block, some blocks beside each other; what is kept under the key is not computed again."""
     found: list[dict[str, np.ndarray]] = [{}] * len(parts)
 
     def work(queue: Iterator[int]) -> None:
