@@ -32,7 +32,7 @@ def _frames() -> None:
     scope = Microscope(_cell(), "corrected-200kv", seed=SEED)
     for detectors in ("haadf", ("haadf", "bf")):
         scope.acquire(SCAN, detectors=detectors)
-    scope.acquire(SpiralScan(shape=64, diameter_angstrom=3.0))
+    scope.acquire(SpiralScan(shape=(64,), diameter_angstrom=3.0))
 
 
 def _engines() -> None:

@@ -202,6 +202,6 @@ def test_parts_are_for_kernels_only() -> None:
         return 2 * _tripled(x)
 
     for _ in range(2):
-        with pytest.raises(TypeError, match="PartOfKernelsOnly"):
+        with pytest.raises(KeyError, match="_tripled is a part of kernels"):
             _tripled(7)
         assert twice_tripled(7) == 42

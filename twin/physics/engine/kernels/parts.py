@@ -26,10 +26,6 @@ class _LinkedCode(JITCodeLibrary):
         self._finalized = True
 
 
-class _PartOfKernelsOnly(list):
-    """Name that Python's message has where a part is called from Python."""
-
-
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _PartLowering(typed_passes.NativeLowering):
     """Lowering that stops before machine code, and tells callers where to find the function."""
@@ -41,7 +37,8 @@ class _PartLowering(typed_passes.NativeLowering):
         codegen = state.targetctx.codegen()
         state.library = _LinkedCode(codegen, state.func_id.func_qualname)
         done = super().run_pass(state)
-        key = _PartOfKernelsOnly().clear  # numba wants a builtin function, another one for each; this one refuses all arguments
+        # numba wants a builtin function of (args, keywords), another one for each part; this one raises KeyError with the words inside
+        key = f"{{{state.func_id.func_name} is a part of kernels and cannot be called from Python}}".format
         state.targetctx.insert_user_function(key, state["cr"].fndesc, [state.library])
         state["cr"] = state["cr"]._replace(cfunc=key)
         return done
@@ -62,4 +59,5 @@ class _PartCompiler(compiler.CompilerBase):
 
 def part_dispatcher(function: Callable, **options: Any) -> Callable:
     """Return a function that compiled functions may call, compiled when one of them is, with options as :func:`numba.njit` has."""
-    return numba.njit(no_cpython_wrapper=True, pipeline_class=_PartCompiler, **options)(function)
+    settings: dict[str, Any] = {**options, "no_cpython_wrapper": True, "pipeline_class": _PartCompiler}
+    return numba.njit(**settings)(function)
