@@ -3,6 +3,8 @@
 ========================== ==============================================
 File                       Content
 ========================== ==============================================
+``absorbing.py``           sums of abs(psi)^2 times cross-sections
+``absorbing_kernels.py``   their compiled passes
 ``multislice.py``          slices, exit waves, signals
 ``multislice_kernels.py``  compiled passes over batches of waves
 ``structure_factors.py``   the kernel of structure factors
