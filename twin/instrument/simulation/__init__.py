@@ -28,6 +28,7 @@ File                        Content
 ``simulate.py``             simulate, explain, exit_wave
 ``slice_stacks.py``         transmission functions of each frozen-phonon configuration
 ``thermal_check.py``        measured errors of the engine ``thermal``
+``thermal_table.py``        the table of errors of ``thermal`` on whole images, a command
 =========================== ==========================================================
 """
 

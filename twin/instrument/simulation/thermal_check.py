@@ -152,13 +152,13 @@ def _windows(request: Request, plan: Plan, rng: np.random.Generator) -> list[tup
     grid = None if plan.blocks != (1, 1) else _window(request, plan)
     if grid is None:
         at = np.column_stack([rng.uniform(low, max(high, low + 1e-9), POINTS) for low, high in ((x0, x1), (y0, y1))])
-        return [(at, functools.partial(windowed, request, plan, Rectangle(corner=(0, 0), grid=plan.grid), at))]
+        return [(at, WindowedProbes(request, plan, Rectangle(corner=(0, 0), grid=plan.grid), at))]
     found = []
     for _ in range(BOXES):
         box = [_box(low, high, rng) for low, high in ((x0, x1), (y0, y1))]
         at = np.column_stack([rng.uniform(*side, POINTS // BOXES) for side in box])
         row, column = (round(sum(side) / 2 / step) - n // 2 for side, step, n in zip(box[::-1], grid.sampling, grid.shape, strict=True))
-        found.append((at, functools.partial(windowed, request, plan, Rectangle(corner=(row, column), grid=grid), at)))
+        found.append((at, WindowedProbes(request, plan, Rectangle(corner=(row, column), grid=grid), at)))
     return found
 
 
@@ -179,13 +179,39 @@ def _window(request: Request, plan: Plan) -> Grid | None:
     return Grid(shape=(shape[0], shape[1]), extent=(shape[0] * plan.grid.sampling[0], shape[1] * plan.grid.sampling[1]))
 
 
-def windowed(request: Request, plan: Plan, cut: Rectangle, at: np.ndarray, number: int) -> np.ndarray:
-    """Return multislice signals of probes at points (x, y), A, in a rectangle of one frozen-phonon configuration: (channels, P)."""
-    stack, beam = slice_stacks.Parts(request, plan).stack(cut, number), request.beam
-    places, weights = at - np.array(cut.origin[::-1]), operator_cache.detector_weights(request, plan)
-    return single_probes.probe_signals(
-        stack, places, beam.aberrations, beam.semiangle_rad, weights, blocks=plan.blocks, antialias=request.antialias
-    )
+class WindowedProbes:
+    """Multislice signals of probes in a rectangle of the specimen, one frozen-phonon configuration after the other.
+
+    What lies beyond the rectangle is seen by plane waves of the aperture's rim: of the signal it is a hundredth, and it is computed once.
+
+    Parameters
+    ----------
+    request, plan : Request, Plan
+        A coherent beam.
+    cut : Rectangle
+        The part of the specimen.
+    at : ndarray
+        Probes (x, y), A, shape (P, 2).
+    """
+
+    def __init__(self, request: Request, plan: Plan, cut: Rectangle, at: np.ndarray) -> None:
+        self.request, self.plan, self.cut, self.at = request, plan, cut, at
+        self._beyond: np.ndarray | None = None
+
+    def __call__(self, number: int) -> np.ndarray:
+        """Return the signals of one configuration, float64, shape (channels, P)."""
+        request, plan, beam = self.request, self.plan, self.request.beam
+        stack = slice_stacks.Parts(request, plan).stack(self.cut, number)
+        places, weights = self.at - np.array(self.cut.origin[::-1]), operator_cache.detector_weights(request, plan)
+        probes = (stack, places, beam.aberrations, beam.semiangle_rad, weights)
+        if plan.blocks != (1, 1):
+            return single_probes.probe_signals(*probes, blocks=plan.blocks, antialias=request.antialias)
+        inside, norm = single_probes.window_signals(*probes, antialias=request.antialias)
+        if not request.antialias:
+            return inside / norm
+        if self._beyond is None:
+            self._beyond = (single_probes.probe_signals(*probes) - inside).mean(axis=1)
+        return inside + self._beyond[:, None]
 
 
 # ---- what is said of it --------------------------------------------------------------------------------------------------------------
