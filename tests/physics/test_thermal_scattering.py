@@ -7,10 +7,10 @@ import pytest
 import scipy.fft
 
 from stemtwin.twin.physics import potential, probe, thermal_scattering, thermal_specimen
+from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.electrons import interaction_constant, wavelength
 from stemtwin.twin.physics.engine.multislice.absorbing import absorbed
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
-from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.physics.thermal_scattering import Ring, atom, into_ring
 from stemtwin.twin.physics.thermal_specimen import ThermalAtoms, ThermalOptics
@@ -83,7 +83,7 @@ def sheet(shift: float = 0.0, depth: float = 0.0) -> ThermalAtoms:
     )
 
 
-def signals(atoms: ThermalAtoms, points: np.ndarray, C10: float = 0.0) -> np.ndarray:  # noqa: N803 - an aberration's name
+def signals(atoms: ThermalAtoms, points: np.ndarray, C10: float = 0.0) -> np.ndarray:
     """Return the signals of probes at points."""
     grid = Grid(shape=(72, 72), extent=(12.0, 12.0))
     optics = ThermalOptics(wavelength=WAVELENGTH, interaction=INTERACTION, radius=ALPHA / WAVELENGTH)
@@ -119,9 +119,7 @@ def test_share_of_a_random_film_is_one_and_of_a_crystal_small() -> None:
     film = rng.uniform(0, 1, crystal.shape) * np.array([12, 12, 60])
     shares = []
     for at in (film, crystal):
-        atoms = ThermalAtoms(
-            positions=at, numbers=np.full(len(at), 14), sigma=np.full(len(at), 0.08), slices=potential.assign_slices(at[:, 2])
-        )
+        atoms = ThermalAtoms(positions=at, numbers=np.full(len(at), 14), sigma=np.full(len(at), 0.08), slices=potential.assign_slices(at[:, 2]))
         shares += thermal_specimen.coherent_shares(atoms, [atom(14, 0.08, INTERACTION)], grid, RING, optics)
     assert shares[0] == pytest.approx(1, abs=0.15)
     assert abs(shares[1]) < 0.4

@@ -10,8 +10,8 @@ get exp(-2 pi^2 u^2 abs(kappa - kappa')^2); the coherent part, in which each T h
 other atoms; the difference is thermal diffuse (Hall and Hirsch, Proc. R. Soc. A 286 (1965) 158; Allen, Findlay, Oxley and Rossouw, Ultramicroscopy 96
 (2003) 47; Weickenmeier and Kohl, Acta Cryst. A 47 (1991) 590, with exp(i sigma v) - 1 in place of the first Born approximation). Where a
 detector sees short distances (Pennycook and Jesson, Ultramicroscopy 37 (1991) 14), A depends on the difference q of the two directions alone, and the
-probability is the integral of abs(psi)^2 mu. Here mu(q) is the mean of A over the pairs with this difference that a probe has: the total is then exact
-for every state of the optics, the image of a single atom in focus too.
+probability is the integral of abs(psi)^2 mu. Here mu(q) is the mean of A over the pairs with this difference that a probe has: the total is then
+exact for every state of the optics, the image of a single atom in focus too.
 """
 
 import functools
@@ -174,7 +174,8 @@ def into_ring(scatterer: Atom, ring: Ring, radius: float, q: np.ndarray) -> tupl
 
 def emitted(scatterer: Atom, ring: Ring) -> tuple[np.ndarray, np.ndarray]:
     """Return radii in a ring, 1/A, and the share of its thermal diffuse electrons at each, shape (n,)."""
-    k = np.linspace(max(ring.inner, 1e-2), min(ring.outer, FAR), 40)
+    low = max(ring.inner, 1e-2)
+    k = np.linspace(low, ring.outer if ring.outer <= FAR else max(FAR, low + 1), 40)
     density = np.abs(scatterer.wave(k)) ** 2 * scatterer.thermal_share(k) * k
     return k, density / max(density.sum(), 1e-300)
 

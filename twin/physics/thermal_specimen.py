@@ -1,15 +1,17 @@
 r"""A specimen as planes that transmit a mean wave and scatter diffusely into rings, from one set of atoms in place of many displaced ones.
 
-A plane sends :math:`\int |\psi|^2 \mu` into a ring. mu adds up, over its atoms, the thermal diffuse cross-sections of `thermal_scattering` and the part
-of the coherent ones that interference leaves: of each element, the ratio of sum(Re conj(F_e) F) to sum(n_e abs(f_e)^2) over the ring, with the
-kinematic amplitudes F of the whole specimen on the Ewald sphere: 1 in an amorphous film or a layer, small on a zone axis, where beams are few.
+A plane sends :math:`\int |\psi|^2 \mu` into a ring. mu adds up, over its atoms, the thermal diffuse cross-sections of `thermal_scattering` and what
+interference leaves of the coherent ones: of each element, the ratio of sum(Re conj(F_e) F) to sum(n_e abs(f_e)^2) over the
+ring, with the kinematic amplitudes F of the whole specimen on the Ewald sphere: 1 in an amorphous film or a layer,
+small on a zone axis, where beams are few.
 
-Diffuse electrons meet the planes below. They spread by their mean square angle, and incoherently: from below the ring some are scattered into it, from
-the ring some out of it, from beyond some back. That second scattering, summed over all pairs of planes, is a term of mu too.
+Diffuse electrons meet the planes below. They spread by their mean square angle, and incoherently: from below the ring some are scattered into
+it, from the ring some out of it, from beyond some back. That second scattering, summed over all pairs of planes, is a term of mu too.
 """
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,7 +140,7 @@ def build(atoms: ThermalAtoms, grid: Grid, rings: Sequence[Ring], optics: Therma
     sections = np.empty((len(rings), *transmission.shape), np.float32)
     with threadpool_limits(1, user_api="blas"):
         structure = Structure(atoms, kinds, grid)
-        q = np.arange(0, math.hypot(structure.ky.max(), structure.kx.max()) + STEP, STEP)
+        q = _frequencies(math.ceil(math.hypot(np.abs(structure.ky).max(), structure.kx.max()) / STEP) + 1)
         loss = np.exp(np.minimum(structure.fields([each.loss(q) for each in found], q), 0))
         transmission *= loss.astype(np.float32)
         for number, ring in enumerate(rings):
@@ -150,17 +152,33 @@ def _section(atoms: ThermalAtoms, found: list[Atom], structure: "Structure", rin
     """Return the share of each plane that goes into a ring, shape (n, ny, nx): at once, and after a second scattering."""
     below, beyond = Ring(inner=0.0, outer=ring.inner), Ring(inner=ring.outer, outer=max(FAR, ring.outer + 1))
     shares = coherent_shares(atoms, found, structure.grid, ring, optics)
-    into = {of: [thermal_scattering.into_ring(each, of, optics.radius, q) for each in found] for of in (below, ring, beyond)}
+    into = {of: [_into(each, of, optics.radius, len(q)) for each in found] for of in (below, ring, beyond)}
     once = structure.fields([all_of_it - (1 - share) * coherent for (all_of_it, coherent), share in zip(into[ring], shares, strict=True)], q)
     counts = [int(mask.sum()) for _, _, mask in structure.kinds]
     for of, pairs in into.items():
         thermal = [all_of_it - coherent for all_of_it, coherent in pairs]
         strongest = found[int(np.argmax([n * t[0] for n, t in zip(counts, thermal, strict=True)]))]
-        kicks = [thermal_scattering.again_into_ring(each, strongest, of, ring, q) for each in found]
+        kicks = [_again(each, strongest, of, ring, len(q)) for each in found]
         k, share = thermal_scattering.emitted(strongest, of)
         angle = optics.wavelength * math.sqrt(float(share @ k**2))
         once += structure.fields(thermal, q) * structure.below(kicks, q, angle, atoms.tilt)
     return once
+
+
+def _frequencies(count: int) -> np.ndarray:
+    return STEP * np.arange(count)
+
+
+@functools.lru_cache(maxsize=256)
+def _into(each: Atom, of: Ring, radius: float, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return what an atom scatters into a ring at the first frequencies: all of it, and its coherent part."""
+    return thermal_scattering.into_ring(each, of, radius, _frequencies(count))
+
+
+@functools.lru_cache(maxsize=256)
+def _again(each: Atom, source: Atom, of: Ring, ring: Ring, count: int) -> np.ndarray:
+    """Return the gain of a ring by a second scattering, at the first frequencies."""
+    return thermal_scattering.again_into_ring(each, source, of, ring, _frequencies(count))
 
 
 class Structure:
@@ -170,21 +188,28 @@ class Structure:
         self.grid, self.kinds, self.planes = grid, kinds, atoms.slices.planes
         self.ky, self.kx = grid.ky, np.abs(grid.kx[: grid.shape[1] // 2 + 1])
         self.k = np.hypot(self.ky[:, None], self.kx)
-        self._places = [[atoms.positions[mask & (atoms.slices.index == i), :2] for _, _, mask in kinds] for i in range(len(self.planes))]
+        places = [[atoms.positions[mask & (atoms.slices.index == i), :2] for _, _, mask in kinds] for i in range(len(self.planes))]
+        self._sums: list[list[np.ndarray | None]] = [[None] * len(kinds) for _ in self.planes]
+
+        def work(queue: Iterator[int]) -> None:
+            for i in queue:
+                self._sums[i] = [_sum(self.ky, self.kx, at) if len(at) else None for at in places[i]]
+
+        threads.spread(work, range(len(self.planes)))
 
     def spectrum(self, plane: int, radial: list[np.ndarray]) -> np.ndarray:
         """Return the Fourier coefficients of a plane of atoms with given radial spectra, A^2, complex64, shape (ny, nx // 2 + 1)."""
         total = np.zeros(self.k.shape, np.complex64)
-        for places, table in zip(self._places[plane], radial, strict=True):
-            if len(places):
-                total += table * _sum(self.ky, self.kx, places)
+        for factors, table in zip(self._sums[plane], radial, strict=True):
+            if factors is not None:
+                total += table * factors
         return total
 
     def fields(self, radial: list[np.ndarray], q: np.ndarray) -> np.ndarray:
         """Return the values of all planes of atoms with given radial spectra at ``q``, A^2, float32, shape (n, ny, nx)."""
         tables, out = self._tables(radial, q), np.empty((len(self.planes), *self.grid.shape), np.float32)
 
-        def work(queue) -> None:  # noqa: ANN001
+        def work(queue: Iterator[int]) -> None:
             for i in queue:
                 out[i] = self._values(self.spectrum(i, tables))
 
@@ -200,7 +225,7 @@ class Structure:
         spectra = [self.spectrum(i, tables) for i in range(len(self.planes))]
         out = np.empty((len(self.planes), *self.grid.shape), np.float32)
 
-        def work(queue) -> None:  # noqa: ANN001
+        def work(queue: Iterator[int]) -> None:
             for i in queue:
                 total = np.zeros(self.k.shape, np.complex64)
                 for j in range(i + 1, len(self.planes)):
@@ -250,7 +275,7 @@ def coherent_shares(atoms: ThermalAtoms, found: list[Atom], grid: Grid, ring: Ri
     out = np.zeros((len(blocks), 2, len(kinds)))
     tan_y, tan_x = math.tan(atoms.tilt[0]), math.tan(atoms.tilt[1])
 
-    def work(queue) -> None:  # noqa: ANN001
+    def work(queue: Iterator[int]) -> None:
         for number in queue:
             y = ky[blocks[number], None]
             k2 = y**2 + kx**2

@@ -48,7 +48,8 @@ class Request:
     engine : str
         ``"multislice"`` (the reference), ``"operator"`` (exact, new optics in milliseconds), ``"local"`` (dark field of large or changing thin
         specimens, to ``tolerance``), ``"tiled"`` (operators on overlapping windows of a large field, any detector, to ``tolerance``), ``"prism"``
-        (every ``interpolation``-th plane wave), ``"thermal"`` (dark field by thermal diffuse cross-sections, to ``tolerance``), ``"abtem"`` (the other solver), ``"auto"``.
+        (every ``interpolation``-th plane wave), ``"thermal"`` (dark field by thermal diffuse cross-sections, to ``tolerance``), ``"abtem"`` (the
+        other solver), ``"auto"``.
     phonons : int or str
         Number of frozen-phonon configurations; ``"auto"``: 8 where the sample has thermal sigmas, else static; ``"damped"``: Debye-Waller factor,
         for bright fields alone: thermal diffuse scattering, most of a dark field, is left out; ``"static"``.
