@@ -30,6 +30,8 @@ ROWS = 32
 """Rows of reciprocal space at which structure factors are summed at once."""
 DIGITS = 3
 """Thermal displacements are taken to so many digits, A: atoms of one element with the same one share cross-sections."""
+DISC, FREQUENCIES = 48, 400
+"""Directions of the aperture along each axis, and spatial frequencies, of a table of what it sends into a ring."""
 FADED = 3.0
 """A diffuse spread damps frequencies by exp(-x^2); beyond this x they are left out."""
 
@@ -262,13 +264,25 @@ def _flight(k: np.ndarray, distance: float, angle: float, tilt: float) -> np.nda
     return np.exp(-((np.pi * k * distance * angle) ** 2) - 2j * np.pi * k * distance * math.tan(tilt)).astype(np.complex64)
 
 
+@functools.lru_cache(maxsize=64)
+def _landed(ring: Ring, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return spatial frequencies, 1/A, and the share of a disc's directions that each of them leads into a ring."""
+    line = radius * (2 * (np.arange(DISC) + 0.5) / DISC - 1)
+    y, x = (a.ravel() for a in np.meshgrid(line, line, indexing="ij"))
+    inside = np.hypot(y, x) < radius
+    radii = np.linspace(0, ring.outer + radius, FREQUENCIES)
+    return radii, np.array([ring.contains(np.hypot(y[inside], x[inside] + each)).mean() for each in radii])
+
+
 def coherent_shares(atoms: ThermalAtoms, found: list[Atom], grid: Grid, ring: Ring, optics: ThermalOptics) -> list[float]:
     """Return the share of each kind's coherent scattering into a ring that interference with all other atoms leaves.
 
-    Of a plane wave along the beam, kinematically: amplitudes add up with the phases of places and depths, k on the Ewald sphere.
+    Kinematically: amplitudes add up with the phases of places and depths, k on the Ewald sphere of a wave along the beam, and each k counts by the
+    share of the aperture's directions from which it leads into the ring.
     """
     kinds = atoms.kinds()
-    most_y, most_x = (int(ring.outer * side) + 1 for side in grid.extent)
+    most_y, most_x = (int((ring.outer + optics.radius) * side) + 1 for side in grid.extent)
+    radii, landed = _landed(ring, optics.radius)
     ky, kx = np.arange(-most_y, most_y + 1) / grid.extent[0], np.arange(0, most_x + 1) / grid.extent[1]
     blocks = [slice(start, start + ROWS) for start in range(0, len(ky), ROWS)]
     places = [[atoms.positions[mask & (atoms.slices.index == i), :2] for _, _, mask in kinds] for i in range(len(atoms.slices.planes))]
@@ -279,7 +293,7 @@ def coherent_shares(atoms: ThermalAtoms, found: list[Atom], grid: Grid, ring: Ri
         for number in queue:
             y = ky[blocks[number], None]
             k2 = y**2 + kx**2
-            seen = ring.contains(np.sqrt(k2)) * np.where(kx > 0, 2.0, 1.0)
+            seen = np.interp(np.sqrt(k2), radii, landed, right=0) * np.where(kx > 0, 2.0, 1.0)
             if not seen.any():
                 continue
             amplitudes = np.zeros((len(kinds), *k2.shape), np.complex128)

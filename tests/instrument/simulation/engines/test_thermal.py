@@ -37,6 +37,7 @@ def asked(sample: Sample, **changes) -> Request:
     return Request(**{"sample": sample, "beam": BEAM, "scan": SCAN, "detectors": (RING,), "engine": "thermal", "measure_error": False} | changes)
 
 
+@pytest.mark.slow
 def test_mean_over_frozen_phonons_without_phonons(layer):
     """The image of a layer is the exact mean over 48 configurations within 3 of its standard errors and 5 %; no configuration is made."""
     exact = simulate.simulate(asked(layer, engine="operator", phonons=48))["ring"]
