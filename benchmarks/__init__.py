@@ -1,26 +1,33 @@
 """Tasks, scorers, statistics and baselines.
 
-==================== ===========================================================
-File                 Content
-==================== ===========================================================
-``agents.py``        entries: detectors for predictions, agents for environments
-``atoms.py``         the task ``atoms-2d``
-``episodes.py``      episodes of agents: played, kept, replayed
-``focus.py``         the task ``autofocus``, version 1
-``focus_v2.py``      the task ``autofocus@2``
-``hypothesis.py``    the task ``hypothesis-test``
-``learner.py``       training of a policy, and its play from an ONNX file
-``matching.py``      one-to-one matching of detected and true points
-``metrics.py``       metrics as formulas of additive sums
-``minari_export.py`` offline data in Minari's form
-``offline_data.py``  episodes as Parquet for offline learning
-``report.py``        the score report
-``returns.py``       returns of policies on environments with a goal
-``runner.py``        runs of entries, and their scores
-``slices.py``        values per slice of the data
-``statistics.py``    bootstrap intervals over clusters
-``submission.py``    submission folders, checked and read
-``tasks.py``         the registry of tasks
-``baselines/``       published methods that a submission is compared with
-==================== ===========================================================
+======================== ===========================================================
+File                     Content
+======================== ===========================================================
+``agents.py``            entries: predictors of answers, agents for environments
+``comparisons.py``       differences of entries on the same specimens
+``denoiser.py``          a small U-Net that denoises, played from an ONNX file
+``denoiser_training.py`` its training
+``discovery.py``         import of the modules of a package
+``episodes.py``          episodes of agents: played, kept, replayed
+``header_text.py``       headers in YAML, read with suspicion
+``kept_scores.py``       scores of baselines: measured, kept, shown
+``learner.py``           training of a policy, and its play from an ONNX file
+``matching.py``          one-to-one matching of detected and true points
+``measured.py``          tasks on measured data that a user packed
+``minari_export.py``     offline data in Minari's form
+``names.py``             names of entries and teams that can be shown
+``offline_data.py``      episodes as Parquet for offline learning
+``report.py``            the score report
+``returns.py``           returns of policies on environments with a goal
+``runner.py``            runs of entries, and their scores
+``slices.py``            values per slice of the data
+``statistics.py``        bootstrap intervals over clusters
+``submission.py``        submission folders, checked and read
+``submission_paths.py``  sentences about what is handed in instead of a folder
+``tasks.py``             the registry of tasks
+``answers/``             kinds of answers
+``baselines/``           published methods that a submission is compared with
+``families/``            the tasks, one module each
+``metrics/``             metrics as formulas of additive sums
+======================== ===========================================================
 """

@@ -1,4 +1,4 @@
-"""Entries: a detector for predictions, an agent for environments; the registry of baselines; entry points of foreign code."""
+"""Entries: a predictor for answers, an agent for environments; the registry of baselines; entry points of foreign code."""
 
 import dataclasses
 import importlib
@@ -8,11 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from stemtwin.benchmarks.atoms import Detections
+from stemtwin.benchmarks.discovery import import_modules
 from stemtwin.twin.errors import SettingsError, UnknownNameError
 from stemtwin.twin.registry import Registry
-
-MODULES = ("atoms", "focus", "focus_v2", "hypothesis")  # modules of stemtwin.benchmarks.baselines
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -52,11 +50,11 @@ class Agent(Protocol):
         ...
 
 
-class ColumnFinder(Protocol):
-    """A finder of atomic columns: made once without arguments, called for every image."""
+class Predictor(Protocol):
+    """A maker of answers: made once without arguments, called for every sample."""
 
-    def detect(self, given: Mapping[str, Any], rng: np.random.Generator) -> Detections:
-        """Return the columns found; ``given`` holds the inputs of the task by name (and ``truth``, for an oracle)."""
+    def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Any:
+        """Return the answer, of the class of the task's kind; ``given`` holds the inputs of the task by name (and ``truth``, for an oracle)."""
         ...
 
 
@@ -71,7 +69,7 @@ class Baseline:
     text : str
         One line for people.
     factory : callable
-        Makes an :class:`Agent` or a :class:`ColumnFinder`.
+        Makes an :class:`Agent` or a :class:`Predictor`.
     oracle : bool
         It reads the truth: shown on boards, never ranked.
     """
@@ -93,8 +91,7 @@ def add_baseline(baseline: Baseline) -> Baseline:
 
 def load_baselines() -> "Registry[Baseline]":
     """Import every module of baselines and return the registry."""
-    for module in MODULES:
-        importlib.import_module(f"stemtwin.benchmarks.baselines.{module}")
+    import_modules("stemtwin.benchmarks.baselines")
     return BASELINES
 
 
@@ -137,12 +134,12 @@ def load_entry_point(address: str) -> Callable[[], Any]:
     return factory
 
 
-NEEDS = {"agent": {"reset": "brief", "act": "observation, cost"}, "predictions": {"detect": "given, rng"}}
+NEEDS = {"agent": {"reset": "brief", "act": "observation, cost"}, "predictions": {"predict": "given, rng"}}
 """Required methods of an entry, by kind of task, with the arguments of their calls."""
 
 
 def make_entry(entry: Baseline, kind: str) -> Any:
-    """Return the product of an entry, an :class:`Agent` or a :class:`ColumnFinder`; errors inside its own code pass as they are.
+    """Return the product of an entry, an :class:`Agent` or a :class:`Predictor`; errors inside its own code pass as they are.
 
     Raises
     ------

@@ -15,30 +15,39 @@ from typing import Literal
 import numpy as np
 import pydantic
 
+from stemtwin.benchmarks.comparisons import ClusterSums, cluster_sums, detectable_beside
+from stemtwin.benchmarks.metrics.metric import Metric
+from stemtwin.benchmarks.names import check_name
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn, gluing_residual, parts
 from stemtwin.benchmarks.statistics import MIN_CLUSTERS, Interval, interval
 from stemtwin.benchmarks.tasks import Task
 from stemtwin.twin.errors import SubmissionError
 from stemtwin.twin.files import write_atomically
 
-SCHEMA = "stemtwin/report@1"
+SCHEMA = "stemtwin/report@2"
 SUPPORT = 30  # samples below which a slice is marked "low"
+NOT_GIVEN = "not given"  # reason of a metric whose optional part of an answer is missing
 SLICE_RESAMPLES = 999  # a slice's interval guides the eye; the headline intervals use the full number
 
-Trust = Literal["scored", "baseline", "practice", "oracle", "reported"]
+Trust = Literal["scored", "baseline", "practice", "oracle", "reported", "algorithm"]
 TRUST = {
     "scored": "predictions that this scorer scored",
     "baseline": "code of this package, run by its own runner",
-    "practice": "foreign code in the scorer's process, which could have read the truth: not ranked",
-    "oracle": "reads the truth, to show what is possible: not ranked",
-    "reported": "numbers from a report file, which cannot be checked: not ranked",
+    "practice": "foreign code in the scorer's process, which could have read the truth",
+    "oracle": "reads the truth, to show what is possible",
+    "reported": "numbers from a report file, which cannot be checked",
+    "algorithm": "scored against labels of measured data that an algorithm made, whose errors an entry may share",
 }
-RANKED = ("scored", "baseline")
+ORDERED = ("scored", "baseline")  # put in order on a board; the others stand among them by their score
+PUBLIC = "public truth"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class MetricValue:
-    """One metric of the whole evaluation; ``value`` is None where the data do not define it, ``interval`` where none can be given."""
+    """One metric of the whole evaluation; ``value`` is None where the data do not define it, ``interval`` where none can be given.
+
+    ``reason`` says why there is no value, where that is known: ``"not given"`` where the answers lack the optional part that the metric is of.
+    """
 
     name: str
     version: str
@@ -47,6 +56,7 @@ class MetricValue:
     direction: Literal["max", "min"]
     value: float | None
     interval: Interval | None
+    reason: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +90,10 @@ class Provenance:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """Scored data: dataset or environment, its version and size, and the sha256 of its content (of an environment: of its seeds)."""
+    """Scored data: dataset or environment, its version and size, and the sha256 of its content (of an environment: of its seeds).
+
+    ``truth`` is ``"public"`` where anybody can look the truth up or compute it, as from a published key: scores on it hold no rank.
+    """
 
     name: str
     version: str
@@ -89,6 +102,7 @@ class Source:
     sha256: str
     n: int
     n_clusters: int
+    truth: Literal["public", "hidden"] = "public"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,9 +130,18 @@ class Report:
     gluing_residual : float
         Largest relative difference between the sums over all samples and those glued from slices.
     cost : dict
-        What the entry spent, a mean over samples or episodes: seconds of wall time, dose, frames.
+        What the entry spent, a mean over samples or episodes: seconds of wall time, dose, frames; nothing where the answers were made elsewhere.
     provenance : Provenance
         What made the report.
+    clusters : ClusterSums or None
+        The sums of every cluster that the primary metric needs, by which a board compares entries; None in reports of version 1.
+    detectable : float or None
+        Minimum detectable difference of the primary metric from a second entry, see :mod:`stemtwin.benchmarks.comparisons`.
+
+    Raises
+    ------
+    SettingsError
+        A name of entry or team that no board shows as it was written.
     """
 
     task: str
@@ -134,7 +157,19 @@ class Report:
     cost: dict[str, float]
     provenance: Provenance
     team: str = ""
-    schema: Literal["stemtwin/report@1"] = SCHEMA
+    clusters: ClusterSums | None = None
+    detectable: float | None = None
+    schema: Literal["stemtwin/report@1", "stemtwin/report@2"] = SCHEMA
+
+    def __post_init__(self) -> None:
+        """Check the names."""
+        check_name(self.entry, "entry")
+        check_name(self.team, "team", empty=True)
+
+    @property
+    def ranked(self) -> bool:
+        """Claim to a rank: scored here, on truth that nobody can look up."""
+        return self.trust in ORDERED and self.source.truth == "hidden"
 
     @property
     def primary(self) -> MetricValue:
@@ -174,7 +209,7 @@ def read_report(path: Path | str) -> Report:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        content = json.loads(path.read_text(encoding="utf-8-sig"), parse_constant=_refuse_constant)
     except FileNotFoundError:
         message = f"{path}: there is no such file. Give a report.json, or a folder with submission.yaml and predictions.parquet."
         raise SubmissionError(message) from None
@@ -189,7 +224,9 @@ def read_report(path: Path | str) -> Report:
         report = _adapter().validate_python(content, strict=False)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        message = f"{path}: key {'.'.join(map(str, first['loc']))!r}: {first['msg']}. Give a report.json that 'stemtwin eval' wrote."
+        said = first["msg"].removeprefix("Value error, ").rstrip(".")
+        key = f"key {'.'.join(map(str, first['loc']))!r}: " if first["loc"] or first["type"] != "value_error" else ""
+        message = f"{path}: {key}{said}. Give a report.json that 'stemtwin eval' wrote."
         raise SubmissionError(message) from None
     if not report.metrics:
         message = f"{path}: key 'metrics' is empty. A report holds at least its primary metric."
@@ -226,19 +263,11 @@ def build_report(
     team: str = "",
 ) -> Report:
     """Score every metric on all samples and the primary one on every slice, each with its interval; the arguments are the report's fields."""
-    metrics = tuple(
-        MetricValue(
-            name=metric.name,
-            version=metric.version,
-            title=metric.title,
-            unit=metric.unit,
-            direction=metric.direction,
-            value=_number(metric.formula(samples.sums())),
-            interval=interval(metric.formula, samples, proportion=metric.proportion),
-        )
-        for metric in task.metrics
-    )
-    slices = tuple(_slice_value(task, column, label, part) for column in task.slices for label, part in parts(samples, column).items())
+    metrics = tuple(_metric_value(metric, samples) for metric in task.metrics)
+    given = metrics[0].reason != NOT_GIVEN
+    clusters = cluster_sums(task.primary.formula, samples) if given else None
+    cut = task.slices if given else ()
+    slices = tuple(_slice_value(task, column, label, part) for column in cut for label, part in parts(samples, column).items())
     return Report(
         task=task.name,
         major=task.major,
@@ -251,8 +280,25 @@ def build_report(
         slices=slices,
         worst=_worst(slices, task.primary.direction),
         gluing_residual=max((gluing_residual(samples, column) for column in task.slices), default=0.0),
-        cost=cost,
+        cost={} if trust == "scored" else cost,
         provenance=provenance(seeds=seeds, wall_s=wall_s),
+        clusters=clusters,
+        detectable=detectable_beside(task.primary.formula, clusters) if clusters else None,
+    )
+
+
+def _metric_value(metric: Metric, samples: SampleStatistics) -> MetricValue:
+    """Return a metric on all samples; without a value where the answers lack its optional part."""
+    given = metric.name not in samples.not_given
+    return MetricValue(
+        name=metric.name,
+        version=metric.version,
+        title=metric.title,
+        unit=metric.unit,
+        direction=metric.direction,
+        value=_number(metric.formula(samples.sums())) if given else None,
+        interval=interval(metric.formula, samples, proportion=metric.proportion) if given else None,
+        reason="" if given else NOT_GIVEN,
     )
 
 

@@ -4,20 +4,18 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stemtwin.benchmarks.agents import Baseline, find_baseline, load_entry_point, make_entry
-from stemtwin.benchmarks.atoms import Detections, read_columns
-from stemtwin.benchmarks.atoms import content_hash as data_hash
 from stemtwin.benchmarks.episodes import Episode, make_environment, run_episode, write_episodes
 from stemtwin.benchmarks.report import Report, Source, Trust, build_report
 from stemtwin.benchmarks.slices import SampleStatistics
 from stemtwin.benchmarks.statistics import SEED
-from stemtwin.benchmarks.submission import Submission, content_hash, write_submission
+from stemtwin.benchmarks.submission import Submission, write_submission
 from stemtwin.benchmarks.tasks import Task
 from stemtwin.twin.errors import SettingsError, SubmissionError
 from stemtwin.twin.files import check_writable, replacing
@@ -39,14 +37,14 @@ class Evaluation:
     samples : SampleStatistics
         Additive statistics of every sample or episode.
     found : dict, optional
-        Detections by sample id, of a prediction task.
+        Answers by sample id, of a prediction task.
     episodes : tuple of Episode
         Every episode, of an agent task.
     """
 
     report: Report
     samples: SampleStatistics
-    found: dict[str, Detections] | None = None
+    found: dict[str, Any] | None = None
     episodes: tuple[Episode, ...] = ()
 
 
@@ -68,26 +66,40 @@ def load_samples(task: Task, *, split: str, size: str) -> "xr.Dataset":
     return load_dataset(task.source, version=task.source_version, size=size, split=task.check_split(split), format="xarray")
 
 
-def predict(task: Task, entry: Baseline, data: "xr.Dataset", *, seed: int = 0, progress: EpisodeProgress | None = None) -> dict[str, Detections]:
-    """Return the answers of a detector for every sample; it is given the inputs of the task alone, the truth only where it is an oracle."""
+def predict(task: Task, entry: Baseline, data: "xr.Dataset", *, seed: int = 0, progress: EpisodeProgress | None = None) -> dict[str, Any]:
+    """Return the answers of an entry for every sample; it is given the inputs of the task alone, the truth only where it is an oracle.
+
+    Raises
+    ------
+    SubmissionError
+        An answer is not of the form that the task asks for.
+    """
     ids = data["sample_id"].values.astype(str)
-    inputs = {field.name: data[field.name].values for field in task.inputs}
-    truths = read_columns(data) if entry.oracle else None
-    detector = make_entry(entry, task.kind)
+    columns = {field.name: data[field.name] for field in task.inputs}
+    truths = _truths(task, data) if entry.oracle else None
+    predictor = make_entry(entry, task.kind)
     streams = np.random.SeedSequence(seed).spawn(len(ids))
     found = {}
     for i, name in enumerate(ids.tolist()):
-        given = {key: values[i] for key, values in inputs.items()} | ({"truth": truths[i]} if truths else {})
-        found[name] = detector.detect(given, np.random.Generator(np.random.Philox(streams[i])))
+        given = {key: column[i].values[()] for key, column in columns.items()} | ({"truth": truths[i]} if truths is not None else {})
+        found[name] = predictor.predict(given, np.random.Generator(np.random.Philox(streams[i])))
         if progress:
             progress(i + 1, len(ids))
-    return found
+    return task.form.checked(found, data, entry.name)
+
+
+def _truths(task: Task, data: "xr.Dataset") -> Sequence[Any]:
+    """Return the truth of every sample, for an oracle."""
+    if task.truth is None:
+        message = f"Task {task.name!r} gives no truth to oracles. Give it truth=, a function of the samples."
+        raise SettingsError(message)
+    return task.truth(data)
 
 
 def score_predictions(
     task: Task,
     data: "xr.Dataset",
-    found: dict[str, Detections],
+    found: Mapping[str, Any],
     *,
     split: str,
     size: str,
@@ -96,7 +108,7 @@ def score_predictions(
     team: str = "",
     started: float | None = None,
 ) -> Evaluation:
-    """Score detections against the truth of the dataset.
+    """Score answers against the truth of the dataset.
 
     Parameters
     ----------
@@ -104,8 +116,8 @@ def score_predictions(
         A prediction task.
     data : Dataset
         The samples of the split.
-    found : dict
-        Detections by sample id.
+    found : mapping
+        Answers by sample id.
     split, size : str
         Which data these are.
     entry, team : str
@@ -121,15 +133,13 @@ def score_predictions(
         The ids are not exactly those of the data.
     """
     began = time.perf_counter() if started is None else started
-    ids = set(data["sample_id"].values.astype(str).tolist())
-    if ids != set(found):
-        odd = sorted(ids ^ set(found))
-        message = f"{len(odd)} sample ids differ between the answers and the {split} split, the first is {odd[0]!r}. Answer for exactly its samples."
-        raise SubmissionError(message)
+    _check_ids(data, found, split)
+    missing = task.form.missing(found)
     samples = task.score(data, found)
+    samples = dataclasses.replace(samples, not_given=tuple(metric.name for metric in task.metrics if missing.intersection(metric.needs)))
     clusters = len(np.unique(samples.clusters))
     version = task.source_version
-    source = Source(name=task.source, version=version, size=size, split=split, sha256=data_hash(data), n=len(samples), n_clusters=clusters)
+    source = Source(name=task.source, version=version, size=size, split=split, sha256=task.content_hash(data), n=len(samples), n_clusters=clusters)
     wall = time.perf_counter() - began
     report = build_report(
         task,
@@ -138,12 +148,20 @@ def score_predictions(
         entry=entry,
         team=team,
         trust=trust,
-        artefact_sha256=content_hash(found),
+        artefact_sha256=task.form.digest(found),
         cost={"wall_s_per_sample": wall / max(len(samples), 1)},
-        seeds={"bootstrap": SEED, "detector": 0},
+        seeds={"bootstrap": SEED, "predictor": 0},
         wall_s=wall,
     )
-    return Evaluation(report=report, samples=samples, found=found)
+    return Evaluation(report=report, samples=samples, found=dict(found))
+
+
+def _check_ids(data: "xr.Dataset", found: Mapping[str, Any], split: str) -> None:
+    """Raise SubmissionError unless the answers are for exactly the samples of the data."""
+    odd = sorted(set(data["sample_id"].values.astype(str).tolist()) ^ set(found))
+    if odd:
+        message = f"{len(odd)} sample ids differ between the answers and the {split} split, the first is {odd[0]!r}. Answer for exactly its samples."
+        raise SubmissionError(message)
 
 
 def score_submission(task: Task, data: "xr.Dataset", submission: Submission) -> Evaluation:
@@ -250,9 +268,12 @@ def evaluate(
     episodes: int | None = None,
     team: str = "",
     progress: EpisodeProgress | None = None,
+    measured: Path | str | None = None,
 ) -> Evaluation:
-    """Run a baseline (by name) or foreign code (``pkg.mod:Name``) on a task and score it."""
+    """Run a baseline (by name) or foreign code (``pkg.mod:Name``) on a task, or on the folder of a measured dataset for it, and score it."""
     entry, trust = resolve(task, baseline=baseline, agent=agent)
+    if measured is not None:
+        return _evaluate_measured(task, entry, trust, measured, split=split, team=team, progress=progress)
     split = task.check_split(split or task.splits[0])
     if task.kind == "agent":
         return run_agent(task, entry, trust, split=split, episodes=episodes, team=team, progress=progress)
@@ -263,6 +284,19 @@ def evaluate(
     began = time.perf_counter()
     found = predict(task, entry, data, progress=progress)
     return score_predictions(task, data, found, split=split, size=size, entry=entry.name, trust=trust, team=team, started=began)
+
+
+def _evaluate_measured(
+    task: Task, entry: Baseline, trust: Trust, folder: Path | str, *, split: str | None, team: str, progress: EpisodeProgress | None
+) -> Evaluation:
+    """Run an entry on measured data and score it."""
+    from stemtwin.benchmarks.measured import load_task, mark
+
+    there, split, data = load_task(task, folder, split)
+    began = time.perf_counter()
+    found = predict(there, entry, data, progress=progress)
+    size = data.attrs["size"]
+    return mark(score_predictions(there, data, found, split=split, size=size, entry=entry.name, trust=trust, team=team, started=began), data)
 
 
 def check_run(folder: Path | str) -> None:
@@ -286,8 +320,9 @@ def save_run(folder: Path | str, task: Task, evaluation: Evaluation) -> Path:
     with replacing(folder / "samples.parquet") as temporary:
         pq.write_table(pa.table({name: pa.array(array.tolist()) for name, array in arrays.items()}), temporary)
     if evaluation.found is not None:
+        there = dataclasses.replace(task, source=report.source.name, source_version=report.source.version)  # measured data are not the task's own
         write_submission(
-            folder / "submission", task, evaluation.found, split=report.source.split, size=report.source.size, name=report.entry, team=report.team
+            folder / "submission", there, evaluation.found, split=report.source.split, size=report.source.size, name=report.entry, team=report.team
         )
     if evaluation.episodes:
         write_episodes(folder / "episodes.json", evaluation.episodes)

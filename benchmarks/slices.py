@@ -79,12 +79,15 @@ class SampleStatistics:
         Name to (n,) or (n, k): what sums over samples.
     columns : dict of ndarray
         Name to (n,): what slices are cut by.
+    not_given : tuple of str
+        Names of the metrics whose optional part all answers leave out: they have no value, and no statistic need be there for them.
     """
 
     ids: np.ndarray
     clusters: np.ndarray
     statistics: dict[str, np.ndarray]
     columns: dict[str, np.ndarray]
+    not_given: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that every array has one row for each sample."""
@@ -105,6 +108,7 @@ class SampleStatistics:
             clusters=self.clusters[which],
             statistics={name: array[which] for name, array in self.statistics.items()},
             columns={name: array[which] for name, array in self.columns.items()},
+            not_given=self.not_given,
         )
 
     def sums(self) -> dict[str, np.ndarray]:

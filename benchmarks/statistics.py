@@ -134,32 +134,3 @@ def _resampled(formula: Callable[[Sums], np.ndarray], sums: Sums, n: int) -> Cal
         return formula(drawn).reshape(index.shape[:-1])
 
     return statistic
-
-
-def rank_intervals(values: list[float], intervals: list[tuple[float, float] | None], *, direction: str) -> list[tuple[int, int]]:
-    """Return the first and last rank that each entry may hold, given the intervals of all.
-
-    An entry comes behind those whose whole interval is better and ahead of those whose whole interval is worse; all others may stand either side.
-
-    Parameters
-    ----------
-    values : list of float
-        Scores.
-    intervals : list of (low, high) or None
-        Intervals of the scores; None: the score itself.
-    direction : str
-        ``"max"``: larger is better; ``"min"``: smaller is.
-
-    Returns
-    -------
-    list of (int, int)
-        Best and worst rank, from 1.
-    """
-    sign = 1.0 if direction == "max" else -1.0
-    ends = [sorted((sign * low, sign * high)) for low, high in (found or (value, value) for value, found in zip(values, intervals, strict=True))]
-    out = []
-    for low, high in ends:
-        better = sum(other_low > high for other_low, _ in ends)
-        worse = sum(other_high < low for _, other_high in ends)
-        out.append((1 + better, len(ends) - worse))
-    return out

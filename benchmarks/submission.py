@@ -2,42 +2,40 @@
 
 ::
 
-    submission.yaml                             predictions.parquet: one row for each detection
-    ---------------                             sample_id   string
-    schema: stemtwin/submission@1               x_angstrom  float
-    task: atoms-2d/test@1                       y_angstrom  float
-    dataset: atoms-2d@1.0.0                     heaviest    integer, 0: unknown
-    size: tiny                                  score       float
+    submission.yaml                             predictions.parquet
+    ---------------                             the columns that the task asks for, one row for each point
+    schema: stemtwin/submission@1               or for each sample; for answers made of arrays an index of
+    task: atoms-2d/test@1                       npz or zarr files in the same folder
+    dataset: atoms-2d@1.0.0
+    size: tiny
     team: ...
     name: ...
-    empty: [sample ids without a detection]
+    empty: [sample ids without a point]
 
-An image without detections is listed under ``empty``, or has one row whose x and y are NaN: every image is answered for, none is skipped. Messages
-count rows from 0. Nothing is
-unpickled: YAML is read by ``safe_load``, parquet by pyarrow.
+A sample without points has one row whose coordinates are NaN or null, or is listed under ``empty``: every sample is answered for, none is skipped.
+Messages count rows from 0. Nothing is unpickled: YAML is read by ``safe_load``, Parquet by pyarrow, arrays by numpy or zarr.
 """
 
 import dataclasses
-import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pydantic
 import yaml
 
-from stemtwin.benchmarks.atoms import Detections, frame_bounds
+from stemtwin.benchmarks.answers.form import TABLE
+from stemtwin.benchmarks.header_text import read_keys
+from stemtwin.benchmarks.names import check_name
+from stemtwin.benchmarks.submission_paths import HEADER, check_folder
 from stemtwin.benchmarks.tasks import Task
 from stemtwin.twin.errors import SubmissionError
-from stemtwin.twin.files import check_writable, replacing, write_atomically
+from stemtwin.twin.files import check_writable, write_atomically
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     import xarray as xr
 
 SCHEMA = "stemtwin/submission@1"
-HEADER, TABLE = "submission.yaml", "predictions.parquet"
-HEADER_BYTES = 4_000_000
 
 
 class Header(pydantic.BaseModel):
@@ -49,10 +47,16 @@ class Header(pydantic.BaseModel):
     task: str
     dataset: str
     size: str = "std"
-    name: str = pydantic.Field(min_length=1, max_length=80)
-    team: str = pydantic.Field(default="", max_length=80)
+    name: str
+    team: str = ""
     empty: tuple[str, ...] = ()
     method: dict[str, Any] = {}
+
+    @pydantic.field_validator("name", "team")
+    @classmethod
+    def _shown(cls, value: str, info: pydantic.ValidationInfo) -> str:
+        """Check a name, which a board must be able to show."""
+        return check_name(value, str(info.field_name), empty=info.field_name == "team")
 
     @property
     def split(self) -> str:
@@ -67,13 +71,13 @@ class Submission:
     Parameters
     ----------
     header : Header
-        What ``submission.yaml`` says.
+        Content of ``submission.yaml``.
     found : dict
-        Detections by sample id, one entry for every sample of the split.
+        Answers by sample id, one for every sample of the split.
     """
 
     header: Header
-    found: dict[str, Detections]
+    found: dict[str, Any]
 
 
 def read_header(folder: Path | str, task: Task | None = None) -> Header:
@@ -82,28 +86,19 @@ def read_header(folder: Path | str, task: Task | None = None) -> Header:
     Raises
     ------
     SubmissionError
-        Missing, too large, not YAML, wrong keys or types, another task, task version or dataset version.
+        Something else than a folder with a header and a table; a header that is too large, not YAML, has wrong keys or types, or names another task,
+        task version or dataset version.
     """
-    path = Path(folder) / HEADER
-    if not path.is_file():
-        message = f"{path}: there is no such file. A submission is a folder with {HEADER} and {TABLE}."
-        raise SubmissionError(message)
-    if (size := path.stat().st_size) > HEADER_BYTES:
-        message = f"{path}: {size} bytes, at most {HEADER_BYTES} are read. Put predictions into {TABLE}."
-        raise SubmissionError(message)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        message = f"{path}: not YAML ({' '.join(str(error).split())}). Mend the line it names."
-        raise SubmissionError(message) from None
-    if not isinstance(content, dict):
-        message = f"{path}: holds {type(content).__name__}, not keys and values such as 'task: atoms-2d/test@1'."
-        raise SubmissionError(message)
+    path = check_folder(Path(folder), whole=False) / HEADER
+    content = read_keys(path)
     try:
         header = Header.model_validate(content)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        message = f"{path}: key {'.'.join(map(str, first['loc']))!r}: {first['msg']}. Known keys: {', '.join(_keys())}."
+        reason = first["msg"].removeprefix("Value error, ").rstrip(".")
+        message = f"{path}: key {'.'.join(map(str, first['loc']))!r}: {reason}. Known keys: {', '.join(_keys())}."
+        if first["type"] == "value_error":  # a sentence of ours, with its repair
+            message = f"{path}: {reason}."
         raise SubmissionError(message) from None
     return _check_header(header, path, task)
 
@@ -136,146 +131,19 @@ def read_submission(folder: Path | str, task: Task, data: "xr.Dataset") -> Submi
     task : Task
         The task that it answers.
     data : Dataset
-        The samples of the split; only ids, image shapes and pixel sizes are used.
+        The samples of the split; only what is given to a test taker is used.
 
     Raises
     ------
     SubmissionError
         Names the file, the row and the column of the first thing that is wrong, and why.
     """
+    check_folder(Path(folder))
     header = read_header(folder, task)
-    path = Path(folder) / TABLE
-    columns = _read_table(path, task)
-    ids = data["sample_id"].values.astype(str)
-    _check_ids(columns["sample_id"], header.empty, ids, path)
-    _check_values(columns, ids, frame_bounds(data), path)
-    return Submission(header=header, found=_by_sample(columns, ids))
+    return Submission(header=header, found=task.form.read(Path(folder), data, header.empty))
 
 
-def _read_table(path: Path, task: Task) -> dict[str, np.ndarray]:
-    """Return the columns of the table, each of the type that the task asks for."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if not path.is_file():
-        message = f"{path}: there is no such file. A submission is a folder with {HEADER} and {TABLE}."
-        raise SubmissionError(message)
-    try:
-        table = pq.ParquetFile(path).read()
-    except (pa.ArrowException, OSError) as error:
-        message = f"{path}: not a parquet file ({str(error).splitlines()[0]})."
-        raise SubmissionError(message) from None
-    asked = [field.name for field in task.outputs]
-    if missing := [name for name in asked if name not in table.column_names]:
-        message = f"{path}: column {missing[0]!r} is missing. Columns: {', '.join(asked)}."
-        raise SubmissionError(message)
-    if extra := [name for name in table.column_names if name not in asked]:
-        message = f"{path}: column {extra[0]!r} is not one of {', '.join(asked)}. Remove it."
-        raise SubmissionError(message)
-    if len(set(table.column_names)) < len(table.column_names):
-        message = f"{path}: a column name stands twice. Columns: {', '.join(asked)}."
-        raise SubmissionError(message)
-    return {field.name: _column(table, field.name, field.dtype, path) for field in task.outputs}
-
-
-def _column(table: "pa.Table", name: str, kind: str, path: Path) -> np.ndarray:
-    """Return one column as an array, or say that its type is wrong or that a row holds null."""
-    from pyarrow import types
-
-    column = table.column(name)
-    fits = {"string": lambda t: types.is_string(t) or types.is_large_string(t), "float": types.is_floating, "integer": types.is_integer}[kind]
-    if not fits(column.type):
-        message = f"{path}: column {name!r} has type {column.type}, {kind} is needed."
-        raise SubmissionError(message)
-    if column.null_count:
-        row = int(np.argmax(column.is_null().to_numpy()))
-        message = f"{path}, row {row}, column {name!r}: null. Give a value in every row."
-        raise SubmissionError(message)
-    values = column.to_numpy()
-    return values.astype({"string": str, "float": np.float64, "integer": np.int64}[kind])
-
-
-def _check_ids(named: np.ndarray, empty: tuple[str, ...], ids: np.ndarray, path: Path) -> None:
-    """Check that the rows and the ``empty`` list answer for exactly the samples of the split."""
-    unknown = ~np.isin(named, ids)
-    if unknown.any():
-        row = int(np.argmax(unknown))
-        message = (
-            f"{path}, row {row}, column 'sample_id': {str(named[row])!r} is not a sample of this split ({len(ids)} samples, such as {str(ids[0])!r})."
-        )
-        raise SubmissionError(message)
-    where = path.with_name(HEADER)
-    known, answered, seen = set(ids.tolist()), set(named.tolist()), set()
-    for name in empty:
-        reasons = {"is not a sample of this split": name not in known, "is listed twice": name in seen, "has rows in the table": name in answered}
-        if reason := next((text for text, holds in reasons.items() if holds), None):
-            message = f"{where}: key 'empty': {name!r} {reason}. Remove it there."
-            raise SubmissionError(message)
-        seen.add(name)
-    missing = [name for name in ids.tolist() if name not in answered and name not in seen]
-    if missing:
-        message = (
-            f"{path}, column 'sample_id': {len(missing)} of {len(ids)} samples have no row, the first is {missing[0]!r}. "
-            "Give a row with x and y NaN, or list it under 'empty', where nothing was found."
-        )
-        raise SubmissionError(message)
-
-
-def _check_values(columns: dict[str, np.ndarray], ids: np.ndarray, bounds: np.ndarray, path: Path) -> None:
-    """Check every number: finite, in range, in the frame, no row twice."""
-    named, x, y = columns["sample_id"], columns["x_angstrom"], columns["y_angstrom"]
-    marker = np.isnan(x) & np.isnan(y)
-
-    def refuse(bad: np.ndarray, name: str, reason: str) -> None:
-        if bad.any():
-            row = int(np.argmax(bad))
-            message = f"{path}, row {row}, column {name!r}: {columns[name][row]} {reason} (sample {str(named[row])!r})."
-            raise SubmissionError(message)
-
-    refuse(~np.isfinite(x) & ~marker, "x_angstrom", "is not finite; x and y are both NaN where nothing was found")
-    refuse(~np.isfinite(y) & ~marker, "y_angstrom", "is not finite; x and y are both NaN where nothing was found")
-    refuse(~np.isfinite(columns["score"]), "score", "is not finite")
-    refuse((columns["heaviest"] < 0) | (columns["heaviest"] > 118), "heaviest", "is not an atomic number from 1 to 118, nor 0 for unknown")
-    order = np.argsort(ids)
-    frame = bounds[order[np.searchsorted(ids, named, sorter=order)]]
-    for axis, name in enumerate(("x_angstrom", "y_angstrom")):
-        low, high = frame[:, 0, axis], frame[:, 1, axis]
-        outside = ~marker & ((columns[name] < low) | (columns[name] > high))
-        row = int(np.argmax(outside)) if outside.any() else 0
-        refuse(outside, name, f"lies outside the frame, {low[row]:.4f} to {high[row]:.4f} A" if len(named) else "")
-    first = _repeats(named, x, y)
-    twice = first >= 0
-    row = int(np.argmax(twice)) if twice.any() else 0
-    refuse(twice, "x_angstrom", f"repeats the position of row {first[row]}" if len(named) else "")
-    samples, counts = np.unique(named, return_counts=True)
-    refuse(marker & np.isin(named, samples[counts > 1]), "x_angstrom", "says that nothing was found, but the sample has other rows")
-
-
-def _repeats(named: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return for each row the earlier row with the same sample and position, -1 where there is none."""
-    seen: dict[tuple, int] = {}
-    out = np.full(len(named), -1)
-    for row, key in enumerate(zip(named.tolist(), map(str, x.tolist()), map(str, y.tolist()), strict=True)):
-        out[row] = seen.setdefault(key, row) if key in seen else -1
-        seen.setdefault(key, row)
-    return out
-
-
-def _by_sample(columns: dict[str, np.ndarray], ids: np.ndarray) -> dict[str, Detections]:
-    """Return the detections of every sample; the NaN markers become none."""
-    keep = np.isfinite(columns["x_angstrom"])
-    table = {name: array[keep] for name, array in columns.items()}
-    order = np.argsort(table["sample_id"], kind="stable")
-    named = table["sample_id"][order]
-    positions = np.stack([table["x_angstrom"], table["y_angstrom"]], axis=1)
-    out = {}
-    for name in ids.tolist():
-        rows = order[np.searchsorted(named, name, "left") : np.searchsorted(named, name, "right")]
-        out[name] = Detections.at(positions[rows], heaviest=table["heaviest"][rows], scores=table["score"][rows])
-    return out
-
-
-def write_submission(folder: Path | str, task: Task, found: dict[str, Detections], *, split: str, size: str, name: str, team: str = "") -> Path:
+def write_submission(folder: Path | str, task: Task, found: Mapping[str, Any], *, split: str, size: str, name: str, team: str = "") -> Path:
     """Write a submission folder and return it.
 
     Parameters
@@ -284,17 +152,13 @@ def write_submission(folder: Path | str, task: Task, found: dict[str, Detections
         Made where it does not exist.
     task : Task
         The task.
-    found : dict
-        Detections by sample id.
+    found : mapping
+        Answers by sample id.
     split, size, name, team : str
-        What the header says.
+        Content of the header.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     folder = Path(folder)
     check_writable(folder, folder=True)
-    empty = [sample for sample, points in found.items() if len(points.positions) == 0]
     header = {
         "schema": SCHEMA,
         "task": task.address(split),
@@ -303,27 +167,9 @@ def write_submission(folder: Path | str, task: Task, found: dict[str, Detections
         "name": name,
         "team": team,
     }
-    write_atomically(folder / HEADER, yaml.safe_dump(header | {"empty": empty}, sort_keys=False).encode())
-    counts = [len(points.positions) for points in found.values()]
-    positions = np.concatenate([points.positions for points in found.values()] or [np.empty((0, 2))])
-    columns = {
-        "sample_id": pa.array(np.repeat(np.array(list(found), dtype=object), counts), type=pa.string()),
-        "x_angstrom": positions[:, 0],
-        "y_angstrom": positions[:, 1],
-        "heaviest": np.concatenate([points.heaviest for points in found.values()] or [np.empty(0, dtype=np.int64)]),
-        "score": np.concatenate([points.scores for points in found.values()] or [np.empty(0)]),
-    }
-    with replacing(folder / TABLE) as temporary:
-        pq.write_table(pa.table(columns), temporary)
+    write_atomically(folder / HEADER, yaml.safe_dump(header, sort_keys=False, allow_unicode=True).encode())
+    task.form.write(folder, found)
     return folder
 
 
-def content_hash(found: dict[str, Detections]) -> str:
-    """Return the sha256 of the answers: sample ids, and their detections in an order of their own, whatever file they came from."""
-    digest = hashlib.sha256()
-    for name in sorted(found):
-        points = found[name]
-        rows = np.column_stack([points.positions, points.heaviest, points.scores]).astype("<f8")
-        digest.update(f"{name}:{len(rows)};".encode())
-        digest.update(np.ascontiguousarray(rows[np.lexsort(rows.T[::-1])]).tobytes())
-    return digest.hexdigest()
+__all__ = ["HEADER", "SCHEMA", "TABLE", "Header", "Submission", "read_header", "read_submission", "write_submission"]

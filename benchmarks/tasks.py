@@ -1,38 +1,22 @@
-"""Tasks: what is given, what is asked, how it is scored. One file per family registers its task here."""
+"""Tasks: what is given, what is asked, how it is scored. Every module of ``families`` registers its task here."""
 
 import dataclasses
-import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from stemtwin.benchmarks.metrics import Metric
+from stemtwin.benchmarks.answers.form import AnswerForm, Field
+from stemtwin.benchmarks.discovery import import_modules
+from stemtwin.benchmarks.metrics.metric import Metric
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.registry import Registry
 
+if TYPE_CHECKING:
+    import xarray as xr
+
 SCHEMA = "stemtwin/task@1"
-FAMILIES = ("atoms", "focus", "focus_v2", "hypothesis")  # one module of this package each
 
 TASKS: "Registry[Task]" = Registry("task")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Field:
-    """A named input or output.
-
-    Parameters
-    ----------
-    name, dtype, unit, text : str
-        Name; element type; unit ("" for none); one line for people.
-    low, high : float, optional
-        Bounds, inclusive, of a number.
-    """
-
-    name: str
-    dtype: str
-    unit: str = ""
-    text: str = ""
-    low: float | None = None
-    high: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,14 +37,22 @@ class Task:
         Dataset name and version, or environment id (its version is part of it).
     splits : tuple of str
         Splits that can be scored; the first is the default.
-    inputs, outputs : tuple of Field
-        What an entry sees and what it answers.
+    inputs : tuple of Field
+        What an entry sees.
+    outputs : tuple of Field
+        Actions of an agent; () for predictions.
+    answer : AnswerForm, optional
+        Form of the answers of a prediction task.
     metrics : tuple of Metric
         The first is the primary one, by which the board ranks.
     slices : tuple of SliceColumn
         What the report is cut by.
     score : callable
-        (samples or episodes, answers) to SampleStatistics; see the family's module.
+        (samples of the split, answers by sample id), or (episodes), to SampleStatistics.
+    truth : callable, optional
+        Samples of the split to the truth of each, which oracles are given.
+    content : callable, optional
+        Samples of the split to the sha256 of what is scored; the hash of the dataset's rows where there is none.
     episodes : int
         Default number of episodes of an agent task; 0 otherwise.
     key : str
@@ -75,10 +67,13 @@ class Task:
     source: str
     splits: tuple[str, ...]
     inputs: tuple[Field, ...]
-    outputs: tuple[Field, ...]
     metrics: tuple[Metric, ...]
     slices: tuple[SliceColumn, ...]
     score: Callable[..., SampleStatistics]
+    outputs: tuple[Field, ...] = ()
+    answer: AnswerForm | None = None
+    truth: "Callable[[xr.Dataset], Sequence[Any]] | None" = None
+    content: "Callable[[xr.Dataset], str] | None" = None
     source_version: str = ""
     episodes: int = 0
     key: str = ""
@@ -86,9 +81,12 @@ class Task:
     license: str = "CC-BY-4.0"
 
     def __post_init__(self) -> None:
-        """Check the kind, and that there is something to score."""
+        """Check the kind, and that there is something to ask and to score."""
         if self.kind not in ("predictions", "agent"):
             message = f"kind={self.kind!r} of task {self.name!r} must be 'predictions' or 'agent'."
+            raise SettingsError(message)
+        if (self.kind == "predictions") != (self.answer is not None) or (self.kind == "agent") != bool(self.outputs):
+            message = f"Task {self.name!r} of kind {self.kind!r} must have answer= for predictions, outputs= for an agent. Give the one of them."
             raise SettingsError(message)
         if not (self.metrics and self.splits):
             message = f"Task {self.name!r} has {len(self.metrics)} metrics and {len(self.splits)} splits. Give at least one of each."
@@ -98,6 +96,19 @@ class Task:
     def primary(self) -> Metric:
         """The metric by which the board ranks."""
         return self.metrics[0]
+
+    @property
+    def form(self) -> AnswerForm:
+        """Form of the answers of a prediction task."""
+        if self.answer is None:
+            message = f"Task {self.name!r} is played by an agent and takes no predictions. Run 'stemtwin eval {self.registered} --agent'."
+            raise SettingsError(message)
+        return self.answer
+
+    @property
+    def asked(self) -> tuple[Field, ...]:
+        """Fields of an answer, or of an action."""
+        return self.outputs if self.answer is None else self.answer.fields
 
     @property
     def registered(self) -> str:
@@ -115,21 +126,26 @@ class Task:
         """Return ``<task>/<split>@<major>``, which submissions name."""
         return f"{self.name}/{split}@{self.major}"
 
+    def content_hash(self, data: "xr.Dataset") -> str:
+        """Return the sha256 of what is scored of the samples of a split."""
+        return data.attrs["content_sha256"] if self.content is None else self.content(data)
+
     def card(self) -> dict:
         """Return the task as plain values, for JSON."""
-        card = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in ("metrics", "score", "slices")}
+        apart = ("metrics", "score", "slices", "answer", "truth", "content")
+        card = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in apart}
         card["inputs"] = [dataclasses.asdict(field) for field in self.inputs]
-        card["outputs"] = [dataclasses.asdict(field) for field in self.outputs]
+        card["outputs"] = [dataclasses.asdict(field) for field in self.asked]
+        card["answer"] = None if self.answer is None else self.answer.kind
         card["slices"] = [{"column": column.column, "slices": list(column.names()), "unit": column.unit} for column in self.slices]
-        shown = ("name", "version", "title", "unit", "direction")
+        shown = ("name", "version", "title", "unit", "direction", "text", "needs")
         card["metrics"] = [{name: getattr(metric, name) for name in shown} | {"primary": metric is self.primary} for metric in self.metrics]
         return {"schema": SCHEMA, **card}
 
 
 def load_tasks() -> "Registry[Task]":
     """Import every family and return the registry of tasks."""
-    for family in FAMILIES:
-        importlib.import_module(f"stemtwin.benchmarks.{family}")
+    import_modules("stemtwin.benchmarks.families")
     return TASKS
 
 

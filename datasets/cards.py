@@ -5,125 +5,28 @@ import itertools
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from stemtwin.datasets.columns import Column, check_columns
+from stemtwin.datasets.kinds import CardModel, Size, find_generator
 from stemtwin.twin.errors import DatasetError, UnknownNameError, suggestion
-from stemtwin.twin.physics.electrons import ELEMENTARY_CHARGE
 
 CARDS = Path(__file__).parent / "cards"
-ELECTRON_PER_US_PA = 1e-18 / ELEMENTARY_CHARGE
-"""Electrons per microsecond in 1 pA."""
+"""Folder of the cards, registries and witness rows that ship with the package."""
+SettingsOfKind = TypeVar("SettingsOfKind", bound=CardModel)
+SizeOfKind = TypeVar("SizeOfKind", bound=Size)
 
 
-def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
-    """Return the pair if it is a range."""
-    if pair[0] > pair[1]:
-        message = f"the range ({pair[0]:g}, {pair[1]:g}) starts above its end"
-        raise ValueError(message)
-    return pair
-
-
-Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
-Fraction = Annotated[float, Field(gt=0, le=1)]
-Count = Annotated[int, Field(gt=0)]
-
-
-class _Model(BaseModel):
-    """Frozen, and a misspelt key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Column(_Model):
-    """One column of a dataset."""
-
-    name: str
-    dtype: Literal["string", "int64", "float64", "bool", "uint16"]
-    role: Literal["identity", "input", "condition", "truth"]
-    unit: Annotated[str, Field(min_length=1)]
-    meaning: Annotated[str, Field(min_length=1)]
-    shape: tuple[Count, ...] = ()
-    ragged: bool = False
-
-
-class Seeds(_Model):
+class Seeds(CardModel):
     """Start of the random numbers."""
 
     entropy: Annotated[int, Field(ge=0)]
     policy: str
 
 
-class Size(_Model):
-    """Number of specimens of each split and of images of each specimen."""
-
-    specimens: dict[str, Count]
-    images_per_specimen: dict[str, Count]
-    thickness_at_most_angstrom: Annotated[float, Field(gt=0)] | None = None
-
-
-class CardMaterial(_Model):
-    """A sample of the library and how its specimens differ."""
-
-    name: str
-    setups: Annotated[tuple[str, ...], Field(min_length=1)]
-    dose_e_per_angstrom2: Range
-    thickness_angstrom: Range | None = None
-    size_angstrom: Annotated[float, Field(gt=0)] | None = None
-    engine: Literal["operator", "local"] = "operator"
-
-
-class CardInstrument(_Model):
-    """An instrument at one energy and one convergence semi-angle, with the angles of its HAADF detector."""
-
-    instrument: str
-    energy_ev: Annotated[float, Field(ge=1e3)]
-    semiangle_mrad: Annotated[float, Field(gt=0)]
-    inner_mrad: Annotated[float, Field(gt=0)]
-    outer_mrad: Annotated[float, Field(gt=0)]
-
-
-class AtomsGenerator(_Model):
-    """The ranges from which ``atoms-2d`` draws."""
-
-    image_shape: tuple[Count, Count]
-    phonon_configurations: Count
-    field_of_view_angstrom: Range
-    C10_angstrom: Range
-    C12_angstrom: Range
-    current_pa: Range
-    dwell_time_us: Range
-    visible_fraction: Fraction
-    materials: Annotated[tuple[CardMaterial, ...], Field(min_length=1)]
-    setups: dict[str, CardInstrument]
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        """Check the names and that every dose can be had with some dwell time and current."""
-        for material in self.materials:
-            for setup in material.setups:
-                if setup not in self.setups:
-                    message = f"material {material.name!r} names the setup {setup!r}, which is not among {sorted(self.setups)}"
-                    raise ValueError(message)
-            for dose, field in itertools.product(material.dose_e_per_angstrom2, self.field_of_view_angstrom):
-                low, high = self.dwell_times(dose, field)
-                if low > high:
-                    message = f"a dose of {dose:g} e-/A^2 on a field of {field:g} A needs a dwell time or current outside the card's ranges"
-                    raise ValueError(message)
-        return self
-
-    def material_of(self, structure_seed: int) -> CardMaterial:
-        """Return the material of a structure seed: they take turns."""
-        return self.materials[structure_seed % len(self.materials)]
-
-    def dwell_times(self, dose_e_per_angstrom2: float, field_of_view_angstrom: float) -> tuple[float, float]:
-        """Return the shortest and longest dwell time [us] that give a dose [e-/A^2] on a square field [A] with a current in range."""
-        charge = dose_e_per_angstrom2 * (field_of_view_angstrom / self.image_shape[1]) ** 2 / ELECTRON_PER_US_PA
-        return max(self.dwell_time_us[0], charge / self.current_pa[1]), min(self.dwell_time_us[1], charge / self.current_pa[0])
-
-
-class Slice(_Model):
+class Slice(CardModel):
     """A column whose categories or bins scores are reported by."""
 
     column: str
@@ -131,16 +34,16 @@ class Slice(_Model):
     absolute: bool = False
 
 
-class Card(_Model):
-    """A dataset card, checked.
+class Card(CardModel, Generic[SettingsOfKind, SizeOfKind]):
+    """A dataset card, checked; ``Card[settings, size]`` has the models of its kind's generator.
 
-    ``digest`` is the SHA-256 of the file that it was read from (or of its canonical JSON, for one made in memory).
+    Cards of schema 1 number their rows in the order of the seeds, which tells the specimen; those of schema 2 name them by digests.
     """
 
-    schema_: Literal["stemtwin/dataset-card@1"] = Field(alias="schema")
+    schema_: Literal["stemtwin/dataset-card@1", "stemtwin/dataset-card@2"] = Field(alias="schema")
     name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
-    kind: Literal["atoms-2d"]
+    kind: str
     title: str
     description: str
     licence: Literal["CC-BY-4.0", "CC0-1.0"]
@@ -148,18 +51,16 @@ class Card(_Model):
     limits: tuple[str, ...]
     seeds: Seeds
     splits: dict[str, Annotated[int, Field(ge=0)]]
-    sizes: dict[str, Size]
-    generator: AtomsGenerator
+    sizes: dict[str, SizeOfKind]
+    generator: SettingsOfKind
     slices: dict[str, Slice]
     columns: tuple[Column, ...]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         """Check the ties between the parts of a card."""
-        names = [column.name for column in self.columns]
-        if len(set(names)) < len(names):
-            message = "two columns have the same name"
-            raise ValueError(message)
+        check_columns(self.columns)
+        names = self.column_names()
         for key, piece in self.slices.items():
             if piece.column not in names:
                 message = f"slice {key!r} names the column {piece.column!r}, which the card does not have"
@@ -167,6 +68,10 @@ class Card(_Model):
         for key, size in self.sizes.items():
             self._check_size(key, size)
         return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle a card by its content: the class ``Card[...]`` has no name to be found by."""
+        return card_of, (self.model_dump(mode="json", by_alias=True),)
 
     def _check_size(self, key: str, size: Size) -> None:
         """Check that a size has every split and that no two splits of it share a structure seed."""
@@ -188,6 +93,15 @@ class Card(_Model):
     def id(self) -> str:
         """Name and version, ``atoms-2d-1.0.0``."""
         return f"{self.name}-{self.version}"
+
+    def images(self, size: str) -> int:
+        """Return the number of rows of a size, over all splits."""
+        asked = self.sizes[known("size", size, self.sizes, self.id)]
+        return sum(count * asked.images_per_specimen[split] for split, count in asked.specimens.items())
+
+    def column(self, name: str) -> Column:
+        """Return the column of a name."""
+        return next(column for column in self.columns if column.name == name)
 
     def column_names(self, *roles: str) -> tuple[str, ...]:
         """Return the names of the columns of these roles (all columns without any), in order."""
@@ -227,8 +141,19 @@ def parse_card(text: str, source: str = "the card") -> Card:
     except tomllib.TOMLDecodeError as error:
         message = f"{source} is not valid TOML: {error}. Correct that line."
         raise DatasetError(message) from None
+    return card_of(values, source)
+
+
+def card_of(values: dict[str, Any], source: str = "the card") -> Card:
+    """Check the values of a card; see :func:`parse_card`."""
+    kind = values.get("kind")
     try:
-        return Card.model_validate(values)
+        made = find_generator(kind) if isinstance(kind, str) else None
+    except UnknownNameError as error:
+        message = f"{source} is of a kind that no generator makes. {error} Generators of your own are known once their module is imported."
+        raise DatasetError(message) from None
+    try:
+        return (Card[made.settings, made.size] if made else Card[CardModel, Size]).model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the whole"
@@ -250,6 +175,9 @@ def read_card(path: str | Path) -> Card:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         message = f"The dataset card {path} cannot be read: {error.strerror}. Give the path of a card."
+        raise DatasetError(message) from None
+    except UnicodeDecodeError as error:
+        message = f"The dataset card {path} is not text: byte {error.start} is no UTF-8. Give the path of a card, a TOML file."
         raise DatasetError(message) from None
     return parse_card(text, f"The file {path}")
 
@@ -279,3 +207,37 @@ def find_card(name: str, version: str) -> Card:
         raise UnknownNameError(message)
     known("version", version, versions[name], name)
     return read_card(CARDS / f"{name}-{version}.toml")
+
+
+def named_card(name: str, version: str | None = None) -> Card:
+    """Return the card that a name means.
+
+    Parameters
+    ----------
+    name : str
+        ``"atoms-2d@1.0.0"``; ``"atoms-2d@1"`` or ``"atoms-2d@1.0"``, the newest such version; a name alone, with ``version``; or the path of a card,
+        which ends with ``.toml``.
+    version : str, optional
+        The version of a name alone, whole or its beginning.
+
+    Raises
+    ------
+    UnknownNameError
+        There is no dataset of that name.
+    DatasetError
+        No version, two of them, or none that exists.
+    """
+    if name.endswith(".toml"):
+        return read_card(name)
+    bare, at, asked = name.partition("@")
+    if at and version is not None and version != asked:
+        message = f"{name!r} and version={version!r} name two versions. Give one of them."
+        raise DatasetError(message)
+    versions = list_cards().get(bare, ())
+    asked = asked or version or ""
+    if versions and not asked:
+        major = versions[-1].partition(".")[0]
+        message = f"{name!r} names no version. Give '{bare}@{major}', so that your program can be repeated."
+        raise DatasetError(message)
+    newest = next((one for one in reversed(versions) if one == asked or one.startswith(f"{asked}.")), asked)
+    return find_card(bare, newest)

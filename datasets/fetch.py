@@ -14,12 +14,13 @@ STEMTWIN_DATA_REGISTRY
     A registry file for a mirror whose registry the package does not hold.
 """
 
+import contextlib
 import os
 from pathlib import Path
 from typing import IO, Any
 
-from stemtwin.datasets import storage
-from stemtwin.datasets.cards import CARDS, Card
+from stemtwin.datasets import cards, storage
+from stemtwin.datasets.cards import Card
 from stemtwin.datasets.manifest import MANIFEST, Manifest, check_card, check_file, read_manifest
 from stemtwin.twin.errors import DatasetError
 from stemtwin.twin.files import check_space, check_writable, refusal, replacing, write_atomically
@@ -55,8 +56,19 @@ def registry_path(card: Card) -> Path | None:
     if named and not Path(named).is_file():
         message = f"STEMTWIN_DATA_REGISTRY={named} is no file. Give the registry that 'stemtwin data publish' wrote for the mirror."
         raise DatasetError(message)
-    path = Path(named) if named else CARDS / f"{card.id}.registry.txt"
+    path = Path(named) if named else cards.CARDS / f"{card.id}.registry.txt"
     return path if path.is_file() else None
+
+
+def build_command(card: Card, size: str) -> str:
+    """Return the command that builds a dataset."""
+    return f"stemtwin data build {card.name} --version {card.version} --size {size}"
+
+
+def absent(card: Card, size: str, more: str = "") -> str:
+    """Return the sentences on a dataset that is not here, without a mirror."""
+    missing = f"{card.name} {card.version} {size} is not on this machine, and no mirror is set.{more}"
+    return f"{missing} Make it with '{build_command(card, size)}' (in Python build=True), or set STEMTWIN_DATA_URL to a mirror."
 
 
 def mirror(card: Card, size: str) -> Any:
@@ -69,11 +81,9 @@ def mirror(card: Card, size: str) -> Any:
     """
     import pooch
 
-    url, registry = os.environ.get("STEMTWIN_DATA_URL", ""), registry_path(card)
-    build = f"stemtwin data build {card.name} --version {card.version} --size {size}"
+    url, registry, build = os.environ.get("STEMTWIN_DATA_URL", ""), registry_path(card), build_command(card, size)
     if not url:
-        message = f"{card.name} {card.version} {size} is not on this machine. Make it with '{build}', or set STEMTWIN_DATA_URL to a mirror."
-        raise DatasetError(message)
+        raise DatasetError(absent(card, size))
     if not url.startswith(("http://", "https://")):
         message = f"STEMTWIN_DATA_URL={url} is no web address. Use http:// or https://; for a mirror on a disk, set STEMTWIN_DATA_DIR to its folder."
         raise DatasetError(message)
@@ -117,7 +127,9 @@ def fetch_file(source: Any, name: str, progress: Any = None) -> Path:
         _download(url, Path(str(output)), lambda count: progress(name, count) if progress else None)
 
     try:
-        return Path(source.fetch(name, downloader=download))
+        path = Path(source.fetch(name, downloader=download))
+        _share(path)
+        return path
     except DatasetError:
         raise
     except ValueError as error:
@@ -127,6 +139,14 @@ def fetch_file(source: Any, name: str, progress: Any = None) -> Path:
     except OSError as error:
         message = f"{refusal(Path(source.abspath) / name, error)} STEMTWIN_DATA_DIR names the folder of all datasets."
         raise DatasetError(message) from error
+
+
+def _share(path: Path) -> None:
+    """Give a file that pooch wrote for its user alone the permissions of any new file: a cache may be shared."""
+    mask = os.umask(0)
+    os.umask(mask)
+    with contextlib.suppress(OSError):  # of another user, who shares it already
+        path.chmod(0o666 & ~mask)
 
 
 def _download(url: str, output: Path, tell: Any) -> None:
@@ -247,7 +267,8 @@ def fetch(card: Card, size: str, progress: Any = None) -> tuple[Path, Manifest]:
         See :func:`mirror` and :func:`fetch_file`.
     """
     source, folder = mirror(card, size), folder_of(card, size)
-    check_writable(folder, folder=True)
+    if not _complete(source, size, folder):
+        check_writable(folder, folder=True)
     fetch_file(source, f"{size}/{MANIFEST}", progress)
     missing = [entry.bytes for entry in read_manifest(folder).files if not (folder / entry.path).is_file()]
     check_space(folder, sum(missing), f"What is missing of {card.id} {size}")
@@ -259,6 +280,12 @@ def fetch(card: Card, size: str, progress: Any = None) -> tuple[Path, Manifest]:
     for entry in manifest.files:
         check_file(folder, entry)
     return folder, manifest
+
+
+def _complete(source: Any, size: str, folder: Path) -> bool:
+    """Return whether every file of a size is there as published, so that nothing need be written."""
+    files = {folder.parent / name: digest for name, digest in source.registry.items() if name.startswith(f"{size}/")}
+    return all(path.is_file() and storage.file_sha256(path) == digest.removeprefix("sha256:") for path, digest in files.items())
 
 
 def publish(card: Card, folder: str | Path, target: str | Path) -> Path:

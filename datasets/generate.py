@@ -1,66 +1,50 @@
 """Building a dataset from its card, on any machine.
 
-The rows of each specimen go to a file of their own; a build that was stopped goes on from there and ends with the same bits. The dataset's folder
-appears when everything in it is done.
+The rows of each specimen go to a file of their own, a part; a build that was stopped goes on from there and ends with the same bits. The dataset's
+folder appears when everything in it is done.
 """
 
-import math
+import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from stemtwin.datasets import readme, storage
-from stemtwin.datasets.cards import Card, CardInstrument, known
-from stemtwin.datasets.draw import Condition, DrawnSample, draw_condition, draw_specimen
+from stemtwin.datasets import cubes, readme, storage, witness
+from stemtwin.datasets.cards import Card, known
+from stemtwin.datasets.columns import OF_EVERY_ROW, Column
+from stemtwin.datasets.draw import sample_id
+from stemtwin.datasets.kinds import DrawnSpecimen, find_generator
 from stemtwin.datasets.manifest import MANIFEST, FileEntry, Manifest, SplitEntry, check_card, read_manifest, write_manifest
-from stemtwin.datasets.truth import frame_columns
+from stemtwin.datasets.worker_processes import in_processes, on_cluster
 from stemtwin.twin.errors import DatasetError
 from stemtwin.twin.files import check_space, check_writable, locked, write_atomically
 
-if TYPE_CHECKING:
-    from stemtwin.twin.samples.sample import Sample
-
 BuildProgress = Callable[[int, int, str], None]
 """Called with the specimens done, all specimens, and what is being done."""
+STAMP = "origin.json"
+"""File in the folder of a build's parts that says what they depend on."""
 ROWS_PER_SHARD = 2000
 DISK_BYTES = 2.5
-"""Bytes on disk while a dataset is built, for each byte of its images: parts, Parquet and netCDF, as measured of ``atoms-2d``."""
+"""Bytes on disk while a dataset is built, for each byte of its arrays: parts, Parquet and netCDF, as measured of ``atoms-2d``."""
 LOCK_S = 3600.0
 """Longest wait for another build of the same folder that finishes no specimen, s; a specimen takes minutes at most."""
-LARGEST_COUNT = np.iinfo(np.uint16).max
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Shot:
-    """One recorded image: counts [e-] of shape (ny, nx), and the source size [A, one standard deviation] that it was taken with."""
-
-    counts: np.ndarray
-    source_size_angstrom: float
-
-
-class ImageSource(Protocol):
-    """Whatever records the images of a specimen, one after the other."""
-
-    def __call__(self, sample: "Sample", specimen: DrawnSample, conditions: Sequence[Condition], card: Card) -> Iterable[Shot]:
-        """Return one shot per condition."""
-        ...
-
-
-def specimens(card: Card, size: str) -> Iterator[DrawnSample]:
+def specimens(card: Card, size: str) -> Iterator[DrawnSpecimen]:
     """Yield the specimens of a dataset, split by split, in the order of their seeds."""
+    made = find_generator(card.kind)
     for split in card.splits:
         for seed in card.structure_seeds(size, split):
-            yield draw_specimen(card, size, split, seed)
+            yield made.specimen(card, size, split, seed)
 
 
-def specimen_rows(card: Card, size: str, specimen: DrawnSample, acquire: ImageSource | None = None) -> list[dict[str, Any]]:
-    """Return the rows of one specimen: image, conditions and truth of each of its images.
+def specimen_rows(card: Card, size: str, specimen: DrawnSpecimen) -> list[dict[str, Any]]:
+    """Return the rows of one specimen, a pure function of its arguments.
 
     Parameters
     ----------
@@ -68,112 +52,65 @@ def specimen_rows(card: Card, size: str, specimen: DrawnSample, acquire: ImageSo
         What to make.
     size : str
         Which size of it.
-    specimen : DrawnSample
-        From :func:`stemtwin.datasets.draw.draw_specimen`.
-    acquire : ImageSource, optional
-        What records the images; by default a :class:`stemtwin.twin.instrument.scope.microscope.Microscope`.
+    specimen : DrawnSpecimen
+        From :func:`specimens`, or :meth:`stemtwin.datasets.kinds.Generator.specimen`.
 
     Returns
     -------
     list of dict
-        One row per image, with the card's columns as keys.
+        One row per image, with the card's columns as keys and arrays in the card's types.
 
     Raises
     ------
     DatasetError
-        A pixel counts more than 65535 electrons.
+        A row does not have the columns of the card, in their shapes and lengths, or an integer is too large for its type.
     """
-    from stemtwin.twin.samples.columns import projected_columns
-    from stemtwin.twin.samples.library import load_sample
-
-    wanted = None if specimen.size_angstrom is None else (specimen.size_angstrom, specimen.size_angstrom)
-    sample = load_sample(specimen.material, size_angstrom=wanted, thickness_angstrom=specimen.thickness_angstrom, seed=specimen.structure_seed)
-    columns = projected_columns(sample)
-    conditions = [draw_condition(card, specimen.structure_seed, i) for i in range(card.sizes[size].images_per_specimen[specimen.split])]
-    first = (specimen.structure_seed - card.splits[specimen.split]) * len(conditions)
-    shots = (acquire or microscope_shots)(sample, specimen, conditions, card)
+    count = card.sizes[size].images_per_specimen[specimen.split]
+    first = (specimen.structure_seed - card.splits[specimen.split]) * count
+    same = {"split": specimen.split, "specimen": specimen.name, "structure_seed": specimen.structure_seed}
     rows = []
-    for number, (condition, shot) in enumerate(zip(conditions, shots, strict=True), start=first):
-        scan = condition.scan(card.generator.image_shape, sample.size_angstrom)
-        rows.append(
-            {"sample_id": f"{card.name}/{specimen.split}/{number:06d}", "image": _as_uint16(shot.counts, specimen)}
-            | _facts(specimen, condition, sample, shot, card)
-            | frame_columns(columns, sample.size_angstrom, scan, card.generator.visible_fraction)
-        )
+    for image, made in enumerate(find_generator(card.kind).rows(card, size, specimen)):
+        row = {"sample_id": sample_id(card, specimen.split, specimen.structure_seed, image, first + image), **same} | made
+        _check_names(card, made)
+        rows.append({column.name: _checked(column, row, specimen) for column in card.columns})
+    if len(rows) != count:
+        message = f"{specimen.name} has {len(rows)} rows, not the {count} of {card.id} {size} {specimen.split}. Correct the generator."
+        raise DatasetError(message)
     return rows
 
 
-def _as_uint16(counts: np.ndarray, specimen: DrawnSample) -> np.ndarray:
-    """Return counts as the dataset stores them."""
-    if counts.max(initial=0) > LARGEST_COUNT:
-        message = f"A pixel of {specimen.name} counts {counts.max()} electrons, above the {LARGEST_COUNT} that uint16 holds. Lower the card's dose."
+def _check_names(card: Card, made: dict[str, Any]) -> None:
+    """Raise DatasetError unless a generator's row has the columns of the card."""
+    wrong = sorted(set(made) ^ (set(card.column_names()) - set(OF_EVERY_ROW)))
+    if wrong:
+        message = f"A row of {card.id} has the wrong columns: {wrong}. Give exactly the card's columns, without {', '.join(OF_EVERY_ROW)}."
         raise DatasetError(message)
-    return np.asarray(counts).astype(np.uint16)
 
 
-def _facts(specimen: DrawnSample, condition: Condition, sample: "Sample", shot: Shot, card: Card) -> dict[str, Any]:
-    """Return the columns of a row that say what was imaged and how."""
-    return {
-        "split": specimen.split,
-        "specimen": specimen.name,
-        "structure_seed": specimen.structure_seed,
-        "condition_seed": condition.seed,
-        "material": specimen.material,
-        "instrument": specimen.setup.instrument,
-        "energy_ev": specimen.setup.energy_ev,
-        "semiangle_mrad": specimen.setup.semiangle_mrad,
-        "thickness_angstrom": float(sample.thickness_angstrom),
-        "C10_angstrom": condition.C10_angstrom,
-        "C12_angstrom": condition.C12_angstrom,
-        "phi12_rad": condition.phi12_rad,
-        "current_pa": condition.current_pa,
-        "dwell_time_us": condition.dwell_time_us,
-        "dose_e_per_angstrom2": condition.dose_e_per_angstrom2,
-        "source_size_angstrom": float(shot.source_size_angstrom),
-        "sampling_angstrom": condition.field_of_view_angstrom / card.generator.image_shape[1],
-    }
+def _checked(column: Column, row: dict[str, Any], specimen: DrawnSpecimen) -> Any:
+    """Return a value of a row, arrays in their type, after checking its shape, length and range."""
+    value = row[column.name]
+    if column.ragged and len(value) != row[column.count_name]:
+        message = f"{column.name} of {specimen.name} has {len(value)} entries, {column.count_name} says {row[column.count_name]}. Make them equal."
+        raise DatasetError(message)
+    if not column.shape:
+        return value
+    array = np.asarray(value)
+    if array.shape != column.shape:
+        message = f"{column.name} of {specimen.name} has the shape {array.shape}, the card says {column.shape}. Make them equal."
+        raise DatasetError(message)
+    if np.issubdtype(column.dtype, np.integer) and array.size:
+        limits, low, high = np.iinfo(column.dtype), array.min(), array.max()
+        if low < limits.min or high > limits.max:
+            wrong, limit = (high, f"above the {limits.max}") if high > limits.max else (low, f"below the {limits.min}")
+            message = f"{column.name} of {specimen.name} holds {wrong} {column.unit}, {limit} that {column.dtype} holds. Lower the dose."
+            raise DatasetError(message)
+    return array.astype(column.dtype)
 
 
-def microscope_shots(sample: "Sample", specimen: DrawnSample, conditions: Sequence[Condition], card: Card) -> Iterator[Shot]:
-    """Record images with the twin's microscope: one per specimen, so that its imaging operator is built once and serves all images."""
-    from stemtwin.twin.instrument.detectors import AnnularDetector
-    from stemtwin.twin.instrument.hardware.profiles import PROFILES
-    from stemtwin.twin.instrument.scope.microscope import Microscope
-
-    setup, settings = specimen.setup, card.generator
-    scope = Microscope(
-        sample,
-        instrument=PROFILES[setup.instrument].still(),
-        seed=specimen.microscope_seed,
-        phonons=settings.phonon_configurations,
-        engine=specimen.engine,
-        window_angstrom=_window(sample, setup, conditions),
-        counting="numpy",
-    )
-    haadf = AnnularDetector(inner_mrad=setup.inner_mrad, outer_mrad=setup.outer_mrad, name="haadf")
-    scope.set(energy_ev=setup.energy_ev, semiangle_mrad=setup.semiangle_mrad)
-    for condition in conditions:
-        scope.set(C10=condition.C10_angstrom, C12=condition.C12_angstrom, phi12=condition.phi12_rad, current_pa=condition.current_pa)
-        scan = condition.scan(settings.image_shape, sample.size_angstrom)
-        frame = scope.acquire(scan, dwell_time_us=condition.dwell_time_us, detectors=(haadf,))
-        yield Shot(counts=frame[haadf.name].to_numpy(), source_size_angstrom=scope.settings.source_size_angstrom)
-
-
-def _window(sample: "Sample", setup: CardInstrument, conditions: Sequence[Condition]) -> float:
-    """Return the width [A] that holds the probes of all conditions anywhere in the sample, so that they share one imaging operator."""
-    from stemtwin.twin.instrument.hardware.profiles import PROFILES
-    from stemtwin.twin.instrument.simulation.discretisation import WINDOW_MARGIN
-    from stemtwin.twin.physics.aberrations import Aberrations, add, blur_radius
-
-    radius = 0.0
-    for condition in conditions:
-        for depth in (0.0, sample.thickness_angstrom):
-            turned = Aberrations(C10=condition.C10_angstrom + depth, C12=condition.C12_angstrom, phi12=condition.phi12_rad)
-            radius = max(radius, blur_radius(add(turned, PROFILES[setup.instrument].residual), setup.semiangle_mrad * 1e-3))
-    return WINDOW_MARGIN + 2 * radius
-
-
-def build(card: Card, size: str, folder: str | Path, progress: BuildProgress | None = None, acquire: ImageSource | None = None) -> Manifest:
+def build(
+    card: Card, size: str, folder: str | Path, progress: BuildProgress | None = None, *, workers: int = 1, scheduler: str | None = None
+) -> Manifest:
     """Build a dataset.
 
     Parameters
@@ -187,8 +124,10 @@ def build(card: Card, size: str, folder: str | Path, progress: BuildProgress | N
         finished, its parts lie beside it in ``folder.partial``, and a later call goes on with them.
     progress : callable, optional
         Called with (specimens done, all specimens, what is being done).
-    acquire : ImageSource, optional
-        What records the images; by default the twin's microscope.
+    workers : int
+        Number of processes, one specimen and one thread each; 1: this process and its threads. The content is the same.
+    scheduler : str, optional
+        Address of a Dask scheduler, ``tcp://host:8786``, whose workers make the specimens; they share the disk of the folder.
 
     Returns
     -------
@@ -198,10 +137,14 @@ def build(card: Card, size: str, folder: str | Path, progress: BuildProgress | N
     Raises
     ------
     DatasetError
-        The folder holds something else, or cannot be written (both found before any work), or another process that builds into it has made
-        no specimen for an hour.
+        The folder holds something else, or cannot be written (both found before any work); a witness row that ships with the card comes out
+        differently; or another process that builds into the folder has made no specimen for an hour.
     """
     folder = Path(folder).absolute()
+    if workers < 1 or (scheduler is not None and workers > 1):
+        beside = " beside a scheduler, which has its own," if scheduler else ""
+        message = f"{workers} workers{beside} cannot build. Give 1 or more, or a scheduler alone."
+        raise DatasetError(message)
     finished = check_build(card, size, folder)
     if finished is not None:
         return finished
@@ -211,7 +154,7 @@ def build(card: Card, size: str, folder: str | Path, progress: BuildProgress | N
         with locked(lock, limit_s=LOCK_S, holder=f"another build of {folder}", sign_of_life=lambda: _written(partial)):
             finished = _finished(card, size, folder)
             if finished is None:
-                _make_parts(card, size, partial, progress or _silent, acquire)
+                _make_parts(card, size, partial, progress or _silent, workers, scheduler)
                 finished = _assemble(card, size, partial, folder)
     except OSError as error:
         if isinstance(error, DatasetError):
@@ -235,12 +178,11 @@ def check_build(card: Card, size: str, folder: Path) -> Manifest | None:
         check_writable(folder, folder=True)
     finished = _finished(card, size, folder)
     if finished is None:
+        cubes.check_zarr(card)
         check_writable(partial, folder=True)
         check_writable(_lock_of(folder))
-        asked = card.sizes[size]
-        images = sum(count * asked.images_per_specimen[split] for split, count in asked.specimens.items())
-        there = sum(one.stat().st_size for one in partial.glob("parts/*.parquet"))
-        needed = int(DISK_BYTES * images * 2 * math.prod(card.generator.image_shape)) - there
+        there = sum(one.stat().st_size for one in partial.glob("parts/*"))
+        needed = int(DISK_BYTES * card.images(size) * sum(column.nbytes for column in card.columns)) - there
         check_space(partial, needed, f"A build of {card.id} {size}")
     return finished
 
@@ -253,7 +195,7 @@ def _lock_of(folder: Path) -> Path:
 def _written(partial: Path) -> tuple[int, ...]:
     """Return the times at which another process last wrote into the folders of a build, 0 for one that is not there."""
     times = []
-    for place in (partial / "parts", partial / "dataset" / "data", partial / "dataset" / "netcdf"):
+    for place in (partial / "parts", partial / "dataset" / "data", partial / "dataset" / "netcdf", partial / "dataset" / "cubes"):
         try:
             times.append(place.stat().st_mtime_ns)
         except OSError:
@@ -280,6 +222,11 @@ def _finished(card: Card, size: str, folder: Path) -> Manifest | None:
     return manifest
 
 
+def _stamp(card: Card, size: str) -> str:
+    """Return the text of the file that says what the parts of a build depend on."""
+    return json.dumps(_origin(card, size), sort_keys=True)
+
+
 def _origin(card: Card, size: str) -> dict[str, str]:
     """Return the origin that the parts of a build depend on."""
     import importlib.metadata
@@ -293,25 +240,82 @@ def partial_of(folder: Path) -> Path:
     return folder.with_name(folder.name + ".partial")
 
 
-def _part(partial: Path, specimen: DrawnSample) -> Path:
+def part_of(partial: Path, specimen: DrawnSpecimen) -> Path:
+    """Return the file of a specimen's rows; it is whole if it is there."""
     return partial / "parts" / f"{specimen.split}-{specimen.structure_seed:09d}.parquet"
 
 
-def _make_parts(card: Card, size: str, partial: Path, progress: BuildProgress, acquire: ImageSource | None) -> None:
+def _make_parts(card: Card, size: str, partial: Path, progress: BuildProgress, workers: int, scheduler: str | None) -> None:
     """Make the rows of every specimen that is not there yet."""
-    import json
-
-    stamp, origin = partial / "origin.json", json.dumps(_origin(card, size), sort_keys=True)
+    stamp, origin = partial / STAMP, _stamp(card, size)
     if partial.exists() and (not stamp.is_file() or stamp.read_text(encoding="utf-8") != origin):
         shutil.rmtree(partial)
     write_atomically(stamp, origin.encode())
     todo = list(specimens(card, size))
-    for done, specimen in enumerate(todo):
-        progress(done, len(todo), specimen.name)
-        if not _part(partial, specimen).exists():
-            rows = specimen_rows(card, size, specimen, acquire)
-            storage.write_parquet(storage.table_of(rows, card), _part(partial, specimen))
+    if workers == 1 and scheduler is None:
+        for done, specimen in enumerate(todo):
+            progress(done, len(todo), specimen.name)
+            if not part_of(partial, specimen).exists():
+                make_part(card, size, specimen, part_of(partial, specimen))
+    else:
+        missing = [specimen for specimen in todo if not part_of(partial, specimen).exists()]
+        _spread(card, size, missing, partial, len(todo), progress, workers, scheduler)
     progress(len(todo), len(todo), "writing the files")
+
+
+def _spread(
+    card: Card,
+    size: str,
+    missing: Sequence[DrawnSpecimen],
+    partial: Path,
+    total: int,
+    progress: BuildProgress,
+    workers: int,
+    scheduler: str | None,
+) -> None:
+    """Make the rows of specimens in processes of their own."""
+    jobs = [(card, size, specimen, partial) for specimen in missing]
+    modules = {type(find_generator(card.kind)).__module__} - {"__main__"}  # which every process has
+    before = total - len(missing)
+    progress(before, total, f"{workers} workers" if scheduler is None else scheduler)
+    ended = in_processes(make_one, jobs, workers, tuple(modules)) if scheduler is None else on_cluster(make_one, jobs, scheduler, tuple(modules))
+    for done, number in enumerate(ended, start=before + 1):
+        progress(done, total, missing[number].name)
+
+
+def make_one(card: Card, size: str, specimen: DrawnSpecimen, partial: Path) -> None:
+    """Make the rows of a specimen in the place of another process, if they are not there yet.
+
+    Raises
+    ------
+    DatasetError
+        The folder of the build is not here, or was begun with other versions; see also :func:`make_part`.
+    """
+    import socket
+
+    stamp, part = partial / STAMP, part_of(partial, specimen)
+    if not stamp.is_file():
+        message = f"{socket.gethostname()} does not see {partial}. Build into a folder on a disk that all workers share."
+        raise DatasetError(message)
+    if stamp.read_text(encoding="utf-8") != _stamp(card, size):
+        message = f"{socket.gethostname()} has other versions of stemtwin or numpy than the build in {partial}. Install the same ones everywhere."
+        raise DatasetError(message)
+    if not part.exists():
+        make_part(card, size, specimen, part)
+
+
+def make_part(card: Card, size: str, specimen: DrawnSpecimen, part: Path) -> None:
+    """Compute a specimen's rows, compare those with witnesses, and write its part: all that a build does of one specimen.
+
+    Raises
+    ------
+    DatasetError
+        A row comes out differently from its witness, or cannot be written.
+    """
+    rows = specimen_rows(card, size, specimen)
+    witness.check(card, size, rows)
+    cubes.write_part({column.name: np.stack([row[column.name] for row in rows]) for column in cubes.cubes_of(card)}, part)
+    storage.write_parquet(storage.table_of(rows, card), part)
 
 
 def _assemble(card: Card, size: str, partial: Path, folder: Path) -> Manifest:
@@ -320,13 +324,14 @@ def _assemble(card: Card, size: str, partial: Path, folder: Path) -> Manifest:
     shutil.rmtree(target, ignore_errors=True)
     files, splits = [], {}
     for split in card.splits:
-        parts = [_part(partial, specimen) for specimen in specimens(card, size) if specimen.split == split]
+        parts = [part_of(partial, specimen) for specimen in specimens(card, size) if specimen.split == split]
         files += _write_split(card, size, split, parts, target)
         shards = [target / file.path for file in files if file.split == split]
-        arrays = storage.to_numpy(storage.read_parquet(shards), card)
+        arrays: dict[str, Any] = storage.to_numpy(storage.read_parquet(shards), card)
         storage.write_netcdf(storage.to_xarray(arrays, card, split), target / f"netcdf/{split}.nc")
         files.append(_entry(target, f"netcdf/{split}.nc", "netcdf", split))
-        splits[split] = storage.content_digests(arrays, card)
+        files += _write_cubes(card, split, parts, len(arrays["sample_id"]), target)
+        splits[split] = storage.content_digests(arrays | cubes.open_cubes(target, split, card), card)
     write_atomically(target / "README.md", readme.dataset_readme(card, size).encode())
     files.append(_entry(target, "README.md", "card", None))
     manifest = _manifest(card, size, files, splits)
@@ -348,6 +353,16 @@ def _write_split(card: Card, size: str, split: str, parts: Sequence[Path], targe
         storage.write_parquet(storage.read_parquet(islice(queue, per_shard)), target / path)
         entries.append(_entry(target, path, "parquet", split))
     return entries
+
+
+def _write_cubes(card: Card, split: str, parts: Sequence[Path], rows: int, target: Path) -> list[FileEntry]:
+    """Write a split's cubes, if the card has any, and return the entries of their files."""
+    if not cubes.cubes_of(card):
+        return []
+    group = target / cubes.group_of(split)
+    cubes.write_cubes(cubes.read_parts(parts, card), rows, card, group)
+    paths = sorted(path.relative_to(target).as_posix() for path in group.rglob("*") if path.is_file())
+    return [_entry(target, path, "zarr", split) for path in paths]
 
 
 def _entry(target: Path, path: str, carrier: Any, split: str | None) -> FileEntry:

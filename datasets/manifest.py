@@ -25,7 +25,7 @@ class FileEntry(_Model):
     sha256: Digest
     bytes: int
     split: str | None = None
-    carrier: Literal["parquet", "netcdf", "card"]
+    carrier: Literal["parquet", "netcdf", "zarr", "card"]
 
 
 class SplitEntry(_Model):
@@ -56,10 +56,6 @@ class Manifest(_Model):
     def paths(self, split: str, carrier: str) -> tuple[str, ...]:
         """Return the paths of a split's files in one carrier, in order."""
         return tuple(file.path for file in self.files if file.split == split and file.carrier == carrier)
-
-    def entry(self, path: str) -> FileEntry:
-        """Return the entry of a file."""
-        return next(file for file in self.files if file.path == path)
 
 
 def parse_manifest(text: str | bytes, source: str) -> Manifest:

@@ -1,17 +1,18 @@
 """Storage of rows: Parquet shards with Hugging Face features, netCDF, arrays; and the hash of their content.
 
 Rows are dictionaries with the card's columns as keys. All carriers come from them, and :func:`content_sha256` gives the same digest for the same
-rows in any order and any carrier.
+rows in any order and any carrier. Cubes, which no table holds, are in :mod:`stemtwin.datasets.cubes`.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stemtwin.datasets.cards import Card, Column
+from stemtwin.datasets.cards import Card
+from stemtwin.datasets.columns import PADDING, Column
 from stemtwin.twin.errors import DatasetError
 from stemtwin.twin.files import check_space, replacing
 
@@ -20,39 +21,39 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import xarray as xr
 
-PADDING: dict[str, Any] = {"float64": np.nan, "int64": -1, "string": "", "bool": False}
-"""Fill values at the end of a ragged column in arrays; ``n_columns`` says how many entries count."""
-RAGGED_DIM = "column"
-
 
 def features(card: Card) -> "hf.Features":
     """Return the Hugging Face features of a card's columns."""
     import datasets as hf
 
+    arrays: dict[int, Any] = {2: hf.Array2D, 3: hf.Array3D, 4: hf.Array4D}
+
     def feature(column: Column) -> Any:
+        if len(column.shape) > 1:
+            return arrays[len(column.shape)](column.shape, column.dtype)
         if column.shape:
-            return hf.Array2D(column.shape, column.dtype)
+            return hf.List(hf.Value(column.dtype), length=column.shape[0])
         return hf.List(hf.Value(column.dtype)) if column.ragged else hf.Value(column.dtype)
 
-    return hf.Features({column.name: feature(column) for column in card.columns})
+    return hf.Features({column.name: feature(column) for column in tabular(card)})
+
+
+def tabular(card: Card) -> tuple[Column, ...]:
+    """Return the columns that tables hold: all but cubes."""
+    return tuple(column for column in card.columns if not column.cube)
 
 
 def table_of(rows: Sequence[dict[str, Any]], card: Card) -> "pa.Table":
-    """Return rows as an Arrow table whose schema carries the Hugging Face features.
-
-    Raises
-    ------
-    DatasetError
-        A row does not have exactly the card's columns.
-    """
+    """Return rows, cubes left out, as an Arrow table whose schema carries the Hugging Face features."""
     import datasets as hf
 
-    names = card.column_names()
-    for row in rows:
-        if set(row) != set(names):
-            message = f"A row of {card.id} has the wrong columns: {sorted(set(row) ^ set(names))}. Give exactly the card's columns."
-            raise DatasetError(message)
+    names = [column.name for column in tabular(card)]
     return hf.Dataset.from_dict({name: [row[name] for row in rows] for name in names}, features=features(card)).data.table
+
+
+def with_features(table: "pa.Table", card: Card) -> "pa.Table":
+    """Return a table of a card's columns whose metadata are the Hugging Face features of these columns alone."""
+    return table.replace_schema_metadata(features(card).arrow_schema.metadata)
 
 
 def write_parquet(table: "pa.Table", path: Path) -> None:
@@ -88,15 +89,16 @@ def read_parquet(paths: Iterable[Path]) -> "pa.Table":
 def to_numpy(table: "pa.Table", card: Card) -> dict[str, np.ndarray]:
     """Return a table as arrays by column name.
 
-    Images are (rows, y, x); ragged columns are padded to (rows, longest) with :data:`PADDING`; text is a fixed-width string array.
+    Arrays are (rows, *shape); ragged columns are padded to (rows, longest) with
+    :data:`~stemtwin.datasets.columns.PADDING`; text is a fixed-width string array.
     """
-    return {column.name: _array(table[column.name].combine_chunks(), column) for column in card.columns}
+    return {column.name: _array(table[column.name].combine_chunks(), column) for column in tabular(card)}
 
 
 def _array(values: Any, column: Column) -> np.ndarray:
     """Return one Arrow column as an array."""
     if column.shape:
-        flat = values.storage
+        flat = getattr(values, "storage", values)
         for _ in column.shape:
             flat = flat.flatten()
         return flat.to_numpy(zero_copy_only=False).reshape(len(values), *column.shape)
@@ -118,16 +120,16 @@ def to_xarray(arrays: dict[str, np.ndarray], card: Card, split: str) -> "xr.Data
     import xarray as xr
 
     variables = {}
-    for column in card.columns:
-        dims = ("sample", "y", "x") if column.shape else ("sample", RAGGED_DIM) if column.ragged else ("sample",)
+    for column in tabular(card):
+        dims = ("sample", *column.dim_names)
         variables[column.name] = (dims, arrays[column.name], {"units": column.unit, "long_name": column.meaning})
     attrs = {"title": card.title, "dataset": card.name, "version": card.version, "split": split, "license": card.licence, "citation": card.citation}
     return xr.Dataset(variables, attrs=attrs)
 
 
 def write_netcdf(data: "xr.Dataset", path: Path) -> None:
-    """Write a dataset as one netCDF4 file, whole or not at all; images are compressed without loss."""
-    encoding = {name: {"zlib": True, "complevel": 4} for name, variable in data.variables.items() if variable.ndim == 3}
+    """Write a dataset as one netCDF4 file, whole or not at all; arrays are compressed without loss."""
+    encoding = {name: {"zlib": True, "complevel": 4} for name, variable in data.variables.items() if variable.ndim >= 3}
     check_space(path, data.nbytes, path.name)  # a full disk makes HDF5 crash
     with replacing(path) as temporary:
         data.to_netcdf(temporary, engine="h5netcdf", encoding=encoding)
@@ -148,22 +150,23 @@ def read_netcdf(path: Path, card: Card) -> "xr.Dataset":
     except (OSError, ValueError, KeyError) as error:
         message = f"{path} cannot be read as netCDF: {error}. Fetch or build the dataset again."
         raise DatasetError(message) from error
-    for column in card.columns:
+    for column in tabular(card):
         data[column.name] = data[column.name].astype(_dtype(column), keep_attrs=True)
         data[column.name].encoding.clear()
     return data
 
 
-def content_digests(arrays: dict[str, np.ndarray], card: Card) -> list[bytes]:
-    """Return the SHA-256 digest of each row's content: names, types, shapes and values, padding left out."""
-    counts = arrays["n_columns"]
+def content_digests(arrays: Mapping[str, Any], card: Card) -> list[bytes]:
+    """Return the SHA-256 digest of each row's content: names, types, shapes and values, padding left out.
+
+    Cubes may be arrays on disk: one row at a time is read.
+    """
     digests = []
-    for row in range(len(counts)):
+    for row in range(len(arrays["sample_id"])):
         digest = hashlib.sha256()
         for column in sorted(card.columns, key=lambda column: column.name):
-            value = arrays[column.name][row]
             digest.update(f"{column.name}\0{column.dtype}\0".encode())
-            digest.update(_canonical(value[: counts[row]] if column.ragged else value, column))
+            digest.update(_canonical(column.trimmed(arrays, row), column))
         digests.append(digest.digest())
     return digests
 
@@ -174,7 +177,7 @@ def _canonical(value: Any, column: Column) -> bytes:
         texts = [str(text).encode() for text in np.atleast_1d(value)]
         return len(texts).to_bytes(8, "little") + b"".join(len(text).to_bytes(8, "little") + text for text in texts)
     array = np.asarray(value, dtype=np.dtype(column.dtype).newbyteorder("<"))
-    if column.dtype == "float64":
+    if column.dtype.startswith("float"):
         array = np.where(np.isnan(array), np.nan, array + 0.0)
     return np.asarray(array.shape, dtype="<i8").tobytes() + np.ascontiguousarray(array).tobytes()
 

@@ -15,7 +15,7 @@ class Entry(Base):
 
     __tablename__ = "entries"
     __table_args__ = (
-        UniqueConstraint("comparability_key", "artefact_sha256", "ranked", name="one_row_for_one_artefact"),
+        UniqueConstraint("comparability_key", "artefact_sha256", "ranked", "team", name="one_row_for_one_artefact"),
         Index("by_table", "task", "comparability_key"),
     )
 
@@ -33,7 +33,7 @@ class Entry(Base):
     name: Mapped[str]
     team: Mapped[str]
     trust: Mapped[str]
-    ranked: Mapped[bool]
+    ordered: Mapped[bool] = mapped_column("ranked")  # scored here; the name of the column is that of boards of version 1
     version: Mapped[str]
     seeds: Mapped[str]
     git_commit: Mapped[str | None]

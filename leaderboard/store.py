@@ -1,7 +1,7 @@
 """The board's store: one SQLite file that only grows.
 
-Every write is one immediate transaction, so that processes that submit at once wait for each other; the same answers to the same task are one row,
-however often they come.
+Every write is one immediate transaction, so that processes that submit at once wait for each other; the same answers of the same team to the same
+task are one row, however often they come.
 """
 
 import contextlib
@@ -10,28 +10,20 @@ import datetime
 import json
 import os
 import sqlite3
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import platformdirs
 import sqlalchemy as sa
-from sqlalchemy import event
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
-from stemtwin.benchmarks.report import RANKED, Report
-from stemtwin.benchmarks.statistics import rank_intervals
-from stemtwin.leaderboard.models import Base, Entry, Score
+from stemtwin.benchmarks.report import ORDERED, Report
+from stemtwin.leaderboard.connection import MEMORY, VARIABLE, check_tables, make_engine, prepare
+from stemtwin.leaderboard.models import Entry, Score
+from stemtwin.leaderboard.tables import Board, make_board
 from stemtwin.twin.errors import DatasetError
-from stemtwin.twin.files import NOTICE_S, check_writable, still_locked, tell_wait
-
-VARIABLE = "STEMTWIN_DATABASE"
-BUSY_S = 60.0
-"""Longest wait for another process that writes, s; an entry takes milliseconds."""
-PAUSE_S = 0.02
-"""Time between two trials, s."""
+from stemtwin.twin.files import check_writable
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,47 +37,6 @@ class Receipt:
     trust: str
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class BoardRow:
-    """One line of a board; ``rank`` is (best, worst) of a rank interval, None for rows that are not ranked."""
-
-    rank: tuple[int, int] | None
-    entry_id: int
-    name: str
-    team: str
-    metric: str
-    unit: str
-    direction: str
-    value: float | None
-    low: float | None
-    high: float | None
-    worst: str
-    worst_value: float | None
-    cost: dict[str, float]
-    trust: str
-    created: str
-    version: str
-    git_commit: str | None
-    wall_s: float
-    seeds: dict[str, Any]
-    source_sha256: str
-    artefact_sha256: str
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Board:
-    """One table: entries that were scored on the same data with the same metric."""
-
-    task: str
-    major: int
-    source: str
-    source_version: str
-    size: str
-    split: str
-    comparability_key: str
-    rows: tuple[BoardRow, ...]
-
-
 def default_path() -> Path:
     """Return the file of the board: ``STEMTWIN_DATABASE``, or ``leaderboard.db`` in the user's data folder."""
     named = os.environ.get(VARIABLE)
@@ -93,36 +44,32 @@ def default_path() -> Path:
 
 
 class Store:
-    """A board in a SQLite file, made where it does not exist.
+    """A board in a SQLite file, made where it does not exist; tables of an earlier version are brought up to date when it is opened for writing.
 
     Parameters
     ----------
     path : path, optional
-        The file; ``default_path()`` where none is given.
+        The file, or ``":memory:"`` for a board that is lost with the store; ``default_path()`` where none is given.
+    read_only : bool
+        Whether the board is only shown: nothing is written, neither to the file, which must exist, nor beside it.
 
     Raises
     ------
     DatasetError
-        The file cannot be made or is not a board.
+        The file cannot be made or read, is not a board, or is locked by another process for too long.
     """
 
-    def __init__(self, path: Path | str | None = None) -> None:
+    def __init__(self, path: Path | str | None = None, *, read_only: bool = False) -> None:
         self.path = Path(path) if path is not None else default_path()
-        try:
-            if self.path.is_file():  # to open it here and close it would free the locks that SQLite holds on it
-                check_writable(self.path.parent, folder=True)
-            else:
-                check_writable(self.path)
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except DatasetError as error:
-            message = f"{error} {VARIABLE} names the file of the board."
-            raise DatasetError(message) from None
-        self.engine = sa.create_engine(sa.URL.create("sqlite", database=str(self.path)), connect_args={"timeout": BUSY_S})
-        event.listen(self.engine, "connect", self._configure)
-        event.listen(self.engine, "begin", self._begin)
-        with self._telling(), self.writing() as connection:
-            Base.metadata.create_all(connection)
-            connection.execute(sa.select(Entry).limit(0))  # a table of another program has other columns
+        if read_only:
+            _check_readable(self.path)
+        elif self.path != MEMORY:
+            _make_room(self.path)
+        self.engine = make_engine(self.path, read_only=read_only)
+        with self._telling(), self.engine.begin() if read_only else self.writing() as connection:
+            if not read_only:
+                prepare(connection, self.path)
+            self.empty = not check_tables(connection, self.path)
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
@@ -135,39 +82,6 @@ class Store:
         except DatasetError:
             self.close()
             raise
-
-    def _configure(self, connection: sqlite3.Connection, _: object) -> None:
-        """Set up a connection: transactions by hand, foreign keys, write-ahead log."""
-        connection.isolation_level = None
-        connection.execute("PRAGMA foreign_keys = ON")
-        if self._patiently(connection, "PRAGMA journal_mode").fetchone()[0] != "wal":
-            self._patiently(connection, "PRAGMA journal_mode = WAL")
-
-    def _begin(self, connection: sa.Connection) -> None:
-        """Begin a transaction; a writing one takes its lock at once, so that it never has to give up halfway."""
-        immediate = connection.get_execution_options().get("immediate")
-        self._patiently(connection.connection.driver_connection, "BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-    def _patiently(self, connection: Any, statement: str) -> sqlite3.Cursor:
-        """Run a statement; while another process locks the file, tell it after three seconds, and give up after a minute."""
-        began, told = time.monotonic(), False
-        connection.execute("PRAGMA busy_timeout = 0")
-        try:
-            while True:
-                try:
-                    return connection.execute(statement)
-                except sqlite3.OperationalError as error:
-                    waited = time.monotonic() - began
-                    if "locked" not in str(error):
-                        raise
-                    if waited >= BUSY_S:
-                        raise DatasetError(still_locked(self.path, waited, "another process")) from None
-                if waited >= NOTICE_S and not told:
-                    tell_wait(self.path, "another process")
-                    told = True
-                time.sleep(PAUSE_S)
-        finally:
-            connection.execute(f"PRAGMA busy_timeout = {int(1e3 * BUSY_S)}")
 
     def close(self) -> None:
         """Close the connections."""
@@ -186,18 +100,20 @@ class Store:
         return self.engine.execution_options(immediate=True).begin()
 
     def submit(self, report: Report) -> Receipt:
-        """Enter a report and return its row; the row that holds the same answers to the same task, where there is one.
+        """Enter a report and return its row; the row that holds the same answers of the same team to the same task, where there is one.
 
-        Answers that stand there unranked and can now be ranked are a new row; ranked answers that come again unranked are not.
+        Answers that stand there as reported or practice and were now scored are a new row; scored answers that come again as reported are not.
 
         Parameters
         ----------
         report : Report
             The score report.
         """
-        ranked = report.trust in RANKED
-        same = sa.select(Entry).where(Entry.comparability_key == report.comparability_key, Entry.artefact_sha256 == report.artefact_sha256)
-        same = same.where(Entry.ranked) if ranked else same.order_by(Entry.ranked.desc())
+        ordered = report.trust in ORDERED
+        same = sa.select(Entry).where(
+            Entry.comparability_key == report.comparability_key, Entry.artefact_sha256 == report.artefact_sha256, Entry.team == report.team
+        )
+        same = same.where(Entry.ordered) if ordered else same.order_by(Entry.ordered.desc())
         with self._telling(), self.writing() as connection, Session(bind=connection, expire_on_commit=False) as session:
             found = session.scalar(same.limit(1))
             new = found is None
@@ -209,31 +125,61 @@ class Store:
 
     def entries(self, task: str | None = None) -> list[Entry]:
         """Return the entries, of one task or of all, in the order in which they came."""
+        if self.empty:
+            return []
         query = sa.select(Entry).order_by(Entry.id)
         with self._telling(), Session(self.engine, expire_on_commit=False) as session:
             return list(session.scalars(query if task is None else query.where(Entry.task == task)))
 
     def boards(self, task: str | None = None) -> list[Board]:
-        """Return one board for each set of comparable entries, best first, rows that are not ranked among them by their score."""
+        """Return one board for each set of comparable entries; see :func:`stemtwin.leaderboard.tables.make_board`."""
         groups: dict[str, list[Entry]] = {}
         for entry in self.entries(task):
             groups.setdefault(entry.comparability_key, []).append(entry)
-        return [_board(group) for group in groups.values()]
+        return [make_board(group) for group in groups.values()]
 
 
 def check_board(path: Path | str | None = None) -> None:
-    """Raise DatasetError where nothing can be entered on a board, before any work; no file is made."""
+    """Raise DatasetError where nothing can be entered on a board that lasts, before any work; no file is made."""
     path = Path(path) if path is not None else default_path()
+    if path == MEMORY:
+        message = f"A board in {MEMORY} is lost when the command ends. Name a file, or set {VARIABLE} to one."
+        raise DatasetError(message)
     if path.exists():
         Store(path).close()
     else:
         check_writable(path)
 
 
+def _make_room(path: Path) -> None:
+    """Make the folder of a board; raise DatasetError where the file cannot be written."""
+    try:
+        if path.is_file():  # to open it here and close it would free the locks that SQLite holds on it
+            check_writable(path.parent, folder=True)
+        else:
+            check_writable(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except DatasetError as error:
+        message = f"{error} {VARIABLE} names the file of the board."
+        raise DatasetError(message) from None
+
+
+def _check_readable(path: Path) -> None:
+    """Raise DatasetError where a board is no file, or may not be read."""
+    if not path.is_file():
+        message = f"There is no board {path}. Set {VARIABLE} to the file of a board."
+        raise DatasetError(message)
+    if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+        message = f"{path} may not be read. Ask its owner for permission, or set {VARIABLE} to another board."
+        raise DatasetError(message)
+
+
 def _unusable(path: Path, reason: object) -> DatasetError:
     """Return the error for a file that cannot be a board, or not be written."""
     if "disk is full" in str(reason):
         return DatasetError(f"{path} cannot be written: the disk is full. Free space there, or set {VARIABLE} to a path elsewhere.")
+    if "readonly" in str(reason):
+        return DatasetError(f"{path} may only be read: nothing can be entered. Set {VARIABLE} to a path that can be written.")
     return DatasetError(f"{path} cannot be used as a board ({reason}). Set {VARIABLE} to a path that can be written.")
 
 
@@ -282,7 +228,7 @@ def _entry(report: Report) -> Entry:
         name=report.entry,
         team=report.team,
         trust=report.trust,
-        ranked=report.trust in RANKED,
+        ordered=report.trust in ORDERED,
         version=made.version,
         seeds=json.dumps(made.seeds),
         git_commit=made.git_commit,
@@ -290,56 +236,4 @@ def _entry(report: Report) -> Entry:
         wall_s=made.wall_s,
         report=report.to_json(),
         scores=scores,
-    )
-
-
-def _board(entries: list[Entry]) -> Board:
-    """Return the board of comparable entries."""
-    scored = [(entry, next(score for score in entry.scores if not score.column)) for entry in entries]
-    direction = scored[0][1].direction
-    ranked = [(entry.id, score.value, score.low, score.high) for entry, score in scored if entry.ranked and score.value is not None]
-    ends = [(low, high) if low is not None and high is not None else None for _, _, low, high in ranked]
-    ranks = rank_intervals([value for _, value, _, _ in ranked], ends, direction=direction)
-    places = {number: rank for (number, _, _, _), rank in zip(ranked, ranks, strict=True)}
-    sign = -1.0 if direction == "max" else 1.0
-    scored.sort(key=lambda pair: (pair[1].value is None, sign * (pair[1].value or 0.0), pair[0].id))
-    first = entries[0]
-    return Board(
-        task=first.task,
-        major=first.major,
-        source=first.source,
-        source_version=first.source_version,
-        size=first.size,
-        split=first.split,
-        comparability_key=first.comparability_key,
-        rows=tuple(_row(entry, score, places.get(entry.id)) for entry, score in scored),
-    )
-
-
-def _row(entry: Entry, score: Score, rank: tuple[int, int] | None) -> BoardRow:
-    """Return the line of one entry."""
-    report = json.loads(entry.report)
-    worst = report["worst"]
-    return BoardRow(
-        rank=rank,
-        entry_id=entry.id,
-        name=entry.name,
-        team=entry.team,
-        metric=score.metric,
-        unit=score.unit,
-        direction=score.direction,
-        value=score.value,
-        low=score.low,
-        high=score.high,
-        worst=worst["title"] if worst else "",
-        worst_value=worst["value"] if worst else None,
-        cost=report["cost"],
-        trust=entry.trust,
-        created=entry.created.isoformat() + "Z",
-        version=entry.version,
-        git_commit=entry.git_commit,
-        wall_s=entry.wall_s,
-        seeds=json.loads(entry.seeds),
-        source_sha256=entry.source_sha256,
-        artefact_sha256=entry.artefact_sha256,
     )

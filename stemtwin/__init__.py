@@ -17,7 +17,8 @@ if (_checkout / "twin" / "registry.py").exists():
     __path__.append(str(_checkout))
 
 if TYPE_CHECKING:
-    from stemtwin.datasets.catalog import list_datasets, load_dataset
+    from stemtwin.datasets.catalog import list_datasets, load_arrays, load_dataset
+    from stemtwin.datasets.training import torch_dataset
     from stemtwin.twin.envs.reference import normalized_return, reference
     from stemtwin.twin.errors import (
         DatasetError,
@@ -74,6 +75,7 @@ __all__ = [
     "explain",
     "list_datasets",
     "list_samples",
+    "load_arrays",
     "load_dataset",
     "load_sample",
     "normalized_return",
@@ -83,10 +85,12 @@ __all__ = [
     "ronchigram",
     "simulate",
     "simulate_series",
+    "torch_dataset",
 ]
 
 _HOMES = {
-    "stemtwin.datasets.catalog": ("list_datasets", "load_dataset"),
+    "stemtwin.datasets.catalog": ("list_datasets", "load_arrays", "load_dataset"),
+    "stemtwin.datasets.training": ("torch_dataset",),
     "stemtwin.twin.envs.reference": ("normalized_return", "reference"),
     "stemtwin.twin.errors": (
         "DatasetError",

@@ -34,7 +34,7 @@ LAYERS = {
 ROOMS = {
     "stemtwin.twin.instrument": ("hardware", "simulation", "spectra", "scope"),
     "stemtwin.twin.physics.engine": ("kernels", "multislice", "operator", "local"),
-    "stemtwin.datasets": ("formats",),
+    "stemtwin.datasets": ("generators", "formats", "packing"),
     "stemtwin.leaderboard": ("demos", "cli"),
 }
 """Subpackages of a package from the lowest up; its own modules, and subpackages that are not listed, lie below all of them."""
@@ -42,7 +42,7 @@ LONGEST_MODULE, LONGEST_FUNCTION, DEEPEST_CLASS = 500, 60, 2
 NAMES_OF_ENGINES = {
     "stemtwin.twin.physics": "knows no registry: its literals name cached arrays and the distribution of abTEM's tables",
     "stemtwin.twin.instrument.simulation.engines": "defines them",
-    "stemtwin.datasets.cards": "a released format, which lists what it may hold",
+    "stemtwin.datasets.generators.atoms_2d": "a released format, which lists what it may hold",
     "stemtwin.leaderboard": "commands and demonstrations name engines as users do",
 }
 """Packages and modules that may hold the name of an engine as a literal, and why; all others read the registry."""

@@ -23,6 +23,8 @@ MAPPED |= {"benchmarks": "stemtwin.benchmarks", "leaderboard": "stemtwin.leaderb
 PACKAGES: list[str] = PROJECT["tool"]["setuptools"]["packages"]
 NOT_IMPORTED = {"dask", "h5netcdf", "h5py"}  # xarray and abTEM import them for us
 DEVELOPERS = {"test", "all"}  # extras that are not for users
+USERS_OWN = {"bm3d"}
+"""Packages that are used where a user has installed them, and that no extra asks for: their licences allow non-commercial use only."""
 MODULES_OF = {
     "rosettasciio": "rsciio",
     "stable-baselines3": "stable_baselines3",
@@ -117,7 +119,7 @@ def test_what_is_imported_is_required_and_the_other_way_round() -> None:
                     imported |= {name.name.split(".")[0] for name in node.names}
                 elif isinstance(node, ast.ImportFrom):
                     imported.add((node.module or "").split(".")[0])
-    imported -= {"stemtwin", *BROUGHT, *sys.stdlib_module_names}
+    imported -= {"stemtwin", *BROUGHT, *USERS_OWN, *sys.stdlib_module_names}
     extras = PROJECT["project"]["optional-dependencies"]
     asked = {distribution(entry) for name in set(extras) - DEVELOPERS for entry in extras[name]}
     optional = {MODULES_OF.get(name, name) for name in asked}
@@ -162,6 +164,7 @@ def test_the_wheel_holds_our_packages_and_nothing_else(wheel: Path) -> None:
     wanted |= {f"stemtwin/twin/physics/tables/{name}.csv" for name in PARAMETRIZATIONS}
     wanted |= {f"stemtwin/twin/envs/scales/{path.name}" for path in (ROOT / "twin" / "envs" / "scales").glob("*.json")}
     wanted |= {f"stemtwin/benchmarks/learned/{path.name}" for path in (ROOT / "benchmarks" / "learned").glob("*.*")}
+    wanted |= {f"stemtwin/benchmarks/scores/{path.name}" for path in (ROOT / "benchmarks" / "scores").glob("*.json")}
     assert {name for name in names if name.startswith("stemtwin/")} == wanted
     assert f"{info}/licenses/LICENSE" in names
 

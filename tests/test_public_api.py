@@ -40,6 +40,7 @@ PUBLIC = {
     "explain",
     "list_datasets",
     "list_samples",
+    "load_arrays",
     "load_dataset",
     "load_sample",
     "normalized_return",
@@ -49,6 +50,7 @@ PUBLIC = {
     "ronchigram",
     "simulate",
     "simulate_series",
+    "torch_dataset",
 }
 HEAVY = {
     "abtem",

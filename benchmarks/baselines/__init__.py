@@ -4,6 +4,7 @@
 File              Content
 ================= ====================================================================
 ``atoms.py``      baselines of ``atoms-2d``: Laplacian of Gaussian, random, truth
+``denoise.py``    baselines of ``denoise``: filters, BM3D, a U-Net, truth
 ``focus.py``      baselines of ``autofocus``: focal series, random, truth
 ``focus_v2.py``   baselines of ``autofocus@2``: matched filter, blind policies, truth
 ``hypothesis.py`` baselines of ``hypothesis-test``: expected information, fixed, truth

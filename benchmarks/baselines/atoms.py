@@ -9,13 +9,18 @@ from scipy.optimize import least_squares
 from skimage.feature import peak_local_max
 
 from stemtwin.benchmarks.agents import Baseline, add_baseline
-from stemtwin.benchmarks.atoms import Detections
+from stemtwin.benchmarks.answers.points import Points
 
 FWHM_ANGSTROM = (0.6, 0.75, 0.95, 1.2)  # width of a column in the image: probe, source and thermal motion together
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 NOISE_SIGMAS = 3.0  # a peak stands this far above the noise of the filtered background
 RELATIVE = 0.2  # and at least this high against the strong peaks
 SAME_ANGSTROM = 0.35  # two refined peaks nearer than this are one
+
+
+def unknown(n: int) -> np.ndarray:
+    """Return the classes of n columns of which the heaviest element is not known."""
+    return np.zeros(n, dtype=np.int64)
 
 
 class LaplacianOfGaussian:
@@ -26,7 +31,7 @@ class LaplacianOfGaussian:
     of the strong peaks, whichever is higher.
     """
 
-    def detect(self, given: Mapping[str, Any], rng: np.random.Generator) -> Detections:
+    def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
         """Return the refined peaks; the score is the height over the noise."""
         del rng
         image = np.asarray(given["image"], dtype=float)
@@ -39,7 +44,7 @@ class LaplacianOfGaussian:
         points = np.array([refine(image, peak, sigma) for peak in peaks]).reshape(-1, 2)
         scores = response[tuple(peaks.T)] / max(noise, 1e-12)
         keep = merge(points, scores, SAME_ANGSTROM / step) & inside(points, image.shape)
-        return Detections.at(points[keep][:, ::-1] * step, scores=scores[keep])
+        return Points.at(points[keep][:, ::-1] * step, classes=unknown(keep.sum()), confidence=scores[keep])
 
 
 def best_scale(image: np.ndarray, step: float) -> tuple[np.ndarray, float, float]:
@@ -120,22 +125,22 @@ def inside(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 class RandomPoints:
     """Uniform points, one for every 4 A^2 of the frame, without a look at the image."""
 
-    def detect(self, given: Mapping[str, Any], rng: np.random.Generator) -> Detections:
+    def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
         """Return the points."""
         ny, nx = np.shape(given["image"])
         step = float(given["sampling_angstrom"])
         n = max(1, round(ny * nx * step**2 / 4.0))
-        return Detections.at(rng.uniform([-step / 2, -step / 2], [(nx - 0.5) * step, (ny - 0.5) * step], size=(n, 2)))
+        return Points.at(rng.uniform([-step / 2, -step / 2], [(nx - 0.5) * step, (ny - 0.5) * step], size=(n, 2)), classes=unknown(n))
 
 
 class ColumnOracle:
     """The true visible columns."""
 
-    def detect(self, given: Mapping[str, Any], rng: np.random.Generator) -> Detections:
+    def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
         """Return the truth, which only an oracle is given."""
         del rng
         truth = given["truth"]
-        return Detections.at(truth.positions[truth.visible], heaviest=truth.heaviest[truth.visible])
+        return Points.at(truth.positions[truth.visible], classes=truth.heaviest[truth.visible])
 
 
 add_baseline(Baseline(task="atoms-2d", name="log", text="Laplacian of Gaussian, each peak refined by a Gaussian fit", factory=LaplacianOfGaussian))

@@ -15,11 +15,13 @@ File                     Content
 ``image_options.py``     checked options of ``stemtwin image``
 ``image_pictures.py``    pictures of its results
 ``image_signals.py``     its signals: images, patterns, spectra
+``inputs.py``            ``stemtwin data inputs``
 ``knobs.py``             ``stemtwin knobs``
 ``listing.py``           ``stemtwin list``
 ``main.py``              dispatch of commands, exit codes
 ``number_lists.py``      numbers and series of numbers as people write them
 ``output.py``            JSON, tables and progress bars
+``pack.py``              ``stemtwin data pack``
 ``structure_options.py`` thermal motion as people write it; the library's messages in the command's words
 ``submit.py``            ``stemtwin submit``
 ``task.py``              ``stemtwin task``

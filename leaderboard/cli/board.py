@@ -9,9 +9,11 @@ import typer
 from stemtwin.leaderboard.cli.output import WIDE, JsonFlag, make_console, number, print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
 
-    from stemtwin.leaderboard.store import Board, BoardRow
+    from stemtwin.leaderboard.tables import Board, BoardRow
 
 
 def board(
@@ -19,8 +21,8 @@ def board(
     database: Annotated[Path | None, typer.Option(help="File of the board; STEMTWIN_DATABASE or the user's data folder where none is named.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Show the board: one table for each task and data, ranks as intervals where scores cannot be told apart."""
-    from stemtwin.leaderboard.store import Store
+    """Show the board: one table for each task and data, places as intervals where scores cannot be told apart."""
+    from stemtwin.leaderboard.store import Store, default_path
     from stemtwin.twin.errors import SettingsError
 
     if task is not None:
@@ -31,8 +33,10 @@ def board(
         repair = f"Check the path, or enter something with 'stemtwin submit FOLDER --database {database}'."
         message = f"There is no board {database}. {repair}"
         raise SettingsError(message)
-    with Store(database) as store:
-        boards, where = store.boards(task), store.path
+    where, boards = database or default_path(), []
+    if where.exists():
+        with Store(where, read_only=True) as store:
+            boards = store.boards(task)
     if json:
         print_json([dataclasses.asdict(one) for one in boards])
         return
@@ -52,10 +56,16 @@ def show(found: "Board", console: "Console") -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from stemtwin.benchmarks.names import printable
+    from stemtwin.benchmarks.report import PUBLIC
+
+    def text(cell: str) -> Text:
+        return Text(printable(cell, console.encoding))
+
     first = found.rows[0]
     unit = f", {first.unit}" if first.unit else ""
     columns = [
-        "rank",
+        "order" if found.public else "rank",
         "name",
         f"{first.metric}{unit} [95 %]",
         "worst slice",
@@ -63,23 +73,48 @@ def show(found: "Board", console: "Console") -> None:
         *(["cost", "date", "version"] if console.width >= WIDE else []),
     ]
     title = f"{found.task}@{found.major}  {found.source} {found.source_version}, {found.size}, {found.split}"
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, header_style="dim")
+    table = Table(title=text(title), title_justify="left", title_style="bold", box=None, header_style="dim")
     for column in columns:
-        table.add_column(column, justify="right" if column == "rank" else "left", no_wrap=column not in ("name", "worst slice"))
+        wraps = column in ("name", "worst slice", "trust")
+        table.add_column(column, justify="right" if column == columns[0] else "left", no_wrap=not wraps, overflow="fold")
     for row in found.rows:
         worst = f"{number(row.worst_value)} {row.worst}" if row.worst else "-"
-        cells = (_rank(row), _name(row), number(row.value, row.low, row.high), worst, row.trust, _cost(row.cost), row.created[:10], row.version)
-        table.add_row(*(Text(cell) for cell in cells[: len(columns)]), style=None if row.rank else "dim")
+        score = row.reason or number(row.value, row.low, row.high)
+        trust = row.trust if row.status != PUBLIC else f"{row.trust}, {PUBLIC}"
+        cells = (_place(row, found), _name(row), score, worst, trust, _cost(row.cost), row.created[:10], row.version)
+        table.add_row(*(text(cell) for cell in cells[: len(columns)]), style=None if row.order else "dim")
     console.print(table)
-    better = "larger is better" if first.direction == "max" else "smaller is better"
-    console.print(Text(f"{better}; one rank for scores whose intervals overlap; '-': not ranked\n", style="dim"))
+    for line in _legend(found):
+        console.print(Text(printable(line, console.encoding), style="dim"))
+    console.print()
 
 
-def _rank(row: "BoardRow") -> str:
-    """Return the rank interval: ``1``, ``1-2`` or a dash."""
-    if row.rank is None:
+def _legend(found: "Board") -> "Iterator[str]":
+    """Give the lines under a table: how rows were put in order, and what is to be known about single ones."""
+    from stemtwin.benchmarks.report import PUBLIC
+    from stemtwin.leaderboard.tables import INTERVALS
+
+    first = found.rows[0]
+    yield "larger is better" if first.direction == "max" else "smaller is better"
+    yield "one place for scores that cannot be told apart; '-': only shown"
+    if found.public:
+        yield f"{PUBLIC}: anybody can look up the answers of this split, so that no row is ranked"
+    if found.compared == INTERVALS:
+        yield "told apart where intervals do not overlap: reports of version 1 keep no sums of clusters, or the metric is one of another version"
+    elif found.compared:
+        yield f"told apart by paired resampling of {found.n_clusters} specimens or episodes"
+    if found.detectable is not None:
+        unit = f" {first.unit}" if first.unit else ""
+        yield f"minimum detectable difference {number(found.detectable)}{unit} (95 %, power 80 %)"
+    yield from (f"row {row.entry_id}, {row.name}: {note}" for row in found.rows for note in row.notes)
+
+
+def _place(row: "BoardRow", found: "Board") -> str:
+    """Return the place or the rank of a row: ``1``, ``1-2`` or a dash."""
+    place = row.order if found.public else row.rank
+    if place is None:
         return "-"
-    best, last = row.rank
+    best, last = place
     return str(best) if best == last else f"{best}-{last}"
 
 
@@ -89,7 +124,7 @@ def _name(row: "BoardRow") -> str:
 
 
 def _cost(cost: dict[str, float]) -> str:
-    """Return the spending of an entry on a sample or an episode: dose where it costs dose, else time."""
+    """Return the spending of an entry on a sample or an episode: dose where it costs dose, else time, a dash where others made the answers."""
     if "dose_e_per_angstrom2" in cost:
         return f"{cost['dose_e_per_angstrom2']:.2g} e-/A^2"
-    return f"{cost['wall_s_per_sample']:.2g} s/image"
+    return f"{cost['wall_s_per_sample']:.2g} s/image" if "wall_s_per_sample" in cost else "-"

@@ -13,11 +13,17 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 from rich.table import Table
 from rich.text import Text
 
-from stemtwin.datasets.cards import find_card, list_cards
+from stemtwin.datasets.cards import find_card, list_cards, named_card, read_card
+from stemtwin.leaderboard.cli.inputs import inputs
+from stemtwin.leaderboard.cli.pack import pack
+from stemtwin.leaderboard.cli.work_progress import tenth_lines
+from stemtwin.twin.errors import DatasetError
 
 app = typer.Typer(name="data", help="Build, fetch and check datasets.", no_args_is_help=True)
+app.command()(pack)
+app.command()(inputs)
 
-Name = Annotated[str, typer.Argument(help="Name of the dataset, for example atoms-2d.")]
+Name = Annotated[str, typer.Argument(help="Name of the dataset, for example atoms-2d or atoms-2d@1.")]
 Version = Annotated[str | None, typer.Option(help="Version; by default the newest of this installation.")]
 SizeName = Annotated[str, typer.Option(help="Size: tiny, std or full.")]
 Folder = Annotated[Path | None, typer.Option(help="Folder of the dataset; by default its place in the data folder.")]
@@ -25,8 +31,21 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
 def _card(name: str, version: str | None) -> Any:
-    """Return the card of a version, or of the newest one."""
-    return find_card(name, version or list_cards().get(name, ("",))[-1])
+    """Return the card of a version, or of the newest one; a name may hold its version, or be the path of a card."""
+    if version or "@" in name or name.endswith(".toml"):
+        return named_card(name, version)
+    return find_card(name, list_cards().get(name, ("",))[-1])
+
+
+def _named_or_own(name: str | None, version: str | None, own: Path | None) -> Any:
+    """Return the card that a name or a file means; exactly one of them is given."""
+    if (name is None) == (own is None):
+        message = f"{'A name and --card are' if name else 'Neither a name nor --card is'} given. Give one of them, for example atoms-2d@1."
+        raise DatasetError(message)
+    if own is not None and version is not None:
+        message = f"--version {version} and --card are given, and the card has its own version. Leave --version out."
+        raise DatasetError(message)
+    return read_card(own) if own is not None else _card(str(name), version)
 
 
 def _say(values: dict[str, Any], as_json: bool, text: str) -> None:
@@ -39,12 +58,19 @@ def _say(values: dict[str, Any], as_json: bool, text: str) -> None:
 
 @contextmanager
 def _specimen_bar(quiet: bool) -> Iterator[Any]:
-    """Show a bar that counts specimens, on the error stream; give the function that moves it."""
+    """Show a bar that counts specimens, on the error stream, or a line a tenth where that is no terminal; give the function that moves it."""
     columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TextColumn("specimens"), TimeElapsedColumn())
     console = Console(stderr=True, emoji=False)
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
+    if quiet or not console.is_terminal:
+        yield _silent if quiet else tenth_lines("specimens")
+        return
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
+
+
+def _silent(done: int, total: int, text: str) -> None:
+    """Say nothing."""
 
 
 @app.command("list")
@@ -59,11 +85,18 @@ def list_(as_json: Json = False) -> None:
         for version in versions:
             card = find_card(name, version)
             for size in card.sizes:
-                images = sum(n * card.sizes[size].images_per_specimen[split] for split, n in card.sizes[size].specimens.items())
                 folder = folder_of(card, size)
                 here = str(folder) if (folder / MANIFEST).is_file() else None
                 begun = here is None and partial_of(folder).is_dir()
-                row = {"name": name, "version": version, "size": size, "images": images, "title": card.title, "folder": here, "begun": begun}
+                row = {
+                    "name": name,
+                    "version": version,
+                    "size": size,
+                    "images": card.images(size),
+                    "title": card.title,
+                    "folder": here,
+                    "begun": begun,
+                }
                 found.append(row)
     if as_json:
         typer.echo(json.dumps(found))
@@ -76,14 +109,32 @@ def list_(as_json: Json = False) -> None:
 
 
 @app.command()
-def build(name: Name, version: Version = None, size: SizeName = "std", folder: Folder = None, as_json: Json = False) -> None:
+def build(
+    name: Annotated[str | None, typer.Argument(help="Name of the dataset, for example atoms-2d or atoms-2d@1; none with --card.")] = None,
+    version: Version = None,
+    size: SizeName = "std",
+    folder: Folder = None,
+    own: Annotated[Path | None, typer.Option("--card", help="A card of your own, a TOML file, in the place of a name.")] = None,
+    workers: Annotated[int, typer.Option(min=1, max=1024, help="Number of processes, one specimen and one thread each; by default this one.")] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler, tcp://host:8786, whose workers share the folder's disk.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Build a dataset from its card; a build that was stopped goes on where it was."""
     from stemtwin.datasets import fetch, generate
+    from stemtwin.datasets.kinds import find_generator
+    from stemtwin.datasets.sources import minutes
 
-    card = _card(name, version)
-    where = folder or fetch.folder_of(card, size)
+    if scheduler is not None and workers > 1:
+        message = "a scheduler has workers of its own: leave out --workers, or --scheduler"
+        raise typer.BadParameter(message)
+    card = _named_or_own(name, version, own)
+    name, where = card.name, folder or fetch.folder_of(card, size)
+    if generate.check_build(card, size, where) is None and not as_json:
+        typer.echo(f"{card.name} {card.version} {size}: about {minutes(find_generator(card.kind).seconds(card, size))} into {where}", err=True)
     with _specimen_bar(as_json) as progress:
-        manifest = generate.build(card, size, where, progress=progress)
+        manifest = generate.build(card, size, where, progress=progress, workers=workers, scheduler=scheduler)
     rows = {split: piece.rows for split, piece in manifest.splits.items()}
     values = {"name": name, "version": card.version, "size": size, "folder": str(where), "rows": rows, "content_sha256": manifest.content_sha256}
     counts = ", ".join(f"{n} {split}" for split, n in rows.items())
@@ -146,6 +197,22 @@ def publish(
         f"{name} {card.version} {size} is in {target}. Serve that folder as STEMTWIN_DATA_URL; its users need {registry} as STEMTWIN_DATA_REGISTRY."
     )
     _say({"target": str(target), "registry": str(registry)}, as_json, text)
+
+
+@app.command()
+def witness(name: Name, version: Version = None, as_json: Json = False) -> None:
+    """Compute the witness rows of a new card and write them beside it, for builds on other machines to be compared with."""
+    from stemtwin.datasets import generate
+    from stemtwin.datasets import witness as rows
+    from stemtwin.twin.files import check_writable, write_atomically
+
+    card = _card(name, version)
+    path = rows.path_of(card)
+    check_writable(path)
+    with _specimen_bar(as_json) as progress:
+        content = rows.make(card, generate.specimen_rows, progress)
+    write_atomically(path, content)
+    _say({"path": str(path), "bytes": len(content)}, as_json, f"{path} holds the witness rows of {card.id}, {len(content)} bytes")
 
 
 @app.command()

@@ -18,6 +18,8 @@ class Kind(enum.StrEnum):
     DETECTORS = "detectors"
     PROFILES = "profiles"
     TASKS = "tasks"
+    METRICS = "metrics"
+    ANSWERS = "answers"
     DATASETS = "datasets"
     ENVIRONMENTS = "environments"
     REWARDS = "rewards"
@@ -29,6 +31,8 @@ REGISTRIES = {  # kind: (module, registry in it, or function that returns one or
     Kind.DETECTORS: ("stemtwin.twin.instrument.simulation.derived_signals", "list_signals"),
     Kind.PROFILES: ("stemtwin.twin.instrument.hardware.profiles", "PROFILES"),
     Kind.TASKS: ("stemtwin.benchmarks.tasks", "load_tasks"),
+    Kind.METRICS: ("stemtwin.benchmarks.metrics.metric", "load_metrics"),
+    Kind.ANSWERS: ("stemtwin.benchmarks.answers.form", "load_answers"),
     Kind.DATASETS: ("stemtwin.datasets.catalog", "list_datasets"),
     Kind.REWARDS: ("stemtwin.twin.envs.rewards", "REWARDS"),
     Kind.BASELINES: ("stemtwin.benchmarks.agents", "load_baselines"),
@@ -55,7 +59,7 @@ def listing(
     kind: Annotated[Kind | None, typer.Argument(help="What to list; everything where none is named.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """List what there is: samples, detectors, profiles, tasks, datasets, environments, rewards, baselines."""
+    """List what there is: samples, detectors, profiles, tasks, metrics, kinds of answers, datasets, environments, rewards, baselines."""
     found = {one.value: names(one) for one in ([kind] if kind else Kind)}
     if json:
         print_json({name: list(things) for name, things in found.items()})

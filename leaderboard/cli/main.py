@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from stemtwin.leaderboard.cli.output import speak_plainly
 from stemtwin.twin.errors import StemtwinError
 from stemtwin.twin.files import FULL
 
@@ -93,6 +94,7 @@ def main(arguments: Sequence[str]) -> int:
     arguments : sequence of str
         The words after ``stemtwin``.
     """
+    speak_plainly()
     words = list(arguments) or ["--help"]
     wanted = next((word for word in words if not word.startswith("-")), None)
     try:

@@ -1,7 +1,9 @@
 """Output of all commands: JSON for machines, numbers and tables for people, a progress bar on stderr."""
 
 import contextlib
+import io
 import json
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +30,13 @@ def make_console() -> "Console":
     if not console.is_terminal:
         console.width = max(console.width, WIDE)
     return console
+
+
+def speak_plainly() -> None:
+    """Let standard output write a character that its encoding lacks as an escape, instead of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def number(value: float | None, low: float | None = None, high: float | None = None) -> str:

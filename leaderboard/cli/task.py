@@ -1,10 +1,13 @@
 """``stemtwin task``: the card of a task."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stemtwin.leaderboard.cli.output import JsonFlag, make_console, print_json
+
+if TYPE_CHECKING:
+    from stemtwin.benchmarks.answers.form import Field
 
 
 def task(
@@ -27,12 +30,13 @@ def task(
     console.print(f"[bold]{found.name}@{found.major}[/]  {found.title}\n\n{found.text}\n")
     where = f"dataset {found.source} {found.source_version}" if found.kind == "predictions" else f"environment {found.source}"
     console.print(f"Scored on {where}, split {', '.join(found.splits)}. Licence {found.license}. {found.citation}.\n")
-    for title, fields in (("Given", found.inputs), ("Asked", found.outputs)):
+    for title, fields in (("Given", found.inputs), ("Asked", found.asked)):
         table = Table(title=title, title_justify="left", box=None, header_style="dim")
         for column in ("name", "type", "unit", "what"):
             table.add_column(column)
         for field in fields:
-            table.add_row(field.name, field.dtype, field.unit, field.text, style=None)
+            told = f"{field.text} (optional)" if field.optional else field.text
+            table.add_row(field.name, _type(field), field.unit, told, style=None)
         console.print(table, markup=False)
     table = Table(title="Metrics: 95 % intervals by bootstrap over clusters; the first ranks", title_justify="left", box=None, header_style="dim")
     for column in ("name", "unit", "better", "what"):
@@ -42,3 +46,8 @@ def task(
     console.print(table)
     console.print("Slices: " + ", ".join(column.column for column in found.slices))
     console.print("Baselines: " + "; ".join(f"{one.name} ({one.text})" for one in mine))
+
+
+def _type(field: "Field") -> str:
+    """Return the type of a field, an array with its dimensions."""
+    return f"{field.dtype} ({', '.join(map(str, field.dims))})" if field.dims else field.dtype

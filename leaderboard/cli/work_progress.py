@@ -130,3 +130,23 @@ def _bar(state: WorkState, over: threading.Event, stream: TextIO) -> None:
         task = bar.add_task(state.line(), total=1.0 if state.total else None)
         while not over.wait(LOOK_S):
             bar.update(task, completed=state.share, description=state.line())
+
+
+def tenth_lines(unit: str) -> Callable[[int, int, str], None]:
+    """Return a function of (done, all, words) that writes a line to stderr at the beginning, at each tenth of the work and at the end.
+
+    Parameters
+    ----------
+    unit : str
+        Name of what is counted.
+    """
+    began, told = time.monotonic(), -1
+
+    def tell(done: int, total: int, text: str) -> None:
+        nonlocal told
+        tenth = 10 * done // total if total else 10
+        if tenth > told:
+            told = tenth
+            typer.echo(f"{done} of {total} {unit}, {span(time.monotonic() - began)}: {text}", err=True)
+
+    return tell

@@ -12,7 +12,7 @@ from stemtwin.twin.progress import Tick
 
 if TYPE_CHECKING:
     from stemtwin.benchmarks.report import Report
-    from stemtwin.leaderboard.store import Board
+    from stemtwin.leaderboard.tables import Board
     from stemtwin.twin.instrument.hardware.profiles import Profile
     from stemtwin.twin.samples.field_samples import FieldSample
 

@@ -6,11 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stemtwin.benchmarks.agents import find_baseline
-from stemtwin.benchmarks.atoms import Detections, TrueColumns, content_hash, frame_bounds, read_columns, score, score_image
+from stemtwin.benchmarks.answers.points import Points
 from stemtwin.benchmarks.baselines import atoms as baselines
-from stemtwin.benchmarks.metrics import DETECTION, DOSE_EDGES, d90
+from stemtwin.benchmarks.families.atoms import DETECTION, DOSE_EDGES, TrueColumns, content_hash, d90, frame_bounds, read_columns, score, score_image
 from stemtwin.benchmarks.runner import predict, score_predictions
 from stemtwin.benchmarks.tasks import find_task
+from stemtwin.datasets.cards import find_card
+from stemtwin.twin.errors import SettingsError, SubmissionError
 from tests.benchmarks.frames import make
 
 BOUNDS = np.array([[-0.05, -0.05], [9.95, 9.95]])
@@ -32,7 +34,7 @@ def columns(positions, heaviest=None, visible=None):
 @given(truth=st.lists(place, unique=True, max_size=8), found=st.lists(place, unique=True, max_size=8), shift=st.floats(-0.3, 0.3))
 def test_counts_on_a_grid_are_set_operations(truth, found, shift):
     """On places 1 A apart (gate 0.4 A or more) the counts are those of sets: TP = both, FP = only found, FN = only true."""
-    row = score_image(Detections.at(np.array(found, dtype=float).reshape(-1, 2) + np.array([shift, 0])), columns(truth), BOUNDS, SPECIES)
+    row = score_image(Points.at(np.array(found, dtype=float).reshape(-1, 2) + np.array([shift, 0])), columns(truth), BOUNDS, SPECIES)
     both = len(set(truth) & set(found))
     assert (row["tp"], row["fp"], row["fn"]) == (both, len(found) - both, len(truth) - both)
     assert row["square_distance"] == pytest.approx(both * shift**2)
@@ -43,7 +45,7 @@ def test_gate_is_the_smaller_of_half_an_angstrom_and_two_fifths_of_the_spacing()
     lone, pair = columns([[5, 5]]), columns([[5, 5], [6, 5]])
     for truth, limit in ((lone, 0.5), (pair, 0.4)):
         for offset, expected in ((limit - 1e-6, 1), (limit + 1e-6, 0)):
-            assert score_image(Detections.at([[5, 5 + offset]]), truth, BOUNDS, SPECIES)["tp"] == expected
+            assert score_image(Points.at([[5, 5 + offset]]), truth, BOUNDS, SPECIES)["tp"] == expected
 
 
 def test_invisible_columns_and_the_margin_are_neither_right_nor_wrong():
@@ -51,15 +53,15 @@ def test_invisible_columns_and_the_margin_are_neither_right_nor_wrong():
     truth = columns([[5, 5], [7, 5], [0.3, 5]], visible=[True, False, True])
     nothing = {"tp": 1, "fp": 0, "fn": 0}
     for points in ([[5, 5]], [[5, 5], [7, 5]], [[5, 5], [0.3, 5]], [[5, 5], [9.7, 9.7]], [[5, 5], [0.6, 5]]):
-        row = score_image(Detections.at(points), truth, BOUNDS, SPECIES)
+        row = score_image(Points.at(points), truth, BOUNDS, SPECIES)
         assert {name: row[name] for name in nothing} == nothing, points
-    assert score_image(Detections.at([[5, 5], [7, 5], [7.1, 5]]), truth, BOUNDS, SPECIES)["fp"] == 1
+    assert score_image(Points.at([[5, 5], [7, 5], [7.1, 5]]), truth, BOUNDS, SPECIES)["fp"] == 1
 
 
 def test_species_are_counted_by_the_matched_column():
     """A right position with the wrong element is a miss of the one species and a false alarm of the other; unknown is a miss alone."""
     truth = columns([[2, 2], [4, 2], [6, 2]], heaviest=[38, 38, 22])
-    row = score_image(Detections.at([[2, 2], [4, 2], [6, 2], [8, 8]], heaviest=[38, 22, 0, 22]), truth, BOUNDS, SPECIES)
+    row = score_image(Points.at([[2, 2], [4, 2], [6, 2], [8, 8]], classes=[38, 22, 0, 22]), truth, BOUNDS, SPECIES)
     np.testing.assert_array_equal(row["species_tp"], [0, 1])
     np.testing.assert_array_equal(row["species_fp"], [2, 0])
     np.testing.assert_array_equal(row["species_fn"], [1, 1])
@@ -102,6 +104,13 @@ def test_d90_is_the_lowest_dose_that_suffices():
     assert np.isnan(value([10, 10, 10, 10, 5]))
 
 
+def test_d90_is_reached_at_exactly_nine_tenths():
+    """Nine right, one missed and one wrong are an F1 of 18 / 20: that dose suffices; one more miss is too many."""
+    for missed, value in ((1, 2e3), (2, np.nan)):
+        sums = {"dose_tp": [9.0], "dose_fp": [1.0], "dose_fn": [missed], "dose_samples": [1.0], "dose_log10": [np.log10(2e3)]}
+        np.testing.assert_allclose(d90({name: np.array(total) for name, total in sums.items()}), value)
+
+
 def test_baselines_stand_in_their_order():
     """The oracle is perfect, random points are near nothing, and the Laplacian of Gaussian is far nearer to the truth, its positions within 10 pm."""
     task, data = find_task("atoms-2d"), make(dose=4000.0)
@@ -135,10 +144,10 @@ def test_a_detector_is_given_the_inputs_alone():
     task, data, seen = find_task("atoms-2d"), make(n=1), {}
 
     class Spy:
-        def detect(self, given, rng):
+        def predict(self, given, rng):
             del rng
             seen.update(given)
-            return Detections.at([])
+            return Points.at([])
 
     entry = find_baseline("atoms-2d", "log")
     predict(task, type(entry)(task="atoms-2d", name="spy", text="", factory=Spy), data)
@@ -180,3 +189,39 @@ def test_a_refined_peak_does_not_depend_on_last_bits(success, moved, monkeypatch
         found.append(baselines.refine(image, np.array([5, 5]), 2.0))
     np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_allclose(found[0], [5.3, 4.8] if moved else [5, 5], atol=1e-5)
+
+
+def test_the_card_cuts_by_the_columns_of_the_task():
+    """Scores are cut as the task says; the card's bins, which the digest of built data holds, are of the same columns and read by nobody."""
+    card, task = find_card("atoms-2d", "1.0.0"), find_task("atoms-2d")
+    assert {piece.column for piece in card.slices.values()} == {one.column for one in task.slices}
+    assert {one.column: one.edges for one in task.slices if one.edges} == {
+        "dose_e_per_angstrom2": (1e3, 1e4, 1e5),
+        "C10_angstrom": (25, 50),
+        "thickness_angstrom": (8, 40, 100),
+    }, "other slices are another version of the task"
+
+
+def test_an_entry_that_detects_is_told_to_predict():
+    """An entry with a method of another name is told the one that is called."""
+
+    class Old:
+        def detect(self, given, rng):
+            del given, rng
+
+    entry = find_baseline("atoms-2d", "log")
+    with pytest.raises(SettingsError, match=r"agent 'old' has no method predict\(given, rng\)"):
+        predict(find_task("atoms-2d"), type(entry)(task="atoms-2d", name="old", text="", factory=Old), make(n=1))
+
+
+def test_an_entry_of_this_process_is_checked_as_a_submission_is():
+    """Points outside the frame or not finite are refused with the entry, the point and the sample, not scored."""
+
+    class Outside:
+        def predict(self, given, rng):
+            del given, rng
+            return Points.at([[1, 1], [99, 1]])
+
+    entry = find_baseline("atoms-2d", "log")
+    with pytest.raises(SubmissionError, match=r"out: point 1, column 'x_angstrom': 99\.0 lies outside the frame"):
+        predict(find_task("atoms-2d"), type(entry)(task="atoms-2d", name="out", text="", factory=Outside), make(n=1))

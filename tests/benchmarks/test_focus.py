@@ -172,7 +172,7 @@ def test_the_page_on_scores_runs(tmp_path):
     image[3, 5] = 9
     given = {"image": image, "sampling_angstrom": 0.5}
     brightest = make_entry(entry(names["Brightest"]), "predictions")
-    np.testing.assert_array_equal(brightest.detect(given, np.random.default_rng(0)).positions, [[2.5, 1.5]])
+    np.testing.assert_array_equal(brightest.predict(given, np.random.default_rng(0)).positions, [[2.5, 1.5]])
     (tmp_path / "submission.yaml").write_text(header, encoding="utf-8")
     assert read_header(tmp_path, find_task("atoms-2d")).split == "test"
 

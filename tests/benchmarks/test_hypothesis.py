@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stemtwin.benchmarks.episodes import Episode
-from stemtwin.benchmarks.hypothesis import calibration_error, score
+from stemtwin.benchmarks.families.hypothesis import calibration_error, score
 from stemtwin.benchmarks.runner import evaluate
 from stemtwin.benchmarks.tasks import find_task
 from stemtwin.twin.envs.families.hypothesis_test import DECLARE

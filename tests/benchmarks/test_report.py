@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from stemtwin.benchmarks.agents import find_baseline
-from stemtwin.benchmarks.metrics import f1
-from stemtwin.benchmarks.report import SUPPORT, read_report
+from stemtwin.benchmarks.comparisons import detectable_beside
+from stemtwin.benchmarks.metrics.detection import f1
+from stemtwin.benchmarks.report import NOT_GIVEN, SUPPORT, TRUST, build_report, read_report
 from stemtwin.benchmarks.runner import predict, score_predictions, score_submission
 from stemtwin.benchmarks.slices import glue
 from stemtwin.benchmarks.submission import read_submission, write_submission
@@ -54,6 +55,56 @@ def test_everything_is_said(evaluation):
     assert len(report.provenance.git_commit or "0" * 40) == 40
 
 
+def test_sums_of_clusters_are_kept(evaluation, tmp_path):
+    """A report keeps the sums of every specimen that its primary metric reads and no others: they add up to its score, and give its own minimum."""
+    report = read_report(evaluation.report.save(tmp_path / "report.json"))
+    assert len(report.clusters.labels) == report.source.n_clusters == 6
+    assert set(report.clusters.sums) == {"tp", "fp", "fn"}
+    assert float(f1({name: np.sum(values) for name, values in report.clusters.sums.items()})) == report.primary.value
+    assert report.detectable == detectable_beside(f1, report.clusters) > 0
+    assert report.schema == "stemtwin/report@2"
+
+
+def test_reports_of_version_1_are_read(evaluation, tmp_path):
+    """A file of version 1, which has neither sums of clusters nor a reason nor a word on its truth, is read, with the same key, as public truth."""
+    content = json.loads(evaluation.report.to_json()) | {"schema": "stemtwin/report@1"}
+    for name in ("clusters", "detectable"):
+        del content[name]
+    del content["source"]["truth"]
+    for metric in content["metrics"]:
+        del metric["reason"]
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(content))
+    report = read_report(path)
+    assert report == dataclasses.replace(evaluation.report, clusters=None, detectable=None, schema="stemtwin/report@1")
+    assert report.source.truth == "public"
+    assert not report.ranked
+
+
+def test_only_scores_on_hidden_truth_can_be_ranked(evaluation):
+    """A rank takes answers that were scored here, on truth that is hidden."""
+    hidden = dataclasses.replace(evaluation.report, source=dataclasses.replace(evaluation.report.source, truth="hidden"))
+    claims = {trust: dataclasses.replace(hidden, trust=trust).ranked for trust in TRUST}
+    assert claims == {"scored": True, "baseline": True, "practice": False, "oracle": False, "reported": False, "algorithm": False}
+    assert not evaluation.report.ranked
+    assert hidden.comparability_key == evaluation.report.comparability_key
+
+
+def test_what_was_not_given_has_no_value(evaluation):
+    """A metric whose optional part the answers leave out is None with that reason, even without a statistic for it; others stay as they were."""
+    samples = evaluation.samples
+    statistics = {name: values for name, values in samples.statistics.items() if not name.startswith("species")}
+    part = dataclasses.replace(samples, statistics=statistics, not_given=("macro_f1",))
+    made = evaluation.report
+    fields = {name: getattr(made, name) for name in ("source", "entry", "trust", "artefact_sha256", "cost")}
+    report = build_report(TASK, part, seeds={}, wall_s=1.0, **fields)
+    assert (report.metric("macro_f1").value, report.metric("macro_f1").interval, report.metric("macro_f1").reason) == (None, None, NOT_GIVEN)
+    assert [one for one in report.metrics if one.name != "macro_f1"] == [one for one in made.metrics if one.name != "macro_f1"]
+    assert made.metric("d90").reason == ""
+    whole = build_report(TASK, dataclasses.replace(samples, not_given=("f1",)), seeds={}, wall_s=1.0, **fields)
+    assert (whole.primary.value, whole.primary.reason, whole.slices, whole.worst, whole.clusters) == (None, NOT_GIVEN, (), None, None)
+
+
 def test_comparable_only_on_the_same_data(evaluation):
     """The key of comparability follows from task, data, split and metric version, and not from the entry."""
     report = evaluation.report
@@ -82,6 +133,9 @@ def test_broken_reports_are_refused(evaluation, tmp_path):
         (json.dumps(good | {"trust": "golden"}), "key 'trust'"),
         (json.dumps(edited), "does not follow from the content"),
         (json.dumps(good | {"metrics": []}), "key 'metrics' is empty"),
+        (json.dumps(good | {"entry": "a\x1b[31m"}), r"report\.json: entry='a.*' holds a control character, U[+]001B\. Remove it\. Give"),
+        (json.dumps(good | {"team": " "}), r"report\.json: team=' ' shows nothing"),
+        (json.dumps(good | {"clusters": good["clusters"] | {"labels": ["a"]}}), r"sums of 'f.' are of 6 clusters, of 1 are needed"),
     ):
         path.write_text(text)
         with pytest.raises(SubmissionError, match=message):
@@ -94,7 +148,8 @@ def test_a_submission_scores_as_its_predictions(evaluation, tmp_path):
     report = score_submission(TASK, DATA, read_submission(folder, TASK, DATA)).report
     assert report.metrics == evaluation.report.metrics
     assert report.artefact_sha256 == evaluation.report.artefact_sha256
-    assert (report.entry, report.trust) == ("points", "scored")
+    assert (report.entry, report.trust, report.cost) == ("points", "scored", {})
+    assert evaluation.report.cost["wall_s_per_sample"] > 0
 
 
 def test_answers_for_other_samples_are_refused(evaluation):

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stemtwin.benchmarks.metrics import f1, macro_f1, mean_of, rmsd
+from stemtwin.benchmarks.metrics.detection import f1, macro_f1, rmsd
+from stemtwin.benchmarks.metrics.metric import mean_of
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn, glue, gluing_residual, parts
-from stemtwin.benchmarks.statistics import interval, rank_intervals
+from stemtwin.benchmarks.statistics import interval
 from stemtwin.twin.errors import SettingsError
 
 
@@ -104,20 +105,15 @@ def test_proportions_of_independent_trials_are_wilson_s():
     assert found.high == pytest.approx(1.0)
 
 
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3)), min_size=1, max_size=12), st.sampled_from(["max", "min"]))
-def test_rank_intervals_hold_their_rank(entries, direction):
-    """Every entry's rank by value lies in its rank interval; without intervals the two ends are the ranks that equal scores share."""
-    values = [float(value) for value, _ in entries]
-    ends = [(value - width, value + width) for value, width in entries]
-    sign = -1 if direction == "max" else 1
-    for intervals in (ends, [None] * len(entries)):
-        ranks = rank_intervals(values, intervals, direction=direction)
-        for value, (best, worst) in zip(values, ranks, strict=True):
-            ahead = sum(sign * other < sign * value for other in values)
-            behind = sum(sign * other > sign * value for other in values)
-            assert best <= ahead + 1 <= len(values) - behind <= worst
-            if intervals[0] is None:
-                assert (best, worst) == (ahead + 1, len(values) - behind)
+def test_proportions_of_clustered_trials_are_resampled():
+    """Where trials of one specimen end alike, Wilson's interval is too narrow: specimens are drawn, as for any other metric."""
+    clusters = np.repeat(np.arange(12), 10)
+    values = (clusters % 3 > 0).astype(float)
+    found = interval(MEAN, samples_of(values, clusters), proportion=True)
+    assert found == interval(MEAN, samples_of(values, clusters))
+    assert found.method == "cluster-bca"
+    independent = interval(MEAN, samples_of(values, np.arange(120)), proportion=True)
+    assert found.high - found.low > 2 * (independent.high - independent.low)
 
 
 def random_samples(rng, n=60):

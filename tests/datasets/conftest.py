@@ -1,5 +1,6 @@
 """A small dataset made by the house's own writer, an analytic image source for it, and a web server on loopback that serves it."""
 
+import functools
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from stemtwin.datasets import cards, fetch, generate, storage
-from stemtwin.datasets.draw import generator
+from stemtwin.datasets.draw import random_generator
+from stemtwin.datasets.generators import atoms_2d
 from stemtwin.datasets.manifest import read_manifest, write_manifest
 from stemtwin.datasets.truth import frame_columns
 from stemtwin.twin.samples.columns import projected_columns
@@ -21,7 +23,7 @@ SIDE = 24
 
 def spots(sample, specimen, conditions, card):
     """An image source in closed form: a Gaussian spot on every column, counted with the specimen's noise; stands in for the microscope."""
-    rng = generator(specimen.microscope_seed)
+    rng = random_generator(specimen.microscope_seed)
     for condition in conditions:
         scan = condition.scan(card.generator.image_shape, sample.size_angstrom)
         truth = frame_columns(projected_columns(sample), sample.size_angstrom, scan, 0.2)
@@ -30,7 +32,7 @@ def spots(sample, specimen, conditions, card):
         image = np.full(y.shape, 1.0)
         for cx, cy, z in zip(truth["column_x_angstrom"], truth["column_y_angstrom"], truth["column_heaviest"], strict=True):
             image += z * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * 0.5**2))
-        yield generate.Shot(counts=rng.poisson(image).astype(np.uint32), source_size_angstrom=0.25)
+        yield atoms_2d.Shot(counts=rng.poisson(image).astype(np.uint32), source_size_angstrom=0.25)
 
 
 def small_card_text() -> str:
@@ -48,7 +50,6 @@ def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> cards.Card:
     folder.mkdir()
     (folder / "atoms-small-1.0.0.toml").write_text(small_card_text(), encoding="utf-8")
     monkeypatch.setattr(cards, "CARDS", folder)
-    monkeypatch.setattr(fetch, "CARDS", folder)
     monkeypatch.setenv("STEMTWIN_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.delenv("STEMTWIN_DATA_URL", raising=False)
     monkeypatch.delenv("STEMTWIN_DATA_REGISTRY", raising=False)
@@ -59,7 +60,9 @@ def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> cards.Card:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished build of the small card, size tiny; copy it before you change it."""
     folder = tmp_path_factory.mktemp("built") / "tiny"
-    generate.build(cards.parse_card(small_card_text()), "tiny", folder, acquire=spots)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(atoms_2d, "microscope_shots", spots)
+        generate.build(cards.parse_card(small_card_text()), "tiny", folder)
     return folder
 
 
@@ -93,7 +96,7 @@ def mirror(card: cards.Card, finished: Path, tmp_path: Path, monkeypatch: pytest
             """Keep quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     served.url = f"http://127.0.0.1:{server.server_port}"
 
@@ -111,9 +114,10 @@ def mirror(card: cards.Card, finished: Path, tmp_path: Path, monkeypatch: pytest
         stop()
 
 
-@pytest.fixture(scope="session")
-def image_source() -> Callable:
-    """The analytic image source."""
+@pytest.fixture
+def image_source(monkeypatch: pytest.MonkeyPatch) -> Callable:
+    """The analytic image source, which stands in the microscope's place."""
+    monkeypatch.setattr(atoms_2d, "microscope_shots", spots)
     return spots
 
 
@@ -138,3 +142,26 @@ def _refresh(folder: Path) -> None:
 def refresh() -> Callable[[Path], None]:
     """Make the file hashes of a folder's manifest fit its files again: what a forger would do."""
     return _refresh
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Path], str]]:
+    """Serve folders on loopback; give the function that starts a server and returns its address."""
+    servers = []
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            """Keep quiet."""
+
+    def start(folder: Path) -> str:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        servers.append((server, thread))
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server, thread in servers:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -5,8 +5,9 @@ import json
 import datasets as hf
 import numpy as np
 import pytest
+import xarray as xr
 
-from stemtwin.datasets import catalog
+from stemtwin.datasets import cards, catalog
 from stemtwin.twin.errors import DatasetError
 
 
@@ -61,16 +62,35 @@ def test_a_wrong_word_names_the_nearest_right_one(local, wrong, meant):
         load(**wrong)
 
 
+@pytest.mark.parametrize("name", ["atoms-small@1", "atoms-small@1.0", "atoms-small@1.0.0", "{}/atoms-small-1.0.0.toml"])
+def test_a_name_holds_its_version(card, local, name):
+    """A whole version, its beginning and the path of the card mean the same dataset."""
+    data = catalog.load_dataset(name.format(cards.CARDS), size="tiny", split="test")
+    xr.testing.assert_identical(data, load())
+
+
+@pytest.mark.parametrize(("name", "version", "said"), [("atoms-small@1", "1.1.0", "two versions"), ("atoms-small@2", None, "Did you mean|Known")])
+def test_a_version_that_cannot_be(local, name, version, said):
+    """Two different versions, and one that does not exist, are refused."""
+    with pytest.raises(DatasetError, match=said):
+        catalog.load_dataset(name, version=version)
+
+
+def test_the_newest_version_of_a_beginning_is_taken(card):
+    """Of 1.0.0, 1.2.0, 1.10.0 and 2.0.0, '1' means 1.10.0 and '1.2' means 1.2.0."""
+    text = (cards.CARDS / "atoms-small-1.0.0.toml").read_text()
+    for version in ("1.2.0", "1.10.0", "2.0.0"):
+        (cards.CARDS / f"atoms-small-{version}.toml").write_text(text.replace('version = "1.0.0"', f'version = "{version}"'))
+    found = [cards.named_card(f"atoms-small@{asked}").version for asked in ("1", "1.2", "2")]
+    assert found == ["1.10.0", "1.2.0", "2.0.0"]
+    with pytest.raises(DatasetError, match=r"no version '1\.1'"):
+        cards.named_card("atoms-small@1.1")
+
+
 def test_the_version_is_required(local):
     """There is no default version."""
-    with pytest.raises(TypeError, match="version"):
+    with pytest.raises(DatasetError, match=r"'atoms-small' names no version\. Give 'atoms-small@1'"):
         catalog.load_dataset("atoms-small")
-
-
-def test_without_data_and_mirror_the_build_command_is_named(card):
-    """No local build and no STEMTWIN_DATA_URL: the message says how to build it and how to name a mirror."""
-    with pytest.raises(DatasetError, match=r"'stemtwin data build atoms-small --version 1.0.0 --size tiny', or set STEMTWIN_DATA_URL"):
-        load()
 
 
 @pytest.mark.parametrize(("form", "pattern"), [("xarray", "netcdf/test.nc"), ("numpy", "data/test-*.parquet"), ("hf", "data/test-*.parquet")])
@@ -109,3 +129,35 @@ def test_a_manifest_that_is_none_is_found(local):
     path.write_text(text.replace(json.loads(text)["card_sha256"], "0" * 64))
     with pytest.raises(DatasetError, match="was made from another card"):
         load()
+
+
+def test_arrays_are_images_truth_and_facts(card, local):
+    """Images keep their type, ragged truth its lengths, and every column is in one of the three parts with the values of the numpy format."""
+    images, truth, facts = catalog.load_arrays("atoms-small@1", size="tiny", split="test")
+    data = load(format="numpy")
+    assert images.dtype == np.uint16
+    np.testing.assert_array_equal(images, data["image"])
+    assert set(truth) == set(card.column_names("truth"))
+    assert set(facts) | {"image"} == set(card.column_names("identity", "condition", "input"))
+    for column in card.columns:
+        found = truth.get(column.name, facts.get(column.name, images))
+        for row in range(len(images)):
+            np.testing.assert_array_equal(found[row], column.trimmed(data, row))
+    assert {len(x) for x in truth["column_x_angstrom"]} == set(truth["n_columns"].tolist())
+
+
+def test_a_stream_gives_the_same_rows_in_the_types_of_the_card(card, local):
+    """A stream is Hugging Face's, keeps uint16, shuffles and skips; a changed file is found before the first row."""
+    stream, data = load(streaming=True), load(format="numpy")
+    assert isinstance(stream, hf.IterableDataset)
+    rows = list(stream)
+    assert [row["sample_id"] for row in rows] == data["sample_id"].tolist()
+    assert rows[3]["image"].dtype == np.uint16
+    np.testing.assert_array_equal(rows[3]["image"], data["image"][3])
+    np.testing.assert_array_equal(rows[3]["column_x_angstrom"], data["column_x_angstrom"][3][: rows[3]["n_columns"]])
+    assert {row["sample_id"] for row in stream.shuffle(seed=1, buffer_size=8)} == set(data["sample_id"].tolist())
+    assert next(iter(stream.skip(5)))["sample_id"] == data["sample_id"][5]
+    (path,) = local.glob("data/test-*.parquet")
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DatasetError, match="is corrupted"):
+        load(streaming=True)

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from stemtwin.datasets import cards
-from stemtwin.datasets.draw import Stream, draw_condition, draw_specimen, generator, stream_seed
+from stemtwin.datasets.draw import Stream, random_generator, stream_seed
 from stemtwin.datasets.generate import specimens
+from stemtwin.datasets.generators.atoms_2d import draw_condition
+from stemtwin.datasets.kinds import find_generator
 
 ELECTRON_C = 1.602176634e-19
 
@@ -67,6 +69,6 @@ def test_streams_are_independent_and_repeatable(released):
     seeds = [stream_seed(released, s, stream, *more) for s in (0, 1, 2_000_000) for stream in Stream for more in ((), (0,), (1,))]
     assert len(set(seeds)) == len(seeds)
     assert draw_condition(released, 3, 2) == draw_condition(released, 3, 2)
-    assert draw_specimen(released, "tiny", "val", 1_000_000) == draw_specimen(released, "tiny", "val", 1_000_000)
-    a, b = (generator(stream_seed(released, 0, stream)).normal(size=4000) for stream in (Stream.CONDITIONS, Stream.MICROSCOPE))
+    assert find_generator("atoms-2d").specimen(released, "tiny", "val", 1_000_000) == list(specimens(released, "tiny"))[6]
+    a, b = (random_generator(stream_seed(released, 0, stream)).normal(size=4000) for stream in (Stream.CONDITIONS, Stream.MICROSCOPE))
     assert abs(np.corrcoef(a, b)[0, 1]) < 0.06

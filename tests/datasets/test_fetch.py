@@ -1,19 +1,20 @@
 """Fetching from a mirror: every way in which it goes right or wrong, over a real socket on loopback."""
 
 import json
+import os
 import shutil
 from collections import namedtuple
 
 import numpy as np
 import pytest
 
-from stemtwin.datasets import catalog, fetch, storage
+from stemtwin.datasets import cards, catalog, fetch, storage
 from stemtwin.twin.errors import DatasetError
 
 
 def load(**kwargs):
     """Load the small dataset."""
-    return catalog.load_dataset("atoms-small", **({"version": "1.0.0", "size": "tiny", "split": "val", "format": "numpy"} | kwargs))
+    return catalog.load_dataset("atoms-small", **({"version": "1.0.0", "size": "tiny", "split": "val", "format": "numpy", "build": False} | kwargs))
 
 
 def no_file_but_the_manifest(card):
@@ -223,7 +224,7 @@ def test_a_registry_that_is_none_is_one_sentence(mirror, tmp_path, monkeypatch):
 def test_the_shipped_registry_serves_where_the_user_names_none(mirror, card, monkeypatch):
     """The registry beside the card is the default."""
     text = (mirror.folder / "atoms-small-1.0.0.registry.txt").read_text()
-    (fetch.CARDS / "atoms-small-1.0.0.registry.txt").write_text(text)
+    (cards.CARDS / "atoms-small-1.0.0.registry.txt").write_text(text)
     monkeypatch.delenv("STEMTWIN_DATA_REGISTRY")
     assert len(load()["image"]) == 30
 
@@ -247,3 +248,33 @@ def test_a_corrupted_build_is_not_published(card, local, tmp_path):
     with pytest.raises(DatasetError, match="is corrupted"):
         fetch.publish(card, local, tmp_path / "m")
     assert not (tmp_path / "m" / "atoms-small-1.0.0.registry.txt").exists()
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o002, 0o077])
+def test_fetched_files_have_the_permissions_of_any_new_file(mirror, card, mask):
+    """Files of the cache, manifest included, are as readable as the umask says: for a group that shares it, or for nobody else."""
+    before = os.umask(mask)
+    try:
+        load()
+    finally:
+        os.umask(before)
+    files = [path for path in fetch.folder_of(card, "tiny").rglob("*") if path.is_file()]
+    assert len(files) == 2
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o666 & ~mask}
+
+
+def test_a_cache_that_may_only_be_read_is_read(mirror, card, monkeypatch):
+    """A fetched dataset is loaded, and is whole, where nothing can be written; nothing is tried and nothing is asked for."""
+    fetch.fetch(card, "tiny")
+    folder = fetch.folder_of(card, "tiny")
+    for path in [*folder.rglob("*"), folder, *folder.parents[:3]]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    monkeypatch.setattr(fetch, "check_writable", lambda *_, **__: pytest.fail("a trial"))
+    asked = len(mirror.asked)
+    try:
+        assert len(load()["image"]) == 30
+        assert fetch.fetch(card, "tiny")[0] == folder
+    finally:
+        for path in [*folder.parents[:3][::-1], folder, *folder.rglob("*")]:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+    assert len(mirror.asked) == asked

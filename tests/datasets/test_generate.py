@@ -12,7 +12,7 @@ import pytest
 from filelock import FileLock
 
 from stemtwin.datasets import generate, storage
-from stemtwin.datasets.draw import draw_specimen
+from stemtwin.datasets.generators import atoms_2d
 from stemtwin.datasets.manifest import read_manifest
 from stemtwin.twin import files
 from stemtwin.twin.errors import DatasetError
@@ -21,6 +21,7 @@ CONFTEST = Path(__file__).with_name("conftest.py")
 KILLED_BUILD = """
 import os, runpy, signal, sys
 from stemtwin.datasets import cards, generate
+from stemtwin.datasets.generators import atoms_2d
 
 names = runpy.run_path(sys.argv[1])
 
@@ -28,7 +29,8 @@ def die(done, total, text):
     if done == 7:
         os.kill(os.getpid(), signal.SIGKILL)
 
-generate.build(cards.parse_card(names["small_card_text"]()), "tiny", sys.argv[2], progress=die, acquire=names["spots"])
+atoms_2d.microscope_shots = names["spots"]
+generate.build(cards.parse_card(names["small_card_text"]()), "tiny", sys.argv[2], progress=die)
 """
 
 
@@ -89,14 +91,14 @@ def test_the_truth_is_where_the_image_shows_it(card, finished):
 def test_two_builds_are_equal_bit_for_bit(card, finished, tmp_path, image_source):
     """The same card gives the same files, manifest and all, in another folder; progress runs from 0 to the number of specimens."""
     told = []
-    generate.build(card, "tiny", tmp_path / "again", progress=lambda *args: told.append(args), acquire=image_source)
+    generate.build(card, "tiny", tmp_path / "again", progress=lambda *args: told.append(args))
     assert files_of(tmp_path / "again") == files_of(finished)
     assert [done for done, _, _ in told] == list(range(19))
     assert {total for _, total, _ in told} == {18}
 
 
 @pytest.mark.slow
-def test_a_killed_build_goes_on_and_ends_with_the_same_bits(card, finished, tmp_path, image_source):
+def test_a_killed_build_goes_on_and_ends_with_the_same_bits(card, finished, tmp_path, image_source, monkeypatch):
     """SIGKILL in the midst leaves no dataset; the next call makes only the missing specimens, and every byte is that of a build in one go."""
     folder = tmp_path / "killed"
     run = subprocess.run([sys.executable, "-c", KILLED_BUILD, str(CONFTEST), str(folder)], check=False, capture_output=True)
@@ -109,7 +111,8 @@ def test_a_killed_build_goes_on_and_ends_with_the_same_bits(card, finished, tmp_
         made.append(specimen.structure_seed)
         return image_source(sample, specimen, conditions, card)
 
-    generate.build(card, "tiny", folder, acquire=source)
+    monkeypatch.setattr(atoms_2d, "microscope_shots", source)
+    generate.build(card, "tiny", folder)
     assert len(made) == 11
     assert files_of(folder) == files_of(finished)
     assert not (tmp_path / "killed.partial").exists()
@@ -126,23 +129,24 @@ def test_parts_of_another_card_are_not_used(card, tmp_path, image_source):
         return progress
 
     with pytest.raises(KeyboardInterrupt):
-        generate.build(card, "tiny", tmp_path / "x", progress=stop_at(3), acquire=image_source)
+        generate.build(card, "tiny", tmp_path / "x", progress=stop_at(3))
     other = card.model_copy(update={"title": "Another"})
     with pytest.raises(KeyboardInterrupt):
-        generate.build(other, "tiny", tmp_path / "x", progress=stop_at(1), acquire=image_source)
+        generate.build(other, "tiny", tmp_path / "x", progress=stop_at(1))
     assert len(list((tmp_path / "x.partial" / "parts").glob("*.parquet"))) == 1
 
 
-def test_a_source_that_fails_leaves_nothing_that_looks_finished(card, tmp_path):
+def test_a_source_that_fails_leaves_nothing_that_looks_finished(card, tmp_path, monkeypatch):
     """An error in the midst of a specimen leaves neither a folder nor a half-written part."""
 
     def broken(sample, specimen, conditions, card):
-        yield generate.Shot(counts=np.zeros(card.generator.image_shape, np.uint32), source_size_angstrom=0.0)
+        yield atoms_2d.Shot(counts=np.zeros(card.generator.image_shape, np.uint32), source_size_angstrom=0.0)
         message = "the gun is off"
         raise RuntimeError(message)
 
+    monkeypatch.setattr(atoms_2d, "microscope_shots", broken)
     with pytest.raises(RuntimeError, match="gun"):
-        generate.build(card, "tiny", tmp_path / "x", acquire=broken)
+        generate.build(card, "tiny", tmp_path / "x")
     assert not (tmp_path / "x").exists()
     assert [path.name for path in (tmp_path / "x.partial").rglob("*") if path.is_file()] == ["origin.json"]
 
@@ -150,31 +154,32 @@ def test_a_source_that_fails_leaves_nothing_that_looks_finished(card, tmp_path):
 def test_a_folder_in_use_is_left_alone(card, finished, local, tmp_path, image_source):
     """A finished build is returned as it is; other content, another size and a file in the way are refused, each in one sentence."""
     before = files_of(local)
-    assert generate.build(card, "tiny", local, acquire=image_source) == read_manifest(finished)
+    assert generate.build(card, "tiny", local) == read_manifest(finished)
     with pytest.raises(DatasetError, match=r"holds atoms-small 1\.0\.0 tiny, not atoms-small 1\.0\.0 std"):
-        generate.build(card, "std", local, acquire=image_source)
+        generate.build(card, "std", local)
     with pytest.raises(DatasetError, match="another card"):
-        generate.build(card.model_copy(update={"title": "Another"}), "tiny", local, acquire=image_source)
+        generate.build(card.model_copy(update={"title": "Another"}), "tiny", local)
     assert files_of(local) == before
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("years of work")
     with pytest.raises(DatasetError, match="is not empty and holds no dataset"):
-        generate.build(card, "tiny", tmp_path / "mine", acquire=image_source)
+        generate.build(card, "tiny", tmp_path / "mine")
     with pytest.raises(DatasetError, match=r"cannot be written: .*thesis\.tex is a file"):
-        generate.build(card, "tiny", tmp_path / "mine" / "thesis.tex" / "x", acquire=image_source)
+        generate.build(card, "tiny", tmp_path / "mine" / "thesis.tex" / "x")
     with pytest.raises(DatasetError, match="Did you mean 'tiny'"):
-        generate.build(card, "tyny", tmp_path / "y", acquire=image_source)
+        generate.build(card, "tyny", tmp_path / "y")
 
 
-def test_a_count_beyond_uint16_is_refused(card):
+def test_a_count_beyond_uint16_is_refused(card, monkeypatch):
     """No count is wrapped round silently."""
 
     def bright(sample, specimen, conditions, card):
         for _ in conditions:
-            yield generate.Shot(counts=np.full(card.generator.image_shape, 70_000, np.uint32), source_size_angstrom=0.0)
+            yield atoms_2d.Shot(counts=np.full(card.generator.image_shape, 70_000, np.uint32), source_size_angstrom=0.0)
 
-    with pytest.raises(DatasetError, match="counts 70000 electrons, above the 65535"):
-        generate.specimen_rows(card, "tiny", draw_specimen(card, "tiny", "train", 0), bright)
+    monkeypatch.setattr(atoms_2d, "microscope_shots", bright)
+    with pytest.raises(DatasetError, match=r"image of .* holds 70000 e-, above the 65535 that uint16 holds"):
+        generate.specimen_rows(card, "tiny", next(generate.specimens(card, "tiny")))
 
 
 def test_hugging_face_loads_the_folder_by_itself(card, finished, tmp_path):
@@ -196,11 +201,11 @@ def test_a_build_waits_for_another_one(card, finished, tmp_path, image_source, m
         FileLock(tmp_path / ".x.lock", is_singleton=False),
         pytest.raises(DatasetError, match=r"\.x\.lock is still locked by another build of .*x after"),
     ):
-        generate.build(card, "tiny", folder, acquire=image_source)
+        generate.build(card, "tiny", folder)
     assert capsys.readouterr().err.count("waiting for another build") == 1
     shutil.copytree(finished, folder)
     with FileLock(tmp_path / ".x.lock", is_singleton=False):
-        assert generate.build(card, "tiny", folder, acquire=image_source) == read_manifest(finished)
+        assert generate.build(card, "tiny", folder) == read_manifest(finished)
 
 
 def test_a_finished_dataset_may_be_read_only(card, finished, monkeypatch):

@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 
-from stemtwin.datasets import generate, storage, verify
+from stemtwin.datasets import storage, verify
+from stemtwin.datasets.columns import Column
+from stemtwin.datasets.generators import atoms_2d
 from stemtwin.datasets.manifest import read_manifest
 from stemtwin.twin.errors import DatasetError
 
 
 def test_an_untouched_build_is_right(card, finished, image_source):
     """Files, content and all rows made again agree; the report counts them."""
-    report = verify.verify(card, finished, regenerate=18, acquire=image_source)
+    report = verify.verify(card, finished, regenerate=18)
     assert (report.rows, report.rows_made_again, report.worst_pixel_fraction) == (90, 90, 0.0)
     assert report.content_sha256 == read_manifest(finished).content_sha256
 
@@ -54,36 +56,38 @@ def test_reordered_rows_have_the_same_content(card, local, refresh):
 
 
 @pytest.mark.parametrize("regenerate", [1, 18])
-def test_another_image_source_is_found(card, finished, image_source, regenerate):
+def test_another_image_source_is_found(card, finished, image_source, regenerate, monkeypatch):
     """Images that this machine makes differently, by one electron everywhere, are a DatasetError with the numbers."""
 
     def other(*args):
         for shot in image_source(*args):
-            yield generate.Shot(counts=shot.counts + 1, source_size_angstrom=shot.source_size_angstrom)
+            yield atoms_2d.Shot(counts=shot.counts + 1, source_size_angstrom=shot.source_size_angstrom)
 
-    with pytest.raises(DatasetError, match=r"100.00% of the pixels differ, by up to 1 e-"):
-        verify.verify(card, finished, regenerate=regenerate, acquire=other)
+    monkeypatch.setattr(atoms_2d, "microscope_shots", other)
+    with pytest.raises(DatasetError, match=r"100.00% of the counts differ, by up to 1; allowed are 0.01%, by 1"):
+        verify.verify(card, finished, regenerate=regenerate)
 
 
-def test_another_condition_is_found_by_its_name(card, finished, image_source):
+def test_another_condition_is_found_by_its_name(card, finished, image_source, monkeypatch):
     """A condition that comes out differently is named with both values."""
 
     def other(*args):
         for shot in image_source(*args):
-            yield generate.Shot(counts=shot.counts, source_size_angstrom=0.26)
+            yield atoms_2d.Shot(counts=shot.counts, source_size_angstrom=0.26)
 
+    monkeypatch.setattr(atoms_2d, "microscope_shots", other)
     with pytest.raises(DatasetError, match=r"source_size_angstrom is 0.25 in the dataset and 0.26 made again"):
-        verify.verify(card, finished, regenerate=1, acquire=other)
+        verify.verify(card, finished, regenerate=1)
 
 
 @pytest.fixture
 def large():
     """A row with an image of 200 x 200 pixels, and a card of just these columns."""
     columns = (
-        storage.Column(name="sample_id", dtype="string", role="identity", unit="1", meaning="m"),
-        storage.Column(name="image", dtype="uint16", role="input", unit="e-", meaning="m", shape=(200, 200)),
-        storage.Column(name="n_columns", dtype="int64", role="truth", unit="1", meaning="m"),
-        storage.Column(name="column_x_angstrom", dtype="float64", role="truth", unit="A", meaning="m", ragged=True),
+        Column(name="sample_id", dtype="string", role="identity", unit="1", meaning="m"),
+        Column(name="image", dtype="uint16", role="input", unit="e-", meaning="m", shape=(200, 200)),
+        Column(name="n_columns", dtype="int64", role="truth", unit="1", meaning="m"),
+        Column(name="column_x_angstrom", dtype="float64", role="truth", unit="A", meaning="m", ragged=True),
     )
     row = {"sample_id": "a", "image": np.full((200, 200), 50, np.uint16), "n_columns": 2, "column_x_angstrom": [1.0, 2.0]}
     stored = {name: np.array([value]) for name, value in row.items()}
@@ -99,7 +103,7 @@ def test_counts_may_differ_by_one_in_a_ten_thousandth_of_the_pixels(large, pixel
     if right:
         assert verify._compare(card, stored, row) == pixels / 40000
     else:
-        with pytest.raises(DatasetError, match=r"allowed are 0\.01%, by 1 e-"):
+        with pytest.raises(DatasetError, match=r"allowed are 0\.01%, by 1"):
             verify._compare(card, stored, row)
 
 

@@ -38,17 +38,22 @@ def call(*words):
 
 
 def test_the_path_from_eval_to_board():
-    """Baselines of both tasks are scored, entered and ranked: the board shows every row once, the oracle unranked."""
+    """Baselines of both tasks are scored, entered and put in order: the board shows every row once, the oracle without a place, and ranks none."""
     for task, names in (("atoms-2d", ("log", "random", "oracle")), ("autofocus", ("focal-series", "random", "oracle"))):
         for name in names:
             extra = ["--episodes", "6"] if task == "autofocus" else ["--size", "tiny"]
             out = call("eval", task, "--baseline", name, "--submit", *extra)
             assert "entered as row" in out
             assert "95 % interval" in out
+            assert name == "oracle" or "public truth: in order of scores, not ranked" in out
+            assert name != "random" or "minimum detectable difference of" in out
     boards = json.loads(call("board", "--json"))
     assert [board["task"] for board in boards] == ["atoms-2d", "autofocus"]
     for board in boards:
-        assert [row["rank"] is None for row in board["rows"]] == [row["name"] == "oracle" for row in board["rows"]]
+        assert [row["order"] is None for row in board["rows"]] == [row["name"] == "oracle" for row in board["rows"]]
+        assert {(row["rank"], row["status"]) for row in board["rows"]} == {(None, "public truth")}
+        assert board["compared"] == "paired differences"
+        assert board["detectable"] > 0
     table = call("board", "atoms-2d")
     assert "log" in table
     assert "autofocus" not in table
@@ -56,15 +61,16 @@ def test_the_path_from_eval_to_board():
 
 
 def test_predictions_and_reports_are_submitted(tmp_path):
-    """A report file is entered unranked; the answers that eval wrote beside it are scored again and ranked; a second time they are there already."""
+    """A report file has no place; the answers that eval wrote beside it are scored again and have one; a second time they are there already."""
     call("eval", "atoms-2d", "--baseline", "log", "--size", "tiny", "--output", str(tmp_path / "run"))
     told = json.loads(call("submit", str(tmp_path / "run" / "report.json"), "--json"))
     scored = json.loads(call("submit", str(tmp_path / "run" / "submission"), "--json"))
     assert (told["trust"], told["new"], scored["trust"], scored["new"]) == ("reported", True, "scored", True)
     for again in ("submission", "report.json"):
         assert f"already there: row {scored['entry_id']}" in call("submit", str(tmp_path / "run" / again))
-    ranks = {row["trust"]: row["rank"] for row in json.loads(call("board", "--json"))[0]["rows"]}
-    assert ranks == {"scored": [1, 1], "reported": None}
+    rows = {row["trust"]: row for row in json.loads(call("board", "--json"))[0]["rows"]}
+    assert (rows["scored"]["order"], rows["reported"]["order"]) == ([1, 1], None)
+    assert (rows["scored"]["cost"], rows["scored"]["rank"]) == ({}, None)
     report = json.loads(call("eval", "atoms-2d", "--predictions", str(tmp_path / "run" / "submission"), "--json"))
     assert report["trust"] == "scored"
 
@@ -78,7 +84,8 @@ def test_foreign_code_is_practice():
 
 def test_lists_and_cards():
     """Tasks and baselines are listed, the card of a task shows what is given and asked; JSON holds the same."""
-    assert json.loads(call("list", "tasks", "--json"))["tasks"] == ["atoms-2d", "autofocus", "autofocus@2", "hypothesis-test"]
+    listed = json.loads(call("list", "tasks", "--json"))["tasks"]
+    assert sorted(listed) == ["atoms-2d", "autofocus", "autofocus@2", "denoise", "hypothesis-test"]
     assert "atoms-2d/log" in call("list", "baselines")
     environments = [line.split(maxsplit=1) for line in call("list", "environments").splitlines()[1:]]
     assert "stemtwin/Autofocus-v1" in dict(environments)
@@ -89,7 +96,7 @@ def test_lists_and_cards():
         detectors
     ).items()
     assert set(json.loads(call("list", "detectors", "--json"))["detectors"]) == {name for name, _ in detectors}
-    for name in ("atoms-2d", "autofocus", "hypothesis-test"):
+    for name in ("atoms-2d", "denoise", "autofocus", "hypothesis-test"):
         assert json.loads(call("task", name, "--json"))["name"] == name
         card = call("task", name)
         assert "Given" in card
@@ -121,6 +128,34 @@ def test_an_interrupted_command_says_so(monkeypatch, capsys):
     monkeypatch.setattr("stemtwin.benchmarks.tasks.find_task", stop)
     assert main(["task", "autofocus"]) == 130
     assert capsys.readouterr().err.split("\n")[-2] == "stemtwin: Interrupted."
+
+
+@pytest.mark.parametrize("team", ["\x1b[31mred", "a\u202eb", "  ", "x" * 81])
+def test_names_that_no_board_shows_are_refused(team, tmp_path, capsys):
+    """A team with control or direction characters, of blanks or too long is refused before the work, and in a report file, and nothing is entered."""
+    call("eval", "atoms-2d", "--baseline", "log", "--size", "tiny", "--output", str(tmp_path / "run"))
+    path = tmp_path / "run" / "report.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"team": team}))
+    for words in (("eval", "atoms-2d", "--baseline", "log", "--submit", "--team", team), ("submit", str(path))):
+        assert main(words) == 1
+        told = capsys.readouterr()
+        assert "team" in told.err
+        assert told.err.count("\n") == 1
+        assert told.err.strip().isprintable()
+        assert "entered" not in told.out
+    assert json.loads(call("board", "--json")) == []
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_the_board_on_a_console_of_few_characters(encoding, monkeypatch):
+    """Where the console's encoding lacks characters of a name, entering and showing escape them and end well."""
+    for words in (("eval", "atoms-2d", "--baseline", "log", "--submit", "--size", "tiny", "--team", "東北 Łódź"), ("board",)):
+        screen = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        monkeypatch.setattr(sys, "stdout", screen)
+        assert main(words) == 0
+        screen.flush()
+    middle = {"ascii": r"\xf3", "cp1252": "ó"}[encoding]
+    assert rf"(\u6771\u5317 \u0141{middle}d\u017a)" in screen.buffer.getvalue().decode(encoding)
 
 
 def test_an_empty_board_says_what_to_do(capsys):

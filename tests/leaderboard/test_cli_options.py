@@ -31,6 +31,9 @@ GIVEN = {
     "fetch": ("atoms-2d",),
     "verify": ("atoms-2d", "--size=tiny", "--folder=nowhere"),
     "publish": ("atoms-2d", "mirror", "--size=tiny", "--folder=nowhere"),
+    "pack": ("image.tif", "--task=atoms-2d", "--name=films", "--labels-by=none"),
+    "inputs": ("atoms-2d@1", "handed", "--size=tiny", "--folder=nowhere"),
+    "witness": ("atoms-2d",),
     "episodes": ("stemtwin/HypothesisTest-v1",),
 }
 """Arguments that each command needs."""

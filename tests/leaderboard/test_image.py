@@ -171,7 +171,7 @@ def test_wrong_flag_is_misuse(capsys):
 
 @pytest.mark.slow
 def test_demo_from_nothing_to_a_board(tmp_path, real_file):
-    """The main job with every cache empty: a structure file that nobody here made ends with pictures, a dataset and a ranked board."""
+    """The main job with every cache empty: a structure file that nobody here made ends with pictures, a dataset and a board in order."""
     environment = {**os.environ, "STEMTWIN_CACHE_DIR": str(tmp_path / "cache"), "STEMTWIN_DATA_DIR": str(tmp_path / "data"), "COLUMNS": "140"}
     folder = tmp_path / "demo"
     command = [sys.executable, "-c", "from stemtwin.leaderboard.cli.main import run; run()", "demo", "--structure"]
@@ -184,6 +184,6 @@ def test_demo_from_nothing_to_a_board(tmp_path, real_file):
     assert all(Path(made).exists() for made in said["made"])
     boards = {board["task"]: board["rows"] for board in said["boards"]}
     assert set(boards) == {"atoms-2d", "autofocus"}
-    ranked = {task: [row["name"] for row in rows if row["rank"] is not None] for task, rows in boards.items()}
-    assert ranked["atoms-2d"] == ["log", "random"]
-    assert ranked["autofocus"] == ["focal-series", "random"]
+    ordered = {task: [row["name"] for row in rows if row["order"] is not None] for task, rows in boards.items()}
+    assert ordered["atoms-2d"] == ["log", "random"]
+    assert ordered["autofocus"] == ["focal-series", "random"]

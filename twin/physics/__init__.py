@@ -28,6 +28,7 @@ File                        Content
 ``electrons.py``            wavelength, interaction constant, velocity, largest energy transfer
 ``gradient_integration.py`` a phase from its gradient
 ``grids.py``                ``Grid``: shape, extent, frequencies, band limit
+``knot_kernels.py``         compiled interpolation between equidistant knots
 ``lag_filters.py``          things that follow with a lag
 ``noise.py``                counting electrons
 ``overlayer.py``            an amorphous film on the specimen, single scattering

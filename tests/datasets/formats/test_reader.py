@@ -184,7 +184,7 @@ def test_missing_files_and_unknown_endings_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="does not exist"):
         read_file(tmp_path / "none.dm4")
     (tmp_path / "a.docx").write_text("")
-    with pytest.raises(SettingsError, match=r"no reader for the ending of a\.docx"):
+    with pytest.raises(SettingsError, match=r"no reader for the ending of .*a\.docx"):
         read_file(tmp_path / "a.docx")
 
 

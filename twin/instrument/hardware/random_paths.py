@@ -14,7 +14,7 @@ import numpy as np
 
 from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.physics.engine.kernels.jit import kernel
+from stemtwin.twin.physics.knot_kernels import interpolate
 
 LARGEST_TIME_S = 1e7
 """Latest time of a path, s: some four months."""
@@ -90,13 +90,13 @@ class Wander:
         if times.size and self._sigma.any():
             first, last = int(place.min()) >> LEVELS, int(place.max()) >> LEVELS
             if first == last:  # usual: one frame is short
-                _interpolate(place, first << LEVELS, self._block(first), out)
+                interpolate(place, first << LEVELS, self._block(first), out)
             else:
                 blocks = place.astype(np.int64) >> LEVELS
                 for block in np.unique(blocks).tolist():
                     here = blocks == block
                     inside = np.empty((np.count_nonzero(here), len(self._keys)))
-                    _interpolate(place[here], block << LEVELS, self._block(block), inside)
+                    interpolate(place[here], block << LEVELS, self._block(block), inside)
                     out[here] = inside
         return out.reshape(*times.shape, len(self._keys))
 
@@ -157,16 +157,6 @@ class Wander:
         if len(self._blocks) > KEPT_BLOCKS:
             self._blocks.popitem(last=False)
         return values
-
-
-@kernel
-def _interpolate(place, first, values, out):
-    """Fill (n, streams) with the values at places in steps, linear between knots; ``values`` begins at the knot ``first``."""
-    for i in range(len(place)):
-        knot = int(place[i])
-        fraction, at = place[i] - knot, knot - first
-        for stream in range(values.shape[1]):
-            out[i, stream] = values[at, stream] * (1 - fraction) + values[at + 1, stream] * fraction
 
 
 def checked_times(times_s: np.ndarray | float) -> np.ndarray:

@@ -67,7 +67,7 @@ def read_together(
     detectors: Sequence[Sequence[Detector]],
     signals: np.ndarray,
     shots: Sequence[ScanPass],
-) -> Sequence[np.ndarray]:
+) -> list[np.ndarray]:
     """Return the readings of passes of several microscopes, those of :func:`read` to the last bit; signals have the shape (passes, channels, n)."""
     told = list(zip(setups, states, detectors, signals, shots, strict=True))
     counted = all(
@@ -76,7 +76,7 @@ def read_together(
     if not counted:
         return [read(*each) for each in told]
     generators = [setup.rng("noise", state.frames) for setup, state, *_ in told]
-    return noise.count_frames_by_inversion(signals, [shot.incident for shot in shots], generators)
+    return list(noise.count_frames_by_inversion(signals, [shot.incident for shot in shots], generators))
 
 
 def describe(profile: Profile, knobs: Knobs, detectors: Sequence[Detector]) -> dict[str, dict[str, Any]]:

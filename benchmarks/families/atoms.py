@@ -13,10 +13,13 @@ import hashlib
 import numpy as np
 import xarray as xr
 
+from stemtwin.benchmarks.answers.form import Field
+from stemtwin.benchmarks.answers.points import PointAnswers, Points
 from stemtwin.benchmarks.matching import match, nearest_distance
-from stemtwin.benchmarks.metrics import DETECTION, DOSE_EDGES
-from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
-from stemtwin.benchmarks.tasks import TASKS, Field, Task
+from stemtwin.benchmarks.metrics.detection import F1, MACRO_F1, PRECISION, RECALL, RMSD
+from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, ratio
+from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn, Sums
+from stemtwin.benchmarks.tasks import TASKS, Task
 
 GATE = 0.5  # A
 GATE_OF_NEIGHBOUR = 0.4
@@ -31,43 +34,8 @@ GIVEN = (
     Field(name="dwell_time_us", dtype="float64", unit="us", text="dwell time"),
     Field(name="dose_e_per_angstrom2", dtype="float64", unit="e-/A^2", text="dose"),
 )
-ASKED = (
-    Field(name="sample_id", dtype="string", text="which image"),
-    Field(name="x_angstrom", dtype="float", unit="A", text="x of the detection; NaN with y NaN: no detection in this image"),
-    Field(name="y_angstrom", dtype="float", unit="A", text="y of the detection"),
-    Field(name="heaviest", dtype="integer", text="atomic number of the heaviest element of the column; 0: unknown", low=0, high=118),
-    Field(name="score", dtype="float", text="confidence, any finite number"),
-)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Detections:
-    """Points found in one image.
-
-    Parameters
-    ----------
-    positions : ndarray
-        (n, 2) float64: x, y, A.
-    heaviest : ndarray
-        (n,) int64 atomic number of the heaviest element of the column; 0: unknown.
-    scores : ndarray
-        (n,) float64 confidence.
-    """
-
-    positions: np.ndarray
-    heaviest: np.ndarray
-    scores: np.ndarray
-
-    @staticmethod
-    def at(positions: np.ndarray, *, heaviest: np.ndarray | None = None, scores: np.ndarray | None = None) -> "Detections":
-        """Return detections at (n, 2) positions; unknown elements and confidence 1 where none are given."""
-        positions = np.asarray(positions, dtype=float).reshape(-1, 2)
-        n = len(positions)
-        return Detections(
-            positions=positions,
-            heaviest=np.zeros(n, dtype=np.int64) if heaviest is None else np.asarray(heaviest, dtype=np.int64),
-            scores=np.ones(n) if scores is None else np.asarray(scores, dtype=float),
-        )
+DOSE_EDGES = tuple(float(edge) for edge in 10 ** np.arange(1.0, 6.01, 0.5))  # e-/A^2: the bins in which D90 is sought
+D90_F1 = 0.9
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -111,17 +79,35 @@ def frame_bounds(data: xr.Dataset) -> np.ndarray:
     return np.stack([np.stack([-step / 2, -step / 2], axis=1), np.stack([(nx - 0.5) * step, (ny - 0.5) * step], axis=1)], axis=1)
 
 
+ASKED = PointAnswers(
+    positions=(
+        Field(name="x_angstrom", dtype="float", unit="A", text="x of the detection; NaN with y NaN: no detection in this image"),
+        Field(name="y_angstrom", dtype="float", unit="A", text="y of the detection"),
+    ),
+    classes=Field(
+        name="heaviest",
+        dtype="integer",
+        text="atomic number of the heaviest element of the column; 0: unknown",
+        low=0,
+        high=118,
+        optional=True,
+    ),
+    confidence=Field(name="score", dtype="float", text="confidence, any finite number; no metric reads it", optional=True, scored=False),
+    bounds=frame_bounds,
+)
+
+
 def in_margin(positions: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     """Return whether each position lies within 0.5 A of the frame's edge or beyond it, (n,) bool."""
     return np.minimum(positions - bounds[0], bounds[1] - positions).min(axis=1, initial=np.inf) < MARGIN
 
 
-def score_image(found: Detections, truth: TrueColumns, bounds: np.ndarray, species: np.ndarray) -> dict[str, np.ndarray | float]:
+def score_image(found: Points, truth: TrueColumns, bounds: np.ndarray, species: np.ndarray) -> dict[str, np.ndarray | float]:
     """Return the additive statistics of one image.
 
     Parameters
     ----------
-    found : Detections
+    found : Points
         Points found.
     truth : TrueColumns
         True columns.
@@ -143,7 +129,8 @@ def score_image(found: Detections, truth: TrueColumns, bounds: np.ndarray, speci
     counted = ~in_margin(found.positions[left], bounds)
     counted[excused] = False
     wrong = left[counted]
-    true_species, said = truth.heaviest[scored], found.heaviest[points]
+    named = np.zeros(len(found), dtype=np.int64) if found.classes is None else found.classes
+    true_species, said = truth.heaviest[scored], named[points]
     right = said == true_species[columns]
     species_tp = _count(said[right], species)
     return {
@@ -152,7 +139,7 @@ def score_image(found: Detections, truth: TrueColumns, bounds: np.ndarray, speci
         "fn": int(scored.sum()) - len(points),
         "square_distance": float(np.sum(distance**2)),
         "species_tp": species_tp,
-        "species_fp": _count(said[~right], species) + _count(found.heaviest[wrong], species),
+        "species_fp": _count(said[~right], species) + _count(named[wrong], species),
         "species_fn": _count(true_species, species) - species_tp,
     }
 
@@ -162,7 +149,7 @@ def _count(values: np.ndarray, species: np.ndarray) -> np.ndarray:
     return (values[:, None] == species[None, :]).sum(axis=0)
 
 
-def score(data: xr.Dataset, found: dict[str, Detections]) -> SampleStatistics:
+def score(data: xr.Dataset, found: dict[str, Points]) -> SampleStatistics:
     """Return the additive statistics of every image.
 
     Parameters
@@ -170,7 +157,7 @@ def score(data: xr.Dataset, found: dict[str, Detections]) -> SampleStatistics:
     data : Dataset
         Samples of ``atoms-2d``.
     found : dict
-        Detections by sample id; exactly the ids of the data.
+        Points by sample id; exactly the ids of the data.
     """
     ids = data["sample_id"].values.astype(str)
     truths, bounds = read_columns(data), frame_bounds(data)
@@ -178,10 +165,15 @@ def score(data: xr.Dataset, found: dict[str, Detections]) -> SampleStatistics:
     rows = [score_image(found[name], truth, frame, species) for name, truth, frame in zip(ids, truths, bounds, strict=True)]
     statistics = {name: np.array([row[name] for row in rows]) for name in rows[0]} if rows else {}
     dose = data["dose_e_per_angstrom2"].values.astype(float)
-    bins = np.eye(len(DOSE_EDGES) + 1, dtype=np.int64)[np.searchsorted(DOSE_EDGES, dose, side="right")]
+    known = np.isfinite(dose)  # of measured data it need not be
+    bins = known[:, None] * np.eye(len(DOSE_EDGES) + 1, dtype=np.int64)[np.searchsorted(DOSE_EDGES, dose, side="right")]
     for name in ("tp", "fp", "fn"):
         statistics[f"dose_{name}"] = bins * statistics[name][:, None]
-    statistics |= {"samples": np.ones(len(ids), dtype=np.int64), "dose_samples": bins, "dose_log10": bins * np.log10(dose)[:, None]}
+    statistics |= {
+        "samples": np.ones(len(ids), dtype=np.int64),
+        "dose_samples": bins,
+        "dose_log10": bins * np.log10(np.where(known, dose, 1.0))[:, None],
+    }
     columns = {column.column: data[column.column].values for column in SLICES}
     return SampleStatistics(ids=ids, clusters=data["specimen"].values.astype(str), statistics=statistics, columns=columns)
 
@@ -199,6 +191,55 @@ def content_hash(data: xr.Dataset) -> str:
     return digest.hexdigest()
 
 
+def d90(sums: Sums) -> np.ndarray:
+    """Return D90, the lowest dose that suffices for F1 >= 0.9, e-/A^2.
+
+    Samples fall into half-decade bins of dose (``DOSE_EDGES``). D90 is the geometric mean dose of the lowest bin that reaches F1 >= 0.9 and above
+    which every bin that holds samples reaches it too; NaN where the highest bin does not.
+    """
+    n = np.asarray(sums["dose_samples"], dtype=float)
+    values = ratio(2 * sums["dose_tp"], 2 * sums["dose_tp"] + sums["dose_fp"] + sums["dose_fn"])
+    enough = (n == 0) | (values >= D90_F1)
+    from_top = np.logical_and.accumulate(enough[..., ::-1], axis=-1)[..., ::-1] & (n > 0)
+    doses = np.where(from_top, 10.0 ** ratio(sums["dose_log10"], n), np.inf)
+    lowest = doses.min(axis=-1)
+    return np.where(np.isfinite(lowest), lowest, np.nan)
+
+
+def _dose_sums(right: dict[int, int]) -> dict[str, list[float]]:
+    """Return sums of a sample of ten columns at 10^(bin/2 + 0.6) e-/A^2 in some bins, so many of them found."""
+    n = len(DOSE_EDGES) + 1
+    tp = [float(right.get(i, 0)) for i in range(n)]
+    return {
+        "dose_tp": tp,
+        "dose_fp": [0.0] * n,
+        "dose_fn": [10.0 - tp[i] if i in right else 0.0 for i in range(n)],
+        "dose_samples": [float(i in right) for i in range(n)],
+        "dose_log10": [0.5 * i + 0.6 if i in right else 0.0 for i in range(n)],
+    }
+
+
+DETECTION = (
+    F1,
+    PRECISION,
+    RECALL,
+    RMSD,
+    MACRO_F1,
+    *add_metrics(
+        "atoms-2d",
+        Metric(
+            name="d90",
+            title="lowest dose with F1 >= 0.9",
+            formula=d90,
+            text="10^(dose_log10 / dose_samples) of the lowest bin of dose from which on 2 dose_tp / (2 dose_tp + dose_fp + dose_fn) >= 0.9",
+            references=((_dose_sums({0: 10, 2: 5, 4: 9, 6: 10}), 10**2.6), (_dose_sums({0: 10, 2: 10, 4: 8}), np.nan)),
+            unit="e-/A^2",
+            direction="min",
+        ),
+    ),
+)
+
+# The only slices of scores. The card's [slices] are bins of what was drawn, which built data carry along: to change them would change its digest.
 SLICES = (
     SliceColumn(column="material"),
     SliceColumn(column="dose_e_per_angstrom2", edges=(1e3, 1e4, 1e5), unit="e-/A^2", title="dose"),
@@ -222,10 +263,12 @@ TASKS.add(
         source_version="1.0.0",
         splits=("test", "val", "train"),
         inputs=GIVEN,
-        outputs=ASKED,
+        answer=ASKED,
         metrics=DETECTION,
         slices=SLICES,
         score=score,
+        truth=read_columns,
+        content=content_hash,
         citation="J. Wei et al., Microsc. Microanal. (2023), doi:10.1093/micmic/ozac043: benchmark of atomic-column detection by neural networks",
     ),
 )

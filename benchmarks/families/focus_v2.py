@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stemtwin.benchmarks.focus import Episode, statistics, succeeded
-from stemtwin.benchmarks.metrics import FOCUSING
+from stemtwin.benchmarks.answers.form import Field
+from stemtwin.benchmarks.episodes import Episode
+from stemtwin.benchmarks.families.focus import FOCUSING, statistics, succeeded
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
-from stemtwin.benchmarks.tasks import TASKS, Field, Task
+from stemtwin.benchmarks.tasks import TASKS, Task
 from stemtwin.twin.envs.families.autofocus import GOAL, STEP
 from stemtwin.twin.envs.focus_instrument import PRESETS
 

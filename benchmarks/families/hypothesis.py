@@ -6,10 +6,11 @@ and declares the probability of the second law. An episode without a declaration
 
 import numpy as np
 
+from stemtwin.benchmarks.answers.form import Field
 from stemtwin.benchmarks.episodes import Episode
-from stemtwin.benchmarks.metrics import Metric, mean_of, ratio
+from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, mean_of, ratio
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn, Sums
-from stemtwin.benchmarks.tasks import TASKS, Field, Task
+from stemtwin.benchmarks.tasks import TASKS, Task
 from stemtwin.twin.envs.damage_laws import PAIRS, USUAL_DOSE
 from stemtwin.twin.envs.families.hypothesis_test import DECLARE, EDGE, STANDARD, answered_probability
 
@@ -61,15 +62,82 @@ def calibration_error(sums: Sums) -> np.ndarray:
     return ratio(apart, np.asarray(sums["bin_samples"]).sum(axis=-1))
 
 
-METRICS = (
-    Metric(name="log_score", title="1 + log2 of the probability declared for the true law", formula=mean_of("log_score"), unit="bit"),
-    Metric(name="brier", title="squared distance of that probability from 1", formula=mean_of("brier"), direction="min"),
-    Metric(name="accuracy", title="true law above 1/2", formula=mean_of("accurate"), proportion=True),
-    Metric(name="calibration_error", title=f"expected calibration error in {BINS} bins", formula=calibration_error, direction="min"),
-    Metric(name="declared", title="episodes with a declaration", formula=mean_of("declared"), proportion=True),
-    Metric(name="dose", title="dose of an episode, in usual doses", formula=mean_of("dose"), direction="min"),
-    Metric(name="areas", title="exposed areas of an episode", formula=mean_of("areas"), direction="min"),
-    Metric(name="beam_time", title="time of exposure of an episode", formula=mean_of("beam_s"), unit="s", direction="min"),
+SUMS = {"samples": 4, "log_score": 1.0, "brier": 0.5, "accurate": 3, "declared": 4, "dose": 10.0, "areas": 16, "beam_s": 60.0}
+"""Sums of four episodes, made up for the references of the metrics."""
+CALIBRATION = {
+    "bin_samples": [0, 2, 0, 0, 0, 0, 0, 0, 2, 0],
+    "bin_probability": [0.0, 0.25, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.75, 0.0],
+    "bin_law": [0, 1, 0, 0, 0, 0, 0, 0, 2, 0],
+}
+"""Bins of four episodes: apart by 0.75 and 0.25."""
+
+HYPOTHESIS = add_metrics(
+    "hypothesis-test",
+    Metric(
+        name="log_score",
+        title="1 + log2 of the probability declared for the true law",
+        formula=mean_of("log_score"),
+        text="log_score / samples",
+        references=((SUMS, 0.25),),
+        unit="bit",
+    ),
+    Metric(
+        name="brier",
+        title="squared distance of that probability from 1",
+        formula=mean_of("brier"),
+        text="brier / samples",
+        references=((SUMS, 0.125),),
+        direction="min",
+    ),
+    Metric(
+        name="accuracy",
+        title="true law above 1/2",
+        formula=mean_of("accurate"),
+        text="accurate / samples",
+        references=((SUMS, 0.75),),
+        proportion=True,
+    ),
+    Metric(
+        name="calibration_error",
+        title=f"expected calibration error in {BINS} bins",
+        formula=calibration_error,
+        text="sum over bins of abs(bin_probability - bin_law) / sum of bin_samples",
+        references=((CALIBRATION, 0.25),),
+        direction="min",
+    ),
+    Metric(
+        name="declared",
+        title="episodes with a declaration",
+        formula=mean_of("declared"),
+        text="declared / samples",
+        references=((SUMS, 1.0),),
+        proportion=True,
+    ),
+    Metric(
+        name="dose",
+        title="dose of an episode, in usual doses",
+        formula=mean_of("dose"),
+        text="dose / samples",
+        references=((SUMS, 2.5),),
+        direction="min",
+    ),
+    Metric(
+        name="areas",
+        title="exposed areas of an episode",
+        formula=mean_of("areas"),
+        text="areas / samples",
+        references=((SUMS, 4.0),),
+        direction="min",
+    ),
+    Metric(
+        name="beam_time",
+        title="time of exposure of an episode",
+        formula=mean_of("beam_s"),
+        text="beam_s / samples",
+        references=((SUMS, 15.0),),
+        unit="s",
+        direction="min",
+    ),
 )
 
 TASKS.add(
@@ -97,7 +165,7 @@ TASKS.add(
         outputs=(
             Field(name="action", dtype="float32", text=f"(5,) energy, dose, time; declare where above {DECLARE:g}; probability", low=-1, high=1),
         ),
-        metrics=METRICS,
+        metrics=HYPOTHESIS,
         slices=(
             SliceColumn(column="pair", title="laws"),
             SliceColumn(column="law", title="true law"),

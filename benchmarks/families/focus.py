@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from stemtwin.benchmarks.answers.form import Field
 from stemtwin.benchmarks.episodes import Episode
-from stemtwin.benchmarks.metrics import FOCUSING
+from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, mean_of
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
-from stemtwin.benchmarks.tasks import TASKS, Field, Task
+from stemtwin.benchmarks.tasks import TASKS, Task
 from stemtwin.twin.envs.focus_limits import FRAMES, GOAL, START_C10, START_C12, STEP
 
 
@@ -61,6 +62,57 @@ def statistics(name: str, episodes: Sequence[Episode], counted: np.ndarray, succ
         },
     )
 
+
+SUMS = {"samples": 4, "strehl": 3.0, "success": 3, "abs_c10": 50.0, "abs_c12": 20.0, "success_images": 30, "dose": 8e4}
+"""Sums of four episodes, made up for the references of the metrics."""
+
+FOCUSING = add_metrics(
+    "focusing",
+    Metric(name="strehl", title="final Strehl ratio", formula=mean_of("strehl"), text="strehl / samples", references=((SUMS, 0.75),)),
+    Metric(
+        name="success",
+        title=f"final |C10| < {GOAL:g} A and |C12| < {GOAL:g} A",
+        formula=mean_of("success"),
+        text="success / samples",
+        references=((SUMS, 0.75),),
+        proportion=True,
+    ),
+    Metric(
+        name="final_c10",
+        title="final |C10|",
+        formula=mean_of("abs_c10"),
+        text="abs_c10 / samples",
+        references=((SUMS, 12.5),),
+        unit="A",
+        direction="min",
+    ),
+    Metric(
+        name="final_c12",
+        title="final |C12|",
+        formula=mean_of("abs_c12"),
+        text="abs_c12 / samples",
+        references=((SUMS, 5.0),),
+        unit="A",
+        direction="min",
+    ),
+    Metric(
+        name="images_to_success",
+        title="frames of the episodes that succeed",
+        formula=mean_of("success_images", over="success"),
+        text="success_images / success",
+        references=((SUMS, 10.0), ({"success_images": 0, "success": 0}, np.nan)),
+        direction="min",
+    ),
+    Metric(
+        name="dose",
+        title="dose of an episode",
+        formula=mean_of("dose"),
+        text="dose / samples",
+        references=((SUMS, 2e4),),
+        unit="e-/A^2",
+        direction="min",
+    ),
+)
 
 INCREMENTS = "(3,) fractions of {:g}, {:g} and {:g} A by which C10, C12a, C12b move".format(*STEP)
 

@@ -1,0 +1,146 @@
+"""Forms of answers: the fields that a task asks for, and what runner, submission and board do with answers of any kind."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from stemtwin.benchmarks.discovery import import_modules
+from stemtwin.twin.errors import SubmissionError
+from stemtwin.twin.registry import Registry
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+TABLE = "predictions.parquet"
+"""Name of the table of a submission: the answers, or the index of their arrays."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Field:
+    """A named input or output.
+
+    Parameters
+    ----------
+    name, dtype, unit, text : str
+        Name; element type; unit ("" for none); one line for people.
+    low, high : float, optional
+        Bounds, inclusive, of a number.
+    optional : bool
+        An answer may leave it out, for all samples alike; metrics that need it are then "not given".
+    scored : bool
+        A metric reads it. What no metric reads is kept, but does not make an answer another one.
+    dims : tuple of str or int
+        Of an array: dimensions of the data whose lengths it has, or lengths; () for a number.
+    """
+
+    name: str
+    dtype: str
+    unit: str = ""
+    text: str = ""
+    low: float | None = None
+    high: float | None = None
+    optional: bool = False
+    scored: bool = True
+    dims: tuple[str | int, ...] = ()
+
+
+class AnswerForm(Protocol):
+    """Form of the answers of a task: a kind of answer with the task's own names, units and bounds.
+
+    ``answers`` is one answer for each sample, by the ids of the samples; ``data`` is the samples of the split, truth included, of which only what
+    is given is looked at.
+    """
+
+    @property
+    def kind(self) -> str:
+        """Name in the registry ``ANSWERS``."""
+        ...
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """Columns of the table, or arrays, that are asked for."""
+        ...
+
+    def checked(self, answers: Mapping[str, Any], data: "xr.Dataset", source: str) -> dict[str, Any]:
+        """Return the answers in the types that are scored; raise SubmissionError, which begins with ``source``, where one is wrong."""
+        ...
+
+    def missing(self, answers: Mapping[str, Any]) -> frozenset[str]:
+        """Return the optional parts, attributes of an answer, that the answers leave out."""
+        ...
+
+    def write(self, folder: Path, answers: Mapping[str, Any]) -> None:
+        """Write the answers into the folder of a submission."""
+        ...
+
+    def read(self, folder: Path, data: "xr.Dataset", empty: tuple[str, ...]) -> dict[str, Any]:
+        """Read and check the answers of a submission; ``empty`` are the samples that its header says are empty."""
+        ...
+
+    def digest(self, answers: Mapping[str, Any]) -> str:
+        """Return the sha256 of what is scored of the answers, in whatever order they came and whatever file they came from."""
+        ...
+
+
+ANSWERS: "Registry[type]" = Registry("kind of answer")
+"""Forms of answers by kind, with a line for people."""
+
+
+def load_answers() -> "Registry[type]":
+    """Import every kind of answer and return their registry."""
+    import_modules("stemtwin.benchmarks.answers")
+    return ANSWERS
+
+
+def sample_ids(data: "xr.Dataset") -> list[str]:
+    """Return the ids of the samples of a split, in order."""
+    return data["sample_id"].values.astype(str).tolist()
+
+
+def check_types(answers: Mapping[str, Any], wanted: type, source: str) -> None:
+    """Raise SubmissionError where an answer is not of the type of its kind."""
+    for name, answer in answers.items():
+        if not isinstance(answer, wanted):
+            message = f"{source}: sample {name!r} is answered with {type(answer).__name__}, {wanted.__name__} is needed. Return a {wanted.__name__}."
+            raise SubmissionError(message)
+
+
+def left_out(names: Iterable[str], answers: Mapping[str, Any], source: str, given: Any) -> frozenset[str]:
+    """Return the optional parts that all answers leave out.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Optional parts.
+    answers : mapping
+        Answers by sample id.
+    source : str
+        Beginning of messages.
+    given : callable
+        (answer, name) to True where the answer has the part, False where it leaves it out, None where it has nothing to say.
+
+    Raises
+    ------
+    SubmissionError
+        Some answers have a part, others leave it out.
+    """
+    out = set()
+    for name in names:
+        told = {sample: found for sample, answer in answers.items() if (found := given(answer, name)) is not None}
+        without = [sample for sample, found in told.items() if not found]
+        if without and len(without) < len(told):
+            message = (
+                f"{source}: {name!r} is left out for {len(without)} of {len(told)} samples, the first is {without[0]!r}. Give it for all or none."
+            )
+            raise SubmissionError(message)
+        if without:
+            out.add(name)
+    return frozenset(out)
+
+
+def none_empty(empty: tuple[str, ...], kind: str, path: Path) -> None:
+    """Raise SubmissionError where a header lists empty answers of a kind that has none."""
+    if empty:
+        message = f"{path}: key 'empty' names {empty[0]!r}, but {kind} cannot be empty. Give an answer for every sample and remove the key."
+        raise SubmissionError(message)

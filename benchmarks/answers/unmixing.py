@@ -1,0 +1,65 @@
+"""Spectra with abundances: the components of a spectrum image, as many as an entry finds."""
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+from stemtwin.benchmarks.answers.arrays import ArrayAnswers
+from stemtwin.benchmarks.answers.form import ANSWERS, Field
+
+COMPONENT = "component"
+"""Dimension whose length an entry chooses."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Unmixing:
+    """Components of one sample.
+
+    Parameters
+    ----------
+    spectra : ndarray
+        (k, energies) spectrum of each component.
+    abundances : ndarray
+        (k, ...) share of each component in each pixel.
+    """
+
+    spectra: np.ndarray
+    abundances: np.ndarray
+
+
+@ANSWERS.register("unmixing", "spectra of components with their abundances")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class UnmixingAnswers(ArrayAnswers):
+    """Form of answers that are spectra with abundances, neither of them negative.
+
+    Parameters
+    ----------
+    energy : str or int
+        Dimension of the data along which spectra run.
+    dims : tuple of str or int
+        Dimensions of the data that a map has.
+    most : int
+        Most components.
+    unit : str
+        Unit of the spectra.
+    """
+
+    energy: str | int = "energy"
+    dims: tuple[str | int, ...] = ("y", "x")
+    most: int = 16
+    unit: str = ""
+    kind: str = dataclasses.field(default="unmixing", init=False)
+    answer: ClassVar[type] = Unmixing
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """Arrays that are asked for."""
+        return (
+            Field(name="spectra", dtype="float", unit=self.unit, text="spectrum of each component", low=0.0, dims=(COMPONENT, self.energy)),
+            Field(name="abundances", dtype="float", text="share of each component in each pixel", low=0.0, dims=(COMPONENT, *self.dims)),
+        )
+
+    def free(self) -> dict[str, int]:
+        """Return the number of components, which an entry chooses, with the largest."""
+        return {COMPONENT: self.most}

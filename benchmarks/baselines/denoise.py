@@ -1,0 +1,197 @@
+"""Baselines of ``denoise``: the counts, a constant, linear, Fourier and non-local filters, BM3D where it is installed, a small U-Net, the truth."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import gaussian_filter, map_coordinates
+from skimage.restoration import denoise_nl_means
+
+from stemtwin.benchmarks.agents import Baseline, add_baseline
+from stemtwin.benchmarks.answers.images import ImageEstimate
+from stemtwin.benchmarks.denoiser import OnnxDenoiser, counts_of
+from stemtwin.twin.errors import SettingsError
+
+SIGMAS_PX = tuple(0.5 * 1.25**i for i in range(14))  # 0.5 to 9 px
+BINS_PX = (2, 4)
+COLLECTED_ANGSTROM = 0.3  # below the width of an atom in the image
+PATCH_ANGSTROM, SEARCH_ANGSTROM = 6.0, 8.0  # an atom with its neighbours; some cells further (tuned on val)
+STRENGTH = 0.5  # of the filter, in standard deviations of the noise (tuned on val)
+FOURIER_THRESHOLD = 12.0  # times the power of the noise: one of 10 images of pure noise has a coefficient above it
+
+
+class SummedCounts:
+    """The counts of all frames, as they are."""
+
+    def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:
+        """Return the sum of the frames."""
+        del rng
+        return ImageEstimate(image=counts_of(given))
+
+
+class ConstantImage:
+    """The mean count of each channel in every pixel: what an answer without a picture earns."""
+
+    def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:
+        """Return the means."""
+        del rng
+        counts = counts_of(given)
+        return ImageEstimate(image=np.broadcast_to(counts.mean(axis=(1, 2), keepdims=True), counts.shape))
+
+
+class GaussianSmoothing:
+    """The summed counts, smoothed by the Gaussian of the least estimated risk: Poisson statistics give it from the counts alone."""
+
+    def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:
+        """Return the smoothed sum of the frames."""
+        del rng
+        return ImageEstimate(image=np.stack([least_risk(channel) for channel in counts_of(given)]))
+
+
+def least_risk(counts: np.ndarray) -> np.ndarray:
+    """Return counts (ny, nx) smoothed by the Gaussian of 0.5 to 9 px, or by their mean, whichever has the least estimated risk.
+
+    The mean square of h * k - k plus 2 h(0) mean(k) is, up to a constant, an unbiased estimate of that of h * k - truth: each count's variance is its
+    mean.
+    """
+    mean = np.full(counts.shape, counts.mean())
+    best = (float(counts.var() + 2 * counts.mean() / counts.size), mean)
+    impulse = np.zeros((127, 127))
+    impulse[63, 63] = 1.0
+    for sigma in SIGMAS_PX:
+        smooth = gaussian_filter(counts, sigma, mode="reflect")
+        risk = float(np.mean((smooth - counts) ** 2) + 2 * gaussian_filter(impulse, sigma)[63, 63] * counts.mean())
+        if risk < best[0]:
+            best = (risk, smooth)
+    return best[1]
+
+
+class FourierThreshold:
+    """The summed counts with nothing left in Fourier space but what stands far above the noise: the reflections, and so the perfect lattice.
+
+    The power of counting noise is the number of electrons at every frequency; coefficients above 12 times of it are kept, less the noise in them.
+    """
+
+    def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:
+        """Return the estimate."""
+        del rng
+        return ImageEstimate(image=np.stack([reflections(channel) for channel in counts_of(given)]))
+
+
+def reflections(counts: np.ndarray) -> np.ndarray:
+    """Return the mean of counts (ny, nx) and their strong Fourier coefficients, by Wiener's weights."""
+    waves = np.fft.rfft2(counts - counts.mean())
+    power, noise = np.abs(waves) ** 2, counts.sum()
+    weights = np.where(power > FOURIER_THRESHOLD * noise, 1 - noise / np.maximum(power, 1.0), 0.0)
+    return np.maximum(counts.mean() + np.fft.irfft2(waves * weights, s=counts.shape), 0)
+
+
+def anscombe(counts: np.ndarray) -> np.ndarray:
+    """Return 2 sqrt(k + 3/8), whose noise has a standard deviation of nearly 1."""
+    return 2 * np.sqrt(counts + 0.375)
+
+
+def unbiased_inverse(values: np.ndarray) -> np.ndarray:
+    """Return the mean counts whose Anscombe transform has a mean: Makitalo and Foi, IEEE Trans. Image Process. 20 (2011) 2697."""
+    d = np.maximum(values, 2 * np.sqrt(0.375))
+    return np.maximum(0.25 * d**2 + 0.25 * np.sqrt(1.5) / d - 1.375 / d**2 + 0.625 * np.sqrt(1.5) / d**3 - 0.125, 0)
+
+
+def stabilised(counts: np.ndarray, step: float, remove_noise: Callable[[np.ndarray, float], np.ndarray]) -> np.ndarray:
+    """Return an image denoised after the Anscombe transform.
+
+    Counts are collected under a Gaussian of 0.3 A first, so that there are some in each place, taken at every second pixel, and interpolated again.
+
+    Parameters
+    ----------
+    counts : ndarray
+        (ny, nx).
+    step : float
+        A/px.
+    remove_noise : callable
+        (image with noise of standard deviation 1, A/px) to an image.
+    """
+    sigma = COLLECTED_ANGSTROM / step
+    area = 4 * np.pi * sigma**2  # px: the variance of such a sum is its mean over this
+    collected = area * gaussian_filter(counts, sigma, mode="reflect")[::2, ::2]
+    found = unbiased_inverse(remove_noise(anscombe(collected), 2 * step)) / area
+    return np.maximum(map_coordinates(found, np.indices(counts.shape) / 2, order=3, mode="nearest"), 0)
+
+
+def binned(counts: np.ndarray, remove_noise: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Return an image denoised after the Anscombe transform of sums over bins, whose noise is white, and interpolated again.
+
+    Parameters
+    ----------
+    counts : ndarray
+        (ny, nx); bins are 2 x 2 px, or 4 x 4 where those hold less than one electron in the mean; what is left at the far edges is repeated.
+    remove_noise : callable
+        Image with white noise of standard deviation 1 to an image.
+    """
+    size = BINS_PX[0] if counts.mean() * BINS_PX[0] ** 2 >= 1 else BINS_PX[1]
+    ny, nx = (n // size for n in counts.shape)
+    sums = counts[: ny * size, : nx * size].reshape(ny, size, nx, size).sum(axis=(1, 3))
+    found = unbiased_inverse(remove_noise(anscombe(sums))) / size**2
+    return np.maximum(map_coordinates(found, (np.indices(counts.shape) + 0.5) / size - 0.5, order=3, mode="nearest"), 0)
+
+
+def non_local_means(image: np.ndarray, step: float) -> np.ndarray:
+    """Return an image with noise of standard deviation 1, each pixel the mean of those in like surroundings."""
+    patch = 2 * max(1, round(PATCH_ANGSTROM / step / 2)) + 1
+    reach = max(2, round(SEARCH_ANGSTROM / step))
+    return denoise_nl_means(image, patch_size=patch, patch_distance=reach, h=STRENGTH, sigma=1.0, fast_mode=True)
+
+
+class NonLocalMeans:
+    """Non-local means of the Anscombe transform of the summed counts (Buades et al., 2005)."""
+
+    def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:
+        """Return the estimate."""
+        del rng
+        step = float(given["sampling_angstrom"])
+        return ImageEstimate(image=np.stack([stabilised(channel, step, non_local_means) for channel in counts_of(given)]))
+
+
+class BlockMatching:
+    """BM3D of the Anscombe transform of the summed counts, by the package ``bm3d``, which is free for non-commercial use only and no dependency.
+
+    Raises
+    ------
+    SettingsError
+        It is not installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from bm3d import bm3d  # pyright: ignore[reportMissingImports] - only where its user has installed it
+        except ImportError:
+            message = "bm3d is not installed. Its licence allows non-commercial use only; where that suits you, install it by: pip install bm3d"
+            raise SettingsError(message) from None
+        self._bm3d = bm3d
+
+    def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:
+        """Return the estimate."""
+        del rng
+        return ImageEstimate(image=np.stack([binned(channel, lambda image: self._bm3d(image, 1.0)) for channel in counts_of(given)]))
+
+
+class NoiselessOracle:
+    """The noiseless image itself."""
+
+    def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:
+        """Return the truth, which only an oracle is given."""
+        del rng
+        return given["truth"]
+
+
+for _name, _text, _factory in (
+    ("counts", "the counts of all frames, as they are", SummedCounts),
+    ("constant", "the mean count in every pixel", ConstantImage),
+    ("gaussian", "the Gaussian of the least estimated risk", GaussianSmoothing),
+    ("fourier", "the strong Fourier coefficients alone", FourierThreshold),
+    ("nlm", "non-local means after the Anscombe transform", NonLocalMeans),
+    ("bm3d", "BM3D after the Anscombe transform; needs the package bm3d, free for non-commercial use only", BlockMatching),
+    ("unet", "a small U-Net, trained on the train split; needs onnxruntime", OnnxDenoiser),
+):
+    add_baseline(Baseline(task="denoise", name=_name, text=_text, factory=_factory))
+add_baseline(Baseline(task="denoise", name="oracle", text="the noiseless image itself", factory=NoiselessOracle, oracle=True))

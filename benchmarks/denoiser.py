@@ -1,0 +1,89 @@
+"""A small U-Net for the task ``denoise``: its play from an ONNX file, what it is given, and what its output means.
+
+Training is in :mod:`stemtwin.benchmarks.denoiser_training`; playing needs onnxruntime alone.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from stemtwin.benchmarks.answers.images import ImageEstimate
+from stemtwin.twin.errors import SettingsError
+
+MODEL = Path(__file__).parent / "learned" / "denoise.onnx"
+SMOOTHED_PX = (2.0, 5.0)
+"""Standard deviations of the Gaussians with which the network is shown the counts again, px."""
+MULTIPLE = 16
+"""Heights and widths that the network takes are multiples of this, px."""
+CONTRAST = np.array([1.0, 0.1], dtype=np.float32)[:, None, None]
+"""Unit of the output by channel: the deviation from the mean as a part of it."""
+
+
+def counts_of(given: Mapping[str, Any]) -> np.ndarray:
+    """Return the summed counts of the frames that were taken, (channel, y, x) float64."""
+    return np.asarray(given["image"])[: int(given["frames"])].sum(axis=0, dtype=float)
+
+
+def features(counts: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the network's input and the mean counts.
+
+    Parameters
+    ----------
+    counts : ndarray
+        (2, ny, nx) summed counts.
+    step : float
+        A/px.
+
+    Returns
+    -------
+    ndarray
+        (9, ny, nx) float32: deviations of both channels from their means in standard deviations of the counting noise, as they are and smoothed by
+        Gaussians of 2 and 5 px; the same everywhere, the logarithms of the two means and the step.
+    ndarray
+        (2, 1, 1) float32 mean counts, at least one electron in the whole image.
+    """
+    mean = np.maximum(counts.mean(axis=(1, 2), keepdims=True), 1 / counts[0].size).astype(np.float32)
+    noisy = ((counts - mean) / np.sqrt(mean)).astype(np.float32)
+    smooth = [2 * math.sqrt(math.pi) * sigma * gaussian_filter(noisy, (0, sigma, sigma), mode="reflect") for sigma in SMOOTHED_PX]
+    same = np.array([*(np.log10(mean.ravel()) / 2), (step - 0.14) * 20], dtype=np.float32)[:, None, None]
+    return np.concatenate([noisy, *smooth, np.broadcast_to(same, (3, *counts.shape[1:]))]), mean
+
+
+class OnnxDenoiser:
+    """The trained U-Net.
+
+    Parameters
+    ----------
+    path : Path
+        The ONNX file: one input (1, 9, y, x), one output (1, 2, y, x), float32.
+
+    Raises
+    ------
+    SettingsError
+        onnxruntime is not installed.
+    """
+
+    def __init__(self, path: Path = MODEL) -> None:
+        try:
+            import onnxruntime  # pyright: ignore[reportMissingImports] - only where the network is played
+        except ImportError:
+            message = "onnxruntime, which plays the trained network, is not installed. Install it by: pip install onnxruntime"
+            raise SettingsError(message) from None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._input = self._session.get_inputs()[0].name
+
+    def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:
+        """Return the estimate of the network, never below 0."""
+        del rng
+        counts = counts_of(given)
+        seen, mean = features(counts, float(given["sampling_angstrom"]))
+        ny, nx = counts.shape[1:]
+        padded = np.pad(seen, ((0, 0), (0, -ny % MULTIPLE), (0, -nx % MULTIPLE)), mode="reflect")
+        (out,) = self._session.run(None, {self._input: padded[None]})
+        return ImageEstimate(image=np.maximum(mean * (1 + CONTRAST * np.asarray(out)[0, :, :ny, :nx]), 0))

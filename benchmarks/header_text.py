@@ -1,0 +1,88 @@
+"""Headers in YAML, read with suspicion: small, flat, each key once, nothing but plain values."""
+
+import codecs
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stemtwin.twin.errors import SubmissionError
+
+LARGEST_BYTES = 64_000
+DEEPEST = 3
+"""Deepest nesting: the header, a value that is a list or a mapping, and one more below it."""
+MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+"""Byte order marks and the encodings they mean; the longer ones stand before those that begin them."""
+
+
+def read_keys(path: Path) -> dict[str, Any]:
+    """Return the keys and values of a header.
+
+    Raises
+    ------
+    SubmissionError
+        Too large, not text, not YAML, nested too deep, with anchors or tags, a key twice, or no mapping.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(LARGEST_BYTES + 1)
+    except OSError as error:
+        message = f"{path}: cannot be read ({error.strerror}). Make it readable."
+        raise SubmissionError(message) from None
+    if len(raw) > LARGEST_BYTES:
+        message = f"{path}: {path.stat().st_size} bytes, at most {LARGEST_BYTES} are read. Put answers into the table, empty ones as rows of NaN."
+        raise SubmissionError(message)
+    encoding = next((name for mark, name in MARKS.items() if raw.startswith(mark)), "utf-8")
+    try:
+        text = raw.decode(encoding)
+        _check_events(text, path)
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        if isinstance(error, SubmissionError):
+            raise
+        message = f"{path}: not YAML ({' '.join(str(error).split())}). Mend the line it names."
+        raise SubmissionError(message) from None
+    if not isinstance(content, dict):
+        message = f"{path}: holds {type(content).__name__}, not keys and values such as 'task: atoms-2d/test@1'."
+        raise SubmissionError(message)
+    return content
+
+
+def _check_events(text: str, path: Path) -> None:
+    """Check nesting, anchors and keys while the text is taken apart, before anything is built from it."""
+    levels: list[dict[str, Any]] = []
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            message = f"{path}, line {line}: an anchor or an alias ('&', '*'). Write the value out."
+            raise SubmissionError(message)
+        if isinstance(event, yaml.ScalarEvent):
+            _count(levels, event.value, path, line)
+        elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
+            _count(levels, None, path, line)
+            levels.append({"keys": set() if isinstance(event, yaml.MappingStartEvent) else None, "key": True})
+            if len(levels) > DEEPEST:
+                message = f"{path}, line {line}: values are nested more than {DEEPEST} deep. Write the header flat."
+                raise SubmissionError(message)
+        elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+            levels.pop()
+
+
+def _count(levels: list[dict[str, Any]], value: str | None, path: Path, line: int) -> None:
+    """Take a value or the beginning of a nested one, which is by turns a key and the value of that key in a mapping."""
+    if not levels or levels[-1]["keys"] is None:
+        return
+    top = levels[-1]
+    if top["key"]:
+        if value is None or value in top["keys"]:
+            told = "a key that is no text" if value is None else f"key {value!r} stands twice"
+            message = f"{path}, line {line}: {told}. Give each key once."
+            raise SubmissionError(message)
+        top["keys"].add(value)
+    top["key"] = not top["key"]

@@ -1,0 +1,219 @@
+"""Kept scores of the baselines of a task on a dataset: measured by a command, kept as JSON, shown as tables and a picture, measured again by tests.
+
+``python -m stemtwin.benchmarks.kept_scores denoise`` runs every baseline over the task's first split of the size ``std``, which ``stemtwin data
+build`` makes, and writes ``benchmarks/scores/denoise.json``. A baseline whose package is not installed keeps its row. ``--table`` prints the tables
+of ``docs/denoise.md``, ``--picture FILE`` draws what the baselines make of three samples.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stemtwin.benchmarks import runner, slices
+from stemtwin.benchmarks.agents import find_baseline, load_baselines
+from stemtwin.benchmarks.tasks import Task, find_task
+from stemtwin.twin import files
+from stemtwin.twin.errors import SettingsError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from stemtwin.benchmarks.slices import SampleStatistics
+
+FOLDER = Path(__file__).parent / "scores"
+SIZE = "std"
+WHOLE = "all"
+SAMPLED_CLUSTERS = 2
+"""Specimens whose samples are kept one by one, for tests to measure again: the first of the split."""
+DIGITS = 6
+
+
+def path_of(task: str) -> Path:
+    """Return the file of a task's kept scores."""
+    return FOLDER / f"{task}.json"
+
+
+def read(task: str) -> dict[str, Any]:
+    """Return the kept scores of a task."""
+    return json.loads(path_of(task).read_text(encoding="utf-8"))
+
+
+def fixed_part(data: "xr.Dataset") -> "xr.Dataset":
+    """Return the samples of the first specimens of a split, in the order of their seeds."""
+    seeds = data["structure_seed"].values
+    return data.isel(sample=np.flatnonzero(np.isin(seeds, np.unique(seeds)[:SAMPLED_CLUSTERS])))
+
+
+def values(task: Task, samples: "SampleStatistics") -> dict[str, dict[str, dict[str, float]]]:
+    """Return every metric of all samples and of every slice: column, slice, metric."""
+
+    def of(part: "SampleStatistics") -> dict[str, float]:
+        sums = part.sums()
+        return {"n": len(part)} | {metric.name: round(float(metric.formula(sums)), DIGITS) for metric in task.metrics}
+
+    cut = {column.title or column.column: {name: of(part) for name, part in slices.parts(samples, column).items()} for column in task.slices}
+    return {WHOLE: {WHOLE: of(samples)}} | cut
+
+
+def each(samples: "SampleStatistics") -> dict[str, dict[str, float]]:
+    """Return the statistics of every sample by its id."""
+    return {
+        str(name): {key: round(float(array[i]), DIGITS) for key, array in samples.statistics.items() if array.ndim == 1}
+        for i, name in enumerate(samples.ids)
+    }
+
+
+def measure(task: Task, data: "xr.Dataset", names: Sequence[str], kept: dict[str, Any]) -> dict[str, Any]:
+    """Return the scores of baselines; where one cannot run, its kept row.
+
+    Parameters
+    ----------
+    task : Task
+        A prediction task.
+    data : Dataset
+        Samples of its first split.
+    names : sequence of str
+        Baselines.
+    kept : dict
+        Rows by baseline from before.
+    """
+    rows, few = dict(kept), set(fixed_part(data)["sample_id"].values.astype(str).tolist())
+    for name in names:
+        entry = find_baseline(task.registered, name)
+        try:
+            found = runner.predict(task, entry, data, progress=lambda done, total, name=name: _tell(name, done, total))
+        except SettingsError as error:
+            sys.stderr.write(f"{name}: kept as it is. {error}\n")
+            continue
+        samples = task.score(data, found)
+        one_by_one = {sample: row for sample, row in each(samples).items() if sample in few}
+        rows[name] = {"text": entry.text, "values": values(task, samples), "samples": one_by_one}
+    return rows
+
+
+def _tell(name: str, done: int, total: int) -> None:
+    """Show progress, a line for each tenth."""
+    if done % max(total // 10, 1) == 0 or done == total:
+        sys.stderr.write(f"{name}: {done} of {total} samples\n")
+        sys.stderr.flush()
+
+
+def table(task: Task, kept: dict[str, Any], metrics: Sequence[str]) -> str:
+    """Return metrics of all samples as a Markdown table, a row for each baseline."""
+    chosen = [metric for metric in task.metrics if metric.name in metrics]
+    head = [f"{metric.name}{f' ({metric.unit})' if metric.unit else ''}" for metric in chosen]
+    lines = [f"| baseline | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
+    for name, row in kept["rows"].items():
+        found = row["values"][WHOLE][WHOLE]
+        lines.append(f"| {name} | {' | '.join(_cell(metric.name, found[metric.name]) for metric in chosen)} |")
+    return "\n".join(lines)
+
+
+def sliced_table(kept: dict[str, Any], column: str, metric: str) -> str:
+    """Return one metric by the slices of a column as a Markdown table, a row for each baseline."""
+    rows = {name: row["values"][column] for name, row in kept["rows"].items()}
+    labels = list(next(iter(rows.values())))
+    counts = [f"{label}, n = {next(iter(rows.values()))[label]['n']}" for label in labels]
+    lines = [f"| {metric} by {column} | {' | '.join(counts)} |", "|---" * (len(labels) + 1) + "|"]
+    lines += [f"| {name} | {' | '.join(_cell(metric, found[label][metric]) for label in labels)} |" for name, found in rows.items()]
+    return "\n".join(lines)
+
+
+def _cell(metric: str, value: float) -> str:
+    return f"{value:.1f}" if metric.startswith("psnr") else f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def tables(task: Task) -> str:
+    """Return all tables of a task's page."""
+    kept = read(task.name)
+    parts = [table(task, kept, [metric.name for metric in task.metrics])]
+    for column in task.slices[:2]:
+        parts += [sliced_table(kept, column.title or column.column, metric) for metric in (task.primary.name, "hallucination")]
+    return "\n\n".join(parts)
+
+
+def save_picture(task: Task, data: "xr.Dataset", names: Sequence[str], path: Path) -> None:
+    """Draw the dark field of samples of ``denoise`` as a PNG: counts, what baselines make of them, and the truth with its vacancies.
+
+    Parameters
+    ----------
+    task : Task
+        The task.
+    data : Dataset
+        The samples, a row each.
+    names : sequence of str
+        Baselines.
+    path : Path
+        The file.
+    """
+    from matplotlib.figure import Figure
+
+    found = {name: runner.predict(task, find_baseline(task.registered, name), data) for name in names}
+    figure = Figure(figsize=(2.1 * (len(names) + 1), 2.2 * data.sizes["sample"]), layout="constrained")
+    axes = figure.subplots(data.sizes["sample"], len(names) + 1, squeeze=False)
+    for i, row in enumerate(axes):
+        one = data.isel(sample=i)
+        truth, step = one["expected"].values[0], float(one["sampling_angstrom"])
+        images = {name: found[name][str(one["sample_id"].values)].image[0] for name in names} | {"truth, its vacancies ringed": truth}
+        for axis, (name, image) in zip(row, images.items(), strict=True):
+            top = float(np.quantile(image, 0.995)) if name == "counts" else float(truth.max())
+            axis.imshow(image, cmap="gray", vmin=0, vmax=max(top, 1e-9), interpolation="nearest")
+            axis.set(xticks=[], yticks=[])
+            if i == 0:
+                axis.set_title(name, fontsize=9)
+        missing = one["site_missing"].values > 0
+        at = [one[f"site_{axis}_angstrom"].values[missing] / step for axis in "xy"]
+        row[-1].scatter(*at, s=90, facecolors="none", edgecolors="tab:orange", linewidths=1.0)
+        row[-1].set(xlim=(-0.5, truth.shape[1] - 0.5), ylim=(truth.shape[0] - 0.5, -0.5))
+        frames = f"{int(one['frames'])} frame{'s' if one['frames'] > 1 else ''}"
+        row[0].set_ylabel(f"{one['material'].item()}\n{float(one['dose_e_per_angstrom2']):.0f} e$^-$/Å$^2$, {frames}", fontsize=9)
+    with files.replacing(path, ending=".png") as temporary:
+        figure.savefig(temporary, dpi=110, metadata={"Software": None})
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure baselines and keep their scores, or show those that are kept."""
+    from stemtwin.benchmarks.runner import load_samples
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("task")
+    parser.add_argument("--baselines", nargs="+", help="only these; the others keep their rows")
+    parser.add_argument("--size", default=SIZE)
+    parser.add_argument("--table", action="store_true", help="print the kept scores as tables and measure nothing")
+    parser.add_argument("--picture", type=Path, help="draw samples of three doses into this PNG and measure nothing")
+    given = parser.parse_args(arguments)
+    task = find_task(given.task)
+    if given.table:
+        sys.stdout.write(f"{tables(task)}\n")
+        return
+    split = task.splits[0]
+    data = load_samples(task, split=split, size=given.size)
+    every = [name.partition("/")[2] for name in load_baselines().names(task.registered)]
+    if given.picture is not None:
+        save_picture(task, pictured(data), ("counts", "gaussian", "fourier", "nlm", "unet"), given.picture)
+        return
+    sha256 = task.content_hash(data)
+    old = read(task.name) if path_of(task.name).exists() else {}
+    rows = measure(task, data, given.baselines or every, old.get("rows", {}) if old.get("sha256") == sha256 else {})
+    told = {"task": f"{task.name}@{task.major}", "dataset": f"{task.source}@{task.source_version}", "size": given.size, "split": split}
+    told |= {"sha256": sha256, "rows": {name: rows[name] for name in every if name in rows}}
+    files.write_atomically(path_of(task.name), (json.dumps(told, indent=1) + "\n").encode())
+
+
+def pictured(data: "xr.Dataset") -> "xr.Dataset":
+    """Return three samples of different materials near 300, 1500 and 8000 e-/A^2, the second a stack."""
+    dose, material, frames = data["dose_e_per_angstrom2"].values, data["material"].values.astype(str), data["frames"].values
+    chosen = []
+    for wanted, kind, stack in ((300.0, "au-001", False), (1500.0, "srtio3-001", True), (8000.0, "mos2-1h", False)):
+        ours = np.flatnonzero((material == kind) & ((frames > 1) == stack))
+        chosen.append(int(ours[np.argmin(np.abs(np.log(dose[ours] / wanted)))]))
+    return data.isel(sample=chosen)
+
+
+if __name__ == "__main__":
+    main()

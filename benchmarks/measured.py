@@ -1,0 +1,76 @@
+"""Tasks on measured data that a user packed: the same entries and scorers, tables of their own, and no rank on labels by an algorithm."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stemtwin.benchmarks.report import ORDERED
+from stemtwin.benchmarks.tasks import Task
+from stemtwin.datasets.measured import load_measured, read_measured_card
+from stemtwin.twin.errors import SettingsError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from stemtwin.benchmarks.runner import Evaluation
+
+SOURCE = "measured"
+"""Beginning of the names of measured datasets in reports: ``measured/<name>``, which no synthetic dataset has."""
+
+
+def load_task(task: Task, folder: Path | str, split: str | None = None) -> "tuple[Task, str, xr.Dataset]":
+    """Return a task as it stands on measured data, the split, and its samples.
+
+    Metrics that need elements are left out where the labels name none, slices where the data do not know their column.
+
+    Parameters
+    ----------
+    task : Task
+        A prediction task.
+    folder : Path or str
+        Folder of a measured dataset for it.
+    split : str, optional
+        Split; the first of the task's that the dataset has.
+
+    Raises
+    ------
+    SettingsError
+        The dataset is for another task, or has no labels.
+    DatasetError
+        The folder holds no measured dataset, or its files are damaged, or it has no such split.
+    """
+    card = read_measured_card(Path(folder))
+    if card.generator.task != task.registered:
+        message = f"{folder} was packed for task {card.generator.task!r}, not {task.registered!r}. Pack the files for this task."
+        raise SettingsError(message)
+    if card.generator.labels_by == "none":
+        message = f"{folder} holds images without labels, so that nothing can be scored. Pack them with a file of labels."
+        raise SettingsError(message)
+    split = split or next(name for name in task.splits if name in card.splits)
+    data = load_measured(folder, split=split)
+    elements = bool((data["column_heaviest"].values > 0).any()) if "column_heaviest" in data else True
+    there = dataclasses.replace(
+        task,
+        source=f"{SOURCE}/{card.name}",
+        source_version=card.version,
+        splits=tuple(name for name in task.splits if name in card.splits),
+        metrics=tuple(metric for metric in task.metrics if elements or "classes" not in metric.needs),
+        slices=tuple(column for column in task.slices if _known(data[column.column].values)),
+        content=None,
+    )
+    return there, split, data
+
+
+def _known(values: np.ndarray) -> bool:
+    """Return whether measured data know a column for every sample."""
+    return bool(np.isfinite(values).all()) if values.dtype.kind == "f" else bool((values.astype(str) != "unknown").all())
+
+
+def mark(evaluation: "Evaluation", data: "xr.Dataset") -> "Evaluation":
+    """Return an evaluation on measured data, without a rank where an algorithm made the labels."""
+    report = evaluation.report
+    if data.attrs["labels_by"] != "algorithm" or report.trust not in ORDERED:
+        return evaluation
+    return dataclasses.replace(evaluation, report=dataclasses.replace(report, trust="algorithm"))

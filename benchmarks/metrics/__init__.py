@@ -1,0 +1,11 @@
+"""Metrics: formulas of sums of per-sample statistics, found because their modules are here.
+
+================== ==========================================================
+File               Content
+================== ==========================================================
+``detection.py``   precision, recall, F1 and distance of matched points
+``metric.py``      a metric, the registry of metrics, and common formulas
+``restoration.py`` error, structure, resolution and deviance of images
+``vacancies.py``   vacancies that an image fills, and columns that it empties
+================== ==========================================================
+"""

@@ -1,0 +1,155 @@
+"""Metrics of invention: vacancies that an image fills with atoms, and intact columns that it empties, measured at the true sites.
+
+No detector stands between: the level of an image at a site is its mean under a Gaussian window, compared with the truth's after the gain and the
+offset that fit the truth best. A vacancy is filled where it is at least half as bright above the truth as intact columns of its kind are; an intact
+column is emptied where at least half of what one atom gives is missing.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, ratio
+from stemtwin.benchmarks.slices import Sums
+
+WINDOW_ANGSTROM = 0.3
+"""Standard deviation of the window over a site, A."""
+MARGIN_ANGSTROM = 1.0
+"""Sites nearer to the frame's edge are not looked at, A."""
+HALF = 0.5
+LEAST_CONTRAST, LEAST_SIGMAS = 0.1, 3.0
+"""A vacancy counts where the truth is darker than at intact columns by this part of their height above the darkest pixel, and by so many standard
+deviations of theirs: below a heavy column a missing atom hardly shows."""
+LEAST_GAIN = 0.01
+"""Gain below which an image shows nothing: all its sites are wrong."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class LatticeSites:
+    """Sites of the intact lattice in one frame.
+
+    Parameters
+    ----------
+    positions : ndarray
+        (n, 2) float64: x, y, A; pixel [0, 0] is centred on (0, 0).
+    kinds : ndarray
+        (n,) str: columns of one kind are alike where they are intact.
+    missing : ndarray
+        (n,) int64 atoms that are missing.
+    """
+
+    positions: np.ndarray
+    kinds: np.ndarray
+    missing: np.ndarray
+
+    def within(self, shape: tuple[int, ...], step: float) -> "LatticeSites":
+        """Return the sites at least 1 A inside a frame of a shape (ny, nx) and a step, A/px."""
+        upper = (np.array(shape[::-1]) - 0.5) * step - MARGIN_ANGSTROM
+        keep = ((self.positions >= MARGIN_ANGSTROM - step / 2) & (self.positions <= upper)).all(axis=1)
+        return LatticeSites(positions=self.positions[keep], kinds=self.kinds[keep], missing=self.missing[keep])
+
+
+def levels(image: np.ndarray, positions: np.ndarray, step: float) -> np.ndarray:
+    """Return the mean of an image (ny, nx) under a Gaussian window of 0.3 A over each position (x, y), A, (n,)."""
+
+    def along(length: int, places: np.ndarray) -> np.ndarray:
+        found = np.exp(-((np.arange(length) * step - places[:, None]) ** 2) / (2 * WINDOW_ANGSTROM**2))
+        return found / found.sum(axis=1, keepdims=True)
+
+    wy, wx = along(image.shape[0], positions[:, 1]), along(image.shape[1], positions[:, 0])
+    return np.einsum("sy,yx,sx->s", wy, np.asarray(image, dtype=float), wx, optimize=True)
+
+
+def count_invented(estimate: np.ndarray, truth: np.ndarray, sites: LatticeSites, step: float) -> dict[str, int]:
+    """Count the vacancies that an image fills, and the intact columns that it empties.
+
+    Parameters
+    ----------
+    estimate, truth : ndarray
+        (ny, nx) dark-field images, where columns are bright.
+    sites : LatticeSites
+        Sites of the lattice in the frame.
+    step : float
+        A/px.
+
+    Returns
+    -------
+    dict
+        ``vacancies`` and ``filled`` ones; ``intact`` columns of kinds that have vacancies, and ``emptied`` ones.
+    """
+    sites = sites.within(truth.shape, step)
+    true = levels(truth, sites.positions, step)
+    drop, atom = _drops(true, sites, float(truth.min()))
+    vacancy, intact = drop > 0, (sites.missing == 0) & (atom > 0)
+    gain = float(np.cov(truth.ravel(), estimate.ravel(), bias=True)[0, 1] / np.var(truth, dtype=float))
+    if gain < LEAST_GAIN:
+        filled, emptied = vacancy, intact
+    else:
+        found = truth.mean(dtype=float) + levels(estimate - estimate.mean(dtype=float), sites.positions, step) / gain
+        filled, emptied = vacancy & (found - true >= HALF * drop), intact & (true - found >= HALF * atom)
+    return {"vacancies": int(vacancy.sum()), "filled": int(filled.sum()), "intact": int(intact.sum()), "emptied": int(emptied.sum())}
+
+
+def _drops(true: np.ndarray, sites: LatticeSites, darkest: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the darkening of the truth at each visible vacancy against intact columns of its kind, and that by one atom at each site.
+
+    Both (n,), 0 where no such vacancy is seen.
+    """
+    drop, atom = np.zeros(len(true)), np.zeros(len(true))
+    for kind in np.unique(sites.kinds):
+        ours = sites.kinds == kind
+        intact, vacant = ours & (sites.missing == 0), np.flatnonzero(ours & (sites.missing > 0))
+        if intact.any() and len(vacant):
+            bright = true[intact].mean()
+            drops = bright - true[vacant]
+            seen = drops > max(LEAST_CONTRAST * (bright - darkest), LEAST_SIGMAS * true[intact].std())
+            drop[vacant[seen]] = drops[seen]
+            if seen.any():
+                atom[ours] = (drops[seen] / sites.missing[vacant[seen]]).mean()
+    return drop, atom
+
+
+def share_filled(sums: Sums) -> np.ndarray:
+    """Return the share of vacancies that are filled."""
+    return ratio(sums["filled"], sums["vacancies"])
+
+
+def share_emptied(sums: Sums) -> np.ndarray:
+    """Return the share of intact columns that are emptied."""
+    return ratio(sums["emptied"], sums["intact"])
+
+
+def hallucination(sums: Sums) -> np.ndarray:
+    """Return the mean of the two shares: 0 for the truth, one half for the perfect lattice as for pure chance, 1 for an image of nothing."""
+    return (share_filled(sums) + share_emptied(sums)) / 2
+
+
+COUNTS = {"vacancies": 8, "filled": 6, "intact": 40, "emptied": 10}
+
+HALLUCINATION, FILLED, EMPTIED = add_metrics(
+    "vacancies",
+    Metric(
+        name="hallucination",
+        title="vacancies filled and intact columns emptied, mean of the two shares",
+        formula=hallucination,
+        text="(filled / vacancies + emptied / intact) / 2",
+        references=((COUNTS, 0.5), ({"vacancies": 0, "filled": 0, "intact": 0, "emptied": 0}, np.nan)),
+        direction="min",
+    ),
+    Metric(
+        name="filled",
+        title="share of vacancies that are filled",
+        formula=share_filled,
+        text="filled / vacancies",
+        references=((COUNTS, 0.75),),
+        direction="min",
+    ),
+    Metric(
+        name="emptied",
+        title="share of intact columns that are emptied",
+        formula=share_emptied,
+        text="emptied / intact",
+        references=((COUNTS, 0.25),),
+        direction="min",
+    ),
+)

@@ -1,0 +1,76 @@
+"""Names of entries and teams: what every door takes, and how a name is shown where a console cannot show it."""
+
+import unicodedata
+
+from stemtwin.twin.errors import SettingsError
+
+LONGEST_NAME = 80
+"""Characters of a name."""
+INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Characters that are blank although they are none by their category: joiners of graphemes, fillers, the empty braille cell."""
+JOINERS = frozenset("\u200c\u200d")
+"""Characters that shape their neighbours in Persian, Indic scripts and emoji: blank, but allowed between others."""
+REFUSED = {
+    "Cc": "a control character",
+    "Cf": "a character of direction or format",
+    "Cs": "half a character",
+    "Co": "a character for private use",
+    "Zl": "a line separator",
+    "Zp": "a paragraph separator",
+}
+"""Categories of Unicode that no name may hold, in words."""
+
+
+def check_name(name: str, what: str, *, empty: bool = False) -> str:
+    """Return a name, or refuse one that would not stand on a board as it was written.
+
+    Parameters
+    ----------
+    name : str
+        The name.
+    what : str
+        Its key, for the message: ``"team"``.
+    empty : bool
+        Whether no name at all, ``""``, is allowed.
+
+    Raises
+    ------
+    SettingsError
+        Empty or only blank, longer than 80 characters, with blank characters at an end, or with control, direction, format or private characters.
+    """
+    if empty and not name:
+        return name
+    shown = ascii(name if len(name) <= LONGEST_NAME else name[:LONGEST_NAME] + "...")
+    message = ""
+    if not any(_visible(character) for character in name):
+        message = f"{what}={shown} shows nothing. Give a name of letters or digits."
+    elif len(name) > LONGEST_NAME:
+        message = f"{what}={shown} has {len(name)} characters, at most {LONGEST_NAME} are taken. Give a shorter name."
+    elif name != name.strip():
+        message = f"{what}={shown} begins or ends with a blank. Remove it."
+    elif bad := next((character for character in name if _refused(character)), None):
+        message = f"{what}={shown} holds {REFUSED[unicodedata.category(bad)]}, U+{ord(bad):04X}. Remove it."
+    if message:
+        raise SettingsError(message)
+    return name
+
+
+def printable(text: str, encoding: str = "utf-8") -> str:
+    """Return a text in one line that a console of an encoding can show: what no name may hold, or the encoding lacks, as an escape."""
+    escaped = "".join(_escape(character) if _refused(character) else character for character in text)
+    return escaped.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _escape(character: str) -> str:
+    """Return the escape of a character, as Python writes it."""
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def _refused(character: str) -> bool:
+    """Return whether no name may hold a character."""
+    return unicodedata.category(character) in REFUSED and character not in JOINERS
+
+
+def _visible(character: str) -> bool:
+    """Return whether a character puts something on a screen by itself."""
+    return not (character.isspace() or character in INVISIBLE or character in JOINERS or unicodedata.category(character) in {*REFUSED, "Mn", "Me"})

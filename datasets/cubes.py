@@ -1,0 +1,132 @@
+"""Cubes of a dataset: arrays too large for tables, as zarr, one shard a row, so that no more than a row is in memory."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stemtwin.datasets.cards import Card
+from stemtwin.datasets.columns import Column
+from stemtwin.twin.errors import DatasetError
+from stemtwin.twin.files import replacing
+
+CHUNK_BYTES = 1 << 20
+"""Largest chunk: what is read for one value."""
+
+
+def cubes_of(card: Card) -> tuple[Column, ...]:
+    """Return the columns of a card that are cubes."""
+    return tuple(column for column in card.columns if column.cube)
+
+
+def check_zarr(card: Card) -> None:
+    """Raise DatasetError where a card has cubes and zarr is not installed."""
+    try:
+        if cubes_of(card):
+            import zarr  # noqa: F401
+    except ImportError:
+        message = f"{card.id} holds cubes as zarr, which is not installed. Install it with 'pip install zarr'."
+        raise DatasetError(message) from None
+
+
+def group_of(split: str) -> str:
+    """Return the path of a split's cubes in the folder of a dataset."""
+    return f"cubes/{split}.zarr"
+
+
+def write_cubes(blocks: Iterable[dict[str, np.ndarray]], rows: int, card: Card, path: Path) -> None:
+    """Write a split's cubes, whole or not at all.
+
+    Parameters
+    ----------
+    blocks : iterable of dict
+        Arrays (some rows, *shape) by column name, in order.
+    rows : int
+        Rows of all blocks together.
+    card : Card
+        Which columns are cubes.
+    path : Path
+        The zarr group, a folder.
+    """
+    import zarr
+
+    with replacing(path) as temporary:
+        group, made = zarr.open_group(temporary, mode="w", zarr_format=3), {}
+        for column in cubes_of(card):
+            made[column.name] = group.create_array(
+                column.name,
+                shape=(rows, *column.shape),
+                dtype=column.dtype,
+                chunks=(1, *_chunk(column)),
+                shards=(1, *_shard(column)),
+                dimension_names=("sample", *column.dim_names),
+                attributes={"units": column.unit, "long_name": column.meaning},
+            )
+        done = 0
+        for block in blocks:
+            count = len(next(iter(block.values())))
+            for name, array in made.items():
+                for row in range(count):
+                    array[done + row] = np.asarray(block[name][row])
+            done += count
+
+
+def _chunk(column: Column) -> tuple[int, ...]:
+    """Return the shape of a chunk: the array halved along its longest side until it is small enough."""
+    shape = list(column.shape)
+    while np.prod(shape) * np.dtype(column.dtype).itemsize > CHUNK_BYTES:
+        longest = shape.index(max(shape))
+        shape[longest] = -(-shape[longest] // 2)
+    return tuple(shape)
+
+
+def _shard(column: Column) -> tuple[int, ...]:
+    """Return the shape of a shard: whole chunks that hold the array."""
+    return tuple(-(-size // chunk) * chunk for size, chunk in zip(column.shape, _chunk(column), strict=True))
+
+
+def open_cubes(folder: Path, split: str, card: Card) -> dict[str, Any]:
+    """Return a split's cubes as zarr arrays (rows, *shape) by column name, which read what is asked of them.
+
+    Raises
+    ------
+    DatasetError
+        The folder is no zarr group with these arrays, or zarr is not installed.
+    """
+    if not cubes_of(card):
+        return {}
+    check_zarr(card)
+    import zarr
+
+    try:
+        group: Any = zarr.open_group(folder / group_of(split), mode="r")
+        return {column.name: group[column.name] for column in cubes_of(card)}
+    except (OSError, ValueError, KeyError) as error:
+        message = f"{folder / group_of(split)} cannot be read as zarr: {error}. Fetch or build the dataset again."
+        raise DatasetError(message) from error
+
+
+def labelled_cubes(folder: Path, split: str, card: Card) -> Any:
+    """Return a split's cubes as an ``xarray.Dataset`` that reads what is asked of it."""
+    check_zarr(card)
+    import xarray as xr
+
+    return xr.open_zarr(folder / group_of(split), consolidated=False)
+
+
+def write_part(values: dict[str, np.ndarray], part: Path) -> None:
+    """Write the cubes of one specimen beside its part, a file for each column."""
+    for name, array in values.items():
+        with replacing(_beside(part, name)) as temporary, temporary.open("wb") as stream:
+            np.save(stream, array)
+
+
+def read_parts(parts: Iterable[Path], card: Card) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the cubes of specimens, from the disk as they are read."""
+    for part in parts:
+        yield {column.name: np.load(_beside(part, column.name), mmap_mode="r") for column in cubes_of(card)}
+
+
+def _beside(part: Path, name: str) -> Path:
+    return part.with_name(f"{part.stem}.{name}.npy")

@@ -1,0 +1,71 @@
+"""Files for a test taker: the inputs of a split and nothing else, in an order that tells nothing.
+
+The truth, the conditions that the simulation knew and the seeds stay where they are; rows come in the order of their names, which of cards of
+schema 2 are digests, and the metadata of every format are made anew from the input columns alone.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stemtwin.datasets import cubes, storage
+from stemtwin.datasets.cards import Card, known
+from stemtwin.datasets.manifest import check_file, read_manifest
+from stemtwin.twin.errors import DatasetError
+from stemtwin.twin.files import check_writable, replacing
+
+
+def shown_card(card: Card) -> Card:
+    """Return a card with the columns that a test taker gets: ``sample_id`` and those of role ``input``."""
+    columns = tuple(column for column in card.columns if column.name == "sample_id" or column.role == "input")
+    return card.model_copy(update={"columns": columns, "slices": {}})
+
+
+def write_inputs(card: Card, folder: Path | str, split: str, target: Path | str) -> list[Path]:
+    """Write what a test taker gets of a split: ``<split>.parquet``, ``<split>.nc`` and, where inputs are cubes, ``<split>.zarr``.
+
+    Parameters
+    ----------
+    card : Card
+        Which dataset; a measured one has a card of its own.
+    folder : Path or str
+        A finished build, or a measured dataset.
+    split : str
+        Which split.
+    target : Path or str
+        New folder of the files.
+
+    Returns
+    -------
+    list of Path
+        The files.
+
+    Raises
+    ------
+    DatasetError
+        There is no such split, a file of the dataset is damaged, or the target is not empty or cannot be written.
+    """
+    folder, target = Path(folder), Path(target)
+    known("split", split, card.splits, card.id)
+    manifest = read_manifest(folder)
+    check_writable(target, folder=True)
+    if target.exists() and any(target.iterdir()):
+        message = f"{target} is not empty. Give a folder that is empty or does not exist."
+        raise DatasetError(message)
+    for entry in manifest.files:
+        if entry.split == split and entry.carrier in ("parquet", "zarr"):
+            check_file(folder, entry)
+    shown = shown_card(card)
+    table = storage.read_parquet([folder / path for path in manifest.paths(split, "parquet")])
+    names = table["sample_id"].to_pylist()
+    order = np.argsort(np.array(names, dtype=str), kind="stable")
+    table = storage.with_features(table.select([column.name for column in storage.tabular(shown)]).take(order), shown)
+    with replacing(target) as temporary:
+        storage.write_parquet(table, temporary / f"{split}.parquet")
+        storage.write_netcdf(storage.to_xarray(storage.to_numpy(table, shown), shown, split), temporary / f"{split}.nc")
+        if cubes.cubes_of(shown):
+            large: dict[str, Any] = cubes.open_cubes(folder, split, card)
+            rows = ({column.name: large[column.name][row : row + 1] for column in cubes.cubes_of(shown)} for row in order.tolist())
+            cubes.write_cubes(rows, len(order), shown, temporary / f"{split}.zarr")
+    return sorted(path for path in target.rglob("*") if path.is_file())

@@ -1,0 +1,162 @@
+"""Measured datasets: the card of files that a user packed, which lies in the dataset's own folder.
+
+A measured dataset has the columns of the synthetic one whose task it serves, so that the same entries and scorers take it; what nobody knows of a
+measurement is NaN, -1 or ``unknown``. It is never built, fetched or mixed with synthetic rows.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from stemtwin.datasets import storage
+from stemtwin.datasets.cards import Card, known
+from stemtwin.datasets.kinds import CardModel, Count, Size
+from stemtwin.datasets.manifest import MANIFEST, Digest, check_card, check_file, read_manifest
+from stemtwin.twin.errors import DatasetError
+
+CARD = "card.toml"
+SIZE = "packed"
+"""Name of the only size of a measured dataset."""
+UNKNOWN: dict[str, Any] = {"string": "unknown", "int64": -1, "float64": float("nan"), "bool": False}
+"""Values of what is not known of a measurement, by the type of a column."""
+LabelsBy = Literal["person", "algorithm", "none"]
+LABELS_BY: dict[str, str] = {
+    "person": "a person labelled the images",
+    "algorithm": "an algorithm labelled the images: an entry may share its errors, so that scores hold no rank",
+    "none": "the images are not labelled: answers can be made, not scored",
+}
+"""Meaning of the origin of labels."""
+
+
+class MeasuredFile(CardModel):
+    """A packed file: its name, hash and split, the number of its images, and their size in pixels (y, x)."""
+
+    name: str
+    sha256: Digest
+    split: str
+    images: Count
+    shape: tuple[Count, Count]
+
+
+class MeasuredSettings(CardModel):
+    """Origin of a measured dataset.
+
+    Parameters
+    ----------
+    task : str
+        The task that it serves.
+    columns_of : str
+        The synthetic dataset whose columns it has.
+    labels_by : str
+        Origin of the labels, see :data:`LABELS_BY`.
+    labels_sha256 : str
+        Hash of the file of labels, "" without one.
+    tile_px : int, optional
+        Edge of the squares into which the images were cut.
+    files : tuple of MeasuredFile
+        The files.
+    """
+
+    task: str
+    columns_of: str
+    labels_by: LabelsBy
+    labels_sha256: str = ""
+    tile_px: Count | None = None
+    files: Annotated[tuple[MeasuredFile, ...], Field(min_length=1)]
+
+
+class MeasuredSize(Size):
+    """Number of files (specimens) and of images of each split; files have different numbers of images."""
+
+    images: dict[str, Count]
+    images_per_specimen: dict[str, Count] = Field(default_factory=dict)
+
+
+class MeasuredCard(Card[MeasuredSettings, MeasuredSize]):
+    """A card of measured files; its licence is whatever their owner says."""
+
+    kind: Literal["measured"]
+    licence: Annotated[str, Field(min_length=1)]  # type: ignore[assignment]
+
+    def _check_size(self, key: str, size: Size) -> None:
+        """Check that the only size has every split."""
+        if key != SIZE or not isinstance(size, MeasuredSize) or set(size.specimens) != set(self.splits) or set(size.images) != set(self.splits):
+            message = f"the size {key!r} must be {SIZE!r}, with specimens and images of exactly the splits {sorted(self.splits)}"
+            raise ValueError(message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle a card by its content."""
+        return MeasuredCard.model_validate, (self.model_dump(mode="json", by_alias=True),)
+
+
+def is_measured(folder: Path) -> bool:
+    """Return whether a folder holds a measured dataset."""
+    return (folder / CARD).is_file() and (folder / MANIFEST).is_file()
+
+
+def read_measured_card(folder: Path) -> MeasuredCard:
+    """Read the card of a measured dataset.
+
+    Raises
+    ------
+    DatasetError
+        The folder holds none, or its card is not valid.
+    """
+    import tomllib
+
+    path, repair = folder / CARD, "Give a folder that 'stemtwin data pack' wrote."
+    if not is_measured(folder):
+        message = f"{folder} holds no measured dataset: it has no {CARD if not path.is_file() else MANIFEST}. {repair}"
+        raise DatasetError(message)
+    try:
+        return MeasuredCard.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"{'.'.join(str(part) for part in first['loc']) or 'the whole'}: {first['msg'].removeprefix('Value error, ')}"
+    except (OSError, ValueError) as error:  # not TOML, or not UTF-8
+        reason = getattr(error, "strerror", None) or str(error)
+    message = f"{path} is not the card of a measured dataset: {reason}. Pack the files again."
+    raise DatasetError(message)
+
+
+def load_measured(folder: Path | str, *, split: str = "test", format: str = "xarray") -> Any:
+    """Load one split of a measured dataset, after checking its files against their hashes.
+
+    Parameters
+    ----------
+    folder : Path or str
+        Folder that ``stemtwin data pack`` wrote.
+    split : str
+        Name of the split.
+    format : str
+        ``"xarray"``, ``"hf"`` or ``"numpy"``, see :func:`stemtwin.datasets.catalog.load_dataset`. An ``xarray.Dataset`` has the attributes
+        ``source``, ``"measured"``, and ``labels_by``.
+
+    Raises
+    ------
+    DatasetError
+        The folder holds no measured dataset, or no such split; or a file is missing or changed.
+    """
+    folder = Path(folder)
+    card, manifest = read_measured_card(folder), read_manifest(folder)
+    known("split", split, card.splits, card.id)
+    known("format", format, ("xarray", "hf", "numpy"), "load_dataset")
+    check_card(manifest, card, folder)
+    carrier = "netcdf" if format == "xarray" else "parquet"
+    for entry in manifest.files:
+        if entry.path == CARD or (entry.split, entry.carrier) == (split, carrier):
+            check_file(folder, entry)
+    paths = [folder / path for path in manifest.paths(split, carrier)]
+    if format == "xarray":
+        data = storage.read_netcdf(paths[0], card)
+        data.attrs |= {"size": SIZE, "content_sha256": manifest.splits[split].content_sha256}
+        data.attrs |= {"source": "measured", "labels_by": card.generator.labels_by}
+        return data
+    table = storage.read_parquet(paths)
+    if format == "numpy":
+        return storage.to_numpy(table, card)
+    import datasets as hf
+    from datasets.table import InMemoryTable
+
+    return hf.Dataset(InMemoryTable(table))

@@ -1,0 +1,92 @@
+"""Sources of a dataset, in the order in which they are tried: this machine, a mirror, a build here."""
+
+import functools
+import os
+import sys
+import time
+from pathlib import Path
+
+from stemtwin.datasets import fetch, generate
+from stemtwin.datasets.cards import Card
+from stemtwin.datasets.kinds import find_generator
+from stemtwin.datasets.manifest import MANIFEST, Manifest
+from stemtwin.twin.errors import DatasetError
+
+PATIENCE_S = 120.0
+"""Longest planned time of a build that nobody asked for, s."""
+LINE_S = 10.0
+"""A build tells its progress about so often, s."""
+
+
+def obtain(card: Card, size: str, split: str, carriers: tuple[str, ...], *, build: bool | None = None) -> tuple[Path, Manifest]:
+    """Return a dataset's folder and manifest, with the files of a split on this machine and checked; stderr says once from where.
+
+    Parameters
+    ----------
+    card : Card
+        Which dataset.
+    size : str
+        Which size.
+    split : str
+        Which split must be there.
+    carriers : tuple of str
+        Which of its files: ``"parquet"``, ``"netcdf"``, ``"zarr"``.
+    build : bool, optional
+        Whether a dataset that is neither here nor on a mirror is built: True, however long it takes; False, never; None, if less than two
+        minutes are planned.
+
+    Raises
+    ------
+    DatasetError
+        It cannot be had, or is corrupted.
+    """
+    what, folder = f"{card.name} {card.version} {size}", fetch.folder_of(card, size)
+    if (folder / MANIFEST).is_file():
+        _say_once(f"{what} is read from {folder}")
+    elif os.environ.get("STEMTWIN_DATA_URL"):
+        _say_once(f"{what} is fetched from {os.environ['STEMTWIN_DATA_URL']}")
+    else:
+        _build(card, size, folder, wanted=build)
+    for carrier in carriers:
+        folder, manifest = fetch.ensure(card, size, split, carrier)
+    return folder, manifest
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    sys.stderr.write(f"stemtwin: {line}\n")
+    sys.stderr.flush()
+
+
+def _build(card: Card, size: str, folder: Path, *, wanted: bool | None) -> None:
+    """Build a dataset that is nowhere else, if it may take so long."""
+    seconds = find_generator(card.kind).seconds(card, size)
+    if wanted is False or (wanted is None and seconds > PATIENCE_S):
+        raise DatasetError(fetch.absent(card, size, f" A build here takes about {minutes(seconds)}{_smaller(card, size)}."))
+    _say_once(f"{card.name} {card.version} {size} is neither on this machine nor on a mirror: it is built here, about {minutes(seconds)}")
+    began = last = time.monotonic()
+
+    def tell(done: int, total: int, text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= LINE_S or (done == total and last > began):
+            last = time.monotonic()
+            sys.stderr.write(f"stemtwin: {done} of {total} specimens, {minutes(last - began)} of about {minutes(seconds)}: {text}\n")
+            sys.stderr.flush()
+
+    generate.build(card, size, folder, progress=tell)
+    _say_once(f"{card.name} {card.version} {size} lies in {folder}")
+
+
+def _smaller(card: Card, size: str) -> str:
+    """Return the words on the smallest size of a card, if it is another one that is built in short time."""
+    smallest = min(card.sizes, key=card.images)
+    seconds = 0.0 if smallest == size else find_generator(card.kind).seconds(card, smallest)
+    return f", one of size {smallest!r} {minutes(seconds)}" if 0 < seconds <= PATIENCE_S else ""
+
+
+def minutes(seconds: float) -> str:
+    """Return a time in words: ``40 s``, ``14 min``, ``1 h 20 min``."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    whole = round(seconds / 60)
+    return f"{whole} min" if whole < 60 else f"{whole // 60} h {whole % 60} min"

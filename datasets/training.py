@@ -1,0 +1,204 @@
+"""Samples for training: rows as dictionaries of arrays, batches of them, and label maps of lists of points.
+
+Everything is numpy; :func:`torch_dataset` hands the same samples on as tensors.
+"""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from stemtwin.datasets import catalog
+from stemtwin.datasets.cards import Card, known, named_card
+from stemtwin.datasets.columns import PADDING, Column
+from stemtwin.twin import checks
+from stemtwin.twin.errors import DatasetError
+
+LABELS = "labels"
+"""Key of the label map in a sample."""
+RADIUS_ANGSTROM = 0.5
+PITCH = "sampling_angstrom"
+"""Column of the distance between pixels, A."""
+
+
+class TrainingSamples:
+    """The rows of a split, one dictionary of arrays each.
+
+    Parameters
+    ----------
+    card : Card
+        Its card.
+    data : mapping of str to ndarray
+        From ``load_dataset(format="numpy")``.
+    labels : str, optional
+        A ragged column of integers or truths: each sample gets ``"labels"``, int64 of the image's last two dimensions, which holds this value within
+        the radius of the nearest point and 0 elsewhere.
+    where : str, optional
+        A ragged column of truths: only points with True are drawn.
+    radius_angstrom : float
+        Radius of a point, A.
+
+    Raises
+    ------
+    DatasetError
+        A column does not exist or does not fit, or the card has no points or no pitch for a label map.
+    """
+
+    def __init__(
+        self,
+        card: Card,
+        data: Mapping[str, Any],
+        *,
+        labels: str | None = None,
+        where: str | None = None,
+        radius_angstrom: float = RADIUS_ANGSTROM,
+    ) -> None:
+        self.card, self.data = card, data
+        self.radius_angstrom = checks.number("radius_angstrom", radius_angstrom, "A", above=0.0)
+        self.labels = None if labels is None else _ragged(card, labels, ("int64", "int32", "uint8", "uint16", "bool"))
+        self.where = None if where is None else _ragged(card, where, ("bool",))
+        self.points = _points(card, self.labels) if self.labels else ("", "", (0, 0))
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.data["sample_id"])
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        """Return a row: arrays, numbers and texts by column name, ragged columns in their own length, and the label map that is asked for."""
+        if not -len(self) <= row < len(self):
+            message = f"sample {row} of {len(self)}"
+            raise IndexError(message)  # ends Python's iteration
+        sample = {column.name: np.asarray(column.trimmed(self.data, row)) for column in self.card.columns if column.dtype != "string"}
+        texts = [column for column in self.card.columns if column.dtype == "string"]
+        sample |= {column.name: np.asarray(column.trimmed(self.data, row)).tolist() for column in texts}
+        return sample | ({LABELS: self._label_map(sample, self.labels.name)} if self.labels else {})
+
+    def _label_map(self, sample: Mapping[str, Any], labels: str) -> np.ndarray:
+        x, y, shape = self.points
+        chosen = sample[self.where.name] if self.where else np.ones(len(sample[x]), bool)
+        points = np.column_stack([sample[y], sample[x]])[chosen] / float(sample[PITCH])
+        return label_map(shape, points, sample[labels][chosen], self.radius_angstrom / float(sample[PITCH]))
+
+    def collate(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return a batch: arrays with a first dimension more, ragged columns padded to the longest, texts as lists.
+
+        The column that counts a ragged one says how many entries are values.
+        """
+        batch: dict[str, Any] = {}
+        for name in samples[0]:
+            values = [sample[name] for sample in samples]
+            column = None if name == LABELS else self.card.column(name)
+            if column is not None and column.dtype == "string":
+                batch[name] = values
+            else:
+                batch[name] = np.stack(_padded(values, column) if column is not None and column.ragged else values)
+        return batch
+
+
+def _padded(values: Sequence[np.ndarray], column: Column) -> list[np.ndarray]:
+    longest = max(len(value) for value in values)
+    return [np.pad(value, (0, longest - len(value)), constant_values=PADDING[column.dtype]) for value in values]
+
+
+def label_map(shape: tuple[int, int], points: np.ndarray, labels: np.ndarray, radius: float) -> np.ndarray:
+    """Return an image of labels, int64: within the radius of a point its label, of the nearest point where several are near, 0 elsewhere.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Pixels (ny, nx).
+    points : ndarray
+        (n, 2): y and x in pixels, (0, 0) the centre of the first one.
+    labels : ndarray
+        (n,) integers.
+    radius : float
+        In pixels.
+    """
+    from scipy.spatial import KDTree
+
+    found = np.zeros(shape, np.int64)
+    if len(points):
+        pixels = np.moveaxis(np.indices(shape), 0, -1)
+        distance, nearest = KDTree(points).query(pixels, distance_upper_bound=np.nextafter(radius, np.inf))
+        inside = np.isfinite(distance)
+        found[inside] = np.asarray(labels)[nearest[inside]]
+    return found
+
+
+def _ragged(card: Card, name: str, dtypes: Sequence[str]) -> Column:
+    """Return a ragged column of one of some types; raise DatasetError where there is none of that name."""
+    fitting = [column.name for column in card.columns if column.ragged and column.dtype in dtypes]
+    return card.column(known("ragged column of " + " or ".join(dtypes), name, fitting, card.id))
+
+
+def _points(card: Card, labels: Column) -> tuple[str, str, tuple[int, int]]:
+    """Return the columns x and y of the points that a column belongs to, and the shape of the images."""
+    same = [column.name for column in card.columns if column.ragged and column.count_name == labels.count_name]
+    x, y = (next((name for name in same if name.endswith(f"_{axis}_angstrom")), None) for axis in "xy")
+    image = next((column for column in card.columns if column.role == "input" and len(column.shape) > 1), None)
+    if x is None or y is None or image is None or PITCH not in card.column_names():
+        message = f"{card.id} has no label maps of {labels.name}: they need *_x_angstrom, *_y_angstrom, images and {PITCH}. Leave labels out."
+        raise DatasetError(message)
+    return x, y, (image.shape[-2], image.shape[-1])
+
+
+def load_samples(
+    name: str,
+    *,
+    version: str | None = None,
+    size: str = "std",
+    split: str = "train",
+    build: bool | None = None,
+    **drawing: Any,
+) -> TrainingSamples:
+    """Load a split as :class:`TrainingSamples`; ``labels``, ``where`` and ``radius_angstrom`` go there, all else to ``load_dataset``."""
+    data = catalog.load_dataset(name, version=version, size=size, split=split, format="numpy", build=build)
+    return TrainingSamples(named_card(name, version), data, **drawing)
+
+
+def torch_dataset(
+    name: str,
+    *,
+    version: str | None = None,
+    size: str = "std",
+    split: str = "train",
+    labels: str | None = None,
+    where: str | None = None,
+    radius_angstrom: float = RADIUS_ANGSTROM,
+    build: bool | None = None,
+) -> Any:
+    """Load one split of a dataset for PyTorch.
+
+    Parameters
+    ----------
+    name, version, size, split, build
+        See :func:`stemtwin.datasets.catalog.load_dataset`.
+    labels : str, optional
+        Draw a label map, ``"labels"``, int64 of the image's last two dimensions: within the radius of a point of the truth its value of this ragged
+        column (``"column_heaviest"``), 0 elsewhere.
+    where : str, optional
+        Draw only the points with True in this ragged column (``"column_visible"``).
+    radius_angstrom : float
+        Radius of a point in label maps, A.
+
+    Returns
+    -------
+    torch.utils.data.Dataset
+        A sample is a dictionary of tensors in the types of the card (images stay uint16) and texts. Its method ``collate`` makes batches, ragged
+        columns padded: ``DataLoader(data, batch_size=8, collate_fn=data.collate)``.
+
+    Raises
+    ------
+    StemtwinError
+        See ``load_dataset``; or a column for the labels does not fit, or PyTorch is not installed.
+    """
+    try:
+        tensors = importlib.import_module("stemtwin.datasets.torch_samples")
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        message = "PyTorch is not installed. Install it with 'pip install torch', or take st.load_arrays, which needs numpy only."
+        raise DatasetError(message) from None
+    drawing = {"labels": labels, "where": where, "radius_angstrom": radius_angstrom}
+    return tensors.TorchSamples(load_samples(name, version=version, size=size, split=split, build=build, **drawing))

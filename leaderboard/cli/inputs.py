@@ -1,0 +1,33 @@
+"""``stemtwin data inputs``: what a test taker gets."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def inputs(
+    name: Annotated[str, typer.Argument(help="Name of the dataset, for example atoms-2d@1, or a folder of measured data.")],
+    target: Annotated[Path, typer.Argument(help="New folder of the files.")],
+    split: Annotated[str, typer.Option(help="Split.")] = "test",
+    size: Annotated[str | None, typer.Option(help="Size: tiny, std (by default) or full.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Folder of the dataset; by default its place in the data folder.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+) -> None:
+    """Write the inputs of a split for a test taker: without truth, conditions and seeds, in an order that tells nothing."""
+    from stemtwin.datasets.cards import named_card
+    from stemtwin.datasets.fetch import folder_of
+    from stemtwin.datasets.inputs import write_inputs
+    from stemtwin.datasets.measured import is_measured, read_measured_card
+
+    if is_measured(Path(name)):
+        if size is not None or folder is not None:
+            message = f"{name} is the folder itself, of one size: leave out {'--size' if size is not None else '--folder'}"
+            raise typer.BadParameter(message)
+        card, where = read_measured_card(Path(name)), Path(name)
+    else:
+        card = named_card(name, None)
+        where = folder or folder_of(card, size or "std")
+    files = [str(path) for path in write_inputs(card, where, split, target)]
+    typer.echo(json.dumps({"split": split, "files": files}) if as_json else f"{split} of {card.id}: {', '.join(files)}")
