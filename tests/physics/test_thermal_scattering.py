@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import scipy.fft
 
-from stemtwin.twin.physics import potential, probe, thermal_scattering, thermal_specimen
+from stemtwin.twin.physics import potential, probe, thermal_scattering
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.electrons import interaction_constant, wavelength
+from stemtwin.twin.physics.engine.multislice import thermal_specimen
 from stemtwin.twin.physics.engine.multislice.absorbing import absorbed
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
+from stemtwin.twin.physics.engine.multislice.thermal_specimen import ThermalAtoms, ThermalOptics
 from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.physics.thermal_scattering import Ring, atom, into_ring
-from stemtwin.twin.physics.thermal_specimen import ThermalAtoms, ThermalOptics
 
 ENERGY, ALPHA = 200e3, 0.02
 WAVELENGTH, INTERACTION = wavelength(ENERGY), interaction_constant(ENERGY)

@@ -59,7 +59,7 @@ class Atom:
 
     def wave(self, k: np.ndarray) -> np.ndarray:
         """Return the amplitude scattered by k, 1/A, of any shape, A^2."""
-        return np.interp(k, self.k, self.scattered.real, right=0) + 1j * np.interp(k, self.k, self.scattered.imag, right=0)
+        return np.interp(k, self.k, np.real(self.scattered), right=0) + 1j * np.interp(k, self.k, np.imag(self.scattered), right=0)
 
     def loss(self, k: np.ndarray) -> np.ndarray:
         """Return the spectrum of the logarithm of the mean transmission's modulus at k, 1/A, A^2: negative."""
@@ -92,7 +92,7 @@ def atom(number: int, sigma: float, interaction: float, parametrization: str = "
     spectrum = scipy.fft.fft2(np.exp(1j * phase) - 1)
     absorbed = np.asarray(scipy.fft.fft2(np.log(np.abs(1 + np.asarray(scipy.fft.ifft2(spectrum * gauss))))))
     k = np.arange(0, LARGEST, 0.5 / BOX)
-    return Atom(k=k, scattered=_radial(spectrum, k), absorbed=_radial(absorbed, k).real, sigma=sigma)
+    return Atom(k=k, scattered=_radial(spectrum, k), absorbed=np.real(_radial(absorbed, k)), sigma=sigma)
 
 
 def _radial(spectrum: np.ndarray, k: np.ndarray) -> np.ndarray:
@@ -100,7 +100,7 @@ def _radial(spectrum: np.ndarray, k: np.ndarray) -> np.ndarray:
     n, angles = len(spectrum), np.deg2rad(np.linspace(8, 37, 6))
     middle = np.roll(spectrum, (n // 2, n // 2), (0, 1)) * (BOX / n) ** 2
     at = [np.outer(trig(angles), k) * BOX + n // 2 for trig in (np.sin, np.cos)]
-    real, imag = (scipy.ndimage.map_coordinates(part, at, order=3).mean(axis=0) for part in (middle.real, middle.imag))
+    real, imag = (scipy.ndimage.map_coordinates(part, at, order=3).mean(axis=0) for part in (np.real(middle), np.imag(middle)))
     return real + 1j * imag
 
 
@@ -166,7 +166,7 @@ def into_ring(scatterer: Atom, ring: Ring, radius: float, q: np.ndarray) -> tupl
     for number, each in enumerate(q):
         dy, dx = pairs(radius, float(each))
         a, b = (np.hypot(ky[:, None] - dy, kx[:, None] - dx + shift) for shift in (each / 2, -each / 2))
-        product = (scatterer.wave(a).conj() * scatterer.wave(b)).real
+        product = np.real(scatterer.wave(a).conj() * scatterer.wave(b))
         everything[number] = (weights @ product).mean() * np.exp(-2 * (np.pi * scatterer.sigma * each) ** 2)
         coherent[number] = (weights @ (product * np.exp(-2 * (np.pi * scatterer.sigma) ** 2 * (a**2 + b**2)))).mean()
     return everything, coherent
@@ -207,5 +207,5 @@ def again_into_ring(scatterer: Atom, source: Atom, of: Ring, ring: Ring, q: np.n
     chance, out = np.interp(np.hypot(y, x), p, gain), np.empty(len(q))
     for number, each in enumerate(q):
         product = scatterer.wave(np.hypot(y, x + each / 2)).conj() * scatterer.wave(np.hypot(y, x - each / 2))
-        out[number] = 4 * step**2 * (product.real * chance).sum() * np.exp(-2 * (np.pi * scatterer.sigma * each) ** 2)
+        out[number] = 4 * step**2 * (np.real(product) * chance).sum() * np.exp(-2 * (np.pi * scatterer.sigma * each) ** 2)
     return out

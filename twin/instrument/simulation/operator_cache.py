@@ -21,10 +21,10 @@ from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.engine.kernels import array_cache as disk
 from stemtwin.twin.physics.engine.local.local_operator import LocalOperator
 from stemtwin.twin.physics.engine.local.tiles import Divided
+from stemtwin.twin.physics.engine.multislice.thermal_specimen import ThermalSpecimen
 from stemtwin.twin.physics.engine.operator import imaging_cache
 from stemtwin.twin.physics.engine.operator.diffraction import DiffractionMatrix
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
-from stemtwin.twin.physics.thermal_specimen import ThermalSpecimen
 
 CAPACITY_BYTES = 2 * 2**30
 """Operators held in the process take at most this; the one used longest ago goes first. The newest stays whatever its size."""

@@ -142,11 +142,11 @@ def _error(ours: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> tuple[fl
     return float(rms[worst]), float(difference[worst].max() / scale[worst]), own
 
 
-Reference = Callable[[int], np.ndarray]
+Configuration = Callable[[int], np.ndarray]
 """Multislice signals (channels, points) of one frozen-phonon configuration."""
 
 
-def _windows(request: Request, plan: Plan, rng: np.random.Generator) -> list[tuple[np.ndarray, Reference]]:
+def _windows(request: Request, plan: Plan, rng: np.random.Generator) -> list[tuple[np.ndarray, Configuration]]:
     """Return random points where the scan goes, (n, 2) in each window, with the multislice of their probes: the whole cell where that is small."""
     (y0, y1), (x0, x1) = region_of(request.scan)
     grid = None if plan.blocks != (1, 1) else _window(request, plan)
@@ -210,8 +210,8 @@ class WindowedProbes:
         if not request.antialias:
             return inside / norm
         if self._beyond is None:
-            self._beyond = (single_probes.probe_signals(*probes) - inside).mean(axis=1)
-        return inside + self._beyond[:, None]
+            self._beyond = np.asarray(single_probes.probe_signals(*probes) - inside).mean(axis=1)
+        return inside + np.asarray(self._beyond)[:, None]
 
 
 # ---- what is said of it --------------------------------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ def refuse_if_missed(request: Request, detectors: Sequence[Detector]) -> None:
 
 
 def remark(request: Request, detectors: Sequence[Detector]) -> str:
-    """Return what is known of the error of a request, as a sentence."""
+    """Return the error of a request as a sentence: measured, to be measured, or that of other samples."""
     head = "thermal cross-sections of the mean specimen"
     if not request.measure_error:
         rows = table()

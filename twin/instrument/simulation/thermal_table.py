@@ -62,7 +62,7 @@ def sample_of(case: Case) -> Sample:
         cell = bulk("ZnO", "wurtzite", a=a, c=c, u=ZNO_U)
         wide = make_supercell(cell, [[1, 0, 0], [1, 2, 0], [0, 0, 1]])
         return Sample.from_ase(wide.repeat((2, 1, round((case.thickness or c) / c))), thermal_sigma_angstrom={"Zn": ZNO_SIGMA, "O": ZNO_SIGMA})
-    settings = {} if case.thickness is None else {"thickness_angstrom": case.thickness}
+    settings: dict[str, Any] = {} if case.thickness is None else {"thickness_angstrom": case.thickness}
     return load_sample(case.sample, size_angstrom=(8, 8), **settings)
 
 

@@ -19,14 +19,15 @@ from stemtwin.twin.instrument.simulation.engines.registry import ENGINES, Engine
 from stemtwin.twin.instrument.simulation.plan import Plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.instrument.simulation.scan_signals import reports_all_waves
-from stemtwin.twin.physics import coherence, electrons, probe, thermal_specimen
+from stemtwin.twin.physics import coherence, electrons, probe
 from stemtwin.twin.physics.engine.kernels import threads
+from stemtwin.twin.physics.engine.multislice import thermal_specimen
 from stemtwin.twin.physics.engine.multislice.absorbing import absorbed
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
+from stemtwin.twin.physics.engine.multislice.thermal_specimen import ThermalAtoms, ThermalOptics, ThermalSpecimen
 from stemtwin.twin.physics.engine.operator import beam_blocks, single_probes
 from stemtwin.twin.physics.grids import Grid, fast_length
 from stemtwin.twin.physics.thermal_scattering import Ring
-from stemtwin.twin.physics.thermal_specimen import ThermalAtoms, ThermalOptics, ThermalSpecimen
 from stemtwin.twin.progress import Progress
 
 NAME = "thermal"
@@ -80,7 +81,7 @@ def cost(found: Discretisation) -> Cost:
     window = window_shape(request, grid, float(found.slices.planes[-1]))
     states = len(_modes(request, Grid(shape=window, extent=_extent(window, grid))))
     waves = request.scan.count * states + RIM_WAVES
-    area, small, channels, atoms = math.prod(grid.shape), math.prod(window), found.channels, len(request.sample.positions_angstrom)
+    area, small, channels, atoms = math.prod(grid.shape), math.prod(window), found.channels, len(getattr(request.sample, "numbers", ()))
     specimen = area * planes * (SPECIMEN_SECONDS * channels + 4 * costs.SECONDS_PER_VALUE) + area * atoms * costs.SECONDS_PER_PHASE * 3 * channels
     imaging = SECTION_SECONDS * planes * (waves * costs.step_seconds(small) + RIM_WAVES * costs.step_seconds(area))
     measuring = thermal_check.seconds(found) if request.measure_error else 0.0
@@ -113,7 +114,7 @@ def window_shape(request: Request, grid: Grid, thickness: float) -> tuple[int, i
         cells = math.ceil(points / count)
         while not _is_fast(cells):
             cells += 1
-        repeats = request.sample.periodic and fast_length(points) >= count
+        repeats = getattr(request.sample, "periodic", True) and fast_length(points) >= count
         shape.append(count * cells if repeats else fast_length(points))
     return shape[0], shape[1]
 
@@ -129,14 +130,15 @@ def _extent(shape: tuple[int, int], grid: Grid) -> tuple[float, float]:
 def specimen_for(request: Request, plan: Plan) -> ThermalSpecimen:
     """Return the specimen of a request, built now if the process does not hold it."""
     wavelength, sample = request.beam.wavelength_angstrom, request.sample
-    assert not isinstance(sample, PotentialSlices)  # refused before
-    assert sample.thermal_sigma_angstrom is not None
+    assert not isinstance(sample, PotentialSlices)  # refused before, as still samples are
+    sigma = sample.thermal_sigma_angstrom
+    assert sigma is not None
 
     def build() -> ThermalSpecimen:
         atoms = ThermalAtoms(
             positions=sample.positions_angstrom,
             numbers=sample.numbers,
-            sigma=sample.thermal_sigma_angstrom,
+            sigma=sigma,
             slices=plan.slices,
             tilt=request.relative_tilt_rad,
         )
@@ -214,7 +216,7 @@ def _cut(request: Request, specimen: ThermalSpecimen, window: Grid, corner: tupl
     pixels = [start + np.arange(n) for start, n in zip(corner, window.shape, strict=True)]
     rows, columns = (p % n for p, n in zip(pixels, specimen.grid.shape, strict=True))
     transmission, sections = (np.take(np.take(a, rows, axis=-2), columns, axis=-1) for a in (specimen.transmission, specimen.sections))
-    if not request.sample.periodic:
+    if not getattr(request.sample, "periodic", True):
         row, column = ((p < 0) | (p >= n) for p, n in zip(pixels, specimen.grid.shape, strict=True))
         transmission[..., row[:, None] | column], sections[..., row[:, None] | column] = 1, 0
     return _stack(request, specimen, window, transmission), sections
@@ -232,7 +234,7 @@ def _stack(request: Request, specimen: ThermalSpecimen, grid: Grid, transmission
 
 
 def _rim_signals(request: Request, specimen: ThermalSpecimen, cut: float) -> np.ndarray:
-    """Return what plane waves of the aperture's rim leave in each channel, the mean over some of them, shape (channels,)."""
+    """Return the mean signals of plane waves of the aperture's rim, shape (channels,)."""
     if not request.antialias:
         return np.zeros(len(specimen.sections))
     beams, power = single_probes.rim_waves(specimen.grid, request.beam.wavelength_angstrom, request.beam.semiangle_rad, (0.0, 0.0), (1, 1))

@@ -173,7 +173,7 @@ def _frequencies(count: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=256)
 def _into(each: Atom, of: Ring, radius: float, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return what an atom scatters into a ring at the first frequencies: all of it, and its coherent part."""
+    """Return the spectra of an atom's scattering into a ring at the first frequencies: all of it, and its coherent part."""
     return thermal_scattering.into_ring(each, of, radius, _frequencies(count))
 
 
