@@ -43,6 +43,8 @@ COHERENCE_TOLERANCE = 1e-3
 """Share of a partially coherent beam that its coherent modes may leave out."""
 SPECIMEN_SECONDS = 2.5e-7
 """Usual time per point, plane and ring of cross-sections and second scattering on two cores, s."""
+SECONDS_PER_FACTOR = 6e-11
+"""Usual time per atom and spatial frequency of structure factors on two cores, s."""
 SECTION_SECONDS = 1.2
 """A step with the sum over cross-sections takes this multiple of a multislice step."""
 
@@ -82,7 +84,9 @@ def cost(found: Discretisation) -> Cost:
     states = len(_modes(request, Grid(shape=window, extent=_extent(window, grid))))
     waves = request.scan.count * states + RIM_WAVES
     area, small, channels, atoms = math.prod(grid.shape), math.prod(window), found.channels, len(getattr(request.sample, "numbers", ()))
-    specimen = area * planes * (SPECIMEN_SECONDS * channels + 4 * costs.SECONDS_PER_VALUE) + area * atoms * costs.SECONDS_PER_PHASE * 3 * channels
+    beams = 2 * sum(((d.outer_mrad + request.beam.semiangle_mrad) * 1e-3 / request.beam.wavelength_angstrom) ** 2 for d in found.detectors)
+    specimen = area * planes * (SPECIMEN_SECONDS * channels + 4 * costs.SECONDS_PER_VALUE)
+    specimen += atoms * (area / 2 + beams * math.prod(grid.extent)) * SECONDS_PER_FACTOR
     imaging = SECTION_SECONDS * planes * (waves * costs.step_seconds(small) + RIM_WAVES * costs.step_seconds(area))
     measuring = thermal_check.seconds(found) if request.measure_error else 0.0
     held = area * planes * (8 + 4 * channels + 4 * 5)

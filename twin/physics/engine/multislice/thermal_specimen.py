@@ -26,7 +26,7 @@ from stemtwin.twin.physics.thermal_scattering import FAR, Atom, Ring
 
 STEP = 0.1
 """Distance between the spatial frequencies at which cross-sections are computed, 1/A."""
-ROWS = 32
+ROWS = 256
 """Rows of reciprocal space at which structure factors are summed at once."""
 DIGITS = 3
 """Thermal displacements are taken to so many digits, A: atoms of one element with the same one share cross-sections."""
@@ -256,7 +256,11 @@ def _sum(ky: np.ndarray, kx: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 def _ramps(k: np.ndarray, at: np.ndarray) -> np.ndarray:
     turns = np.outer(k, at)
-    return np.exp(-2j * np.pi * (turns - np.rint(turns))).astype(np.complex64)
+    turns -= np.rint(turns)
+    phase, out = (-2 * np.pi * turns).astype(np.float32), np.empty(turns.shape, np.complex64)
+    np.cos(phase, out=out.real)
+    np.sin(phase, out=out.imag)
+    return out
 
 
 def _flight(k: np.ndarray, distance: float, angle: float, tilt: float) -> np.ndarray:
