@@ -127,7 +127,7 @@ def rows_of(case: Case) -> list[dict[str, Any]]:
         ours = thermal.model_signals(asked, make_plan(asked), asked.scan.points())[0].reshape(raw.shape)
         mean, statistical = averaged(raw, shifts), float(built.standard_error[0])
         taken = math.sqrt(((raw - mean) ** 2).mean()) / raw.mean()
-        own = max(math.sqrt(max(statistical**2 - taken**2, 0)), statistical / math.sqrt(len(shifts)))
+        own = taken / math.sqrt(len(shifts) - 1) if len(shifts) > 1 else statistical  # the copies are independent
         rms = math.sqrt(((ours - mean) ** 2).mean()) / mean.mean()
         rows.append(
             {

@@ -39,8 +39,8 @@ def asked(sample: Sample, **changes) -> Request:
 
 @pytest.mark.slow
 def test_mean_over_frozen_phonons_without_phonons(layer):
-    """The image of a layer is the exact mean over 48 configurations within 3 of its standard errors and 5 %; no configuration is made."""
-    exact = simulate.simulate(asked(layer, engine="operator", phonons=48))["ring"]
+    """The image of a layer is the exact mean over 24 configurations within 3 of its standard errors and 5 %; no configuration is made."""
+    exact = simulate.simulate(asked(layer, engine="operator", phonons=24))["ring"]
     ours = simulate.simulate(asked(layer))["ring"].to_numpy()
     rms = np.sqrt(((ours - exact.to_numpy()) ** 2).mean()) / exact.to_numpy().mean()
     assert rms < 3 * exact.attrs["relative_standard_error"]
