@@ -21,6 +21,7 @@ from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.instrument.simulation.scan_signals import reports_all_waves
 from stemtwin.twin.physics import coherence, electrons, probe
 from stemtwin.twin.physics.engine.kernels import threads
+from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES
 from stemtwin.twin.physics.engine.multislice import thermal_specimen
 from stemtwin.twin.physics.engine.multislice.absorbing import absorbed
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
@@ -35,8 +36,8 @@ BAND, LARGEST_BAND = 0.85, 60.0
 """Waves are cut at this part of the smallest inner angle, and at this angle, mrad: closer to the ring, what a detector sees is not local."""
 DARK = 2.0
 """Rings begin at this multiple of the convergence at least."""
-BOX = 4.0
-"""Probes inside a box of this side, A, share a window."""
+LEAST_BOX = 3.0
+"""Probes inside a box share a window; its sides are at least this, A."""
 RIM_WAVES = 16
 """Plane waves of the aperture's rim that stand for the probe's tails beyond its window."""
 COHERENCE_TOLERANCE = 1e-3
@@ -111,16 +112,21 @@ def band(inner: float) -> float:
 
 def window_shape(request: Request, grid: Grid, thickness: float) -> tuple[int, int]:
     """Return the points of the window that holds the probes of a box: whole cells of a specimen that repeats, where it is smaller."""
-    needed = max(LEAST_WINDOW, WINDOW_MARGIN + 2 * request.beam.probe_radius(thickness)) + BOX
     shape = []
-    for count, step, tilt in zip(grid.shape, grid.sampling, request.relative_tilt_rad, strict=True):
-        points = math.ceil((needed + 2 * thickness * abs(math.tan(tilt))) / step)
+    for count, step, around in zip(grid.shape, grid.sampling, _around(request, thickness), strict=True):
+        points = math.ceil((around + LEAST_BOX) / step)
         cells = math.ceil(points / count)
         while not _is_fast(cells):
             cells += 1
         repeats = getattr(request.sample, "periodic", True) and fast_length(points) >= count
         shape.append(count * cells if repeats else fast_length(points))
     return shape[0], shape[1]
+
+
+def _around(request: Request, thickness: float) -> list[float]:
+    """Return the room of a window beside its box along y and x, A: for a probe, wherever a tilted specimen takes it."""
+    probes = max(LEAST_WINDOW, WINDOW_MARGIN + 2 * request.beam.probe_radius(thickness))
+    return [probes + 2 * thickness * abs(math.tan(tilt)) for tilt in request.relative_tilt_rad]
 
 
 def _is_fast(n: int) -> bool:
@@ -202,24 +208,39 @@ def model_signals(request: Request, plan: Plan, points: np.ndarray, progress: Pr
             if progress is not None:
                 progress(len(waves))
 
-    threads.spread(work, _boxes(points, window))
+    sides = [side - around for side, around in zip(window.extent, _around(request, float(specimen.planes[-1])), strict=True)]
+    threads.spread(work, _boxes(points, window, (sides[0], sides[1])))
     return out + tails[:, None] if request.antialias else out / norm
 
 
-def _boxes(points: np.ndarray, window: Grid) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
-    """Give the points of each box, and the first row and column of the window around it, which may lie outside the field."""
-    boxes, number = np.unique(np.floor(points / BOX).astype(int), axis=0, return_inverse=True)
-    order = np.argsort(number.ravel(), kind="stable")
-    for (x, y), which in zip(boxes, np.split(order, np.cumsum(np.bincount(number.ravel()))[:-1]), strict=True):
-        row, column = (round((b + 0.5) * BOX / step) - n // 2 for b, step, n in zip((y, x), window.sampling, window.shape, strict=True))
-        yield which, (row, column)
+def _boxes(points: np.ndarray, window: Grid, sides: tuple[float, float]) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
+    """Give the points of each box of at most some sides (y, x), A, and the first row and column of its window, which may lie outside the field.
+
+    Boxes follow each other along strips, and end where a whole number of batches does: sixteen waves take as long as one.
+    """
+    strips = np.floor(points[:, 1] / sides[0]).astype(int)
+    for strip in np.unique(strips):
+        inside = np.flatnonzero(strips == strip)
+        inside = inside[np.argsort(points[inside, 0], kind="stable")]
+        x = points[inside, 0]
+        while x.size:
+            count = int(np.searchsorted(x, x[0] + sides[1], side="right"))
+            count -= count % LANES if LANES <= count < x.size else 0
+            middle = (strip + 0.5) * sides[0], (x[0] + x[count - 1]) / 2
+            row, column = (round(m / step) - n // 2 for m, step, n in zip(middle, window.sampling, window.shape, strict=True))
+            yield inside[:count], (row, column)
+            inside, x = inside[count:], x[count:]
 
 
 def _cut(request: Request, specimen: ThermalSpecimen, window: Grid, corner: tuple[int, int]) -> tuple[SliceStack, np.ndarray]:
     """Return the planes and cross-sections in a window, with vacuum around a specimen that does not repeat."""
     pixels = [start + np.arange(n) for start, n in zip(corner, window.shape, strict=True)]
     rows, columns = (p % n for p, n in zip(pixels, specimen.grid.shape, strict=True))
-    transmission, sections = (np.take(np.take(a, rows, axis=-2), columns, axis=-1) for a in (specimen.transmission, specimen.sections))
+    if rows[0] + rows.size - 1 == rows[-1] and columns[0] + columns.size - 1 == columns[-1]:  # the window does not wrap
+        part = (..., slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+        transmission, sections = specimen.transmission[part].copy(), specimen.sections[part].copy()
+    else:
+        transmission, sections = (np.take(np.take(a, rows, axis=-2), columns, axis=-1) for a in (specimen.transmission, specimen.sections))
     if not getattr(request.sample, "periodic", True):
         row, column = ((p < 0) | (p >= n) for p, n in zip(pixels, specimen.grid.shape, strict=True))
         transmission[..., row[:, None] | column], sections[..., row[:, None] | column] = 1, 0

@@ -17,6 +17,14 @@ def _propagate_planes(wave, y_factors, x_factors, band, line, factors, plan, pla
 
 
 @part
+def _add_total(line, at, total, sums, d):
+    """Add the two halves of a value to the sums of a section, by way of a point of scratch."""
+    store(line, at, total)
+    for j in range(LANES):
+        sums[d, j] += line[at + j] + line[at + LANES + j]
+
+
+@part
 def _transmit_weighing(wave, transmission, sections, sums, first, pitch, ny, line, plan, reads, writes):
     """All rows: transform back, add weighted squared moduli, times the transmission, transform."""
     nx = plan.order.size
@@ -24,15 +32,17 @@ def _transmit_weighing(wave, transmission, sections, sums, first, pitch, ny, lin
     for y in range(ny):
         row = first + y * nx
         descend_line(wave, y * pitch * POINT, reads, line, plan)
-        for d in range(sections.shape[0]):
+        for d in range(1, sections.shape[0]):
             total = zeros()
             for i in range(nx):
                 total = total + sections[d, row + order[i]] * squared(load(line, i * POINT))
-            store(line, nx * POINT, total)
-            for j in range(LANES):
-                sums[d, j] += line[nx * POINT + j] + line[nx * POINT + LANES + j]
+            _add_total(line, nx * POINT, total, sums, d)
+        total = zeros()
         for i in range(nx):
-            store(line, i * POINT, transmission[row + order[i]] * swapped(load(line, i * POINT)))
+            value = load(line, i * POINT)
+            total = total + sections[0, row + order[i]] * squared(value)
+            store(line, i * POINT, transmission[row + order[i]] * swapped(value))
+        _add_total(line, nx * POINT, total, sums, 0)
         ascend_line(line, wave, y * pitch * POINT, writes, plan)
 
 
