@@ -51,7 +51,7 @@ class ProbabilityAnswers:
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """RowColumns of the table: one row for each sample."""
+        """Columns of the table: one row for each sample."""
         return (
             rows.id_field(),
             *(Field(name=f"p_{name}", dtype="float", text=f"probability of {name}", low=0.0, high=1.0) for name in self.classes),

@@ -70,7 +70,7 @@ class ValueAnswers:
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """RowColumns of the table: one row for each sample."""
+        """Columns of the table: one row for each sample."""
         told = {
             "sigma": "standard deviation",
             "low": f"lower end of the {self.level:.0%} interval",

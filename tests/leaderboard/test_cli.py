@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+import zipfile
 
 import pytest
 from rich.console import Console
@@ -87,6 +88,9 @@ def test_lists_and_cards():
     listed = json.loads(call("list", "tasks", "--json"))["tasks"]
     assert sorted(listed) == ["atoms-2d", "autofocus", "autofocus@2", "denoise", "hypothesis-test"]
     assert "atoms-2d/log" in call("list", "baselines")
+    metrics = {line.split(maxsplit=1)[0]: line.split(maxsplit=1)[1] for line in call("list", "metrics").splitlines()[1:]}
+    assert metrics["detection/rmsd"] == "RMS distance of detections to their columns, pm, min is better"
+    assert "points" in json.loads(call("list", "answers", "--json"))["answers"]
     environments = [line.split(maxsplit=1) for line in call("list", "environments").splitlines()[1:]]
     assert "stemtwin/Autofocus-v1" in dict(environments)
     assert all(told.endswith(".") for _, told in environments)
@@ -211,6 +215,17 @@ def test_a_wrong_submission_is_one_sentence(tmp_path, capsys):
     folder = write_submission(tmp_path / "wrong", task, found, split="test", size="tiny", name="wrong")
     assert main(["submit", str(folder)]) == 1
     assert "predictions.parquet, row 0, column 'x_angstrom': 99.0 lies outside the frame" in capsys.readouterr().err
+    assert json.loads(call("board", "--json")) == []
+
+
+def test_a_zip_is_named_by_every_door(tmp_path, capsys):
+    """A packed submission is named for what it is, by submit and by eval, and nothing is entered."""
+    path = tmp_path / "entry.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("submission.yaml", "name: mine")
+    for words in (["submit", str(path)], ["eval", "atoms-2d", "--predictions", str(path)]):
+        assert main(words) == 1
+        assert f"{path}: a zip archive, which must be unpacked first. A submission is a folder" in capsys.readouterr().err
     assert json.loads(call("board", "--json")) == []
 
 
