@@ -1,17 +1,17 @@
 """The table of errors of the engine ``thermal`` on whole images: ``python -m stemtwin.twin.instrument.simulation.thermal_table [SAMPLE ...]``.
 
 Each row is a whole image against the exact engine with frozen phonons, averaged over the translations that map the cell's atoms onto themselves. Rows
-are kept in ``thermal_errors.json`` as they come, and a row that is there is not computed again; ``docs/thermal.md`` shows them.
+are kept in ``thermal_errors.json`` as they come, and a row that is there is not computed again unless its sample is named; ``docs/thermal.md``
+shows them.
 No constant of the model was fitted to any sample; its form and how waves are cut were decided on SrTiO3, Au, Si, MoS2 and graphene. WS2, Pt, tilted
 BaTiO3 and ZnO were held out.
 """
 
-import functools
 import itertools
 import json
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,17 +70,30 @@ def sample_of(case: Case) -> Sample:
 CASES = (
     Case(sample="mos2-1h", configurations=64, focus=(0.0, 40.0)),
     Case(sample="mos2-1h", energy_kv=80.0, semiangle=25.0, configurations=64),
+    Case(sample="mos2-1h", energy_kv=60.0, semiangle=30.0, configurations=64),
     Case(sample="ws2-1h", configurations=64, focus=(0.0, 40.0)),
     Case(sample="ws2-1h", energy_kv=80.0, semiangle=25.0, configurations=64),
+    Case(sample="ws2-1h", energy_kv=60.0, semiangle=30.0, configurations=64, focus=(0.0, -40.0)),
     Case(sample="graphene", energy_kv=60.0, semiangle=30.0, configurations=64),
+    Case(sample="graphene", energy_kv=80.0, semiangle=25.0, configurations=64),
     Case(sample="au-001", thickness=40.0, focus=(0.0, -60.0)),
+    Case(sample="au-001", thickness=40.0, tilt=(10.0, 0.0)),
     Case(sample="pt-001", thickness=40.0, focus=(0.0, -60.0)),
+    Case(sample="pt-001", thickness=20.0),
+    Case(sample="pt-001", thickness=40.0, tilt=(10.0, 5.0)),
     Case(sample="srtio3-001", thickness=40.0, focus=(0.0, -60.0, 40.0)),
-    Case(sample="si-110", thickness=100.0),
-    Case(sample="batio3-001", thickness=40.0, tilt=(0.0, 15.0)),
+    Case(sample="srtio3-001", thickness=40.0, energy_kv=80.0, semiangle=25.0),
+    Case(sample="srtio3-001", thickness=40.0, tilt=(0.0, 15.0)),
     Case(sample="srtio3-001", thickness=40.0, ring=(90.0, 145.0)),
     Case(sample="srtio3-001", thickness=150.0),
+    Case(sample="si-110", thickness=100.0),
+    Case(sample="si-110", thickness=50.0, energy_kv=60.0, semiangle=30.0),
+    Case(sample="batio3-001", thickness=40.0),
+    Case(sample="batio3-001", thickness=40.0, tilt=(0.0, 15.0), focus=(0.0, -60.0)),
+    Case(sample="batio3-001", thickness=40.0, tilt=(5.0, 0.0)),
     Case(sample=ZNO, thickness=60.0),
+    Case(sample=ZNO, thickness=60.0, tilt=(0.0, 10.0)),
+    Case(sample=ZNO, thickness=60.0, energy_kv=80.0, semiangle=25.0),
 )
 
 
@@ -105,25 +118,28 @@ def averaged(image: np.ndarray, shifts: list[tuple[float, float]]) -> np.ndarray
     return np.fft.ifft2(np.fft.fft2(image) * kept).real
 
 
+def requests_of(case: Case, sample: Sample, focus: float) -> tuple[Request, Request]:
+    """Return the requests of an image by the exact engine and by the model."""
+    asked = Request(
+        sample=sample,
+        beam=Beam(energy_ev=case.energy_kv * 1e3, semiangle_mrad=case.semiangle, aberrations=Aberrations(C10=focus)),
+        scan=RasterScan(shape=(POINTS, POINTS), field_of_view_angstrom=sample.size_angstrom),
+        detectors=(AnnularDetector(inner_mrad=case.ring[0], outer_mrad=case.ring[1], name="ring"),),
+        tilt_mrad=case.tilt,
+        engine=thermal.NAME,
+        measure_error=False,
+    )
+    return replace(asked, engine=operator.NAME, phonons=case.configurations), asked
+
+
 def rows_of(case: Case) -> list[dict[str, Any]]:
     """Return the rows of a case, one for each focus."""
     sample = sample_of(case)
     shifts, rows = translations(sample), []
     for focus in case.focus:
-        request = functools.partial(
-            Request,
-            sample=sample,
-            beam=Beam(energy_ev=case.energy_kv * 1e3, semiangle_mrad=case.semiangle, aberrations=Aberrations(C10=focus)),
-            scan=RasterScan(shape=(POINTS, POINTS), field_of_view_angstrom=sample.size_angstrom),
-            detectors=(AnnularDetector(inner_mrad=case.ring[0], outer_mrad=case.ring[1], name="ring"),),
-            tilt_mrad=case.tilt,
-            measure_error=False,
-        )
-        exact = request(engine=operator.NAME, phonons=case.configurations)
-        plan = make_plan(exact)
-        built = operator_cache.operator_for(exact, plan)
+        exact, asked = requests_of(case, sample, focus)
+        built = operator_cache.operator_for(exact, make_plan(exact))
         raw = operator.image_signals(built, exact)[0].astype(float)
-        asked = request(engine=thermal.NAME)
         ours = thermal.model_signals(asked, make_plan(asked), asked.scan.points())[0].reshape(raw.shape)
         mean, statistical = averaged(raw, shifts), float(built.standard_error[0])
         taken = math.sqrt(((raw - mean) ** 2).mean()) / raw.mean()
@@ -179,18 +195,30 @@ def keep(rows: list[dict[str, Any]]) -> None:
         write_atomically(DOCUMENT, (before + BEGIN + "\n" + as_text(rows) + "\n" + END + rest.split(END)[1]).encode())
 
 
+def order_of(row: dict[str, Any]) -> int:
+    """Return the place of a row among those of all cases."""
+    places = [described(case, focus) for case in CASES for focus in case.focus]
+    known = {name: row[name] for name in places[0]}
+    return places.index(known) if known in places else len(places)
+
+
 def main(names: list[str]) -> None:
-    """Compute the rows of the samples named, or of all, that are not kept yet."""
-    rows = list(thermal_check.table())
-    for case in CASES:
-        known = [{name: row[name] for name in described(case, 0.0)} for row in rows]
-        if (names and case.sample not in names) or all(described(case, focus) in known for focus in case.focus):
-            continue
+    """Compute the rows that are not kept yet; of samples that are named, all rows anew."""
+    rows = [row for row in thermal_check.table() if row["sample"] not in names]
+    at = {order_of(row) for row in rows}
+    missing = [
+        replace(case, focus=focus)
+        for case in CASES
+        if (not names or case.sample in names) and (focus := tuple(each for each in case.focus if order_of(described(case, each)) not in at))
+    ]
+    for number, case in enumerate(missing, 1):
+        planned = make_plan(requests_of(case, sample_of(case), case.focus[0])[0]).seconds
+        print(f"{number} of {len(missing)}: {case}, about {planned:.0f} s", flush=True)  # noqa: T201 - a command
         found = rows_of(case)
-        rows += found
+        rows = sorted([*rows, *found], key=order_of)
         keep(rows)
-        print(as_text(found), flush=True)  # noqa: T201 - a command
-    keep(rows)
+        print(as_text(found), flush=True)  # noqa: T201
+    keep(sorted(rows, key=order_of))
 
 
 if __name__ == "__main__":
