@@ -6,6 +6,7 @@ It is never chosen in silence: its error, some percent, is measured against mult
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from stemtwin.twin.instrument.simulation.engines.registry import ENGINES, Engine
 from stemtwin.twin.instrument.simulation.plan import Plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.instrument.simulation.scan_signals import reports_all_waves
+from stemtwin.twin.instrument.simulation.source_rasters import SourceRaster, source_raster
 from stemtwin.twin.physics import coherence, electrons, probe
 from stemtwin.twin.physics.engine.kernels import threads
 from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES
@@ -40,8 +42,8 @@ LEAST_BOX = 3.0
 """Probes inside a box share a window; its sides are at least this, A."""
 RIM_WAVES = 16
 """Plane waves of the aperture's rim that stand for the probe's tails beyond its window."""
-COHERENCE_TOLERANCE = 1e-3
-"""Share of a partially coherent beam that its coherent modes may leave out."""
+COHERENCE_TOLERANCE = 2e-2
+"""Share of a partially coherent beam that its coherent modes may leave out; it is taken to scatter like the probe's tails."""
 SPECIMEN_SECONDS = 2.5e-7
 """Usual time per point, plane and ring of cross-sections and second scattering on two cores, s."""
 SECONDS_PER_FACTOR = 6e-11
@@ -81,10 +83,9 @@ def cost(found: Discretisation) -> Cost:
     """Return the cost of one coarse specimen, of each probe in its window, and of the measurement of the error where none is kept."""
     request, planes = found.request, len(found.slices.planes)
     grid = coarse_grid(request, found.grid.extent, min(d.inner_mrad for d in found.detectors))
-    window = window_shape(request, grid, float(found.slices.planes[-1]))
-    states = len(_modes(request, Grid(shape=window, extent=_extent(window, grid))))
-    waves = request.scan.count * states + RIM_WAVES
-    area, small, channels, atoms = math.prod(grid.shape), math.prod(window), found.channels, len(getattr(request.sample, "numbers", ()))
+    window = _window(request, grid, float(found.slices.planes[-1]))
+    waves = _work(request, window)[1] + RIM_WAVES
+    area, small, channels, atoms = math.prod(grid.shape), math.prod(window.shape), found.channels, len(getattr(request.sample, "numbers", ()))
     beams = 2 * sum(((d.outer_mrad + request.beam.semiangle_mrad) * 1e-3 / request.beam.wavelength_angstrom) ** 2 for d in found.detectors)
     specimen = area * planes * (SPECIMEN_SECONDS * channels + 4 * costs.SECONDS_PER_VALUE)
     specimen += atoms * (area / 2 + beams * math.prod(grid.extent)) * SECONDS_PER_FACTOR
@@ -96,6 +97,20 @@ def cost(found: Discretisation) -> Cost:
         memory_bytes=int(costs.program_bytes(found) + held + threads.thread_count() * small * planes * 24 + memory.working_memory(grid)),
         seconds=costs.FIRST_SECONDS + specimen + imaging + measuring,
     )
+
+
+def _work(request: Request, window: Grid) -> tuple[SourceRaster | None, int]:
+    """Return the coarse raster that stands for the scan where it takes fewer waves than the scan itself, and the number of waves."""
+    itself = request.scan.count * len(_modes(request, window))
+    raster = source_raster(request)
+    if raster is not None and (waves := raster.count * len(_modes(_sharp(request), window))) < itself:
+        return raster, waves
+    return None, itself
+
+
+def _sharp(request: Request) -> Request:
+    """Return a request of a source without a size."""
+    return replace(request, beam=replace(request.beam, source_size_angstrom=0.0))
 
 
 def coarse_grid(request: Request, extent: tuple[float, float], inner: float) -> Grid:
@@ -121,6 +136,11 @@ def window_shape(request: Request, grid: Grid, thickness: float) -> tuple[int, i
         repeats = getattr(request.sample, "periodic", True) and fast_length(points) >= count
         shape.append(count * cells if repeats else fast_length(points))
     return shape[0], shape[1]
+
+
+def _window(request: Request, grid: Grid, thickness: float) -> Grid:
+    shape = window_shape(request, grid, thickness)
+    return Grid(shape=shape, extent=_extent(shape, grid))
 
 
 def _around(request: Request, thickness: float) -> list[float]:
@@ -190,8 +210,7 @@ def _beams(request: Request, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.nda
 def model_signals(request: Request, plan: Plan, points: np.ndarray, progress: Progress | None = None) -> np.ndarray:
     """Return the model's signals of probes at points (x, y), A, shape (P, 2): float64, shape (channels, P)."""
     specimen = specimen_for(request, plan)
-    shape = window_shape(request, specimen.grid, float(specimen.planes[-1]))
-    window = Grid(shape=shape, extent=_extent(shape, specimen.grid))
+    window = _window(request, specimen.grid, float(specimen.planes[-1]))
     beams, ky, kx = _beams(request, window)
     modes, cut = _modes(request, window), band(_inner(plan)) * 1e-3 / request.beam.wavelength_angstrom
     norm = float((np.abs(modes) ** 2).sum())
@@ -287,8 +306,13 @@ def checked_signals(request: Request, plan: Plan, progress: Progress | None) -> 
     if request.measure_error:
         thermal_check.measured(request, plan, model_of)
         thermal_check.refuse_if_missed(request, plan.detectors)
-    values = model_signals(request, plan, request.scan.points(), progress)
-    return np.maximum(request.scan.frame(values), 0), np.full(len(values), np.nan), thermal_check.remark(request, plan.detectors)
+    specimen = specimen_for(request, plan)
+    raster = _work(request, _window(request, specimen.grid, float(specimen.planes[-1])))[0]
+    if raster is None:
+        frames = request.scan.frame(model_signals(request, plan, request.scan.points(), progress))
+    else:
+        frames = raster.blurred(model_signals(_sharp(request), plan, raster.points(), progress))
+    return np.maximum(frames, 0), np.full(len(frames), np.nan), thermal_check.remark(request, plan.detectors)
 
 
 def exactness(request: Request) -> str:
