@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stemtwin.leaderboard.cli import work_progress
+from stemtwin.leaderboard.cli import image_quick, work_progress
 from stemtwin.leaderboard.cli.image_files import PICTURE, check_output, write_data
-from stemtwin.leaderboard.cli.image_job import ImageJob, cheapest
+from stemtwin.leaderboard.cli.image_job import ImageJob
 from stemtwin.leaderboard.cli.image_options import ImageOptions, check_options
 from stemtwin.leaderboard.cli.image_signals import SignalKind, find_signal
 from stemtwin.leaderboard.cli.output import JsonFlag, print_json
@@ -33,7 +33,12 @@ def image(
     ] = None,
     block: Annotated[str | None, typer.Option(help="Which structure of a file that holds several: a name or a number.")] = None,
     phonons: Annotated[int | None, typer.Option(help="Frozen-phonon configurations; 0: static; by default 4 where atoms move.")] = None,
-    detectors: Annotated[str, typer.Option(help="Detectors of an image, and com, icom, idpc, separated by commas.")] = "haadf,abf",
+    detectors: Annotated[
+        str | None, typer.Option(help="Detectors of an image, and com, icom, idpc, separated by commas; by default haadf,abf.")
+    ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Exact dark fields, however long they take; by default quick ones where exact ones take long.")
+    ] = False,
     instrument: Annotated[str, typer.Option(help="Instrument profile.")] = "corrected-200kv",
     semiangle: Annotated[float | None, typer.Option(help="Convergence semi-angle, mrad; by default the instrument's.")] = None,
     defocus: Annotated[
@@ -64,7 +69,7 @@ def image(
     check_output(output, options.series, drawn=draw)
     kind = find_signal(options)
     fields = _fields(given, options, kind)
-    job = cheapest(fields, lambda field: kind.plan(field, options))
+    job = image_quick.planned(fields, kind, options)
     check_space(output, 2 * job.result_bytes + 2**20, "The result with its picture")
     for line in job.preamble():
         typer.echo(line, err=True)
@@ -77,7 +82,9 @@ def image(
         return
     found: dict[str, Any] = {"files": [str(path) for path in files]}
     found |= {name: str(path) for path in files for name, ending in (("png", PICTURE), ("netcdf", ".nc")) if path.suffix.lower() == ending}
-    print_json(found | {"engine": data.attrs.get("engine", job.engine), "specimen": job.specimen, "notes": list(job.notes)})
+    print_json(
+        found | {"engine": data.attrs.get("engine", job.engine), "specimen": job.specimen, "notes": [*([job.first] if job.first else []), *job.notes]}
+    )
 
 
 def _fields(given: dict[str, Any], options: ImageOptions, kind: SignalKind) -> "tuple[FieldSample, ...]":

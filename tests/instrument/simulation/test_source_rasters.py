@@ -11,6 +11,7 @@ from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.scan import PathScan, RasterScan, SerpentineScan
 from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.simulation import simulate, source_rasters
+from stemtwin.twin.instrument.simulation.engines import thermal
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics.coherence import source_factor
 from stemtwin.twin.samples.library import load_sample
@@ -46,8 +47,9 @@ def test_waves_of_an_image_are_damped_as_by_a_gaussian(layer, share, sigma):
     np.testing.assert_allclose(raster.blurred(sharp), exact, atol=4 * source_rasters.MISTAKEN)
 
 
-def test_image_is_that_of_coherent_modes_at_each_point(layer):
+def test_image_is_that_of_coherent_modes_at_each_point(layer, monkeypatch):
     """A raster under a source of finite size has the signals of its points, each by all modes of the beam, from fewer waves; so has a serpentine."""
+    monkeypatch.setattr(thermal, "COHERENCE_TOLERANCE", 1e-3)
     request = asked(layer)
     raster = simulate.simulate(request)["ring"].to_numpy()
     some = np.arange(0, SCAN.count, 31)

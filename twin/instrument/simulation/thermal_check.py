@@ -234,7 +234,8 @@ def refuse_if_missed(request: Request, detectors: Sequence[Detector]) -> None:
 def remark(request: Request, detectors: Sequence[Detector]) -> str:
     """Return the error of a request as a sentence: measured, to be measured, or that of other samples."""
     head = "thermal cross-sections of the mean specimen"
-    if not request.measure_error:
+    found = kept(request, detectors)
+    if found is None and not request.measure_error:
         rows = table()
         if not rows:
             return f"{head}: not measured for this sample"
@@ -244,7 +245,6 @@ def remark(request: Request, detectors: Sequence[Detector]) -> str:
             f"{head}: not measured for this sample; over {len(rows)} rows of the table of other samples rms {rms:.2e}, "
             f"worst {worst['error']:.2e} of the mean ({worst['sample']})"
         )
-    found = kept(request, detectors)
     if found is None:
         return f"{head}: the error is measured at {POINTS} random points against multislice with frozen phonons; asked for {request.tolerance:g}"
     return (
@@ -252,6 +252,12 @@ def remark(request: Request, detectors: Sequence[Detector]) -> str:
         f"{found.configurations} phonon configurations, of which {found.own:.2e} are their statistics: error {found.clean:.2e}; "
         f"asked for {request.tolerance:g}"
     )
+
+
+def is_known_to_suffice(request: Request, detectors: Sequence[Detector]) -> bool:
+    """Return whether an error is kept for a request, known well enough, and within its tolerance."""
+    found = kept(request, detectors)
+    return found is not None and settled(found, request.tolerance) and found.clean <= request.tolerance
 
 
 @functools.cache

@@ -1,17 +1,18 @@
 """The engine ``thermal``: dark field by thermal diffuse cross-sections of one specimen on a coarse grid, with a measured error.
 
 It is never chosen in silence: its error, some percent, is measured against multislice with frozen phonons and kept
-(:mod:`~stemtwin.twin.instrument.simulation.thermal_check`), or is that of other samples, and said to be so.
+(:mod:`~stemtwin.twin.instrument.simulation.thermal_check`), or is that of other samples, and said to be so. ``"auto"`` takes it only where the kept
+error is within the tolerance.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from stemtwin.twin.errors import SamplingError, SettingsError
-from stemtwin.twin.instrument.detectors import AnnularDetector
+from stemtwin.twin.instrument.detectors import AnnularDetector, Detector
 from stemtwin.twin.instrument.settings import PotentialSlices
 from stemtwin.twin.instrument.simulation import costs, memory, operator_cache, thermal_check
 from stemtwin.twin.instrument.simulation.costs import Cost
@@ -63,7 +64,7 @@ def check(found: Discretisation) -> None:
         raise SettingsError(message)
     least = DARK * request.beam.semiangle_mrad
     for each in found.detectors:
-        if not isinstance(each, AnnularDetector) or each.sensitivity is not None or each.inner_mrad < least - 1e-9:
+        if not is_dark((each,), request.beam.semiangle_mrad):
             message = (
                 f"engine={NAME!r} has even rings from {least:g} mrad on, {DARK:g} times the convergence, and {each.name} "
                 f"({each.inner_mrad:g}-{each.outer_mrad:g} mrad) is none. Use engine='operator', or a larger inner angle."
@@ -77,6 +78,23 @@ def check(found: Discretisation) -> None:
         raise SettingsError(message)
     if request.measure_error:
         thermal_check.refuse_if_missed(request, found.detectors)
+
+
+def suits(found: Discretisation) -> str:
+    """Return the reason for the model where the error that is kept for the request is within the tolerance."""
+    if not is_dark(found.detectors, found.request.beam.semiangle_mrad) or not thermal_check.is_known_to_suffice(found.request, found.detectors):
+        return ""
+    try:
+        check(found)
+    except (SamplingError, SettingsError):
+        return ""
+    return "thermal cross-sections, whose kept error is within the tolerance"
+
+
+def is_dark(detectors: Sequence[Detector], semiangle_mrad: float) -> bool:
+    """Return whether detectors are even rings, so far from the convergence that the model holds them."""
+    least = DARK * semiangle_mrad - 1e-9
+    return all(isinstance(each, AnnularDetector) and each.sensitivity is None and each.inner_mrad >= least for each in detectors)
 
 
 def cost(found: Discretisation) -> Cost:
@@ -322,5 +340,5 @@ def exactness(request: Request) -> str:
 
 ENGINES.add(
     NAME,
-    Engine(cost=cost, signals=reports_all_waves(checked_signals), exactness=exactness, check=check, in_parts=True, vacuum_around=True),
+    Engine(cost=cost, signals=reports_all_waves(checked_signals), exactness=exactness, check=check, suits=suits, in_parts=True, vacuum_around=True),
 )
