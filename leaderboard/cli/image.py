@@ -33,12 +33,8 @@ def image(
     ] = None,
     block: Annotated[str | None, typer.Option(help="Which structure of a file that holds several: a name or a number.")] = None,
     phonons: Annotated[int | None, typer.Option(help="Frozen-phonon configurations; 0: static; by default 4 where atoms move.")] = None,
-    detectors: Annotated[
-        str | None, typer.Option(help="Detectors of an image, and com, icom, idpc, separated by commas; by default haadf,abf.")
-    ] = None,
-    exact: Annotated[
-        bool, typer.Option("--exact", help="Exact dark fields, however long they take; by default quick ones where exact ones take long.")
-    ] = False,
+    detectors: Annotated[str | None, typer.Option(help="Detectors, and com, icom, idpc, separated by commas; by default haadf,abf.")] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Exact dark fields, too, where they take long; by default quick ones.")] = False,
     instrument: Annotated[str, typer.Option(help="Instrument profile.")] = "corrected-200kv",
     semiangle: Annotated[float | None, typer.Option(help="Convergence semi-angle, mrad; by default the instrument's.")] = None,
     defocus: Annotated[
@@ -76,15 +72,19 @@ def image(
     with work_progress.shown(job.waves, job.seconds) as advance:
         data = job.compute(advance)
     files = _written(data, job, options, output, drawn=draw)
-    if not as_json:
-        for path in files:
-            typer.echo(str(path))
+    if as_json:
+        print_json(_described(data, job, files))
         return
+    for path in files:
+        typer.echo(str(path))
+
+
+def _described(data: Any, job: ImageJob, files: list[Path]) -> dict[str, Any]:
+    """Return what is printed of a result as JSON."""
     found: dict[str, Any] = {"files": [str(path) for path in files]}
     found |= {name: str(path) for path in files for name, ending in (("png", PICTURE), ("netcdf", ".nc")) if path.suffix.lower() == ending}
-    print_json(
-        found | {"engine": data.attrs.get("engine", job.engine), "specimen": job.specimen, "notes": [*([job.first] if job.first else []), *job.notes]}
-    )
+    notes = [*([job.first] if job.first else []), *job.notes]
+    return found | {"engine": data.attrs.get("engine", job.engine), "specimen": job.specimen, "notes": notes}
 
 
 def _fields(given: dict[str, Any], options: ImageOptions, kind: SignalKind) -> "tuple[FieldSample, ...]":

@@ -18,7 +18,7 @@ from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
 
 BEAM = Beam(energy_ev=200e3, semiangle_mrad=25, source_size_angstrom=0.3, focal_spread_angstrom=15)
-SCAN = RasterScan(shape=(32, 24), field_of_view_angstrom=(5.4, 4.7), origin_angstrom=(1.0, 0.5))
+SCAN = RasterScan(shape=(24, 20), field_of_view_angstrom=(2.7, 2.4), origin_angstrom=(1.0, 0.5))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_image_is_that_of_coherent_modes_at_each_point(layer, monkeypatch):
     monkeypatch.setattr(thermal, "COHERENCE_TOLERANCE", 1e-3)
     request = asked(layer)
     raster = simulate.simulate(request)["ring"].to_numpy()
-    some = np.arange(0, SCAN.count, 31)
+    some = np.arange(0, SCAN.count, 47)
     path = PathScan(positions_angstrom=SCAN.points()[some])
     single = simulate.simulate(replace(request, scan=path))["ring"].to_numpy()
     np.testing.assert_allclose(raster.ravel()[some], single, atol=3e-3 * single.mean())

@@ -109,8 +109,13 @@ def measured(request: Request, plan: Plan, model_of: Callable[[Request, Plan], M
     if found is not None and settled(found, request.tolerance):
         return found
     found = compare(request, plan, model_of)
-    disk.default_cache().put(key_of(request, plan.detectors), {"error": np.array(list(asdict(found).values()), np.float64)})
+    keep(request, plan.detectors, found)
     return found
+
+
+def keep(request: Request, detectors: Sequence[Detector], error: ThermalError) -> None:
+    """Keep an error on disk, for all later requests of the same material, thickness, rings and optics."""
+    disk.default_cache().put(key_of(request, detectors), {"error": np.array(list(asdict(error).values()), np.float64)})
 
 
 def compare(request: Request, plan: Plan, model_of: Callable[[Request, Plan], Model]) -> ThermalError:

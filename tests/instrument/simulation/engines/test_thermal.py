@@ -9,7 +9,7 @@ from stemtwin.twin.errors import SamplingError
 from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.scan import PathScan, RasterScan
 from stemtwin.twin.instrument.settings import Beam
-from stemtwin.twin.instrument.simulation import simulate, thermal_check, thermal_table
+from stemtwin.twin.instrument.simulation import plan, simulate, thermal_check, thermal_table
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
@@ -65,7 +65,7 @@ def test_scan_and_points_agree_whatever_the_threads(layer, monkeypatch):
     np.testing.assert_array_equal(simulate.simulate(asked(layer, scan=path))["ring"], raster.ravel())
 
 
-def test_unmeasured_errors_are_said_to_be_so(layer):
+def test_unmeasured_errors_are_said_to_be_so(layer, own_cache):
     """Without a measurement, plan and result say so, with the rms and the worst row of the table."""
     rows = thermal_check.table()
     assert rows
@@ -92,13 +92,36 @@ def test_a_measured_error_is_kept_and_refuses(layer, own_cache, monkeypatch):
         simulate.explain(loose)
 
 
+def test_a_kept_error_is_said_where_none_is_asked_for(layer, own_cache):
+    """Once an error is kept, a request that measures none says it, too: no word of other samples."""
+    thermal_check.keep(asked(layer), (RING,), thermal_check.ThermalError(rms=0.05, largest=0.2, own=0.01, configurations=32, points=32))
+    said = simulate.explain(asked(layer)).exactness
+    assert "rms 5.00e-02" in said
+    assert "not measured" not in said
+
+
+def test_auto_takes_the_model_only_where_its_kept_error_allows(own_cache, monkeypatch):
+    """Without a kept error, and with one above the tolerance, `auto` takes another engine; within it, the model, and says why."""
+    monkeypatch.setattr(plan, "PATIENCE", 0.0)
+    monkeypatch.setattr(plan, "LOCAL_GAIN", 1e9)
+    request = asked(load_sample("mos2-1h", size_angstrom=(20, 20)), engine="auto", measure_error=True, tolerance=0.1)
+    assert simulate.explain(request).engine != "thermal"
+    for rms, taken in ((0.12, False), (0.05, True)):
+        thermal_check.keep(request, (RING,), thermal_check.ThermalError(rms=rms, largest=0.2, own=0.01, configurations=32, points=32))
+        found = simulate.explain(request)
+        assert (found.engine == "thermal") is taken
+    assert "kept error is within the tolerance" in found.reason
+    bright = replace(request, detectors=("abf",))
+    assert simulate.explain(bright).engine != "thermal"
+
+
 def test_measurement_sees_a_wrong_model(layer, own_cache):
     """A model that is 30 % too high is measured as at least 20 % off: the comparison does not flatter."""
     request = asked(layer, tolerance=0.2)
-    plan = simulate.explain(request)
+    found = simulate.explain(request)
     from stemtwin.twin.instrument.simulation.engines import thermal
 
-    error = thermal_check.compare(request, plan, lambda *where: lambda at: 1.3 * thermal.model_signals(*where, at))
+    error = thermal_check.compare(request, found, lambda *where: lambda at: 1.3 * thermal.model_signals(*where, at))
     assert error.clean > 0.2
 
 
