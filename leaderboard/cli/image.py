@@ -80,7 +80,7 @@ def image(
 
 
 def _described(data: Any, job: ImageJob, files: list[Path]) -> dict[str, Any]:
-    """Return what is printed of a result as JSON."""
+    """Return files, engine, specimen and notes of a result, for JSON."""
     found: dict[str, Any] = {"files": [str(path) for path in files]}
     found |= {name: str(path) for path in files for name, ending in (("png", PICTURE), ("netcdf", ".nc")) if path.suffix.lower() == ending}
     notes = [*([job.first] if job.first else []), *job.notes]
