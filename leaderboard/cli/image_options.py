@@ -10,7 +10,7 @@ from stemtwin.twin.errors import SettingsError
 DEFAULT_DETECTORS = "haadf,abf"
 """Detectors of an image where none are named."""
 DEFAULT_PHONONS = 4
-"""Frozen-phonon configurations where atoms move and none are asked for."""
+"""Frozen-phonon configurations where atoms move, none are asked for, and no average over a crystal's lattice makes fewer suffice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,8 @@ A new engine is a file that adds a :class:`~stemtwin.twin.instrument.simulation.
 
 import importlib
 
-MODULES = ("multislice", "operator", "thermal", "local", "tiled", "prism", "abtem")
-"""Modules of this package that add an engine, in the order in which messages list them, and in which ``"auto"`` asks what suits a request."""
+MODULES = ("multislice", "operator", "local", "tiled", "thermal", "prism", "abtem")
+"""Modules of this package that add an engine, in the order in which messages list them."""
 
 for _module in MODULES:
     importlib.import_module(f"{__name__}.{_module}")

@@ -82,13 +82,8 @@ def check(found: Discretisation) -> None:
 
 def suits(found: Discretisation) -> str:
     """Return the reason for the model where the error that is kept for the request is within the tolerance."""
-    if not is_dark(found.detectors, found.request.beam.semiangle_mrad) or not thermal_check.is_known_to_suffice(found.request, found.detectors):
-        return ""
-    try:
-        check(found)
-    except (SamplingError, SettingsError):
-        return ""
-    return "thermal cross-sections, whose kept error is within the tolerance"
+    dark = is_dark(found.detectors, found.request.beam.semiangle_mrad)
+    return "thermal cross-sections by their kept error" if dark and thermal_check.is_known_to_suffice(found.request, found.detectors) else ""
 
 
 def is_dark(detectors: Sequence[Detector], semiangle_mrad: float) -> bool:
