@@ -80,8 +80,7 @@ def _plan(field: "FieldSample", options: ImageOptions, instead: str) -> ImageJob
     plans = [_explained(dark, parts[dark], options)]
     notes: list[str] = []
     if bright:
-        elastic = asked | {"phonons": "damped", "tolerance": BRIGHT_TOLERANCE}
-        plan = _explained(bright, elastic, options)
+        elastic, plan = _elastic(bright, asked, options)
         if options.own_detectors or plan.seconds + plans[0].seconds <= PATIENCE_S:
             parts[bright] = elastic
             plans.append(plan)
@@ -97,6 +96,20 @@ def _plan(field: "FieldSample", options: ImageOptions, instead: str) -> ImageJob
         compute=lambda progress: counted(_computed(parts, options, progress), scan, options),
         result_bytes=8 * scan.count * len(names) * math.prod(map(len, options.series.values())),
     )  # fmt: skip
+
+
+def _elastic(names: tuple[str, ...], asked: dict[str, Any], options: ImageOptions) -> "tuple[dict[str, Any], Plan]":
+    """Return settings and plan of signals without thermal diffuse scattering: by the engine of ``"auto"``, or by windows where these take less."""
+    from stemtwin.twin.instrument.simulation.engines import tiled
+
+    settings = asked | {"phonons": "damped", "tolerance": BRIGHT_TOLERANCE}
+    found = settings, _explained(names, settings, options)
+    try:
+        windows = settings | {"engine": tiled.NAME}
+        plan = _explained(names, windows, options)
+    except (SamplingError, SettingsError):  # a window would be as large as the field
+        return found
+    return (windows, plan) if plan.seconds < found[1].seconds else found
 
 
 def _is_dark(name: str, semiangle_mrad: float) -> bool:
