@@ -117,7 +117,10 @@ def _is_dark(name: str, semiangle_mrad: float) -> bool:
     from stemtwin.twin.instrument.detectors import DETECTORS, USUAL_OUTER_MRAD
     from stemtwin.twin.instrument.simulation.engines import thermal
 
-    return name in DETECTORS and thermal.is_dark((DETECTORS[name](semiangle_mrad, USUAL_OUTER_MRAD),), semiangle_mrad)
+    if name not in DETECTORS:
+        return False
+    usual: Any = DETECTORS[name](semiangle_mrad, USUAL_OUTER_MRAD)
+    return thermal.is_dark((usual,), semiangle_mrad)
 
 
 def _explained(names: tuple[str, ...], settings: dict[str, Any], options: ImageOptions) -> "Plan":
