@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stemtwin.leaderboard.cli import work_progress
+from stemtwin.leaderboard.cli import image_quick, work_progress
 from stemtwin.leaderboard.cli.image_files import PICTURE, check_output, write_data
-from stemtwin.leaderboard.cli.image_job import ImageJob, cheapest
+from stemtwin.leaderboard.cli.image_job import ImageJob
 from stemtwin.leaderboard.cli.image_options import ImageOptions, check_options
 from stemtwin.leaderboard.cli.image_signals import SignalKind, find_signal
 from stemtwin.leaderboard.cli.output import JsonFlag, print_json
@@ -32,8 +32,11 @@ def image(
         str | None, typer.Option(help="1-D rms displacement, A: 0.08, or Ti=0.07,O=0.09; 0: static; by default the file's, else Debye's model.")
     ] = None,
     block: Annotated[str | None, typer.Option(help="Which structure of a file that holds several: a name or a number.")] = None,
-    phonons: Annotated[int | None, typer.Option(help="Frozen-phonon configurations; 0: static; by default 4 where atoms move.")] = None,
-    detectors: Annotated[str, typer.Option(help="Detectors of an image, and com, icom, idpc, separated by commas.")] = "haadf,abf",
+    phonons: Annotated[
+        int | None, typer.Option(help="Frozen-phonon configurations; 0: static; by default 4 where atoms move, of a crystal fewer.")
+    ] = None,
+    detectors: Annotated[str | None, typer.Option(help="Detectors, and com, icom, idpc, separated by commas; by default haadf,abf.")] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Exact dark fields, too, where they take long; by default quick ones.")] = False,
     instrument: Annotated[str, typer.Option(help="Instrument profile.")] = "corrected-200kv",
     semiangle: Annotated[float | None, typer.Option(help="Convergence semi-angle, mrad; by default the instrument's.")] = None,
     defocus: Annotated[
@@ -59,25 +62,37 @@ def image(
 
     What is computed, with planned time and memory, goes to stderr before the work, then the progress; the names of the files go to stdout.
     """
-    given = dict(locals())
-    options = check_options(given)
+    options = check_options(given := dict(locals()))
     check_output(output, options.series, drawn=draw)
     kind = find_signal(options)
     fields = _fields(given, options, kind)
-    job = cheapest(fields, lambda field: kind.plan(field, options))
+    job = image_quick.planned(fields, kind, options)
     check_space(output, 2 * job.result_bytes + 2**20, "The result with its picture")
     for line in job.preamble():
         typer.echo(line, err=True)
     with work_progress.shown(job.waves, job.seconds) as advance:
         data = job.compute(advance)
-    files = _written(data, job, options, output, drawn=draw)
-    if not as_json:
-        for path in files:
-            typer.echo(str(path))
-        return
+    exactness, files = _said(data, job), _written(data, job, options, output, drawn=draw)
+    if as_json:
+        print_json(_described(data, job, files) | {"exactness": exactness})
+    else:
+        typer.echo("\n".join(str(path) for path in files))
+
+
+def _described(data: Any, job: ImageJob, files: list[Path]) -> dict[str, Any]:
+    """Return files, engine, specimen and notes of a result, for JSON."""
     found: dict[str, Any] = {"files": [str(path) for path in files]}
     found |= {name: str(path) for path in files for name, ending in (("png", PICTURE), ("netcdf", ".nc")) if path.suffix.lower() == ending}
-    print_json(found | {"engine": data.attrs.get("engine", job.engine), "specimen": job.specimen, "notes": list(job.notes)})
+    notes = [*([job.first] if job.first else []), *job.notes]
+    return found | {"engine": data.attrs.get("engine", job.engine), "specimen": job.specimen, "notes": notes}
+
+
+def _said(data: Any, job: ImageJob) -> str:
+    """Return the exactness of a result; one that was measured as configurations came is written to stderr."""
+    found = str(data.attrs.get("engine_error", job.exactness))
+    if "lattice translations" in found:
+        typer.echo(f"exactness: {found}", err=True)
+    return found
 
 
 def _fields(given: dict[str, Any], options: ImageOptions, kind: SignalKind) -> "tuple[FieldSample, ...]":

@@ -66,6 +66,8 @@ class Microscope:
         How images draw their electrons: ``"inversion"``, or ``"numpy"``, as in data released before.
     rotated : str
         How images are read on rotated rasters: ``"series"``, a sum of waves where it takes less time, or ``"spline"``, as in data released before.
+    lattice_average : bool or str
+        See ``Request``: the average over a perfect crystal's translations. ``"auto"`` never takes it with ``damage``.
 
     Raises
     ------
@@ -95,6 +97,7 @@ class Microscope:
         dose_budget_e_per_angstrom2: float | None = None,
         counting: str = "inversion",
         rotated: str = "series",
+        lattice_average: bool | str = "auto",
     ) -> None:
         profile = find_profile(instrument)
         if misalignment is not None and not isinstance(misalignment, Aberrations):
@@ -123,6 +126,7 @@ class Microscope:
             losses=losses,
             counting=counting,
             rotated=rotated,
+            lattice_average=lattice_average,
         )
         self._state = ScopeState(specimen=sample, knobs=knobs.initial(profile))
         self._state = beam_damage.begun(self._setup, self._state)

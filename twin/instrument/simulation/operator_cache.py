@@ -5,6 +5,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -21,6 +22,7 @@ from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.engine.kernels import array_cache as disk
 from stemtwin.twin.physics.engine.local.local_operator import LocalOperator
 from stemtwin.twin.physics.engine.local.tiles import Divided
+from stemtwin.twin.physics.engine.multislice.thermal_specimen import ThermalSpecimen
 from stemtwin.twin.physics.engine.operator import imaging_cache
 from stemtwin.twin.physics.engine.operator.diffraction import DiffractionMatrix
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
@@ -31,7 +33,7 @@ FOCAL_STATES = 3
 """An operator for two focal spreads holds its matrices this many times."""
 
 
-Held = TypeVar("Held", ImagingOperator, LocalOperator, DiffractionMatrix, Divided)
+Held = TypeVar("Held", ImagingOperator, LocalOperator, DiffractionMatrix, Divided, ThermalSpecimen)
 
 
 class OperatorCache(Generic[Held]):
@@ -107,12 +109,14 @@ CACHE: OperatorCache[ImagingOperator] = OperatorCache()
 """The dense operators of this process."""
 LOCAL: OperatorCache[LocalOperator] = OperatorCache()
 """The local operators of this process."""
+THERMAL: OperatorCache[ThermalSpecimen] = OperatorCache()
+"""The specimens with thermal cross-sections of this process."""
 MATRICES: OperatorCache[DiffractionMatrix] = OperatorCache()
 """The scattering matrices of this process, each for one camera."""
 DIVIDED: OperatorCache[Divided] = OperatorCache()
 """The divisions of fields of this process into windows, whose operators are dense ones."""
 if hasattr(os, "register_at_fork"):
-    for _cache in (CACHE, LOCAL, DIVIDED, MATRICES):
+    for _cache in (CACHE, LOCAL, DIVIDED, MATRICES, THERMAL):
         os.register_at_fork(after_in_child=_cache.renew_locks)
 
 
@@ -121,7 +125,7 @@ def operator_for(request: Request, plan: Plan, *, progress: Callable[[int], None
 
     ``progress`` gets the waves just done, out of ``plan.waves``. Where a build was killed, the next one goes on, to the same bits.
     """
-    key, done = physics_key(request, plan), 0
+    key, done, progress = physics_key(request, plan), 0, capped(progress, plan.waves)
 
     def report(waves: int) -> None:
         nonlocal done
@@ -142,12 +146,26 @@ def operator_for(request: Request, plan: Plan, *, progress: Callable[[int], None
             progress=report,
             held=plan.waves_bytes,
             depths=request.depths_angstrom,
+            average=plan.average,
         )
 
     operator = CACHE.get(key, build)
     if progress is not None and not done:
         progress(plan.waves)
     return operator
+
+
+def capped(progress: Callable[[int], None] | None, most: int) -> Callable[[int], None] | None:
+    """Return a progress function that reports at most so many waves: an average may take further configurations than it was planned with."""
+    left = most
+
+    def report(waves: int) -> None:
+        nonlocal left
+        if progress is not None and (now := min(waves, left)) > 0:
+            left -= now
+            progress(now)
+
+    return None if progress is None else report
 
 
 def detector_weights(request: Request, plan: Plan | Discretisation) -> Weights:
@@ -186,6 +204,7 @@ def physics_key(request: Request, plan: Plan, *, engine: tuple[str | float, ...]
         "blocks": plan.blocks,
         "engine": engine,
         **({} if request.depths_angstrom is None else {"depths": request.depths_angstrom}),
+        **({} if plan.average is None else {"average": asdict(plan.average)}),
     }
     return disk.content_key(described)
 
@@ -206,7 +225,7 @@ def surroundings(request: Request, plan: Plan) -> dict[str, Any]:
         "energy": request.beam.energy_ev,
         "detectors": [{**serialisation.detector_to_dict(d), "name": ""} for d in plan.detectors],
         "motion": request.thermal_motion,
-        "configurations": plan.configurations if frozen else 1,
+        "configurations": plan.most_configurations if frozen else 1,
         "seed": request.seed if frozen else 0,
         "parametrization": request.parametrization,
         "antialias": request.antialias,
@@ -222,3 +241,4 @@ def clear() -> None:
     LOCAL.clear()
     DIVIDED.clear()
     MATRICES.clear()
+    THERMAL.clear()

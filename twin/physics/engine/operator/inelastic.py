@@ -20,15 +20,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.engine.kernels import blas
 from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_coefficients
 from stemtwin.twin.physics.engine.operator import beam_blocks, gram_matrix, imaging_operator, single_probes
 from stemtwin.twin.physics.engine.operator.beam_blocks import BeamBlock
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
+from stemtwin.twin.physics.engine.operator.lattice_average import LatticeAverage
 from stemtwin.twin.physics.grids import Grid
 
 BATCH = 64
@@ -104,12 +105,13 @@ def build(
     progress: Callable[[int], None] | None = None,
     cache: ArrayCache | None = None,
     key: str = "",
+    average: LatticeAverage | None = None,
 ) -> ImagingOperator:
     """Build the operator of localised losses.
 
     Parameters
     ----------
-    stacks, semiangle, blocks, antialias, progress, cache, key
+    stacks, semiangle, blocks, antialias, progress, cache, key, average
         As in :func:`imaging.assemble`.
     absorbers : callable
         The atoms of a configuration, from its number.
@@ -127,7 +129,8 @@ def build(
             held[configuration] = absorbers(configuration), {}
         return _piece(stack, *held[configuration], part, report)
 
-    return imaging_operator.assemble(stacks, semiangle, piece, blocks=blocks, antialias=antialias, progress=progress, cache=cache, key=key)
+    how = {"antialias": antialias, "progress": progress, "cache": cache, "key": key, "average": average}
+    return imaging_operator.assemble(stacks, semiangle, piece, blocks=blocks, **how)
 
 
 def _piece(
@@ -137,7 +140,7 @@ def _piece(
     count, grid = part.beams.size, stack.grid
     matrices = np.zeros((len(atoms.d50), count, count), np.complex64)
     unit = np.eye(count, dtype=np.complex64)
-    with threadpool_limits(1, user_api="blas"):
+    with blas.one_thread():
         for plane, waves in plane_waves(stack, part.beams, unit, atoms.planes(), offset=part.offset):
             points = waves.reshape(count, -1)
             if plane not in weights:
