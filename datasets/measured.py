@@ -18,6 +18,7 @@ from stemtwin.twin.errors import DatasetError
 CARD = "card.toml"
 SIZE = "packed"
 """Name of the only size of a measured dataset."""
+REPAIR = "Pack the files again into an empty folder."
 UNKNOWN: dict[str, Any] = {"string": "unknown", "int64": -1, "float64": float("nan"), "bool": False}
 """Values of what is not known of a measurement, by the type of a column."""
 LabelsBy = Literal["person", "algorithm", "none"]
@@ -146,7 +147,7 @@ def load_measured(folder: Path | str, *, split: str = "test", format: str = "xar
     carrier = "netcdf" if format == "xarray" else "parquet"
     for entry in manifest.files:
         if entry.path == CARD or (entry.split, entry.carrier) == (split, carrier):
-            check_file(folder, entry)
+            check_file(folder, entry, REPAIR)
     paths = [folder / path for path in manifest.paths(split, carrier)]
     if format == "xarray":
         data = storage.read_netcdf(paths[0], card)

@@ -1,5 +1,6 @@
 """Measured files as datasets: packed, loaded and scored; what is wrong is one sentence, and nothing is written then."""
 
+import hashlib
 import json
 import pickle
 import shutil
@@ -213,6 +214,45 @@ def test_a_changed_file_is_found(films: tuple[list[Path], Path], tmp_path: Path)
         shutil.rmtree(copy)
     with pytest.raises(DatasetError, match="Did you mean 'test'"):
         load_dataset(folder, split="tset")
+
+
+def refreshed(folder: Path) -> None:
+    """Write the hashes of the files as they are into the manifest, as a forger would."""
+    path = folder / "manifest.json"
+    told = json.loads(path.read_text())
+    for entry in told["files"]:
+        content = (folder / entry["path"]).read_bytes()
+        entry |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    path.write_text(json.dumps(told))
+
+
+def test_packed_data_are_verified_as_built_ones(films: tuple[list[Path], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every file, the content of both carriers, and splits that share a file are checked; rows that nothing can make again are refused."""
+    folder = packed(films, tmp_path / "out", shares=(1 / 3, 0, 2 / 3))
+    assert main(["data", "verify", str(folder), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["files"], report["rows"], report["rows_made_again"]) == (6, 3, 0)
+    assert report["content_sha256"] == read_manifest(folder).content_sha256
+
+    def refusal(*more: str) -> str:
+        assert main(["data", "verify", str(folder), *more]) in (1, 2)
+        return capsys.readouterr().err
+
+    assert f"--regenerate 2 asks for rows made again, but {folder} holds measured data, which have no seeds. Leave it out." in refusal("--regenerate", "2")
+    assert "leave out --size" in refusal("--size", "tiny")
+    manifest = (folder / "manifest.json").read_bytes()
+    for entry in read_manifest(folder).files:
+        content = (folder / entry.path).read_bytes()
+        (folder / entry.path).write_bytes(content + b"\n")
+        assert f"{folder / entry.path} is corrupted" in refusal()
+        (folder / entry.path).unlink()
+        lacking = "holds no measured dataset: it has no card.toml" if entry.path == "card.toml" else "is missing, but the manifest lists it. Pack the"
+        assert lacking in refusal()
+        (folder / entry.path).write_bytes(content)
+    (folder / "data" / "train-00000-of-00001.parquet").write_bytes((folder / "data" / "test-00000-of-00001.parquet").read_bytes())
+    refreshed(folder)
+    assert f"The Parquet files of train in {folder} do not say what the manifest says. Pack the files again" in refusal()
+    (folder / "manifest.json").write_bytes(manifest)
 
 
 def _two(folder: Path, other: np.ndarray, step_nm: float | None = STEP / 10) -> list[Path]:
