@@ -4,6 +4,7 @@ A measured dataset has the columns of the synthetic one whose task it serves, so
 measurement is NaN, -1 or ``unknown``. It is never built, fetched or mixed with synthetic rows.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -93,7 +94,7 @@ class MeasuredCard(Card[MeasuredSettings, MeasuredSize]):
 
 def is_measured(folder: Path) -> bool:
     """Return whether a folder holds a measured dataset."""
-    return (folder / CARD).is_file() and (folder / MANIFEST).is_file()
+    return all(os.path.isfile(folder / name) for name in (CARD, MANIFEST))  # noqa: PTH113 - Path.is_file raises where a name is too long
 
 
 def read_measured_card(folder: Path) -> MeasuredCard:

@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Release datasets from the command line."""
     parser = argparse.ArgumentParser(prog="python -m stemtwin.datasets.release", description="Build and publish all released sizes of datasets.")
     parser.add_argument("mirror", type=Path, help="folder that a web server will serve")
-    parser.add_argument("--datasets", nargs="+", metavar="NAME", default=None, help="names and versions, atoms-2d@1.0.0; by default all versions of all")
+    parser.add_argument("--datasets", nargs="+", metavar="NAME", default=None, help="names and versions (default: all versions of all)")
     parser.add_argument("--workers", type=int, default=2, help="processes of a build (default: 2)")
     given = parser.parse_args(arguments)
     every = given.datasets or [f"{name}@{version}" for name, versions in cards.list_cards().items() for version in versions]

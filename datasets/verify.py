@@ -87,9 +87,7 @@ def _repair(card: Card) -> str:
     return REPAIR if isinstance(card, MeasuredCard) else "Build the dataset again."
 
 
-def _check_again(
-    card: Card, manifest: Manifest, arrays: dict[str, dict[str, Any]], regenerate: int, seed: int, progress: Any
-) -> tuple[float, int]:
+def _check_again(card: Card, manifest: Manifest, arrays: dict[str, dict[str, Any]], regenerate: int, seed: int, progress: Any) -> tuple[float, int]:
     """Make specimens again and compare their rows; return the largest fraction of counts that differ, and the number of rows."""
     worst, again = 0.0, 0
     chosen = list(generate.specimens(card, manifest.size))

@@ -22,8 +22,8 @@ from skimage.feature import peak_local_max
 
 import stemtwin as st
 from stemtwin.benchmarks.agents import find_baseline
-from stemtwin.benchmarks.matching import match, nearest_distance
 from stemtwin.benchmarks.families.atoms import GATE, GATE_OF_NEIGHBOUR
+from stemtwin.benchmarks.matching import match, nearest_distance
 from stemtwin.benchmarks.measured import load_task
 from stemtwin.benchmarks.runner import predict
 from stemtwin.benchmarks.tasks import find_task
