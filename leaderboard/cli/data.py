@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from stemtwin.datasets.cards import find_card, list_cards, named_card, read_card
@@ -107,11 +107,12 @@ def list_(as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps(found))
         return
-    table = Table("dataset", "version", "size", "images", "released", "a build takes", "on this machine")
+    table = Table(Column("dataset", no_wrap=True), "version", Column("size", no_wrap=True), "images", "to build", "on this machine")
     for row in found:
         absent = "begun: build it to go on" if row["begun"] else "no"
-        told = "yes" if row["released"] else "no: a recipe"
-        table.add_row(row["name"], row["version"], row["size"], str(row["images"]), told, minutes(row["seconds"]), Text(row["folder"] or absent))
+        name, version, size = row["name"], row["version"], row["size"] if row["released"] else f"{row['size']} *"
+        table.add_row(name, version, size, str(row["images"]), minutes(row["seconds"]), Text(row["folder"] or absent))
+    table.caption = "* not released: on no mirror, built from its card"
     Console(emoji=False).print(table)
 
 
