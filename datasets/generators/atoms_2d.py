@@ -271,6 +271,7 @@ def _planned(card: Card, specimen: AtomsSpecimen) -> float:
         detectors=(haadf(setup),),
         engine=specimen.engine,
         phonons=card.generator.phonon_configurations,
+        lattice_average=False,
     )
     return make_plan(request, window_angstrom=_window(sample, setup, [condition])).seconds
 
@@ -313,6 +314,7 @@ def microscope_shots(sample: "Sample", specimen: AtomsSpecimen, conditions: Sequ
         instrument=PROFILES[setup.instrument].still(),
         seed=specimen.microscope_seed,
         phonons=settings.phonon_configurations,
+        lattice_average=False,
         engine=specimen.engine,
         window_angstrom=_window(sample, setup, conditions),
         counting="numpy",

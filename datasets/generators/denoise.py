@@ -274,6 +274,7 @@ def _planned(card: Card, specimen: DenoiseSpecimen, sample: "Sample") -> float:
         detectors=setup.detectors(),
         engine=OPERATOR,
         phonons=card.generator.phonon_configurations,
+        lattice_average=False,
     )
     return make_plan(request, window_angstrom=window_angstrom(sample, setup, [condition])).seconds
 
@@ -317,6 +318,7 @@ def _microscope(sample: "Sample", specimen: DenoiseSpecimen, card: Card, window:
         instrument=profile,
         seed=specimen.microscope_seed,
         phonons=card.generator.phonon_configurations,
+        lattice_average=False,
         engine=OPERATOR,
         window_angstrom=window,
     )

@@ -32,7 +32,9 @@ def image(
         str | None, typer.Option(help="1-D rms displacement, A: 0.08, or Ti=0.07,O=0.09; 0: static; by default the file's, else Debye's model.")
     ] = None,
     block: Annotated[str | None, typer.Option(help="Which structure of a file that holds several: a name or a number.")] = None,
-    phonons: Annotated[int | None, typer.Option(help="Frozen-phonon configurations; 0: static; by default 4 where atoms move.")] = None,
+    phonons: Annotated[
+        int | None, typer.Option(help="Frozen-phonon configurations; 0: static; by default 4 where atoms move, of a crystal fewer.")
+    ] = None,
     detectors: Annotated[str, typer.Option(help="Detectors of an image, and com, icom, idpc, separated by commas.")] = "haadf,abf",
     instrument: Annotated[str, typer.Option(help="Instrument profile.")] = "corrected-200kv",
     semiangle: Annotated[float | None, typer.Option(help="Convergence semi-angle, mrad; by default the instrument's.")] = None,
@@ -59,8 +61,7 @@ def image(
 
     What is computed, with planned time and memory, goes to stderr before the work, then the progress; the names of the files go to stdout.
     """
-    given = dict(locals())
-    options = check_options(given)
+    options = check_options(given := dict(locals()))
     check_output(output, options.series, drawn=draw)
     kind = find_signal(options)
     fields = _fields(given, options, kind)
@@ -70,14 +71,21 @@ def image(
         typer.echo(line, err=True)
     with work_progress.shown(job.waves, job.seconds) as advance:
         data = job.compute(advance)
-    files = _written(data, job, options, output, drawn=draw)
+    exactness, files = _said(data, job), _written(data, job, options, output, drawn=draw)
     if not as_json:
-        for path in files:
-            typer.echo(str(path))
+        typer.echo("\n".join(str(path) for path in files))
         return
-    found: dict[str, Any] = {"files": [str(path) for path in files]}
+    found: dict[str, Any] = {"files": [str(path) for path in files], "exactness": exactness}
     found |= {name: str(path) for path in files for name, ending in (("png", PICTURE), ("netcdf", ".nc")) if path.suffix.lower() == ending}
     print_json(found | {"engine": data.attrs.get("engine", job.engine), "specimen": job.specimen, "notes": list(job.notes)})
+
+
+def _said(data: Any, job: ImageJob) -> str:
+    """Return the exactness of a result; one that was measured as configurations came is written to stderr."""
+    found = str(data.attrs.get("engine_error", job.exactness))
+    if "lattice translations" in found:
+        typer.echo(f"exactness: {found}", err=True)
+    return found
 
 
 def _fields(given: dict[str, Any], options: ImageOptions, kind: SignalKind) -> "tuple[FieldSample, ...]":

@@ -8,7 +8,7 @@ from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
 
 DEFAULT_PHONONS = 4
-"""Frozen-phonon configurations where atoms move and none are asked for."""
+"""Frozen-phonon configurations where atoms move, none are asked for, and no average over a crystal's lattice makes fewer suffice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,11 +141,13 @@ def _simulated(
     kind, sample = SIGNALS[options.signal], field.sample
     points = _points(kind, options)
     scan, beam = _scan(field, options, points), options.beam(sample, kind.defocus)
-    settings: dict[str, Any] = {"detectors": detectors, "phonons": options.thermal_motion(sample), "seed": options.seed}
+    settings: dict[str, Any] = {"detectors": detectors, "seed": options.seed}
     settings |= options.series  # dimensions stand in this order
     settings.setdefault("tilt_mrad", options.tilts[0])
     asked = {"sample": sample, "beam": beam, "scan": scan, **settings}
-    plan = explain_series(**asked) if options.series else explain(**asked)
+    explained = explain_series if options.series else explain
+    plan, motion = _averaged_or_not(sample, options, lambda phonons: explained(**asked, phonons=phonons), lambda found: found.average is not None)
+    asked["phonons"] = motion
 
     def compute(progress: "Progress | None") -> "xr.Dataset":
         data = (simulate_series if options.series else simulate)(progress=progress, **asked)
@@ -153,12 +155,28 @@ def _simulated(
         return data if finish is None else finish(data)
 
     phonons = f", {plan.configurations} phonon configurations" if plan.configurations > 1 else ""
+    phonons += " or more" if plan.configurations < plan.most_configurations else ""
     return ImageJob(
         field=field, beam=beam, what=f"{what} {_where(options, points)}{_how(options)}", engine=f"{plan.engine}: {plan.reason}",
         exactness=plan.exactness + phonons, waves=plan.waves, memory_bytes=plan.memory_bytes, seconds=plan.seconds,
         notes=tuple(in_options(note) for note in (*field.notes, *plan.notes)), compute=compute,
         result_bytes=8 * scan.count * sum(math.prod(getattr(d, "shape", (1,))) for d in detectors) * math.prod(map(len, options.series.values())),
     )  # fmt: skip
+
+
+def _averaged_or_not(
+    sample: Any, options: ImageOptions, explained: Callable[[int | str], Any], averages: Callable[[Any], bool]
+) -> tuple[Any, int | str]:
+    """Return the plan of a signal and its ``phonons``: "auto" where the engine averages over the lattice of a crystal, unless others are asked for.
+
+    ``explained(phonons)`` is the plan, ``averages(plan)`` whether it averages.
+    """
+    from stemtwin.twin.samples.lattice_translations import lattice_translations
+
+    motion = options.thermal_motion(sample)
+    if options.phonons is None and motion != "static" and lattice_translations(sample).count > 1 and averages(plan := explained("auto")):
+        return plan, "auto"
+    return explained(motion), motion
 
 
 def counted(data: "xr.Dataset", scan: Any, options: ImageOptions, names: tuple[str, ...] = ()) -> "xr.Dataset":
@@ -256,11 +274,17 @@ def _spectrum(field: "FieldSample", options: ImageOptions) -> ImageJob:
         detector = replace(detector, energy_range_ev=(low, high), dispersion_ev=step)
     lost = options.signal == "eels"
     explained, expected = (spectra.explain_eels, spectra.expected_eels) if lost else (spectra.explain_edx, spectra.expected_edx)
-    scan, how = _scan(field, options, points), {"phonons": options.thermal_motion(sample), "seed": options.seed}
-    plan = explained(sample, beam, scan, detector, tilt=options.tilts[0], **how)
+    scan = _scan(field, options, points)
+    plan, motion = _averaged_or_not(
+        sample,
+        options,
+        lambda phonons: explained(sample, beam, scan, detector, tilt=options.tilts[0], phonons=phonons, seed=options.seed),
+        lambda found: found.averaged,
+    )
 
     def compute(progress: "Progress | None") -> "xr.Dataset":
-        data = expected(sample, beam, scan, detector, tilt_mrad=options.tilts[0], progress=progress, **how)
+        how: dict[str, Any] = {"phonons": motion, "seed": options.seed, "tilt_mrad": options.tilts[0]}
+        data = expected(sample, beam, scan, detector, progress=progress, **how)
         data = data if points > 1 else data.isel(point=0)
         return counted(data, scan, options, (options.signal,))
 

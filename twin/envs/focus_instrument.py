@@ -155,6 +155,7 @@ def focus_plan(preset: AutofocusPreset, drawn: Randomisation, phonons: int | str
         profile=instrument(profile, drawn.residual[1], 0.0, faults=preset.faults),
         seed=0,
         phonons=phonons,
+        lattice_average=False,
         specimen_seed=0,
         window_angstrom=window_angstrom(preset, drawn, sample, profile),
     )

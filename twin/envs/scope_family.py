@@ -248,6 +248,7 @@ def setup_of(task: Any, profile: Profile, sample: Sample, seed: int, off: np.nda
         profile=profile,
         seed=seed,
         phonons=task.phonons if sample.thermal_sigma_angstrom is not None else "static",
+        lattice_average=False,
         specimen_seed=0,
         misalignment=Aberrations.from_cartesian(**dict(zip(COEFFICIENTS, off.tolist(), strict=True))),
         window_angstrom=window_angstrom(task.panel, sample.thickness_angstrom),

@@ -11,6 +11,7 @@ from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
+from stemtwin.twin.instrument.simulation import incremental_operator, memory
 from stemtwin.twin.instrument.simulation.incremental_operator import ChangingOperator, difference
 from stemtwin.twin.instrument.simulation.plan import make_plan
 from stemtwin.twin.instrument.simulation.request import Request
@@ -139,6 +140,16 @@ def test_only_atoms_and_only_local_operators_change(asked: Request) -> None:
     for request in (replace(asked, sample=nothing), replace(asked, engine="multislice")):
         with pytest.raises(SettingsError, match="Use engine='local' and a Sample"):
             ChangingOperator().expected(request, make_plan(request))
+
+
+def test_memory_of_all_configurations(asked: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change holds every configuration twice, so that what fits as one image may be refused as the first of many."""
+    plan = make_plan(replace(asked, phonons=4))
+    stack = plan.slices.planes.size * plan.grid.shape[0] * plan.grid.shape[1] * np.dtype(np.complex64).itemsize
+    assert incremental_operator.needed_bytes(plan) == plan.memory_bytes + 7 * stack
+    monkeypatch.setattr(memory, "fits", lambda needed: needed <= plan.memory_bytes)
+    with pytest.raises(SettingsError, match="GiB of memory"):
+        ChangingOperator().expected(replace(asked, phonons=4), plan)
 
 
 @given(data=st.data())

@@ -251,6 +251,7 @@ class Autofocus(GoalFamily[Focusing]):
             profile=instrument(conditions.profile, conditions.residual, conditions.drift, faults=preset.faults),
             seed=seed,
             phonons=self.phonons,
+            lattice_average=False,
             specimen_seed=0,
             misalignment=Aberrations.from_cartesian(**dict(zip(NAMES, off.tolist(), strict=True))),
             window_angstrom=window_angstrom(preset, self.conditions(), conditions.sample, conditions.profile),

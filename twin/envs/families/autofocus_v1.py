@@ -271,7 +271,8 @@ def _prepared(task: AutofocusV1) -> tuple[Request, Plan]:
         focal_spread_angstrom=profile.focal_spread_angstrom(profile.energy_ev),
     )
     scan = RasterScan(shape=SHAPE, field_of_view_angstrom=(task.field_of_view_angstrom, task.field_of_view_angstrom))
-    request = Request(sample=sample, beam=beam, scan=scan, detectors=("haadf",), engine=operator.NAME, phonons=task.phonons)
+    how = {"engine": operator.NAME, "phonons": task.phonons, "lattice_average": False}
+    request = Request(sample=sample, beam=beam, scan=scan, detectors=("haadf",), **how)
     worst = START_C10[1] + REACH[0] + START_C12[1] + math.hypot(*REACH[1:]) + sample.thickness_angstrom
     window = max(LEAST_WINDOW, WINDOW_MARGIN + 2 * (worst * semiangle + optics.blur_radius(profile.residual, semiangle)))
     return request, make_plan(request, window_angstrom=window)

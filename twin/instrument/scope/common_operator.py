@@ -122,13 +122,15 @@ def whole(setup: Setup, sample: Sample, energy_ev: float) -> WholeOperator:
         It cannot be computed.
     """
     assert setup.common is not None
-    profile, phonons = setup.profile, setup.phonons
+    profile, motion = setup.profile, (setup.phonons, imaging_requests.average_setting(setup))
     places = (profile.detectors, profile.camera_length_mm, profile.largest_detector_mm, profile.name)
-    return _whole(setup.common, sample, energy_ev, phonons, setup.thermal_seed, setup.window_angstrom, places)
+    return _whole(setup.common, sample, energy_ev, motion, setup.thermal_seed, setup.window_angstrom, places)
 
 
 @functools.lru_cache(maxsize=16)
-def _whole(common: CommonOperator, sample: Sample, energy_ev: float, phonons: int | str, seed: int, window: float, places: tuple) -> WholeOperator:
+def _whole(
+    common: CommonOperator, sample: Sample, energy_ev: float, motion: tuple[int | str, bool | str], seed: int, window: float, places: tuple
+) -> WholeOperator:
     detectors, length, largest, name = places
     profile = Profile(
         name=name,
@@ -150,7 +152,8 @@ def _whole(common: CommonOperator, sample: Sample, energy_ev: float, phonons: in
         beam=Beam(energy_ev=energy_ev, semiangle_mrad=max(common.semiangles_mrad)),
         scan=RasterScan(shape=(1, 1), field_of_view_angstrom=sample.size_angstrom),
         detectors=tuple(together),
-        phonons=phonons,
+        phonons=motion[0],
+        lattice_average=motion[1],
         seed=seed,
         engine=operator.NAME,
         blocks=window_blocks(sample.size_angstrom, max(window, LEAST_WINDOW)),
@@ -175,6 +178,7 @@ def _channels(built: ImagingOperator, first: int, end: int) -> ImagingOperator:
         matrices=tuple(each[part] for each in built.matrices),
         diagonals=tuple(each[part] for each in built.diagonals),
         standard_error=built.standard_error[part],
+        average=None if built.average is None else built.average.of_channels(part),
         _damped={},
         _apertures={},
     )

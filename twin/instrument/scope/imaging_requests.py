@@ -49,6 +49,7 @@ def request(setup: Setup, state: ScopeState, scan: Scan, detectors: Sequence[str
         scan=scan,
         detectors=at_camera_length(checked(detectors), setup.profile, state.knobs),
         phonons=thermal_setting(setup, state),
+        lattice_average=average_setting(setup),
         seed=setup.thermal_seed,
         engine=setup.engine,
         tilt_mrad=tilt_mrad(state),
@@ -78,6 +79,11 @@ def thermal_setting(setup: Setup, state: ScopeState) -> int | str:
     """Return the setting of thermal motion: static where the beam has removed every atom that moved."""
     moved = state.matter is not None and is_thermal(state.matter.origin)
     return "static" if moved and not is_thermal(state.specimen) else setup.phonons
+
+
+def average_setting(setup: Setup) -> bool | str:
+    """Return the setting of the average over a crystal's translations: never one that ends with the first atom that the beam moves."""
+    return False if setup.damage is not None and setup.lattice_average is not True else setup.lattice_average
 
 
 def at_camera_length(detectors: tuple[str | AnyDetector, ...], profile: Profile, knobs: Knobs) -> tuple[str | AnyDetector, ...]:

@@ -64,6 +64,8 @@ class Microscope:
         Largest nominal dose anywhere on the specimen, e-/A^2: what would exceed it is refused.
     counting : str
         How images draw their electrons: ``"inversion"``, or ``"numpy"``, as in data released before.
+    lattice_average : bool or str
+        See ``Request``: the average over a perfect crystal's translations. ``"auto"`` never takes it with ``damage``.
 
     Raises
     ------
@@ -92,6 +94,7 @@ class Microscope:
         losses: LossModel | None = None,
         dose_budget_e_per_angstrom2: float | None = None,
         counting: str = "inversion",
+        lattice_average: bool | str = "auto",
     ) -> None:
         profile = find_profile(instrument)
         if misalignment is not None and not isinstance(misalignment, Aberrations):
@@ -116,6 +119,7 @@ class Microscope:
             damage=find_damage(damage),
             losses=losses,
             counting=counting,
+            lattice_average=lattice_average,
         )
         self._state = ScopeState(specimen=sample, knobs=knobs.initial(profile))
         self._state = beam_damage.begun(self._setup, self._state)

@@ -57,6 +57,8 @@ class Setup:
         Of everything random.
     phonons : int or str
         See ``Request``.
+    lattice_average : bool or str
+        See ``Request``; a specimen that the beam can change is not averaged by ``"auto"``.
     specimen_seed : int, optional
         Of the thermal motion alone, where many microscopes shall share their imaging operators; by default it follows from ``seed``.
     misalignment : Aberrations
@@ -87,6 +89,7 @@ class Setup:
     losses: LossModel | None = None
     counting: str = "inversion"
     common: CommonOperator | None = None
+    lattice_average: bool | str = "auto"
 
     def made_of(self, sample: Sample | PotentialSlices) -> tuple[tuple[str, Any], ...]:
         """Return the description of a microscope with this specimen in it: names and values that compare as equal in every process."""

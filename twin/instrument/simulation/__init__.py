@@ -7,6 +7,7 @@ File                        Content
 =========================== ==========================================================
 ``certify.py``              both solvers and the convergence of a request
 ``costs.py``                waves, memory and time: what several engines share
+``crystal_average.py``      averages over a crystal's lattice translations
 ``derived_signals.py``      centre of mass, iCOM, iDPC by name, from detectors' signals
 ``diffraction_patterns.py`` 4D-STEM: patterns at each point
 ``discretisation.py``       grid, slices, detector angles and plane waves of a request
@@ -27,6 +28,7 @@ File                        Content
 ``series.py``               simulate_series, explain_series: focal, tilt and depth series
 ``simulate.py``             simulate, explain, exit_wave
 ``slice_stacks.py``         transmission functions of each frozen-phonon configuration
+``windowed_probes.py``      windows for the single probes of a long request
 =========================== ==========================================================
 """
 

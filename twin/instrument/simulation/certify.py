@@ -100,7 +100,7 @@ def certify(request: Request, *, progress: Callable[[str], None] | None = None) 
     """
     say = progress or (lambda _: None)
     coherent = replace(request.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0)
-    full = replace(request, beam=coherent, scan=_few(request), engine=multislice.NAME, depths_angstrom=None)
+    full = replace(request, beam=coherent, scan=_few(request), engine=multislice.NAME, depths_angstrom=None, tolerance=0.0)
     plan = make_plan(full)
     bare = replace(_one(full), antialias=False, oversampling=1, grid=plan.grid.shape, sampling_angstrom=None)
     slices = _as_slices(bare)

@@ -28,13 +28,14 @@ class Cost:
     """Waves sent through the specimen over all configurations, peak memory (bytes, the program included), and time on two cores (s).
 
     ``waves_bytes`` of the memory hold exit amplitudes while an operator is built; with less, every wave goes through the
-    specimen more than once.
+    specimen more than once. ``exactness`` is that of this work, where the engine's own sentence is of other work.
     """
 
     waves: int
     memory_bytes: int
     seconds: float
     waves_bytes: int = gram_matrix.WAVES_BYTES
+    exactness: str = ""
 
 
 def program_bytes(found: Discretisation) -> int:
@@ -48,9 +49,10 @@ def field_bytes(found: Discretisation) -> int:
     return program_bytes(found) + memory.of_specimen(found.grid, len(found.slices.planes), request.oversampling, request.configurations)
 
 
-def first_seconds(found: Discretisation) -> float:
-    """Return the usual time before the first wave, s: transmission functions on the whole field, and everything else."""
-    return FIRST_SECONDS + specimen_seconds(found.request, found.grid, len(found.slices.planes))
+def first_seconds(found: Discretisation, configurations: int | None = None) -> float:
+    """Return the usual time before the first wave, s: transmission functions on the whole field, by default of all configurations, and the rest."""
+    share = 1.0 if configurations is None else configurations / found.request.configurations
+    return FIRST_SECONDS + share * specimen_seconds(found.request, found.grid, len(found.slices.planes))
 
 
 def step_seconds(points: int) -> float:

@@ -13,7 +13,16 @@ from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument import detectors
 from stemtwin.twin.instrument.detectors import AnnularDetector, PixelatedDetector
 from stemtwin.twin.instrument.scan import Scan, SparseScan
-from stemtwin.twin.instrument.simulation import costs, doubtful_physics, memory, operator_cache, results, serialisation, slice_stacks
+from stemtwin.twin.instrument.simulation import (
+    costs,
+    crystal_average,
+    doubtful_physics,
+    memory,
+    operator_cache,
+    results,
+    serialisation,
+    slice_stacks,
+)
 from stemtwin.twin.instrument.simulation.costs import Cost
 from stemtwin.twin.instrument.simulation.discretisation import choose_grid
 from stemtwin.twin.instrument.simulation.engines import multislice, operator
@@ -107,7 +116,8 @@ def plan_patterns(request: Request, *, held: bool = True) -> Patterns:
         message = f"A camera sees the exit face only, and depths_angstrom asks for {request.faces} depths. Leave it out, or take other detectors."
         raise SettingsError(message)
     ring = AnnularDetector(inner_mrad=0, outer_mrad=camera.corner_mrad, name=camera.name)
-    alone = replace(request, detectors=(ring,), engine=multislice.NAME)
+    whole = {"engine": multislice.NAME, "tolerance": 0.0}  # patterns come from the whole field
+    alone = replace(request, detectors=(ring,), lattice_average=False, **whole)
     wavelength, (ty, tx) = request.beam.wavelength_angstrom, request.beam.tilt_rad
     pitch = camera.pixel_mrad * 1e-3 / wavelength
     window = 1 / pitch if getattr(request.sample, "periodic", True) else 0.0
@@ -124,11 +134,16 @@ def plan_patterns(request: Request, *, held: bool = True) -> Patterns:
     if max(layout.pixel) > pitch * (1 + 1e-9):
         coarse = max(layout.pixel) * wavelength * 1e3
         notes.append(f"the cell resolves {coarse:.3g} mrad, coarser than the camera's {camera.pixel_mrad:.3g} mrad: its pixels repeat")
-    found = Patterns(request=replace(alone, engine=request.engine), plan=plan, camera=camera, layout=layout, window_angstrom=window)
+    asked = replace(alone, engine=request.engine, lattice_average=request.lattice_average)
+    found = Patterns(request=asked, plan=plan, camera=camera, layout=layout, window_angstrom=window)
     engine, reason, price = _choice(found, held=held)
     _check(found, price, held=held)
-    price_of = {"waves": price.waves, "memory_bytes": price.memory_bytes, "seconds": price.seconds}
-    final = replace(plan, engine=engine, reason=reason, **price_of, notes=tuple(notes), exactness=PATTERN_ENGINES[engine].exactness)
+    changed: dict[str, Any] = {"waves": price.waves, "memory_bytes": price.memory_bytes, "seconds": price.seconds}
+    average = crystal_average.average_of(request) if engine == operator.NAME else None
+    if average is not None:
+        changed |= {"average": average, "configurations": average.least}
+        notes.append(crystal_average.planned(average))
+    final = replace(plan, engine=engine, reason=reason, **changed, notes=tuple(notes), exactness=PATTERN_ENGINES[engine].exactness)
     return replace(found, plan=final)
 
 
@@ -147,9 +162,13 @@ def _choice(found: Patterns, *, held: bool) -> tuple[str, str, Cost]:
     asked, base = found.request.engine, _base_bytes(found, held=held)
     price = {name: PATTERN_ENGINES[name].cost(found, base) for name in PATTERN_ENGINES}
     if asked in price:
+        if asked != operator.NAME:
+            crystal_average.check_unaveraged(found.request, asked)
         means = PATTERN_ENGINES[asked].means
         return asked, f"asked for: {means}" if means else "asked for", price[asked]
     matrix, waves = price[operator.NAME], price[multislice.NAME]
+    if found.request.lattice_average is True and crystal_average.average_of(found.request) is not None:
+        return operator.NAME, f"{found.plan.beams} plane waves give every pattern, averaged over the lattice: the scattering matrix", matrix
     if waves.waves < matrix.waves or not memory.fits(matrix.memory_bytes):
         few = f"{waves.waves} probes and plane waves" if waves.waves < matrix.waves else "the scattering matrix does not fit the memory"
         return multislice.NAME, few, waves
@@ -182,7 +201,7 @@ def _most_pixels(found: Patterns) -> int:
 
 def _cost_of_matrix(found: Patterns, base: int) -> Cost:
     """Return the cost of the scattering matrix: every plane wave once, and products for each probe and mode."""
-    plan, layout, count = found.plan, found.layout, found.plan.configurations
+    plan, layout, count = found.plan, found.layout, crystal_average.configurations(found.request)
     waves = count * plan.beams
     batch = threads.thread_count() * diffraction.PROBES * (16 * _most_pixels(found) + 12 * math.prod(found.camera.shape_read))
     seconds = costs.FIRST_SECONDS + waves * _step_seconds(plan)
@@ -218,9 +237,19 @@ def matrix_for(found: Patterns, *, progress: Progress | None = None) -> diffract
     """Return the scattering matrix of a specimen and a camera; the one that the process holds is not built again."""
     shape, pitch = found.layout.camera.shape, found.layout.camera.pitch
     key = f"{operator_cache.physics_key(found.request, found.plan)}-{shape}-{pitch}"
-    return operator_cache.MATRICES.get(
-        key, lambda: diffraction.build(slice_stacks.stacks(found.request, found.plan), found.layout, progress=progress)
-    )
+    stacks, average = slice_stacks.stacks(found.request, found.plan), found.plan.average
+    return operator_cache.MATRICES.get(key, lambda: diffraction.build(stacks, found.layout, progress=progress, average=average))
+
+
+def settled(found: Patterns, *, progress: Progress | None = None) -> Patterns:
+    """Return the computation with the number of phonon configurations that an average over the lattice took, and its error; it may take the work."""
+    if found.plan.average is None:
+        return found
+    matrix = matrix_for(found, progress=progress)
+    assert matrix.average is not None  # asked for
+    said = crystal_average.measured(len(matrix.matrices), matrix.average, matrix.standard_error)
+    plan = replace(found.plan, configurations=len(matrix.matrices), exactness=f"{found.plan.exactness}; {said}")
+    return replace(found, plan=plan)
 
 
 def expected_patterns(found: Patterns, positions: np.ndarray, *, out: np.ndarray | None = None, progress: Progress | None = None) -> np.ndarray:
@@ -280,8 +309,11 @@ def simulate_with_camera(request: Request, signals: Callable[[Request, float, Pr
         grid, _ = choose_grid(request)
         request = replace(request, grid=grid.shape, sampling_angstrom=None)
     found = plan_patterns(request)
-    others = signals(replace(request, detectors=rest), found.window_angstrom, progress) if rest else None
     scan = found.request.scan
+    if found.plan.average is not None:  # as many configurations for all detectors
+        found = settled(found, progress=progress)
+        request = replace(request, phonons=found.plan.configurations, lattice_average=True)
+    others = signals(replace(request, detectors=rest), found.window_angstrom, progress) if rest else None
     out = to_dataset(found, patterns_at(found, scan.positions(), visited(scan), progress=progress))
     return out if others is None else out.assign(others.data_vars).assign_coords(others.coords)
 
@@ -317,7 +349,7 @@ def variable_attrs(found: Patterns) -> dict[str, Any]:
 
 def describe(found: Patterns) -> dict[str, Any]:
     """Return the attributes of a result with patterns."""
-    attrs = results.describe(found.request, found.plan, PATTERN_ENGINES[found.plan.engine].exactness)
+    attrs = results.describe(found.request, found.plan, found.plan.exactness)
     settings = json.loads(attrs["stemtwin_settings"])
     settings["detectors"] = [serialisation.detector_to_dict(found.camera)]
     settings["modes"] = sum(len(m) for m in found.layout.amplitudes(found.optics)[0])

@@ -6,6 +6,7 @@ again after every `RENEWED` changes), planes stay where they were cut at first, 
 displacements with it, where a new build would draw other ones for all atoms behind it in the list.
 """
 
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument.simulation import operator_cache, slice_stacks
+from stemtwin.twin.instrument.simulation import memory, operator_cache, slice_stacks
 from stemtwin.twin.instrument.simulation.engines import local
 from stemtwin.twin.instrument.simulation.engines.registry import Signals
 from stemtwin.twin.instrument.simulation.plan import Plan, make_plan
@@ -99,7 +100,8 @@ class ChangingOperator:
         Raises
         ------
         SettingsError
-            The sample is a potential, which has no atoms, or another engine is asked for.
+            The sample is a potential, which has no atoms, another engine is asked for, or the slices of all configurations, which changes hold, need
+            more memory than there is.
         """
         plan = make_plan(request) if plan is None else plan
         with self._lock:
@@ -145,11 +147,17 @@ class ChangingOperator:
     def _build(self, request: Request, plan: Plan, progress: Progress | None) -> local_operator.LocalOperator:
         sample = request.sample
         assert isinstance(sample, Sample)  # checked before
+        memory.check(needed_bytes(plan))
         operator = local.operator_for(request, plan, progress).copy()
         displacements = tuple(slice_stacks.positions(request, number) - sample.positions_angstrom for number in range(plan.configurations))
         self._held = (operator, PlacedAtoms(sample=sample, index=plan.slices.index, displacements=displacements), request, plan)
         self.changes = 0
         return operator
+
+
+def needed_bytes(plan: Plan) -> int:
+    """Return the peak of images of a changing specimen, bytes: a change holds all configurations as they were and are, where a plan counts one."""
+    return plan.memory_bytes + (2 * plan.configurations - 1) * 8 * len(plan.slices.planes) * math.prod(plan.grid.shape)
 
 
 def difference(before: Sample, after: Sample) -> Difference:

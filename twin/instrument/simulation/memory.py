@@ -126,10 +126,10 @@ def of_prism(grid: Grid, waves: int, interpolation: int, channels: int) -> int:
     return int(waves * reduced * 8 + max(building, reading, checking))
 
 
-def of_local(near: resources.LocalResources, grid: Grid, slices: int, oversampling: int, configurations: int) -> int:
-    """Return the peak of building a local operator and imaging with it, bytes, with the specimen: all of its configurations are held."""
+def of_local(near: resources.LocalResources, grid: Grid, slices: int, oversampling: int) -> int:
+    """Return the peak of building a local operator and imaging with it, bytes, with the specimen: one of its configurations is held at a time."""
     area = math.prod(grid.shape)
-    return configurations * slices * area * 8 + near.held + max(near.working, 8 * area * oversampling**2 * threads.thread_count())
+    return slices * area * 8 + near.held + max(near.working, 8 * area * oversampling**2 * threads.thread_count())
 
 
 def of_abtem(grid: Grid, channels: int, points: int) -> int:

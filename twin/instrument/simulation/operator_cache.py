@@ -5,6 +5,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -121,7 +122,7 @@ def operator_for(request: Request, plan: Plan, *, progress: Callable[[int], None
 
     ``progress`` gets the waves just done, out of ``plan.waves``. Where a build was killed, the next one goes on, to the same bits.
     """
-    key, done = physics_key(request, plan), 0
+    key, done, progress = physics_key(request, plan), 0, capped(progress, plan.waves)
 
     def report(waves: int) -> None:
         nonlocal done
@@ -142,12 +143,26 @@ def operator_for(request: Request, plan: Plan, *, progress: Callable[[int], None
             progress=report,
             held=plan.waves_bytes,
             depths=request.depths_angstrom,
+            average=plan.average,
         )
 
     operator = CACHE.get(key, build)
     if progress is not None and not done:
         progress(plan.waves)
     return operator
+
+
+def capped(progress: Callable[[int], None] | None, most: int) -> Callable[[int], None] | None:
+    """Return a progress function that reports at most so many waves: an average may take further configurations than it was planned with."""
+    left = most
+
+    def report(waves: int) -> None:
+        nonlocal left
+        if progress is not None and (now := min(waves, left)) > 0:
+            left -= now
+            progress(now)
+
+    return None if progress is None else report
 
 
 def detector_weights(request: Request, plan: Plan | Discretisation) -> Weights:
@@ -186,6 +201,7 @@ def physics_key(request: Request, plan: Plan, *, engine: tuple[str | float, ...]
         "blocks": plan.blocks,
         "engine": engine,
         **({} if request.depths_angstrom is None else {"depths": request.depths_angstrom}),
+        **({} if plan.average is None else {"average": asdict(plan.average)}),
     }
     return disk.content_key(described)
 
@@ -206,7 +222,7 @@ def surroundings(request: Request, plan: Plan) -> dict[str, Any]:
         "energy": request.beam.energy_ev,
         "detectors": [{**serialisation.detector_to_dict(d), "name": ""} for d in plan.detectors],
         "motion": request.thermal_motion,
-        "configurations": plan.configurations if frozen else 1,
+        "configurations": plan.most_configurations if frozen else 1,
         "seed": request.seed if frozen else 0,
         "parametrization": request.parametrization,
         "antialias": request.antialias,

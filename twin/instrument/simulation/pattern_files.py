@@ -73,6 +73,7 @@ def _write(found: diffraction_patterns.Patterns, folder: Path, exposed: CameraEx
     import dask.array
     import xarray as xr
 
+    found = diffraction_patterns.settled(found)
     camera, scan = found.camera, found.request.scan
     positions, wanted, shape = scan.positions(), diffraction_patterns.visited(scan), (*scan.shape, *camera.shape_read)
     chunks = _chunks(shape)

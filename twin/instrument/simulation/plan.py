@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 
 from stemtwin.twin.errors import SamplingError, SettingsError
 from stemtwin.twin.instrument.detectors import Detector
-from stemtwin.twin.instrument.simulation import doubtful_physics, memory, partial_coherence
+from stemtwin.twin.instrument.simulation import crystal_average, doubtful_physics, memory, partial_coherence
 from stemtwin.twin.instrument.simulation.costs import Cost
 from stemtwin.twin.instrument.simulation.discretisation import Discretisation, discretise
-from stemtwin.twin.instrument.simulation.engines.registry import DENSE, DEPTHS, ENGINES, REFERENCE, REIMAGING
+from stemtwin.twin.instrument.simulation.engines.registry import AVERAGING, DENSE, DEPTHS, ENGINES, REFERENCE, REIMAGING
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics.engine.operator import gram_matrix
+from stemtwin.twin.physics.engine.operator.lattice_average import LatticeAverage
 from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.physics.potential import Slices
 
@@ -18,6 +19,9 @@ PATIENCE = 20.0
 """Work that takes less, s, is done by the exact engine that gives every further image in milliseconds."""
 LOCAL_GAIN = 0.2
 """Engines to a tolerance are taken where they need at most this share of the time of the exact ones."""
+
+SINGLE_IMAGE = 2.0
+"""An engine whose next image takes as long as the first one must be so many times quicker than one that keeps what it built."""
 
 EngineChoice = tuple[str, str, Cost]
 """An engine, the reason for it, and its cost."""
@@ -40,7 +44,7 @@ class Plan:
     detectors : tuple
         Detectors with their angles.
     configurations : int
-        Specimens that the signal is a mean of.
+        Specimens that the signal is a mean of; with an average that measures its error, the least.
     blocks : tuple of int
         Offset blocks (ny, nx) that hold a probe wider than the cell.
     beams : int
@@ -57,6 +61,8 @@ class Plan:
         What was decided on the way.
     exactness : str
         How exact the signals will be.
+    average : LatticeAverage, optional
+        The average over a crystal's lattice translations.
     """
 
     engine: str
@@ -74,6 +80,12 @@ class Plan:
     waves_bytes: int = gram_matrix.WAVES_BYTES
     notes: tuple[str, ...] = ()
     exactness: str = ""
+    average: LatticeAverage | None = None
+
+    @property
+    def most_configurations(self) -> int:
+        """Specimens that the signal is a mean of at most."""
+        return self.configurations if self.average is None else self.average.most
 
     def __str__(self) -> str:
         """Return the plan as a few lines of text."""
@@ -115,6 +127,7 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
     found = discretise(request, window_angstrom=window_angstrom)
     engine, reason, price = _choice(found)
     memory.check(price.memory_bytes)
+    average = crystal_average.average_of(request) if AVERAGING in ENGINES.tags(engine) else None
     return Plan(
         engine=engine,
         reason=reason,
@@ -122,15 +135,16 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
         slices=found.slices,
         thickness=found.thickness,
         detectors=found.detectors,
-        configurations=request.configurations,
+        configurations=request.configurations if average is None else average.least,
         blocks=found.blocks,
         beams=sum(found.beams),
         waves=price.waves,
         memory_bytes=price.memory_bytes,
         seconds=price.seconds,
         waves_bytes=price.waves_bytes,
-        notes=(*found.notes, *doubtful_physics.notes(request), *_notes(found, engine, price)),
-        exactness=ENGINES[engine].exactness(request),
+        notes=(*found.notes, *doubtful_physics.notes(request), *_notes(found, engine, price, average)),
+        exactness=price.exactness or ENGINES[engine].exactness(request),
+        average=average,
     )
 
 
@@ -140,23 +154,34 @@ def _choice(found: Discretisation) -> EngineChoice:
     if name not in ENGINES:
         return _automatic(found)
     ENGINES[name].check(found)
+    if AVERAGING not in ENGINES.tags(name):
+        crystal_average.check_unaveraged(found.request, name)
     return name, "asked for", ENGINES[name].cost(found)
 
 
 def _automatic(found: Discretisation) -> EngineChoice:
     """Return the engine that ``"auto"`` stands for: the quicker exact one, or one to a tolerance where that saves most of a long time."""
-    engine, reason, price = _exact(found)
+    if found.request.lattice_average is True and crystal_average.average_of(found.request) is not None:
+        (dense,) = ENGINES.names(DENSE)[:1]
+        return dense, "its images are averaged over the lattice", ENGINES[dense].cost(found)
+    engine, reason, price = _exact(replace(found, request=replace(found.request, tolerance=0.0)))
     if price[engine].seconds <= PATIENCE:
         return engine, reason, price[engine]
-    near = _to_tolerance(found) if len(found.beams) == 1 else None
-    if near is not None:
-        name, why, other = near
-        if other.seconds <= LOCAL_GAIN * price[engine].seconds and memory.fits(other.memory_bytes):
-            saved = f"{other.seconds:.0f} s instead of {price[engine].seconds:.0f} s"
-            return name, f"{why}: {saved}, to {found.request.tolerance:g}", other
-        price[name] = other
+    near = _to_tolerance(found) if len(found.beams) == 1 else []
+    quick = [choice for choice in near if choice[2].seconds <= LOCAL_GAIN * price[engine].seconds]
+    fitting = [choice for choice in quick if memory.fits(choice[2].memory_bytes)]
+    large = [
+        f"{name} would take {cost.seconds:.0f} s, but needs {cost.memory_bytes / 2**30:.1f} GiB"
+        for name, _, cost in quick
+        if not memory.fits(cost.memory_bytes)
+    ]
+    if fitting:
+        name, why, other = min(fitting, key=lambda choice: choice[2].seconds * (1 if REIMAGING in ENGINES.tags(choice[0]) else SINGLE_IMAGE))
+        saved = f"{other.seconds:.0f} s instead of {price[engine].seconds:.0f} s"
+        return name, "; ".join([f"{why}: {saved}, to {found.request.tolerance:g}", *large]), other
+    price |= {name: cost for name, _, cost in near if name == engine or name not in [choice[0] for choice in quick]}  # multislice in windows
     others = ", ".join(f"{name} {cost.seconds:.3g} s" for name, cost in price.items() if name != engine)
-    return engine, f"{reason}; for this one alone {others}", price[engine]
+    return engine, "; ".join([f"{reason}; for this one alone {others}", *large]), price[engine]
 
 
 def _exact(found: Discretisation) -> tuple[str, str, dict[str, Cost]]:
@@ -174,25 +199,27 @@ def _exact(found: Discretisation) -> tuple[str, str, dict[str, Cost]]:
     return dense, f"{waves} plane waves give every image{depths}", price
 
 
-def _to_tolerance(found: Discretisation) -> EngineChoice | None:
-    """Return the engine to a tolerance that suits the detectors, the reason for it, and its cost, if there is one."""
+def _to_tolerance(found: Discretisation) -> list[EngineChoice]:
+    """Return the engines to a tolerance that suit the detectors, the reason for each, and its cost."""
+    choices = []
     for name in ENGINES if found.request.depths_angstrom is None else ENGINES.names(DEPTHS):
         suits = ENGINES[name].suits
         if suits is not None and (why := suits(found)):
             try:
                 ENGINES[name].check(found)
-                return name, why, ENGINES[name].cost(found)
+                choices.append((name, why, ENGINES[name].cost(found)))
             except (SamplingError, SettingsError):
-                return None  # a window would be as large as the field, or the request asks for another window
-    return None
+                continue  # a window would be as large as the field, or the request asks for another window
+    return choices
 
 
-def _notes(found: Discretisation, engine: str, cost: Cost) -> list[str]:
-    """Return notes on work that takes long."""
+def _notes(found: Discretisation, engine: str, cost: Cost, average: LatticeAverage | None) -> list[str]:
+    """Return notes on an average over lattice translations, and on work that takes long."""
+    notes = [] if average is None else [crystal_average.planned(average)]
     if cost.seconds <= PATIENCE:
-        return []
-    tags = ENGINES.tags(engine)
-    return (_single_probes(found) if REFERENCE in tags else []) + (_build(found, cost) if REIMAGING in tags else [])
+        return notes
+    tags, count = ENGINES.tags(engine), found.request.configurations if average is None else average.least
+    return notes + (_single_probes(found) if REFERENCE in tags else []) + (_build(cost, count) if REIMAGING in tags else [])
 
 
 def _single_probes(found: Discretisation) -> list[str]:
@@ -211,9 +238,8 @@ def _single_probes(found: Discretisation) -> list[str]:
     return notes
 
 
-def _build(found: Discretisation, cost: Cost) -> list[str]:
-    """Return a note on a build that takes long."""
-    count = found.request.configurations
+def _build(cost: Cost, count: int) -> list[str]:
+    """Return a note on a build of so many configurations that takes long."""
     each = f", {cost.seconds / count:.0f} s of it for each phonon configuration" if count > 1 else ""
     return [
         f"the first image takes about {cost.seconds:.0f} s{each}; further ones of this specimen, with other optics too, "

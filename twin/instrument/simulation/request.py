@@ -26,6 +26,8 @@ AUTO = "auto"
 """The engine that the planner chooses."""
 MOST_BLOCKS = 2**15
 """Cells that a probe can spread over: a plan looks at each of them, and beyond this no memory holds what it would need."""
+LEAST_TOLERANCE = 1e-4
+"""Smallest tolerance beside 0: single precision is no better."""
 AUTO_PHONONS = 8
 """Frozen-phonon configurations of ``phonons="auto"``."""
 _STATIC = "needs thermal displacements, but this sample is static. Give it thermal_sigma_angstrom, or use phonons='static'."
@@ -50,8 +52,9 @@ class Request:
         specimens, to ``tolerance``), ``"tiled"`` (operators on overlapping windows of a large field, any detector, to ``tolerance``), ``"prism"``
         (every ``interpolation``-th plane wave), ``"abtem"`` (the other solver), ``"auto"``.
     phonons : int or str
-        Number of frozen-phonon configurations; ``"auto"``: 8 where the sample has thermal sigmas, else static; ``"damped"``: Debye-Waller factor,
-        for bright fields alone: thermal diffuse scattering, most of a dark field, is left out; ``"static"``.
+        Number of frozen-phonon configurations; ``"auto"``: 8 where the sample has thermal sigmas, or as few as reach the error of 8 by
+        ``lattice_average``, else static; ``"damped"``: Debye-Waller factor, for bright fields alone: thermal diffuse scattering, most of a dark
+        field, is left out; ``"static"``.
     seed : int
         Of the thermal displacements.
     grid : tuple of int, optional
@@ -67,7 +70,8 @@ class Request:
     oversampling : int
         exp(i sigma V) is evaluated on a grid so many times finer.
     tolerance : float
-        Of the local operator and of windows: rms error over random points of multislice, divided by the mean signal.
+        Of the local operator and of windows: rms error over random points of multislice, divided by the mean signal; 0: exact engines alone, and
+        multislice of each probe through the whole field.
     interpolation : int
         f of PRISM; 1 is exact.
     tilt_mrad : tuple of float
@@ -81,6 +85,12 @@ class Request:
         there, behind all planes at or above that depth (at 0 behind atoms on the entrance face). By multislice or the operator. Without it: at the
         exit face. A sample of the library, or from a file, has the whole repeats nearest to the thickness that was asked for: depths up to that
         thickness are taken too. Behind the exit face there is vacuum, so that signals are those of the exit face, and waves are propagated.
+    lattice_average : bool or str
+        Average the signals of frozen phonons over the translations of a perfect crystal inside the cell, which is exact and unbiased: the mean over
+        all displacements has this symmetry, that of a few configurations has not. ``"auto"``: where ``phonons="auto"``, the sample is a perfect
+        crystal by the places of its atoms (within 0.001 A), and the engine has images of whole cells (``"operator"``, patterns by the scattering
+        matrix, spectra by their operator). True: with any number of configurations; a sample that is no perfect crystal and other engines are
+        refused. False: never.
 
     Raises
     ------
@@ -106,6 +116,7 @@ class Request:
     tilt_mrad: tuple[float, float] = (0.0, 0.0)
     depths_angstrom: tuple[float, ...] | None = None
     blocks: tuple[int, int] | None = None
+    lattice_average: bool | str = AUTO
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -117,6 +128,7 @@ class Request:
         if not isinstance(self.parametrization, str) or self.parametrization not in PARAMETRIZATIONS:
             message = f"There is no parametrization named {self.parametrization!r}. Use one of {', '.join(PARAMETRIZATIONS)}."
             raise SettingsError(message)
+        object.__setattr__(self, "lattice_average", checked_average(self.lattice_average))
         object.__setattr__(self, "antialias", checks.flag("antialias", self.antialias))
         object.__setattr__(self, "seed", checks.whole("seed", self.seed, low=0))
         object.__setattr__(self, "oversampling", checks.whole("oversampling", self.oversampling, low=1, high=4))
@@ -131,7 +143,10 @@ class Request:
         if self.slice_thickness_angstrom is not None:
             value = checks.number("slice_thickness_angstrom", self.slice_thickness_angstrom, "A", low=0.05, high=100)
             object.__setattr__(self, "slice_thickness_angstrom", value)
-        object.__setattr__(self, "tolerance", checks.number("tolerance", self.tolerance, "of the mean signal", low=1e-4, high=0.2))
+        object.__setattr__(self, "tolerance", checks.number("tolerance", self.tolerance, "of the mean signal", low=0, high=0.2))
+        if 0 < self.tolerance < LEAST_TOLERANCE:
+            message = f"tolerance={self.tolerance:g} is below {LEAST_TOLERANCE:g} of the mean signal. Use 0 for exact work, or at least that."
+            raise SettingsError(message)
         object.__setattr__(self, "interpolation", checks.whole("interpolation", self.interpolation, low=1, high=64))
         object.__setattr__(self, "tilt_mrad", checks.pair("tilt_mrad", self.tilt_mrad, "mrad"))
         if max(map(abs, self.tilt_mrad)) > LARGEST_TILT_MRAD:
@@ -302,6 +317,20 @@ def checked_phonons(phonons: object) -> int | str:
         message = f"phonons={phonons!r} is not known. Use a number of configurations, 'auto', 'damped' or 'static'."
         raise SettingsError(message)
     return phonons
+
+
+def checked_average(value: object) -> bool | str:
+    """Return a setting of the average over lattice translations: a flag or ``"auto"``.
+
+    Raises
+    ------
+    SettingsError
+        It is neither.
+    """
+    if isinstance(value, str) and value != AUTO:
+        message = f"lattice_average={value!r} is not known. Use 'auto', True or False."
+        raise SettingsError(message)
+    return value if isinstance(value, str) else checks.flag("lattice_average", value)
 
 
 def is_thermal(sample: Sample | PotentialSlices) -> bool:

@@ -120,6 +120,7 @@ def visible_settings(request: Request, plan: Plan) -> dict[str, Any]:
         "engine": plan.engine,
         "phonons": request.phonons,
         "configurations": plan.configurations,
+        **({} if plan.average is None else {"lattice_translations": plan.average.translations.count}),
         "parametrization": request.parametrization,
         "antialias": request.antialias,
         "oversampling": request.oversampling,

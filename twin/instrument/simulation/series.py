@@ -247,7 +247,8 @@ def _members(asked: DerivedRequest, beams: Sequence[Beam], progress: Progress | 
         found = signals(asked.request, plan, beams, progress)
     else:
         found = [simulate.expected(each, plan, progress=progress) for each in requests]
-    return [replace(asked, request=each).added(results.to_dataset(each, plan, *one)) for each, one in zip(requests, found, strict=True)]
+    done = simulate.used(asked.request, plan)
+    return [replace(asked, request=each).added(results.to_dataset(each, done, *one)) for each, one in zip(requests, found, strict=True)]
 
 
 def _plan(widest: Request, count: int) -> Plan:

@@ -114,7 +114,7 @@ def computed(request: Request, progress: Progress | None = None) -> xr.Dataset:
 def _signals(request: Request, window_angstrom: float, progress: Progress | None) -> xr.Dataset:
     plan = make_plan(request, window_angstrom=window_angstrom)
     values, error, exactness = expected(request, plan, progress=progress)
-    return results.to_dataset(request, plan, values, error, exactness)
+    return results.to_dataset(request, used(request, plan), values, error, exactness)
 
 
 def requested(sample: Any, beam: Beam | None, scan: Scan | None, settings: dict[str, Any], instrument: str | Profile | None = None) -> DerivedRequest:
@@ -167,6 +167,12 @@ def expected(request: Request, plan: Plan, *, progress: Progress | None = None) 
     return ENGINES[plan.engine].signals(request, plan, progress)
 
 
+def used(request: Request, plan: Plan) -> Plan:
+    """Return the plan of computed signals with the number of phonon configurations that they took."""
+    found = ENGINES[plan.engine].used
+    return plan if found is None else found(request, plan)
+
+
 def exit_wave(
     sample: Sample | PotentialSlices,
     beam: Beam | PlaneWave,
@@ -214,7 +220,7 @@ def exit_wave(
         stand_in, at = Beam(energy_ev=beam.energy_ev, semiangle_mrad=1.0), (0.0, 0.0)
         settings.setdefault("blocks", (1, 1))
     scan = PathScan(positions_angstrom=np.array([at]))
-    request = _request(sample, stand_in, scan, {**settings, "detectors": ("bf",), "engine": multislice.NAME, "phonons": phonons})
+    request = _request(sample, stand_in, scan, {**settings, "detectors": ("bf",), "engine": multislice.NAME, "phonons": phonons, "tolerance": 0.0})
     if request.blocks not in (None, (1, 1)):
         message = f"An exit wave is that of one cell, and blocks={request.blocks} asks for more. Use blocks=(1, 1), or leave it out."
         raise SettingsError(message)

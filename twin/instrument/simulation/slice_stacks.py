@@ -1,6 +1,6 @@
 """From a request to what the engines take: transmission functions of each frozen-phonon configuration."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -33,20 +33,52 @@ def positions(request: Request, configuration: int) -> np.ndarray:
 
 
 def stacks(request: Request, plan: Plan) -> Iterator[SliceStack]:
-    """Iterate over the specimen's slices, one stack per configuration.
+    """Iterate over the specimen's slices, one stack per configuration, as many as the plan has at most.
 
     A stack reaches to the last depth of a series: behind the exit face there is vacuum.
     """
-    thickness = max(plan.thickness, *(request.depths_angstrom or (0.0,)))
-    for configuration in range(plan.configurations):
-        yield SliceStack(
-            grid=plan.grid,
-            wavelength=request.beam.wavelength_angstrom,
-            transmission=_transmission(request, plan, configuration),
-            planes=plan.slices.planes,
-            thickness=thickness,
-            tilt=request.relative_tilt_rad,
-        )
+    return (_stack(request, plan, configuration) for configuration in range(plan.most_configurations))
+
+
+class Configurations(Sequence[SliceStack]):
+    """The specimen's slices, one stack per configuration, each made when it is asked for: one is held at a time.
+
+    Parameters
+    ----------
+    request, plan : Request, Plan
+        As for :func:`stacks`.
+    """
+
+    def __init__(self, request: Request, plan: Plan) -> None:
+        self._request, self._plan = request, plan
+        self._last: tuple[int, SliceStack] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of configurations."""
+        return self._plan.most_configurations
+
+    def __getitem__(self, number: int) -> SliceStack:  # type: ignore[override]
+        """Return one configuration; an IndexError beyond the last one ends a loop."""
+        if not 0 <= number < len(self):
+            message = f"configuration {number} must be 0 to {len(self) - 1}. Ask for one of these."
+            raise IndexError(message)
+        last = self._last
+        if last is None or last[0] != number:
+            last = self._last = None  # before the next one takes its memory
+            last = self._last = (number, _stack(self._request, self._plan, number))
+        return last[1]
+
+
+def _stack(request: Request, plan: Plan, configuration: int) -> SliceStack:
+    """Return the specimen's slices in one configuration."""
+    return SliceStack(
+        grid=plan.grid,
+        wavelength=request.beam.wavelength_angstrom,
+        transmission=_transmission(request, plan, configuration),
+        planes=plan.slices.planes,
+        thickness=max(plan.thickness, *(request.depths_angstrom or (0.0,))),
+        tilt=request.relative_tilt_rad,
+    )
 
 
 class Parts:

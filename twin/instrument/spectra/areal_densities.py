@@ -22,7 +22,7 @@ from stemtwin.twin.errors import SamplingError, SettingsError
 from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.scan import PathScan, Scan
 from stemtwin.twin.instrument.settings import Beam
-from stemtwin.twin.instrument.simulation import memory, operator_cache, partial_coherence, simulate, slice_stacks
+from stemtwin.twin.instrument.simulation import crystal_average, memory, operator_cache, partial_coherence, simulate, slice_stacks
 from stemtwin.twin.instrument.simulation.costs import SECONDS_PER_PRODUCT, step_seconds
 from stemtwin.twin.instrument.simulation.engines import multislice, operator
 from stemtwin.twin.instrument.simulation.plan import Plan, make_plan
@@ -111,6 +111,7 @@ def densities(
     collection_mrad: float | None = None,
     engine: str = AUTO,
     phonons: int | str = "auto",
+    lattice_average: bool | str = "auto",
     seed: int = 0,
     tilt_mrad: tuple[float, float] = (0.0, 0.0),
     window_angstrom: float = 0.0,
@@ -128,8 +129,8 @@ def densities(
         Collection semi-angle of the spectrometer, mrad.
     engine : str
         See the module's text; ``"auto"``: the first of operator, multislice, thin that takes less than a minute.
-    phonons, seed, tilt_mrad : int or str, int, tuple of float
-        Thermal displacements and tilt of the specimen, as in ``Request``.
+    phonons, lattice_average, seed, tilt_mrad : int or str, bool or str, int, tuple of float
+        Thermal displacements, their average over a crystal's translations and tilt of the specimen, as in ``Request``.
     window_angstrom : float
         Hold probes at least this wide, A, so that one operator serves while the aberrations stray.
     progress : callable, optional
@@ -149,6 +150,7 @@ def densities(
         channels=tuple(channels),
         collection=collection_mrad,
         phonons=phonons,
+        average=lattice_average,
         seed=seed,
         tilt=tilt_mrad,
         window=window_angstrom,
@@ -182,6 +184,7 @@ class _Asked:
     seed: int
     tilt: tuple[float, float] = (0.0, 0.0)
     window: float = 0.0
+    average: bool | str = AUTO
 
     def request(self, scan: Scan | None = None) -> Request:
         """Return a request for the part of the beam inside the collection aperture."""
@@ -195,6 +198,7 @@ class _Asked:
             phonons=self.phonons,
             seed=self.seed,
             tilt_mrad=self.tilt,
+            lattice_average=self.average,
         )
 
     def elements(self) -> list[LossChannel]:
@@ -232,7 +236,9 @@ def _seconds(asked: _Asked, points: int) -> dict[str, float]:
     products = plan.configurations * plan.beams**2 / blocks * area * slices * len(asked.channels) * SECONDS_PER_PRODUCT
     steps = 2 * plan.configurations * plan.beams * slices * step_seconds(area)
     focal, source = partial_coherence.counts(asked.beam)
-    waves = plan.configurations * focal * (points * source * blocks + 2 * plan.beams)
+    waves = asked.request().configurations * focal * (points * source * blocks + 2 * plan.beams)
+    if asked.average is True:  # the operator averages
+        return {operator.NAME: products + steps}
     return {operator.NAME: products + steps, multislice.NAME: 3 * waves * slices * step_seconds(area)}
 
 
@@ -250,6 +256,8 @@ class DensityPlan:
         Estimated peak, bytes, without the spectra.
     seconds : float, optional
         Estimated time on two cores, s; None where it is far below that of an image.
+    averaged : bool
+        Whether the densities are averaged over a crystal's lattice translations.
     """
 
     engine: str
@@ -257,6 +265,7 @@ class DensityPlan:
     waves: int = 0
     memory_bytes: int = 0
     seconds: float | None = None
+    averaged: bool = False
 
 
 def plan_densities(
@@ -269,7 +278,7 @@ def plan_densities(
     sample, beam, scan, channels, collection_mrad
         As in :func:`densities`.
     **settings
-        phonons, seed and tilt, as in ``Request``.
+        phonons, seed, tilt and average (``lattice_average``), as in ``Request``.
 
     Raises
     ------
@@ -285,29 +294,46 @@ def plan_densities(
     plan, seconds = _plan(asked), _seconds(asked, scan.count)[engine]
     waves = 0 if engine == multislice.NAME else plan.configurations * plan.beams * (1 if collection_mrad is None else 2)
     held = memory.of_matrices((plan.beams,), len(asked.channels)) if engine == operator.NAME else 0
-    return DensityPlan(engine=engine, exactness=exactness, waves=waves, memory_bytes=int(plan.memory_bytes + held), seconds=seconds)
+    average = plan.average if engine == operator.NAME else None
+    exactness += "" if average is None else f"; {crystal_average.planned(average)}"
+    return DensityPlan(
+        engine=engine,
+        exactness=exactness,
+        waves=waves,
+        memory_bytes=int(plan.memory_bytes + held),
+        seconds=seconds,
+        averaged=average is not None,
+    )
 
 
-_Images = tuple[ImageCoefficients, ImageCoefficients | None]
+_Images = tuple[ImageCoefficients, ImageCoefficients | None, str]
 _remembered: OrderedDict[_Asked, _Images] = OrderedDict()
 
 
 def _operator_images(asked: _Asked, progress: Progress | None) -> _Images:
-    """Return the images of the channels, and of what is collected; the last few are remembered."""
+    """Return the images of the channels, and of what is collected, and how exact they are; the last few are remembered."""
     found = _remembered.get(asked)
     if found is None:
         request = asked.request()
         plan = _plan(asked)
         beam = asked.beam
         optics = {"semiangle": beam.semiangle_rad, "source_size": beam.source_size_angstrom, "focal_spread": beam.focal_spread_angstrom}
-        image = _operator(request, plan, asked.channels, progress).image(beam.aberrations, **optics)
+        built = _operator(request, plan, asked.channels, progress)
+        image = built.image(beam.aberrations, **optics)
         collected = None
         if asked.collection is not None:
             collected = operator_cache.operator_for(request, plan, progress=progress).image(beam.aberrations, **optics)
-        found = _remembered[asked] = image, collected
+        found = _remembered[asked] = image, collected, f"{EXACTNESS[operator.NAME]}{_averaged(built)}"
         while len(_remembered) > REMEMBERED:
             _remembered.popitem(last=False)
     return found
+
+
+def _averaged(built: imaging_operator.ImagingOperator) -> str:
+    """Return the account of an operator's average over lattice translations, or nothing."""
+    if built.average is None:
+        return ""
+    return f"; {crystal_average.measured(built.configurations, built.average, float(built.standard_error.max()))}"
 
 
 @functools.lru_cache(maxsize=REMEMBERED)
@@ -331,9 +357,10 @@ def _operator(request: Request, plan: Plan, channels: Sequence[LossChannel], pro
             atoms,
             blocks=plan.blocks,
             antialias=request.antialias,
-            progress=progress,
+            progress=operator_cache.capped(progress, plan.waves),
             cache=disk.default_cache(),
             key=key,
+            average=plan.average,
         )
 
     return operator_cache.CACHE.get(key, lambda: imaging_cache.kept(disk.default_cache(), key, make))
@@ -349,12 +376,12 @@ DENSITY_ENGINES: Registry[DensityEngine] = Registry("engine of spectra")
 @DENSITY_ENGINES.register(operator.NAME)
 def _by_operator(asked: _Asked, scan: Scan, progress: Progress | None) -> Densities:
     _check_inside(asked, scan)
-    image, collected = _operator_images(asked, progress)
+    image, collected, exactness = _operator_images(asked, progress)
     return Densities(
         values=scanned(image, scan).astype(float),
         collected=np.ones(scan.shape) if collected is None else scanned(collected, scan)[0].astype(float),
         engine=operator.NAME,
-        exactness=EXACTNESS[operator.NAME],
+        exactness=exactness,
     )
 
 

@@ -115,6 +115,7 @@ def expected_edx(
     *,
     engine: str = "auto",
     phonons: int | str = "auto",
+    lattice_average: bool | str = "auto",
     seed: int = 0,
     tilt_mrad: tuple[float, float] = (0.0, 0.0),
     window_angstrom: float = 0.0,
@@ -133,7 +134,7 @@ def expected_edx(
         Where it goes.
     detector : EDXDetector
         The detector.
-    engine, phonons, seed, tilt_mrad, window_angstrom, progress
+    engine, phonons, lattice_average, seed, tilt_mrad, window_angstrom, progress
         See :func:`stemtwin.twin.instrument.spectra.areal_densities.densities`.
     film_angstrom : ndarray, optional
         Height of a film of carbon on the specimen at each point, A, shaped like the scan: it emits and absorbs X-rays with the specimen.
@@ -149,7 +150,7 @@ def expected_edx(
         An element has no data, or a setting makes no sense.
     """
     groups, channels = _lines_and_channels(sample, beam, detector)
-    settled = {"tilt_mrad": tilt_mrad, "window_angstrom": window_angstrom, "progress": progress}
+    settled: dict[str, Any] = {"lattice_average": lattice_average, "tilt_mrad": tilt_mrad, "window_angstrom": window_angstrom, "progress": progress}
     seen = densities(sample, beam, scan, channels, engine=engine, phonons=phonons, seed=seed, **settled)
     if film_angstrom is not None:
         groups, channels, seen = _filmed(groups, channels, seen, np.asarray(film_angstrom, float).reshape(scan.shape), beam, detector)

@@ -97,6 +97,7 @@ def expected_eels(
     edges: Sequence[str] | None = None,
     engine: str = "auto",
     phonons: int | str = "auto",
+    lattice_average: bool | str = "auto",
     seed: int = 0,
     tilt_mrad: tuple[float, float] = (0.0, 0.0),
     window_angstrom: float = 0.0,
@@ -114,7 +115,7 @@ def expected_eels(
         Materials, valences, surfaces, particles.
     edges : sequence of str, optional
         Edges that must be there, ``("Ti_L3", "O_K")``; others are left out. By default all edges of the sample's elements that the range reaches.
-    engine, phonons, seed, tilt_mrad, window_angstrom, progress
+    engine, phonons, lattice_average, seed, tilt_mrad, window_angstrom, progress
         See :func:`stemtwin.twin.instrument.spectra.areal_densities.densities`.
     shifts_ev : ndarray, optional
         How far the spectrum of each point has drifted beside the detector's ``energy_shift_ev``, eV, shaped like the scan.
@@ -137,7 +138,7 @@ def expected_eels(
     """
     shifts, film = _per_point(shifts_ev, scan), _per_point(film_angstrom, scan)
     experiment = _Experiment(sample, beam, scan, detector, model or LossModel(), shifts, film)
-    settings: dict[str, Any] = {"engine": engine, "phonons": phonons, "seed": seed, "tilt_mrad": tilt_mrad}
+    settings: dict[str, Any] = {"engine": engine, "phonons": phonons, "lattice_average": lattice_average, "seed": seed, "tilt_mrad": tilt_mrad}
     settings |= {"window_angstrom": window_angstrom, "progress": progress}
     return _expected(experiment, edges, settings)
 

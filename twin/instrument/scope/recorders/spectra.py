@@ -88,6 +88,7 @@ class SpectrumSignal:
             "film_angstrom": self.height,
             "engine": taken.engine if known is None else known["engine"],
             "phonons": taken.phonons,
+            "lattice_average": taken.lattice_average,
             "seed": taken.seed,
             "tilt_mrad": taken.tilt_mrad,
             "window_angstrom": taken.window_angstrom,
@@ -130,6 +131,8 @@ class SpectrumRecorder:
         See ``areal_densities.densities``.
     phonons : int or str
         See ``Request``.
+    lattice_average : bool or str
+        See ``Request``.
     seed : int
         Seed of the thermal motion.
     tilt_mrad : tuple of float
@@ -144,6 +147,7 @@ class SpectrumRecorder:
     model: LossModel
     engine: str
     phonons: int | str
+    lattice_average: bool | str
     seed: int
     tilt_mrad: tuple[float, float]
     window_angstrom: float
@@ -170,6 +174,7 @@ class SpectrumRecorder:
             model=model,
             engine=setup.engine if setup.engine in DENSITY_ENGINES else "auto",  # chosen by the work where spectra do not have it
             phonons=imaging_requests.thermal_setting(setup, state),
+            lattice_average=imaging_requests.average_setting(setup),
             seed=setup.thermal_seed,
             tilt_mrad=tilt,
             window_angstrom=imaging_requests.window_angstrom(setup, state.specimen, setup.beam(state, state.time_s)),

@@ -36,7 +36,13 @@ def is_dark(request: Request, detectors: Sequence[Detector]) -> bool:
 
 
 def check_own_windows(found: Discretisation) -> None:
-    """Refuse a window that is asked for, and a probe wider than the cell, for engines whose windows are parts of the cell."""
+    """Refuse a window or exact work that is asked for, and a probe wider than the cell, for engines whose windows are parts of the cell."""
+    if not found.request.tolerance:
+        message = (
+            f"engine={found.request.engine!r} computes to a tolerance, and tolerance=0 asks for exact work. "
+            "Give a tolerance, 0.01 for example, or use engine='operator'."
+        )
+        raise SettingsError(message)
     if found.request.blocks is not None:
         message = (
             f"engine={found.request.engine!r} has windows of its own, and blocks={found.request.blocks} asks for "
@@ -94,7 +100,7 @@ def cost_beside(found: Discretisation, program: int) -> Cost:
     overlaps = count * size.functions * len(basis.steps) * size.points * channels
     return Cost(
         waves=waves,
-        memory_bytes=int(program + memory.LOCAL_KERNELS + memory.of_local(size, grid, len(planes), request.oversampling, count)),
+        memory_bytes=int(program + memory.LOCAL_KERNELS + memory.of_local(size, grid, len(planes), request.oversampling)),
         seconds=costs.first_seconds(found) + stepping + overlaps * SECONDS_PER_OVERLAP,
     )
 
@@ -163,7 +169,7 @@ def operator_for(request: Request, plan: Plan, progress: Progress | None = None)
 
     def build() -> LocalOperator:
         """Return the operator that the disk holds, or a new one."""
-        stacks = list(slice_stacks.stacks(request, plan))
+        stacks = slice_stacks.Configurations(request, plan)
         found = local_cache.load(cache, key, stacks, beam.semiangle_rad, weights, periodic=periodic, antialias=request.antialias)
         if found is not None:
             return found

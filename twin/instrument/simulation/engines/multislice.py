@@ -1,10 +1,14 @@
-"""The engine ``multislice``: multislice of each probe, the reference."""
+"""The engine ``multislice``: multislice of each probe, the reference.
+
+Short work, and all work with ``tolerance=0``, is exact: each probe goes through the whole field. Where that takes long, probes go through windows
+that hold them, to a tolerance that is checked.
+"""
 
 import math
 
 import numpy as np
 
-from stemtwin.twin.instrument.simulation import costs, memory, operator_cache, partial_coherence, slice_stacks
+from stemtwin.twin.instrument.simulation import costs, memory, operator_cache, partial_coherence, slice_stacks, windowed_probes
 from stemtwin.twin.instrument.simulation.costs import Cost
 from stemtwin.twin.instrument.simulation.discretisation import Discretisation
 from stemtwin.twin.instrument.simulation.engines.registry import DEPTHS, ENGINES, REFERENCE, Engine, Signals
@@ -21,8 +25,14 @@ EXACTNESS = "reference"
 
 
 def cost(found: Discretisation) -> Cost:
-    """Return the cost of multislice: each probe goes through the specimen in each block, and each edge wave once for each focal state."""
+    """Return the cost of multislice: each probe goes through the specimen in each block, and each edge wave once for each focal state.
+
+    Where windows are taken, each probe goes through its window.
+    """
     request, grid = found.request, found.grid
+    windowed = windowed_probes.planned(request, grid, found.slices.planes, found.blocks)
+    if windowed is not None:
+        return windowed_probes.cost(found, windowed)
     focal, source = partial_coherence.counts(request.beam)
     shifted = request.scan.count * source
     waves = request.configurations * focal * (shifted * len([n for n in found.beams if n]) + found.edge_waves)
@@ -34,8 +44,24 @@ def cost(found: Discretisation) -> Cost:
     )
 
 
+def suits(found: Discretisation) -> str:
+    """Return the reason for windows where they save most of the time."""
+    windowed = windowed_probes.planned(found.request, found.grid, found.slices.planes, found.blocks)
+    return "" if windowed is None else f"each probe in a window of {windowed.side:.0f} A"
+
+
 def signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
     """Return the signals of each probe, averaged over focal spread, source and configurations."""
+    windowed = windowed_probes.planned(request, plan.grid, plan.slices.planes, plan.blocks)
+    found = EXACTNESS if windowed is None else windowed_probes.signals(request, plan, windowed, progress)
+    if not isinstance(found, str):
+        return found
+    values, error = _whole_field(request, plan, progress)
+    return values, error, EXACTNESS if windowed is None else f"{EXACTNESS}, each probe through the whole field: {found}"
+
+
+def _whole_field(request: Request, plan: Plan, progress: Progress | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the signals of probes through the whole field, and their relative standard errors."""
     weights = operator_cache.detector_weights(request, plan)
 
     def of_one(stack: SliceStack) -> np.ndarray:
@@ -56,7 +82,7 @@ def signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
         return partial_coherence.averaged(request, coherent)
 
     values, error = mean_of_configurations(request, [of_one(stack) for stack in slice_stacks.stacks(request, plan)])
-    return values, error, EXACTNESS
+    return values, error
 
 
-ENGINES.add(NAME, Engine(cost=cost, signals=signals, exactness=lambda _: EXACTNESS), REFERENCE, DEPTHS)
+ENGINES.add(NAME, Engine(cost=cost, signals=signals, exactness=lambda _: EXACTNESS, suits=suits), REFERENCE, DEPTHS)

@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from stemtwin.twin.instrument.settings import Beam
-from stemtwin.twin.instrument.simulation import costs, memory, operator_cache
+from stemtwin.twin.instrument.simulation import costs, crystal_average, memory, operator_cache
 from stemtwin.twin.instrument.simulation.costs import Cost
 from stemtwin.twin.instrument.simulation.discretisation import Discretisation
-from stemtwin.twin.instrument.simulation.engines.registry import DENSE, DEPTHS, ENGINES, REIMAGING, Engine, Signals
+from stemtwin.twin.instrument.simulation.engines.registry import AVERAGING, DENSE, DEPTHS, ENGINES, REIMAGING, Engine, Signals
 from stemtwin.twin.instrument.simulation.plan import Plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.instrument.simulation.scan_signals import scanned
@@ -30,7 +31,7 @@ def cost(found: Discretisation) -> Cost:
     Of a depth series, the waves go through the specimen once, and are held and multiplied at every depth.
     """
     request, grid, detectors, beams = found.request, found.grid, found.detectors, found.beams
-    count, faces, area = request.configurations, request.faces, math.prod(grid.shape)
+    count, faces, area = crystal_average.configurations(request), request.faces, math.prod(grid.shape)
     scale = math.pi * (1e-3 / request.beam.wavelength_angstrom) ** 2 * math.prod(grid.extent)
     base = costs.field_bytes(found) + memory.working_memory(grid)
     seen = faces * scale * sum(d.outer_mrad**2 - d.inner_mrad**2 for d in detectors)
@@ -40,14 +41,26 @@ def cost(found: Discretisation) -> Cost:
     needed = base + memory.of_operator(grid, beams, found.channels, pixels, count, held, faces)
     passes = sum(n * math.ceil(pixels[0] / gram_matrix.portion(n, held // faces)) for n in beams if n)
     steps, products = count * passes * len(found.slices.planes), count * sum(n**2 for n in beams) * seen
-    seconds = costs.first_seconds(found) + steps * costs.step_seconds(area) + products * costs.SECONDS_PER_PRODUCT
+    seconds = costs.first_seconds(found, count) + steps * costs.step_seconds(area) + products * costs.SECONDS_PER_PRODUCT
     return Cost(waves=count * sum(beams), memory_bytes=needed, seconds=seconds, waves_bytes=held)
 
 
 def signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
     """Return the signals of the specimen's imaging operator, which is built where neither the process nor the disk holds it."""
     operator = operator_cache.operator_for(request, plan, progress=progress)
-    return image_signals(operator, request), operator.standard_error, EXACTNESS
+    return image_signals(operator, request), operator.standard_error, account(operator)
+
+
+def account(operator: ImagingOperator) -> str:
+    """Return the exactness of an operator's signals, with the average over lattice translations where there is one."""
+    if operator.average is None:
+        return EXACTNESS
+    return f"{EXACTNESS}; {crystal_average.measured(operator.configurations, operator.average, float(operator.standard_error.max()))}"
+
+
+def used(request: Request, plan: Plan) -> Plan:
+    """Return a plan with the number of configurations that its operator is the mean of."""
+    return plan if plan.average is None else replace(plan, configurations=operator_cache.operator_for(request, plan).configurations)
 
 
 def series(request: Request, plan: Plan, beams: Sequence[Beam], progress: Progress | None) -> list[Signals]:
@@ -63,7 +76,7 @@ def series(request: Request, plan: Plan, beams: Sequence[Beam], progress: Progre
         )
         for coefficients in images.coefficients:
             image = ImageCoefficients(coefficients=coefficients, extent=images.extent)
-            found.append((scanned(image, request.scan), operator.standard_error, EXACTNESS))
+            found.append((scanned(image, request.scan), operator.standard_error, account(operator)))
     return found
 
 
@@ -79,4 +92,4 @@ def image_signals(operator: ImagingOperator, request: Request) -> np.ndarray:
     return scanned(image, request.scan)
 
 
-ENGINES.add(NAME, Engine(cost=cost, signals=signals, exactness=lambda _: EXACTNESS, series=series), DENSE, REIMAGING, DEPTHS)
+ENGINES.add(NAME, Engine(cost=cost, signals=signals, exactness=lambda _: EXACTNESS, series=series, used=used), DENSE, REIMAGING, DEPTHS, AVERAGING)

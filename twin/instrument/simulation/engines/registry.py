@@ -9,6 +9,7 @@ Tag               Engines that carry it
 ``dense``         the one whose imaging operator gives every image of a specimen exactly
 ``re-imaging``    those that keep what they built: a further image takes milliseconds
 ``depths``        those that give signals at several depths from one pass
+``averaging``     those that average their images over a crystal's lattice translations
 ================= =================================================================================
 """
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from stemtwin.twin.instrument.simulation.plan import Plan
     from stemtwin.twin.instrument.simulation.request import Request
 
-REFERENCE, DENSE, REIMAGING, DEPTHS = "reference", "dense", "re-imaging", "depths"
+REFERENCE, DENSE, REIMAGING, DEPTHS, AVERAGING = "reference", "dense", "re-imaging", "depths", "averaging"
 """Tags of engines; see the module's table."""
 
 Signals = tuple[np.ndarray, np.ndarray, str]
@@ -69,6 +70,9 @@ class Engine:
     series : callable, optional
         ``series(request, plan, beams, progress)``: the signals of several beams that differ in their aberrations alone, the
         same bits as one by one in less time. The waves of the plan are reported once.
+    used : callable, optional
+        ``used(request, plan)``: the plan with the number of phonon configurations that the signals took, where that is measured
+        as they come.
     in_parts : bool
         Whether the engine takes the specimen in parts, never all of it at once.
     vacuum_around : bool
@@ -81,6 +85,7 @@ class Engine:
     check: "Callable[[Discretisation], None]" = accept
     suits: "Callable[[Discretisation], str] | None" = None
     series: "Callable[[Request, Plan, Sequence[Beam], Progress | None], list[Signals]] | None" = None
+    used: "Callable[[Request, Plan], Plan] | None" = None
     in_parts: bool = False
     vacuum_around: bool = False
 

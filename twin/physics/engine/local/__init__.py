@@ -1,4 +1,4 @@
-"""The local operator: dark-field images of large thin fields; and tiles of a large field for bright-field detectors.
+"""Large fields in parts: the local operator, tiles for bright-field detectors, windows for single probes.
 
 ===================== =========================================================
 File                  Content
@@ -11,6 +11,7 @@ File                  Content
 ``local_kernels.py``  compiled parts
 ``local_operator.py`` the local operator
 ``piece_cache.py``    finished pieces of an unfinished build
+``probe_windows.py``  single probes through windows that follow their beam
 ``resources.py``      work and memory of a local operator
 ``tiles.py``          dense operators on overlapping tiles of a large field
 ===================== =========================================================

@@ -66,42 +66,65 @@ class CheckedOperator(Protocol):
         ...
 
 
-def check(operator: CheckedOperator, rng: np.random.Generator, region: Region | None = None, points: int = POINTS) -> Accuracy:
-    """Compare with multislice of single probes at random points, in focus and with C10 = 2 / (lambda k_max^2).
+class Comparison:
+    """Multislice of single probes at random points, in focus and with C10 = 2 / (lambda k_max^2), and an operator's image there.
 
     Probes go through the whole field, or where it is larger than 112 A through a window of it with at least 24 A around them: less than 1 % of a
     probe is beyond that, and what the window's seams do to this part is far less again. In windows, as in images, it is waves of the aperture's rim.
 
+    The points are drawn at once; the specimen's configurations come one after the other (`take`), so that each need be held only once, while the
+    operator is built.
+
     Parameters
     ----------
     operator : CheckedOperator
-        Built where the points may lie.
+        To be built where the points may lie.
     rng : Generator
         Draws the points.
     region : tuple, optional
         Where they lie, ((y0, y1), (x0, x1)), A; anywhere in the field if not given.
     points : int
         Number of points, rounded up to a multiple of 32.
-
-    Returns
-    -------
-    Accuracy
-        The comparison.
     """
-    whole: Region = ((0.0, operator.grid.extent[0]), (0.0, operator.grid.extent[1])) if region is None else region
-    states = (Aberrations(), Aberrations(C10=blur_of_check(operator.basis.radius) / operator.semiangle))
-    ours, theirs, variances = [], [], []
-    for _ in range(-(-points // (2 * LANES))):
-        for state in states:
-            box = _box(whole, rng)
-            at = np.column_stack([rng.uniform(*box[1], LANES), rng.uniform(*box[0], LANES)])
-            image = operator.image(state, region=region)
-            signals = _reference(operator, at, box, state, image.beyond)
-            ours.append(image.at(at))
-            theirs.append(signals.mean(axis=0))
-            variances.append(spread(signals))
-    found, true, variance = (np.concatenate(part, axis=1) for part in (ours, theirs, variances))
-    return accuracy(found, true, variance)
+
+    def __init__(self, operator: CheckedOperator, rng: np.random.Generator, region: Region | None = None, points: int = POINTS) -> None:
+        self.operator, self.region = operator, region
+        whole: Region = ((0.0, operator.grid.extent[0]), (0.0, operator.grid.extent[1])) if region is None else region
+        states = (Aberrations(), Aberrations(C10=blur_of_check(operator.basis.radius) / operator.semiangle))
+        self._probes = []
+        for _ in range(-(-points // (2 * LANES))):
+            for state in states:
+                box = _box(whole, rng)
+                self._probes.append(_Probes(operator, np.column_stack([rng.uniform(*box[1], LANES), rng.uniform(*box[0], LANES)]), box, state))
+        self._signals: list[list[np.ndarray]] = [[] for _ in self._probes]
+
+    def take(self, stack: SliceStack) -> None:
+        """Send the probes through one configuration of the specimen."""
+        detector = None
+        for probes, signals in zip(self._probes, self._signals, strict=True):
+            if detector is None or detector.shape[1:] != probes.grid.shape:
+                detector = probes.weights()
+            signals.append(probes.through(stack, detector))
+
+    def accuracy(self) -> Accuracy:
+        """Return the comparison, when the operator is built and has taken all configurations."""
+        ours, theirs, variances = [], [], []
+        for probes, signals in zip(self._probes, self._signals, strict=True):
+            image = self.operator.image(probes.state, region=self.region)
+            true = np.array(signals) + probes.tails(image.beyond)[:, None]
+            ours.append(image.at(probes.at))
+            theirs.append(true.mean(axis=0))
+            variances.append(spread(true))
+        found, true, variance = (np.concatenate(part, axis=1) for part in (ours, theirs, variances))
+        return accuracy(found, true, variance)
+
+
+def check(operator: CheckedOperator, rng: np.random.Generator, region: Region | None = None, points: int = POINTS) -> Accuracy:
+    """Compare an operator that is built with multislice of single probes at random points; see :class:`Comparison`."""
+    comparison = Comparison(operator, rng, region, points)
+    for number in range(len(operator.stacks)):
+        comparison.take(operator.stacks[number])
+    return comparison.accuracy()
 
 
 def accuracy(found: np.ndarray, true: np.ndarray, variance: np.ndarray) -> Accuracy:
@@ -127,25 +150,39 @@ def blur_of_check(radius: float) -> float:
     return 2 / radius
 
 
-def _reference(operator: CheckedOperator, at: np.ndarray, box: Region, state: Aberrations, beyond: np.ndarray) -> np.ndarray:
-    """Return multislice signals of probes at points in a box, shape (configurations, channels, points)."""
-    shape, _ = window_shape(operator.grid, box, periodic=operator.periodic)
-    starts = [
-        0 if n == count and operator.periodic else round((low + high) / 2 / step) - n // 2
-        for (low, high), n, step, count in zip(box, shape, operator.grid.sampling, operator.grid.shape, strict=True)
-    ]
-    extent = tuple(n * step for n, step in zip(shape, operator.grid.sampling, strict=True))
-    grid = Grid(shape=shape, extent=(extent[0], extent[1]))
-    beams = beam_blocks.aperture_beams(grid, operator.wavelength, operator.semiangle, (0.0, 0.0), (1, 1), antialias=operator.antialias)
-    ky, kx = grid.ky[beams // grid.shape[1]], grid.kx[beams % grid.shape[1]]
-    a = probe.amplitudes(ky, kx, grid.reciprocal_sampling, operator.wavelength, operator.semiangle, state, antialias=operator.antialias)
-    origin = [start * step for start, step in zip(starts, operator.grid.sampling, strict=True)]
-    phase = -2 * np.pi * (np.outer(at[:, 0] - origin[1], kx) + np.outer(at[:, 1] - origin[0], ky))
-    waves = (a * np.exp(1j * phase)).astype(np.complex64)
-    detector = operator.weights(grid.ky[:, None], grid.kx, grid.reciprocal_sampling)
-    tails = (1 - float((np.abs(a) ** 2).sum())) * beyond if operator.antialias else np.zeros(len(beyond))
-    stacks = (_cut(operator.stacks[i], grid, starts, periodic=operator.periodic) for i in range(len(operator.stacks)))
-    return np.array([collect(stack, beams, waves, detector) + tails[:, None] for stack in stacks])
+class _Probes:
+    """Probes of one state of the optics at points in a box, and the window in which they go through a specimen."""
+
+    def __init__(self, operator: CheckedOperator, at: np.ndarray, box: Region, state: Aberrations) -> None:
+        self.operator, self.at, self.state = operator, at, state
+        sampling, periodic = operator.grid.sampling, operator.periodic
+        shape, _ = window_shape(operator.grid, box, periodic=periodic)
+        self.starts = [
+            0 if n == count and periodic else round((low + high) / 2 / step) - n // 2
+            for (low, high), n, step, count in zip(box, shape, sampling, operator.grid.shape, strict=True)
+        ]
+        extent = tuple(n * step for n, step in zip(shape, sampling, strict=True))
+        self.grid = grid = Grid(shape=shape, extent=(extent[0], extent[1]))
+        self.beams = beam_blocks.aperture_beams(grid, operator.wavelength, operator.semiangle, (0.0, 0.0), (1, 1), antialias=operator.antialias)
+        ky, kx = grid.ky[self.beams // shape[1]], grid.kx[self.beams % shape[1]]
+        a = probe.amplitudes(ky, kx, grid.reciprocal_sampling, operator.wavelength, operator.semiangle, state, antialias=operator.antialias)
+        origin = [start * step for start, step in zip(self.starts, sampling, strict=True)]
+        phase = -2 * np.pi * (np.outer(at[:, 0] - origin[1], kx) + np.outer(at[:, 1] - origin[0], ky))
+        self.waves = (a * np.exp(1j * phase)).astype(np.complex64)
+        self.missing = 1 - float((np.abs(a) ** 2).sum())
+
+    def weights(self) -> np.ndarray:
+        """Return the detectors' weights on the window's reciprocal pixels, float32."""
+        grid = self.grid
+        return self.operator.weights(grid.ky[:, None], grid.kx, grid.reciprocal_sampling).astype(np.float32, copy=False)
+
+    def through(self, stack: SliceStack, detector: np.ndarray) -> np.ndarray:
+        """Return the signals of the probes' parts inside the window, shape (channels, points)."""
+        return collect(cut_window(stack, self.grid, self.starts, periodic=self.operator.periodic), self.beams, self.waves, detector)
+
+    def tails(self, beyond: np.ndarray) -> np.ndarray:
+        """Return the signals of the parts beyond it, from those of waves of the aperture's rim, both (channels,)."""
+        return self.missing * beyond if self.operator.antialias else np.zeros(len(beyond))
 
 
 def window_shape(grid: Grid, region: Region, *, periodic: bool) -> tuple[tuple[int, int], bool]:
@@ -162,7 +199,7 @@ def _side(length: float) -> float:
     return BOX if length > BOX + 4 * MARGIN else length
 
 
-def _cut(stack: SliceStack, grid: Grid, starts: list[int], *, periodic: bool) -> SliceStack:
+def cut_window(stack: SliceStack, grid: Grid, starts: list[int], *, periodic: bool) -> SliceStack:
     """Return a window of a specimen, with vacuum beyond the edges of one that does not repeat."""
     if grid == stack.grid:
         return stack

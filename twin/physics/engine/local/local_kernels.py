@@ -97,6 +97,19 @@ def cut_window(transmission, rows, columns, share_y, share_x, out):
 
 
 @kernel
+def copy_window(transmission, rows, columns, out):
+    """Copy a window out of the planes; rows and columns (slices, ...) may be other ones in each."""
+    slices, ny = rows.shape
+    nx = columns.shape[1]
+    for s in range(slices):
+        for y in range(ny):
+            base = (s * ny + y) * nx
+            row = transmission[s, rows[s, y]]
+            for x in range(nx):
+                out[base + x] = row[columns[s, x]]
+
+
+@kernel
 def fill_incident(values, beam_y, beam_x, phase_y, phase_x, points):
     """Write ``values[b] phase_y[beam_y[b], lane // 4] phase_x[beam_x[b], lane % 4]`` into points, real and imaginary parts exchanged."""
     side = phase_x.shape[1]

@@ -46,7 +46,7 @@ class LocalOperator:
     ----------
     stacks : sequence of SliceStack
         One per frozen-phonon configuration, all on one grid with the same planes; K is their mean. Asked for one after the other whenever something
-        is built, so a sequence may make them on demand.
+        is built, and one by one while it is checked, so a sequence may make them on demand and hold one.
     semiangle : float
         Largest convergence semi-angle that images will have, rad.
     weights : callable
@@ -136,7 +136,14 @@ class LocalOperator:
         """Return the pieces that images of a region need; all of them without a region."""
         return pieces_of(self.basis, region, margin)
 
-    def build(self, region: Region | None = None, *, margin: float = MARGIN, progress: Callable[[int], None] | None = None) -> None:
+    def build(
+        self,
+        region: Region | None = None,
+        *,
+        margin: float = MARGIN,
+        progress: Callable[[int], None] | None = None,
+        beside: Callable[[SliceStack], None] | None = None,
+    ) -> None:
         """Build what images of a region need and is not there yet; the whole field without a region.
 
         Parameters
@@ -147,12 +154,16 @@ class LocalOperator:
             Width around it that a probe's tails see, A.
         progress : callable, optional
             Called with 16 for each sixteen functions propagated.
+        beside : callable, optional
+            Called with each configuration of the specimen, while it is there.
         """
         missing = [piece for piece in self.pieces(region, margin) if not self._built[piece]]
         done = {piece: self._restore(piece) for piece in missing}
         for number in range(len(self.stacks)):
             left = [piece for piece in missing if done[piece] <= number]
             self._correlate(number, sorted(patch for piece in left for patch in self._patches(piece)), None, progress)
+            if beside is not None:
+                beside(self.stacks[number])
         for piece in missing:
             self._built[piece] = True
 
@@ -448,8 +459,9 @@ def build(
     for _ in range(GROWTHS + 1):
         operator = LocalOperator(stacks, semiangle, weights, local, periodic=periodic, antialias=antialias)
         operator.store = None if cache is None else PieceStore(cache, key, local, len(stacks))
-        operator.build(region, margin=MARGIN + accuracy_check.blur_of_check(operator.basis.radius), progress=progress)
-        accuracy = operator.check(rng, region)
+        comparison = accuracy_check.Comparison(operator, rng, region)
+        operator.build(region, margin=MARGIN + accuracy_check.blur_of_check(operator.basis.radius), progress=progress, beside=comparison.take)
+        operator.accuracy = accuracy = comparison.accuracy()
         if accuracy.rms <= tolerance:
             return operator
         if operator.store is not None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from stemtwin.twin.physics.engine.kernels import threads
 from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES, POINT
-from stemtwin.twin.physics.engine.local.accuracy_check import window_shape
+from stemtwin.twin.physics.engine.local.accuracy_check import POINTS, window_shape
 from stemtwin.twin.physics.engine.local.basis import LEAST_CANVAS, MARGIN, PIECE, SIDE, Basis, Piece, Region, canvas_span, pieces_of
 from stemtwin.twin.physics.engine.local.exit_waves import FINER, window_grid
 from stemtwin.twin.physics.engine.multislice.multislice import wave_memory
@@ -144,4 +144,4 @@ def _check(basis: Basis, planes: int, channels: int, region: Region) -> int:
     area = math.prod(shape)
     cut = 0 if whole else 8 * planes * area
     beams = math.pi * (basis.radius + 1 / LEAST_CANVAS) ** 2 * math.prod(grid.extent)
-    return int(cut + area * (12 * channels + 8) + max(wave_memory(grid), TABLES * area) + 80 * 16 * beams)
+    return int(cut + area * (12 * channels + 8) + max(wave_memory(grid), TABLES * area) + (80 * LANES + 8 * POINTS) * beams)

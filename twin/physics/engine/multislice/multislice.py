@@ -255,15 +255,10 @@ def collect(
     incident = _incident(setup, beams, coefficients)
     numbers, series = np.unique(stops[stops > 0], return_inverse=True)
     signals = np.zeros((len(numbers), len(weights), len(coefficients)))
-    lines = np.where(setup.band.T[None], weights[:, :, setup.kept], 0)[:, setup.plan_y.order].transpose(0, 2, 1)
-    columns = np.flatnonzero(lines.any(axis=(0, 2)))
-    lines = np.ascontiguousarray(lines[:, columns], np.float32)
-    scale = float(np.prod(stack.grid.shape)) ** -2.0
+    weigh = _signal_weigher(setup, weights)
 
     def record(buffers: _Buffers, number: int, waves: slice) -> None:
-        sums = np.zeros((len(weights), LANES))
-        multislice_kernels.weigh_intensities(buffers.wave, columns, lines, sums, buffers.line, setup.plan_y, setup.places_y)
-        signals[number, :, waves] = sums[:, : waves.stop - waves.start] * scale
+        signals[number, :, waves] = weigh(buffers)[:, : waves.stop - waves.start]
 
     _run(setup, incident, tuple(numbers.tolist()), record, progress)
     if depths is None:
@@ -273,6 +268,21 @@ def collect(
     intensity = np.abs(incident.values.astype(np.complex128)) ** 2
     result[stops == 0] = weights.reshape(len(weights), -1)[:, incident.beams] @ intensity.T
     return result
+
+
+def _signal_weigher(setup: "_Setup", weights: np.ndarray) -> "Callable[[_Buffers], np.ndarray]":
+    """Return the function that gives the signals, (detectors, 16), of a batch behind a plane."""
+    lines = np.where(setup.band.T[None], weights[:, :, setup.kept], 0)[:, setup.plan_y.order].transpose(0, 2, 1)
+    columns = np.flatnonzero(lines.any(axis=(0, 2)))
+    lines = np.ascontiguousarray(lines[:, columns], np.float32)
+    scale = float(np.prod(setup.stack.grid.shape)) ** -2.0
+
+    def weigh(buffers: _Buffers) -> np.ndarray:
+        sums = np.zeros((len(weights), LANES))
+        multislice_kernels.weigh_intensities(buffers.wave, columns, lines, sums, buffers.line, setup.plan_y, setup.places_y)
+        return sums * scale
+
+    return weigh
 
 
 def _at_depths(

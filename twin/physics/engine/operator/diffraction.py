@@ -10,8 +10,10 @@ gives. Thermal scattering: the mean over frozen-phonon configurations. A probe w
 takes offset blocks (see `imaging`): the plane waves of one block scatter to reciprocal pixels of their own, so blocks never interfere.
 """
 
+import itertools
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse
@@ -23,11 +25,14 @@ from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine.kernels import threads
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_coefficients
 from stemtwin.twin.physics.engine.operator import beam_blocks
+from stemtwin.twin.physics.engine.operator.lattice_average import LatticeAverage, MeasuredAverage, Translations
 from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.progress import Progress
 
 PROBES = 64
 """Probes in one matrix product; fixed, so that bits depend neither on the number of threads nor on which probes are asked for together."""
+SHOWN = 5
+"""Positions along each side of the cell whose patterns tell the error of an average over lattice translations."""
 WAVES_AT_ONCE = 512
 """Probes whose amplitudes multislice holds at once."""
 
@@ -192,10 +197,20 @@ class DiffractionMatrix:
         Plane waves and pixels.
     matrices : tuple
         Of each frozen-phonon configuration and block, S_kq, complex64, shape (B, Q).
+    cosets : tuple
+        Of each block, neighbouring plane waves that interfere with each other: all of them, or with an average over lattice translations the sets
+        of :meth:`lattice_average.Translations.cosets`.
+    average : MeasuredAverage, optional
+        The average, its error that of patterns in focus.
+    standard_error : float
+        Relative standard error over the configurations, rms over pixels and positions in focus by their mean; NaN without an average.
     """
 
     layout: PatternLayout
     matrices: tuple[tuple[np.ndarray, ...], ...]
+    cosets: tuple[tuple[slice, ...], ...]
+    average: MeasuredAverage | None = None
+    standard_error: float = math.nan
 
     @property
     def nbytes(self) -> int:
@@ -247,9 +262,10 @@ class DiffractionMatrix:
         for mode in modes:
             incident = (mode[:, None] * phase).astype(np.complex64)
             for configuration in self.matrices:
-                wave = configuration[number].T @ incident
-                intensity += np.real(wave) ** 2
-                intensity += np.imag(wave) ** 2
+                for coset in self.cosets[number]:
+                    wave = configuration[number][coset].T @ incident[coset]
+                    intensity += np.real(wave) ** 2
+                    intensity += np.imag(wave) ** 2
         return intensity / np.float32(len(self.matrices))
 
     def _tails(self, optics: ProbeOptics, norm: float) -> np.ndarray:
@@ -266,7 +282,13 @@ class DiffractionMatrix:
         return total
 
 
-def build(stacks: Sequence[SliceStack] | Iterator[SliceStack], plan: PatternLayout, *, progress: Progress | None = None) -> DiffractionMatrix:
+def build(
+    stacks: Sequence[SliceStack] | Iterator[SliceStack],
+    plan: PatternLayout,
+    *,
+    progress: Progress | None = None,
+    average: LatticeAverage | None = None,
+) -> DiffractionMatrix:
     """Send every plane wave of the aperture through each configuration of a specimen.
 
     Parameters
@@ -277,8 +299,12 @@ def build(stacks: Sequence[SliceStack] | Iterator[SliceStack], plan: PatternLayo
         Plane waves and pixels.
     progress : callable, optional
         Called with the number of plane waves just done.
+    average : LatticeAverage, optional
+        Average patterns over a crystal's translations, with as many configurations as that takes.
     """
-    matrices = []
+    whole: tuple[tuple[slice, ...], ...] = tuple((slice(None),) for _ in plan.blocks)
+    plan, cosets = (plan, whole) if average is None else _sorted(plan, average.translations)
+    matrices, shown = [], _ShownPatterns(whole, cosets)
     for stack in stacks:
         parts = []
         for block in plan.blocks:
@@ -287,7 +313,53 @@ def build(stacks: Sequence[SliceStack] | Iterator[SliceStack], plan: PatternLayo
             if progress is not None:
                 progress(block.beams.size)
         matrices.append(tuple(parts))
-    return DiffractionMatrix(layout=plan, matrices=tuple(matrices))
+        if average is not None:
+            shown.add(plan, tuple(parts))
+            if average.suffices(np.array(shown.plain), np.array(shown.averaged)):
+                break
+    found = DiffractionMatrix(layout=plan, matrices=tuple(matrices), cosets=cosets)
+    if average is None:
+        return found
+    plain = np.array([shown.error(shown.plain) * math.sqrt(len(matrices) / average.most)])
+    measured = MeasuredAverage(translations=average.translations, compared=average.most, plain_error=plain)
+    return replace(found, average=measured, standard_error=shown.error(shown.averaged))
+
+
+def _sorted(plan: PatternLayout, translations: Translations) -> tuple[PatternLayout, tuple[tuple[slice, ...], ...]]:
+    """Return a layout whose plane waves stand by their cosets, and the cosets of each block."""
+    blocks, cosets = [], []
+    for block in plan.blocks:
+        hy, hx = (np.rint(k * side - part).astype(int) for k, side, part in zip((block.ky, block.kx), plan.grid.extent, block.offset, strict=True))
+        sets = translations.cosets(hy, hx)
+        order, ends = np.concatenate(sets), np.cumsum([0, *map(len, sets)]).tolist()
+        blocks.append(replace(block, beams=block.beams[order], ky=block.ky[order], kx=block.kx[order]))
+        cosets.append(tuple(slice(a, b) for a, b in itertools.pairwise(ends)))
+    return replace(plan, blocks=tuple(blocks)), tuple(cosets)
+
+
+class _ShownPatterns:
+    """Patterns in focus of single configurations, without and with an average over lattice translations, (1, pixels and positions) each."""
+
+    def __init__(self, whole: tuple[tuple[slice, ...], ...], cosets: tuple[tuple[slice, ...], ...]) -> None:
+        self._cosets = whole, cosets
+        self.plain: list[np.ndarray] = []
+        self.averaged: list[np.ndarray] = []
+
+    def add(self, plan: PatternLayout, parts: tuple[np.ndarray, ...]) -> None:
+        """Add the patterns of one configuration."""
+        optics = ProbeOptics(aberrations=Aberrations(), semiangle=plan.semiangle)
+        y, x = (np.arange(SHOWN) / SHOWN * side for side in plan.grid.extent)
+        at = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+        for cosets, known in zip(self._cosets, (self.plain, self.averaged), strict=True):
+            known.append(DiffractionMatrix(layout=plan, matrices=(parts,), cosets=cosets).patterns(at, optics).reshape(1, -1))
+
+    @staticmethod
+    def error(patterns: Sequence[np.ndarray]) -> float:
+        """Return the relative standard error of the mean of configurations; NaN for one."""
+        values = np.array(patterns)
+        if len(values) == 1:
+            return math.nan
+        return float(np.sqrt((values.var(axis=0, ddof=1) / len(values)).mean()) / max(values.mean(), 1e-30))
 
 
 def probe_patterns(

@@ -9,6 +9,7 @@ from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 from stemtwin.twin.physics.engine.operator import beam_blocks, imaging_operator
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
+from stemtwin.twin.physics.engine.operator.lattice_average import LatticeAverage, MeasuredAverage, Translations
 from stemtwin.twin.physics.grids import Grid
 
 
@@ -24,6 +25,7 @@ def build(
     progress: Callable[[int], None] | None = None,
     held: int | None = None,
     depths: Sequence[float] | None = None,
+    average: LatticeAverage | None = None,
 ) -> ImagingOperator:
     """Return the operator of a key from disk, or build and keep it; see :func:`imaging.build`.
 
@@ -33,7 +35,7 @@ def build(
         Where operators, and the pieces of one being built, are kept.
     key : str
         :func:`cache.content_key` of everything that the operator depends on, the code included.
-    stacks, semiangle, weights, blocks, antialias, progress, held, depths
+    stacks, semiangle, weights, blocks, antialias, progress, held, depths, average
         As in :func:`imaging.build`; nothing is drawn from ``stacks`` when the operator is on disk, and ``progress`` is not called then.
     """
 
@@ -49,6 +51,7 @@ def build(
             progress=progress,
             cache=cache,
             key=key,
+            average=average,
         )
 
     return kept(cache, key, make)
@@ -74,7 +77,14 @@ def to_arrays(operator: ImagingOperator) -> dict[str, np.ndarray]:
         "blocks": np.array(operator.blocks),
         "antialias": np.array(operator.antialias),
         "standard_error": operator.standard_error,
+        "configurations": np.array(operator.configurations),
     }
+    if operator.average is not None:
+        arrays |= {
+            "translations": np.array(operator.average.translations.steps),
+            "compared": np.array(operator.average.compared),
+            "plain_error": operator.average.plain_error,
+        }
     for number, (part, matrix, diagonal) in enumerate(zip(operator.parts, operator.matrices, operator.diagonals, strict=True)):
         arrays |= {
             f"offset {number}": np.array(part.offset),
@@ -100,4 +110,14 @@ def from_arrays(arrays: dict[str, np.ndarray]) -> ImagingOperator:
         matrices=tuple(arrays[f"matrix {n}"] for n in numbers),
         diagonals=tuple(arrays[f"diagonal {n}"] for n in numbers),
         standard_error=arrays["standard_error"],
+        configurations=int(arrays["configurations"]),
+        average=_average(arrays),
     )
+
+
+def _average(arrays: dict[str, np.ndarray]) -> MeasuredAverage | None:
+    """Return the average over lattice translations of an operator's arrays, if it has one."""
+    if "translations" not in arrays:
+        return None
+    steps = tuple((int(iy), int(ix)) for iy, ix in arrays["translations"])
+    return MeasuredAverage(translations=Translations(steps=steps), compared=int(arrays["compared"]), plain_error=arrays["plain_error"])

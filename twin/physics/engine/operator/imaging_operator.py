@@ -16,7 +16,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,9 +27,10 @@ from stemtwin.twin.physics.aberrations import Aberrations, vector
 from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache, piece_key
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
-from stemtwin.twin.physics.engine.operator import gram_matrix, image_kernels, quadratic_form_kernels
+from stemtwin.twin.physics.engine.operator import gram_matrix, image_kernels, lattice_average, quadratic_form_kernels
 from stemtwin.twin.physics.engine.operator.beam_blocks import BeamBlock, aperture_beams, block_offsets, block_pixel, make_block
 from stemtwin.twin.physics.engine.operator.image_layout import ApertureAmplitudes, ImageLayout, image_layout
+from stemtwin.twin.physics.engine.operator.lattice_average import LatticeAverage, MeasuredAverage
 from stemtwin.twin.physics.grids import Grid
 
 FormBuilder = Callable[[int, SliceStack, BeamBlock, Callable[[int], None] | None], dict[str, np.ndarray]]
@@ -101,6 +102,10 @@ class ImagingOperator:
         M_kk, float64, shape (channels, B).
     standard_error : ndarray
         Per channel: rms over the cell of the standard error over phonon configurations, divided by the mean signal, in focus (nan for one).
+    configurations : int
+        Frozen-phonon configurations that M is the mean of.
+    average : MeasuredAverage, optional
+        The lattice translations that images are averaged over.
     """
 
     grid: Grid
@@ -112,6 +117,8 @@ class ImagingOperator:
     matrices: tuple[np.ndarray, ...]
     diagonals: tuple[np.ndarray, ...]
     standard_error: np.ndarray
+    configurations: int = 1
+    average: MeasuredAverage | None = None
     _damped: dict[float, tuple[np.ndarray, ...]] = field(default_factory=dict)
     _apertures: dict[float, ApertureAmplitudes] = field(default_factory=dict)
     _layouts: list[ImageLayout] = field(default_factory=list)
@@ -205,6 +212,8 @@ class ImagingOperator:
         real, imag = self._amplitudes(states, aperture)
         total = quadratic_form_kernels.quadratic_form(real, imag, list(matrices), layout.form)
         total[:, :, 0, mx] += aperture.missing * aperture.beyond
+        if self.average is not None:
+            total *= lattice_average.mask(self.average.translations, my, mx)
         if np.any(source_size):
             qy, qx = np.arange(my + 1)[:, None] / self.grid.extent[0], np.arange(-mx, mx + 1) / self.grid.extent[1]
             sizes = np.broadcast_to(np.asarray(source_size, float), len(states)).tolist()
@@ -283,7 +292,7 @@ def build(
     depths : sequence of float, optional
         Depths z, A: forms of the specimen's part above each, whose channels follow those of the depth before.
     **settings
-        antialias, progress, cache, key, as in :func:`assemble`.
+        antialias, progress, cache, key, average, as in :func:`assemble`.
 
     Returns
     -------
@@ -307,6 +316,7 @@ def assemble(
     progress: Callable[[int], None] | None = None,
     cache: ArrayCache | None = None,
     key: str = "",
+    average: LatticeAverage | None = None,
 ) -> ImagingOperator:
     """Build an operator from what each configuration adds to each block.
 
@@ -328,6 +338,8 @@ def assemble(
         Keeps each piece, one block of one configuration, so that a build that was killed goes on from there, to the same bits.
     key : str
         The operator's key there; :func:`imaging_cache.build` keeps the whole and drops the pieces.
+    average : LatticeAverage, optional
+        Average images over a crystal's translations; ``stacks`` gives only as many configurations as that takes.
 
     Returns
     -------
@@ -335,28 +347,24 @@ def assemble(
         The operator.
     """
     common: dict[str, Any] = {}
-    sums: list[np.ndarray] = []
-    diagonals: list[np.ndarray] = []
-    reference: list[np.ndarray] = []
+    sums, diagonals, reference = list[np.ndarray](), list[np.ndarray](), _ProbeImages(average)
     for configuration, stack in enumerate(stacks):
         if not common:
             common = _common_fields(stack, semiangle, blocks, antialias)
         found = []
         for number, part in enumerate(common["parts"]):
             compute = functools.partial(piece, configuration, stack, part, progress)
-            if cache is not None:
-                skipped = None if progress is None else functools.partial(progress, part.beams.size)
-                stored = piece_key(key, configuration, number)
-                compute = functools.partial(cache.resumable, stored, compute, skipped=skipped)
-            found.append(compute())
-        singles, single_diagonals = [each["elements"] for each in found], [each["diagonal"] for each in found]
+            skipped = None if progress is None else functools.partial(progress, part.beams.size)
+            found.append(compute() if cache is None else cache.resumable(piece_key(key, configuration, number), compute, skipped=skipped))
+        singles, single_diagonals = ([each[name] for each in found] for name in ("elements", "diagonal"))
         sums = singles if not sums else [a + b for a, b in zip(sums, singles, strict=True)]
         diagonals = single_diagonals if not diagonals else [a + b for a, b in zip(diagonals, single_diagonals, strict=True)]
-        reference.append(_probe_image(_mean_operator(common, singles, single_diagonals, 1, np.zeros(len(singles[0])))))
-    if not reference:
+        if reference.suffice_with(_mean_operator(common, singles, single_diagonals, 1, np.zeros(len(singles[0])))):
+            break
+    if not sums:
         message = "An operator needs at least one configuration of the specimen. Give one stack of slices or more."
         raise SamplingError(message)
-    return _mean_operator(common, sums, diagonals, len(reference), _standard_error(np.array(reference)))
+    return replace(_mean_operator(common, sums, diagonals, configuration + 1, reference.standard_error()), average=reference.measured())
 
 
 def _standard_error(images: np.ndarray) -> np.ndarray:
@@ -402,10 +410,40 @@ def _mean_operator(
         matrices=tuple(each / np.float32(count) for each in sums),
         diagonals=tuple(each / count for each in diagonals),
         standard_error=error,
+        configurations=count,
     )
 
 
-def _probe_image(operator: ImagingOperator, points: int = 24) -> np.ndarray:
-    image = operator.image(Aberrations())
-    y, x = np.arange(points) / points * operator.grid.extent[0], np.arange(points) / points * operator.grid.extent[1]
+class _ProbeImages:
+    """Images in focus of each configuration, without and with an average over lattice translations."""
+
+    def __init__(self, average: LatticeAverage | None) -> None:
+        self.average = average
+        self._plain: list[np.ndarray] = []
+        self._averaged: list[np.ndarray] = []
+
+    def suffice_with(self, operator: ImagingOperator) -> bool:
+        """Add the images of the operator of one configuration; return whether no further one is needed: without an average, all are."""
+        image = operator.image(Aberrations())
+        self._plain.append(_raster(image))
+        if self.average is not None:
+            kept = lattice_average.mask(self.average.translations, image.coefficients.shape[-2] - 1, image.coefficients.shape[-1] // 2)
+            self._averaged.append(_raster(ImageCoefficients(coefficients=image.coefficients * kept, extent=image.extent)))
+        return self.average is not None and self.average.suffices(np.array(self._plain), np.array(self._averaged))
+
+    def standard_error(self) -> np.ndarray:
+        """Return the relative standard error of the mean image, (channels,)."""
+        return _standard_error(np.array(self._plain if self.average is None else self._averaged))
+
+    def measured(self) -> MeasuredAverage | None:
+        """Return the average as it was measured."""
+        if self.average is None:
+            return None
+        error = _standard_error(np.array(self._plain)) * math.sqrt(len(self._plain) / self.average.most)
+        return MeasuredAverage(translations=self.average.translations, compared=self.average.most, plain_error=error)
+
+
+def _raster(image: ImageCoefficients, points: int = 24) -> np.ndarray:
+    """Return an image on a raster over the cell, (channels, points^2)."""
+    y, x = np.arange(points) / points * image.extent[0], np.arange(points) / points * image.extent[1]
     return image.raster(y, x).reshape(len(image.coefficients), -1)

@@ -29,6 +29,7 @@ from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_
 from stemtwin.twin.physics.engine.operator import beam_blocks, gram_matrix, imaging_operator, single_probes
 from stemtwin.twin.physics.engine.operator.beam_blocks import BeamBlock
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
+from stemtwin.twin.physics.engine.operator.lattice_average import LatticeAverage
 from stemtwin.twin.physics.grids import Grid
 
 BATCH = 64
@@ -104,12 +105,13 @@ def build(
     progress: Callable[[int], None] | None = None,
     cache: ArrayCache | None = None,
     key: str = "",
+    average: LatticeAverage | None = None,
 ) -> ImagingOperator:
     """Build the operator of localised losses.
 
     Parameters
     ----------
-    stacks, semiangle, blocks, antialias, progress, cache, key
+    stacks, semiangle, blocks, antialias, progress, cache, key, average
         As in :func:`imaging.assemble`.
     absorbers : callable
         The atoms of a configuration, from its number.
@@ -127,7 +129,8 @@ def build(
             held[configuration] = absorbers(configuration), {}
         return _piece(stack, *held[configuration], part, report)
 
-    return imaging_operator.assemble(stacks, semiangle, piece, blocks=blocks, antialias=antialias, progress=progress, cache=cache, key=key)
+    how = {"antialias": antialias, "progress": progress, "cache": cache, "key": key, "average": average}
+    return imaging_operator.assemble(stacks, semiangle, piece, blocks=blocks, **how)
 
 
 def _piece(

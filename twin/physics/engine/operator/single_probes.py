@@ -115,9 +115,16 @@ def edge_wave_count(extent: tuple[float, float], blocks: tuple[int, int], radius
 
 
 def window_signals(
-    stack: SliceStack, positions: np.ndarray, aberrations: Aberrations, semiangle: float, weights: Weights, *, antialias: bool = True
+    stack: SliceStack,
+    positions: np.ndarray,
+    aberrations: Aberrations,
+    semiangle: float,
+    weights: Weights,
+    *,
+    antialias: bool = True,
+    depths: Sequence[float] | None = None,
 ) -> tuple[np.ndarray, float]:
-    """Return the signal of the part of each probe inside the cell, float64, shape (channels, P), and the fraction of the beam in that part.
+    """Return the signal of the part of each probe inside the cell, float64, shape ([depths,] channels, P), and the fraction of the beam in that part.
 
     Parameters as in :func:`probe_signals`, without blocks; no plane waves are sent for the tails.
     """
@@ -126,7 +133,7 @@ def window_signals(
     by, bx = grid.ky[beams // grid.shape[1]], grid.kx[beams % grid.shape[1]]
     a = amplitudes(by, bx, grid.reciprocal_sampling, stack.wavelength, semiangle, aberrations, antialias=antialias)
     detector = weights(grid.ky[:, None], grid.kx, grid.reciprocal_sampling)
-    return _collected(stack, beams, a, (by, bx), positions, detector, (0.0, 0.0), None, None), float((np.abs(a) ** 2).sum())
+    return _collected(stack, beams, a, (by, bx), positions, detector, (0.0, 0.0), depths, None), float((np.abs(a) ** 2).sum())
 
 
 def amplitudes(

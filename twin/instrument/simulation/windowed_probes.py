@@ -1,0 +1,310 @@
+"""Windows for the single probes of a long request: their size from the tolerance, their price, and the check of their error.
+
+Probes that take long through the whole field go through windows of it (:mod:`~stemtwin.twin.physics.engine.local.probe_windows`). What this costs in
+accuracy is measured: probes at random points of the scan, in their windows and through the whole field, most of them in the first configuration and
+some in each further one, at points of its own. Windows begin small and grow until the error is clearly below the tolerance; where they then save too
+little, probes go through the whole field after all.
+"""
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from stemtwin.twin.errors import SamplingError
+from stemtwin.twin.instrument.simulation import costs, memory, operator_cache, partial_coherence, slice_stacks
+from stemtwin.twin.instrument.simulation.costs import Cost
+from stemtwin.twin.instrument.simulation.discretisation import Discretisation
+from stemtwin.twin.instrument.simulation.engines.registry import Signals
+from stemtwin.twin.instrument.simulation.plan import Plan
+from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.instrument.simulation.scan_signals import mean_of_configurations
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.engine.kernels import threads
+from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES
+from stemtwin.twin.physics.engine.local import accuracy_check, probe_windows
+from stemtwin.twin.physics.engine.local.accuracy_check import Accuracy
+from stemtwin.twin.physics.engine.local.probe_windows import ProbeWindows
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
+from stemtwin.twin.physics.engine.operator import single_probes
+from stemtwin.twin.physics.grids import Grid
+from stemtwin.twin.progress import Progress
+
+WORTH = 10.0
+"""Probes that take less through the whole field, s, go through it."""
+SHARE = 0.5
+"""Windows are taken where they need at most this share of the time of the whole field."""
+NEAR = 2.0
+"""Margin around a probe in focus for a tolerance of 1 %, in units of lambda / alpha."""
+BLURRED = 0.5
+"""Margin for the geometric radius of a probe, in units of it."""
+DEEP = 0.01
+"""Margin for the sideways reach of scattered waves, in units of the thickness."""
+GROUPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+"""Numbers of points in a window that are compared."""
+POINTS, FURTHER, IN_GROUP = 32, 8, 4
+"""Random points of a check in the first configuration and in each further one, and how many of them share a window."""
+CHECKED = 0.7
+"""The first configuration must show at most this share of the tolerance: it knows an rms to an eighth, and windows grow until one passes."""
+GROWTH, GROWTHS = 1.25, 6
+"""Factor by which margins grow when they miss the tolerance, and how often they do."""
+CHECK_STREAM = 13
+"""First part of the spawn key of the points at which windows are checked."""
+SECONDS_PER_WINDOW, SECONDS_PER_BATCH, SECONDS_PER_COPY = 3e-4, 3e-4, 5e-10
+"""Usual time for a window, for each sixteen waves in it, and for each of its points and slices, on two cores, s."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Windowed:
+    """Windows for a scan, their margin, A, and the time of all the work in them, s, on two cores."""
+
+    windows: ProbeWindows
+    margin: float
+    seconds: float
+
+    @property
+    def side(self) -> float:
+        """Longer side of a window, A."""
+        return max(self.windows.grid.extent)
+
+
+def planned(request: Request, grid: Grid, planes: np.ndarray, blocks: tuple[int, int], growth: float = 1.0) -> Windowed | None:
+    """Return windows for a request's probes; None where these go through the whole field.
+
+    Parameters
+    ----------
+    request : Request
+        The request.
+    grid : Grid
+        Points of the whole field.
+    planes : ndarray
+        Depths of the slices, A.
+    blocks : tuple of int
+        Cells that hold a probe: of more than one there are no windows.
+    growth : float
+        How much larger than at first margins are.
+    """
+    if not request.tolerance or not request.antialias or blocks != (1, 1):
+        return None
+    whole = _whole_seconds(request, grid, len(planes))
+    if whole <= WORTH:
+        return None
+    margin = _margin(request, float(planes[-1])) * growth
+    points, found = request.scan.points(), []
+    for size in GROUPS:
+        windows = probe_windows.layout(grid, points, size, margin)
+        if windows is not None and _holds(windows.grid, grid, request):
+            seconds = _seconds(request, windows, len(planes))
+            found.append(Windowed(windows=windows, margin=margin, seconds=seconds))
+        if size >= len(points):
+            break
+    best = min(found, key=lambda each: each.seconds, default=None)
+    return best if best is not None and best.seconds <= SHARE * whole else None
+
+
+def _margin(request: Request, depth: float) -> float:
+    """Return the margin around the points of a scan that windows begin with, A."""
+    beam = request.beam
+    _, (source, _) = partial_coherence.nodes(beam)
+    stricter = float(np.clip((0.01 / request.tolerance) ** 0.4, 0.5, 4.0))
+    blur = beam.probe_radius(depth) + 2 * beam.focal_spread_angstrom * beam.semiangle_rad
+    near = NEAR * stricter * beam.wavelength_angstrom / beam.semiangle_rad
+    return near + BLURRED * blur + DEEP * depth + float(np.abs(source).max())
+
+
+def _holds(window: Grid, field: Grid, request: Request) -> bool:
+    """Return whether a window's coarse reciprocal pixels keep the aperture inside the band limit."""
+    radius = request.beam.semiangle_rad / request.beam.wavelength_angstrom
+    return radius + math.hypot(*window.reciprocal_sampling) < min(window.band_limit, field.band_limit)
+
+
+def _whole_seconds(request: Request, grid: Grid, slices: int) -> float:
+    """Return the time of all probes through the whole field, s."""
+    focal, source = partial_coherence.counts(request.beam)
+    edge = single_probes.edge_wave_count(grid.extent, (1, 1), request.beam.semiangle_rad / request.beam.wavelength_angstrom)
+    waves = request.configurations * focal * (request.scan.count * source + edge)
+    return waves * slices * costs.step_seconds(math.prod(grid.shape))
+
+
+def _seconds(request: Request, windows: ProbeWindows, slices: int) -> float:
+    """Return the time of all probes through windows, of the waves for their tails and of the check, s."""
+    focal, source = partial_coherence.counts(request.beam)
+    batches, area = math.ceil(windows.largest * source / LANES), math.prod(windows.grid.shape)
+    batch = SECONDS_PER_BATCH + LANES * slices * costs.step_seconds(area)
+    window = SECONDS_PER_WINDOW + slices * area * SECONDS_PER_COPY + batches * batch
+    whole = _whole_waves(request) * slices * costs.step_seconds(math.prod(windows.field.shape))
+    return request.configurations * focal * len(windows.corners) * window + whole
+
+
+def _whole_waves(request: Request) -> int:
+    """Return the number of waves through the whole field: for the tails of all probes, and for the check."""
+    return request.configurations * (probe_windows.RIM_WAVES + FURTHER) + POINTS - FURTHER
+
+
+def cost(found: Discretisation, windowed: Windowed) -> Cost:
+    """Return the cost of probes through windows: waves for the probes, for their tails and for the check."""
+    request, grid, slices = found.request, found.grid, len(found.slices.planes)
+    focal, source = partial_coherence.counts(request.beam)
+    shifted = request.scan.count * source
+    whole = memory.of_probes(grid, found.beams, probe_windows.RIM_WAVES, found.channels, POINTS, request.faces)
+    specimen = memory.of_specimen(grid, slices, request.oversampling, 1)
+    parts = (threads.thread_count() + 1) * 8 * (slices + 1) * math.prod(windowed.windows.grid.shape)
+    results = shifted * (request.faces * found.channels * 24 + 32)
+    return Cost(
+        waves=request.configurations * focal * shifted + _whole_waves(request),
+        memory_bytes=costs.program_bytes(found) + specimen + memory.working_memory(grid) + whole + parts + results,
+        seconds=costs.first_seconds(found) + windowed.seconds,
+        exactness=(
+            f"rms error below {request.tolerance:g} of the mean signal, checked at random points of multislice through the whole field; "
+            f"windows of {windowed.side:.1f} A, larger where the check asks for it, and the whole field, "
+            f"{_whole_seconds(request, grid, slices):.3g} s, where they would save less than half"
+        ),
+    )
+
+
+def signals(request: Request, plan: Plan, windowed: Windowed, progress: Progress | None) -> Signals | str:
+    """Return the signals of each probe in its window, averaged over focal spread, source and configurations.
+
+    Where windows that reach the tolerance save too little, and the whole field is to be taken, return what was tried instead.
+
+    Raises
+    ------
+    SamplingError
+        The tolerance is missed with larger windows, too.
+    """
+    check = _Check(request, plan, windowed)
+    while isinstance(check.windowed, Windowed):
+        found = _attempt(request, plan, check, progress)
+        if found is not None:
+            values, error = mean_of_configurations(request, found)
+            return values, error, check.remark()
+    return f"windows that reach {request.tolerance:g} would save less than half: {', '.join(check.tried)}"
+
+
+def _attempt(request: Request, plan: Plan, check: "_Check", progress: Progress | None) -> list[np.ndarray] | None:
+    """Return the signals of each configuration; None where a further one misses the tolerance, or windows save too little."""
+    found, report, weights = [], progress or (lambda _: None), operator_cache.detector_weights(request, plan)
+    for number, stack in enumerate(slice_stacks.stacks(request, plan)):
+        rim = probe_windows.rim_signals(stack, request.beam.semiangle_rad, weights, request.depths_angstrom)
+        report(probe_windows.RIM_WAVES)
+        report(FURTHER if number else POINTS)
+        if not (check.further(stack, rim, number) if number else check.first(stack, rim)):
+            return None
+        assert check.windowed is not None  # it passed
+        found.append(_of_one(request, check.windowed.windows, stack, rim, weights, progress))
+        del stack  # before the next one takes its memory
+    return found
+
+
+def _of_one(
+    request: Request, windows: ProbeWindows, stack: SliceStack, rim: np.ndarray, weights: operator_cache.Weights, progress: Progress | None
+) -> np.ndarray:
+    """Return the signals of one configuration, averaged over focal spread and source, (channels, P)."""
+    semiangle, count = request.beam.semiangle_rad, request.scan.count
+
+    def coherent(at: np.ndarray, aberrations: Aberrations) -> np.ndarray:
+        settings = {"depths": request.depths_angstrom, "progress": progress}
+        inside, norm = probe_windows.window_signals(stack, windows, at.reshape(-1, count, 2), aberrations, semiangle, weights, **settings)
+        values = np.empty_like(inside)
+        values[..., windows.order] = inside + max(1 - norm, 0.0) * rim[..., None, None]
+        return values.reshape(rim.size, -1)
+
+    return partial_coherence.averaged(request, coherent)
+
+
+class _Check:
+    """The check of windows, and the windows that pass it; none where these save too little."""
+
+    def __init__(self, request: Request, plan: Plan, first: Windowed) -> None:
+        self.windowed: Windowed | None = first
+        self.tried: list[str] = []
+        self._request, self._plan, self._growth = request, plan, 1.0
+        self._weights = operator_cache.detector_weights(request, plan)
+        self._seen: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def first(self, stack: SliceStack, rim: np.ndarray) -> bool:
+        """Check the first configuration, with windows that grow until it passes; return whether there are such windows."""
+        assert self.windowed is not None  # a check begins with windows
+        chosen, at = self._points(self.windowed.windows, POINTS, 0)
+        true = self._whole(stack, rim, at)
+        while self.windowed is not None:
+            self._seen = [(self._in_windows(stack, rim, chosen, at), true)]
+            if self._error().rms <= CHECKED * self._request.tolerance:
+                return True
+            self._grow()
+        return False
+
+    def further(self, stack: SliceStack, rim: np.ndarray, number: int) -> bool:
+        """Check a further configuration at points of its own; return whether all points so far are within the tolerance. If not, windows grow."""
+        assert self.windowed is not None  # the configuration before has passed
+        chosen, at = self._points(self.windowed.windows, FURTHER, number)
+        self._seen.append((self._in_windows(stack, rim, chosen, at), self._whole(stack, rim, at)))
+        if self._error().rms <= self._request.tolerance:
+            return True
+        self._grow()
+        return False
+
+    def remark(self) -> str:
+        """Return the measured error as a sentence."""
+        assert self.windowed is not None  # it has passed
+        error, count = self._error(), len(self._seen)
+        where = f"{error.points} points of the scan" + (f" in {count} configurations" if count > 1 else "")
+        return (
+            f"windows of {self.windowed.side:.1f} A: at {where} rms {error.rms:.2e}, largest {error.largest:.2e} "
+            f"of the mean, against multislice through the whole field; asked for {self._request.tolerance:g}"
+        )
+
+    def _points(self, windows: ProbeWindows, count: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return random points of the scan, by number, and probes (x, y) there, A, each from a random part of the source."""
+        key = (CHECK_STREAM, number) if number else (CHECK_STREAM,)
+        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(self._request.seed, spawn_key=key)))
+        chosen = _chosen(windows, count, rng)
+        _, (source, _) = partial_coherence.nodes(self._request.beam)
+        shifts = np.array(list(itertools.product(source, source)))
+        return chosen, self._request.scan.points()[chosen] + shifts[rng.integers(source.size**2, size=len(chosen))]
+
+    def _whole(self, stack: SliceStack, rim: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """Return the signals of probes through the whole field, (channels, points)."""
+        beam, depths = self._request.beam, self._request.depths_angstrom
+        inside, norm = single_probes.window_signals(stack, at, beam.aberrations, beam.semiangle_rad, self._weights, depths=depths)
+        return (inside + (1 - norm) * rim[..., None]).reshape(-1, len(at))
+
+    def _in_windows(self, stack: SliceStack, rim: np.ndarray, chosen: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """Return their signals in windows."""
+        assert self.windowed is not None  # there are windows to check
+        request, beam = self._request, self._request.beam
+        part, everywhere = self.windowed.windows.only(chosen), np.zeros((1, request.scan.count, 2))
+        everywhere[0, chosen] = at
+        inside, norm = probe_windows.window_signals(
+            stack, part, everywhere, beam.aberrations, beam.semiangle_rad, self._weights, depths=request.depths_angstrom
+        )
+        found = inside[..., 0, :] + (1 - norm) * rim[..., None]
+        return found[..., np.argsort(part.order)].reshape(-1, len(at))
+
+    def _error(self) -> Accuracy:
+        """Return the error at all points so far."""
+        found, true = (np.concatenate(part, axis=1) for part in zip(*self._seen, strict=True))
+        return accuracy_check.accuracy(found, true, np.full(true.shape, np.nan))
+
+    def _grow(self) -> None:
+        """Take larger windows, or none where they save too little."""
+        assert self.windowed is not None  # these missed the tolerance
+        self.tried.append(f"{self._error().rms:.2%} with windows of {self.windowed.side:.1f} A")
+        self._growth *= GROWTH
+        if len(self.tried) > GROWTHS:
+            message = (
+                f"Windows around the probes miss tolerance={self._request.tolerance:g}: {', '.join(self.tried)}. "
+                "Allow a larger tolerance, or use tolerance=0, which sends each probe through the whole field."
+            )
+            raise SamplingError(message)
+        plan = self._plan
+        self.windowed = planned(self._request, plan.grid, plan.slices.planes, plan.blocks, self._growth)
+
+
+def _chosen(windows: ProbeWindows, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the numbers of random points of a scan, some in each of a few windows, increasing."""
+    groups = rng.permutation(len(windows.corners))[: count // IN_GROUP]
+    each = -(-count // len(groups))
+    parts = [rng.permutation(windows.order[windows.starts[g] : windows.starts[g + 1]])[:each] for g in groups]
+    return np.sort(np.concatenate(parts))

@@ -1,0 +1,111 @@
+"""The translations of a perfect crystal inside a sample's periodic cell, found from the atoms themselves."""
+
+import functools
+import math
+
+import numpy as np
+
+from stemtwin.twin.physics.engine.operator.lattice_average import Translations
+from stemtwin.twin.samples.sample import Sample
+
+TOLERANCE = 1e-3
+"""Largest distance, A, of an atom from where a translation puts its like: a hundredth of thermal motion."""
+SIGMA_TOLERANCE = 1e-6
+"""Displacements that differ by less, A, rms, are the same."""
+PROBES = 32
+"""Atoms that a translation is tried on before all of them."""
+
+
+@functools.lru_cache(maxsize=32)
+def lattice_translations(sample: Sample) -> Translations:
+    """Return the translations across the beam that leave a sample as it is, its thermal displacements included.
+
+    Every translation is tried on every atom: there must be one of the same element and the same thermal displacement within 0.001 A of its new place,
+    at the same depth. One vacancy, foreign, added or displaced atom therefore leaves the translation by nothing only, and so does a sample that does
+    not repeat.
+
+    Parameters
+    ----------
+    sample : Sample
+        The sample; the answer for the last few is remembered.
+
+    Returns
+    -------
+    Translations
+        The group of translations, of one element (by nothing) where the cell is no more than one cell of a crystal.
+    """
+    if not sample.periodic or not len(sample):
+        return Translations()
+    kinds = _kinds(sample)
+    counts = np.bincount(kinds)
+    most = functools.reduce(math.gcd, counts.tolist())  # the group's order divides the number of atoms of each kind
+    if most == 1:
+        return Translations()
+    atoms, group = _Atoms(sample, kinds), {(0, 0)}
+    rarest = sample.positions_angstrom[kinds == np.argmin(counts), :2]
+    size = np.array(sample.size_angstrom[::-1])
+    steps = (rarest - rarest[0]) / size * most
+    near = (np.abs(steps - np.round(steps)) * size / most <= TOLERANCE).all(axis=1)
+    for ix, iy in (np.round(steps[near]).astype(int) % most).tolist():
+        if (iy, ix) not in group and atoms.repeat(np.array([ix, iy]) / most * size):
+            group = {((y + k * iy) % most, (x + k * ix) % most) for y, x in group for k in range(most)}
+    order = len(group)
+    return Translations(steps=tuple(sorted((y * order // most, x * order // most) for y, x in group)))
+
+
+def _kinds(sample: Sample) -> np.ndarray:
+    """Return the kind of each atom, (n,) integers from 0: its element, thermal displacement and layer."""
+    sigma = np.zeros(len(sample)) if sample.thermal_sigma_angstrom is None else np.round(sample.thermal_sigma_angstrom / SIGMA_TOLERANCE)
+    depth = sample.positions_angstrom[:, 2]
+    layer = np.searchsorted(_borders(np.sort(depth)), depth)
+    return np.unique(np.column_stack([sample.numbers, sigma, layer]), axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def _borders(ordered: np.ndarray) -> np.ndarray:
+    """Return the middles of the gaps between sorted numbers, those of gaps that no two places within the tolerance span."""
+    wide = np.flatnonzero(np.diff(ordered) > 4 * TOLERANCE)
+    return (ordered[wide] + ordered[wide + 1]) / 2
+
+
+class _Atoms:
+    """A sample's atoms by rows, columns and kinds, and those among them at which translations failed before."""
+
+    def __init__(self, sample: Sample, kinds: np.ndarray) -> None:
+        self._places, self._kinds, self._size = sample.positions_angstrom, kinds, np.array(sample.size_angstrom[::-1])
+        ordered = np.sort(self._places[:, :2], axis=0)
+        gaps = np.diff(np.concatenate([ordered, ordered[:1] + self._size]), axis=0)
+        widest = gaps.argmax(axis=0)
+        self._origin = ordered[widest, [0, 1]] + gaps[widest, [0, 1]] / 2  # no atom is near the seam of the cell
+        self._borders = [_borders(np.sort(each)) for each in self._inside(self._places[:, :2]).T]
+        keys = self._keys(self._places[:, :2], kinds)
+        self._order = np.argsort(keys, kind="stable")
+        self._sorted = keys[self._order]
+        self._tried = np.unique(np.linspace(0, len(kinds) - 1, PROBES).astype(int))
+
+    def repeat(self, step: np.ndarray) -> bool:
+        """Return whether a translation (x, y), A, puts every atom on its like."""
+        if not self._found(self._tried, step).all():
+            return False
+        found = self._found(np.arange(len(self._kinds)), step)
+        self._tried = np.concatenate([self._tried, np.flatnonzero(~found)[:PROBES]])
+        return bool(found.all())
+
+    def _found(self, which: np.ndarray, step: np.ndarray) -> np.ndarray:
+        """Return a mask of the atoms that a translation puts on their like; of several in one row and column, only the first is compared."""
+        moved = self._places[which, :2] + step
+        keys = self._keys(moved, self._kinds[which])
+        at = np.minimum(np.searchsorted(self._sorted, keys), len(self._sorted) - 1)
+        like = self._order[at]
+        apart = self._places[like, :2] - moved
+        apart -= self._size * np.round(apart / self._size)
+        deeper = self._places[like, 2] - self._places[which, 2]
+        return (self._sorted[at] == keys) & (np.hypot(np.hypot(apart[:, 0], apart[:, 1]), deeper) <= TOLERANCE)
+
+    def _inside(self, places: np.ndarray) -> np.ndarray:
+        """Return places (x, y) from the seam of the cell on."""
+        return (places - self._origin) % self._size
+
+    def _keys(self, places: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+        """Return a number for each row, column and kind."""
+        column, row = (np.searchsorted(borders, each) for borders, each in zip(self._borders, self._inside(places).T, strict=True))
+        return (kinds * (len(self._borders[1]) + 1) + row) * (len(self._borders[0]) + 1) + column
