@@ -43,6 +43,19 @@ def test_the_registry_that_ships_has_every_released_size(name: str) -> None:
         assert {"manifest.json", "README.md", *splits} == set(listed), size
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_size_that_is_not_released_is_built(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mirror is not asked for a size that no registry has: one sentence names those that it has, and the command that builds this one."""
+    monkeypatch.setenv("STEMTWIN_DATA_URL", "http://127.0.0.1:9")
+    card = cards.named_card(name)
+    others = [size for size in card.sizes if size not in release.released(card)]
+    assert others
+    for size in others:
+        with pytest.raises(DatasetError) as told:
+            fetch.mirror(card, size)
+        assert f"has no size '{size}' of {card.id}, only std, tiny. Use one of these, or run '{fetch.build_command(card, size)}'." in str(told.value)
+
+
 def test_the_registries_name_the_contents_that_are_pinned() -> None:
     """The data whose arrays are golden, and those that the kept scores were measured on, are those that a mirror serves."""
     contents, _ = parsed(fetch.shipped_registry(cards.named_card("atoms-2d@1.0.0")))
