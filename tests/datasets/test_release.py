@@ -63,7 +63,7 @@ def test_the_registries_name_the_contents_that_are_pinned() -> None:
     assert [contents["tiny", split] for split in ("train", "val", "test")] == golden.tolist()
     kept = kept_scores.read("denoise")
     contents, _ = parsed(fetch.shipped_registry(cards.named_card(kept["dataset"])))
-    assert contents[kept["size"], kept["split"]] == kept["sha256"]
+    assert contents[kept["size"], kept["split"]] == kept["content_sha256"]
 
 
 @pytest.fixture
