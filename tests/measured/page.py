@@ -106,7 +106,7 @@ def measure(real: Path, folder: Path) -> tuple[list[str], dict[str, Any]]:
         "labels": f"{len(places)}, of which {int(truth['n_columns'].sum())} lie in the squares",
         "squares": f"{len(images)} of {TILE_PX} x {TILE_PX} px, all in the split test",
         "distance of a label to its nearest": f"median {np.median(spacing):.2f} A, least {spacing.min():.2f} A",
-        "distance of bright columns (Sr, Pb) to their nearest": f"median {np.median(cell):.2f} A",
+        "distance of bright columns (lead) to their nearest": f"median {np.median(cell):.2f} A",
         "content": f"{said['content_sha256'][:12]}; {checked['files']} files, {checked['rows']} rows verified",
     }
     lines = ["| of the packed image | |", "|---|---|", *(f"| {name} | {text} |" for name, text in facts.items()), ""]
