@@ -51,7 +51,8 @@ class AtomsSettings(CardModel):
     """The ranges from which ``atoms-2d`` draws."""
 
     image_shape: tuple[Count, Count]
-    phonon_configurations: Count
+    phonon_configurations: Count | Literal["auto"]
+    """A number, of signals as they are; ``"auto"``: of perfect crystals averaged over the lattice, 2 to 8, as many as reach the error of 8."""
     field_of_view_angstrom: Range
     C10_angstrom: Range
     C12_angstrom: Range
@@ -271,7 +272,7 @@ def _planned(card: Card, specimen: AtomsSpecimen) -> float:
         detectors=(haadf(setup),),
         engine=specimen.engine,
         phonons=card.generator.phonon_configurations,
-        lattice_average=False,
+        lattice_average="auto",  # of phonons="auto" alone
     )
     return make_plan(request, window_angstrom=_window(sample, setup, [condition])).seconds
 
@@ -314,7 +315,7 @@ def microscope_shots(sample: "Sample", specimen: AtomsSpecimen, conditions: Sequ
         instrument=PROFILES[setup.instrument].still(),
         seed=specimen.microscope_seed,
         phonons=settings.phonon_configurations,
-        lattice_average=False,
+        lattice_average="auto",  # of phonons="auto" alone
         engine=specimen.engine,
         window_angstrom=_window(sample, setup, conditions),
         counting="numpy",

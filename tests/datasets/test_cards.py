@@ -7,6 +7,7 @@ import pytest
 
 from stemtwin.datasets import cards, catalog
 from stemtwin.datasets.cards import parse_card, read_card
+from stemtwin.datasets.kinds import find_generator
 from stemtwin.twin.errors import DatasetError, UnknownNameError
 
 RELEASED = cards.CARDS / "atoms-2d-1.0.0.toml"
@@ -44,6 +45,18 @@ def test_the_card_states_its_limits_in_numbers():
     periodic = [m for m in card.generator.materials if m.engine == "operator"]
     assert all(8 <= m.size_angstrom <= 12 for m in periodic)
     assert [(m.name, m.size_angstrom) for m in card.generator.materials if m not in periodic] == [("graphene-si", 30)]
+
+
+def test_crystals_are_averaged_over_the_lattice_where_a_card_says_auto():
+    """A card's number of configurations is the mean of these as they are; "auto" is the average, which plans fewer, and needs no other digest."""
+    text = RELEASED.read_text(encoding="utf-8")
+    cards = {which: parse_card(text.replace("phonon_configurations = 8", f"phonon_configurations = {which}")) for which in ("8", '"auto"')}
+    assert cards["8"].digest == read_card(RELEASED).digest != cards['"auto"'].digest
+    generator = find_generator("atoms-2d")
+    seconds = {which: generator.seconds(card, "tiny") for which, card in cards.items()}
+    assert seconds['"auto"'] < 0.9 * seconds["8"]
+    with pytest.raises(DatasetError, match="phonon_configurations"):
+        parse_card(text.replace("phonon_configurations = 8", 'phonon_configurations = "many"'))
 
 
 @pytest.mark.parametrize(

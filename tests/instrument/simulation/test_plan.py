@@ -16,6 +16,7 @@ from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.scan import PathScan, RasterScan
 from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.simulation import memory, simulate
+from stemtwin.twin.instrument.simulation import plan as planning
 from stemtwin.twin.instrument.simulation.plan import PATIENCE, make_plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics.aberrations import Aberrations
@@ -48,6 +49,26 @@ def test_auto_takes_the_cheaper_engine(request_: Request) -> None:
     many = replace(request_, antialias=False, scan=RasterScan(shape=(64, 64), field_of_view_angstrom=(4, 4)))
     assert make_plan(many).engine == "operator"
     assert make_plan(replace(many, engine="multislice")).engine == "multislice"
+
+
+def test_long_work_shows_the_engines_that_were_compared(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each engine that `auto` compared has one line with the time and memory that its own plan says; short work and asked engines have none."""
+    assert not make_plan(request_).compared
+    monkeypatch.setattr(planning, "PATIENCE", 0.0)
+    plan = make_plan(request_)
+    rows = [line for line in str(plan).splitlines() if line.endswith(("GiB", "taken", "does not fit the memory"))]
+    assert {"operator", "multislice"} <= set(plan.compared)
+    assert len(rows) == len(plan.compared)
+    assert [row.split()[-1] for row in rows if plan.engine in row] == ["taken"]
+    assert plan.compared[plan.engine].seconds == plan.seconds
+    for name in plan.compared:
+        asked = make_plan(replace(request_, engine=name, tolerance=request_.tolerance if name not in {"operator", "multislice"} else 0.0))
+        assert plan.compared[name].seconds == asked.seconds
+        assert plan.compared[name].memory_bytes == pytest.approx(asked.memory_bytes, rel=0.05)  # the program itself is counted
+        assert not asked.compared
+    monkeypatch.setattr(memory, "fits", lambda needed: needed <= plan.memory_bytes)
+    others = [name for name, cost in plan.compared.items() if cost.memory_bytes > plan.memory_bytes]
+    assert str(plan).count("does not fit the memory") == len(others)
 
 
 def test_auto_leaves_an_operator_that_does_not_fit(

@@ -17,6 +17,7 @@ from stemtwin.twin.instrument.simulation.plan import make_plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics.engine.kernels import array_cache as disk
 from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache
+from stemtwin.twin.physics.engine.kernels.threads import thread_count
 from stemtwin.twin.physics.engine.operator import imaging_cache, imaging_operator
 from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
@@ -91,7 +92,7 @@ def test_a_killed_build_goes_on_to_the_same_bits(engine: str, most: int, tmp_pat
     again, straight = run(tmp_path / "killed", engine), run(tmp_path / "straight", engine)
     assert again is not None
     assert straight is not None
-    assert again[0] == straight[0] - most
+    assert straight[0] - most <= again[0] < straight[0] - most + thread_count()  # each thread had a piece in hand
     assert again[0] > 0
     assert again[1:] == straight[1:]
     assert files(tmp_path / "killed") == files(tmp_path / "straight")

@@ -70,7 +70,7 @@ def of_operator(
     kept = of_matrices(beams, channels * faces)
     waves = min(most * seen[0] * 8 * faces, max(held, 8 * most * gram_matrix.PIXELS * faces))
     form = waves + most**2 * 8 * channels * faces + 2 * 8 * min(gram_matrix.PIXELS, seen[1]) * most + area * (4 * channels + 60)
-    return int(kept * (1 if configurations == 1 else 2) + form)
+    return int(kept * (1 if configurations == 1 else 2) + form * gram_matrix.at_once(beams))
 
 
 def held_waves(beams: Sequence[int], seen: float, others: int, faces: int = 1) -> int:

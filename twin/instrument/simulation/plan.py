@@ -1,7 +1,8 @@
 """Engine, discretisation and cost of a request, decided before any work."""
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from stemtwin.twin.errors import SamplingError, SettingsError
 from stemtwin.twin.instrument.detectors import Detector
@@ -63,6 +64,8 @@ class Plan:
         How exact the signals will be.
     average : LatticeAverage, optional
         The average over a crystal's lattice translations.
+    compared : mapping
+        The costs of all engines that ``"auto"`` chose among, by name; empty where it did not look far: the work is short, or an engine was asked for.
     """
 
     engine: str
@@ -81,6 +84,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     exactness: str = ""
     average: LatticeAverage | None = None
+    compared: Mapping[str, Cost] = field(default_factory=dict)
 
     @property
     def most_configurations(self) -> int:
@@ -103,8 +107,18 @@ class Plan:
             f"memory          {self.memory_bytes / 2**20:.0f} MiB",
             f"time            about {self.seconds:.1f} s on two cores",
             *([f"exactness       {self.exactness}"] if self.exactness else []),
+            *self._table(),
         ]
         return "\n".join([*lines, *(f"note            {note}" for note in self.notes)])
+
+    def _table(self) -> list[str]:
+        """Return the engines that were compared, one a line, the quickest first."""
+        lines = []
+        for name, cost in sorted(self.compared.items(), key=lambda each: each[1].seconds):
+            said = "taken" if name == self.engine else "" if memory.fits(cost.memory_bytes) else "does not fit the memory"
+            head = "" if lines else "compared"
+            lines.append(f"{head:15} {name:12} {cost.seconds:9.3g} s {cost.memory_bytes / 2**30:8.2f} GiB  {said}".rstrip())
+        return lines
 
 
 def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
@@ -125,7 +139,7 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
         An engine cannot do what is asked, or the memory does not suffice.
     """
     found = discretise(request, window_angstrom=window_angstrom)
-    engine, reason, price = _choice(found)
+    (engine, reason, price), compared = _choice(found)
     memory.check(price.memory_bytes)
     average = crystal_average.average_of(request) if AVERAGING in ENGINES.tags(engine) else None
     return Plan(
@@ -145,28 +159,29 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
         notes=(*found.notes, *doubtful_physics.notes(request), *_notes(found, engine, price, average)),
         exactness=price.exactness or ENGINES[engine].exactness(request),
         average=average,
+        compared=compared,
     )
 
 
-def _choice(found: Discretisation) -> EngineChoice:
-    """Return the engine of a request, the reason for it, and its cost."""
+def _choice(found: Discretisation) -> tuple[EngineChoice, dict[str, Cost]]:
+    """Return the engine of a request, the reason for it, and its cost; and the costs of engines that it was compared with for long work."""
     name = found.request.engine
     if name not in ENGINES:
         return _automatic(found)
     ENGINES[name].check(found)
     if AVERAGING not in ENGINES.tags(name):
         crystal_average.check_unaveraged(found.request, name)
-    return name, "asked for", ENGINES[name].cost(found)
+    return (name, "asked for", ENGINES[name].cost(found)), {}
 
 
-def _automatic(found: Discretisation) -> EngineChoice:
+def _automatic(found: Discretisation) -> tuple[EngineChoice, dict[str, Cost]]:
     """Return the engine that ``"auto"`` stands for: the quicker exact one, or one to a tolerance where that saves most of a long time."""
     if found.request.lattice_average is True and crystal_average.average_of(found.request) is not None:
         (dense,) = ENGINES.names(DENSE)[:1]
-        return dense, "its images are averaged over the lattice", ENGINES[dense].cost(found)
+        return (dense, "its images are averaged over the lattice", ENGINES[dense].cost(found)), {}
     engine, reason, price = _exact(replace(found, request=replace(found.request, tolerance=0.0)))
     if price[engine].seconds <= PATIENCE:
-        return engine, reason, price[engine]
+        return (engine, reason, price[engine]), {}
     near = _to_tolerance(found) if len(found.beams) == 1 else []
     quick = [choice for choice in near if choice[2].seconds <= LOCAL_GAIN * price[engine].seconds]
     fitting = [choice for choice in quick if memory.fits(choice[2].memory_bytes)]
@@ -178,10 +193,12 @@ def _automatic(found: Discretisation) -> EngineChoice:
     if fitting:
         name, why, other = min(fitting, key=lambda choice: choice[2].seconds * (1 if REIMAGING in ENGINES.tags(choice[0]) else SINGLE_IMAGE))
         saved = f"{other.seconds:.0f} s instead of {price[engine].seconds:.0f} s"
-        return name, "; ".join([f"{why}: {saved}, to {found.request.tolerance:g}", *large]), other
+        choice = name, "; ".join([f"{why}: {saved}, to {found.request.tolerance:g}", *large]), other
+        return choice, price | {each: cost for each, _, cost in near}
     price |= {name: cost for name, _, cost in near if name == engine or name not in [choice[0] for choice in quick]}  # multislice in windows
     others = ", ".join(f"{name} {cost.seconds:.3g} s" for name, cost in price.items() if name != engine)
-    return engine, "; ".join([f"{reason}; for this one alone {others}", *large]), price[engine]
+    choice = engine, "; ".join([f"{reason}; for this one alone {others}", *large]), price[engine]
+    return choice, price | {name: cost for name, _, cost in near if name != engine}
 
 
 def _exact(found: Discretisation) -> tuple[str, str, dict[str, Cost]]:

@@ -9,7 +9,7 @@ what was used longest ago goes first.
 
 A long computation keeps its pieces (:meth:`ArrayCache.resumable`) under the key of the whole, and drops them when the whole is kept
 (:meth:`ArrayCache.finish`): what was killed in the middle goes on from the last whole piece. The bits are the same, because a piece is the same
-from disk as computed, and the caller combines pieces in a fixed order.
+from disk as computed, and the caller combines pieces in a fixed order. Only the whole is written through to the disk.
 
 Keys: :func:`content_key` of a description; :func:`code_digest` belongs into it, so that no change of the code meets results of the code before.
 """
@@ -189,8 +189,10 @@ class ArrayCache:
             os.utime(path)  # the time of its last use
         return arrays
 
-    def put(self, key: str, arrays: Mapping[str, np.ndarray]) -> bool:
+    def put(self, key: str, arrays: Mapping[str, np.ndarray], *, through: bool = True) -> bool:
         """Keep arrays under a key, in the place of what was there; return whether they are kept.
+
+        With ``through`` they are written through to the disk. Without, which is quicker, they may be lost where the machine, not the process, ends.
 
         Raises
         ------
@@ -207,7 +209,7 @@ class ArrayCache:
             self._problem = f"{size} bytes are more than the {self.capacity_bytes} that {self.folder} may hold (STEMTWIN_CACHE_BYTES)"
             return False
         try:
-            with replacing(path, ending=TEMPORARY) as temporary, temporary.open("xb") as file:
+            with replacing(path, ending=TEMPORARY, through=through) as temporary, temporary.open("xb") as file:
                 file.write(head)
                 file.writelines(_raw(array) for array in arrays.values())
         except DatasetError as error:
@@ -229,7 +231,7 @@ class ArrayCache:
         found = self.get(key)
         if found is None:
             found = _plain(compute())
-            self.put(key, found)
+            self.put(key, found, through=False)
         elif skipped is not None:
             skipped()
         return found

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.physics.engine.kernels import threads
+from stemtwin.twin.physics.engine.kernels import spare, threads
 from stemtwin.twin.physics.engine.kernels.fft import TransformPlan, make_plan
 from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES, POINT, aligned
 from stemtwin.twin.physics.engine.multislice import multislice_kernels
@@ -361,6 +361,7 @@ class _Setup:
         self.kept = np.flatnonzero(self.inside.any(axis=0))
         self.band = np.ascontiguousarray(self.inside[:, self.kept].T)
         self.pitch = _pitch(self.kept.size)
+        self.size = (ny, nx, self.kept.size)
         self.plan_y: TransformPlan = make_plan(ny)
         self.plan_x: TransformPlan = make_plan(nx)
         self.place_y = np.argsort(self.plan_y.order)
@@ -423,6 +424,10 @@ class _Setup:
         )  # fmt: skip
 
 
+_spare: spare.Spare[_Buffers] = spare.Spare()
+"""Every batch writes what it reads, but for the zero points, which stay zero: scratch serves the next call on a grid of the same size as it is."""
+
+
 def _run(
     setup: _Setup,
     incident: _Incident,
@@ -439,9 +444,8 @@ def _run(
     to_first_plane = setup.propagator(incident.beams, setup.stack.planes[0]).astype(np.complex64)
 
     def work(queue: Iterator[slice]) -> None:
-        buffers = None
+        buffers = _spare.take(setup.size, setup.buffers)
         for batch in queue:
-            buffers = setup.buffers() if buffers is None else buffers
             first_reads = setup.enter(buffers, incident.beams, incident.values[batch] * to_first_plane)
             for number, (begin, end) in enumerate(zip((0, *stops), stops, strict=False)):
                 setup.advance(buffers, begin, end, first_reads)
@@ -450,6 +454,7 @@ def _run(
                 with lock:
                     finished[0] += batch.stop - batch.start
                     progress(finished[0])
+        _spare.put(setup.size, buffers, buffers.wave.nbytes)
 
     threads.spread(work, batches, threads=min(threads.thread_count(), len(batches)))
 

@@ -17,12 +17,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse
-from threadpoolctl import threadpool_limits
 
 from stemtwin.twin.errors import SamplingError
 from stemtwin.twin.physics import camera_pixels, coherence, probe
 from stemtwin.twin.physics.aberrations import Aberrations
-from stemtwin.twin.physics.engine.kernels import threads
+from stemtwin.twin.physics.engine.kernels import blas, threads
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_coefficients
 from stemtwin.twin.physics.engine.operator import beam_blocks
 from stemtwin.twin.physics.engine.operator.lattice_average import LatticeAverage, MeasuredAverage, Translations
@@ -250,7 +249,7 @@ class DiffractionMatrix:
                     total += block.shares @ self._intensity(number, modes[number], at)
                 out[start : start + PROBES] = total[:, : len(here)].T.reshape(-1, *shape[1:])
 
-        with threadpool_limits(1, user_api="blas"):
+        with blas.one_thread():
             threads.spread(work, starts)
         return out
 

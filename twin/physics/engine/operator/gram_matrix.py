@@ -4,9 +4,8 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
-from stemtwin.twin.physics.engine.kernels import threads
+from stemtwin.twin.physics.engine.kernels import blas, threads
 from stemtwin.twin.physics.engine.multislice.multislice import (
     SliceStack,
     coefficients_behind,
@@ -19,8 +18,15 @@ PANEL = 128
 """Rows of M that one task multiplies; fixed, so that the bits do not depend on the number of threads."""
 PIXELS = 8192
 """Exit coefficients that are multiplied at a time; fixed for the same reason."""
+BESIDE = 128
+"""Blocks of at most so many plane waves are done beside each other: batches of waves and panels of products are too few to keep threads busy."""
 WAVES_BYTES = 1 << 30
 """Exit amplitudes held at a time where no more is granted: detectors that need more are done in parts, each with a multislice of its own."""
+
+
+def at_once(beams: Sequence[int]) -> int:
+    """Return the number of blocks, given by their plane waves, that are done beside each other."""
+    return min(threads.thread_count(), len(beams)) if max(beams) <= BESIDE else 1
 
 
 def portion(count: int, held: int) -> int:
@@ -104,7 +110,7 @@ def _reports(progress: Callable[[int], None] | None, count: int, portions: int) 
 
 def _add_products(waves: np.ndarray, weights: np.ndarray, matrices: np.ndarray) -> None:
     """Add what waves (B, Q) give with the weights (channels, Q) of each channel to its matrix, (channels, B, B)."""
-    with threadpool_limits(1, user_api="blas"):
+    with blas.one_thread():
         for weight, matrix in zip(weights, matrices, strict=True):
             for start in range(0, weight.size, PIXELS):  # the same pieces wherever a portion ends
                 pixels = start + np.flatnonzero(weight[start : start + PIXELS])

@@ -25,6 +25,7 @@ from stemtwin.twin.errors import SamplingError
 from stemtwin.twin.physics import coherence, probe
 from stemtwin.twin.physics.aberrations import Aberrations, vector
 from stemtwin.twin.physics.detector_weights import Weights
+from stemtwin.twin.physics.engine.kernels import blas, threads
 from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache, piece_key
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 from stemtwin.twin.physics.engine.operator import gram_matrix, image_kernels, lattice_average, quadratic_form_kernels
@@ -303,7 +304,7 @@ def build(
     def piece(_configuration: int, stack: SliceStack, part: BeamBlock, progress: Callable[[int], None] | None) -> dict[str, np.ndarray]:
         return _piece(stack, weights, blocks, part, progress, held, depths)
 
-    return assemble(stacks, semiangle, piece, blocks=blocks, **settings)
+    return assemble(stacks, semiangle, piece, blocks=blocks, at_once=gram_matrix.at_once, **settings)
 
 
 def assemble(
@@ -317,6 +318,7 @@ def assemble(
     cache: ArrayCache | None = None,
     key: str = "",
     average: LatticeAverage | None = None,
+    at_once: Callable[[Sequence[int]], int] = lambda _: 1,
 ) -> ImagingOperator:
     """Build an operator from what each configuration adds to each block.
 
@@ -340,6 +342,8 @@ def assemble(
         The operator's key there; :func:`imaging_cache.build` keeps the whole and drops the pieces.
     average : LatticeAverage, optional
         Average images over a crystal's translations; ``stacks`` gives only as many configurations as that takes.
+    at_once : callable
+        Takes the plane waves of each block, returns the number of blocks that threads do beside each other; the bits are the same.
 
     Returns
     -------
@@ -351,11 +355,7 @@ def assemble(
     for configuration, stack in enumerate(stacks):
         if not common:
             common = _common_fields(stack, semiangle, blocks, antialias)
-        found = []
-        for number, part in enumerate(common["parts"]):
-            compute = functools.partial(piece, configuration, stack, part, progress)
-            skipped = None if progress is None else functools.partial(progress, part.beams.size)
-            found.append(compute() if cache is None else cache.resumable(piece_key(key, configuration, number), compute, skipped=skipped))
+        found = _blocks(common["parts"], functools.partial(piece, configuration, stack), at_once, cache, piece_key(key, configuration), progress)
         singles, single_diagonals = ([each[name] for each in found] for name in ("elements", "diagonal"))
         sums = singles if not sums else [a + b for a, b in zip(sums, singles, strict=True)]
         diagonals = single_diagonals if not diagonals else [a + b for a, b in zip(diagonals, single_diagonals, strict=True)]
@@ -365,6 +365,29 @@ def assemble(
         message = "An operator needs at least one configuration of the specimen. Give one stack of slices or more."
         raise SamplingError(message)
     return replace(_mean_operator(common, sums, diagonals, configuration + 1, reference.standard_error()), average=reference.measured())
+
+
+def _blocks(
+    parts: Sequence[BeamBlock],
+    compute: Callable[..., dict[str, np.ndarray]],
+    at_once: Callable[[Sequence[int]], int],
+    cache: ArrayCache | None,
+    key: str,
+    progress: Callable[[int], None] | None,
+) -> list[dict[str, np.ndarray]]:
+    """Return the contribution of one configuration to each block, some blocks beside each other; what is kept under the key is not computed again."""
+    found: list[dict[str, np.ndarray]] = [{}] * len(parts)
+
+    def work(queue: Iterator[int]) -> None:
+        for number in queue:
+            part = parts[number]
+            skipped = None if progress is None else functools.partial(progress, part.beams.size)
+            one = functools.partial(compute, part, progress)
+            found[number] = one() if cache is None else cache.resumable(piece_key(key, number), one, skipped=skipped)
+
+    with blas.one_thread():
+        threads.spread(work, range(len(parts)), threads=at_once([part.beams.size for part in parts]))
+    return found
 
 
 def _standard_error(images: np.ndarray) -> np.ndarray:

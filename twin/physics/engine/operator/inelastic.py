@@ -20,10 +20,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.engine.kernels import blas
 from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_coefficients
 from stemtwin.twin.physics.engine.operator import beam_blocks, gram_matrix, imaging_operator, single_probes
@@ -140,7 +140,7 @@ def _piece(
     count, grid = part.beams.size, stack.grid
     matrices = np.zeros((len(atoms.d50), count, count), np.complex64)
     unit = np.eye(count, dtype=np.complex64)
-    with threadpool_limits(1, user_api="blas"):
+    with blas.one_thread():
         for plane, waves in plane_waves(stack, part.beams, unit, atoms.planes(), offset=part.offset):
             points = waves.reshape(count, -1)
             if plane not in weights:

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
-from threadpoolctl import threadpool_limits
 
 from stemtwin.twin.errors import SamplingError
 from stemtwin.twin.physics import probe
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.detector_weights import Weights
-from stemtwin.twin.physics.engine.kernels import threads
+from stemtwin.twin.physics.engine.kernels import blas, threads
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack, exit_coefficients
 from stemtwin.twin.physics.engine.operator.beam_blocks import beyond_band
 from stemtwin.twin.physics.grids import Grid, fast_length
@@ -169,7 +168,7 @@ class ScatteringMatrix:
                 spectrum = scipy.fft.fft2(exit_waves.reshape(-1, *window.shape), norm="forward")
                 keep(which, spectrum.real**2 + spectrum.imag**2)
 
-        with threadpool_limits(1, user_api="blas"):
+        with blas.one_thread():
             threads.spread(work, jobs)
 
 
