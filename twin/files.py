@@ -149,7 +149,7 @@ def is_full(error: BaseException | None) -> bool:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, overwrite: bool = True, ending: str = "") -> Iterator[Path]:
+def replacing(path: Path, *, overwrite: bool = True, ending: str = "", through: bool = True) -> Iterator[Path]:
     """Give a temporary path whose file or folder takes the place of ``path`` when the block ends well, and is removed otherwise.
 
     Parameters
@@ -160,11 +160,13 @@ def replacing(path: Path, *, overwrite: bool = True, ending: str = "") -> Iterat
         Whether a file or folder of this path may be replaced.
     ending : str
         Added to the temporary name, which lies beside ``path`` and ends with its name: many writers tell the format by the ending.
+    through : bool
+        Whether a file is written through to the disk before it takes its place. Without, its reader must tell a file that lost its end by itself.
 
     Yields
     ------
     Path
-        A path that does not exist. A file is written through to the disk before it takes its place; the contents of a folder are not.
+        A path that does not exist. The contents of a folder are never written through.
 
     Raises
     ------
@@ -181,7 +183,7 @@ def replacing(path: Path, *, overwrite: bool = True, ending: str = "") -> Iterat
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _check_free(path, overwrite=overwrite)
-        _move(temporary, path)
+        _move(temporary, path, through=through)
     except Exception as error:
         if isinstance(error, DatasetError) and str(temporary) in str(error):
             raise DatasetError(str(error).replace(str(temporary), str(path))) from error
@@ -214,14 +216,14 @@ def _beside(path: Path, ending: str = "") -> Path:
     return path.with_name(first + name)
 
 
-def _move(temporary: Path, path: Path) -> None:
+def _move(temporary: Path, path: Path, *, through: bool) -> None:
     if temporary.is_dir() and path.is_dir():  # a folder cannot be replaced in one step
         old = _beside(path)
         path.rename(old)
         temporary.rename(path)
         _remove(old)
         return
-    if temporary.is_file():
+    if through and temporary.is_file():
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
     temporary.replace(path)
