@@ -14,6 +14,7 @@ File                     Content
 ``image_job.py``         a planned computation and what is said before it
 ``image_options.py``     checked options of ``stemtwin image``
 ``image_pictures.py``    pictures of its results
+``image_quick.py``       quick images in the place of exact ones that take long
 ``image_signals.py``     its signals: images, patterns, spectra
 ``inputs.py``            ``stemtwin data inputs``
 ``knobs.py``             ``stemtwin knobs``
@@ -25,6 +26,8 @@ File                     Content
 ``structure_options.py`` thermal motion as people write it; the library's messages in the command's words
 ``submit.py``            ``stemtwin submit``
 ``task.py``              ``stemtwin task``
+``warm.py``              ``stemtwin warm``
+``warm_jobs.py``         small jobs that have every kernel compiled
 ``work_progress.py``     progress on a terminal and into a pipe
 ======================== ================================================================================
 """

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stemtwin.leaderboard.cli import work_progress
+from stemtwin.leaderboard.cli import image_quick, work_progress
 from stemtwin.leaderboard.cli.image_files import PICTURE, check_output, write_data
-from stemtwin.leaderboard.cli.image_job import ImageJob, cheapest
+from stemtwin.leaderboard.cli.image_job import ImageJob
 from stemtwin.leaderboard.cli.image_options import ImageOptions, check_options
 from stemtwin.leaderboard.cli.image_signals import SignalKind, find_signal
 from stemtwin.leaderboard.cli.output import JsonFlag, print_json
@@ -35,7 +35,8 @@ def image(
     phonons: Annotated[
         int | None, typer.Option(help="Frozen-phonon configurations; 0: static; by default 4 where atoms move, of a crystal fewer.")
     ] = None,
-    detectors: Annotated[str, typer.Option(help="Detectors of an image, and com, icom, idpc, separated by commas.")] = "haadf,abf",
+    detectors: Annotated[str | None, typer.Option(help="Detectors, and com, icom, idpc, separated by commas; by default haadf,abf.")] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Exact dark fields, too, where they take long; by default quick ones.")] = False,
     instrument: Annotated[str, typer.Option(help="Instrument profile.")] = "corrected-200kv",
     semiangle: Annotated[float | None, typer.Option(help="Convergence semi-angle, mrad; by default the instrument's.")] = None,
     defocus: Annotated[
@@ -65,19 +66,25 @@ def image(
     check_output(output, options.series, drawn=draw)
     kind = find_signal(options)
     fields = _fields(given, options, kind)
-    job = cheapest(fields, lambda field: kind.plan(field, options))
+    job = image_quick.planned(fields, kind, options)
     check_space(output, 2 * job.result_bytes + 2**20, "The result with its picture")
     for line in job.preamble():
         typer.echo(line, err=True)
     with work_progress.shown(job.waves, job.seconds) as advance:
         data = job.compute(advance)
     exactness, files = _said(data, job), _written(data, job, options, output, drawn=draw)
-    if not as_json:
+    if as_json:
+        print_json(_described(data, job, files) | {"exactness": exactness})
+    else:
         typer.echo("\n".join(str(path) for path in files))
-        return
-    found: dict[str, Any] = {"files": [str(path) for path in files], "exactness": exactness}
+
+
+def _described(data: Any, job: ImageJob, files: list[Path]) -> dict[str, Any]:
+    """Return files, engine, specimen and notes of a result, for JSON."""
+    found: dict[str, Any] = {"files": [str(path) for path in files]}
     found |= {name: str(path) for path in files for name, ending in (("png", PICTURE), ("netcdf", ".nc")) if path.suffix.lower() == ending}
-    print_json(found | {"engine": data.attrs.get("engine", job.engine), "specimen": job.specimen, "notes": list(job.notes)})
+    notes = [*([job.first] if job.first else []), *job.notes]
+    return found | {"engine": data.attrs.get("engine", job.engine), "specimen": job.specimen, "notes": notes}
 
 
 def _said(data: Any, job: ImageJob) -> str:

@@ -40,6 +40,8 @@ class ImageJob:
         ``compute(progress)``: the result.
     result_bytes : int
         Size of the result, bytes, about.
+    first : str
+        What is said before all else: that the image is a quick one, and how exact.
     """
 
     field: "FieldSample"
@@ -53,6 +55,7 @@ class ImageJob:
     notes: tuple[str, ...]
     compute: "Callable[[Progress | None], xr.Dataset]"
     result_bytes: int
+    first: str = ""
 
     @property
     def extent(self) -> str:
@@ -84,7 +87,11 @@ class ImageJob:
             "planned memory": _bytes(self.memory_bytes),
             "exactness": self.exactness,
         }
-        return [*(f"{name:<15} {value}" for name, value in rows.items()), *(f"{'note':<15} {note}" for note in self.notes)]
+        return [
+            *([self.first] if self.first else []),
+            *(f"{name:<15} {value}" for name, value in rows.items()),
+            *(f"{'note':<15} {note}" for note in self.notes),
+        ]
 
 
 def _reduced(formula: str) -> str:

@@ -7,6 +7,8 @@ from stemtwin.leaderboard.cli.number_lists import parse_numbers
 from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError
 
+DEFAULT_DETECTORS = "haadf,abf"
+"""Detectors of an image where none are named."""
 DEFAULT_PHONONS = 4
 """Frozen-phonon configurations where atoms move, none are asked for, and no average over a crystal's lattice makes fewer suffice."""
 
@@ -21,6 +23,10 @@ class ImageOptions:
         Names of the signal and of the instrument's profile.
     detectors : tuple of str
         Names of detectors and derived signals, of an image.
+    own_detectors : bool
+        They were named: all of them are wanted, however long it takes.
+    exact : bool
+        No quick image in the place of one that takes long.
     size : float
         Side of the field, A.
     points, pixels : int, optional
@@ -48,6 +54,8 @@ class ImageOptions:
     signal: str
     instrument: str
     detectors: tuple[str, ...]
+    own_detectors: bool
+    exact: bool
     size: float
     points: int | None
     pixels: int | None
@@ -127,10 +135,10 @@ def check_options(given: dict[str, Any]) -> ImageOptions:
             checks.number(f"--{name}", given[name], unit, above=0, high=300)
     depths = None if given["depths"] is None else tuple(sorted(parse_numbers("--depths", given["depths"], "A")))
     defoci = None if given["defocus"] is None else parse_numbers("--defocus", given["defocus"], "A")
-    detectors = tuple(name.strip() for name in given["detectors"].split(",") if name.strip())
-    same = {name: given[name] for name in ("signal", "instrument", "size", "outer", "semiangle", "dose")}
+    detectors = tuple(name.strip() for name in (given["detectors"] or DEFAULT_DETECTORS).split(",") if name.strip())
+    same = {name: given[name] for name in ("signal", "instrument", "exact", "size", "outer", "semiangle", "dose")}
     return ImageOptions(
-        **same, **whole, detectors=detectors, energies=_energies(given["energies"]), defoci=defoci,
+        **same, **whole, detectors=detectors, own_detectors=given["detectors"] is not None, energies=_energies(given["energies"]), defoci=defoci,
         tilts=_tilts(given["tilt_x"], given["tilt_y"]), depths=depths,
     )  # fmt: skip
 

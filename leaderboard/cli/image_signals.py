@@ -79,7 +79,7 @@ def find_signal(options: ImageOptions) -> SignalKind:
         message = f"There is no signal named {options.signal!r}. {hint}Use one of {', '.join(SIGNALS)}."
         raise UnknownNameError(message)
     kind = SIGNALS[options.signal]
-    points = _points(kind, options)
+    points = points_of(options)
     if not kind.least <= points <= kind.most:
         limits = "one point alone" if kind.most == 1 else f"{kind.least} to {kind.most}"
         message = f"--points {points} is outside what --signal {options.signal} takes: {limits}. Leave it out, or change it."
@@ -94,14 +94,17 @@ def find_signal(options: ImageOptions) -> SignalKind:
     return kind
 
 
-def _points(kind: SignalKind, options: ImageOptions) -> int:
+def points_of(options: ImageOptions) -> int:
+    """Return the number of points along a side of the field."""
+    kind = SIGNALS[options.signal]
     return kind.points if options.points is None else options.points
 
 
-def _scan(field: "FieldSample", options: ImageOptions, points: int) -> Any:
+def scan_over(field: "FieldSample", options: ImageOptions) -> Any:
     """Return the raster over the field; of one point, the path to its middle."""
     from stemtwin.twin.instrument.scan import PathScan, RasterScan
 
+    points = points_of(options)
     if points == 1:
         return PathScan(positions_angstrom=np.array([_middle(field, options)]))
     shape, side = (points, points), (options.size, options.size)
@@ -112,8 +115,11 @@ def _middle(field: "FieldSample", options: ImageOptions) -> tuple[float, float]:
     return field.origin_angstrom[0] + options.size / 2, field.origin_angstrom[1] + options.size / 2
 
 
-def _where(options: ImageOptions, points: int) -> str:
-    return "in the middle of the field" if points == 1 else f"at {points} x {points} points over {options.size:g} x {options.size:g} A"
+def where(options: ImageOptions) -> str:
+    """Return the points as words, with the series over them."""
+    points = points_of(options)
+    side = "in the middle of the field" if points == 1 else f"at {points} x {points} points over {options.size:g} x {options.size:g} A"
+    return side + _how(options)
 
 
 def _how(options: ImageOptions) -> str:
@@ -139,8 +145,7 @@ def _simulated(
     from stemtwin.twin.instrument.simulation.simulate import explain, simulate
 
     kind, sample = SIGNALS[options.signal], field.sample
-    points = _points(kind, options)
-    scan, beam = _scan(field, options, points), options.beam(sample, kind.defocus)
+    scan, beam = scan_over(field, options), options.beam(sample, kind.defocus)
     settings: dict[str, Any] = {"detectors": detectors, "seed": options.seed}
     settings |= options.series  # dimensions stand in this order
     settings.setdefault("tilt_mrad", options.tilts[0])
@@ -157,7 +162,7 @@ def _simulated(
     phonons = f", {plan.configurations} phonon configurations" if plan.configurations > 1 else ""
     phonons += " or more" if plan.configurations < plan.most_configurations else ""
     return ImageJob(
-        field=field, beam=beam, what=f"{what} {_where(options, points)}{_how(options)}", engine=f"{plan.engine}: {plan.reason}",
+        field=field, beam=beam, what=f"{what} {where(options)}", engine=f"{plan.engine}: {plan.reason}",
         exactness=plan.exactness + phonons, waves=plan.waves, memory_bytes=plan.memory_bytes, seconds=plan.seconds,
         notes=tuple(in_options(note) for note in (*field.notes, *plan.notes)), compute=compute,
         result_bytes=8 * scan.count * sum(math.prod(getattr(d, "shape", (1,))) for d in detectors) * math.prod(map(len, options.series.values())),
@@ -192,13 +197,24 @@ def counted(data: "xr.Dataset", scan: Any, options: ImageOptions, names: tuple[s
 
 def _image(field: "FieldSample", options: ImageOptions) -> ImageJob:
     """Return the job of detectors and derived signals."""
+    check_dose(options)
+    return _simulated(field, options, options.detectors, ", ".join(options.detectors))
+
+
+def check_dose(options: ImageOptions) -> None:
+    """Refuse a dose for signals that count no electrons.
+
+    Raises
+    ------
+    SettingsError
+        One of them is derived from several detectors.
+    """
     from stemtwin.twin.instrument.simulation.derived_signals import DERIVED
 
     derived = [name for name in options.detectors if name in DERIVED]
     if options.dose and derived:
         message = f"--dose counts electrons, and {', '.join(derived)} is derived from several detectors. Leave one of them out, or take dpc4."
         raise SettingsError(message)
-    return _simulated(field, options, options.detectors, ", ".join(options.detectors))
 
 
 def _camera(field: "FieldSample", options: ImageOptions, name: str = "pixelated") -> Any:
@@ -267,14 +283,14 @@ def _spectrum(field: "FieldSample", options: ImageOptions) -> ImageJob:
     from stemtwin.twin.instrument import spectra
     from stemtwin.twin.instrument.detectors import DETECTORS, USUAL_OUTER_MRAD
 
-    sample, beam, points = field.sample, options.beam(field.sample), _points(SIGNALS[options.signal], options)
+    sample, beam, points = field.sample, options.beam(field.sample), points_of(options)
     detector: Any = DETECTORS[options.signal](beam.semiangle_mrad, USUAL_OUTER_MRAD)
     if options.energies is not None:
         low, high, step = options.energies
         detector = replace(detector, energy_range_ev=(low, high), dispersion_ev=step)
     lost = options.signal == "eels"
     explained, expected = (spectra.explain_eels, spectra.expected_eels) if lost else (spectra.explain_edx, spectra.expected_edx)
-    scan = _scan(field, options, points)
+    scan = scan_over(field, options)
     plan, motion = _averaged_or_not(
         sample,
         options,
@@ -292,7 +308,7 @@ def _spectrum(field: "FieldSample", options: ImageOptions) -> ImageJob:
     what = f"{options.signal.upper()}, {low:g} to {high:g} eV in {detector.channels} channels"
     what += f", collection {detector.collection_mrad:g} mrad" if lost else f", {detector.solid_angle_sr:g} sr"
     return ImageJob(
-        field=field, beam=beam, what=f"{what}, {_where(options, points)}", engine=plan.engine, exactness=plan.exactness, waves=plan.waves,
+        field=field, beam=beam, what=f"{what}, {where(options)}", engine=plan.engine, exactness=plan.exactness, waves=plan.waves,
         memory_bytes=plan.memory_bytes + 4 * scan.count * detector.channels, seconds=plan.seconds,
         notes=tuple(in_options(note) for note in field.notes), compute=compute, result_bytes=4 * scan.count * detector.channels,
     )  # fmt: skip

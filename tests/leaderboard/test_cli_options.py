@@ -22,6 +22,7 @@ BAD = {
 GIVEN = {
     "demo": (),
     "image": ("srtio3-001", "--size=4", "--thickness=4", "--points=8", "--detectors=haadf"),
+    "warm": ("stemtwin/HypothesisTest-v1",),
     "certify": ("request.toml",),
     "damage": ("C",),
     "task": ("autofocus",),
@@ -45,6 +46,7 @@ HEAVY = (
     "stemtwin.benchmarks.runner.predict",
     "stemtwin.benchmarks.returns.play",
     "stemtwin.datasets.generate.specimen_rows",
+    "stemtwin.leaderboard.cli.warm_jobs.run",
     "stemtwin.leaderboard.demos.workflow.image_step",
     "stemtwin.leaderboard.demos.signals.take",
     "stemtwin.leaderboard.demos.silicon_manipulation.attempts",

@@ -39,6 +39,7 @@ File                        Content
 ``potential.py``            slices, projected potential, transmission
 ``probe.py``                aperture, covered fractions, incident amplitudes
 ``scattering_factors.py``   Kirkland's and Lobato's electron scattering factors
+``thermal_scattering.py``   thermal diffuse cross-sections of single atoms for rings
 ``zemlin.py``               aberrations about tilted beams, tableaus fitted, the pi/4 limit
 ``dynamics/``               damage: knock-on, electronic excitation, kinetics of events under the beam (a table in its own text)
 ``engine/``                 multislice, scattering matrix, dense and local imaging operators, their cache (a table in its own text)

@@ -28,6 +28,9 @@ File                        Content
 ``series.py``               simulate_series, explain_series: focal, tilt and depth series
 ``simulate.py``             simulate, explain, exit_wave
 ``slice_stacks.py``         transmission functions of each frozen-phonon configuration
+``source_rasters.py``       rasters under a source of finite size, from fewer points
+``thermal_check.py``        measured errors of the engine ``thermal``
+``thermal_table.py``        the table of errors of ``thermal`` on whole images, a command
 ``windowed_probes.py``      windows for the single probes of a long request
 =========================== ==========================================================
 """

@@ -22,6 +22,7 @@ from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.engine.kernels import array_cache as disk
 from stemtwin.twin.physics.engine.local.local_operator import LocalOperator
 from stemtwin.twin.physics.engine.local.tiles import Divided
+from stemtwin.twin.physics.engine.multislice.thermal_specimen import ThermalSpecimen
 from stemtwin.twin.physics.engine.operator import imaging_cache
 from stemtwin.twin.physics.engine.operator.diffraction import DiffractionMatrix
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
@@ -32,7 +33,7 @@ FOCAL_STATES = 3
 """An operator for two focal spreads holds its matrices this many times."""
 
 
-Held = TypeVar("Held", ImagingOperator, LocalOperator, DiffractionMatrix, Divided)
+Held = TypeVar("Held", ImagingOperator, LocalOperator, DiffractionMatrix, Divided, ThermalSpecimen)
 
 
 class OperatorCache(Generic[Held]):
@@ -108,12 +109,14 @@ CACHE: OperatorCache[ImagingOperator] = OperatorCache()
 """The dense operators of this process."""
 LOCAL: OperatorCache[LocalOperator] = OperatorCache()
 """The local operators of this process."""
+THERMAL: OperatorCache[ThermalSpecimen] = OperatorCache()
+"""The specimens with thermal cross-sections of this process."""
 MATRICES: OperatorCache[DiffractionMatrix] = OperatorCache()
 """The scattering matrices of this process, each for one camera."""
 DIVIDED: OperatorCache[Divided] = OperatorCache()
 """The divisions of fields of this process into windows, whose operators are dense ones."""
 if hasattr(os, "register_at_fork"):
-    for _cache in (CACHE, LOCAL, DIVIDED, MATRICES):
+    for _cache in (CACHE, LOCAL, DIVIDED, MATRICES, THERMAL):
         os.register_at_fork(after_in_child=_cache.renew_locks)
 
 
@@ -238,3 +241,4 @@ def clear() -> None:
     LOCAL.clear()
     DIVIDED.clear()
     MATRICES.clear()
+    THERMAL.clear()

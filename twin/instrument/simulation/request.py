@@ -50,7 +50,8 @@ class Request:
     engine : str
         ``"multislice"`` (the reference), ``"operator"`` (exact, new optics in milliseconds), ``"local"`` (dark field of large or changing thin
         specimens, to ``tolerance``), ``"tiled"`` (operators on overlapping windows of a large field, any detector, to ``tolerance``), ``"prism"``
-        (every ``interpolation``-th plane wave), ``"abtem"`` (the other solver), ``"auto"``.
+        (every ``interpolation``-th plane wave), ``"thermal"`` (dark field by thermal diffuse cross-sections, to ``tolerance``), ``"abtem"`` (the
+        other solver), ``"auto"``.
     phonons : int or str
         Number of frozen-phonon configurations; ``"auto"``: 8 where the sample has thermal sigmas, or as few as reach the error of 8 by
         ``lattice_average``, else static; ``"damped"``: Debye-Waller factor, for bright fields alone: thermal diffuse scattering, most of a dark
@@ -85,6 +86,9 @@ class Request:
         there, behind all planes at or above that depth (at 0 behind atoms on the entrance face). By multislice or the operator. Without it: at the
         exit face. A sample of the library, or from a file, has the whole repeats nearest to the thickness that was asked for: depths up to that
         thickness are taken too. Behind the exit face there is vacuum, so that signals are those of the exit face, and waves are propagated.
+    measure_error : bool
+        Of ``"thermal"``: measure its error for this sample, once, and refuse what misses ``tolerance``; False: only state the errors measured on
+        other samples.
     lattice_average : bool or str
         Average the signals of frozen phonons over the translations of a perfect crystal inside the cell, which is exact and unbiased: the mean over
         all displacements has this symmetry, that of a few configurations has not. ``"auto"``: where ``phonons="auto"``, the sample is a perfect
@@ -116,6 +120,7 @@ class Request:
     tilt_mrad: tuple[float, float] = (0.0, 0.0)
     depths_angstrom: tuple[float, ...] | None = None
     blocks: tuple[int, int] | None = None
+    measure_error: bool = True
     lattice_average: bool | str = AUTO
 
     def __post_init__(self) -> None:
@@ -130,6 +135,7 @@ class Request:
             raise SettingsError(message)
         object.__setattr__(self, "lattice_average", checked_average(self.lattice_average))
         object.__setattr__(self, "antialias", checks.flag("antialias", self.antialias))
+        object.__setattr__(self, "measure_error", checks.flag("measure_error", self.measure_error))
         object.__setattr__(self, "seed", checks.whole("seed", self.seed, low=0))
         object.__setattr__(self, "oversampling", checks.whole("oversampling", self.oversampling, low=1, high=4))
         if self.grid is not None and self.sampling_angstrom is not None:

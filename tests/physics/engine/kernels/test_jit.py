@@ -187,3 +187,21 @@ def test_default_folder(monkeypatch):
     assert jit.cache_folder() == Path("/somewhere")
     monkeypatch.delenv("STEMTWIN_CACHE_DIR")
     assert jit.cache_folder().name.lower() in {"stemtwin", "cache"}
+
+
+@jit.part
+def _tripled(x):
+    return 3 * x
+
+
+def test_parts_are_for_kernels_only() -> None:
+    """A part works inside a kernel; called from Python, before and after, it is refused with a name that says so."""
+
+    @jit.kernel
+    def twice_tripled(x):
+        return 2 * _tripled(x)
+
+    for _ in range(2):
+        with pytest.raises(KeyError, match="_tripled is a part of kernels"):
+            _tripled(7)
+        assert twice_tripled(7) == 42

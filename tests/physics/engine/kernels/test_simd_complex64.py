@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stemtwin.twin.physics.engine.kernels import jit, simd_complex64
-from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES, POINT, load, squared, store, swapped, turned, zeros
+from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES, POINT, load, read_only, squared, store, swapped, turned, zeros
 
 
 @jit.kernel
@@ -42,3 +42,22 @@ def test_alignment(size):
     assert buffer.ctypes.data % simd_complex64.ALIGNMENT == 0
     assert buffer.size == size
     assert not buffer.any()
+
+
+@jit.part
+def _first(array):
+    return array[0]
+
+
+@jit.kernel
+def _of_both(fixed, free):
+    return _first(fixed) + _first(read_only(free))
+
+
+def test_one_kind_of_array():
+    """A part that gets a fixed array, and a free one as a read-only one, is compiled once."""
+    free = np.arange(3.0)
+    fixed = free + 1
+    fixed.flags.writeable = False
+    assert _of_both(fixed, free) == 1.0
+    assert len(_first.signatures) == 1

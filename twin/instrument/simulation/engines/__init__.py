@@ -9,6 +9,7 @@ File              Content
 ``operator.py``   the imaging operator: exact, new optics in milliseconds
 ``prism.py``      PRISM: every f-th plane wave
 ``registry.py``   the registry of engines, and the form of an engine
+``thermal.py``    thermal diffuse cross-sections of one coarse specimen, to a measured error
 ``tiled.py``      imaging operators on overlapping windows of a large field, to a tolerance
 ================= ====================================================================================
 
@@ -18,7 +19,7 @@ A new engine is a file that adds a :class:`~stemtwin.twin.instrument.simulation.
 
 import importlib
 
-MODULES = ("multislice", "operator", "local", "tiled", "prism", "abtem")
+MODULES = ("multislice", "operator", "local", "tiled", "thermal", "prism", "abtem")
 """Modules of this package that add an engine, in the order in which messages list them."""
 
 for _module in MODULES:

@@ -7,6 +7,7 @@ File                  Content
 ``blas.py``           BLAS on one thread
 ``fft.py``            mixed-radix transforms of 16 lines at once
 ``jit.py``            compilation of kernels
+``parts.py``          functions that kernels alone call
 ``simd_complex64.py`` 16 complex64 as one value of a kernel
 ``simd_float64.py``   8 float64 as one value
 ``spare.py``          scratch that outlives a call

@@ -28,7 +28,9 @@ from llvmlite import binding
 from numba.core import caching
 from numba.misc.appdirs import user_cache_dir
 
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+from stemtwin.twin.physics.engine.kernels.parts import part_dispatcher
+
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False, "no_cfunc_wrapper": True}
 """Options of every kernel: serial, without the interpreter's lock."""
 
 
@@ -163,9 +165,9 @@ def kernel(function: Callable) -> Callable:
 
 def inlined(function: Callable) -> Callable:
     """Compile a function that kernels call, as a part of each caller."""
-    return numba.njit(forceinline=True, **OPTIONS)(function)
+    return part_dispatcher(function, forceinline=True, **OPTIONS)
 
 
 def part(function: Callable) -> Callable:
     """Compile a function that kernels call, inlined where LLVM thinks that it pays."""
-    return numba.njit(**OPTIONS)(function)
+    return part_dispatcher(function, **OPTIONS)

@@ -12,7 +12,7 @@ import operator
 import numpy as np
 from llvmlite import ir
 from numba.core import types
-from numba.core.imputils import lower_builtin
+from numba.core.imputils import impl_ret_borrowed, lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
 
@@ -52,6 +52,16 @@ def aligned(size: int) -> np.ndarray:
     raw = np.zeros(size + LANES, np.float32)
     start = -raw.ctypes.data % ALIGNMENT // 4
     return raw[start : start + size]
+
+
+@intrinsic
+def read_only(typingctx, array):
+    """Return the array as one that cannot be written, so that a function that only reads is compiled for one kind of array."""
+
+    def codegen(context, builder, sig, args):
+        return impl_ret_borrowed(context, builder, sig.return_type, args[0])
+
+    return array.copy(readonly=True)(array), codegen
 
 
 # ---- what the code generators share: plain functions of an LLVM builder --------------------------------------------------------------

@@ -6,11 +6,15 @@ makes the pitch odd, so that the points of a column do not share one set of the 
 the cache, and writes the line back.
 
 After the columns of a step the batch holds the waves with real and imaginary parts exchanged, after its rows the waves themselves (see `fft`).
+
+Columns and rows call one `convolve_line`: its arguments have the same types for both (`read_only`, no literals), so it is compiled once.
 """
+
+import numpy as np
 
 from stemtwin.twin.physics.engine.kernels.fft import ascend_line, convolve_line, descend_line
 from stemtwin.twin.physics.engine.kernels.jit import kernel, part
-from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES, POINT, load, squared, store, zeros
+from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES, POINT, load, read_only, squared, store, zeros
 
 
 @kernel
@@ -35,7 +39,7 @@ def _propagate(wave, y_factors, x_factors, band, line, factors, plan, places):
         x_factor = x_factors[c]
         for i in range(ny):
             factors[i] = y_factors[i] * x_factor * band[c, i]
-        convolve_line(wave, c * POINT, places, places, line, plan, factors, 0, POINT)
+        convolve_line(wave, c * POINT, places, places, line, plan, read_only(factors), np.int64(0), np.int64(POINT))
 
 
 @part
@@ -43,7 +47,7 @@ def _transmit(wave, transmission, first, pitch, ny, line, plan, reads, writes):
     """All rows: transform back, times the transmission, transform."""
     nx = plan.order.size
     for y in range(ny):
-        convolve_line(wave, y * pitch * POINT, reads, writes, line, plan, transmission, first + y * nx, 0)
+        convolve_line(wave, y * pitch * POINT, reads, writes, line, plan, transmission, first + y * nx, np.int64(0))
 
 
 @kernel

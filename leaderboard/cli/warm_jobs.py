@@ -1,0 +1,84 @@
+"""Small jobs that call the kernels of instruments, engines and environments, so that each is compiled and kept."""
+
+import dataclasses
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from stemtwin.twin.instrument.hardware.profiles import find_profile
+from stemtwin.twin.instrument.scan import RasterScan, SpiralScan
+from stemtwin.twin.instrument.scope.microscope import Microscope
+from stemtwin.twin.instrument.settings import Beam
+from stemtwin.twin.instrument.simulation.engines import thermal
+from stemtwin.twin.instrument.simulation.engines.registry import DENSE, ENGINES, REFERENCE, REIMAGING
+from stemtwin.twin.instrument.simulation.plan import make_plan
+from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.instrument.simulation.simulate import simulate
+from stemtwin.twin.samples.library import load_sample
+from stemtwin.twin.samples.sample import Sample
+
+
+def _cell() -> Sample:
+    return load_sample("srtio3-001", size_angstrom=(4.0, 4.0), thickness_angstrom=4.0)
+
+
+def _sheet() -> Sample:
+    return load_sample("mos2-1h", size_angstrom=(24.0, 24.0))
+
+
+SEED = time.time_ns() % 2**31
+"""Seed of thermal displacements that no kept operator has: one that is read from disk would leave kernels uncalled."""
+SCAN = RasterScan(shape=(16, 16), field_of_view_angstrom=(4.0, 4.0))
+
+
+def _frames() -> None:
+    """Take frames of one and of several detectors, and a spectrum, with an instrument that has all faults."""
+    scope = Microscope(_cell(), "corrected-200kv", seed=SEED)
+    for detectors in ("haadf", ("haadf", "bf")):
+        scope.acquire(SCAN, detectors=detectors)
+    scope.acquire(SpiralScan(shape=(64,), diameter_angstrom=3.0))
+
+
+def _engines() -> None:
+    """Simulate a scan by engines of each kind, and patterns."""
+    beam = Beam(energy_ev=200e3, semiangle_mrad=20.0)
+    small, local = {*ENGINES.names(DENSE), *ENGINES.names(REFERENCE)}, {*ENGINES.names(REIMAGING)} - {*ENGINES.names(DENSE)}
+    for engine, sample in [(name, _cell()) for name in sorted(small)] + [(name, _sheet()) for name in sorted(local)]:
+        simulate(sample, beam=beam, scan=SCAN, engine=engine, phonons=1, seed=SEED, detectors="haadf")
+    simulate(_cell(), beam=beam, scan=SCAN, phonons=1, seed=SEED, detectors="pixelated")
+    request = Request(sample=_sheet(), beam=beam, scan=SCAN, engine=thermal.NAME, detectors="haadf")
+    thermal.model_of(request, make_plan(request))(np.zeros((1, 2)))  # without its check, which compiles nothing more
+
+
+def _damage() -> None:
+    """Scan a sheet that the beam damages."""
+    profile = dataclasses.replace(find_profile("ideal"), energy_ev=80e3, semiangle_mrad=25.0)
+    scope = Microscope(_sheet(), profile, seed=SEED, phonons=1, damage=True)
+    scope.acquire(SCAN, dwell_time_us=100.0)
+
+
+def _batches() -> None:
+    """Step two environments together."""
+    import gymnasium
+
+    envs = gymnasium.make_vec("stemtwin/Autofocus-v2", num_envs=2, difficulty="easy", randomisation={"rotation_rad": (0.0, 0.0)})
+    envs.reset(seed=1)
+    envs.step(envs.action_space.sample())
+    envs.close()
+
+
+JOBS: dict[str, Callable[[], None]] = {
+    "frames of an instrument": _frames,
+    "engines": _engines,
+    "damage": _damage,
+    "batches of environments": _batches,
+}
+"""Jobs by what they compile."""
+
+
+def run(tell: Callable[[str], None]) -> None:
+    """Do all jobs, and tell the name of each that is done."""
+    for text, job in JOBS.items():
+        job()
+        tell(text)

@@ -1,0 +1,339 @@
+"""The engine ``thermal``: dark field by thermal diffuse cross-sections of one specimen on a coarse grid, with a measured error.
+
+It is never chosen in silence: its error, some percent, is measured against multislice with frozen phonons and kept
+(:mod:`~stemtwin.twin.instrument.simulation.thermal_check`), or is that of other samples, and said to be so. ``"auto"`` takes it only where the kept
+error is within the tolerance.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from stemtwin.twin.errors import SamplingError, SettingsError
+from stemtwin.twin.instrument.detectors import AnnularDetector, Detector
+from stemtwin.twin.instrument.settings import PotentialSlices
+from stemtwin.twin.instrument.simulation import costs, memory, operator_cache, thermal_check
+from stemtwin.twin.instrument.simulation.costs import Cost
+from stemtwin.twin.instrument.simulation.discretisation import LEAST_WINDOW, WINDOW_MARGIN, Discretisation, discretise
+from stemtwin.twin.instrument.simulation.engines.registry import ENGINES, Engine, Signals
+from stemtwin.twin.instrument.simulation.plan import Plan
+from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.instrument.simulation.scan_signals import reports_all_waves
+from stemtwin.twin.instrument.simulation.source_rasters import SourceRaster, source_raster
+from stemtwin.twin.physics import coherence, electrons, probe
+from stemtwin.twin.physics.engine.kernels import threads
+from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES
+from stemtwin.twin.physics.engine.multislice import thermal_specimen
+from stemtwin.twin.physics.engine.multislice.absorbing import absorbed
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
+from stemtwin.twin.physics.engine.multislice.thermal_specimen import ThermalAtoms, ThermalOptics, ThermalSpecimen
+from stemtwin.twin.physics.engine.operator import beam_blocks, single_probes
+from stemtwin.twin.physics.grids import Grid, fast_length
+from stemtwin.twin.physics.thermal_scattering import Ring
+from stemtwin.twin.progress import Progress
+
+NAME = "thermal"
+BAND, LARGEST_BAND = 0.85, 60.0
+"""Waves are cut at this part of the smallest inner angle, and at this angle, mrad: closer to the ring, what a detector sees is not local."""
+DARK = 2.0
+"""Rings begin at this multiple of the convergence at least."""
+LEAST_BOX = 3.0
+"""Probes inside a box share a window; its sides are at least this, A."""
+RIM_WAVES = 16
+"""Plane waves of the aperture's rim that stand for the probe's tails beyond its window."""
+COHERENCE_TOLERANCE = 2e-2
+"""Share of a partially coherent beam that its coherent modes may leave out; it is taken to scatter like the probe's tails."""
+SPECIMEN_SECONDS = 2.5e-7
+"""Usual time per point, plane and ring of cross-sections and second scattering on two cores, s."""
+SECONDS_PER_FACTOR = 6e-11
+"""Usual time per atom and spatial frequency of structure factors on two cores, s."""
+SECTION_SECONDS = 1.2
+"""A step with the sum over cross-sections takes this multiple of a multislice step."""
+
+
+def check(found: Discretisation) -> None:
+    """Refuse what the model does not hold, and what it is known to miss: the kept error is above the tolerance."""
+    request = found.request
+    if isinstance(request.sample, PotentialSlices) or request.thermal_motion != "frozen":
+        message = (
+            f"engine={NAME!r} computes thermal diffuse scattering, and there is none with phonons={request.phonons!r} of this sample. "
+            "Use a sample with thermal_sigma_angstrom and phonons='auto', or engine='multislice'."
+        )
+        raise SettingsError(message)
+    least = DARK * request.beam.semiangle_mrad
+    for each in found.detectors:
+        if not is_dark((each,), request.beam.semiangle_mrad):
+            message = (
+                f"engine={NAME!r} has even rings from {least:g} mrad on, {DARK:g} times the convergence, and {each.name} "
+                f"({each.inner_mrad:g}-{each.outer_mrad:g} mrad) is none. Use engine='operator', or a larger inner angle."
+            )
+            raise SamplingError(message)
+    if any(request.beam.beam_tilt_mrad):
+        message = f"engine={NAME!r} has no beam_tilt_mrad: behind a tilted beam rings are not round. Use engine='operator'."
+        raise SettingsError(message)
+    if request.blocks is not None:
+        message = f"engine={NAME!r} has windows of its own, and blocks={request.blocks} asks for others. Leave blocks out, or use engine='operator'."
+        raise SettingsError(message)
+    if request.measure_error:
+        thermal_check.refuse_if_missed(request, found.detectors)
+
+
+def suits(found: Discretisation) -> str:
+    """Return the reason for the model where the error that is kept for the request is within the tolerance."""
+    dark = is_dark(found.detectors, found.request.beam.semiangle_mrad)
+    return "thermal cross-sections by their kept error" if dark and thermal_check.is_known_to_suffice(found.request, found.detectors) else ""
+
+
+def is_dark(detectors: Sequence[Detector], semiangle_mrad: float) -> bool:
+    """Return whether detectors are even rings, so far from the convergence that the model holds them."""
+    least = DARK * semiangle_mrad - 1e-9
+    return all(isinstance(each, AnnularDetector) and each.sensitivity is None and each.inner_mrad >= least for each in detectors)
+
+
+def cost(found: Discretisation) -> Cost:
+    """Return the cost of one coarse specimen, of each probe in its window, and of the measurement of the error where none is kept."""
+    request, planes = found.request, len(found.slices.planes)
+    grid = coarse_grid(request, found.grid.extent, min(d.inner_mrad for d in found.detectors))
+    window = _window(request, grid, float(found.slices.planes[-1]))
+    waves = _work(request, window)[1] + RIM_WAVES
+    area, small, channels, atoms = math.prod(grid.shape), math.prod(window.shape), found.channels, len(getattr(request.sample, "numbers", ()))
+    beams = 2 * sum(((d.outer_mrad + request.beam.semiangle_mrad) * 1e-3 / request.beam.wavelength_angstrom) ** 2 for d in found.detectors)
+    specimen = area * planes * (SPECIMEN_SECONDS * channels + 4 * costs.SECONDS_PER_VALUE)
+    specimen += atoms * (area / 2 + beams * math.prod(grid.extent)) * SECONDS_PER_FACTOR
+    imaging = SECTION_SECONDS * planes * (waves * costs.step_seconds(small) + RIM_WAVES * costs.step_seconds(area))
+    measuring = thermal_check.seconds(found) if request.measure_error else 0.0
+    held = area * planes * (8 + 4 * channels + 4 * 5)
+    return Cost(
+        waves=waves,
+        memory_bytes=int(costs.program_bytes(found) + held + threads.thread_count() * small * planes * 24 + memory.working_memory(grid)),
+        seconds=costs.FIRST_SECONDS + specimen + imaging + measuring,
+    )
+
+
+def _work(request: Request, window: Grid) -> tuple[SourceRaster | None, int]:
+    """Return the coarse raster that stands for the scan where it takes fewer waves than the scan itself, and the number of waves."""
+    itself = request.scan.count * len(_modes(request, window))
+    raster = source_raster(request)
+    if raster is not None and (waves := raster.count * len(_modes(_sharp(request), window))) < itself:
+        return raster, waves
+    return None, itself
+
+
+def _sharp(request: Request) -> Request:
+    """Return a request of a source without a size."""
+    return replace(request, beam=replace(request.beam, source_size_angstrom=0.0))
+
+
+def coarse_grid(request: Request, extent: tuple[float, float], inner: float) -> Grid:
+    """Return the grid of the waves: it holds the angles up to `band` of a ring that begins at ``inner``, mrad."""
+    step = request.beam.wavelength_angstrom / (3e-3 * band(inner))
+    ny, nx = (fast_length(max(16, math.ceil(side / step - 1e-9))) for side in extent)
+    return Grid(shape=(ny, nx), extent=extent)
+
+
+def band(inner: float) -> float:
+    """Return the angle at which waves are cut, mrad, for a ring that begins at ``inner``, mrad."""
+    return min(BAND * inner, LARGEST_BAND)
+
+
+def window_shape(request: Request, grid: Grid, thickness: float) -> tuple[int, int]:
+    """Return the points of the window that holds the probes of a box: whole cells of a specimen that repeats, where it is smaller."""
+    shape = []
+    for count, step, around in zip(grid.shape, grid.sampling, _around(request, thickness), strict=True):
+        points = math.ceil((around + LEAST_BOX) / step)
+        cells = math.ceil(points / count)
+        while not _is_fast(cells):
+            cells += 1
+        repeats = getattr(request.sample, "periodic", True) and fast_length(points) >= count
+        shape.append(count * cells if repeats else fast_length(points))
+    return shape[0], shape[1]
+
+
+def _window(request: Request, grid: Grid, thickness: float) -> Grid:
+    shape = window_shape(request, grid, thickness)
+    return Grid(shape=shape, extent=_extent(shape, grid))
+
+
+def _around(request: Request, thickness: float) -> list[float]:
+    """Return the room of a window beside its box along y and x, A: for a probe, wherever a tilted specimen takes it."""
+    probes = max(LEAST_WINDOW, WINDOW_MARGIN + 2 * request.beam.probe_radius(thickness))
+    return [probes + 2 * thickness * abs(math.tan(tilt)) for tilt in request.relative_tilt_rad]
+
+
+def _is_fast(n: int) -> bool:
+    return fast_length(2 * n) == 2 * n
+
+
+def _extent(shape: tuple[int, int], grid: Grid) -> tuple[float, float]:
+    return shape[0] * grid.sampling[0], shape[1] * grid.sampling[1]
+
+
+def specimen_for(request: Request, plan: Plan) -> ThermalSpecimen:
+    """Return the specimen of a request, built now if the process does not hold it."""
+    wavelength, sample = request.beam.wavelength_angstrom, request.sample
+    assert not isinstance(sample, PotentialSlices)  # refused before, as still samples are
+    sigma = sample.thermal_sigma_angstrom
+    assert sigma is not None
+
+    def build() -> ThermalSpecimen:
+        atoms = ThermalAtoms(
+            positions=sample.positions_angstrom,
+            numbers=sample.numbers,
+            sigma=sigma,
+            slices=plan.slices,
+            tilt=request.relative_tilt_rad,
+        )
+        optics = ThermalOptics(
+            wavelength=wavelength,
+            interaction=electrons.interaction_constant(request.beam.energy_ev),
+            radius=request.beam.semiangle_rad / wavelength,
+            parametrization=request.parametrization,
+            oversampling=request.oversampling,
+        )
+        rings = [Ring(inner=d.inner_mrad * 1e-3 / wavelength, outer=d.outer_mrad * 1e-3 / wavelength) for d in plan.detectors]
+        return thermal_specimen.build(atoms, coarse_grid(request, plan.grid.extent, _inner(plan)), rings, optics)
+
+    return operator_cache.THERMAL.get(operator_cache.physics_key(request, plan, engine=(NAME,)), build)
+
+
+def _inner(plan: Plan) -> float:
+    return min(d.inner_mrad for d in plan.detectors)
+
+
+def _modes(request: Request, grid: Grid) -> np.ndarray:
+    """Return the amplitudes of the beam's coherent modes at the origin, complex128, shape (M, B), on the aperture's beams of a window."""
+    beam = request.beam
+    ky, kx = _beams(request, grid)[1:]
+    a = probe.amplitudes(
+        ky, kx, grid.reciprocal_sampling, beam.wavelength_angstrom, beam.semiangle_rad, beam.aberrations, antialias=request.antialias
+    )
+    spreads = {"source_size": beam.source_size_angstrom, "focal_spread": beam.focal_spread_angstrom}
+    return coherence.modes(a, ky, kx, beam.wavelength_angstrom, tolerance=COHERENCE_TOLERANCE, **spreads)
+
+
+def _beams(request: Request, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the aperture's beams of a window, flat indices, and their ky and kx, 1/A."""
+    beam = request.beam
+    beams = beam_blocks.aperture_beams(grid, beam.wavelength_angstrom, beam.semiangle_rad, (0.0, 0.0), (1, 1), antialias=request.antialias)
+    return beams, grid.ky[beams // grid.shape[1]], grid.kx[beams % grid.shape[1]]
+
+
+def model_signals(request: Request, plan: Plan, points: np.ndarray, progress: Progress | None = None) -> np.ndarray:
+    """Return the model's signals of probes at points (x, y), A, shape (P, 2): float64, shape (channels, P)."""
+    specimen = specimen_for(request, plan)
+    window = _window(request, specimen.grid, float(specimen.planes[-1]))
+    beams, ky, kx = _beams(request, window)
+    modes, cut = _modes(request, window), band(_inner(plan)) * 1e-3 / request.beam.wavelength_angstrom
+    norm = float((np.abs(modes) ** 2).sum())
+    tails = max(1 - norm, 0.0) * _rim_signals(request, specimen, cut)
+    out = np.empty((specimen.sections.shape[0], len(points)))
+
+    def work(queue: Iterator[tuple[np.ndarray, tuple[int, int]]]) -> None:
+        for which, corner in queue:
+            stack, sections = _cut(request, specimen, window, corner)
+            at = points[which] - np.array([corner[1] * window.sampling[1], corner[0] * window.sampling[0]])
+            phase = np.exp(-2j * np.pi * (np.outer(at[:, 0], kx) + np.outer(at[:, 1], ky)))
+            waves = (modes[:, None] * phase).reshape(-1, beams.size).astype(np.complex64)
+            out[:, which] = absorbed(stack, beams, waves, sections, cut).reshape(len(sections), len(modes), -1).sum(axis=1)
+            if progress is not None:
+                progress(len(waves))
+
+    sides = [side - around for side, around in zip(window.extent, _around(request, float(specimen.planes[-1])), strict=True)]
+    threads.spread(work, _boxes(points, window, (sides[0], sides[1])))
+    return out + tails[:, None] if request.antialias else out / norm
+
+
+def _boxes(points: np.ndarray, window: Grid, sides: tuple[float, float]) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
+    """Give the points of each box of at most some sides (y, x), A, and the first row and column of its window, which may lie outside the field.
+
+    Boxes follow each other along strips, and end where a whole number of batches does: sixteen waves take as long as one.
+    """
+    strips = np.floor(points[:, 1] / sides[0]).astype(int)
+    for strip in np.unique(strips):
+        inside = np.flatnonzero(strips == strip)
+        inside = inside[np.argsort(points[inside, 0], kind="stable")]
+        x = points[inside, 0]
+        while x.size:
+            count = int(np.searchsorted(x, x[0] + sides[1], side="right"))
+            count -= count % LANES if LANES <= count < x.size else 0
+            middle = (strip + 0.5) * sides[0], (x[0] + x[count - 1]) / 2
+            row, column = (round(m / step) - n // 2 for m, step, n in zip(middle, window.sampling, window.shape, strict=True))
+            yield inside[:count], (row, column)
+            inside, x = inside[count:], x[count:]
+
+
+def _cut(request: Request, specimen: ThermalSpecimen, window: Grid, corner: tuple[int, int]) -> tuple[SliceStack, np.ndarray]:
+    """Return the planes and cross-sections in a window, with vacuum around a specimen that does not repeat."""
+    pixels = [start + np.arange(n) for start, n in zip(corner, window.shape, strict=True)]
+    rows, columns = (p % n for p, n in zip(pixels, specimen.grid.shape, strict=True))
+    if rows[0] + rows.size - 1 == rows[-1] and columns[0] + columns.size - 1 == columns[-1]:  # the window does not wrap
+        part = (..., slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+        transmission, sections = specimen.transmission[part].copy(), specimen.sections[part].copy()
+    else:
+        transmission, sections = (np.take(np.take(a, rows, axis=-2), columns, axis=-1) for a in (specimen.transmission, specimen.sections))
+    if not getattr(request.sample, "periodic", True):
+        row, column = ((p < 0) | (p >= n) for p, n in zip(pixels, specimen.grid.shape, strict=True))
+        transmission[..., row[:, None] | column], sections[..., row[:, None] | column] = 1, 0
+    return _stack(request, specimen, window, transmission), sections
+
+
+def _stack(request: Request, specimen: ThermalSpecimen, grid: Grid, transmission: np.ndarray) -> SliceStack:
+    return SliceStack(
+        grid=grid,
+        wavelength=request.beam.wavelength_angstrom,
+        transmission=transmission,
+        planes=specimen.planes,
+        thickness=float(specimen.planes[-1]),
+        tilt=request.relative_tilt_rad,
+    )
+
+
+def _rim_signals(request: Request, specimen: ThermalSpecimen, cut: float) -> np.ndarray:
+    """Return the mean signals of plane waves of the aperture's rim, shape (channels,)."""
+    if not request.antialias:
+        return np.zeros(len(specimen.sections))
+    beams, power = single_probes.rim_waves(specimen.grid, request.beam.wavelength_angstrom, request.beam.semiangle_rad, (0.0, 0.0), (1, 1))
+    if not beams.size:
+        return np.zeros(len(specimen.sections))
+    some = np.unique(np.linspace(0, beams.size - 1, RIM_WAVES).round().astype(int))
+    stack = _stack(request, specimen, specimen.grid, specimen.transmission)
+    alone = absorbed(stack, beams[some], np.eye(some.size, dtype=np.complex64), specimen.sections, cut)
+    return alone @ power[some] / power[some].sum()
+
+
+def model_of(request: Request, plan: Plan) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function that gives the model's signals at points."""
+    return lambda points: model_signals(request, plan, points)
+
+
+def checked_signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
+    """Return the model's signals, and its error: measured and kept, or that of other samples.
+
+    Raises
+    ------
+    SamplingError
+        The measured error is above the tolerance.
+    """
+    if request.measure_error:
+        thermal_check.measured(request, plan, model_of)
+        thermal_check.refuse_if_missed(request, plan.detectors)
+    specimen = specimen_for(request, plan)
+    raster = _work(request, _window(request, specimen.grid, float(specimen.planes[-1])))[0]
+    if raster is None:
+        frames = request.scan.frame(model_signals(request, plan, request.scan.points(), progress))
+    else:
+        frames = raster.blurred(model_signals(_sharp(request), plan, raster.points(), progress))
+    return np.maximum(frames, 0), np.full(len(frames), np.nan), thermal_check.remark(request, plan.detectors)
+
+
+def exactness(request: Request) -> str:
+    """Return the model's error as a sentence: measured, to be measured, or that of other samples."""
+    return thermal_check.remark(request, discretise(request).detectors)
+
+
+ENGINES.add(
+    NAME,
+    Engine(cost=cost, signals=reports_all_waves(checked_signals), exactness=exactness, check=check, suits=suits, in_parts=True, vacuum_around=True),
+)

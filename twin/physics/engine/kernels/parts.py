@@ -1,0 +1,63 @@
+"""Compilation of functions that kernels alone call, as far as kernels need it.
+
+numba takes every compiled function to machine code, with entries for Python and C, and optimises it by itself, before it links it into its
+callers, where all of this is done again: for a chain of five functions five times. Parts of kernels stop at the code that is linked. Each kernel
+optimises what it calls as one piece, and a cold start takes half of the time.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from numba.core import compiler, typed_passes
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler_machinery import register_pass
+
+
+class _LinkedCode(JITCodeLibrary):
+    """Code that only other libraries take in: neither optimised by itself nor made into machine code."""
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._verify_declare_only_symbols()
+        self._finalized = True
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _PartLowering(typed_passes.NativeLowering):
+    """Lowering that stops before machine code, and tells callers where to find the function."""
+
+    _name = "part_lowering"
+
+    def run_pass(self, state: Any) -> bool:
+        """Lower one function; register it under a function that cannot be called."""
+        codegen = state.targetctx.codegen()
+        state.library = _LinkedCode(codegen, state.func_id.func_qualname)
+        done = super().run_pass(state)
+        # numba wants a builtin function of (args, keywords), another one for each part; this one raises KeyError with the words inside
+        key = f"{{{state.func_id.func_name} is a part of kernels and cannot be called from Python}}".format
+        state.targetctx.insert_user_function(key, state["cr"].fndesc, [state.library])
+        state["cr"] = state["cr"]._replace(cfunc=key)
+        return done
+
+
+class _PartCompiler(compiler.CompilerBase):
+    """numba's pipeline with :class:`_PartLowering` as its last step."""
+
+    def define_pipelines(self) -> list:
+        """Return the one pipeline."""
+        self.state.flags.no_compile = True
+        pipeline = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)
+        pipeline._finalized = False
+        pipeline.passes = [(_PartLowering if step is typed_passes.NativeLowering else step, note) for step, note in pipeline.passes]
+        pipeline.finalize()
+        return [pipeline]
+
+
+def part_dispatcher(function: Callable, **options: Any) -> Callable:
+    """Return a function that compiled functions may call, compiled when one of them is, with options as :func:`numba.njit` has."""
+    settings: dict[str, Any] = {**options, "no_cpython_wrapper": True, "pipeline_class": _PartCompiler}
+    return numba.njit(**settings)(function)

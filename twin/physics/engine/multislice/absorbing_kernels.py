@@ -1,0 +1,59 @@
+"""The compiled pass of waves through planes that absorb: as in `multislice_kernels`, with a sum over abs(psi)^2 between the transforms of a row."""
+
+from stemtwin.twin.physics.engine.kernels.fft import ascend_line, convolve_line, descend_line
+from stemtwin.twin.physics.engine.kernels.jit import kernel, part
+from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES, POINT, load, squared, store, swapped, zeros
+
+
+@part
+def _propagate_planes(wave, y_factors, x_factors, band, line, factors, plan, places):
+    """All columns: transform, times the propagator, transform back."""
+    ny = plan.order.size
+    for c in range(x_factors.size):
+        x_factor = x_factors[c]
+        for i in range(ny):
+            factors[i] = y_factors[i] * x_factor * band[c, i]
+        convolve_line(wave, c * POINT, places, places, line, plan, factors, 0, POINT)
+
+
+@part
+def _add_total(line, at, total, sums, d):
+    """Add the two halves of a value to the sums of a section, by way of a point of scratch."""
+    store(line, at, total)
+    for j in range(LANES):
+        sums[d, j] += line[at + j] + line[at + LANES + j]
+
+
+@part
+def _transmit_weighing(wave, transmission, sections, sums, first, pitch, ny, line, plan, reads, writes):
+    """All rows: transform back, add weighted squared moduli, times the transmission, transform."""
+    nx = plan.order.size
+    order = plan.order
+    for y in range(ny):
+        row = first + y * nx
+        descend_line(wave, y * pitch * POINT, reads, line, plan)
+        for d in range(1, sections.shape[0]):
+            total = zeros()
+            for i in range(nx):
+                total = total + sections[d, row + order[i]] * squared(load(line, i * POINT))
+            _add_total(line, nx * POINT, total, sums, d)
+        total = zeros()
+        for i in range(nx):
+            value = load(line, i * POINT)
+            total = total + sections[0, row + order[i]] * squared(value)
+            store(line, i * POINT, transmission[row + order[i]] * swapped(value))
+        _add_total(line, nx * POINT, total, sums, 0)
+        ascend_line(line, wave, y * pitch * POINT, writes, plan)
+
+
+@kernel
+def advance_weighing(
+    wave, transmission, sections, sums, steps, y_factors, x_factors, band, pitch, line, factors, plan_y, plan_x, places_y, first_reads, reads, writes
+):
+    """Take the batch through all planes; ``sums`` (sections, 16) float64 grows by abs(psi)^2 times the sections, (sections, points of all planes)."""
+    ny, nx = plan_y.order.size, plan_x.order.size
+    for s in range(steps.size):
+        if s > 0:
+            step = steps[s]
+            _propagate_planes(wave, y_factors[step], x_factors[step], band, line, factors, plan_y, places_y)
+        _transmit_weighing(wave, transmission, sections, sums, s * ny * nx, pitch, ny, line, plan_x, first_reads if s == 0 else reads, writes)

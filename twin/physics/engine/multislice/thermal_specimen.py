@@ -1,0 +1,317 @@
+r"""A specimen as planes that transmit a mean wave and scatter diffusely into rings, from one set of atoms in place of many displaced ones.
+
+A plane sends :math:`\int |\psi|^2 \mu` into a ring. mu adds up, over its atoms, the thermal diffuse cross-sections of `thermal_scattering` and what
+interference leaves of the coherent ones: of each element, the ratio of sum(Re conj(F_e) F) to sum(n_e abs(f_e)^2) over the
+ring, with the kinematic amplitudes F of the whole specimen on the Ewald sphere: 1 in an amorphous film or a layer,
+small on a zone axis, where beams are few.
+
+Diffuse electrons meet the planes below. They spread by their mean square angle, and incoherently: from below the ring some are scattered into
+it, from the ring some out of it, from beyond some back. That second scattering, summed over all pairs of planes, is a term of mu too.
+"""
+
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+from threadpoolctl import threadpool_limits
+
+from stemtwin.twin.physics import potential, thermal_scattering
+from stemtwin.twin.physics.engine.kernels import threads
+from stemtwin.twin.physics.grids import Grid
+from stemtwin.twin.physics.potential import Slices
+from stemtwin.twin.physics.thermal_scattering import FAR, Atom, Ring
+
+STEP = 0.1
+"""Distance between the spatial frequencies at which cross-sections are computed, 1/A."""
+ROWS = 256
+"""Rows of reciprocal space at which structure factors are summed at once."""
+DIGITS = 3
+"""Thermal displacements are taken to so many digits, A: atoms of one element with the same one share cross-sections."""
+DISC, FREQUENCIES = 48, 400
+"""Directions of the aperture along each axis, and spatial frequencies, of a table of what it sends into a ring."""
+FADED = 3.0
+"""A diffuse spread damps frequencies by exp(-x^2); beyond this x they are left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ThermalAtoms:
+    """Atoms of a specimen in thermal motion, cut into slices.
+
+    Parameters
+    ----------
+    positions : ndarray
+        x, y, z, A, shape (n, 3).
+    numbers : ndarray
+        Atomic numbers, shape (n,).
+    sigma : ndarray
+        Thermal displacements, 1-D rms, A, shape (n,).
+    slices : Slices
+        The cut.
+    tilt : tuple of float
+        Specimen tilt (ty, tx), rad.
+    """
+
+    positions: np.ndarray
+    numbers: np.ndarray
+    sigma: np.ndarray
+    slices: Slices
+    tilt: tuple[float, float] = (0.0, 0.0)
+
+    def kinds(self) -> list[tuple[int, float, np.ndarray]]:
+        """Return element, thermal displacement and mask of all kinds of atoms."""
+        rounded = np.round(self.sigma, DIGITS)
+        pairs = sorted({(int(z), float(s)) for z, s in zip(self.numbers, rounded, strict=True)})
+        return [(z, s, (self.numbers == z) & (rounded == s)) for z, s in pairs]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThermalOptics:
+    """Conditions that cross-sections depend on.
+
+    Parameters
+    ----------
+    wavelength : float
+        A.
+    interaction : float
+        rad/(V A).
+    radius : float
+        alpha / lambda of the probe, 1/A.
+    parametrization : str
+        Of the scattering factors.
+    oversampling : int
+        exp(i sigma V) is evaluated on a grid so many times finer.
+    """
+
+    wavelength: float
+    interaction: float
+    radius: float
+    parametrization: str = "kirkland"
+    oversampling: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ThermalSpecimen:
+    """Planes that transmit and scatter diffusely.
+
+    Parameters
+    ----------
+    grid : Grid
+        Points of the waves.
+    planes : ndarray
+        Depths, A, shape (n,).
+    transmission : ndarray
+        Mean transmission of each plane, complex64, shape (n, ny, nx).
+    sections : ndarray
+        Share that goes into each ring, float32, shape (D, n, ny, nx).
+    """
+
+    grid: Grid
+    planes: np.ndarray
+    transmission: np.ndarray
+    sections: np.ndarray
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held, bytes."""
+        return self.transmission.nbytes + self.sections.nbytes
+
+
+def build(atoms: ThermalAtoms, grid: Grid, rings: Sequence[Ring], optics: ThermalOptics) -> ThermalSpecimen:
+    """Return the specimen on a periodic grid.
+
+    Parameters
+    ----------
+    atoms : ThermalAtoms
+        What lies where.
+    grid : Grid
+        Points of the waves.
+    rings : sequence of Ring
+        One for each channel.
+    optics : ThermalOptics
+        Conditions.
+    """
+    kinds = atoms.kinds()
+    found = [thermal_scattering.atom(z, s, optics.interaction, optics.parametrization) for z, s, _ in kinds]
+    transmission = potential.transmissions(
+        atoms.positions, atoms.numbers, atoms.slices, grid, optics.interaction,
+        parametrization=optics.parametrization, oversampling=optics.oversampling, sigma=atoms.sigma,
+    )  # fmt: skip
+    sections = np.empty((len(rings), *transmission.shape), np.float32)
+    with threadpool_limits(1, user_api="blas"):
+        structure = Structure(atoms, kinds, grid)
+        q = _frequencies(math.ceil(math.hypot(np.abs(structure.ky).max(), structure.kx.max()) / STEP) + 1)
+        loss = np.exp(np.minimum(structure.fields([each.loss(q) for each in found], q), 0))
+        transmission *= loss.astype(np.float32)
+        for number, ring in enumerate(rings):
+            sections[number] = _section(atoms, found, structure, ring, optics, q)
+    return ThermalSpecimen(grid=grid, planes=atoms.slices.planes, transmission=transmission, sections=sections)
+
+
+def _section(atoms: ThermalAtoms, found: list[Atom], structure: "Structure", ring: Ring, optics: ThermalOptics, q: np.ndarray) -> np.ndarray:
+    """Return the share of each plane that goes into a ring, shape (n, ny, nx): at once, and after a second scattering."""
+    below, beyond = Ring(inner=0.0, outer=ring.inner), Ring(inner=ring.outer, outer=max(FAR, ring.outer + 1))
+    shares = coherent_shares(atoms, found, structure.grid, ring, optics)
+    into = {of: [_into(each, of, optics.radius, len(q)) for each in found] for of in (below, ring, beyond)}
+    once = structure.fields([all_of_it - (1 - share) * coherent for (all_of_it, coherent), share in zip(into[ring], shares, strict=True)], q)
+    counts = [int(mask.sum()) for _, _, mask in structure.kinds]
+    for of, pairs in into.items():
+        thermal = [all_of_it - coherent for all_of_it, coherent in pairs]
+        strongest = found[int(np.argmax([n * t[0] for n, t in zip(counts, thermal, strict=True)]))]
+        kicks = [_again(each, strongest, of, ring, len(q)) for each in found]
+        k, share = thermal_scattering.emitted(strongest, of)
+        angle = optics.wavelength * math.sqrt(float(share @ k**2))
+        once += structure.fields(thermal, q) * structure.below(kicks, q, angle, atoms.tilt)
+    return once
+
+
+def _frequencies(count: int) -> np.ndarray:
+    return STEP * np.arange(count)
+
+
+@functools.lru_cache(maxsize=256)
+def _into(each: Atom, of: Ring, radius: float, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the spectra of an atom's scattering into a ring at the first frequencies: all of it, and its coherent part."""
+    return thermal_scattering.into_ring(each, of, radius, _frequencies(count))
+
+
+@functools.lru_cache(maxsize=256)
+def _again(each: Atom, source: Atom, of: Ring, ring: Ring, count: int) -> np.ndarray:
+    """Return the gain of a ring by a second scattering, at the first frequencies."""
+    return thermal_scattering.again_into_ring(each, source, of, ring, _frequencies(count))
+
+
+class Structure:
+    """Structure factors of each plane and kind of atom on a grid: half planes kx >= 0, complex64."""
+
+    def __init__(self, atoms: ThermalAtoms, kinds: list[tuple[int, float, np.ndarray]], grid: Grid) -> None:
+        self.grid, self.kinds, self.planes = grid, kinds, atoms.slices.planes
+        self.ky, self.kx = grid.ky, np.abs(grid.kx[: grid.shape[1] // 2 + 1])
+        self.k = np.hypot(self.ky[:, None], self.kx)
+        places = [[atoms.positions[mask & (atoms.slices.index == i), :2] for _, _, mask in kinds] for i in range(len(self.planes))]
+        self._sums: list[list[np.ndarray | None]] = [[None] * len(kinds) for _ in self.planes]
+
+        def work(queue: Iterator[int]) -> None:
+            for i in queue:
+                self._sums[i] = [_sum(self.ky, self.kx, at) if len(at) else None for at in places[i]]
+
+        threads.spread(work, range(len(self.planes)))
+
+    def spectrum(self, plane: int, radial: list[np.ndarray]) -> np.ndarray:
+        """Return the Fourier coefficients of a plane of atoms with given radial spectra, A^2, complex64, shape (ny, nx // 2 + 1)."""
+        total = np.zeros(self.k.shape, np.complex64)
+        for factors, table in zip(self._sums[plane], radial, strict=True):
+            if factors is not None:
+                total += table * factors
+        return total
+
+    def fields(self, radial: list[np.ndarray], q: np.ndarray) -> np.ndarray:
+        """Return the values of all planes of atoms with given radial spectra at ``q``, A^2, float32, shape (n, ny, nx)."""
+        tables, out = self._tables(radial, q), np.empty((len(self.planes), *self.grid.shape), np.float32)
+
+        def work(queue: Iterator[int]) -> None:
+            for i in queue:
+                out[i] = self._values(self.spectrum(i, tables))
+
+        threads.spread(work, range(len(self.planes)))
+        return out
+
+    def below(self, radial: list[np.ndarray], q: np.ndarray, angle: float, tilt: tuple[float, float]) -> np.ndarray:
+        """Return the chance that an electron meets atoms of given cross-sections in the planes below its own, float32, shape (n, ny, nx).
+
+        ``angle`` is the root mean square angle of its flight, rad: it arrives within a Gaussian.
+        """
+        tables = self._tables(radial, q)
+        spectra = [self.spectrum(i, tables) for i in range(len(self.planes))]
+        out = np.empty((len(self.planes), *self.grid.shape), np.float32)
+
+        def work(queue: Iterator[int]) -> None:
+            for i in queue:
+                total = np.zeros(self.k.shape, np.complex64)
+                for j in range(i + 1, len(self.planes)):
+                    distance = self.planes[j] - self.planes[i]
+                    reach = FADED / (np.pi * distance * angle)
+                    rows, columns = np.flatnonzero(np.abs(self.ky) <= reach), int(np.searchsorted(self.kx, reach, "right"))
+                    along_y = _flight(self.ky[rows], distance, angle, tilt[0])
+                    along_x = _flight(self.kx[:columns], distance, angle, tilt[1])
+                    total[rows, :columns] += spectra[j][rows, :columns] * along_y[:, None] * along_x
+                out[i] = self._values(total)
+
+        threads.spread(work, range(len(self.planes)))
+        return out
+
+    def _tables(self, radial: list[np.ndarray], q: np.ndarray) -> list[np.ndarray]:
+        return [(np.interp(self.k, q, each) / math.prod(self.grid.extent)).astype(np.float32) for each in radial]
+
+    def _values(self, half: np.ndarray) -> np.ndarray:
+        return np.asarray(scipy.fft.irfft2(half, s=self.grid.shape, norm="forward"))
+
+
+def _sum(ky: np.ndarray, kx: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return the sum over atoms of exp(-2 pi i k.r), complex64, shape (ky, kx)."""
+    return _ramps(ky, places[:, 1]) @ _ramps(kx, places[:, 0]).T
+
+
+def _ramps(k: np.ndarray, at: np.ndarray) -> np.ndarray:
+    turns = np.outer(k, at)
+    turns -= np.rint(turns)
+    phase, out = (-2 * np.pi * turns).astype(np.float32), np.empty(turns.shape, np.complex64)
+    np.cos(phase, out=out.real)
+    np.sin(phase, out=out.imag)
+    return out
+
+
+def _flight(k: np.ndarray, distance: float, angle: float, tilt: float) -> np.ndarray:
+    """Return the factors of a flight along one axis: a Gaussian spread, and the shift of a tilted specimen's plane against the beam."""
+    return np.exp(-((np.pi * k * distance * angle) ** 2) - 2j * np.pi * k * distance * math.tan(tilt)).astype(np.complex64)
+
+
+@functools.lru_cache(maxsize=64)
+def _landed(ring: Ring, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return spatial frequencies, 1/A, and the share of a disc's directions that each of them leads into a ring."""
+    line = radius * (2 * (np.arange(DISC) + 0.5) / DISC - 1)
+    y, x = (a.ravel() for a in np.meshgrid(line, line, indexing="ij"))
+    inside = np.hypot(y, x) < radius
+    radii = np.linspace(0, ring.outer + radius, FREQUENCIES)
+    return radii, np.array([ring.contains(np.hypot(y[inside], x[inside] + each)).mean() for each in radii])
+
+
+def coherent_shares(atoms: ThermalAtoms, found: list[Atom], grid: Grid, ring: Ring, optics: ThermalOptics) -> list[float]:
+    """Return the share of each kind's coherent scattering into a ring that interference with all other atoms leaves.
+
+    Kinematically: amplitudes add up with the phases of places and depths, k on the Ewald sphere of a wave along the beam, and each k counts by the
+    share of the aperture's directions from which it leads into the ring.
+    """
+    kinds = atoms.kinds()
+    most_y, most_x = (int((ring.outer + optics.radius) * side) + 1 for side in grid.extent)
+    radii, landed = _landed(ring, optics.radius)
+    ky, kx = np.arange(-most_y, most_y + 1) / grid.extent[0], np.arange(0, most_x + 1) / grid.extent[1]
+    blocks = [slice(start, start + ROWS) for start in range(0, len(ky), ROWS)]
+    places = [[atoms.positions[mask & (atoms.slices.index == i), :2] for _, _, mask in kinds] for i in range(len(atoms.slices.planes))]
+    out = np.zeros((len(blocks), 2, len(kinds)))
+    tan_y, tan_x = math.tan(atoms.tilt[0]), math.tan(atoms.tilt[1])
+
+    def work(queue: Iterator[int]) -> None:
+        for number in queue:
+            y = ky[blocks[number], None]
+            k2 = y**2 + kx**2
+            seen = np.interp(np.sqrt(k2), radii, landed, right=0) * np.where(kx > 0, 2.0, 1.0)
+            if not seen.any():
+                continue
+            amplitudes = np.zeros((len(kinds), *k2.shape), np.complex128)
+            for z, of_plane in zip(atoms.slices.planes, places, strict=True):
+                phase = np.exp(1j * np.pi * z * (optics.wavelength * k2 - 2 * (y * tan_y + kx * tan_x)))
+                for kind, at in enumerate(of_plane):
+                    if len(at):
+                        amplitudes[kind] += phase * _sum(ky[blocks[number]], kx, at)
+            waves = [each.wave(np.sqrt(k2)) * np.exp(-2 * (np.pi * each.sigma) ** 2 * k2) for each in found]
+            total = sum(w * a for w, a in zip(waves, amplitudes, strict=True))
+            for kind, (wave, amplitude) in enumerate(zip(waves, amplitudes, strict=True)):
+                out[number, 0, kind] = (seen * ((wave * amplitude).conj() * total).real).sum()
+                out[number, 1, kind] = (seen * np.abs(wave) ** 2).sum() * kinds[kind][2].sum()
+
+    threads.spread(work, range(len(blocks)))
+    joint, alone = out.sum(axis=0)
+    return [float(j / max(a, 1e-300)) for j, a in zip(joint, alone, strict=True)]

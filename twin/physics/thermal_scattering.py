@@ -1,0 +1,211 @@
+r"""Cross-sections of single atoms for a ring of scattering angles, thermal and coherent, as functions of the place of the probe.
+
+An atom scatters the wave :math:`\psi` into a ring D with the probability
+
+.. math:: \sum_{\kappa \kappa'} \bar\psi_\kappa \psi_{\kappa'} A(\kappa, \kappa'), \quad
+          A(\kappa, \kappa') = \sum_{k \in D} \overline{T(k - \kappa)} T(k - \kappa') ,
+
+with T the Fourier transform of exp(i sigma v) - 1. Averaged over independent Gaussian displacements u of one atom (Einstein), the products
+get exp(-2 pi^2 u^2 abs(kappa - kappa')^2); the coherent part, in which each T has its own Debye-Waller factor, is what interferes with the waves of
+other atoms; the difference is thermal diffuse (Hall and Hirsch, Proc. R. Soc. A 286 (1965) 158; Allen, Findlay, Oxley and Rossouw, Ultramicroscopy 96
+(2003) 47; Weickenmeier and Kohl, Acta Cryst. A 47 (1991) 590, with exp(i sigma v) - 1 in place of the first Born approximation). Where a
+detector sees short distances (Pennycook and Jesson, Ultramicroscopy 37 (1991) 14), A depends on the difference q of the two directions alone, and the
+probability is the integral of abs(psi)^2 mu. Here mu(q) is the mean of A over the pairs with this difference that a probe has: the total is then
+exact for every state of the optics, the image of a single atom in focus too.
+"""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+import scipy.ndimage
+
+from stemtwin.twin.physics import potential
+from stemtwin.twin.physics.grids import Grid, fast_length
+
+BOX = 12.0
+"""Side of the cell of a single atom, A."""
+LARGEST = 12.0
+"""Spatial frequencies up to which an atom scatters, 1/A."""
+SHELLS, RAYS = 12, 24
+"""Radii and azimuths over which rings are integrated."""
+DIRECTIONS = 12
+"""Directions of a wave along each axis, over which cross-sections are averaged."""
+FAR = 9.0
+"""Ring electrons and those beyond are counted up to this spatial frequency, 1/A, where an atom scatters them again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Atom:
+    """Scattering of a single atom.
+
+    Parameters
+    ----------
+    k : ndarray
+        Spatial frequencies, 1/A, shape (n,).
+    scattered : ndarray
+        Radial Fourier transform of exp(i sigma v) - 1 there, A^2, complex128, shape (n,).
+    absorbed : ndarray
+        That of log(abs(1 + <T>)) of an atom in thermal motion: what it takes from the wave, A^2, float64, shape (n,).
+    sigma : float
+        Thermal displacement, 1-D rms, A.
+    """
+
+    k: np.ndarray
+    scattered: np.ndarray
+    absorbed: np.ndarray
+    sigma: float
+
+    def wave(self, k: np.ndarray) -> np.ndarray:
+        """Return the amplitude scattered by k, 1/A, of any shape, A^2."""
+        return np.interp(k, self.k, np.real(self.scattered), right=0) + 1j * np.interp(k, self.k, np.imag(self.scattered), right=0)
+
+    def loss(self, k: np.ndarray) -> np.ndarray:
+        """Return the spectrum of the logarithm of the mean transmission's modulus at k, 1/A, A^2: negative."""
+        return np.interp(k, self.k, self.absorbed, right=0)
+
+    def thermal_share(self, k: np.ndarray) -> np.ndarray:
+        """Return 1 - exp(-4 pi^2 u^2 k^2): the thermal share of what an atom scatters by k, 1/A."""
+        return -np.expm1(-4 * (np.pi * self.sigma * k) ** 2)
+
+
+@functools.lru_cache(maxsize=64)
+def atom(number: int, sigma: float, interaction: float, parametrization: str = "kirkland") -> Atom:
+    """Return the scattering of an atom of an element.
+
+    Parameters
+    ----------
+    number : int
+        Atomic number.
+    sigma : float
+        Thermal displacement, 1-D rms, A.
+    interaction : float
+        Interaction constant, rad/(V A).
+    parametrization : str
+        Of the scattering factors.
+    """
+    n = fast_length(int(np.ceil(4 * LARGEST * BOX)))
+    grid = Grid(shape=(n, n), extent=(BOX, BOX))
+    phase = interaction * potential.projected_potential(np.zeros((1, 2)), np.array([number]), grid, parametrization=parametrization).astype(float)
+    gauss = np.exp(-2 * (np.pi * sigma) ** 2 * grid.k2)
+    spectrum = scipy.fft.fft2(np.exp(1j * phase) - 1)
+    absorbed = np.asarray(scipy.fft.fft2(np.log(np.abs(1 + np.asarray(scipy.fft.ifft2(spectrum * gauss))))))
+    k = np.arange(0, LARGEST, 0.5 / BOX)
+    return Atom(k=k, scattered=_radial(spectrum, k), absorbed=np.real(_radial(absorbed, k)), sigma=sigma)
+
+
+def _radial(spectrum: np.ndarray, k: np.ndarray) -> np.ndarray:
+    """Return a round spectrum along k, A^2: the mean of directions between the axes, where a sampled potential rings."""
+    n, angles = len(spectrum), np.deg2rad(np.linspace(8, 37, 6))
+    middle = np.roll(spectrum, (n // 2, n // 2), (0, 1)) * (BOX / n) ** 2
+    at = [np.outer(trig(angles), k) * BOX + n // 2 for trig in (np.sin, np.cos)]
+    real, imag = (scipy.ndimage.map_coordinates(part, at, order=3).mean(axis=0) for part in (np.real(middle), np.imag(middle)))
+    return real + 1j * imag
+
+
+# ---- into a ring ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ring:
+    """A ring of scattering angles.
+
+    Parameters
+    ----------
+    inner, outer : float
+        Radii, 1/A.
+    """
+
+    inner: float
+    outer: float
+
+    def points(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return ky > 0, kx and weights, 1/A^2, of an integral over the ring, for functions that do not change with the sign of ky."""
+        x, w = np.polynomial.legendre.leggauss(SHELLS)
+        low, high = np.log(max(self.inner, 1e-2)), np.log(self.outer)
+        radius = np.exp(low + (high - low) * (x + 1) / 2)
+        azimuth = np.pi * (np.arange(RAYS) + 0.5) / RAYS
+        weights = np.repeat(w * (high - low) / 2 * radius**2 * 2 * np.pi / RAYS, RAYS)
+        return np.outer(radius, np.sin(azimuth)).ravel(), np.outer(radius, np.cos(azimuth)).ravel(), weights
+
+    def contains(self, k: np.ndarray) -> np.ndarray:
+        """Return 1.0 where a spatial frequency, 1/A, lies in the ring, else 0.0."""
+        return ((k >= self.inner) & (k < self.outer)).astype(float)
+
+
+def pairs(radius: float, q: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return ky, kx, 1/A, so that k - q/2 and k + q/2, with q along x, both lie in a disc of a radius; 0 beyond its diameter."""
+    line = radius * (2 * (np.arange(DIRECTIONS) + 0.5) / DIRECTIONS - 1)
+    y, x = (a.ravel() for a in np.meshgrid(line, line, indexing="ij"))
+    inside = (np.hypot(y, x - q / 2) < radius) & (np.hypot(y, x + q / 2) < radius)
+    return (y[inside], x[inside]) if inside.any() else (np.zeros(1), np.zeros(1))
+
+
+def into_ring(scatterer: Atom, ring: Ring, radius: float, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the spectra of an atom's cross-sections for a ring.
+
+    Parameters
+    ----------
+    scatterer : Atom
+        The atom.
+    ring : Ring
+        Where to.
+    radius : float
+        alpha / lambda of the probe, 1/A.
+    q : ndarray
+        Spatial frequencies, 1/A, shape (n,).
+
+    Returns
+    -------
+    tuple of ndarray
+        All that is scattered, and its coherent part, A^2, shape (n,): at q = 0 the cross-sections, A^2.
+    """
+    ky, kx, weights = ring.points()
+    everything, coherent = np.empty(len(q)), np.empty(len(q))
+    for number, each in enumerate(q):
+        dy, dx = pairs(radius, float(each))
+        a, b = (np.hypot(ky[:, None] - dy, kx[:, None] - dx + shift) for shift in (each / 2, -each / 2))
+        product = np.real(scatterer.wave(a).conj() * scatterer.wave(b))
+        everything[number] = (weights @ product).mean() * np.exp(-2 * (np.pi * scatterer.sigma * each) ** 2)
+        coherent[number] = (weights @ (product * np.exp(-2 * (np.pi * scatterer.sigma) ** 2 * (a**2 + b**2)))).mean()
+    return everything, coherent
+
+
+def emitted(scatterer: Atom, ring: Ring) -> tuple[np.ndarray, np.ndarray]:
+    """Return radii in a ring, 1/A, and the share of its thermal diffuse electrons at each, shape (n,)."""
+    low = max(ring.inner, 1e-2)
+    k = np.linspace(low, ring.outer if ring.outer <= FAR else max(FAR, low + 1), 40)
+    density = np.abs(scatterer.wave(k)) ** 2 * scatterer.thermal_share(k) * k
+    return k, density / max(density.sum(), 1e-300)
+
+
+def again_into_ring(scatterer: Atom, source: Atom, of: Ring, ring: Ring, q: np.ndarray) -> np.ndarray:
+    """Return the spectrum of the gain of a ring where an atom scatters thermal diffuse electrons once more.
+
+    Parameters
+    ----------
+    scatterer, source : Atom
+        The atom, and the one that electrons come from.
+    of, ring : Ring
+        Where they fly before, and the ring that gains; the same ring loses.
+    q : ndarray
+        Spatial frequencies, 1/A, shape (n,).
+
+    Returns
+    -------
+    ndarray
+        A^2, shape (n,). Diffuse electrons of many directions scatter incoherently: all of abs(T)^2 counts.
+    """
+    step = 0.1
+    p = (np.arange(int(FAR * 0.75 / step)) + 0.5) * step
+    k, share = emitted(source, of)
+    turn = np.cos(np.pi * (np.arange(32) + 0.5) / 32)
+    landed = np.sqrt(k[:, None, None] ** 2 + p[:, None] ** 2 + 2 * k[:, None, None] * p[:, None] * turn)
+    gain = share @ ring.contains(landed).mean(axis=-1) - (1.0 if of == ring else 0.0)
+    y, x = np.meshgrid(p, p, indexing="ij")
+    chance, out = np.interp(np.hypot(y, x), p, gain), np.empty(len(q))
+    for number, each in enumerate(q):
+        product = scatterer.wave(np.hypot(y, x + each / 2)).conj() * scatterer.wave(np.hypot(y, x - each / 2))
+        out[number] = 4 * step**2 * (np.real(product) * chance).sum() * np.exp(-2 * (np.pi * scatterer.sigma * each) ** 2)
+    return out
