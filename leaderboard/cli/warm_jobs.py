@@ -47,7 +47,7 @@ def _engines() -> None:
     for engine, sample in [(name, _cell()) for name in sorted(small)] + [(name, _sheet()) for name in sorted(local)]:
         simulate(sample, beam=beam, scan=SCAN, engine=engine, phonons=1, seed=SEED, detectors="haadf")
     simulate(_cell(), beam=beam, scan=SCAN, phonons=1, seed=SEED, detectors="pixelated")
-    request = Request(sample=_sheet(), beam=beam, scan=SCAN, engine=thermal.NAME, detectors="haadf")
+    request = Request(sample=_sheet(), beam=beam, scan=SCAN, engine=thermal.NAME, detectors=("haadf",))
     thermal.model_of(request, make_plan(request))(np.zeros((1, 2)))  # without its check, which compiles nothing more
 
 
