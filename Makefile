@@ -8,7 +8,7 @@ READY := .venv/ready
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --durations 15
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test format check check-all golden lowest foreign baselines learn learn-denoise scores speed speed-against
+.PHONY: help demo test format check check-all golden lowest foreign baselines learn learn-denoise datasets measured-data scores speed speed-against
 
 help:
 	@echo "make demo       image a sample, run an agent, score the baselines, print the board"
@@ -22,6 +22,8 @@ help:
 	@echo "make baselines  play the baselines of every environment with a goal, write their scale of returns"
 	@echo "make learn      train policies in an environment with torch, write curves and ONNX (an hour and more)"
 	@echo "make learn-denoise  train the U-Net of the task denoise on its dataset of size std (15 minutes)"
+	@echo "make datasets   build all released datasets, copy them into build/mirror, write the registries that ship (half an hour)"
+	@echo "make measured-data  numbers and picture of docs/measured-data.md, where ../shared/real has the files (a minute)"
 	@echo "make scores     run the baselines of the task denoise and keep their scores (half an hour)"
 	@echo "make speed      the speed benchmarks (on a quiet machine)"
 	@echo "make speed-against CHECKOUT=FOLDER   the same rows of two checkouts by turns, as ratios"
@@ -103,6 +105,12 @@ learn: build/learn/ready
 
 learn-denoise: build/learn/ready
 	OMP_NUM_THREADS=1 build/learn/bin/python -m stemtwin.benchmarks.denoiser_training
+
+datasets: $(READY)
+	$(BIN)/python -m stemtwin.datasets.release build/mirror --workers $(WORKERS)
+
+measured-data: $(READY)
+	$(BIN)/python -m tests.measured.page
 
 scores: $(READY)
 	$(BIN)/python -m stemtwin.benchmarks.kept_scores denoise

@@ -201,7 +201,7 @@ def main(arguments: list[str] | None = None) -> None:
     old = read(task.name) if path_of(task.name).exists() else {}
     rows = measure(task, data, given.baselines or every, old.get("rows", {}) if old.get("sha256") == sha256 else {})
     told = {"task": f"{task.name}@{task.major}", "dataset": f"{task.source}@{task.source_version}", "size": given.size, "split": split}
-    told |= {"sha256": sha256, "rows": {name: rows[name] for name in every if name in rows}}
+    told |= {"content_sha256": data.attrs["content_sha256"], "sha256": sha256, "rows": {name: rows[name] for name in every if name in rows}}
     files.write_atomically(path_of(task.name), (json.dumps(told, indent=1) + "\n").encode())
 
 

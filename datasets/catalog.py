@@ -8,10 +8,13 @@ import numpy as np
 
 from stemtwin.datasets import cubes, sources, storage
 from stemtwin.datasets.cards import Card, known, list_cards, named_card
+from stemtwin.datasets.manifest import Manifest
 from stemtwin.datasets.measured import is_measured, load_measured, read_measured_card
 from stemtwin.twin.errors import DatasetError
 
 FORMATS = ("xarray", "hf", "numpy")
+STANDARD = "std"
+"""Size that is meant where none is given."""
 STREAMED_ROWS = 16
 """Rows in memory while a dataset is streamed."""
 
@@ -29,7 +32,7 @@ def load_dataset(
     name: str | Path,
     *,
     version: str | None = None,
-    size: str = "std",
+    size: str = STANDARD,
     split: str = "train",
     format: str = "xarray",
     streaming: bool = False,
@@ -45,11 +48,11 @@ def load_dataset(
     ----------
     name : str
         Name and version, ``"atoms-2d@1"`` (the newest 1.x.y) or ``"atoms-2d@1.0.0"``, see :func:`list_datasets`; or a path: of a card of your own,
-        ``"mine.toml"``, or of measured data from ``stemtwin data pack``.
+        ``"mine.toml"``, of a folder that was built or fetched, or of measured data from ``stemtwin data pack``.
     version : str, optional
         The version, where ``name`` does not say it. Always named: a program that says which data it uses can be repeated.
     size, split : str
-        ``"tiny"``, ``"std"`` or ``"full"``; ``"train"``, ``"val"`` or ``"test"``.
+        ``"tiny"``, ``"std"`` or ``"full"``, of which full is never on a mirror; ``"train"``, ``"val"`` or ``"test"``. A folder has its own size.
     format : str
         ``"xarray"``: an ``xarray.Dataset`` with dimension ``sample``, the card's dimensions (``y``, ``x``, ...) and units. ``"hf"``: a Hugging Face
         ``datasets.Dataset`` in memory. ``"numpy"``: a dictionary of arrays (rows, ...). The values are equal; in xarray and numpy, ragged columns are
@@ -72,19 +75,44 @@ def load_dataset(
     """
     if is_measured(Path(name)):
         return _measured(name, split, format, more=streaming or build is not None or version is not None)
-    card = named_card(str(name), version)
+    card = card_of(name, version)
     known("size", size, card.sizes, card.id)
     known("split", split, card.splits, card.id)
     known("format", format, FORMATS, "load_dataset")
     labelled = format == "xarray" and not streaming
     carriers = ("netcdf" if labelled else "parquet", *(("zarr",) if cubes.cubes_of(card) and format != "hf" and not streaming else ()))
-    folder, manifest = sources.obtain(card, size, split, carriers, build=build)
+    folder, manifest = _obtained(name, card, size, split, carriers, build)
     paths = [folder / path for path in manifest.paths(split, carriers[0])]
     if not labelled:
         return _stream(paths, card) if streaming else _tabular(paths, folder, split, card, format)
     data = storage.read_netcdf(paths[0], card)
     data = data.merge(cubes.labelled_cubes(folder, split, card)) if len(carriers) > 1 else data
-    return data.assign_attrs(size=size, content_sha256=manifest.splits[split].content_sha256)
+    return data.assign_attrs(size=manifest.size, content_sha256=manifest.splits[split].content_sha256)
+
+
+def card_of(name: str | Path, version: str | None = None) -> Card:
+    """Return the card that a name means: of a folder that holds a dataset, its own; else see :func:`stemtwin.datasets.cards.named_card`.
+
+    Raises
+    ------
+    UnknownNameError, DatasetError
+        There is none, or a version is given beside a folder.
+    """
+    folder = Path(name)
+    measured = is_measured(folder)
+    if not (measured or sources.is_built(folder)):
+        return named_card(str(name), version)
+    if version is not None:
+        message = f"{name} is a folder, whose data have their own version. Leave version={version!r} out."
+        raise DatasetError(message)
+    return read_measured_card(folder) if measured else sources.card_of_build(folder)
+
+
+def _obtained(name: str | Path, card: Card, size: str, split: str, carriers: tuple[str, ...], build: bool | None) -> tuple[Path, Manifest]:
+    """Return folder and manifest of a dataset, with the files of a split checked: the folder that is its name, or the one that its name means."""
+    if sources.is_built(Path(name)):
+        return Path(name), sources.check_folder(Path(name), None if size == STANDARD else size, split, carriers)
+    return sources.obtain(card, size, split, carriers, build=build)
 
 
 def _measured(name: str | Path, split: str, form: str, *, more: bool) -> Any:
@@ -128,7 +156,7 @@ def _streamed(paths: list[Path], card: Card) -> Iterator[dict[str, Any]]:
 
 
 def load_arrays(
-    name: str | Path, *, version: str | None = None, size: str = "std", split: str = "train", build: bool | None = None
+    name: str | Path, *, version: str | None = None, size: str = STANDARD, split: str = "train", build: bool | None = None
 ) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     """Load one split of a dataset as plain arrays: images, truth and facts.
 
@@ -151,7 +179,7 @@ def load_arrays(
     StemtwinError
         See :func:`load_dataset`.
     """
-    card = read_measured_card(Path(name)) if is_measured(Path(name)) else named_card(str(name), version)
+    card = card_of(name, version)
     data = load_dataset(name, version=version, size=size, split=split, format="numpy", build=build)
     parts: dict[str, dict[str, Any]] = {"images": {}, "truth": {}, "facts": {}}
     for column in card.columns:
@@ -161,7 +189,7 @@ def load_arrays(
     return next(iter(images.values())) if len(images) == 1 else images, parts["truth"], parts["facts"]
 
 
-def inputs(data: Any, name: str, *, version: str | None = None) -> Any:
+def inputs(data: Any, name: str | Path, *, version: str | None = None) -> Any:
     """Return only what a recorded image comes with: the name of the row, the image, and the instrument's own numbers.
 
     What the simulation knew besides (aberrations, specimen, seeds) and the truth are left out: this is what a solver of a task may see.
@@ -178,7 +206,7 @@ def inputs(data: Any, name: str, *, version: str | None = None) -> Any:
     The same type as ``data``
         With the columns ``sample_id`` and those of role ``input``.
     """
-    card = named_card(name, version)
+    card = card_of(name, version)
     names = ["sample_id", *card.column_names("input")]
     if isinstance(data, dict):
         return {column: data[column] for column in names}

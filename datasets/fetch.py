@@ -44,6 +44,11 @@ def folder_of(card: Card, size: str) -> Path:
     return data_root() / card.name / card.version / size
 
 
+def shipped_registry(card: Card) -> Path:
+    """Return the registry that ships beside a card, whether it is there or not."""
+    return cards.CARDS / f"{card.id}.registry.txt"
+
+
 def registry_path(card: Card) -> Path | None:
     """Return the registry of a card: the one that the user names, else the one beside the card, else None.
 
@@ -56,7 +61,7 @@ def registry_path(card: Card) -> Path | None:
     if named and not Path(named).is_file():
         message = f"STEMTWIN_DATA_REGISTRY={named} is no file. Give the registry that 'stemtwin data publish' wrote for the mirror."
         raise DatasetError(message)
-    path = Path(named) if named else cards.CARDS / f"{card.id}.registry.txt"
+    path = Path(named) if named else shipped_registry(card)
     return path if path.is_file() else None
 
 
@@ -331,8 +336,9 @@ def publish(card: Card, folder: str | Path, target: str | Path) -> Path:
 
 
 def registry_section(folder: Path, manifest: Manifest) -> str:
-    """Return a size's section of a registry."""
+    """Return a size's section of a registry: the hashes of its contents in comments, and a line for each file."""
     lines = [f"# size {manifest.size}, content {manifest.content_sha256}"]
+    lines += [f"# size {manifest.size}, split {split}, content {piece.content_sha256}" for split, piece in manifest.splits.items()]
     lines.append(f"{manifest.size}/{MANIFEST} sha256:{storage.file_sha256(folder / MANIFEST)}")
     lines += [f"{manifest.size}/{entry.path} sha256:{entry.sha256}" for entry in manifest.files]
     return "\n".join(lines) + "\n"

@@ -224,10 +224,10 @@ def _finished(card: Card, size: str, folder: Path) -> Manifest | None:
 
 def _stamp(card: Card, size: str) -> str:
     """Return the text of the file that says what the parts of a build depend on."""
-    return json.dumps(_origin(card, size), sort_keys=True)
+    return json.dumps(origin(card, size), sort_keys=True)
 
 
-def _origin(card: Card, size: str) -> dict[str, str]:
+def origin(card: Card, size: str) -> dict[str, str]:
     """Return the origin that the parts of a build depend on."""
     import importlib.metadata
 
@@ -386,6 +386,6 @@ def _manifest(card: Card, size: str, files: list[FileEntry], digests: dict[str, 
         },
         slices={name: piece.model_dump() for name, piece in card.slices.items()},
         units={column.name: column.unit for column in card.columns},
-        generator=_origin(card, size),
+        generator=origin(card, size),
         files=tuple(files),
     )

@@ -94,8 +94,17 @@ def check_card(manifest: Manifest, card: Card, folder: Path) -> None:
         raise DatasetError(message)
 
 
-def check_file(folder: Path, entry: FileEntry) -> None:
+def check_file(folder: Path, entry: FileEntry, repair: str = "") -> None:
     """Check one file of a dataset against its manifest.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the dataset.
+    entry : FileEntry
+        The file.
+    repair : str
+        Last sentence of the errors, where the dataset is neither built nor fetched.
 
     Raises
     ------
@@ -104,9 +113,10 @@ def check_file(folder: Path, entry: FileEntry) -> None:
     """
     path = folder / entry.path
     if not path.is_file():
-        message = f"{path} is missing, but the manifest lists it. Run 'stemtwin data fetch', or delete {folder} and build the dataset again."
+        again = repair or f"Run 'stemtwin data fetch', or delete {folder} and build the dataset again."
+        message = f"{path} is missing, but the manifest lists it. {again}"
         raise DatasetError(message)
-    repair = f"Delete {folder} and run 'stemtwin data build' or 'stemtwin data fetch' again."
+    repair = repair or f"Delete {folder} and run 'stemtwin data build' or 'stemtwin data fetch' again."
     if path.stat().st_size != entry.bytes:
         message = f"{path} is corrupted: it has {path.stat().st_size} bytes, the manifest says {entry.bytes}. {repair}"
         raise DatasetError(message)

@@ -4,6 +4,7 @@ A measured dataset has the columns of the synthetic one whose task it serves, so
 measurement is NaN, -1 or ``unknown``. It is never built, fetched or mixed with synthetic rows.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,7 @@ from stemtwin.twin.errors import DatasetError
 CARD = "card.toml"
 SIZE = "packed"
 """Name of the only size of a measured dataset."""
+REPAIR = "Pack the files again into an empty folder."
 UNKNOWN: dict[str, Any] = {"string": "unknown", "int64": -1, "float64": float("nan"), "bool": False}
 """Values of what is not known of a measurement, by the type of a column."""
 LabelsBy = Literal["person", "algorithm", "none"]
@@ -92,7 +94,7 @@ class MeasuredCard(Card[MeasuredSettings, MeasuredSize]):
 
 def is_measured(folder: Path) -> bool:
     """Return whether a folder holds a measured dataset."""
-    return (folder / CARD).is_file() and (folder / MANIFEST).is_file()
+    return all(os.path.isfile(folder / name) for name in (CARD, MANIFEST))  # noqa: PTH113 - Path.is_file raises where a name is too long
 
 
 def read_measured_card(folder: Path) -> MeasuredCard:
@@ -146,7 +148,7 @@ def load_measured(folder: Path | str, *, split: str = "test", format: str = "xar
     carrier = "netcdf" if format == "xarray" else "parquet"
     for entry in manifest.files:
         if entry.path == CARD or (entry.split, entry.carrier) == (split, carrier):
-            check_file(folder, entry)
+            check_file(folder, entry, REPAIR)
     paths = [folder / path for path in manifest.paths(split, carrier)]
     if format == "xarray":
         data = storage.read_netcdf(paths[0], card)

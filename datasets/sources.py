@@ -1,4 +1,4 @@
-"""Sources of a dataset, in the order in which they are tried: this machine, a mirror, a build here."""
+"""Sources of a dataset, in the order in which they are tried: this machine, a mirror, a build here; or a folder that the user names."""
 
 import functools
 import os
@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 
 from stemtwin.datasets import fetch, generate
-from stemtwin.datasets.cards import Card
+from stemtwin.datasets.cards import Card, find_card, list_cards
 from stemtwin.datasets.kinds import find_generator
-from stemtwin.datasets.manifest import MANIFEST, Manifest
+from stemtwin.datasets.manifest import MANIFEST, Manifest, check_card, check_file, read_manifest
+from stemtwin.datasets.measured import CARD
 from stemtwin.twin.errors import DatasetError
 
 PATIENCE_S = 120.0
@@ -50,6 +51,49 @@ def obtain(card: Card, size: str, split: str, carriers: tuple[str, ...], *, buil
     for carrier in carriers:
         folder, manifest = fetch.ensure(card, size, split, carrier)
     return folder, manifest
+
+
+def is_built(folder: Path) -> bool:
+    """Return whether a folder holds a dataset that was built or fetched."""
+    return os.path.isfile(folder / MANIFEST) and not os.path.isfile(folder / CARD)  # noqa: PTH113 - Path.is_file raises where a name is too long
+
+
+def card_of_build(folder: Path) -> Card:
+    """Return the card that a folder was built from.
+
+    Raises
+    ------
+    DatasetError
+        Its manifest cannot be read, or its card is not of this installation.
+    """
+    manifest = read_manifest(folder)
+    if manifest.version not in list_cards().get(manifest.name, ()):
+        message = (
+            f"{folder} was built from the card of {manifest.name} {manifest.version}, which is not of this installation. "
+            "Give the path of that card, and name the folder of all datasets in STEMTWIN_DATA_DIR."
+        )
+        raise DatasetError(message)
+    card = find_card(manifest.name, manifest.version)
+    check_card(manifest, card, folder)
+    return card
+
+
+def check_folder(folder: Path, size: str | None, split: str, carriers: tuple[str, ...]) -> Manifest:
+    """Return the manifest of a folder that the user names, with the files of a split checked.
+
+    Raises
+    ------
+    DatasetError
+        It holds another size than the one that is asked for, or a file is missing or damaged.
+    """
+    manifest = read_manifest(folder)
+    if size not in (None, manifest.size):
+        message = f"{folder} holds the size {manifest.size!r}, not {size!r}. Leave the size out, or give the dataset by its name."
+        raise DatasetError(message)
+    for entry in manifest.files:
+        if entry.split == split and entry.carrier in carriers:
+            check_file(folder, entry)
+    return manifest
 
 
 @functools.cache

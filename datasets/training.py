@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from stemtwin.datasets import catalog
-from stemtwin.datasets.cards import Card, known, named_card
+from stemtwin.datasets.cards import Card, known
 from stemtwin.datasets.columns import PADDING, Column
 from stemtwin.twin import checks
 from stemtwin.twin.errors import DatasetError
@@ -154,7 +154,7 @@ def load_samples(
 ) -> TrainingSamples:
     """Load a split as :class:`TrainingSamples`; ``labels``, ``where`` and ``radius_angstrom`` go there, all else to ``load_dataset``."""
     data = catalog.load_dataset(name, version=version, size=size, split=split, format="numpy", build=build)
-    return TrainingSamples(named_card(name, version), data, **drawing)
+    return TrainingSamples(catalog.card_of(name, version), data, **drawing)
 
 
 def torch_dataset(

@@ -1,4 +1,7 @@
-"""Checking a dataset: the files are what the manifest says, and this machine makes the same rows."""
+"""Checking a dataset: the files are what the manifest says, and this machine makes the same rows.
+
+Measured data are checked as far as they go: files, content, and splits that share no file. Nothing can make their rows again.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +12,7 @@ import numpy as np
 from stemtwin.datasets import comparison, cubes, generate, storage, witness
 from stemtwin.datasets.cards import Card
 from stemtwin.datasets.manifest import Manifest, check_card, check_file, read_manifest
+from stemtwin.datasets.measured import REPAIR, MeasuredCard
 from stemtwin.twin.errors import DatasetError
 
 
@@ -31,11 +35,11 @@ def verify(card: Card, folder: str | Path, *, regenerate: int = 0, seed: int = 0
     Parameters
     ----------
     card : Card
-        The card that it was made from.
+        The card that it was made from; of measured data, their own.
     folder : str or Path
         Where it lies.
     regenerate : int
-        Make this many specimens again, drawn with ``seed``, and compare all their rows.
+        Make this many specimens again, drawn with ``seed``, and compare all their rows; 0 for measured data.
     seed : int
         Which specimens.
     progress : callable, optional
@@ -53,22 +57,20 @@ def verify(card: Card, folder: str | Path, *, regenerate: int = 0, seed: int = 0
         or from the row made again by more than the tolerances of :mod:`stemtwin.datasets.comparison`.
     """
     folder = Path(folder)
+    measured = isinstance(card, MeasuredCard)
+    if measured and regenerate:
+        message = f"regenerate={regenerate} asks for rows made again, but {folder} holds measured data, which have no seeds. Leave it out."
+        raise DatasetError(message)
     manifest = read_manifest(folder)
-    check_card(manifest, card, folder)
+    if not measured:
+        check_card(manifest, card, folder)
     for entry in manifest.files:
-        check_file(folder, entry)
+        check_file(folder, entry, REPAIR if measured else "")
+    check_card(manifest, card, folder)
     arrays = {split: _check_content(card, manifest, folder, split) for split in manifest.splits}
     _check_total(card, manifest, folder, arrays)
     witnesses = sum(witness.check(card, manifest.size, witness.rows_of(card, manifest.size, values)) for values in arrays.values())
-    worst, again = 0.0, 0
-    chosen = list(generate.specimens(card, manifest.size))
-    picks = np.random.Generator(np.random.Philox(seed)).permutation(len(chosen))[:regenerate]
-    for done, pick in enumerate(sorted(picks)):
-        if progress is not None:
-            progress(done, len(picks), chosen[pick].name)
-        rows = generate.specimen_rows(card, manifest.size, chosen[pick])
-        worst = max(worst, *(_compare(card, arrays[chosen[pick].split], row) for row in rows))
-        again += len(rows)
+    worst, again = _check_again(card, manifest, arrays, regenerate, seed, progress) if regenerate else (0.0, 0)
     return VerificationReport(
         folder=str(folder),
         content_sha256=manifest.content_sha256,
@@ -80,6 +82,25 @@ def verify(card: Card, folder: str | Path, *, regenerate: int = 0, seed: int = 0
     )
 
 
+def _repair(card: Card) -> str:
+    """Return the last sentence of an error."""
+    return REPAIR if isinstance(card, MeasuredCard) else "Build the dataset again."
+
+
+def _check_again(card: Card, manifest: Manifest, arrays: dict[str, dict[str, Any]], regenerate: int, seed: int, progress: Any) -> tuple[float, int]:
+    """Make specimens again and compare their rows; return the largest fraction of counts that differ, and the number of rows."""
+    worst, again = 0.0, 0
+    chosen = list(generate.specimens(card, manifest.size))
+    picks = np.random.Generator(np.random.Philox(seed)).permutation(len(chosen))[:regenerate]
+    for done, pick in enumerate(sorted(picks)):
+        if progress is not None:
+            progress(done, len(picks), chosen[pick].name)
+        rows = generate.specimen_rows(card, manifest.size, chosen[pick])
+        worst = max(worst, *(_compare(card, arrays[chosen[pick].split], row) for row in rows))
+        again += len(rows)
+    return worst, again
+
+
 def _check_content(card: Card, manifest: Manifest, folder: Path, split: str) -> dict[str, Any]:
     """Return a split's arrays after checking that both carriers say what the manifest says."""
     arrays = storage.to_numpy(storage.read_parquet([folder / path for path in manifest.paths(split, "parquet")]), card)
@@ -88,7 +109,7 @@ def _check_content(card: Card, manifest: Manifest, folder: Path, split: str) -> 
     for carrier, values in (("Parquet", arrays), ("netCDF", {name: labelled[name].to_numpy() for name in arrays})):
         found = storage.content_sha256(storage.content_digests(values | large, card))
         if found != manifest.splits[split].content_sha256:
-            message = f"The {carrier} files of {split} in {folder} do not say what the manifest says. Build the dataset again."
+            message = f"The {carrier} files of {split} in {folder} do not say what the manifest says. {_repair(card)}"
             raise DatasetError(message)
     return arrays | large
 
@@ -96,13 +117,13 @@ def _check_content(card: Card, manifest: Manifest, folder: Path, split: str) -> 
 def _check_total(card: Card, manifest: Manifest, folder: Path, arrays: dict[str, dict[str, Any]]) -> None:
     """Check the digest of all rows, and that no specimen is in two splits."""
     if storage.content_sha256(digest for values in arrays.values() for digest in storage.content_digests(values, card)) != manifest.content_sha256:
-        message = f"The splits in {folder} together are not the content that the manifest names. Build the dataset again."
+        message = f"The splits in {folder} together are not the content that the manifest names. {_repair(card)}"
         raise DatasetError(message)
     owner: dict[int, str] = {}
     for split, values in arrays.items():
         for structure_seed in np.unique(values["structure_seed"]).tolist():
             if owner.setdefault(structure_seed, split) != split:
-                message = f"Structure seed {structure_seed} is in {owner[structure_seed]} and in {split} of {folder}. Build the dataset again."
+                message = f"Structure seed {structure_seed} is in {owner[structure_seed]} and in {split} of {folder}. {_repair(card)}"
                 raise DatasetError(message)
 
 

@@ -209,6 +209,27 @@ def test_what_the_system_refuses_is_told(places: Path, monkeypatch: pytest.Monke
     assert sorted(places.rglob("*")) == before
 
 
+@pytest.mark.parametrize("moment", ["_check_free", "_check_kind", "_may_be_changed", "_try_file"])
+@pytest.mark.parametrize("removed", ["file", "folder"])
+def test_what_another_process_removes_meanwhile_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, removed: str) -> None:
+    """Between any two looks at a path another process may remove the file, or the folder with it: it can be written all the same."""
+    path = tmp_path / "cache" / "x"
+    write(path, "old")
+    step, done = getattr(files, moment), []
+
+    def after_removal(*args: object, **kwargs: object) -> object:
+        if not done:
+            done.append(moment)
+            path.unlink() if removed == "file" else shutil.rmtree(path.parent)
+        return step(*args, **kwargs)
+
+    monkeypatch.setattr(files, moment, after_removal)
+    write(path, "new")
+    assert done
+    assert path.read_text() == "new"
+    assert [one.name for one in path.parent.iterdir()] == ["x"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="a privileged user may write anywhere")
 def test_permissions_are_respected(places: Path) -> None:
     """A folder and a file without the right to write are refused."""

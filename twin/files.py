@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import sys
 import tempfile
 import time
@@ -48,51 +49,63 @@ def check_writable(path: str | Path, *, folder: bool = False, overwrite: bool = 
     """
     path = Path(path)
     try:
-        there = _lies_at(path)
+        kind = _kind_at(path)
         _check_free(path, overwrite=overwrite)
-        _check_kind(path, there, folder=folder)
-        if there and not folder:
-            with contextlib.suppress(FileNotFoundError):  # another process has removed it meanwhile
-                os.close(os.open(path, os.O_WRONLY | os.O_APPEND))  # a file that may not be changed is not replaced either
-        nearest = path if there and folder else next(one for one in path.absolute().parents if _lies_at(one))
-        missing = [] if there else path.absolute().relative_to(nearest).parts
-        for name in missing:
-            _lies_at(nearest / name)  # the system refuses a name that is too long
-        _try_file(nearest, nested=len(missing) > (0 if folder else 1))
+        _check_kind(path, kind, folder=folder)
+        there = kind is not None and (folder or _may_be_changed(path))
+        while True:
+            nearest = path if there and folder else next(one for one in path.absolute().parents if _kind_at(one) is not None)
+            missing = [] if there else path.absolute().relative_to(nearest).parts
+            for name in missing:
+                _kind_at(nearest / name)  # the system refuses a name that is too long
+            if _try_file(nearest, nested=len(missing) > (0 if folder else 1)):
+                return
+            there = False
     except (OSError, ValueError) as error:
         if isinstance(error, DatasetError):
             raise
         raise refusal(path, error) from error
 
 
-def _lies_at(path: Path) -> bool:
-    """Return whether something lies at a path, a file above it being none of it."""
+def _kind_at(path: Path) -> int | None:
+    """Return the mode of what lies at a path, a file above it being none of it, or None where nothing does.
+
+    It is asked for once: other processes make and remove files meanwhile.
+    """
     try:
-        path.stat()
+        return path.stat().st_mode
     except FileNotFoundError:
-        return False
+        return None
     except NotADirectoryError:
         above = next(one for one in path.absolute().parents if os.path.lexists(one) and not one.is_dir())
         message = f"{path} cannot be written: {above} is a file, not a folder. Choose another folder."
         raise DatasetError(message) from None
-    return True
 
 
-def _check_kind(path: Path, there: bool, *, folder: bool) -> None:
+def _check_kind(path: Path, kind: int | None, *, folder: bool) -> None:
     """Raise DatasetError where a folder stands in the place of a file, or the reverse, or a device in the place of either."""
     message = ""
-    if there and folder and not path.is_dir():
+    if kind is not None and folder and not stat.S_ISDIR(kind):
         message = f"{path} is a file, not a folder. Choose another folder."
-    if there and not folder and path.is_dir():
+    if kind is not None and not folder and stat.S_ISDIR(kind):
         message = f"{path} is a folder. Give the name of a file in it."
-    if there and not folder and not (path.is_dir() or path.is_file()):
+    if kind is not None and not folder and not (stat.S_ISDIR(kind) or stat.S_ISREG(kind)):
         message = f"{path} is a device or a pipe, which a file cannot replace. Choose another name."
     if message:
         raise DatasetError(message)
 
 
-def _try_file(nearest: Path, *, nested: bool) -> None:
-    """Make a file in a folder, where ``nested`` in a folder of its own, and remove both."""
+def _may_be_changed(path: Path) -> bool:
+    """Return whether a file still lies at a path; raise OSError where it may not be changed: such a file is not replaced either."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
+    except FileNotFoundError:  # another process removed it
+        return False
+    return True
+
+
+def _try_file(nearest: Path, *, nested: bool) -> bool:
+    """Make a file in a folder, where ``nested`` in a folder of its own, and remove both; return False where the folder was removed meanwhile."""
     try:
         with tempfile.TemporaryDirectory(prefix=TRIAL, dir=nearest) if nested else contextlib.nullcontext(nearest) as place:
             number, name = tempfile.mkstemp(prefix=TRIAL, dir=place)
@@ -100,9 +113,13 @@ def _try_file(nearest: Path, *, nested: bool) -> None:
                 os.write(number, bytes(1))
             finally:
                 os.close(number)
-                os.unlink(name)  # noqa: PTH108
-    except FileNotFoundError as error:  # as procfs answers
-        raise OSError(errno.ENOENT, f"the folder {nearest} takes no new files") from error
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name)  # noqa: PTH108
+    except FileNotFoundError as error:
+        if not nearest.is_dir():
+            return False
+        raise OSError(errno.ENOENT, f"the folder {nearest} takes no new files") from error  # as procfs answers
+    return True
 
 
 def refusal(path: Path, error: Exception) -> DatasetError:

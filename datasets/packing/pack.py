@@ -103,7 +103,7 @@ def pack(paths: Sequence[Path], folder: Path, settings: PackSettings, like: Card
         A file, a label, a fact or a setting is wrong, or the folder cannot be written; nothing is written then.
     """
     if like.kind not in LABELLED:
-        message = f"Task {task!r} takes no measured data. Tasks of these kinds of datasets do: {', '.join(LABELLED)}."
+        message = f"Task {task!r} cannot be packed: its truth is no list of points. Give a task whose truth is one: {', '.join(LABELLED)}."
         raise DatasetError(message)
     _check_settings(settings, labels, paths)
     facts = _checked_facts(settings.facts, like)

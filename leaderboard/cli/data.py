@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from stemtwin.datasets.cards import find_card, list_cards, named_card, read_card
@@ -25,7 +26,7 @@ app.command()(inputs)
 
 Name = Annotated[str, typer.Argument(help="Name of the dataset, for example atoms-2d or atoms-2d@1.")]
 Version = Annotated[str | None, typer.Option(help="Version; by default the newest of this installation.")]
-SizeName = Annotated[str, typer.Option(help="Size: tiny, std or full.")]
+SizeName = Annotated[str, typer.Option(help="Size: tiny, std or, where no mirror has it, full.")]
 Folder = Annotated[Path | None, typer.Option(help="Folder of the dataset; by default its place in the data folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
@@ -78,7 +79,10 @@ def list_(as_json: Json = False) -> None:
     """List the datasets, their sizes, and which of them are on this machine."""
     from stemtwin.datasets.fetch import folder_of
     from stemtwin.datasets.generate import partial_of
+    from stemtwin.datasets.kinds import find_generator
     from stemtwin.datasets.manifest import MANIFEST
+    from stemtwin.datasets.release import released
+    from stemtwin.datasets.sources import minutes
 
     found = []
     for name, versions in list_cards().items():
@@ -94,6 +98,8 @@ def list_(as_json: Json = False) -> None:
                     "size": size,
                     "images": card.images(size),
                     "title": card.title,
+                    "released": size in released(card),
+                    "seconds": round(find_generator(card.kind).seconds(card, size), 1),
                     "folder": here,
                     "begun": begun,
                 }
@@ -101,10 +107,12 @@ def list_(as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps(found))
         return
-    table = Table("dataset", "version", "size", "images", "on this machine")
+    table = Table(Column("dataset", no_wrap=True), "version", Column("size", no_wrap=True), "images", "to build", "on this machine")
     for row in found:
         absent = "begun: build it to go on" if row["begun"] else "no"
-        table.add_row(row["name"], row["version"], row["size"], str(row["images"]), Text(row["folder"] or absent))
+        name, version, size = row["name"], row["version"], row["size"] if row["released"] else f"{row['size']} *"
+        table.add_row(name, version, size, str(row["images"]), minutes(row["seconds"]), Text(row["folder"] or absent))
+    table.caption = "* not released: on no mirror, built from its card"
     Console(emoji=False).print(table)
 
 
@@ -156,11 +164,16 @@ def fetch(name: Name, version: Version = None, size: SizeName = "std", as_json: 
     _say(values, as_json, f"{name} {card.version} {size} is in {folder}, content {manifest.content_sha256[:12]}")
 
 
+def _is_measured(name: str) -> bool:
+    """Return whether a name is a folder of measured data, or a folder that is no name of a dataset."""
+    return os.path.isdir(name) and name.partition("@")[0] not in list_cards()  # noqa: PTH112 - Path.is_dir raises where a name is too long
+
+
 @app.command()
 def verify(
-    name: Name,
+    name: Annotated[str, typer.Argument(help="Name of the dataset, for example atoms-2d or atoms-2d@1, or a folder of measured data.")],
     version: Version = None,
-    size: SizeName = "std",
+    size: Annotated[str | None, typer.Option(help="Size: tiny, std (by default) or full.")] = None,
     folder: Folder = None,
     regenerate: Annotated[int, typer.Option(min=0, help="Also make this many specimens again and compare their images and truth.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Which specimens those are.")] = 0,
@@ -168,11 +181,20 @@ def verify(
 ) -> None:
     """Check a dataset's hashes and content, and on request that this machine makes the same rows."""
     from stemtwin.datasets import fetch
+    from stemtwin.datasets.measured import read_measured_card
     from stemtwin.datasets.verify import verify as check
 
-    card = _card(name, version)
+    if _is_measured(name):
+        given = [option for option, value in (("--version", version), ("--size", size), ("--folder", folder)) if value is not None]
+        if given:
+            message = f"{name} is the folder of measured data itself, of one version and size: leave out {given[0]}"
+            raise typer.BadParameter(message)
+        card, where = read_measured_card(Path(name)), Path(name)
+    else:
+        card = _card(name, version)
+        where = folder or fetch.folder_of(card, size or "std")
     with _specimen_bar(as_json or not regenerate) as progress:
-        report = check(card, folder or fetch.folder_of(card, size), regenerate=regenerate, seed=seed, progress=progress)
+        report = check(card, where, regenerate=regenerate, seed=seed, progress=progress)
     worst = f"{report.worst_pixel_fraction:.3%} of the worst image's pixels off by one"
     again = f"; {report.rows_made_again} rows made again, {worst}" if regenerate else ""
     text = f"{report.folder} is right: {report.files} files, {report.rows} rows, content {report.content_sha256[:12]}{again}"

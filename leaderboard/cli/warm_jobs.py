@@ -4,11 +4,16 @@ import dataclasses
 import time
 from collections.abc import Callable
 
+import numpy as np
+
 from stemtwin.twin.instrument.hardware.profiles import find_profile
 from stemtwin.twin.instrument.scan import RasterScan, SpiralScan
 from stemtwin.twin.instrument.scope.microscope import Microscope
 from stemtwin.twin.instrument.settings import Beam
+from stemtwin.twin.instrument.simulation.engines import thermal
 from stemtwin.twin.instrument.simulation.engines.registry import DENSE, ENGINES, REFERENCE, REIMAGING
+from stemtwin.twin.instrument.simulation.plan import make_plan
+from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.instrument.simulation.simulate import simulate
 from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
@@ -42,6 +47,8 @@ def _engines() -> None:
     for engine, sample in [(name, _cell()) for name in sorted(small)] + [(name, _sheet()) for name in sorted(local)]:
         simulate(sample, beam=beam, scan=SCAN, engine=engine, phonons=1, seed=SEED, detectors="haadf")
     simulate(_cell(), beam=beam, scan=SCAN, phonons=1, seed=SEED, detectors="pixelated")
+    request = Request(sample=_sheet(), beam=beam, scan=SCAN, engine=thermal.NAME, detectors=("haadf",))
+    thermal.model_of(request, make_plan(request))(np.zeros((1, 2)))  # without its check, which compiles nothing more
 
 
 def _damage() -> None:

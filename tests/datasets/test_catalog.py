@@ -1,6 +1,7 @@
 """Loading datasets."""
 
 import json
+import shutil
 
 import datasets as hf
 import numpy as np
@@ -161,3 +162,30 @@ def test_a_stream_gives_the_same_rows_in_the_types_of_the_card(card, local):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(DatasetError, match="is corrupted"):
         load(streaming=True)
+
+
+def test_a_folder_is_loaded_as_its_name_is(card, local, tmp_path):
+    """A folder that was built holds what its name means, wherever it lies, in every form; it says its own size."""
+    folder = tmp_path / "copied"
+    shutil.copytree(local, folder)
+    shutil.rmtree(local)
+    xr.testing.assert_identical(catalog.load_dataset(folder, split="test"), catalog.load_dataset(str(folder), size="tiny", split="test"))
+    assert catalog.load_dataset(folder, split="test").attrs["size"] == "tiny"
+    arrays = catalog.load_dataset(folder, split="val", format="numpy")
+    images, truth, facts = catalog.load_arrays(folder, split="val")
+    np.testing.assert_array_equal(images, arrays["image"])
+    assert [len(row) for row in truth["column_x_angstrom"]] == arrays["n_columns"].tolist()
+    assert set(facts) | set(truth) | {"image"} == set(card.column_names())
+    assert set(catalog.inputs(arrays, folder)) == {"sample_id", *card.column_names("input")}
+    rows = list(catalog.load_dataset(folder, split="val", streaming=True))
+    np.testing.assert_array_equal(np.stack([row["image"] for row in rows]), images)
+    with pytest.raises(DatasetError, match="holds the size 'tiny', not 'full'"):
+        catalog.load_arrays(folder, size="full")
+    with pytest.raises(DatasetError, match="is a folder, whose data have their own version"):
+        catalog.load_arrays(folder, version="1.0.0")
+    (folder / "netcdf" / "test.nc").write_bytes(b"x")
+    with pytest.raises(DatasetError, match=r"test.nc is corrupted"):
+        catalog.load_dataset(folder, split="test")
+    (cards.CARDS / "atoms-small-1.0.0.toml").rename(tmp_path / "mine.toml")
+    with pytest.raises(DatasetError, match=r"was built from the card of atoms-small 1\.0\.0, which is not of this installation\. Give the path"):
+        catalog.load_arrays(folder)

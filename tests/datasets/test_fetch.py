@@ -237,7 +237,7 @@ def test_publishing_again_replaces_a_size_and_keeps_the_others(mirror, card, fin
     assert fetch.publish(card, finished, mirror.folder) == registry
     text = registry.read_text()
     assert "std/manifest.json" in text
-    assert text.count("# size tiny") == 1
+    assert text.count("# size tiny, content") == 1
     manifest = json.loads((finished / "manifest.json").read_text())
     assert all(f"tiny/{entry['path']} sha256:{entry['sha256']}" in text for entry in manifest["files"])
 

@@ -1,5 +1,6 @@
 """Measured files as datasets: packed, loaded and scored; what is wrong is one sentence, and nothing is written then."""
 
+import hashlib
 import json
 import pickle
 import shutil
@@ -16,7 +17,7 @@ from stemtwin.benchmarks.report import ORDERED, TRUST
 from stemtwin.benchmarks.runner import evaluate
 from stemtwin.benchmarks.tasks import find_task
 from stemtwin.datasets.cards import find_card
-from stemtwin.datasets.catalog import load_dataset
+from stemtwin.datasets.catalog import inputs, load_arrays, load_dataset
 from stemtwin.datasets.manifest import read_manifest
 from stemtwin.datasets.measured import read_measured_card
 from stemtwin.datasets.packing import PackSettings, pack
@@ -104,6 +105,22 @@ def test_packed_data_say_what_the_files_say(films: tuple[list[Path], Path], tmp_
     card = read_measured_card(folder)
     assert card.digest == read_manifest(folder).card_sha256
     assert pickle.loads(pickle.dumps(card)) == card
+
+
+def test_packed_data_are_plain_arrays(films: tuple[list[Path], Path], tmp_path: Path) -> None:
+    """'load_arrays' of a packed folder gives the images of the files, their labels as truth, and what else is known as facts."""
+    folder = packed(films, tmp_path / "out", facts={"material": "srtio3"})
+    images, truth, facts = load_arrays(folder, split="test")
+    assert (images.shape, images.dtype) == ((3, 48, 64), np.uint16)
+    for image, x, y, name in zip(images, truth["column_x_angstrom"], truth["column_y_angstrom"], facts["specimen"].tolist(), strict=True):
+        counts, places = lattice({"vacancy_srtio3.tif": 0, "b.emd": 1, "c.tif": 2}[name])
+        np.testing.assert_array_equal(image, counts)
+        found = np.stack([x, y], axis=1)
+        np.testing.assert_array_equal(found[np.lexsort(found.T)], places[np.lexsort(places.T)])
+    assert set(facts["material"].tolist()) == {"srtio3"}
+    assert set(inputs(load_dataset(folder, split="test"), folder).variables) == {"sample_id", *read_measured_card(folder).column_names("input")}
+    with pytest.raises(DatasetError, match="is a folder, whose data have their own version"):
+        load_arrays(folder, version="1.0.0", split="test")
 
 
 def test_names_and_order_follow_from_hashes(films: tuple[list[Path], Path], tmp_path: Path) -> None:
@@ -215,6 +232,46 @@ def test_a_changed_file_is_found(films: tuple[list[Path], Path], tmp_path: Path)
         load_dataset(folder, split="tset")
 
 
+def refreshed(folder: Path) -> None:
+    """Write the hashes of the files as they are into the manifest, as a forger would."""
+    path = folder / "manifest.json"
+    told = json.loads(path.read_text())
+    for entry in told["files"]:
+        content = (folder / entry["path"]).read_bytes()
+        entry |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    path.write_text(json.dumps(told))
+
+
+def test_packed_data_are_verified_as_built_ones(films: tuple[list[Path], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every file, the content of both carriers, and splits that share a file are checked; rows that nothing can make again are refused."""
+    folder = packed(films, tmp_path / "out", shares=(1 / 3, 0, 2 / 3))
+    assert main(["data", "verify", str(folder), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["files"], report["rows"], report["rows_made_again"]) == (6, 3, 0)
+    assert report["content_sha256"] == read_manifest(folder).content_sha256
+
+    def refusal(*more: str) -> str:
+        assert main(["data", "verify", str(folder), *more]) in (1, 2)
+        return capsys.readouterr().err
+
+    said = f"--regenerate 2 asks for rows made again, but {folder} holds measured data, which have no seeds. Leave it out."
+    assert said in refusal("--regenerate", "2")
+    assert "leave out --size" in refusal("--size", "tiny")
+    manifest = (folder / "manifest.json").read_bytes()
+    for entry in read_manifest(folder).files:
+        content = (folder / entry.path).read_bytes()
+        (folder / entry.path).write_bytes(content + b"\n")
+        assert f"{folder / entry.path} is corrupted" in refusal()
+        (folder / entry.path).unlink()
+        lacking = "holds no measured dataset: it has no card.toml" if entry.path == "card.toml" else "is missing, but the manifest lists it. Pack the"
+        assert lacking in refusal()
+        (folder / entry.path).write_bytes(content)
+    (folder / "data" / "train-00000-of-00001.parquet").write_bytes((folder / "data" / "test-00000-of-00001.parquet").read_bytes())
+    refreshed(folder)
+    assert f"The Parquet files of train in {folder} do not say what the manifest says. Pack the files again" in refusal()
+    (folder / "manifest.json").write_bytes(manifest)
+
+
 def _two(folder: Path, other: np.ndarray, step_nm: float | None = STEP / 10) -> list[Path]:
     return [write_tiff(folder / "a.tif", lattice(0)[0]), write_tiff(folder / "b.tif", other, step_nm)]
 
@@ -315,6 +372,16 @@ def test_labels_and_their_origin_go_together(films: tuple[list[Path], Path], tmp
     with pytest.raises(DatasetError, match="is not empty"):
         packed(films, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.emd", "c.tif", "points.csv", "vacancy_srtio3.tif"]
+
+
+def test_only_points_can_be_packed(films: tuple[list[Path], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A task whose truth is no list of points is refused with the names of those that can be packed."""
+    words = ["data", "pack", str(films[0][0]), "--task", "denoise", "--name", "films", "--labels-by", "none", "--folder", str(tmp_path / "out")]
+    assert main(words) == 1
+    assert capsys.readouterr().err == (
+        "stemtwin: Task 'denoise' cannot be packed: its truth is no list of points. Give a task whose truth is one: atoms-2d.\n"
+    )
+    assert not (tmp_path / "out").exists()
 
 
 def test_grey_values_keep_their_bits(tmp_path: Path) -> None:

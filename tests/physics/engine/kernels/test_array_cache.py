@@ -313,6 +313,24 @@ print(read)
     assert ArrayCache(tmp_path, BIG).nbytes <= 1_500_000
 
 
+def test_an_entry_that_another_process_removes_is_written_anew(kept, monkeypatch):
+    """An entry that is there when its place is looked at, and gone when it is opened, costs nothing: what is put in its place is kept."""
+    cache, one, path = kept
+    system, removed = os.open, []
+
+    def open_after_removal(name, *args, **kwargs):
+        if Path(name) == path and not removed:
+            removed.append(name)
+            ArrayCache(cache.folder, BIG).remove(one)
+        return system(name, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", open_after_removal)
+    assert cache.put(one, ARRAYS)
+    assert removed
+    assert cache.problem is None
+    assert same(cache.get(one), ARRAYS)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 def test_killed_at_any_moment(tmp_path):
     """After kill -9 at any moment among many puts, every entry in the folder is whole and right."""
