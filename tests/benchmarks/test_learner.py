@@ -42,7 +42,7 @@ def test_the_readme_trains_the_same() -> None:
     assert f"learn({learner.STEPS:_})" in page
     assert learner.table(ENVIRONMENT) in page
     policies = reference(ENVIRONMENT, learner.DIFFICULTY).policies
-    assert f"Random actions earn\n{policies['random'].mean:.2f}, the expert, a matched filter, {policies['expert'].mean:.2f}." in page
+    assert f"Random actions earn\n{policies['random'].mean:.2f}, the expert, a fit of the model, {policies['expert'].mean:.2f}." in page
 
 
 @pytest.mark.slow
