@@ -167,9 +167,10 @@ class Autofocus(GoalFamily[Focusing]):
     Presets
         ``easy``: MoS2, a perfect scan and counted electrons, C10 from 20 to 100 A, C12 up to 50 A. ``standard``: MoS2,
         SrTiO3 or gold, all about 8 A thick, with detector chain, scan faults, drift and straying optics, C10 from 20 to 105 A, C12 up to 60 A.
-        ``hard``: five specimens, two instruments, lower dose, gains of the knobs from 0.9 to 1.1, residual
-        aberrations 0.5 to 1.5 times the profile's, 5 % of the commands do nothing, C10 from 40 to 150 A, C12 up to 100 A. ``drift``: a minute passes before each frame; keep MoS2 in focus
-        for an hour and declare the end after it. Within a minute C10 strays by about 6 A to one side and 9 A at random, C12 by 5 A at random.
+        ``hard``: five specimens, two instruments, lower dose, gains of the knobs from 0.9 to 1.1, residual aberrations 0.5 to 1.5
+        times the profile's, 5 % of the commands do nothing, C10 from 40 to 150 A, C12 up to 100 A. ``drift``: a minute passes before
+        each frame; keep MoS2 in focus for an hour and declare the end after it. Within a minute C10 strays by about 6 A to one side
+        and 9 A at random, C12 by 5 A at random.
     Version history
         v2: rewards that pay for solving, a declared end, drawn conditions, the instrument's own detector and faults.
         v1: frozen, see ``AutofocusV1``.
