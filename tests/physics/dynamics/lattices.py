@@ -7,8 +7,15 @@ import numpy as np
 from stemtwin.twin.physics.dynamics import kinetics_kernels
 from stemtwin.twin.physics.dynamics.processes import compiled
 from stemtwin.twin.physics.dynamics.site_network import SiteNetwork
+from stemtwin.twin.physics.engine.kernels.jit import kernel
 
 BOND = 1.42
+
+
+@kernel
+def _act(rule, i, j, numbers, labels, positions, links, kinds, size):
+    """Call the part of kernels that carries a process out."""
+    return kinetics_kernels.act(rule, i, j, numbers, labels, positions, links, kinds, size)
 
 
 def graphene(columns, rows, *, silicon=None, periodic=True):
@@ -41,5 +48,5 @@ def carry_out(specimen, process, site, partner=-1):
     matter = [np.array(getattr(specimen, name)) for name in names]
     lengths = np.zeros(2) if specimen.size is None else np.array(specimen.size[::-1], float)
     rule = compiled((process,), 60e3).table[0]  # the rule does not depend on the energy
-    assert kinetics_kernels.act(rule, site, partner, *matter, lengths)
+    assert _act(rule, site, partner, *matter, lengths)
     return specimen.replace(**dict(zip(names[:4], matter, strict=False)))
