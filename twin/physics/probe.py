@@ -2,6 +2,7 @@
 
 import functools
 import math
+import operator
 
 import numpy as np
 from scipy.special import j0
@@ -162,10 +163,14 @@ def strehl_ratio(wavelength: float, semiangle: float, aberrations: Aberrations) 
     return float(min(1.0, abs(rings.sum()) ** 2))
 
 
+_magnitudes = operator.attrgetter(*(f"C{n}{m}" for n, m in ORDERS))
+"""The magnitudes of aberrations, in the order of ``ORDERS``."""
+
+
 def _edge_phases(wavelength: float, semiangle: float, aberrations: Aberrations) -> list[tuple[int, int, float]]:
     """Return n, m and the largest phase at the edge of the aperture, rad, of each aberration that is not 0."""
-    coefficients = ((n, m, abs(getattr(aberrations, f"C{n}{m}"))) for n, m in ORDERS)
-    return [(n, m, 2 * math.pi / wavelength * value * semiangle ** (n + 1) / (n + 1)) for n, m, value in coefficients if value]
+    values = zip(ORDERS, _magnitudes(aberrations), strict=True)
+    return [(n, m, 2 * math.pi / wavelength * abs(value) * semiangle ** (n + 1) / (n + 1)) for (n, m), value in values if value]
 
 
 @functools.lru_cache(maxsize=16)

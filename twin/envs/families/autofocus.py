@@ -322,7 +322,7 @@ class Autofocus(GoalFamily[Focusing]):
     def _turned(self, state: Focusing, action: np.ndarray) -> Focusing:
         """Return the state after the knobs were turned, and after the wait before the next frame."""
         reach = np.array(self.preset.reach)
-        wanted = read_only(np.clip(state.knobs + STEP * action[:3], -reach, reach))
+        wanted = read_only(np.minimum(np.maximum(state.knobs + STEP * action[:3], -reach), reach))
         after = sessions.turn_optics(state.session, dict(zip(NAMES, (wanted - state.knobs).tolist(), strict=True)))
         knobs, path = state.knobs if after.failed else wanted, (*state.path, state.knobs)
         stopped = bool(action[3] > STOP)
