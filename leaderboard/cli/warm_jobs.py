@@ -46,6 +46,8 @@ def _engines() -> None:
     small, local = {*ENGINES.names(DENSE), *ENGINES.names(REFERENCE)}, {*ENGINES.names(REIMAGING)} - {*ENGINES.names(DENSE)}
     for engine, sample in [(name, _cell()) for name in sorted(small)] + [(name, _sheet()) for name in sorted(local)]:
         simulate(sample, beam=beam, scan=SCAN, engine=engine, phonons=1, seed=SEED, detectors="haadf")
+    turned = dataclasses.replace(SCAN, rotation_rad=0.3)
+    simulate(_cell(), beam=beam, scan=turned, engine=ENGINES.names(DENSE)[0], phonons=1, seed=SEED, detectors="haadf")
     simulate(_cell(), beam=beam, scan=SCAN, phonons=1, seed=SEED, detectors="pixelated")
     request = Request(sample=_sheet(), beam=beam, scan=SCAN, engine=thermal.NAME, detectors=("haadf",))
     thermal.model_of(request, make_plan(request))(np.zeros((1, 2)))  # without its check, which compiles nothing more
