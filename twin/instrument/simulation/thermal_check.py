@@ -103,6 +103,11 @@ def settled(error: ThermalError, tolerance: float) -> bool:
     return error.own <= SHARE * tolerance or error.clean > tolerance + 2 * error.own or error.configurations >= MOST
 
 
+def suffices(error: ThermalError, tolerance: float) -> bool:
+    """Return whether an error is within a tolerance, and known well enough to say so."""
+    return error.clean <= tolerance and error.own <= SHARE * tolerance
+
+
 def measured(request: Request, plan: Plan, model_of: Callable[[Request, Plan], Model]) -> ThermalError:
     """Return the error of a model, measured now where the kept one does not answer for the request's tolerance."""
     found = kept(request, plan.detectors)
@@ -223,15 +228,16 @@ class WindowedProbes:
 
 
 def refuse_if_missed(request: Request, detectors: Sequence[Detector]) -> None:
-    """Raise SamplingError where the kept error of a request is above its tolerance."""
+    """Raise SamplingError where the kept error of a request is above its tolerance, or all configurations leave it unknown."""
     found = kept(request, detectors)
-    if found is None or found.clean <= request.tolerance:
+    if found is None or not settled(found, request.tolerance) or suffices(found, request.tolerance):
         return
+    enough, verdict = max(found.clean, found.own / SHARE), "miss" if found.clean > request.tolerance else "are not known to keep"
     rings = ", ".join(f"{d.inner_mrad:g}-{d.outer_mrad:g} mrad" for d in detectors)
     message = (
-        f"Thermal cross-sections miss tolerance={request.tolerance:g} for {rings} and {request.sample.thickness_angstrom:.4g} A: "
+        f"Thermal cross-sections {verdict} tolerance={request.tolerance:g} for {rings} and {request.sample.thickness_angstrom:.4g} A: "
         f"{found.clean:.2%} rms of the mean (measured {found.rms:.2%}, of which {found.own:.2%} are statistics of the comparison). "
-        f"Allow tolerance={math.ceil(found.clean * 100 + 0.5) / 100:g}, or use engine='local' or 'operator'."
+        f"Allow tolerance={math.ceil(enough * 100 + 0.5) / 100:g}, or use engine='local' or 'operator'."
     )
     raise SamplingError(message)
 
@@ -262,7 +268,7 @@ def remark(request: Request, detectors: Sequence[Detector]) -> str:
 def is_known_to_suffice(request: Request, detectors: Sequence[Detector]) -> bool:
     """Return whether an error is kept for a request, known well enough, and within its tolerance."""
     found = kept(request, detectors)
-    return found is not None and settled(found, request.tolerance) and found.clean <= request.tolerance
+    return found is not None and suffices(found, request.tolerance)
 
 
 @functools.cache

@@ -115,6 +115,22 @@ def test_auto_takes_the_model_only_where_its_kept_error_allows(own_cache, monkey
     assert simulate.explain(bright).engine != "thermal"
 
 
+def test_statistics_never_hide_an_error(layer, own_cache):
+    """An error that its statistics leave open suffices for no tolerance: it is measured on, and with all configurations spent it is refused."""
+    request = asked(layer, tolerance=0.05)
+    open_yet = thermal_check.ThermalError(rms=0.06, largest=0.2, own=0.06, configurations=8, points=32)
+    assert open_yet.clean == 0.0
+    for error in (open_yet, replace(open_yet, configurations=thermal_check.MOST)):
+        thermal_check.keep(request, (RING,), error)
+        assert not thermal_check.is_known_to_suffice(request, (RING,))
+        if thermal_check.settled(error, request.tolerance):
+            with pytest.raises(SamplingError, match=r"not known to keep tolerance=0\.05.*Allow tolerance=0\.19"):
+                thermal_check.refuse_if_missed(request, (RING,))
+        else:
+            thermal_check.refuse_if_missed(request, (RING,))  # nothing to refuse before it is measured on
+    assert thermal_check.settled(error, request.tolerance)
+
+
 def test_measurement_sees_a_wrong_model(layer, own_cache):
     """A model that is 30 % too high is measured as at least 20 % off: the comparison does not flatter."""
     request = asked(layer, tolerance=0.2)
