@@ -16,7 +16,7 @@ def warm(
     """Compile all kernels, then build the specimens and operators of environments in their usual difficulty.
 
     Kernels are kept for this version of stemtwin, numba and Python on this kind of processor, operators for the same physics, below
-    $STEMTWIN_CACHE_DIR. What is there already takes a second.
+    $STEMTWIN_CACHE_DIR. Where all of it is there, a few seconds remain: small jobs are done again.
     """
     from stemtwin.leaderboard.cli import warm_jobs
     from stemtwin.leaderboard.cli.listing import Kind, names

@@ -1,8 +1,9 @@
 """Small jobs that call the kernels of instruments, engines and environments, so that each is compiled and kept."""
 
+import contextlib
 import dataclasses
-import time
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -18,6 +19,24 @@ from stemtwin.twin.instrument.simulation.simulate import simulate
 from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
 
+SEED = 987_654_321
+"""Seed of thermal displacements that nobody else takes: an operator that is read from disk would leave kernels uncalled."""
+SCAN = RasterScan(shape=(16, 16), field_of_view_angstrom=(4.0, 4.0))
+LIMIT = "STEMTWIN_CACHE_BYTES"
+
+
+@contextlib.contextmanager
+def _nothing_kept() -> Iterator[None]:
+    """Keep no operators on disk in a block; kernels are kept nevertheless."""
+    before = os.environ.get(LIMIT)
+    os.environ[LIMIT] = "0"
+    try:
+        yield
+    finally:
+        del os.environ[LIMIT]
+        if before is not None:
+            os.environ[LIMIT] = before
+
 
 def _cell() -> Sample:
     return load_sample("srtio3-001", size_angstrom=(4.0, 4.0), thickness_angstrom=4.0)
@@ -27,19 +46,16 @@ def _sheet() -> Sample:
     return load_sample("mos2-1h", size_angstrom=(24.0, 24.0))
 
 
-SEED = time.time_ns() % 2**31
-"""Seed of thermal displacements that no kept operator has: one that is read from disk would leave kernels uncalled."""
-SCAN = RasterScan(shape=(16, 16), field_of_view_angstrom=(4.0, 4.0))
-
-
+@_nothing_kept()
 def _frames() -> None:
-    """Take frames of one and of several detectors, and a spectrum, with an instrument that has all faults."""
+    """Take frames of one and of several detectors, and one along a spiral, with an instrument that has all faults."""
     scope = Microscope(_cell(), "corrected-200kv", seed=SEED)
     for detectors in ("haadf", ("haadf", "bf")):
         scope.acquire(SCAN, detectors=detectors)
     scope.acquire(SpiralScan(shape=(64,), diameter_angstrom=3.0))
 
 
+@_nothing_kept()
 def _engines() -> None:
     """Simulate a scan by engines of each kind, and patterns."""
     beam = Beam(energy_ev=200e3, semiangle_mrad=20.0)
@@ -49,10 +65,11 @@ def _engines() -> None:
     turned = dataclasses.replace(SCAN, rotation_rad=0.3)
     simulate(_cell(), beam=beam, scan=turned, engine=ENGINES.names(DENSE)[0], phonons=1, seed=SEED, detectors="haadf")
     simulate(_cell(), beam=beam, scan=SCAN, phonons=1, seed=SEED, detectors="pixelated")
-    request = Request(sample=_sheet(), beam=beam, scan=SCAN, engine=thermal.NAME, detectors=("haadf",))
+    request = Request(sample=_sheet(), beam=beam, scan=SCAN, engine=thermal.NAME, seed=SEED, detectors=("haadf",))
     thermal.model_of(request, make_plan(request))(np.zeros((1, 2)))  # without its check, which compiles nothing more
 
 
+@_nothing_kept()
 def _damage() -> None:
     """Scan a sheet that the beam damages."""
     profile = dataclasses.replace(find_profile("ideal"), energy_ev=80e3, semiangle_mrad=25.0)
