@@ -59,7 +59,7 @@ def _say(values: dict[str, Any], as_json: bool, text: str) -> None:
 
 @contextmanager
 def _specimen_bar(quiet: bool) -> Iterator[Any]:
-    """Show a bar that counts specimens, on the error stream, or a line a tenth where that is no terminal; give the function that moves it."""
+    """Count specimens on stderr, by a bar or, where that is no terminal, a line for each tenth; give the function that moves it."""
     columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TextColumn("specimens"), TimeElapsedColumn())
     console = Console(stderr=True, emoji=False)
     if quiet or not console.is_terminal:
@@ -165,7 +165,7 @@ def fetch(name: Name, version: Version = None, size: SizeName = "std", as_json: 
 
 
 def _is_measured(name: str) -> bool:
-    """Return whether a name is a folder of measured data, or a folder that is no name of a dataset."""
+    """Return whether a name is a folder of measured data, or of anything else but not the name of a dataset."""
     return os.path.isdir(name) and name.partition("@")[0] not in list_cards()  # noqa: PTH112 - Path.is_dir raises where a name is too long
 
 

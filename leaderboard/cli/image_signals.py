@@ -66,7 +66,7 @@ OPTION_OF = {"defocus": "--defocus", "tilt_mrad": "--tilt-x and --tilt-y", "dept
 
 
 def find_signal(options: ImageOptions) -> SignalKind:
-    """Return the signal of the options, and refuse those that it does not have.
+    """Return the signal of the options, and refuse options that it does not have.
 
     Raises
     ------

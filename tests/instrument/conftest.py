@@ -1,12 +1,13 @@
 """Small specimens, built by hand, and what they are looked at with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
+from stemtwin.twin.instrument.simulation import operator_cache
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.samples.sample import Sample
 
@@ -86,3 +87,11 @@ def beam() -> Beam:
 def raster() -> RasterScan:
     """Return a small raster that is not square."""
     return RasterScan(shape=(6, 8), field_of_view_angstrom=(3.0, 4.0), origin_angstrom=(0.3, -0.2))
+
+
+@pytest.fixture
+def no_operators() -> Iterator[None]:
+    """Start and end with no operators in the process."""
+    operator_cache.clear()
+    yield
+    operator_cache.clear()

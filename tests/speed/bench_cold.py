@@ -49,29 +49,13 @@ def _cold(program: str, processor: bool):
     return lambda: (ours, None)
 
 
+def _row(work: str, bar: float, program: str, *, processor: bool = False) -> Row:
+    return Row(work=work, bar=bar, prepare=_cold(program, processor), value=lambda ours, _: ours, unit="s", at_most=True)
+
+
+COLD = "in a fresh process with no kernel and no operator kept"
 ROWS = [
-    Row(
-        work="first frame of an instrument, SrTiO3 8 A, two detectors, in a fresh process with no kernel and no operator kept: processor time",
-        bar=9,
-        prepare=_cold(FRAME, processor=True),
-        value=lambda ours, _: ours,
-        unit="s",
-        at_most=True,
-    ),
-    Row(
-        work="first step of make('stemtwin/Autofocus-v2') in a fresh process with no kernel and no operator kept",
-        bar=20,
-        prepare=_cold(STEP, processor=False),
-        value=lambda ours, _: ours,
-        unit="s",
-        at_most=True,
-    ),
-    Row(
-        work="stemtwin image srtio3-001 in a fresh process with no kernel and no operator kept",
-        bar=20,
-        prepare=_cold(IMAGE, processor=False),
-        value=lambda ours, _: ours,
-        unit="s",
-        at_most=True,
-    ),
+    _row(f"first frame of an instrument, SrTiO3 8 A, two detectors, {COLD}: processor time", 9, FRAME, processor=True),
+    _row(f"first step of make('stemtwin/Autofocus-v2') {COLD}", 20, STEP),
+    _row(f"stemtwin image srtio3-001 {COLD}", 20, IMAGE),
 ]

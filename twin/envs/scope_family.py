@@ -215,7 +215,7 @@ def rings(names: Any) -> tuple[str, ...]:
 
 
 def check_reward(reward: Any) -> None:
-    """Refuse what is not the name of a reward.
+    """Refuse anything but the name of a reward.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Averages over a crystal's lattice translations: exact, unbiased, refused where there is no lattice, and off in what was released."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,8 @@ from stemtwin.twin.samples.lattice_translations import lattice_translations
 from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
 
+pytestmark = pytest.mark.usefixtures("no_operators")
+
 POINTS = PathScan(positions_angstrom=np.random.default_rng(0).uniform(0, 8, (30, 2)))
 BEAM = Beam(
     energy_ev=200e3,
@@ -31,14 +33,6 @@ BEAM = Beam(
     source_size_angstrom=0.3,
     beam_tilt_mrad=(2.0, -1.0),
 )
-
-
-@pytest.fixture(autouse=True)
-def empty() -> Iterator[None]:
-    """Start and end with no operators."""
-    operator_cache.clear()
-    yield
-    operator_cache.clear()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -20,19 +20,13 @@ from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine.operator import imaging_operator
 from stemtwin.twin.samples.sample import Sample
 
+pytestmark = pytest.mark.usefixtures("no_operators")
+
 
 @pytest.fixture
 def asked(thermal: Sample, beam: Beam, raster: RasterScan) -> Request:
     """Return a request with two configurations."""
     return Request(sample=thermal, beam=beam, scan=raster, detectors=("haadf", "bf"), phonons=2)
-
-
-@pytest.fixture(autouse=True)
-def empty() -> Iterator[None]:
-    """Start and end with no operators."""
-    operator_cache.clear()
-    yield
-    operator_cache.clear()
 
 
 @pytest.fixture

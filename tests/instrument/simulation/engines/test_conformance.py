@@ -1,7 +1,6 @@
 """Every engine of the registry keeps the form: signals, costs, refusals and tags say what is true."""
 
 import functools
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,7 @@ from stemtwin.twin.errors import SamplingError, SettingsError, StemtwinError
 from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.settings import Beam
-from stemtwin.twin.instrument.simulation import operator_cache, plan, simulate
+from stemtwin.twin.instrument.simulation import plan, simulate
 from stemtwin.twin.instrument.simulation.costs import Cost
 from stemtwin.twin.instrument.simulation.discretisation import Discretisation
 from stemtwin.twin.instrument.simulation.engines import MODULES
@@ -31,6 +30,8 @@ from stemtwin.twin.physics import potential
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.progress import Progress
 from stemtwin.twin.samples.library import load_sample
+
+pytestmark = pytest.mark.usefixtures("no_operators")
 
 BEAM = Beam(energy_ev=80e3, semiangle_mrad=25, aberrations=Aberrations(C10=20))
 DARK = AnnularDetector(inner_mrad=60, outer_mrad=85, name="dark")
@@ -67,14 +68,6 @@ def accepted(name: str) -> Request:
     except SamplingError:
         return replace(asked, detectors=(DARK,))
     return asked
-
-
-@pytest.fixture(autouse=True)
-def empty() -> Iterator[None]:
-    """Start and end with no operators."""
-    operator_cache.clear()
-    yield
-    operator_cache.clear()
 
 
 @each_engine

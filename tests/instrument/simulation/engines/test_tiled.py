@@ -1,7 +1,6 @@
 """Bright-field images of large fields by operators on windows: as near to multislice as they say, built once, in parts."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +22,8 @@ from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
 from tests.instrument.simulation.engines.dark_field import stated
+
+pytestmark = pytest.mark.usefixtures("no_operators")
 
 BEAM = Beam(energy_ev=80e3, semiangle_mrad=25, aberrations=Aberrations(C10=30, C12=20, phi12=0.4), source_size_angstrom=0.2)
 DETECTORS = ("bf", "abf")
@@ -50,14 +51,6 @@ def asked() -> Request:
     return Request(
         sample=sample, beam=BEAM, scan=points(24, 34), detectors=DETECTORS, engine="tiled", phonons="static", sampling_angstrom=0.3, tolerance=0.02
     )
-
-
-@pytest.fixture(autouse=True)
-def empty() -> Iterator[None]:
-    """Start and end with no operators."""
-    operator_cache.clear()
-    yield
-    operator_cache.clear()
 
 
 @pytest.fixture

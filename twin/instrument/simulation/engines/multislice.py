@@ -53,11 +53,12 @@ def suits(found: Discretisation) -> str:
 def signals(request: Request, plan: Plan, progress: Progress | None) -> Signals:
     """Return the signals of each probe, averaged over focal spread, source and configurations."""
     windowed = windowed_probes.planned(request, plan.grid, plan.slices.planes, plan.blocks)
-    found = EXACTNESS if windowed is None else windowed_probes.signals(request, plan, windowed, progress)
-    if not isinstance(found, str):
-        return found
-    values, error = _whole_field(request, plan, progress)
-    return values, error, EXACTNESS if windowed is None else f"{EXACTNESS}, each probe through the whole field: {found}"
+    if windowed is None:
+        return *_whole_field(request, plan, progress), EXACTNESS
+    found = windowed_probes.signals(request, plan, windowed, progress)
+    if isinstance(found, str):  # windows would save too little
+        return *_whole_field(request, plan, progress), f"{EXACTNESS}, each probe through the whole field: {found}"
+    return found
 
 
 def _whole_field(request: Request, plan: Plan, progress: Progress | None) -> tuple[np.ndarray, np.ndarray]:
@@ -81,8 +82,7 @@ def _whole_field(request: Request, plan: Plan, progress: Progress | None) -> tup
 
         return partial_coherence.averaged(request, coherent)
 
-    values, error = mean_of_configurations(request, [of_one(stack) for stack in slice_stacks.stacks(request, plan)])
-    return values, error
+    return mean_of_configurations(request, [of_one(stack) for stack in slice_stacks.stacks(request, plan)])
 
 
 ENGINES.add(NAME, Engine(cost=cost, signals=signals, exactness=lambda _: EXACTNESS, suits=suits), REFERENCE, DEPTHS)
