@@ -109,7 +109,7 @@ def film(
     env = gym.make(environment, disable_env_checker=True, split="val", difficulty=difficulty, render_mode="rgb_array", privileged_info=True)
     most = env.spec.max_episode_steps if env.spec is not None else None
     say(f"{agent} on {environment}, {difficulty}, seed {seed}: at most {most} steps, then {path}")
-    camera = Camera(env, title=f"{name}  {difficulty}  {agent}", stride=-(-(most or 1) // MOST_FRAMES), tell=say)
+    camera = FilmCamera(env, title=f"{name}  {difficulty}  {agent}", stride=-(-(most or 1) // MOST_FRAMES), tell=say)
     played = returns.play(env, policy.factory(), seed=seed, task=policy.task, oracle=policy.oracle, watcher=camera)
     env.close()
     score = _normalized(environment, difficulty, played.total)
@@ -136,7 +136,7 @@ def find_policy(environment: str, agent: str) -> Baseline:
     return known[environment][agent]
 
 
-class Camera:
+class FilmCamera:
     """A keeper of the pictures of an episode, see ``returns.Watcher``.
 
     Parameters

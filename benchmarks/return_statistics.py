@@ -111,7 +111,7 @@ def scale_of(runs: Mapping[str, KeptRun]) -> ReturnScale:
 
 
 def failings(scales: Sequence[ReturnScale]) -> list[str]:
-    """Return what the scales of a family's presets, from the easiest to the hardest, do not show as they should, a sentence each.
+    """Return the failings of a family's scales, from the easiest preset to the hardest, a sentence each.
 
     Oracle, expert and the best lazy policy are apart by separated paired intervals, no lazy policy reaches half of the
     expert's normalised return, and the intervals of the expert's interquartile means on neighbouring presets are separated.
