@@ -7,7 +7,7 @@ detector. Sources: Gonsalves, Opt. Eng. 21 (1982) 829; Paxman, Schulz, Fienup, J
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import fft
@@ -16,6 +16,8 @@ from stemtwin.twin.physics import coherence
 from stemtwin.twin.physics.aberrations import Aberrations, basis, vector
 from stemtwin.twin.physics.probe import disc_coverage
 
+HIGHEST = 0.24
+"""Highest frequency that a fit looks at, cycles per point."""
 NODES = 12
 """Points of the quadrature across the overlap of two apertures."""
 PRIOR = 1e-4
@@ -82,7 +84,7 @@ def clusters(optics: FilmOptics, density: float, sigma: float, rng: np.random.Ge
     return out * coherence.source_factor(sigma, qy[:, None], qx[None, :])
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=6)
 def _pupil(optics: FilmOptics) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
     """Return the side of the grid that holds the probe, and the places, weights and aberration phases per A of the beams within the aperture."""
     side = optics.size * optics.sampling
@@ -203,7 +205,7 @@ class FirstOrder:
     misfit: float
 
 
-def fit_first_order(counts: np.ndarray, foci: tuple[float, ...], optics: FilmOptics, *, highest: float = 0.24, steps: int = 25) -> FirstOrder:
+def fit_first_order(counts: np.ndarray, foci: tuple[float, ...], optics: FilmOptics, *, highest: float = HIGHEST, steps: int = 25) -> FirstOrder:
     """Find the defocus and the astigmatism that images of one film at several foci share.
 
     Parameters
@@ -226,9 +228,7 @@ def fit_first_order(counts: np.ndarray, foci: tuple[float, ...], optics: FilmOpt
         BIT 15 (1975) 49).
     """
     spectra = fft.rfft2(counts.astype(float))
-    qy, qx = np.broadcast_arrays(*optics.frequencies())
-    distance = np.hypot(qy, qx)
-    looked = (distance > 0) & (distance < min(highest / optics.sampling, 1.9 * optics.radius)) & ((qx > 0) | (qy > 0))
+    qy, qx, looked = _looked(optics, highest)
     variance = np.maximum(counts.sum(axis=(1, 2)), 1.0)
     problem = _Problem(optics, foci, qy[looked], qx[looked], spectra[:, looked] / np.sqrt(variance)[:, None], np.sqrt(variance.mean() / variance))
     shifts = _shifts(spectra, optics)
@@ -252,6 +252,45 @@ def fit_first_order(counts: np.ndarray, foci: tuple[float, ...], optics: FilmOpt
     covariance = np.linalg.inv(hessian)[:3, :3] / 2  # real and imaginary part share a coefficient's variance
     shifts = np.concatenate([parameters[3:].reshape(-1, 2), np.zeros((1, 2))])
     return FirstOrder(values=parameters[:3], covariance=covariance, shifts=shifts, misfit=float(cost / freedom))
+
+
+def first_order_covariance(
+    optics: FilmOptics, foci: tuple[float, ...], contrast: np.ndarray, first_order: tuple[float, float, float], *, highest: float = HIGHEST
+) -> np.ndarray:
+    """Return the covariance of what :func:`fit_first_order` finds, by counting statistics alone.
+
+    Parameters
+    ----------
+    optics : FilmOptics
+        How images are taken.
+    foci : tuple of float
+        What is added to C10 for each, A.
+    contrast : ndarray
+        Mean power of the film in a perfect image over that of its counting noise, as after ``rfft2``, shape (size, size // 2 + 1).
+    first_order : tuple of float
+        True C10, C12a, C12b, A.
+    highest : float
+        As of the fit.
+
+    Returns
+    -------
+    ndarray
+        The inverse of Fisher's information with film and shifts unknown, A^2, shape (3, 3).
+    """
+    qy, qx, looked = _looked(optics, highest)
+    film, ones = np.sqrt(contrast[looked]), np.ones(len(foci))
+    problem = _Problem(optics, foci, qy[looked], qx[looked], np.zeros((len(foci), int(looked.sum())), complex), ones)
+    parameters = np.concatenate([np.asarray(first_order, float), np.zeros(2 * (len(foci) - 1))])
+    values, _ = problem.transfers(parameters)
+    _, hessian, _ = replace(problem, spectra=values * film).linearise(parameters)
+    return np.linalg.inv(hessian)[:3, :3] / 2
+
+
+def _looked(optics: FilmOptics, highest: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the frequencies of Fourier coefficients, and those of which a fit makes use, one of each pair of conjugates."""
+    qy, qx = np.broadcast_arrays(*optics.frequencies())
+    distance = np.hypot(qy, qx)
+    return qy, qx, (distance > 0) & (distance < min(highest / optics.sampling, 1.9 * optics.radius)) & ((qx > 0) | (qy > 0))
 
 
 @dataclass(frozen=True, slots=True)
