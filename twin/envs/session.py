@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from stemtwin.twin.errors import InstrumentError
 from stemtwin.twin.instrument.detectors import DETECTORS, AnyDetector, NamedDetector
 from stemtwin.twin.instrument.hardware.profiles import Profile
 from stemtwin.twin.instrument.scan import PathScan, Scan
-from stemtwin.twin.instrument.scope import acquisition, bare_frames, beam_damage, commands, knobs, readout
+from stemtwin.twin.instrument.hardware.tableau import Measurement
+from stemtwin.twin.instrument.hardware.tableau_emulation import Estimate
+from stemtwin.twin.instrument.scope import aberration_tuning, acquisition, bare_frames, beam_damage, commands, knobs, readout
 from stemtwin.twin.instrument.scope.bare_frames import ImagingPlan
 from stemtwin.twin.instrument.scope.hidden_state import truth as hidden_truth
 from stemtwin.twin.instrument.scope.recorders import spectra
@@ -165,6 +168,29 @@ def move(session: Session, way: Mapping[str, float], *, relative: bool = False) 
     """
     session = _attempt(session)
     return session if session.failed else replace(session, scope=commands.move(session.setup, session.scope, way, relative=relative))
+
+
+def correct(session: Session, name: str, value: complex | Sequence[float], target: complex | Sequence[float] = 0.0) -> Session:
+    """Return the session after the corrector changed an aberration from a value to a target; see ``Microscope.correct``.
+
+    Raises
+    ------
+    StemtwinError
+        There is no such aberration, or it is more than the corrector can change at once.
+    """
+    session = _attempt(session)
+    return session if session.failed else replace(session, scope=aberration_tuning.correct(session.setup, session.scope, name, value, target))
+
+
+def measure(session: Session, kind: str = "C1A1", *, emulated: bool = False) -> tuple[Measurement | Estimate | None, Session]:
+    """Return the finding of a measurement of aberrations, or None where it failed, and the session after; see ``Microscope.measure``.
+
+    With ``emulated`` it is drawn from its covariance, without images.
+    """
+    what = aberration_tuning.kind(kind)
+    found, after = (aberration_tuning.emulate if emulated else aberration_tuning.measure)(session.setup, session.scope, what)
+    failed = isinstance(found, InstrumentError)
+    return (None if failed else found), replace(session, scope=after, failed=failed)
 
 
 def wait(session: Session, seconds: float) -> Session:

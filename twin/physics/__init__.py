@@ -33,6 +33,7 @@ File                        Content
 ``noise.py``                counting electrons
 ``overlayer.py``            an amorphous film on the specimen, single scattering
 ``phase_diversity.py``      images of a film at several foci, and the defocus and astigmatism that they share
+``phase_error.py``          phase errors over an aperture: root mean square, pi/4 limit
 ``phonons.py``              thermal displacements
 ``poisson.py``              Poisson counts from means and uniform numbers
 ``poisson_kernels.py``      compiled inversion of the Poisson distribution
