@@ -39,7 +39,7 @@ class TuningPreset:
     rotation_rad : float
         Largest rotation of what the corrector does, rad.
     coupling : float
-        Standard deviation of the aberrations that come along, times those of a typical corrector.
+        Largest ratio of the aberrations that come along, of either sign, times that of a typical corrector.
     scatter : float
         Hysteresis of the corrector, relative to what is asked.
     density : tuple of float
@@ -96,7 +96,7 @@ THIRD = {
 }
 PRESETS = {
     "easy": TuningPreset(
-        randomisation=Randomisation(electrons_per_point=(800.0, 3000.0), drift=(0.0, 0.0), knob_gain=(0.95, 1.05)),
+        randomisation=Randomisation(electrons_per_point=(800.0, 3000.0), residual=(0.0, 0.3), drift=(0.0, 0.0), knob_gain=(0.95, 1.05)),
         order=1,
         start=FIRST,
         faults=False,
@@ -109,7 +109,7 @@ PRESETS = {
         order=2,
         start=SECOND,
         rotation_rad=0.06,
-        coupling=1.0,
+        coupling=1.5,
         scatter=0.02,
         measuring_pa=60.0,
         actions=40,
@@ -128,7 +128,7 @@ PRESETS = {
         order=3,
         start=THIRD,
         rotation_rad=0.12,
-        coupling=2.0,
+        coupling=2.5,
         scatter=0.04,
         density=(0.003, 0.012),
         measuring_pa=30.0,
@@ -150,7 +150,7 @@ def instrument(preset: TuningPreset, conditions: Conditions, corrector: Correcto
 def draw_corrector(preset: TuningPreset, conditions: Conditions, rng: np.random.Generator) -> CorrectorProfile:
     """Draw the corrector's rotations and couplings; its gains are those of the conditions."""
     rotation = preset.rotation_rad * rng.uniform(-1, 1, 5)
-    ratios = preset.coupling * rng.standard_normal(len(TYPICAL_CORRECTOR.parasitic))
+    ratios = preset.coupling * rng.uniform(-1, 1, len(TYPICAL_CORRECTOR.parasitic))
     coupled = [(source, to, float(ratio * usual)) for (source, to, usual), ratio in zip(TYPICAL_CORRECTOR.parasitic, ratios, strict=True)]
     return CorrectorProfile(
         gain=(*conditions.knob_gain, 1.0, 1.0),
