@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline
 from stemtwin.benchmarks.baselines.tuning_filter import ResponseFilter, phase_weights
@@ -25,10 +26,16 @@ USUAL_SECONDS = {"C1A1": 1.3, "Fast": 12.0, "Standard": 25.0}
 """Times that correctors take."""
 NEGLIGIBLE_RAD = 0.01
 """Root mean square phase that is not worth a command, rad."""
-CAUTION, SURE = 0.01, 0.7
+CAUTION, SURE = 1e-4, 0.7
 """Weight of doubt where a measurement follows; aberrations below so many standard deviations are left alone."""
+SAFE_ANGSTROM = 250.0
+"""Largest uncertainty of C10 and C12 that corrections of higher orders may bring, A: a third of what C1A1 can measure."""
 ENOUGH_RAD = 0.1
 """Phase error at which the policy that knows it declares the end, rad."""
+FIRST_CHANGE, DEFOCI = 0.4, np.array([-1.0, -0.7, -0.4, -0.2, 0.2, 0.4, 0.7, 1.0])
+"""First changes of knobs, and defoci that are gone through, in units of the largest misalignment, by the policy that looks at images alone."""
+CONVERTER_OFFSET = 1000.0
+"""Reading of the detector without electrons, ADU: the darkest pixels of a frame tell it."""
 SEARCH = (0.0, -0.8, 0.8, -1.4, 1.4)
 """C10 at which C1A1 is tried until it succeeds, in units of the largest misalignment."""
 
@@ -115,7 +122,12 @@ class NewtonSteps(_Knobs):
         sure = np.where(self.filter.same, state**2, 0.0).sum(axis=1) > SURE**2 * np.where(self.filter.same, variances, 0.0).sum(axis=1)
         phases = np.abs(change) * np.sqrt(np.diag(self.weights))
         worth = np.where(self.filter.same, phases, 0.0).max(axis=1) > NEGLIGIBLE_RAD
-        return np.where(worth & sure, change, 0.0)
+        change, higher = np.where(worth & sure, change, 0.0), np.array([one[1] != "1" for one in self.names])
+        for _ in range(8):
+            if np.sqrt(self.filter.after(change)[1][~higher]).max() < SAFE_ANGSTROM:
+                break
+            change = np.where(higher, change / 2, change)
+        return change
 
     def _worth(self, state: np.ndarray, variances: np.ndarray) -> float:
         """Return the part of the return that a state is expected to bring at the end."""
@@ -148,53 +160,51 @@ class NewtonSteps(_Knobs):
 class ContrastDescent(_Knobs):
     """Turns one knob after the other to where the normalised variance of the image is largest; measures no aberration.
 
-    Parameters
-    ----------
-    first : float
-        First change of a knob, in units of the largest one.
+    C10 is gone through first, because far from focus the contrast says nothing. Then each knob is tried on either side of its best place, by
+    half as much where neither was better.
     """
-
-    def __init__(self, first: float = 0.5) -> None:
-        self.first = first
 
     def reset(self, brief: Brief) -> None:
         """Begin anew."""
         super().reset(brief)
-        self.size = np.full(len(self.names), self.first)
+        self.size = np.full(len(self.names), FIRST_CHANGE)
         self.best: tuple[float, np.ndarray] = (-math.inf, np.zeros(len(self.names)))
-        self.at, self.trials = -1, []
-        self.seen: list[tuple[float, float]] = []
+        self.at, self.centre, self.trials = 0, 0.0, list(DEFOCI * self.step[0])
         self.left = np.ones(3)
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
         """Return the next knob to try, or the way to the best one and the end."""
         del cost
-        knobs, image = np.asarray(observation["knobs"], float), observation["image"].astype(float)
-        offset = 1000.0 if image.mean() > 700 else 0.0
-        contrast = (image.var() - (image - offset).mean()) / (image - offset).mean() ** 2
+        knobs, contrast = np.asarray(observation["knobs"], float), normalised_variance(observation["image"])
         if contrast > self.best[0]:
             self.best = contrast, knobs.copy()
         left = np.asarray(observation["budget"], float)
         used, self.left = float((self.left - left).max()), left
-        if self.at >= 0:
-            self.seen.append((knobs[self.at], contrast))
         if not self.trials:
-            self._next_knob(contrast)
+            self._next_knob()
         if left.min() < 2.5 * max(used, 1e-3):
             return action(self.best[1] - knobs, self.step, IMAGE, stop=True)
         target = self.best[1].copy()
         target[self.at] = self.trials.pop(0)
         return action(target - knobs, self.step, IMAGE)
 
-    def _next_knob(self, contrast: float) -> None:
-        """Go on to the next knob, with smaller changes where the last ones were of no use."""
-        del contrast
-        if self.at >= 0 and self.best[1][self.at] == self.centre:
+    def _next_knob(self) -> None:
+        """Go on to the next knob, and halve the changes of the last one where they were of no use."""
+        if self.best[1][self.at] == self.centre:
             self.size[self.at] /= 2
         self.at = (self.at + 1) % len(self.names)
         self.centre = self.best[1][self.at]
         way = self.size[self.at] * self.step[self.at]
-        self.trials, self.seen = [self.centre + way, self.centre - way], []
+        self.trials = [self.centre + way, self.centre - way]
+
+
+def normalised_variance(image: np.ndarray) -> float:
+    """Return the variance of an image over its squared mean, without the offset that readings of a converter have."""
+    values = image.astype(float)
+    if values.mean() > CONVERTER_OFFSET / 2:
+        values = values - CONVERTER_OFFSET
+    values = gaussian_filter(values, 1.5, mode="wrap")
+    return float(values.var() / values.mean() ** 2)
 
 
 class NoCorrection(_Knobs):

@@ -71,7 +71,7 @@ class Tuning:
     times_s : ndarray
         When they were measured, s; minus infinity where nothing was.
     taken : str
-        The last measurement, empty where none was taken.
+        What was asked for last, one of ``MEASUREMENTS``.
     failed : bool
         Whether it gave no result.
     misfit : float
@@ -113,7 +113,8 @@ class AberrationCorrection(GoalFamily[Tuning]):
         carbon, measure C1A1 or a Zemlin tableau, correct C1, A1, B2, A2, C3, S3, A3. Each commanded change comes with a wrong
         gain and rotation, with hysteresis, and with aberrations of lower order beside it, all drawn anew for each episode;
         a measurement has counting noise, is wrong where it leaves higher orders out, and fails where C10 or C12 is beyond 750 A.
-        Images are computed by wave optics at 25 mrad (200 kV) or 22 mrad (300 kV) with focal spread and source size.
+        Optics stray: within a minute C10 by 9 A, C12 by 5 A, C21 by 70 A (standard, hard). Images are computed by wave
+        optics at 25 mrad (200 kV) or 22 mrad (300 kV) with focal spread and source size.
         C1A1 and tableaus are drawn from the covariance of their counting statistics (``tableau="emulated"``, 1 ms), or their
         images are taken and fitted (``tableau="real"``, 0.05 to 1 s).
     Action space
@@ -125,14 +126,15 @@ class AberrationCorrection(GoalFamily[Tuning]):
         0 to K-1  changes of C10, C12a, C12b, C21a, C21b, C23a, C23b,  A    -1 to 1 times the largest misalignment of the
                   C30, C32a, C32b, C34a, C34b, carried out aberration       preset; below 0.001 nothing is commanded; knobs
                   by aberration, 1 s each                                   stop at three times that
-        K         what is taken then: an image (below -0.5), C1A1      --   -1 to 1
-                  (below 0), tableau Fast (below 0.5), else Standard
+        K         what is taken then: an image alone (below -0.5),     --   -1 to 1
+                  an image and C1A1 (below 0), tableau Fast (below
+                  0.5), or tableau Standard
         K+1       stop: above 0.5 the end is declared; corrections     --   -1 to 1
                   are carried out first, nothing is taken
         ========= ==================================================== ==== ==================================================
 
-        C_nm,a and C_nm,b are C_nm times cosine and sine of m phi_nm. Fast finds orders 1 and 2, Standard orders 1 to 4. What
-        the budget does not allow is not done, and reported as failed.
+        C_nm,a and C_nm,b are C_nm times cosine and sine of m phi_nm. C1A1 takes 1.3 s, Fast 12 s and finds orders 1 and 2, Standard
+        24 s and finds orders 1 to 4. What the budget does not allow is not done, and reported as failed.
     Observation space
         ``"counts"``: a ``Dict``.
 
@@ -146,7 +148,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
         ``estimates`` float32 (K,)      A         last measured coefficients, as they were then; 0 before
         ``errors``    float32 (K,)      A         their standard deviations; the reach of the knob before
         ``ages``      float32 (K,)      s         time since they were measured; the budget of time before
-        ``report``    MultiBinary(5)    --        last taken: image, C1A1, Fast, Standard; and whether it failed
+        ``report``    MultiBinary(5)    --        last taken: image alone, C1A1, Fast, Standard; whether it failed
         ``misfit``    float32 (1,)      1         chi-square per degree of freedom of the last result, at most 100
         ``budget``    float32 (3,)      1         shares of actions, time and dose that are left
         ``electrons`` float32 (1,)      e-        incident electrons at one point of an image
@@ -298,9 +300,10 @@ class AberrationCorrection(GoalFamily[Tuning]):
         if action[count + 1] > STOP:
             return replace(state, stopped=True)
         name = MEASUREMENTS[min(int((float(action[count]) + 1) * len(MEASUREMENTS) / 2), len(MEASUREMENTS) - 1)]
-        if not self._affordable(state, name):
-            return replace(state, taken="", failed=True)
-        return self._photographed(state) if name == IMAGE else self._measured(state, name)
+        state = self._photographed(state) if self._affordable(state, IMAGE) else state
+        if name == IMAGE:
+            return state
+        return self._measured(state, name) if self._affordable(state, name) else replace(state, taken=name, failed=True)
 
     def _corrected(self, state: Tuning, changes: np.ndarray) -> Tuning:
         """Return the state after the corrector was told to change aberration after aberration, as far as the time goes."""
@@ -351,7 +354,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
         return state if found is None else self._told(state, found)
 
     def _told(self, state: Tuning, found: Measurement | Estimate) -> Tuning:
-        """Return the state with the result of a measurement, dated to its middle."""
+        """Return the state with the result of a measurement, dated to its end."""
         estimates, errors, times = state.estimates.copy(), state.errors.copy(), state.times_s.copy()
         values, reach = found.aberrations.cartesian(), self.preset.reach
         for i, name in enumerate(self.preset.names):
@@ -453,9 +456,19 @@ class AberrationCorrection(GoalFamily[Tuning]):
         """Return image, estimates, knobs and budget, uint8, shape (height, width, 3)."""
         from stemtwin.twin.envs import tuning_pictures
 
-        left = dict(zip(("actions", "time", "dose"), (1 - share for share in self._fractions(state)), strict=True))
+        shares = self._fractions(state)
+        done = "image" if state.taken == IMAGE else f"image and {state.taken}"
         return tuning_pictures.tuning_picture(
-            sessions.in_electrons(state.session, state.image, "haadf"), state, self.preset, left=left, field_of_view=FIELD_ANGSTROM
+            sessions.in_electrons(state.session, state.image, "haadf"),
+            names=self.preset.names,
+            told={"knobs": state.knobs, "estimates": state.estimates, "errors": state.errors},
+            steps=self.preset.step,
+            left=dict(zip(("actions", "time", "dose"), (max(0.0, 1 - share) for share in shares), strict=True)),
+            title="end declared" if state.stopped else f"{done}: failed" if state.failed else done,
+            note=f"action {state.moves}, {state.session.clock_s:.1f} s",
+            failed=state.failed and not state.stopped,
+            dose=state.dose,
+            field_of_view=FIELD_ANGSTROM,
         )
 
 
