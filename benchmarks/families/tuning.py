@@ -13,7 +13,7 @@ from stemtwin.benchmarks.episodes import Episode
 from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, mean_of
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
 from stemtwin.benchmarks.tasks import TASKS, Task
-from stemtwin.twin.envs.families.aberration_correction import SOLVED_RAD
+from stemtwin.twin.envs.families.aberration_correction import SOLVED_RAD, STOP
 from stemtwin.twin.envs.tuning_instrument import MEASUREMENTS, PRESETS
 
 STANDARD = PRESETS["standard"]
@@ -126,8 +126,8 @@ CORRECTION = add_metrics(
 )
 
 ACTION = (
-    f"({COUNT + 2},) changes of {', '.join(STANDARD.names)} in units of {', '.join(f'{one:g}' for one in STANDARD.step)} A; what is measured "
-    f"({', '.join(MEASUREMENTS)}, a quarter of the range each); above 0.5 the stop"
+    f"({COUNT + 2},) what is measured ({', '.join(MEASUREMENTS)}, a quarter of the range each); above {STOP:g} the stop; changes of "
+    f"{', '.join(STANDARD.names)} in units of {', '.join(f'{one:g}' for one in STANDARD.step)} A"
 )
 
 TASKS.add(

@@ -14,7 +14,6 @@ from stemtwin.twin.instrument.hardware.readout_chain import DetectorChain
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.timing import ScanTiming, scan_timing
 from stemtwin.twin.physics import coherence, noise, phase_diversity
-from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.phase_diversity import FilmOptics
 
@@ -65,13 +64,10 @@ def expected_fractions(
     ndarray
         float64, shape (128, 128).
     """
-    foci = FOCI if focal_spread else ((0.0, 1.0),)
-    blurred = sum(
-        weight * phase_diversity.transfer(geometry, optics.add(aberrations, Aberrations(C10=node * focal_spread)) if node else aberrations)
-        for node, weight in foci
-    )
+    foci = [(node * focal_spread, weight) for node, weight in FOCI] if focal_spread else [(0.0, 1.0)]
+    blurred = phase_diversity.transfer(geometry, aberrations, foci)
     blurred = blurred * coherence.source_factor(source_size, *geometry.frequencies())
-    density = phase_diversity.images(geometry, film, [np.asarray(blurred)], np.array([[-shift[1], -shift[0]]]))[0]
+    density = phase_diversity.images(geometry, film, [blurred], np.array([[-shift[1], -shift[0]]]))[0]
     return np.clip(BACKGROUND + CLUSTER_ANGSTROM2 * density, 0.0, 1.0)
 
 

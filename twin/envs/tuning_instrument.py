@@ -100,7 +100,7 @@ PRESETS = {
         order=1,
         start=FIRST,
         faults=False,
-        actions=24,
+        actions=20,
         time_s=120.0,
         dose_e_per_angstrom2=1e6,
     ),

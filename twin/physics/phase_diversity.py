@@ -7,6 +7,7 @@ detector. Sources: Gonsalves, Opt. Eng. 21 (1982) 829; Paxman, Schulz, Fienup, J
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -95,8 +96,17 @@ def _pupil(optics: FilmOptics) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]
     return grid, iy * grid + ix, weight[iy, ix], basis(k[iy], k[ix], optics.wavelength)
 
 
-def transfer(optics: FilmOptics, aberrations: Aberrations) -> np.ndarray:
+def transfer(optics: FilmOptics, aberrations: Aberrations, foci: Sequence[tuple[float, float]] = ((0.0, 1.0),)) -> np.ndarray:
     """Return the probe's transfer function for the Fourier coefficients of an incoherent image.
+
+    Parameters
+    ----------
+    optics : FilmOptics
+        How images are taken.
+    aberrations : Aberrations
+        Of the probe.
+    foci : sequence of tuple
+        What is added to C10, A, and its share: a focal spread.
 
     Returns
     -------
@@ -104,10 +114,13 @@ def transfer(optics: FilmOptics, aberrations: Aberrations) -> np.ndarray:
         The Fourier transform of the probe's intensity as after ``rfft2``, 1 at the origin, complex128, shape (size, size // 2 + 1).
     """
     grid, place, weight, phases = _pupil(optics)
-    wave = np.zeros(grid * grid, dtype=complex)
-    wave[place] = weight * np.exp(-1j * np.einsum("i,ib->b", vector(aberrations), phases))
-    probe = fft.ifft2(wave.reshape(grid, grid))
-    out = fft.rfft2(probe.real**2 + probe.imag**2)
+    wave, intensity = np.zeros(grid * grid, dtype=complex), np.zeros((grid, grid))
+    in_focus = weight * np.exp(-1j * np.einsum("i,ib->b", vector(aberrations), phases))
+    for focus, share in foci:
+        wave[place] = in_focus * np.exp(-1j * focus * phases[0]) if focus else in_focus
+        probe = fft.ifft2(wave.reshape(grid, grid))
+        intensity += share * (probe.real**2 + probe.imag**2)
+    out = fft.rfft2(intensity)
     half = optics.size // 2
     rows = np.concatenate([np.arange(optics.size - half), np.arange(grid - half, grid)])
     return out[rows, : half + 1] / out[0, 0].real

@@ -38,8 +38,8 @@ from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.physics import electrons, noise, phase_error
 from stemtwin.twin.physics.aberrations import Aberrations
 
-STOP = 0.5
-"""The last number of an action above which the end is declared."""
+STOP = 0.8
+"""The second number of an action above which the end is declared."""
 LEAST = 1e-3
 """Changes by less than this share of the largest one are not commanded."""
 SOLVED_RAD = 2 * math.pi / 14
@@ -123,14 +123,14 @@ class AberrationCorrection(GoalFamily[Tuning]):
         ========= ==================================================== ==== ==================================================
         component meaning                                              unit range
         ========= ==================================================== ==== ==================================================
-        0 to K-1  changes of C10, C12a, C12b, C21a, C21b, C23a, C23b,  A    -1 to 1 times the largest misalignment of the
-                  C30, C32a, C32b, C34a, C34b, carried out aberration       preset; below 0.001 nothing is commanded; knobs
-                  by aberration, 1 s each                                   stop at three times that
-        K         what is taken then: an image alone (below -0.5),     --   -1 to 1
-                  an image and C1A1 (below 0), tableau Fast (below
-                  0.5), or tableau Standard
-        K+1       stop: above 0.5 the end is declared; corrections     --   -1 to 1
+        0         what is taken: an image alone (below -0.5), an image --   -1 to 1
+                  and C1A1 (below 0), tableau Fast (below 0.5), or
+                  tableau Standard
+        1         stop: above 0.8 the end is declared; corrections     --   -1 to 1
                   are carried out first, nothing is taken
+        2 to K+1  changes of C10, C12a, C12b, C21a, C21b, C23a, C23b,  A    -1 to 1 times the largest misalignment of the
+                  C30, C32a, C32b, C34a, C34b, carried out first,           preset; below 0.001 nothing is commanded; knobs
+                  aberration by aberration, 1 s each                        stop at three times that
         ========= ==================================================== ==== ==================================================
 
         C_nm,a and C_nm,b are C_nm times cosine and sine of m phi_nm. C1A1 takes 1.3 s, Fast 12 s and finds orders 1 and 2, Standard
@@ -183,7 +183,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
         hysteresis, failing        none            2 %, none         4 %, 10 %
         electrons of an image      800 to 3000     500 to 2000       300 to 1500
         current of measurements    200 pA          60 pA             30 pA
-        actions, s, e-/A^2         24, 120, 1e6    40, 240, 8e5      56, 360, 6e5
+        actions, s, e-/A^2         20, 120, 1e6    40, 240, 8e5      56, 360, 6e5
         instruments                200 kV, still   200 kV, straying  200, 300 kV, straying
         ========================== =============== ================= ======================
     Example
@@ -194,7 +194,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
             step, (seen, info), over = env.unwrapped.task.preset.step, env.reset(seed=1), False
             wanted = np.zeros(3)
             for stop in (-1, -1, 1):  # C1A1 and a correction, twice, then the end
-                action = np.append(np.clip(wanted / step, -1, 1), [-0.25, stop]).astype(np.float32)
+                action = np.append([-0.25, stop], np.clip(wanted / step, -1, 1)).astype(np.float32)
                 seen, reward, over, _, info = env.step(action)
                 wanted = -seen["estimates"]
             print(reward, info["cost"])
@@ -229,7 +229,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
 
     @property
     def action_space(self) -> gym.spaces.Box:
-        """Changes of the coefficients in units of the largest step, the measurement, the stop."""
+        """The measurement, the stop, changes of the coefficients in units of the largest ones."""
         return gym.spaces.Box(-1.0, 1.0, (len(self.preset.names) + 2,), np.float32)
 
     @property
@@ -295,11 +295,10 @@ class AberrationCorrection(GoalFamily[Tuning]):
     def transition(self, state: Tuning, action: np.ndarray, rng: np.random.Generator) -> Tuning:
         """Carry the corrections out, and take what is asked for unless the end is declared."""
         del rng  # nothing but the episode's own seed is random
-        count = len(self.preset.names)
-        state = self._corrected(replace(state, moves=state.moves + 1), np.asarray(action[:count], float))
-        if action[count + 1] > STOP:
+        state = self._corrected(replace(state, moves=state.moves + 1), np.asarray(action[2:], float))
+        if action[1] > STOP:
             return replace(state, stopped=True)
-        name = MEASUREMENTS[min(int((float(action[count]) + 1) * len(MEASUREMENTS) / 2), len(MEASUREMENTS) - 1)]
+        name = MEASUREMENTS[min(int((float(action[0]) + 1) * len(MEASUREMENTS) / 2), len(MEASUREMENTS) - 1)]
         state = self._photographed(state) if self._affordable(state, IMAGE) else state
         if name == IMAGE:
             return state
