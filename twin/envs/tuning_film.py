@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from stemtwin.twin.envs.session import Session
+from stemtwin.twin.envs.session import Session, valve_closed
 from stemtwin.twin.instrument.hardware.readout_chain import DetectorChain
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.timing import ScanTiming, scan_timing
@@ -88,7 +88,8 @@ def photograph(
         shift=tuple(setup.specimen_shift(scope, np.array([middle]))[0]),
     )
     rng, chain = setup.rng("noise", scope.frames), setup.profile.chain("haadf")
-    readings = _read(fractions, electrons_per_point, chain, timing, rng)
+    incident = 0.0 if valve_closed(session) else electrons_per_point
+    readings = _read(fractions, incident, chain, timing, rng)
     return np.minimum(readings, 65535).astype(np.uint16), timing.duration_s, timing.count * timing.dwell_s
 
 

@@ -204,7 +204,8 @@ class AberrationCorrection(GoalFamily[Tuning]):
     Parameters
     ----------
     difficulty, split, observation, reward, randomisation, privileged_info
-        See ``EnvArguments``; ``knob_gain`` is the corrector's gain for orders 1, 2 and 3.
+        See ``EnvArguments``; ``knob_gain`` is the corrector's gain for orders 1, 2 and 3. Specimen and rotation are not drawn,
+        nor faults of the stage; a closed valve and failed corrections are 0 unless they are given.
     tableau : str
         ``"emulated"`` or ``"real"``: how C1A1 and tableaus are measured.
 
@@ -215,7 +216,10 @@ class AberrationCorrection(GoalFamily[Tuning]):
     """
 
     PRESETS: ClassVar[dict[str, TuningPreset]] = PRESETS
-    RANDOMISED: ClassVar[tuple[str, ...]] = ("profiles", "electrons_per_point", "residual", "drift", "knob_gain", "failing")
+    RANDOMISED: ClassVar[tuple[str, ...]] = (
+        *("profiles", "electrons_per_point", "residual", "drift", "knob_gain", "failing"),
+        *("closed_valve", "failed_correction"),
+    )
     RESET_OPTIONS: ClassVar[tuple[str, ...]] = ("scale",)
 
     tableau: str = "emulated"
@@ -276,7 +280,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
         off, density = draw_misalignment(preset, rng, scale), math.exp(rng.uniform(*np.log(preset.density)))
         profile = instrument(preset, conditions, corrector)
         setup = Setup(profile=profile, seed=seed, phonons=1, lattice_average=False, specimen_seed=0, misalignment=off)
-        begun = sessions.start(setup, specimen("graphene"), failing=conditions.failing)
+        begun = sessions.start(setup, specimen("graphene"), failing=conditions.failing, faults=conditions.faults)
         geometry = _geometry(begun)
         count, zero = len(preset.names), read_only(np.zeros(len(preset.names)))
         state = Tuning(
