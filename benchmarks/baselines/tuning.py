@@ -204,7 +204,7 @@ def normalised_variance(image: np.ndarray) -> float:
     if values.mean() > CONVERTER_OFFSET / 2:
         values = values - CONVERTER_OFFSET
     values = gaussian_filter(values, 1.5, mode="wrap")
-    return float(values.var() / values.mean() ** 2)
+    return float(values.var() / max(float(values.mean()), 1.0) ** 2)
 
 
 class NoCorrection(_Knobs):

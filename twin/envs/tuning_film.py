@@ -18,7 +18,7 @@ from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.phase_diversity import FilmOptics
 
 SIZE = 128
-SAMPLING_ANGSTROM = 0.5
+SAMPLING_ANGSTROM = 0.4
 """Points along each side, and their distance, A."""
 FIELD_ANGSTROM = SIZE * SAMPLING_ANGSTROM
 SIGMA_ANGSTROM = 0.5

@@ -20,7 +20,7 @@ KNOBS = {1: 3, 2: 7, 3: 12}
 IMAGE = "image"
 MEASUREMENTS = (IMAGE, "C1A1", "Fast", "Standard")
 """What an action can take."""
-REACH = 3.0
+REACH = 5.0
 """How far knobs go, in units of the largest change by one action."""
 
 

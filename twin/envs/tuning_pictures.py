@@ -34,7 +34,7 @@ def tuning_picture(
     told : mapping
         ``knobs``, ``estimates`` and ``errors`` as the agent sees them, A.
     steps : ndarray
-        Largest misalignments, A: ends of the gauges are three times as far.
+        Largest misalignments, A: ends of the gauges are twice as far.
     left : mapping
         Shares of the budgets that are left, by name.
     title, note : str
@@ -69,8 +69,8 @@ def _row(canvas: PictureCanvas, y: float, name: str, told: Mapping[str, float], 
     """Draw one coefficient: its last measured value with error, and its knob."""
     label = f"{HAIDER_NAMES[name[:3]]} {name[3:]}".strip()
     canvas.text(462, y + 4, label, size=12)
-    span = 3 * step
-    if told["errors"] < span:
+    span = 2 * step
+    if told["errors"] < 4 * step:
         canvas.gauge((500, y - 7, 612, y + 7), told["estimates"] / span, colour=BLUE, width=4)
         canvas.text(640, y + 4, _length(told["estimates"]), size=10, anchor="ms")
     else:

@@ -130,7 +130,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
                   are carried out first, nothing is taken
         2 to K+1  changes of C10, C12a, C12b, C21a, C21b, C23a, C23b,  A    -1 to 1 times the largest misalignment of the
                   C30, C32a, C32b, C34a, C34b, carried out first,           preset; below 0.001 nothing is commanded; knobs
-                  aberration by aberration, 1 s each                        stop at three times that
+                  aberration by aberration, 1 s each                        stop at five times that
         ========= ==================================================== ==== ==================================================
 
         C_nm,a and C_nm,b are C_nm times cosine and sine of m phi_nm. C1A1 takes 1.3 s, Fast 12 s and finds orders 1 and 2, Standard
@@ -141,7 +141,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
         ============= ================= ========= ==================================================================
         component     type              unit      meaning
         ============= ================= ========= ==================================================================
-        ``image``     uint16 (128, 128) e- or ADU the last image, 64 x 64 A: electrons (easy), else ADU: offset 1000,
+        ``image``     uint16 (128, 128) e- or ADU the last image, 51 x 51 A: electrons (easy), else ADU: offset 1000,
                                                   7.6 ADU per electron
         ``knobs``     float32 (K,)      A         changes since the start, as commanded; a command that failed is not
                                                   in them
