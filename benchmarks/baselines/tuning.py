@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline
 from stemtwin.benchmarks.baselines.tuning_filter import ResponseFilter, phase_weights
 from stemtwin.twin.envs.goal_family import BONUS, PRICE, PROGRESS
-from stemtwin.twin.envs.tuning_instrument import IMAGE, MEASUREMENTS, NAMES, REACH
+from stemtwin.twin.envs.tuning_presets import IMAGE, MEASUREMENTS, NAMES, REACH
 from stemtwin.twin.errors import SettingsError
 
 TASK = "aberration-correction"

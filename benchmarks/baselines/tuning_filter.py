@@ -1,4 +1,4 @@
-"""What is known of aberrations and of a corrector's response, by recursive least squares on measurements and commanded changes."""
+"""Recursive least squares for aberrations and for a corrector's response, from measurements and commanded changes."""
 
 import functools
 

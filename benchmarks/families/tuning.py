@@ -14,7 +14,7 @@ from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, mean_of
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
 from stemtwin.benchmarks.tasks import TASKS, Task
 from stemtwin.twin.envs.families.aberration_correction import SOLVED_RAD, STOP
-from stemtwin.twin.envs.tuning_instrument import MEASUREMENTS, PRESETS
+from stemtwin.twin.envs.tuning_presets import MEASUREMENTS, PRESETS
 
 STANDARD = PRESETS["standard"]
 COUNT = len(STANDARD.names)
@@ -130,6 +130,8 @@ ACTION = (
     f"{', '.join(STANDARD.names)} in units of {', '.join(f'{one:g}' for one in STANDARD.step)} A"
 )
 
+MISALIGNED = ", ".join(f"{name} up to {high / 10:g} nm" for name, (_, high) in STANDARD.start.items())
+
 TASKS.add(
     "aberration-correction",
     Task(
@@ -138,11 +140,10 @@ TASKS.add(
         kind="agent",
         title="Correct the aberrations of a probe up to second order, and say when it is done",
         text=(
-            f"A probe corrector is out of tune: |C10| up to {STANDARD.start['C10'][1] / 10:g} nm, C12 up to {STANDARD.start['C12'][1] / 10:g} nm, C21 up to "
-            f"{STANDARD.start['C21'][1] / 10:g} nm, C23 up to {STANDARD.start['C23'][1] / 10:g} nm. Take images, C1A1 and tableaus of a film of gold "
+            f"A probe corrector is out of tune: {MISALIGNED}. Take images, C1A1 and tableaus of a film of gold "
             "clusters, and tell the corrector what to change; its gains, rotations and side effects are unknown. Declare the end within "
-            f"{STANDARD.actions} actions, {STANDARD.time_s:g} s and {STANDARD.dose_e_per_angstrom2:.0e} e-/A^2. The score is exp(-s^2) of the root mean "
-            "square phase error s over the aperture at the declared end, 0 without one."
+            f"{STANDARD.actions} actions, {STANDARD.time_s:g} s and {STANDARD.dose_e_per_angstrom2:.0e} e-/A^2. The score is exp(-s^2) of the root "
+            "mean square phase error s over the aperture at the declared end, 0 without one."
         ),
         source="stemtwin/AberrationCorrection-v1",
         splits=("public",),

@@ -13,7 +13,7 @@ from stemtwin.benchmarks.baselines.tuning import TrueSteps, normalised_variance
 from stemtwin.benchmarks.baselines.tuning_filter import ResponseFilter, phase_weights
 from stemtwin.benchmarks.returns import play
 from stemtwin.benchmarks.tasks import find_task
-from stemtwin.twin.envs.tuning_instrument import NAMES
+from stemtwin.twin.envs.tuning_presets import NAMES
 from stemtwin.twin.errors import SettingsError
 
 TASK = find_task("aberration-correction")

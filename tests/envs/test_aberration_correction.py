@@ -14,7 +14,7 @@ from stemtwin.twin.envs import tuning_film
 from stemtwin.twin.envs.families import aberration_correction as family
 from stemtwin.twin.envs.families.aberration_correction import AberrationCorrection, Tuning
 from stemtwin.twin.envs.functional_env import StemEnv, hidden_truth
-from stemtwin.twin.envs.tuning_instrument import IMAGE, MEASUREMENTS, PRESETS
+from stemtwin.twin.envs.tuning_presets import IMAGE, MEASUREMENTS, PRESETS
 from stemtwin.twin.errors import SettingsError, UnknownNameError
 from stemtwin.twin.physics import electrons, zemlin
 from stemtwin.twin.physics import phase_diversity as film
@@ -260,7 +260,9 @@ def test_only_a_declared_end_pays() -> None:
     assert reward < 0.01
 
 
-@pytest.mark.parametrize(("settings", "message"), [({"tableau": "exact"}, "tableau='exact'"), ({"randomisation": {"blocked_stage": 0.1}}, "blocked_stage")])
+@pytest.mark.parametrize(
+    ("settings", "message"), [({"tableau": "exact"}, "tableau='exact'"), ({"randomisation": {"blocked_stage": 0.1}}, "blocked_stage")]
+)
 def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     """Unknown kinds of tableaus and faults of the stage are named in the error."""
     with pytest.raises(UnknownNameError, match=message):

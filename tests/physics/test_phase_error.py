@@ -50,7 +50,9 @@ def test_it_does_not_depend_on_azimuths_and_signs(numbers: list[float], turn: fl
 
 def test_aberrations_of_another_symmetry_never_hide_each_other() -> None:
     """Squares add up for different m; defocus takes away at most 15 of 16 parts of the square of spherical aberration, as theory has it."""
-    rms = [phase_error.rms_phase(WAVELENGTH, SEMIANGLE, one) for one in (Aberrations(C10=20.0), Aberrations(C23=800.0), Aberrations(C10=20.0, C23=800.0))]
+    rms = [
+        phase_error.rms_phase(WAVELENGTH, SEMIANGLE, one) for one in (Aberrations(C10=20.0), Aberrations(C23=800.0), Aberrations(C10=20.0, C23=800.0))
+    ]
     assert rms[2] == pytest.approx(math.hypot(rms[0], rms[1]))
     spherical = Aberrations(C30=4e4)
     best = min(phase_error.rms_phase(WAVELENGTH, SEMIANGLE, Aberrations(C30=4e4, C10=c10)) for c10 in np.linspace(-25, 0, 501))

@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 
 from stemtwin.twin.envs import register
-from stemtwin.twin.envs.tuning_instrument import MEASUREMENTS
+from stemtwin.twin.envs.tuning_presets import MEASUREMENTS
 from tests.speed.run import Row
 
 ID = "stemtwin/AberrationCorrection-v1"

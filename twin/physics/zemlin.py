@@ -112,7 +112,7 @@ def induced(tilts: np.ndarray, semiangle: float = 0.0) -> np.ndarray:
 
 @functools.lru_cache(maxsize=256)
 def _induced(ty: float, tx: float, semiangle: float) -> np.ndarray:
-    """Return what :func:`induced` gives for one tilt, read-only."""
+    """Return the values of :func:`induced` for one tilt, read-only."""
     out = np.einsum("ij,jk->ik", averaging(semiangle), recentring((ty, tx)))
     out.setflags(write=False)
     return out

@@ -36,7 +36,9 @@ def many(how: Callable[..., Any], state: Aberrations, kind: Tableau, count: int,
 def scores(state: Aberrations, found: list[Any]) -> np.ndarray:
     """Return errors in the stated standard deviations, shape (measurements, coefficients)."""
     true = state.cartesian()
-    return np.array([[(one.aberrations.cartesian()[name] - true[name]) / width * QUANTILE_95 for name, width in one.confidence.items()] for one in found])
+    return np.array(
+        [[(one.aberrations.cartesian()[name] - true[name]) / width * QUANTILE_95 for name, width in one.confidence.items()] for one in found]
+    )
 
 
 def errors_of(state: Aberrations, found: list[Any]) -> np.ndarray:

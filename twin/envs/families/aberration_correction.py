@@ -20,7 +20,7 @@ from stemtwin.twin.envs.image_features import FEATURES, image_features
 from stemtwin.twin.envs.preparation import specimen
 from stemtwin.twin.envs.session import Session
 from stemtwin.twin.envs.tuning_film import FIELD_ANGSTROM, SAMPLING_ANGSTROM, SIZE
-from stemtwin.twin.envs.tuning_instrument import (
+from stemtwin.twin.envs.tuning_presets import (
     IMAGE,
     MEASUREMENTS,
     PRESETS,

@@ -70,7 +70,7 @@ def measure(setup: Setup, state: ScopeState, what: Tableau, *, progress: Progres
 
 
 def emulate(setup: Setup, state: ScopeState, what: Tableau) -> tuple[Estimate | InstrumentError, ScopeState]:
-    """Draw what :func:`measure` would find, without its images: see ``tableau_emulation``.
+    """Draw the result of :func:`measure` without its images: see ``tableau_emulation``.
 
     Raises
     ------

@@ -19,9 +19,9 @@ KNOBS = {1: 3, 2: 7, 3: 12}
 """Number of coefficients up to an order."""
 IMAGE = "image"
 MEASUREMENTS = (IMAGE, "C1A1", "Fast", "Standard")
-"""What an action can take."""
+"""Images and measurements that an action can ask for."""
 REACH = 5.0
-"""How far knobs go, in units of the largest change by one action."""
+"""Ends of the knobs, in units of the largest change by one action."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
