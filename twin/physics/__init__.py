@@ -41,7 +41,7 @@ File                        Content
 ``probe.py``                aperture, covered fractions, incident amplitudes
 ``scattering_factors.py``   Kirkland's and Lobato's electron scattering factors
 ``thermal_scattering.py``   thermal diffuse cross-sections of single atoms for rings
-``zemlin.py``               aberrations about tilted beams, tableaus fitted, the pi/4 limit
+``zemlin.py``               aberrations about tilted beams, tableaus fitted
 ``dynamics/``               damage: knock-on, electronic excitation, kinetics of events under the beam (a table in its own text)
 ``engine/``                 multislice, scattering matrix, dense and local imaging operators, their cache (a table in its own text)
 ``spectra/``                energy losses and X-rays (a table in its own text)
