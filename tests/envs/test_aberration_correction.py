@@ -104,7 +104,7 @@ def test_a_transfer_of_one_focus_is_that_of_the_probe() -> None:
 def test_corrections_do_what_the_drawn_corrector_says(difficulty: str) -> None:
     """The true change is the response matrix times the commanded one, to within the hysteresis and what strays in a second."""
     env = make(difficulty, randomisation={"failing": 0.0})
-    for seed in range(4):
+    for seed in range(2):
         env.reset(seed=seed)
         before, corrector = hidden_truth(env), state_of(env).session.setup.profile.corrector
         name, size = ("C10", 200.0) if difficulty == "easy" else ("C21b", 4000.0)
@@ -121,14 +121,14 @@ def test_a_failed_command_leaves_the_knobs() -> None:
     """With commands that always fail nothing changes but the clock of what was taken."""
     env = make("easy", randomisation={"failing": 0.9})
     kept = 0
-    for seed in range(12):
+    for seed in range(8):
         env.reset(seed=seed)
         before = hidden_truth(env)["C10_angstrom"]
         seen, *_ = env.step(told(env, {"C10": 100.0}))
         moved = seen["knobs"][0] != 0
         assert (hidden_truth(env)["C10_angstrom"] != before) == moved
         kept += not moved
-    assert kept >= 7
+    assert kept >= 5
 
 
 def test_small_changes_are_not_commanded_and_knobs_have_ends() -> None:

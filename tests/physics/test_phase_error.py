@@ -22,7 +22,7 @@ def drawn(numbers: list[float]) -> Aberrations:
     return Aberrations(**{name: SIZES[name] * number for name, number in values.items()}, **angles)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.floats(-1, 1), min_size=len(SIZES), max_size=len(SIZES)))
 def test_the_closed_form_is_the_spread_of_a_sampled_phase(numbers: list[float]) -> None:
     """The root mean square is the standard deviation of chi over points of equal area."""
@@ -33,7 +33,7 @@ def test_the_closed_form_is_the_spread_of_a_sampled_phase(numbers: list[float]) 
     assert phase_error.rms_phase(WAVELENGTH, SEMIANGLE, aberrations) == pytest.approx(float(phase.std()), rel=1e-3, abs=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.floats(-1, 1), min_size=len(SIZES), max_size=len(SIZES)), st.floats(-3, 3))
 def test_it_does_not_depend_on_azimuths_and_signs(numbers: list[float], turn: float) -> None:
     """Turning all azimuths, or the sign of all aberrations, changes nothing; twice the aberrations are twice the error."""

@@ -179,13 +179,15 @@ class AberrationCorrection(GoalFamily[Tuning]):
         C21, C23, nm               --              1200, 500         1500, 500
         C30, C32, C34, um          --              --                3, 10, 3
         gains                      0.95 to 1.05    0.85 to 1.15      0.75 to 1.25
-        rotation, coupling         none            0.06 rad, usual   0.12 rad, twice
+        rotation, coupling up to   none            0.06 rad, 1.5     0.12 rad, 2.5
         hysteresis, failing        none            2 %, none         4 %, 10 %
         electrons of an image      800 to 3000     500 to 2000       300 to 1500
         current of measurements    200 pA          60 pA             30 pA
         actions, s, e-/A^2         20, 120, 1e6    40, 240, 8e5      56, 360, 6e5
         instruments                200 kV, still   200 kV, straying  200, 300 kV, straying
         ========================== =============== ================= ======================
+
+        Couplings are in units of those of a typical corrector, with which 1 um of C30 brings 5 nm of C10 and 20 nm of C21 along.
     Example
         ::
 
