@@ -53,7 +53,7 @@ def tuning_picture(
     canvas.text(14, 490, f"{image.mean():.1f} electrons per point", colour=GREY)
     canvas.text(448, 490, f"dose {amount(dose)} electrons/Å²", colour=GREY, anchor="rs")
     canvas.text(556, 22, "measured", colour=BLUE, size=11, anchor="ms")
-    canvas.text(716, 22, "commanded since the start", colour=AMBER, size=11, anchor="ms")
+    canvas.text(724, 22, "commanded since the start", colour=AMBER, size=11, anchor="ms")
     pitch = min(30.0, 350 / len(names))
     for i, name in enumerate(names):
         _row(canvas, 44 + pitch * i, name, {part: float(values[i]) for part, values in told.items()}, float(steps[i]))
@@ -75,7 +75,7 @@ def _row(canvas: PictureCanvas, y: float, name: str, told: Mapping[str, float], 
         canvas.text(640, y + 4, _length(told["estimates"]), size=10, anchor="ms")
     else:
         canvas.text(556, y + 4, "not yet", colour=GREY, size=10, anchor="ms")
-    canvas.gauge((668, y - 7, 764, y + 7), told["knobs"] / span, width=4)
+    canvas.gauge((668, y - 7, 746, y + 7), told["knobs"] / span, width=4)
     canvas.text(808, y + 4, _length(told["knobs"]), size=10, anchor="rs")
 
 
