@@ -143,7 +143,7 @@ def test_bare_frames_have_the_same_faults() -> None:
             frame, right = sessions.acquire(one, SCAN, dwell_time_us=5.0)
             np.testing.assert_array_equal(readings[0], frame["haadf"].to_numpy())
             assert (after.cost["beam_s"], after.clock_s, after.scope.frames) == (right.cost["beam_s"], right.clock_s, right.scope.frames)
-            dark += sessions._closed(one)
+            dark += sessions.valve_closed(one)
         together = [after for *_, after in found]
     assert 2 <= dark <= 10
 

@@ -25,6 +25,9 @@ File                    Content
 ``rewards.py``          rewards in [0, 1], ``REWARDS`` by name
 ``scope_family.py``     what versions of the whole microscope have in common
 ``session.py``          a session at a microscope, as pure functions
+``tuning_film.py``      images of the film on which aberrations are corrected
+``tuning_presets.py``   presets and instruments of the correction of aberrations
+``tuning_pictures.py``  pictures of a probe that is being corrected
 ``vector.py``           vectors of environments that compute together
 ``wrappers.py``         observation wrappers for training libraries
 ======================= ==================================================================
