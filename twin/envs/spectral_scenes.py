@@ -2,7 +2,6 @@
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -134,16 +133,33 @@ def scene_seeds(split: str, count: int = SCENES) -> tuple[int, ...]:
     return tuple(1000 * SPLITS[split] + number for number in range(count))
 
 
-@functools.lru_cache(maxsize=3 * SCENES)
+_HELD: dict[tuple[float, int], SpectralScene] = {}
+"""Scenes of this process by field and seed."""
+
+
 def scene(field_angstrom: float, seed: int) -> SpectralScene:
-    """Return a scene: from the process, from the disk, or made now, in 5 to 20 s of processor time."""
-    flake = draw_flake(field_angstrom, seed)
-    cache, key = array_cache.default_cache(), scene_key(flake)
-    arrays = cache.get(key)
-    if arrays is None:
-        arrays = make_scene(flake)
-        cache.put(key, arrays)
-    return SpectralScene(**{name: read_only(values) for name, values in arrays.items()})
+    """Return a scene: from the process, from the disk, or made now."""
+    found = _HELD.get((field_angstrom, seed))
+    if found is None:
+        flake = draw_flake(field_angstrom, seed)
+        cache, key = array_cache.default_cache(), scene_key(flake)
+        arrays = cache.get(key)
+        if arrays is None:
+            arrays = make_scene(flake)
+            cache.put(key, arrays)
+        found = SpectralScene(**{name: read_only(values) for name, values in arrays.items()})
+        _HELD[field_angstrom, seed] = found
+    return found
+
+
+def is_kept(field_angstrom: float, seed: int) -> bool:
+    """Return whether the process or the disk holds a scene."""
+    return (field_angstrom, seed) in _HELD or scene_key(draw_flake(field_angstrom, seed)) in array_cache.default_cache()
+
+
+def seconds(field_angstrom: float) -> float:
+    """Return the usual time that a scene takes to make, s."""
+    return 3 + 12 * (field_angstrom / 128) ** 2
 
 
 def scene_key(flake: DecoratedFlake) -> str:
@@ -156,13 +172,11 @@ def scene_key(flake: DecoratedFlake) -> str:
     return array_cache.content_key({"scene": described, "code": operator_cache.code(CODE)})
 
 
-def make_scene(flake: DecoratedFlake, tell: Callable[[str], None] = lambda text: None) -> dict[str, np.ndarray]:
+def make_scene(flake: DecoratedFlake) -> dict[str, np.ndarray]:
     """Return the arrays of a scene by the engine ``thermal`` and by spectra in the thin limit."""
     sample, ferric = flake_atoms(flake)
     n = candidates(flake.field_angstrom)
-    tell("image")
     image = simulate(sample, BEAM, raster(flake, FINER * n), detectors=(DARK_FIELD,), engine=thermal.NAME, measure_error=False)
-    tell("spectra")
     low = expected_eels(sample, BEAM, raster(flake, n), LOW, model=low_losses(flake), engine=THIN, edges=())
     return {"image": image[DARK_FIELD.name].values, "low": low.eels.values, "core": core_spectra(flake, sample, ferric)}
 
