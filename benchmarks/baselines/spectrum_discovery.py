@@ -15,10 +15,10 @@ PATCH = 6
 """Largest radius of a patch, pixels."""
 COMPONENTS = 6
 """Principal components of patches."""
-FIRST = 8
+FIRST = 6
 """Spectra that are taken at places unlike each other before the first model."""
-PATCH_LENGTHS, PLACE_LENGTHS, NOISES = (1.0, 2.0, 4.0), (0.2, 0.5, 1.5), (0.02, 0.1, 0.3)
-"""Length scales of standardised patches and of places in [-1, 1], and standard deviations of the noise, of which the likeliest are taken."""
+PATCH_LENGTHS, PLACE_LENGTHS, NOISES = (0.7, 1.4, 2.8), (0.15, 0.35, 0.8), (0.03, 0.1, 0.3)
+"""Length scales of patches and of places in [-1, 1], and standard deviations of the noise, of which the likeliest are taken."""
 EAGERNESS = 1.5
 """Standard deviations that are added to the mean of an upper confidence bound."""
 
@@ -69,39 +69,51 @@ def patches(image: np.ndarray, side: int) -> np.ndarray:
     return kept / kept[:, :1].std()
 
 
-def correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return exp(-d^2 / 2) of the distances between rows, (n, m)."""
-    squares = (one**2).sum(1)[:, None] + (other**2).sum(1) - 2 * one @ other.T
-    return np.exp(-np.maximum(squares, 0) / 2)
+def squares(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the squared distances between rows, (n, m)."""
+    return np.maximum((one**2).sum(1)[:, None] + (other**2).sum(1) - 2 * one @ other.T, 0)
 
 
-def posterior(features: list[np.ndarray], lengths: list[tuple[float, ...]], measured: np.ndarray, scores: np.ndarray) -> Posterior:
+class Kernel(NamedTuple):
+    """Covariance of a Gaussian process: a sum of weighted squared exponentials, each in some of the groups of features.
+
+    ``terms`` are (weight, numbers of the groups), ``lengths`` the length scales to choose from for each group.
+    """
+
+    terms: tuple[tuple[float, tuple[int, ...]], ...]
+    lengths: tuple[tuple[float, ...], ...]
+
+    def among(self, apart: list[np.ndarray], scales: tuple[float, ...]) -> np.ndarray:
+        """Return the covariance at squared distances in each group."""
+        return sum(weight * np.exp(-sum(apart[group] / scales[group] ** 2 for group in groups) / 2) for weight, groups in self.terms)
+
+
+def posterior(kernel: Kernel, features: list[np.ndarray], measured: np.ndarray, scores: np.ndarray) -> Posterior:
     """Return the posterior of a Gaussian process at all candidates, with length scales and noise of the greatest likelihood.
 
     Parameters
     ----------
+    kernel : Kernel
+        Its covariance, whose weights add up to 1.
     features : list of ndarray
         Groups of features of all candidates, (n, k) each.
-    lengths : list of tuple of float
-        Length scales to choose from for each group.
     measured : ndarray
         Measured candidates, int (m,).
     scores : ndarray
         Their scores, float (m,), of mean 0 and deviation 1.
     """
-    best, found = -np.inf, None
-    for scales in itertools.product(*lengths):
-        scaled = np.concatenate([group / scale for group, scale in zip(features, scales, strict=True)], axis=1)
-        among = correlation(scaled[measured], scaled[measured])
+    apart, best, found = [squares(group[measured], group[measured]) for group in features], -np.inf, None
+    for scales in itertools.product(*kernel.lengths):
+        among = kernel.among(apart, scales)
         for noise in NOISES:
-            lower = cholesky(among + (noise**2 + 1e-8) * np.eye(len(measured)), lower=True)
-            weights = cho_solve((lower, True), scores)
+            lower = cholesky(among + (noise**2 + 1e-8) * np.eye(len(measured)), lower=True, check_finite=False)
+            weights = cho_solve((lower, True), scores, check_finite=False)
             likelihood = -0.5 * float(scores @ weights) - float(np.log(np.diag(lower)).sum())
             if likelihood > best:
-                best, found = likelihood, (scaled, lower, weights)
+                best, found = likelihood, (scales, lower, weights)
     assert found is not None
-    scaled, lower, weights = found
-    across = correlation(scaled, scaled[measured])
+    scales, lower, weights = found
+    across = kernel.among([squares(group, group[measured]) for group in features], scales)
     deviation = np.sqrt(np.maximum(1 - (solve_triangular(lower, across.T, lower=True) ** 2).sum(axis=0), 0))
     return Posterior(mean=across @ weights, deviation=deviation)
 
@@ -183,7 +195,7 @@ class Brightest(Searcher):
 class GaussianSearch(Searcher):
     """The greatest upper confidence bound of a Gaussian process on places."""
 
-    lengths: tuple[tuple[float, ...], ...] = (PLACE_LENGTHS,)
+    kernel = Kernel(terms=((1.0, (0,)),), lengths=(PLACE_LENGTHS,))
 
     def features(self, image: np.ndarray) -> list[np.ndarray]:
         """Return groups of features of all candidates."""
@@ -205,7 +217,7 @@ class GaussianSearch(Searcher):
         """Return the posterior of the logarithms of scores, of mean 0 and deviation 1."""
         logs = np.log(np.maximum(scores, 1e-3))
         logs = (logs - logs.mean()) / max(float(logs.std()), 1e-6)
-        return posterior(self.groups, list(self.lengths), measured, logs)
+        return posterior(self.kernel, self.groups, measured, logs)
 
     def next(self, measured: np.ndarray, scores: np.ndarray) -> int:
         """Return the candidate of the greatest bound among those that are not measured."""
@@ -224,7 +236,7 @@ class GaussianSearch(Searcher):
 class PatchSearch(GaussianSearch):
     """The greatest upper confidence bound of a Gaussian process on patches of the image and places."""
 
-    lengths = (PATCH_LENGTHS, PLACE_LENGTHS)
+    kernel = Kernel(terms=((0.3, (0,)), (0.4, (0, 1)), (0.3, (1,))), lengths=(PATCH_LENGTHS, PLACE_LENGTHS))
 
     def features(self, image: np.ndarray) -> list[np.ndarray]:
         """Return patches and places."""

@@ -1,12 +1,13 @@
 """Families of tasks: one module for each task, found because it is here.
 
-================= ============================================
-File              Content
-================= ============================================
-``atoms.py``      the task ``atoms-2d``
-``denoise.py``    the task ``denoise``
-``focus.py``      the task ``autofocus``, version 1
-``focus_v2.py``   the task ``autofocus@2``
-``hypothesis.py`` the task ``hypothesis-test``
-================= ============================================
+========================= ============================================
+File                      Content
+========================= ============================================
+``atoms.py``              the task ``atoms-2d``
+``denoise.py``            the task ``denoise``
+``focus.py``              the task ``autofocus``, version 1
+``focus_v2.py``           the task ``autofocus@2``
+``hypothesis.py``         the task ``hypothesis-test``
+``spectrum_discovery.py`` the task ``spectrum-discovery``
+========================= ============================================
 """

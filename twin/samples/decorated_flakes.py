@@ -22,7 +22,7 @@ FERROUS, FERRIC = "wustite", "maghemite"
 KINDS = ("gold", "silver", FERROUS, FERRIC)
 """Kinds of particles; iron is divalent in the third and trivalent in the fourth."""
 SILVER_CELL, WUSTITE_CELL, SPINEL_CELL, SPINEL_OXYGEN = 4.086, 4.307, 8.347, 0.2549
-"""Lattice constants, A: silver JCPDS 04-0783; FeO and gamma-Fe2O3, A. F. Wells, Structural Inorganic Chemistry; free coordinate of oxygen in a spinel."""
+"""Lattice constants of silver (JCPDS 04-0783), FeO and gamma-Fe2O3 [M], A; free coordinate of oxygen in a spinel [M]."""
 VACANT = 1 / 6
 """Share of octahedral iron that is missing in maghemite, a spinel Fe8/3 O4."""
 SIGMA = {**SAMPLES[SHEET].thermal_sigma_angstrom, "Au": rms(GOLD.b), "Ag": rms(0.74), "Fe": 0.07, "O": 0.08}

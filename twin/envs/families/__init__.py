@@ -1,12 +1,13 @@
 """Families of environments: one file each, found by its ``@environment`` decorator.
 
-====================== ==============================================================
-File                   Content
-====================== ==============================================================
-``autofocus.py``       ``stemtwin/Autofocus-v2``
-``autofocus_v1.py``    ``stemtwin/Autofocus-v1``, frozen for the task ``autofocus@1``
-``hypothesis_test.py`` ``stemtwin/HypothesisTest-v1``
-``microscope.py``      ``stemtwin/Microscope-v2``
-``microscope_v1.py``   ``stemtwin/Microscope-v1``, kept for what was trained on it
-====================== ==============================================================
+========================= ==============================================================
+File                      Content
+========================= ==============================================================
+``autofocus.py``          ``stemtwin/Autofocus-v2``
+``autofocus_v1.py``       ``stemtwin/Autofocus-v1``, frozen for the task ``autofocus@1``
+``hypothesis_test.py``    ``stemtwin/HypothesisTest-v1``
+``microscope.py``         ``stemtwin/Microscope-v2``
+``microscope_v1.py``      ``stemtwin/Microscope-v1``, kept for what was trained on it
+``spectrum_discovery.py`` ``stemtwin/SpectrumDiscovery-v1``
+========================= ==============================================================
 """

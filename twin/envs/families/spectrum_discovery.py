@@ -56,9 +56,9 @@ class DiscoveryPreset:
     named: bool
 
 
-EASY = DiscoveryPreset(spectra=48, image_electrons=2e4, low_electrons=4e6, core_electrons=4e8, named=True)
-STANDARD = DiscoveryPreset(spectra=32, image_electrons=4e3, low_electrons=1e6, core_electrons=1e8, named=True)
-HARD = DiscoveryPreset(spectra=24, image_electrons=1e3, low_electrons=2.5e5, core_electrons=2.5e7, named=False)
+EASY = DiscoveryPreset(spectra=64, image_electrons=2e4, low_electrons=4e6, core_electrons=4e8, named=True)
+STANDARD = DiscoveryPreset(spectra=40, image_electrons=4e3, low_electrons=1e6, core_electrons=1e8, named=True)
+HARD = DiscoveryPreset(spectra=32, image_electrons=1e3, low_electrons=2.5e5, core_electrons=2.5e7, named=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -101,10 +101,104 @@ class Discovery:
     answer: int | None = None
 
 
-@environment("SpectrumDiscovery", version=1, max_episode_steps=49, reward_threshold=0.5)
+@environment("SpectrumDiscovery", version=1, max_episode_steps=65, reward_threshold=0.5)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpectrumDiscovery(GoalFamily[Discovery]):
-    """PAGE
+    """Find the best places of a scene by a few spectra, given its dark-field image.
+
+    Description
+        A field of 128 A holds a flake of MoS2 with particles of gold, silver, FeO and maghemite on it. Its dark-field image
+        (200 kV, 10 mrad, 40 to 120 mrad) is given. The agent sends the beam to places out of a grid of 32 x 32 and takes an
+        energy-loss spectrum of each, in two exposures: low losses and the L edges of iron. On a real microscope this is the
+        point mode of spectroscopy: the knob is the place of the beam. A scalariser makes one number of a spectrum, the counts
+        of one window over those of another, and the best 1 % of the places are to be found:
+
+        ================ ===================================================== ====================================================
+        Scalariser       Windows, eV                                           Where it is high
+        ================ ===================================================== ====================================================
+        ``peak-ratio``   3.2 to 3.8 over 4.4 to 5.0                            beside silver, whose dipole plasmon lies there
+        ``edge-plasmon`` 1.3 to 1.9 over the zero loss, %                      at sharp corners of the flake
+        ``valence``      708.5 to 711.0 over 706.0 to 708.5                    on maghemite, whose iron is trivalent
+        ================ ===================================================== ====================================================
+
+        Brightness misleads: gold is the brightest. The correlation of the image with the expected scalariser is CORRELATIONS.
+        Images are computed by the engine ``thermal``, whose error is some percent, spectra in the thin limit, without
+        channelling; both are expected values of the same atoms, of which every step draws counts. Nothing drifts or is damaged.
+
+    Action space
+        ``Box(-1, 1, (3,))``
+
+        ========= ======= ===================================================================
+        Component Meaning Range
+        ========= ======= ===================================================================
+        0, 1      x, y    -1 to 1: over the field; the nearest candidate is taken
+        2         declare above 0.9: the episode ends, and the place is the answer
+        ========= ======= ===================================================================
+
+        A declaration takes no spectrum. A place may be measured again. After the last spectrum, an action without a
+        declaration ends the episode.
+
+    Observation space
+        ``counts``: a ``Dict``; q is the number of spectra of the preset, n = 32.
+
+        ========== ===================== ======================================================= ==== ===============
+        Component  Type                  Meaning                                                 Unit Range
+        ========== ===================== ======================================================= ==== ===============
+        ``image``  uint16 (2 n, 2 n)     dark-field image, [y, x]                                e-   0 to 65535
+        ``low``    uint32 (90,)          last spectrum from -1 eV, 0.1 eV a channel              e-   0 to 2^32 - 1
+        ``core``   uint32 (48,)          the same from 703 eV, 0.5 eV a channel                  e-   0 to 2^32 - 1
+        ``places`` float32 (q, 2)        places (x, y) of all spectra, in order, then zeros           -1 to 1
+        ``scores`` float32 (q,)          scalariser of their counts, in order, then zeros             0 to 100
+        ``target`` MultiBinary(3)        1 at the scalariser, in the order above; zeros if hidden     0, 1
+        ``budget`` float32 (1,)          what is left of the spectra                                  0 to 1
+        ========== ===================== ======================================================= ==== ===============
+
+        ``pixels``: ``image`` uint8 (3, 2 n, 2 n): image, scores over the largest, measured places; ``scalars`` float32 (4,):
+        target and budget. ``state``: float32 in [-1, 1]: square roots of the image in 16 x 16 tiles over the largest,
+        places, scores over the largest, which of them are taken, target, budget.
+
+    Reward
+        0.3 [P(s') - P(s)] + 0.6 A - 0.1 [B(s') - B(s)]. P is the recall R: the share of the best 1 % of the candidates, by
+        their expected scalariser, that was measured. The declaration is worth A = R / 2, and 1/2 more where the declared
+        place is one of the best 1 %. B is the spent share of the spectra. The best score over the largest is not paid for:
+        random places reach most of it.
+
+    Starting state
+        One of the eight scenes of the split, in one of eight ways of lying, and one of the three scalarisers, each with the
+        same probability. No two splits share a scene. Options of ``reset``: ``target``, the name of a scalariser, and ``scene``,
+        a number below ``scenes``.
+
+    Episode end
+        Terminated when the agent declares; truncated by an action without a declaration after the last spectrum.
+
+    Presets
+        ============ ======= ================ ============== =============== ==========
+        Preset       Spectra Image, e-/pixel  Low losses, e- Core losses, e- Scalariser
+        ============ ======= ================ ============== =============== ==========
+        ``easy``     64      20000            4e6            4e8             named
+        ``standard`` 40      4000             1e6            1e8             named
+        ``hard``     32      1000             2.5e5          2.5e7           hidden
+        ============ ======= ================ ============== =============== ==========
+
+        Scenes and scalarisers are the same in all of them.
+
+    Example
+        ::
+
+            import gymnasium as gym, numpy as np, stemtwin
+
+            env = gym.make("stemtwin/SpectrumDiscovery-v1", difficulty="easy")
+            seen, info = env.reset(seed=1)
+            rng, over = np.random.default_rng(1), False
+            while not over:
+                best = seen["places"][np.argmax(seen["scores"])]
+                stop = seen["budget"][0] == 0
+                action = np.array([*(best if stop else rng.uniform(-1, 1, 2)), 1 if stop else -1], np.float32)
+                seen, reward, terminated, truncated, info = env.step(action)
+                over = terminated or truncated
+
+    Version history
+        1: first version.
 
     Parameters
     ----------
