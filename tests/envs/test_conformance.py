@@ -276,6 +276,8 @@ def with_another_truth(state: Any) -> Any:
             changes[field.name] = value + 0.37
         elif field.name == "hypothesis":
             changes[field.name] = len(state.log_weights) - 1 - value
+        elif field.name == "worth":
+            changes[field.name] = value[::-1, ::-1]
     return dataclasses.replace(state, **changes)
 
 

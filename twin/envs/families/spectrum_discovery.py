@@ -306,7 +306,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         scene : int, optional
             Number of the scene, in place of a drawn one.
         """
-        which, turn, asked = rng.random(3)
+        asked, which, turn = rng.random(3)
         number = int(which * self.scenes) if scene is None else scene
         target = tuple(SCALARISERS)[int(asked * len(SCALARISERS))] if target is None else target
         seed, turn = scenes.scene_seeds(self.split, self.scenes)[number], int(turn * 8)
