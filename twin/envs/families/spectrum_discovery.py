@@ -473,10 +473,10 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
 
     def picture(self, state: Discovery) -> np.ndarray:
         """Return the image with the measured places beside the last spectrum and the budget, uint8, shape (height, width, 3)."""
-        from stemtwin.twin.envs import discovery_pictures
+        from stemtwin.twin.envs import spectra_pictures
 
         named = f"{state.target}: {SCALARISERS[state.target].title}" if self.preset.named else "hidden scalariser"
-        return discovery_pictures.discovery_picture(
+        return spectra_pictures.spectra_picture(
             state.image,
             [(self.place(one), score) for one, score in zip(state.places, state.scores, strict=True)],
             state.spectra,

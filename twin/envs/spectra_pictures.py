@@ -14,7 +14,7 @@ CURVE: Area = (480, 352, 786, 426)
 BAR: Area = (550, 458, 786, 470)
 
 
-def discovery_picture(
+def spectra_picture(
     image: np.ndarray,
     measured: Sequence[tuple[np.ndarray, float]],
     spectra: Sequence[np.ndarray],
