@@ -127,15 +127,16 @@ class Searcher:
         self.side = 0
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next measurement or the declaration."""
+        """Return the next measurement or the declaration; dark spectra, whose score is 0, are taken again."""
         count = round(cost["spectra"])
         if not self.side:
             self.begin(observation["image"])
-        taken, scores = observation["places"][:count], observation["scores"][:count].astype(float)
-        columns, rows = ((taken + 1) / 2 * self.side).astype(int).T if count else np.zeros((2, 0), int)
+        lit = np.flatnonzero(observation["scores"][:count] > 0)
+        taken, scores = observation["places"][lit], observation["scores"][lit].astype(float)
+        columns, rows = ((taken + 1) / 2 * self.side).astype(int).T
         measured = rows * self.side + columns
         if count == len(observation["places"]):
-            return declaration(self.places[self.answer(measured, scores)])
+            return declaration(self.places[self.answer(measured, scores)] if len(lit) else np.zeros(2))
         return measurement(self.places[self.next(measured, scores)])
 
     def begin(self, image: np.ndarray) -> None:

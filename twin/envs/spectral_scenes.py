@@ -204,6 +204,8 @@ def core_spectra(flake: DecoratedFlake, sample: Sample, ferric: np.ndarray) -> n
         model = LossModel(materials=((("Fe", "O"), IRON_OXIDE),), surfaces=False, valences=(("Fe", valence),))
         found.append(expected_eels(sample, BEAM, scan, CORE, model=model, engine=THIN, edges=EDGES))
     iron = f"density_{EDGES[0]}"
+    if not ferric.any():
+        return found[0].eels.values
     part = _atoms(sample, ferric | (sample.numbers != 26))
     trivalent = expected_eels(part, BEAM, scan, CORE, model=model, engine=THIN, edges=EDGES)[iron].values
     share = np.clip(trivalent / np.maximum(found[0][iron].values, 1e-30), 0, 1)[..., None]

@@ -31,7 +31,8 @@ TOUCH = 2.3
 """Distance along the beam between the flake and the nearest atom of a particle, A."""
 LEAST_FIELD, LARGEST_FIELD = 48.0, 400.0
 """Sides of a field, A."""
-TRIES = 2000
+TRIES = 500
+"""Outlines that are tried for the particles of a flake."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,14 +154,14 @@ def _placed(recipe: FlakeRecipe, outline: np.ndarray, rng: np.random.Generator) 
     radii, out = dict(recipe.radii), []
     for kind, (least, most) in recipe.counts:
         for _ in range(int(rng.integers(least, most + 1))):
-            radius = float(rng.uniform(*radii[kind]))
-            for x, y in rng.uniform(0, 1, (60, 2)).tolist():
-                clear = all(np.hypot(x - u, y - v) > radius + other + recipe.gap for _, u, v, other in out)
-                if clear and inside(np.array([[x, y]]), outline, radius + recipe.gap)[0]:
-                    out.append((kind, x, y, radius))
-                    break
-            else:
+            radius, points = float(rng.uniform(*radii[kind])), rng.uniform(0, 1, (60, 2))
+            clear = inside(points, outline, radius + recipe.gap)
+            for _, x, y, other in out:
+                clear &= np.hypot(points[:, 0] - x, points[:, 1] - y) > radius + other + recipe.gap
+            if not clear.any():
                 return None
+            x, y = points[np.argmax(clear)].tolist()
+            out.append((kind, x, y, radius))
     return out
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from stemtwin.twin import checks
 from stemtwin.twin.envs import spectral_scenes as scenes
-from stemtwin.twin.envs.arguments import one_of
+from stemtwin.twin.envs.arguments import Randomisation, one_of
 from stemtwin.twin.envs.discovery import environment
 from stemtwin.twin.envs.functional_env import read_only
 from stemtwin.twin.envs.goal_family import GoalFamily
@@ -32,6 +32,9 @@ LARGEST_COUNT = 2**32 - 1
 SECONDS_PER_ELECTRON = 1e-9
 """Beam time of one electron at 160 pA, s."""
 
+CALM = Randomisation()
+"""An instrument without faults."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscoveryPreset:
@@ -47,6 +50,8 @@ class DiscoveryPreset:
         Electrons of the exposures of one spectrum: of its low losses and of its core losses.
     named : bool
         Whether the agent is told which scalariser is asked for.
+    randomisation : Randomisation
+        Faults: none.
     """
 
     spectra: int
@@ -54,6 +59,7 @@ class DiscoveryPreset:
     low_electrons: float
     core_electrons: float
     named: bool
+    randomisation: Randomisation = CALM
 
 
 EASY = DiscoveryPreset(spectra=64, image_electrons=2e4, low_electrons=4e6, core_electrons=4e8, named=True)
@@ -135,7 +141,8 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         2         declare above 0.9: the episode ends, and the place is the answer
         ========= ======= ===================================================================
 
-        A declaration takes no spectrum. A place may be measured again. After the last spectrum, an action without a
+        A declaration takes no spectrum. A place may be measured again. Of a closed valve (``randomisation``) the spectrum is
+        dark and its score 0; it costs as any other. After the last spectrum, an action without a
         declaration ends the episode.
 
     Observation space
@@ -209,7 +216,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
     spectra : int, optional
         Spectra of an episode in place of the preset's.
     difficulty, split, observation, reward, randomisation, privileged_info
-        See ``stemtwin.twin.envs.arguments.EnvArguments``; nothing is to be randomised.
+        See ``stemtwin.twin.envs.arguments.EnvArguments``; ``closed_valve`` can be given.
 
     Raises
     ------
@@ -218,7 +225,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
     """
 
     PRESETS: ClassVar[Mapping[str, DiscoveryPreset]] = {"easy": EASY, "standard": STANDARD, "hard": HARD}
-    RANDOMISED: ClassVar[tuple[str, ...]] = ()
+    RANDOMISED: ClassVar[tuple[str, ...]] = ("closed_valve",)
     RESET_OPTIONS: ClassVar[tuple[str, ...]] = ("target", "scene")
 
     field_angstrom: float = 128.0
@@ -339,10 +346,11 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
             return state
         found, preset = self.shown(state.scene, state.turn), self.preset
         row, column = divmod(place, self.side)
-        low = rng.poisson(found.low[row, column].astype(float) * preset.low_electrons)
-        core = rng.poisson(found.core[row, column].astype(float) * preset.core_electrons)
+        open_valve = float(rng.random() >= self.conditions().closed_valve)
+        low = rng.poisson(found.low[row, column].astype(float) * (open_valve * preset.low_electrons))
+        core = rng.poisson(found.core[row, column].astype(float) * (open_valve * preset.core_electrons))
         asked = SCALARISERS[state.target]
-        score = float(asked.value(low if asked.spectrum == "low" else core, self.electrons(asked)))
+        score = float(asked.value(low if asked.spectrum == "low" else core, self.electrons(asked))) if low.any() else 0.0
         return replace(
             state,
             places=(*state.places, place),
