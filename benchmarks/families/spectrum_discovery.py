@@ -15,7 +15,8 @@ from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, mean_of
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
 from stemtwin.benchmarks.tasks import TASKS, Task
 from stemtwin.twin.envs.families.spectrum_discovery import DECLARE, FAR, STANDARD, SpectrumDiscovery
-from stemtwin.twin.envs.spectral_scenes import CORE, FINER, LOW, SCALARISERS, best_places
+from stemtwin.twin.envs.scalarisers import SCALARISERS, best_places
+from stemtwin.twin.envs.spectral_scenes import CORE, FINER, LOW
 from stemtwin.twin.instrument.spectra import EELSDetector
 
 SIDE = SpectrumDiscovery().side

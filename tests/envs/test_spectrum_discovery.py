@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from stemtwin.twin.envs import spectral_scenes
 from stemtwin.twin.envs.families.spectrum_discovery import DECLARE, Discovery, SpectrumDiscovery
-from stemtwin.twin.envs.spectral_scenes import CORE, LOW, SCALARISERS, best_places, scene_seeds, turned
+from stemtwin.twin.envs.scalarisers import SCALARISERS, best_places
+from stemtwin.twin.envs.spectral_scenes import CORE, LOW, scene_seeds, turned
 from stemtwin.twin.errors import SettingsError, UnknownNameError
 from tests.envs.conftest import SMALL
 

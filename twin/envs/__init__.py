@@ -23,6 +23,7 @@ File                    Content
 ``preparation.py``      specimens, the line that tells how far long builds are
 ``reference.py``        the scale of returns: what policies earn
 ``rewards.py``          rewards in [0, 1], ``REWARDS`` by name
+``scalarisers.py``      numbers of a spectrum that a search is for
 ``scope_family.py``     what versions of the whole microscope have in common
 ``session.py``          a session at a microscope, as pure functions
 ``spectra_pictures.py`` pictures of searches by spectra

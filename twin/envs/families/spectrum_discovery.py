@@ -16,7 +16,8 @@ from stemtwin.twin.envs.functional_env import read_only
 from stemtwin.twin.envs.goal_family import GoalFamily
 from stemtwin.twin.envs.image_features import stretched
 from stemtwin.twin.envs.preparation import PreparationLine
-from stemtwin.twin.envs.spectral_scenes import SCALARISERS, Scalariser, SpectralScene
+from stemtwin.twin.envs.scalarisers import SCALARISERS, Scalariser, best_places
+from stemtwin.twin.envs.spectral_scenes import SpectralScene
 
 DECLARE = 0.9
 """The third component of an action declares the end where it is above this."""
@@ -62,9 +63,9 @@ class DiscoveryPreset:
     randomisation: Randomisation = CALM
 
 
-EASY = DiscoveryPreset(spectra=64, image_electrons=2e4, low_electrons=4e6, core_electrons=4e8, named=True)
-STANDARD = DiscoveryPreset(spectra=40, image_electrons=4e3, low_electrons=1e6, core_electrons=1e8, named=True)
-HARD = DiscoveryPreset(spectra=32, image_electrons=1e3, low_electrons=2.5e5, core_electrons=2.5e7, named=False)
+EASY = DiscoveryPreset(spectra=64, image_electrons=2e4, low_electrons=2e7, core_electrons=4e8, named=True)
+STANDARD = DiscoveryPreset(spectra=40, image_electrons=4e3, low_electrons=5e6, core_electrons=1e8, named=True)
+HARD = DiscoveryPreset(spectra=32, image_electrons=1e3, low_electrons=1.2e6, core_electrons=2.5e7, named=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -182,9 +183,9 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         ============ ======= ================ ============== =============== ==========
         Preset       Spectra Image, e-/pixel  Low losses, e- Core losses, e- Scalariser
         ============ ======= ================ ============== =============== ==========
-        ``easy``     64      20000            4e6            4e8             named
-        ``standard`` 40      4000             1e6            1e8             named
-        ``hard``     32      1000             2.5e5          2.5e7           hidden
+        ``easy``     64      20000            2e7            4e8             named
+        ``standard`` 40      4000             5e6            1e8             named
+        ``hard``     32      1000             1.2e6          2.5e7           hidden
         ============ ======= ================ ============== =============== ==========
 
         Scenes and scalarisers are the same in all of them.
@@ -411,7 +412,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
 
     def best(self, state: Discovery) -> np.ndarray:
         """Return the candidates of the best 1 %, the best first, int (k,)."""
-        return scenes.best_places(state.worth)
+        return best_places(state.worth)
 
     def recall(self, state: Discovery) -> float:
         """Return the share of the best 1 % of the candidates that was measured."""
