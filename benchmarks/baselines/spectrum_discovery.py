@@ -1,5 +1,6 @@
 """Baselines of ``spectrum-discovery``: Gaussian processes on places and on patches of the image, searches that do not learn, and the truth."""
 
+import functools
 import itertools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -88,6 +89,10 @@ class Kernel(NamedTuple):
         return sum(weight * np.exp(-sum(apart[group] / scales[group] ** 2 for group in groups) / 2) for weight, groups in self.terms)
 
 
+PLACES = Kernel(terms=((1.0, (0,)),), lengths=(PLACE_LENGTHS,))
+BOTH = Kernel(terms=((0.3, (0,)), (0.4, (0, 1)), (0.3, (1,))), lengths=(PATCH_LENGTHS, PLACE_LENGTHS))
+
+
 def posterior(kernel: Kernel, features: list[np.ndarray], measured: np.ndarray, scores: np.ndarray) -> Posterior:
     """Return the posterior of a Gaussian process at all candidates, with length scales and noise of the greatest likelihood.
 
@@ -154,7 +159,16 @@ class Searcher:
 
 
 class LowDiscrepancy(Searcher):
-    """Spectra at the points of a shifted low-discrepancy sequence, and the best of them."""
+    """Spectra at the points of a shifted low-discrepancy sequence, and the best of them.
+
+    Parameters
+    ----------
+    looks : bool
+        Whether the scores are looked at; else the last place is declared.
+    """
+
+    def __init__(self, *, looks: bool = True) -> None:
+        self.looks = looks
 
     def next(self, measured: np.ndarray, scores: np.ndarray) -> int:
         """Return the candidate at the next point of the sequence of the plastic number."""
@@ -168,14 +182,9 @@ class LowDiscrepancy(Searcher):
         super().begin(image)
         self.shift = self.rng.random(2)
 
-
-class Blind(LowDiscrepancy):
-    """The same spectra, which are not looked at, and the last of them."""
-
     def answer(self, measured: np.ndarray, scores: np.ndarray) -> int:
-        """Return the last candidate."""
-        del scores
-        return int(measured[-1])
+        """Return the candidate that scored best, or the last one."""
+        return super().answer(measured, scores) if self.looks else int(measured[-1])
 
 
 class Brightest(Searcher):
@@ -194,19 +203,22 @@ class Brightest(Searcher):
 
 
 class GaussianSearch(Searcher):
-    """The greatest upper confidence bound of a Gaussian process on places."""
+    """The greatest upper confidence bound of a Gaussian process on places, or on patches of the image and places.
 
-    kernel = Kernel(terms=((1.0, (0,)),), lengths=(PLACE_LENGTHS,))
+    Parameters
+    ----------
+    patched : bool
+        Whether patches count.
+    """
 
-    def features(self, image: np.ndarray) -> list[np.ndarray]:
-        """Return groups of features of all candidates."""
-        del image
-        return [self.places]
+    def __init__(self, *, patched: bool = True) -> None:
+        self.patched = patched
+        self.kernel = BOTH if patched else PLACES
 
     def begin(self, image: np.ndarray) -> None:
         """Take the features, and choose the first candidates: each the farthest from those before."""
         super().begin(image)
-        self.groups = self.features(image)
+        self.groups = [patches(image, self.side), self.places] if self.patched else [self.places]
         joined = np.concatenate(self.groups, axis=1)
         first = [int(self.rng.integers(len(joined)))]
         for _ in range(FIRST - 1):
@@ -232,16 +244,6 @@ class GaussianSearch(Searcher):
     def answer(self, measured: np.ndarray, scores: np.ndarray) -> int:
         """Return the measured candidate of the greatest mean."""
         return int(measured[np.argmax(self.model(measured, scores).mean[measured])])
-
-
-class PatchSearch(GaussianSearch):
-    """The greatest upper confidence bound of a Gaussian process on patches of the image and places."""
-
-    kernel = Kernel(terms=((0.3, (0,)), (0.4, (0, 1)), (0.3, (1,))), lengths=(PATCH_LENGTHS, PLACE_LENGTHS))
-
-    def features(self, image: np.ndarray) -> list[np.ndarray]:
-        """Return patches and places."""
-        return [patches(image, self.side), self.places]
 
 
 class MiddleDeclared:
@@ -292,13 +294,13 @@ class KnownPlaces(Searcher):
 
 
 TEXTS = {
-    "expert": ("GP-UCB on patches of the image and places", PatchSearch),
-    "gp-position": ("GP-UCB on places alone", GaussianSearch),
+    "expert": ("GP-UCB on patches of the image and places", GaussianSearch),
+    "gp-position": ("GP-UCB on places alone", functools.partial(GaussianSearch, patched=False)),
     "brightest": ("the brightest places, and the best of them", Brightest),
     "low-discrepancy": ("places of a low-discrepancy sequence, and the best of them", LowDiscrepancy),
     "random": ("uniform actions", RandomPlaces),
     "no-op": ("the middle, at once", MiddleDeclared),
-    "blind": ("places of a low-discrepancy sequence, and the last of them", Blind),
+    "blind": ("places of a low-discrepancy sequence, and the last of them", functools.partial(LowDiscrepancy, looks=False)),
     "oracle": ("the best 1 % of the places, and the best of all", KnownPlaces),
 }
 for _name, (_text, _factory) in TEXTS.items():

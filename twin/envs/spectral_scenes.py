@@ -45,7 +45,7 @@ CODE = (*operator_cache.SPECTRUM_CODE, "samples/*.py", "envs/spectral_scenes.py"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SpectralScene:
-    """What a scene shows, as fractions of the incident beam, without noise; n candidates along a side.
+    """Expected signals of a scene, as fractions of the incident beam; n candidates along a side.
 
     Parameters
     ----------

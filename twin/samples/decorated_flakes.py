@@ -166,7 +166,7 @@ def _placed(recipe: FlakeRecipe, outline: np.ndarray, rng: np.random.Generator) 
 
 
 def inside(points: np.ndarray, outline: np.ndarray, margin: float = 0.0) -> np.ndarray:
-    """Return which points (n, 2) lie inside a convex counterclockwise outline (m, 2), at least a margin from its edges, bool (n,)."""
+    """Return whether points (n, 2) lie inside a convex counterclockwise outline (m, 2), at least a margin from its edges, bool (n,)."""
     along = np.roll(outline, -1, axis=0) - outline
     inward = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.hypot(*along.T)[:, None]
     return np.all(np.einsum("nmk,mk->nm", points[:, None] - outline, inward) >= margin, axis=1)
