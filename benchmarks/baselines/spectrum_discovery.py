@@ -86,7 +86,8 @@ class Kernel(NamedTuple):
 
     def among(self, apart: list[np.ndarray], scales: tuple[float, ...]) -> np.ndarray:
         """Return the covariance at squared distances in each group."""
-        return sum(weight * np.exp(-sum(apart[group] / scales[group] ** 2 for group in groups) / 2) for weight, groups in self.terms)
+        near = [apart[group] / (-2 * scale**2) for group, scale in enumerate(scales)]
+        return np.sum([weight * np.exp(sum(near[group] for group in groups)) for weight, groups in self.terms], axis=0)
 
 
 PLACES = Kernel(terms=((1.0, (0,)),), lengths=(PLACE_LENGTHS,))

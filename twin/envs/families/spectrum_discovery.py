@@ -128,7 +128,9 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         ``valence``      708.5 to 711.0 over 706.0 to 708.5                    on maghemite, whose iron is trivalent
         ================ ===================================================== ====================================================
 
-        Brightness misleads: gold is the brightest. The correlation of the image with the expected scalariser is CORRELATIONS.
+        Brightness misleads: gold is the brightest, and of the brightest 1 % of the places none is among the best. The
+        correlation of the image with the expected scalariser is -0.33, -0.15 and 0.02 in the order above (means over the
+        scenes of ``val``, which range over -0.42 to -0.21, -0.18 to -0.11 and -0.01 to 0.07).
         Images are computed by the engine ``thermal``, whose error is some percent, spectra in the thin limit, without
         channelling; both are expected values of the same atoms, of which every step draws counts. Nothing drifts or is damaged.
 
@@ -396,7 +398,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         pixels = len(state.image)
         edges = np.arange(TILES) * pixels // TILES
         sums = np.add.reduceat(np.add.reduceat(state.image.astype(float), edges, axis=0), edges, axis=1)
-        roots = np.sqrt(sums / np.outer(*2 * [np.diff([*edges, pixels])]))
+        roots = np.sqrt(sums / np.outer(*2 * [np.diff(np.append(edges, pixels))]))
         return (roots / max(float(roots.max()), 1e-9)).ravel()
 
     def _layers(self, state: Discovery) -> np.ndarray:
