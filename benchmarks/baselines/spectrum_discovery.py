@@ -20,7 +20,7 @@ FIRST = 6
 """Spectra that are taken at places unlike each other before the first model."""
 PATCH_LENGTHS, PLACE_LENGTHS, NOISES = (0.7, 1.4, 2.8), (0.15, 0.35, 0.8), (0.03, 0.1, 0.3)
 """Length scales of patches and of places in [-1, 1], and standard deviations of the noise, of which the likeliest are taken."""
-EAGERNESS = 1.5
+EAGERNESS = 2.0
 """Standard deviations that are added to the mean of an upper confidence bound."""
 
 

@@ -63,9 +63,9 @@ class DiscoveryPreset:
     randomisation: Randomisation = CALM
 
 
-EASY = DiscoveryPreset(spectra=64, image_electrons=2e4, low_electrons=2e7, core_electrons=4e8, named=True)
+EASY = DiscoveryPreset(spectra=80, image_electrons=2e4, low_electrons=2e7, core_electrons=4e8, named=True)
 STANDARD = DiscoveryPreset(spectra=40, image_electrons=4e3, low_electrons=5e6, core_electrons=1e8, named=True)
-HARD = DiscoveryPreset(spectra=32, image_electrons=1e3, low_electrons=1.2e6, core_electrons=2.5e7, named=False)
+HARD = DiscoveryPreset(spectra=28, image_electrons=1e3, low_electrons=1.2e6, core_electrons=2.5e7, named=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -108,7 +108,7 @@ class Discovery:
     answer: int | None = None
 
 
-@environment("SpectrumDiscovery", version=1, max_episode_steps=65, reward_threshold=0.5)
+@environment("SpectrumDiscovery", version=1, max_episode_steps=81, reward_threshold=0.5)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpectrumDiscovery(GoalFamily[Discovery]):
     """Find the best places of a scene by a few spectra, given its dark-field image.
@@ -185,9 +185,9 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         ============ ======= ================ ============== =============== ==========
         Preset       Spectra Image, e-/pixel  Low losses, e- Core losses, e- Scalariser
         ============ ======= ================ ============== =============== ==========
-        ``easy``     64      20000            2e7            4e8             named
+        ``easy``     80      20000            2e7            4e8             named
         ``standard`` 40      4000             5e6            1e8             named
-        ``hard``     32      1000             1.2e6          2.5e7           hidden
+        ``hard``     28      1000             1.2e6          2.5e7           hidden
         ============ ======= ================ ============== =============== ==========
 
         Scenes and scalarisers are the same in all of them.
