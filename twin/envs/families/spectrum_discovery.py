@@ -197,7 +197,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
 
             import gymnasium as gym, numpy as np, stemtwin
 
-            env = gym.make("stemtwin/SpectrumDiscovery-v1", difficulty="easy")
+            env = gym.make("stemtwin/SpectrumDiscovery-v1", difficulty="easy", field_angstrom=48.0, scenes=1)  # small: made in seconds
             seen, info = env.reset(seed=1)
             rng, over = np.random.default_rng(1), False
             while not over:
