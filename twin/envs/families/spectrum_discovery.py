@@ -108,7 +108,7 @@ class Discovery:
     answer: int | None = None
 
 
-@environment("SpectrumDiscovery", version=1, max_episode_steps=81, reward_threshold=0.5)
+@environment("SpectrumDiscovery", version=1, max_episode_steps=81, reward_threshold=0.4)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpectrumDiscovery(GoalFamily[Discovery]):
     """Find the best places of a scene by a few spectra, given its dark-field image.
