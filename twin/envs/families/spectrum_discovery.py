@@ -159,7 +159,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         ``core``   uint32 (48,)          the same from 703 eV, 0.5 eV a channel                  e-   0 to 2^32 - 1
         ``places`` float32 (q, 2)        places (x, y) of all spectra, in order, then zeros           -1 to 1
         ``scores`` float32 (q,)          scalariser of their counts, in order, then zeros             0 to 100
-        ``target`` MultiBinary(3)        1 at the scalariser, in the order above; zeros if hidden     0, 1
+        ``target`` MultiBinary(3)        1 at the scalariser, in this order; zeros if hidden           0, 1
         ``budget`` float32 (1,)          what is left of the spectra                                  0 to 1
         ========== ===================== ======================================================= ==== ===============
 
