@@ -1,15 +1,16 @@
 """Published, practised scoring methods that a submission is compared with.
 
-==================== ========================================================================
-File                 Content
-==================== ========================================================================
-``atoms.py``         baselines of ``atoms-2d``: Laplacian of Gaussian, random, truth
-``denoise.py``       baselines of ``denoise``: filters, BM3D, a U-Net, truth
-``focus.py``         baselines of ``autofocus``: focal series, random, truth
-``focus_fit.py``     the fit of the expert of ``autofocus@2``
-``focus_v2.py``      baselines of ``autofocus@2``: fit of a model, blind policies, truth
-``hypothesis.py``    baselines of ``hypothesis-test``: expected information, fixed, truth
-``tuning.py``        ``aberration-correction``: Newton steps, contrast, blind policies, truth
-``tuning_filter.py`` recursive least squares for aberrations and a corrector's response
-==================== ========================================================================
+========================= ==============================================================================
+File                      Content
+========================= ==============================================================================
+``atoms.py``              baselines of ``atoms-2d``: Laplacian of Gaussian, random, truth
+``denoise.py``            baselines of ``denoise``: filters, BM3D, a U-Net, truth
+``focus.py``              baselines of ``autofocus``: focal series, random, truth
+``focus_fit.py``          the fit of the expert of ``autofocus@2``
+``focus_v2.py``           baselines of ``autofocus@2``: fit of a model, blind policies, truth
+``hypothesis.py``         baselines of ``hypothesis-test``: expected information, fixed, truth
+``spectrum_discovery.py`` baselines of ``spectrum-discovery``: Gaussian processes, fixed searches, truth
+``tuning.py``             ``aberration-correction``: Newton steps, contrast, blind policies, truth
+``tuning_filter.py``      recursive least squares for aberrations and a corrector's response
+========================= ==============================================================================
 """

@@ -1,13 +1,14 @@
 """Families of tasks: one module for each task, found because it is here.
 
-================= =============================================================
-File              Content
-================= =============================================================
-``atoms.py``      the task ``atoms-2d``
-``denoise.py``    the task ``denoise``
-``focus.py``      the task ``autofocus``, version 1
-``focus_v2.py``   the task ``autofocus@2``
-``hypothesis.py`` the task ``hypothesis-test``
-``tuning.py``     ``aberration-correction``: correct the aberrations of a probe
-================= =============================================================
+========================= =============================================================
+File                      Content
+========================= =============================================================
+``atoms.py``              the task ``atoms-2d``
+``denoise.py``            the task ``denoise``
+``focus.py``              the task ``autofocus``, version 1
+``focus_v2.py``           the task ``autofocus@2``
+``hypothesis.py``         the task ``hypothesis-test``
+``spectrum_discovery.py`` the task ``spectrum-discovery``
+``tuning.py``             ``aberration-correction``: correct the aberrations of a probe
+========================= =============================================================
 """

@@ -21,6 +21,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "shape": (36, 40),
         "max_steps": 6,
     },
+    "stemtwin/SpectrumDiscovery-v1": {"difficulty": "easy", "field_angstrom": 48.0, "scenes": 1, "spectra": 9},
 }
 """Constructor arguments by id; an environment without an entry is tested with its defaults."""
 

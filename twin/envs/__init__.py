@@ -23,11 +23,14 @@ File                    Content
 ``preparation.py``      specimens, the line that tells how far long builds are
 ``reference.py``        the scale of returns: what policies earn
 ``rewards.py``          rewards in [0, 1], ``REWARDS`` by name
+``scalarisers.py``      numbers of a spectrum that a search is for
 ``scope_family.py``     what versions of the whole microscope have in common
 ``session.py``          a session at a microscope, as pure functions
+``spectra_pictures.py`` pictures of searches by spectra
+``spectral_scenes.py``  image and spectra of the scenes of SpectrumDiscovery
 ``tuning_film.py``      images of the film on which aberrations are corrected
-``tuning_presets.py``   presets and instruments of the correction of aberrations
 ``tuning_pictures.py``  pictures of a probe that is being corrected
+``tuning_presets.py``   presets and instruments of the correction of aberrations
 ``vector.py``           vectors of environments that compute together
 ``wrappers.py``         observation wrappers for training libraries
 ======================= ==================================================================

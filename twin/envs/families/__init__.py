@@ -9,5 +9,6 @@ File                         Content
 ``hypothesis_test.py``       ``stemtwin/HypothesisTest-v1``
 ``microscope.py``            ``stemtwin/Microscope-v2``
 ``microscope_v1.py``         ``stemtwin/Microscope-v1``, kept for what was trained on it
+``spectrum_discovery.py``    ``stemtwin/SpectrumDiscovery-v1``
 ============================ ==============================================================
 """
