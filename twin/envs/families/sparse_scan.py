@@ -1,0 +1,308 @@
+"""``stemtwin/SparseScan-v1``: where to send the beam so that few electrons give the best image of a sparse scene."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+
+from stemtwin.twin.envs import sparse_instrument, sparse_paths, sparse_scenes
+from stemtwin.twin.envs.arguments import Conditions, one_of
+from stemtwin.twin.envs.discovery import environment
+from stemtwin.twin.envs.goal_family import GoalFamily
+from stemtwin.twin.envs.preparation import PreparationLine
+from stemtwin.twin.envs.sparse_instrument import LONGEST, PRESETS, USUAL_DWELL_US, Sampling, SparsePreset
+from stemtwin.twin.envs.sparse_paths import COUNT, KINDS, Block
+from stemtwin.twin.envs.sparse_scenes import PITCH_ANGSTROM, PROFILE
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument.hardware.readout_chain import DetectorChain
+
+STOP = 0.5
+"""The last number of an action above which the end is declared."""
+SIDES = (64, 128)
+"""Points along each side of the field."""
+COARSE = 16
+"""Points along each side of an image in the form "state"."""
+SUCCESS = 1 / 3
+"""Least skill of a success."""
+SHORTEST_US = USUAL_DWELL_US / LONGEST
+"""Shortest dwell time, us."""
+BRIGHT = 0.02
+"""Fraction of the beam that is white in the form "pixels"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SparseSampling:
+    """State of an episode.
+
+    Parameters
+    ----------
+    conditions : Conditions
+        What was drawn.
+    scene : int
+        Number from which the scene follows.
+    true : ndarray
+        Expected image, fractions of the beam, (n, n).
+    raster : tuple of float
+        rms error, logarithmic score and coverage of the image of a raster.
+    found : tuple of float
+        Those of the agent's image.
+    known : Sampling
+        What was measured, and the image.
+    way : Block
+        The last block.
+    dwell_us : float
+        Dwell time of the last block, us.
+    dose, time_us : float
+        What was spent: usual dwell times with the beam on the specimen, us of path time.
+    moves : int
+        Actions so far.
+    stopped, exhausted : bool
+        Whether the end was declared, and whether an action came after a budget was spent.
+    """
+
+    conditions: Conditions
+    scene: int
+    true: np.ndarray
+    raster: tuple[float, float, float]
+    found: tuple[float, float, float]
+    known: Sampling
+    way: Block
+    dwell_us: float = USUAL_DWELL_US
+    dose: float = 0.0
+    time_us: float = 0.0
+    moves: int = 0
+    stopped: bool = False
+    exhausted: bool = False
+
+
+@environment("SparseScan", version=1, max_episode_steps=160, reward_threshold=0.4)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SparseScan(GoalFamily[SparseSampling]):
+    """Choose where the beam goes, so that a small dose and a short path give the best image.
+    """
+
+    PRESETS: ClassVar[Mapping[str, SparsePreset]] = PRESETS
+    RANDOMISED: ClassVar[tuple[str, ...]] = ("samples", "electrons_per_point", "failing")
+
+    points: int = 128
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        GoalFamily.__post_init__(self)
+        if self.points not in SIDES:
+            message = f"points={self.points!r} is not a size of the field. Give {' or '.join(map(str, SIDES))}."
+            raise SettingsError(message)
+        for name in self.conditions().samples:
+            one_of("samples", name, sparse_scenes.SCENES)
+
+    def prepare(self, line: PreparationLine) -> None:
+        """Build particles, films and images of single atoms, which takes seconds in a new process."""
+        del line
+        sparse_scenes.prepare(self.conditions().samples, self.preset.scene, self.points)
+
+    # ---- spaces
+
+    @property
+    def action_space(self) -> gym.spaces.Box:
+        """Kind of block, its corners, dwell time, stop."""
+        return gym.spaces.Box(-1.0, 1.0, (7,), np.float32)
+
+    @property
+    def observation_space(self) -> gym.spaces.Space:
+        """Space of the form that ``observation`` names."""
+        n = self.points
+        if self.observation == "state":
+            return gym.spaces.Box(-1.0, 1.0, (2 * COARSE**2 + 9,), np.float32)
+        if self.observation == "pixels":
+            scalars = gym.spaces.Box(-1.0, 1.0, (9,), np.float32)
+            return gym.spaces.Dict({"image": gym.spaces.Box(0, 255, (2, n, n), np.uint8), "scalars": scalars})
+        return gym.spaces.Dict(
+            {
+                "readings": gym.spaces.Box(0, 65535, (COUNT,), np.uint16),
+                "pixels": gym.spaces.Box(0, n - 1, (COUNT, 2), np.uint8),
+                "estimate": gym.spaces.Box(0.0, 1.0, (n, n), np.float32),
+                "uncertainty": gym.spaces.Box(0.0, 1.0, (n, n), np.float32),
+                "budget": gym.spaces.Box(0.0, 1.0, (2,), np.float32),
+                "electrons": gym.spaces.Box(0.0, 3e5, (1,), np.float32),
+            }
+        )
+
+    # ---- the episode
+
+    @property
+    def budget(self) -> tuple[float, float]:
+        """Dose and path time of an episode, usual dwell times and us: those of the overview and of the lines of the raster."""
+        blocks = self.preset.blocks(self.points)
+        first, line = sparse_paths.overview(self.points, PROFILE), sparse_paths.raster(1, self.points, PROFILE)[0]
+        return float(blocks * COUNT), first.time_us(USUAL_DWELL_US) + (blocks - 1) * line.time_us(USUAL_DWELL_US)
+
+    def initial(self, rng: np.random.Generator) -> SparseSampling:
+        """Draw conditions and scene, and take the overview; its raster is drawn from a stream of its own."""
+        conditions = self.conditions().draw(rng)
+        scene, noise = int(rng.integers(2**52)), rng.spawn(2)
+        true = sparse_scenes.expected_image(conditions.sample, scene, self.preset.scene, self.points)
+        way, electrons = sparse_paths.overview(self.points, PROFILE), conditions.electrons_per_point
+        nothing = sparse_instrument.nothing(self.points)
+        known = sparse_instrument.recorded(nothing, way, true, electrons=electrons, dwell_us=USUAL_DWELL_US, chain=self.chain, rng=noise[0])
+        lines = self.preset.blocks(self.points) - 1
+        raster = sparse_instrument.raster_image(true, known, lines=lines, electrons=electrons, chain=self.chain, rng=noise[1])
+        known = sparse_instrument.imaged(known, self.chain)
+        return SparseSampling(
+            conditions=conditions,
+            scene=scene,
+            true=true,
+            raster=sparse_instrument.errors(raster, true),
+            found=sparse_instrument.errors(known, true),
+            known=known,
+            way=way,
+            dose=float(COUNT),
+            time_us=way.time_us(USUAL_DWELL_US),
+        )
+
+    @property
+    def chain(self) -> DetectorChain:
+        """Electronics of the detector."""
+        return sparse_instrument.chain_of(PROFILE, faults=self.preset.faults)
+
+    def transition(self, state: SparseSampling, action: np.ndarray, rng: np.random.Generator) -> SparseSampling:
+        """Declare the end, or scan a block with what is left of dose and time."""
+        state = replace(state, moves=state.moves + 1)
+        if action[6] > STOP:
+            return replace(state, stopped=True)
+        dose, time = self.budget
+        if self._spent_up(state):
+            return replace(state, exhausted=True)
+        way, dwell = self.asked(action)
+        if rng.random() < state.conditions.failing:
+            return replace(state, time_us=min(state.time_us + way.flyback_us, time))
+        most = min((dose - state.dose) / COUNT * USUAL_DWELL_US, (time - state.time_us - way.overhead_us) / COUNT)
+        if most < SHORTEST_US:
+            return replace(state, time_us=time)
+        dwell = min(dwell, most)
+        share = dwell / USUAL_DWELL_US
+        electrons = state.conditions.electrons_per_point * share
+        known = sparse_instrument.recorded(state.known, way, state.true, electrons=electrons, dwell_us=dwell, chain=self.chain, rng=rng)
+        known = sparse_instrument.imaged(known, self.chain)
+        return replace(
+            state,
+            known=known,
+            found=sparse_instrument.errors(known, state.true),
+            way=way,
+            dwell_us=dwell,
+            dose=state.dose + share * COUNT,
+            time_us=state.time_us + way.time_us(dwell),
+        )
+
+    def asked(self, action: np.ndarray) -> tuple[Block, float]:
+        """Return the block of an action, and its dwell time, us, before budgets limit it."""
+        kind = KINDS[min(int((float(action[0]) + 1) / 2 * len(KINDS)), len(KINDS) - 1)]
+        x0, y0, x1, y1 = ((float(value) + 1) / 2 for value in action[1:5])
+        return sparse_paths.block(kind, (x0, y0, x1, y1), self.points, PROFILE), USUAL_DWELL_US * LONGEST ** float(action[5])
+
+    def _spent_up(self, state: SparseSampling) -> bool:
+        """Return whether no block fits into what is left of dose and time."""
+        dose, time = self.budget
+        least = SHORTEST_US * COUNT
+        return (dose - state.dose) * USUAL_DWELL_US < least or time - state.time_us < state.way.flyback_us + least
+
+    # ---- observation
+
+    def _left(self, state: SparseSampling) -> np.ndarray:
+        """Return what is left of dose and time, fractions, float32 (2,)."""
+        dose, time = self.budget
+        return np.clip([1 - state.dose / dose, 1 - state.time_us / time], 0, 1).astype(np.float32)
+
+    def observe(self, state: SparseSampling) -> Any:
+        """Return the observation in the form that ``observation`` names."""
+        known, left = state.known, self._left(state)
+        if self.observation == "counts":
+            return {
+                "readings": known.readings.copy(),
+                "pixels": state.way.pixels.astype(np.uint8),
+                "estimate": np.minimum(known.estimate, 1).astype(np.float32),
+                "uncertainty": np.minimum(known.uncertainty, 1).astype(np.float32),
+                "budget": left,
+                "electrons": np.array([state.conditions.electrons_per_point * state.dwell_us / USUAL_DWELL_US], np.float32),
+            }
+        last = 2 * np.array(state.way.corners) - 1
+        told = [KINDS.index(state.way.kind) - 1, math.log(state.dwell_us / USUAL_DWELL_US, LONGEST), math.log10(state.conditions.electrons_per_point) / 5]
+        scalars = np.clip(np.concatenate([last, told, left]), -1, 1).astype(np.float32)
+        if self.observation == "pixels":
+            shown = np.stack([np.sqrt(known.estimate / BRIGHT), np.sqrt(known.uncertainty / BRIGHT)])
+            return {"image": np.clip(255 * shown, 0, 255).astype(np.uint8), "scalars": scalars}
+        small = [_coarse(known.estimate), np.sqrt(_coarse(known.uncertainty**2))]
+        levels = [np.clip(2 * np.sqrt(one / BRIGHT) - 1, -1, 1).ravel() for one in small]
+        return np.concatenate([*levels, scalars]).astype(np.float32)
+
+    # ---- the goal
+
+    def skill(self, state: SparseSampling) -> float:
+        """Return 1 less the rms error over that of the raster: 0 is as good as the raster, 1 is perfect."""
+        return 1 - state.found[0] / state.raster[0]
+
+    def potential(self, state: SparseSampling) -> float:
+        """Return 1 / (1 + (error / error of the raster)^2)."""
+        return 1 / (1 + (state.found[0] / state.raster[0]) ** 2)
+
+    def achievement(self, state: SparseSampling) -> float:
+        """Return the skill; an image that is worse than that of the raster earns nothing."""
+        return max(self.skill(state), 0.0)
+
+    def success(self, state: SparseSampling) -> bool:
+        """Return whether the end was declared with an error of less than two thirds of the raster's."""
+        return state.stopped and self.skill(state) > SUCCESS
+
+    def declared(self, state: SparseSampling) -> bool:
+        """Return whether the end was declared."""
+        return state.stopped
+
+    def truncated(self, state: SparseSampling) -> bool:
+        """Return whether an action without a declaration came after a budget was spent."""
+        return state.exhausted
+
+    def spent(self, state: SparseSampling) -> float:
+        """Return the larger of the spent fractions of dose and time."""
+        dose, time = self.budget
+        return min(max(state.dose / dose, state.time_us / time), 1.0)
+
+    def cost(self, state: SparseSampling) -> dict[str, float]:
+        """Return mean dose of the field (e-/A^2), time with the beam on the specimen and path time (s), actions."""
+        area = (self.points * PITCH_ANGSTROM) ** 2
+        return {
+            "dose_e_per_angstrom2": state.dose * state.conditions.electrons_per_point / area,
+            "beam_s": state.dose * USUAL_DWELL_US * 1e-6,
+            "path_s": state.time_us * 1e-6,
+            "moves": float(state.moves),
+        }
+
+    def truth(self, state: SparseSampling) -> dict[str, float]:
+        """Return the scene's number, sample and dose, and error, logarithmic score and coverage of the agent's and of the raster's image."""
+        names = ("error", "log_score", "coverage")
+        scored = {name: value for name, value in zip(names, state.found, strict=True)}
+        return {
+            **scored,
+            **{f"raster_{name}": value for name, value in zip(names, state.raster, strict=True)},
+            "scene": float(state.scene),
+            "sample": float(tuple(sparse_scenes.SCENES).index(state.conditions.sample)),
+            "log10_electrons": math.log10(state.conditions.electrons_per_point),
+        }
+
+    def picture(self, state: SparseSampling) -> np.ndarray:
+        """Return image, uncertainty and dose so far with the last block and the budget, uint8, shape (height, width, 3)."""
+        from stemtwin.twin.envs import sparse_pictures
+
+        told = f"{state.way.kind}, {state.dwell_us:.1f} us a point"
+        left = dict(zip(("dose", "path time"), self._left(state).tolist(), strict=True))
+        return sparse_pictures.sampling_picture(
+            state.known.estimate, state.known.uncertainty, state.known.exposure, state.way.pixels, left=left, action=state.moves, told=told,
+            side=self.points * PITCH_ANGSTROM, note="end declared" if state.stopped else "",
+        )
+
+
+def _coarse(image: np.ndarray) -> np.ndarray:
+    """Return means over squares of an image, (COARSE, COARSE)."""
+    step = len(image) // COARSE
+    return image.reshape(COARSE, step, COARSE, step).mean(axis=(1, 3))
