@@ -1,40 +1,42 @@
-"""Images from few points: posterior mean and standard deviation of every pixel by Gaussian trees whose scales follow the data."""
+"""Images from few points: posterior mean and standard deviation of every pixel by Gaussian trees whose variances follow the structure."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import uniform_filter
 
 BLOCK = 32
 """Side of the largest squares of a tree, pixels."""
 SHIFTS = ((0, 0), (21, 11), (11, 26), (5, 16))
 """Corners of trees, pixels: each puts its squares elsewhere, and their mean shows no squares."""
+NEAR = 5
+"""Side of the squares over which the signal is averaged that tells how noisy a pixel is, pixels."""
 LEAST_SIGNAL = 0.05
 """Pixels are as noisy as those of at least this share of the mean signal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreePrior:
-    """Prior of an image: the mean of each square of side s differs from that of the square around it by a Gaussian number.
+    """Prior of an image: the mean of each square differs from that of the square around it by a Gaussian number.
+
+    Its variance is a share of the structure there: the mean square of the deviation from the background, around the square.
 
     Parameters
     ----------
-    scale : float
-        Standard deviation of pixels over the field, in the unit of the image.
     shares : tuple of float
-        Share of the variance of squares of 32, 16, 8, 4, 2, 1 pixels.
-    strength : float
-        Number of squares that the scale of the square around counts for, where that of four squares is estimated.
-    least : float
-        Smallest variance of squares in units of the prior's.
+        Shares of squares of 32, 16, 8, 4, 2, 1 pixels.
+    hidden : float
+        Deviation that is expected where nothing was found, over the mean signal.
+    reach : int
+        Side of the squares over which structure is averaged, pixels.
     passes : int
-        Number of estimates of these variances.
+        Number of estimates of the structure.
     """
 
-    scale: float
-    shares: tuple[float, ...] = (0.06, 0.12, 0.22, 0.28, 0.22, 0.10)
-    strength: float = 2.0
-    least: float = 0.003
+    shares: tuple[float, ...] = (0.1, 0.2, 0.3, 0.25, 0.06, 0.01)
+    hidden: float = 0.05
+    reach: int = 7
     passes: int = 2
 
 
@@ -64,22 +66,22 @@ def reconstruct(
     Notes
     -----
     On a tree the posterior is exact after one sweep to the root and one back (K. C. Chou, A. S. Willsky, R. Nikoukhah, IEEE
-    Trans. Autom. Control 39 (1994) 479). The variances of the differences are then estimated from the data by steps of
-    expectation and maximisation, each together with that of the square around it: even regions become sure from few points,
-    structured ones do not. The mean over four trees with other squares is taken, and their spread added to the variance.
+    Trans. Autom. Control 39 (1994) 479). The structure is estimated from the image of the pass before. The mean over four
+    trees with other squares is taken, and their spread added to the variance.
     """
     seen = exposure > 0
-    overall = counts.sum() / max(exposure.sum(), 1e-30)
     incident = np.where(seen, exposure, 1)
-    value = np.where(seen, counts / incident, overall) / prior.scale
-    trees = _Trees(value - overall / prior.scale, seen, prior)
-    level = overall / prior.scale
-    expected = np.full(counts.shape, level)
-    for number in range(prior.passes + 1):
-        noise = (excess * prior.scale * np.maximum(expected, LEAST_SIGNAL * level) * incident + electronics) / (prior.scale * incident) ** 2
-        mean, variance = trees.smooth(noise, last=number == prior.passes)
-        expected = level + mean
-    return np.maximum(expected, 0) * prior.scale, np.sqrt(variance) * prior.scale
+    level = float(counts.sum() / max(exposure.sum(), 1e-30))
+    scale = max(abs(level), 1e-9)
+    value = np.where(seen, counts / incident, level) / scale - 1
+    trees = _Trees(value, seen, prior)
+    mean, structure = np.zeros(counts.shape), np.ones(counts.shape)
+    for _ in range(prior.passes + 1):
+        signal = np.maximum(uniform_filter(mean + 1, NEAR), LEAST_SIGNAL)
+        noise = (excess * scale * signal * incident + electronics) / (scale * incident) ** 2
+        mean, variance = trees.smooth(noise, structure)
+        structure = uniform_filter((mean - np.median(mean)) ** 2, prior.reach) + prior.hidden**2
+    return np.maximum(mean + 1, 0) * scale, np.sqrt(variance) * scale
 
 
 class _Trees:
@@ -99,46 +101,36 @@ class _Trees:
         self.n, self.prior, self.seen = len(value), prior, seen
         self.side = (math.ceil(self.n / BLOCK) + 1) * BLOCK
         self.value = np.where(seen, value, 0)
-        levels = len(prior.shares)
-        self.factors = [np.ones((len(SHIFTS), m, m), np.float32) for m in (self.side // BLOCK * 2**i for i in range(levels))]
 
-    def smooth(self, noise: np.ndarray, *, last: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and variance of pixels, (n, n), and estimate the variances of the differences anew unless it is the last time."""
-        prior = self.prior
+    def smooth(self, noise: np.ndarray, structure: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and variance of pixels, (n, n)."""
         information = np.where(self.seen, 1 / noise, 0)
-        up, eta = [self._placed(information)], [self._placed(information * self.value)]
-        q = [share * factor for share, factor in zip(prior.shares, self.factors, strict=True)]
+        up, eta, q = [self._placed(information)], [self._placed(information * self.value)], self._variances(structure)
         for number in range(len(q) - 1, 0, -1):
             damped = 1 / (1 + up[0] * q[number])
             up.insert(0, _fours(up[0] * damped))
             eta.insert(0, _fours(eta[0] * damped))
         damped = 1 / (1 + up[0] * q[0])
-        total, pulled = 1 + (up[0] * damped).sum(axis=(1, 2), keepdims=True), (eta[0] * damped).sum(axis=(1, 2), keepdims=True)
-        mean, variance, scale = pulled / total, 1 / total, np.ones_like(total)
-        for number, (share, qs, lam, et) in enumerate(zip(prior.shares, q, up, eta, strict=True)):
+        total = 1 + _all(up[0] * damped)
+        mean, variance = _all(eta[0] * damped) / total, 1 / total
+        for number, (qs, lam, et) in enumerate(zip(q, up, eta, strict=True)):
             gain = 1 / (1 + qs * lam)
             above, spread = (mean, variance) if number == 0 else (_spread(mean), _spread(variance))
             mean = gain * (above + qs * et)
             variance = gain * (gain * spread + qs)
-            if not last:
-                square = ((mean - above) ** 2 + variance + (1 - 2 * gain) * spread) / share
-                scale = self._scales(square, scale, number)
         return self._pixels(mean, variance)
 
-    def _scales(self, square: np.ndarray, above: np.ndarray, number: int) -> np.ndarray:
-        """Keep the variances of a level, in units of the prior's, and return them for the level below."""
-        strength = self.prior.strength
-        if number == 0:
-            found = (strength * above + square.sum(axis=(1, 2), keepdims=True)) / (strength + square.shape[1] ** 2)
-            found = np.broadcast_to(found, square.shape)
-        else:
-            found = _spread((strength * above + _fours(square)) / (strength + 4))
-        self.factors[number] = np.maximum(found, np.float32(self.prior.least))
-        return self.factors[number]
+    def _variances(self, structure: np.ndarray) -> list[np.ndarray]:
+        """Return the variances of the differences of every level, the largest squares first."""
+        means = [self._placed(structure, float(structure.min()))]
+        while means[0].shape[1] > self.side // BLOCK:
+            means.insert(0, _fours(means[0]) / 4)
+        around = [np.broadcast_to(means[0].mean(axis=(1, 2), keepdims=True), means[0].shape), *(_spread(one) for one in means[:-1])]
+        return [np.float32(share) * one for share, one in zip(self.prior.shares, around, strict=True)]
 
-    def _placed(self, image: np.ndarray) -> np.ndarray:
+    def _placed(self, image: np.ndarray, rest: float = 0.0) -> np.ndarray:
         """Return an image in the squares of every tree, float32 (trees, side, side)."""
-        out = np.zeros((len(SHIFTS), self.side, self.side), np.float32)
+        out = np.full((len(SHIFTS), self.side, self.side), rest, np.float32)
         for one, (y, x) in zip(out, SHIFTS, strict=True):
             one[y : y + self.n, x : x + self.n] = image
         return out
@@ -146,8 +138,12 @@ class _Trees:
     def _pixels(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the mean over trees and the variance with their spread, float64 (n, n)."""
         cut = [np.stack([one[y : y + self.n, x : x + self.n] for one, (y, x) in zip(part, SHIFTS, strict=True)]) for part in (mean, variance)]
-        middle = cut[0].mean(axis=0, dtype=float)
-        return middle, cut[1].mean(axis=0, dtype=float) + cut[0].var(axis=0, dtype=float)
+        return cut[0].mean(axis=0, dtype=float), cut[1].mean(axis=0, dtype=float) + cut[0].var(axis=0, dtype=float)
+
+
+def _all(values: np.ndarray) -> np.ndarray:
+    """Return sums over all squares of a level, (trees, 1, 1)."""
+    return values.sum(axis=(1, 2), keepdims=True)
 
 
 def _fours(values: np.ndarray) -> np.ndarray:

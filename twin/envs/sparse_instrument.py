@@ -15,11 +15,11 @@ from stemtwin.twin.envs.sparse_scenes import SceneRange
 from stemtwin.twin.instrument.hardware.profiles import find_profile
 from stemtwin.twin.instrument.hardware.readout_chain import IDEAL_CHAIN, DetectorChain
 
-USUAL_DWELL_US = 4.0
+USUAL_DWELL_US = 10.0
 """Usual dwell time, us."""
 LONGEST = 4.0
 """Dwell times go from the usual one over this to the usual one times this."""
-PRIOR = TreePrior(scale=0.003)
+PRIOR = TreePrior()
 """Prior of the fixed reconstruction, fractions of the beam."""
 
 
@@ -73,6 +73,14 @@ class Sampling:
     readings: np.ndarray
 
 
+@functools.lru_cache(maxsize=16)
+def budget(preset: SparsePreset, points: int) -> tuple[float, float]:
+    """Return dose and path time of an episode, usual dwell times and us: those of the overview and of the lines of the raster."""
+    blocks = preset.blocks(points)
+    first, line = sparse_paths.overview(points, sparse_scenes.PROFILE), sparse_paths.raster(1, points, sparse_scenes.PROFILE)[0]
+    return float(blocks * COUNT), first.time_us(USUAL_DWELL_US) + (blocks - 1) * line.time_us(USUAL_DWELL_US)
+
+
 @functools.lru_cache(maxsize=4)
 def chain_of(profile: str, *, faults: bool) -> DetectorChain:
     """Return the chain of an instrument's dark-field detector, or one that counts electrons."""
@@ -111,13 +119,17 @@ def recorded(
     rows, columns = way.pixels.T
     detected = chain.detect(expected[rows, columns] * electrons, rng)
     readings = detected if chain.bits == 0 else chain.convert(detected, rng, timing=way.timing(dwell_us), blanked=True)
+    kept = np.minimum(readings, 65535).astype(np.uint16)
+    return dataclasses.replace(added(before, rows, columns, chain.electrons(kept), electrons), readings=read_only(kept))
+
+
+def added(before: Sampling, rows: np.ndarray, columns: np.ndarray, counted: np.ndarray, electrons: float) -> Sampling:
+    """Return what is known after electrons were counted at points; the image is still the one before."""
     maps = before.counts.copy(), before.exposure.copy(), before.visits.copy()
-    for one, value in zip(maps, (chain.electrons(readings), electrons, 1.0), strict=True):
+    for one, value in zip(maps, (counted, electrons, 1.0), strict=True):
         np.add.at(one, (rows, columns), value)
         read_only(one)
-    counts, exposure, visits = maps
-    kept = read_only(np.minimum(readings, 65535).astype(np.uint16))
-    return dataclasses.replace(before, counts=counts, exposure=exposure, visits=visits, readings=kept)
+    return dataclasses.replace(before, counts=maps[0], exposure=maps[1], visits=maps[2])
 
 
 def imaged(known: Sampling, chain: DetectorChain) -> Sampling:
@@ -150,18 +162,18 @@ def errors(known: Sampling, expected: np.ndarray) -> tuple[float, float, float]:
 ALL = ("au-particle-carbon", "pt-particle-carbon", "mos2-1h", "al-sigma5-310")
 PRESETS = {
     "easy": SparsePreset(
-        randomisation=Randomisation(samples=("au-particle-carbon", "pt-particle-carbon"), electrons_per_point=(1500.0, 3000.0)),
+        randomisation=Randomisation(samples=("au-particle-carbon", "pt-particle-carbon"), electrons_per_point=(3000.0, 6000.0)),
         scene=SceneRange(particles=(3, 5), pores=(3, 4), boundaries=(1, 1), diameter=(20.0, 40.0), pore=(14.0, 24.0)),
         share=0.15,
         faults=False,
     ),
     "standard": SparsePreset(
-        randomisation=Randomisation(samples=ALL, electrons_per_point=(800.0, 2000.0)),
+        randomisation=Randomisation(samples=ALL, electrons_per_point=(2000.0, 5000.0)),
         scene=SceneRange(particles=(4, 7), pores=(3, 6), boundaries=(1, 1), diameter=(16.0, 36.0), pore=(12.0, 22.0)),
         share=0.15,
     ),
     "hard": SparsePreset(
-        randomisation=Randomisation(samples=ALL, electrons_per_point=(300.0, 1200.0), failing=0.05),
+        randomisation=Randomisation(samples=ALL, electrons_per_point=(1000.0, 3000.0), failing=0.05),
         scene=SceneRange(particles=(7, 12), pores=(5, 9), boundaries=(1, 2), diameter=(12.0, 30.0), pore=(8.0, 18.0)),
         share=0.12,
     ),

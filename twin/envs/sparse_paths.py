@@ -15,7 +15,7 @@ KINDS = ("line", "spiral", "hops")
 """Ways through a block: the diagonal, an ellipse from its middle outwards, points scattered over the rectangle."""
 REACH = 3.0
 """The beam goes as far within a dwell time, points; farther it hops."""
-HOP_US = 20.0
+HOP_US = 40.0
 """Time that the beam takes to settle after a hop, blanked, us."""
 PLASTIC = 1.324717957244746
 """The number p with p^3 = p + 1: multiples of 1/p and 1/p^2 fill a square evenly (M. Roberts, 2018)."""

@@ -135,9 +135,7 @@ class SparseScan(GoalFamily[SparseSampling]):
     @property
     def budget(self) -> tuple[float, float]:
         """Dose and path time of an episode, usual dwell times and us: those of the overview and of the lines of the raster."""
-        blocks = self.preset.blocks(self.points)
-        first, line = sparse_paths.overview(self.points, PROFILE), sparse_paths.raster(1, self.points, PROFILE)[0]
-        return float(blocks * COUNT), first.time_us(USUAL_DWELL_US) + (blocks - 1) * line.time_us(USUAL_DWELL_US)
+        return sparse_instrument.budget(self.preset, self.points)
 
     def initial(self, rng: np.random.Generator) -> SparseSampling:
         """Draw conditions and scene, and take the overview; its raster is drawn from a stream of its own."""
