@@ -11,17 +11,21 @@ from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline
 from stemtwin.twin.envs import sparse_paths, sparse_scenes
 from stemtwin.twin.envs.sparse_instrument import LONGEST, PRESETS, USUAL_DWELL_US, added, budget, chain_of, errors, imaged, nothing
 from stemtwin.twin.envs.sparse_paths import COUNT, KINDS
-from stemtwin.twin.envs.sparse_scenes import PROFILE, SCENES
+from stemtwin.twin.envs.sparse_scenes import PITCH_ANGSTROM, PROFILE, SCENES
 
 TASK = "sparse-scan"
 SPIRALS = (9, 12, 16, 20)
 """Diameters of spirals that are considered, points."""
 LINES, ANGLES = (48,), 8
 """Lengths of lines that are considered, points, and number of their directions."""
-SURVEY, SURVEY_DWELL = 0.42, -0.5
-"""Lines of the expert's survey over all blocks of the budget, and their dwell time in the unit of the action."""
+SURVEY_DWELL = -0.5
+"""Dwell time of the expert's survey, in the unit of the action."""
 DWELL = -0.3
 """Dwell time of blocks after the survey, in the unit of the action."""
+GAP = 1.0
+"""Distance of the survey's lines over the smallest particle that the preset's page tells."""
+CONSIDERED = 3
+"""Blocks of which the oracle computes the image that would follow."""
 AROUND = 11
 """Lines across the field, of which the oracle considers one at a time."""
 GOLDEN = (math.sqrt(5) - 1) / 2
@@ -130,7 +134,7 @@ class SurveyThenUnsure(Greedy):
         """Return the next line of the survey, or the block that makes the image surest."""
         if self.number == 1:
             self.electrons = float(observation["electrons"][0])
-        lines = round(SURVEY * self.blocks)
+        lines = round(self.points * PITCH_ANGSTROM / (GAP * PRESETS[self.difficulty].scene.diameter[0]))
         if self.number <= lines:
             y = (self.number - 0.5) / lines
             return scan("line", (0.0, y, 1.0, y), SURVEY_DWELL)
@@ -171,7 +175,7 @@ class KnownImage(Greedy):
             size = kind, round(math.hypot(corners[2] - corners[0], corners[3] - corners[1]), 3)
             best[size] = max(best.get(size, (0.0, kind, corners)), (value, kind, corners))
         lines = [("line", way.corners) for way in sparse_paths.raster(AROUND, self.points, PROFILE)]
-        for kind, corners in [one[1:] for one in best.values()] + [lines[self.number % AROUND]]:
+        for kind, corners in [one[1:] for one in sorted(best.values())[-CONSIDERED:]] + [lines[self.number % AROUND]]:
             rows, columns = sparse_paths.block(kind, corners, self.points, PROFILE).pixels.T
             after = imaged(added(self.known, rows, columns, self.true[rows, columns] * electrons, electrons), self.chain)
             found.append((errors(after, self.true)[0], kind, corners))

@@ -173,7 +173,7 @@ PRESETS = {
         share=0.15,
     ),
     "hard": SparsePreset(
-        randomisation=Randomisation(samples=ALL, electrons_per_point=(1000.0, 3000.0), failing=0.05),
+        randomisation=Randomisation(samples=ALL, electrons_per_point=(1500.0, 3500.0), failing=0.05),
         scene=SceneRange(particles=(7, 12), pores=(5, 9), boundaries=(1, 2), diameter=(12.0, 30.0), pore=(8.0, 18.0)),
         share=0.12,
     ),
