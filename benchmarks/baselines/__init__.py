@@ -9,5 +9,6 @@ File              Content
 ``focus_fit.py``  the fit of the expert of ``autofocus@2``
 ``focus_v2.py``   baselines of ``autofocus@2``: fit of a model, blind policies, truth
 ``hypothesis.py`` baselines of ``hypothesis-test``: expected information, fixed, truth
+``sparse.py``     baselines of ``sparse-scan``: uncertainty, rasters, truth
 ================= ====================================================================
 """

@@ -22,7 +22,7 @@ SURVEY_DWELL = -0.5
 """Dwell time of the expert's survey, in the unit of the action."""
 DWELL = -0.3
 """Dwell time of blocks after the survey, in the unit of the action."""
-GAP = 1.0
+GAP = 0.8
 """Distance of the survey's lines over the smallest particle that the preset's page tells."""
 CONSIDERED = 3
 """Blocks of which the oracle computes the image that would follow."""

@@ -8,5 +8,6 @@ File              Content
 ``focus.py``      the task ``autofocus``, version 1
 ``focus_v2.py``   the task ``autofocus@2``
 ``hypothesis.py`` the task ``hypothesis-test``
+``sparse.py``     the task ``sparse-scan``
 ================= ============================================
 """

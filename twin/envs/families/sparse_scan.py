@@ -81,11 +81,106 @@ class SparseSampling:
 @environment("SparseScan", version=1, max_episode_steps=160, reward_threshold=0.4)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SparseScan(GoalFamily[SparseSampling]):
-    """Choose where the beam goes, so that a small dose and a short path give the best image.
+    """Choose lines, spirals or hops of the beam, so that a small dose and a short path give the best image of a sparse scene.
+
+    Description
+        A field of 128 x 128 points, 2 A apart, holds particles of gold or platinum on amorphous carbon, pores and platinum
+        in a layer of MoS2, or grain boundaries of an aluminium foil that gallium has wetted, at places and angles that are
+        drawn anew. On a real microscope this is a scan generator that takes any list of points: 4 mrad at 200 kV (the
+        probe is as wide as points are apart; lattices average out), the dark-field ring of ``corrected-200kv``. An action
+        scans a block of 64 points; electrons are drawn from one expected image, in which atoms scatter once and
+        independently (``twin.envs.sparse_scenes``). Its answer is the image with its uncertainty that one fixed
+        reconstruction makes of all counts (``twin.envs.image_trees``): the agent chooses where, not how. What it is
+        compared with is a raster of lines with the same dose and path time, reconstructed alike.
+    Action space
+        ``Box(-1, 1, (7,), float32)``
+
+        ========= =========================================== ==== ======================================================
+        component meaning                                     unit range
+        ========= =========================================== ==== ======================================================
+        0         kind                                        --   below -1/3 line, then spiral, from 1/3 hops
+        1, 2      x, y of the block's first corner            A    over the field, 0 to 254
+        3, 4      x, y of its second corner                   A    over the field, 0 to 254
+        5         dwell time at each point, logarithmic       us   2.5 to 40, usual 10; at most what is left of a budget
+        6         stop: above 0.5 the end is declared, and    --   -1 to 1
+                  no block is scanned
+        ========= =========================================== ==== ======================================================
+
+        A line is the diagonal from the first corner to the second one; a spiral runs from the middle to the inscribed
+        ellipse; hops are scattered evenly over the rectangle. Points are those of the field next to the path. Each block
+        begins with a flyback of 100 us; ways of more than three points of the field are hops, which take 40 us each; the
+        beam is blanked meanwhile. A block for which too little time is left takes the rest of the time.
+    Observation space
+        ``"counts"``: a ``Dict``; n is 128.
+
+        =============== =================== ========= ===========================================================
+        component       type                unit      meaning
+        =============== =================== ========= ===========================================================
+        ``readings``    uint16 (64,)        e- or ADU readings of the last block in order: electrons (easy), else
+                                                      ADU: offset 1000, 7.6 ADU per electron
+        ``pixels``      uint8 (64, 2)       1         their rows and columns, 0 to n - 1
+        ``estimate``    float32 (n, n)      1         the image so far, fraction of the beam, 0 to 1
+        ``uncertainty`` float32 (n, n)      1         its standard deviation, 0 to 1
+        ``budget``      float32 (2,)        1         what is left of dose and path time, 0 to 1
+        ``electrons``   float32 (1,)        1         incident electrons at each point of the last block
+        =============== =================== ========= ===========================================================
+
+        ``"pixels"``: a ``Dict`` of ``image`` uint8 (2, n, n), square roots of image and uncertainty, 255 at 2 % of the
+        beam, and ``scalars`` float32 (9,): corners, kind and dwell time of the last block, logarithm of the electrons,
+        budget. ``"state"``: float32 (521,) in [-1, 1]: both images as 16 x 16 means, likewise, then the scalars.
+    Reward
+        ``"dense"``: 0.3 times the change of P, 0.6 times the achievement at the declared end, less 0.1 times the change of
+        the spent budget (the larger of the shares of dose and time). With r the rms error of the image over that of the
+        raster, P = 1 / (1 + r^2). The achievement is the skill 1 - r, and 0 where the raster is better. ``"sparse"``: the
+        achievement alone. A success is a declared end with a skill above 1/3.
+    Starting state
+        64 hops over the whole field have been measured, at the usual dwell time; the raster begins with them, too.
+    Episode end
+        Terminated by the declared stop, and by nothing else. Dose and path time are those of the overview and of the
+        raster: 38 blocks of 64 points (hard: 31), and 3.3 ms + 37 (30) lines of 0.74 ms. Truncated by an action
+        without a declaration after one of them is spent.
+    Presets
+        ============ ================== ================== ================= ========================================
+        preset       scenes             electrons a point  share of points   structure of a field
+        ============ ================== ================== ================= ========================================
+        ``easy``     Au, Pt             3000 to 6000       0.15              3 to 5 particles of 20 to 40 A
+        ``standard`` Au, Pt, MoS2, Al   2000 to 5000       0.15              4 to 7 particles of 16 to 36 A, 3 to 6
+                                                                             pores of 12 to 22 A, 1 boundary
+        ``hard``     Au, Pt, MoS2, Al   1500 to 3500       0.12              7 to 12 particles of 12 to 30 A, 5 to 9
+                                                                             pores of 8 to 18 A, 1 or 2 boundaries
+        ============ ================== ================== ================= ========================================
+
+        In ``standard`` and ``hard`` the detector has its chain; in ``hard`` 5 % of the blocks are not carried out, which
+        takes a flyback. In a layer of MoS2 there are half as many particles, of the smallest size, beside pores (mean radii).
+    Example
+        ::
+
+            import gymnasium as gym, numpy as np, stemtwin
+
+            env = gym.make("stemtwin/SparseScan-v1", difficulty="easy", privileged_info=True)
+            observation, info = env.reset(seed=1)
+            for y in np.linspace(-1, 1, 37):
+                observation, reward, *_ = env.step(np.array([-1, -1, y, 1, y, 0, -1], np.float32))
+            observation, reward, terminated, truncated, info = env.step(np.array([0, 0, 0, 0, 0, 0, 1], np.float32))
+            print(f"{1 - info['truth']['error'] / info['truth']['raster_error']:.2f}")
+    Version history
+        v1: first version.
+
+    Parameters
+    ----------
+    difficulty, split, observation, reward, randomisation, privileged_info
+        See ``EnvArguments``.
+    points : int
+        Points along each side of the field, 128 or 64; a smaller field holds fewer structures and has a smaller budget.
+
+    Raises
+    ------
+    StemtwinError
+        A name is unknown or a number out of range.
     """
 
     PRESETS: ClassVar[Mapping[str, SparsePreset]] = PRESETS
-    RANDOMISED: ClassVar[tuple[str, ...]] = ("samples", "electrons_per_point", "failing")
+    RANDOMISED: ClassVar[tuple[str, ...]] = ("samples", "electrons_per_point", "failing", "closed_valve")
 
     points: int = 128
 
@@ -174,7 +269,8 @@ class SparseScan(GoalFamily[SparseSampling]):
         if self._spent_up(state):
             return replace(state, exhausted=True)
         way, dwell = self.asked(action)
-        if rng.random() < state.conditions.failing:
+        failing, closed = rng.random(2) < (state.conditions.failing, state.conditions.closed_valve)
+        if failing:
             return replace(state, time_us=min(state.time_us + way.flyback_us, time))
         most = min((dose - state.dose) / COUNT * USUAL_DWELL_US, (time - state.time_us - way.overhead_us) / COUNT)
         if most < SHORTEST_US:
@@ -182,7 +278,8 @@ class SparseScan(GoalFamily[SparseSampling]):
         dwell = min(dwell, most)
         share = dwell / USUAL_DWELL_US
         electrons = state.conditions.electrons_per_point * share
-        known = sparse_instrument.recorded(state.known, way, state.true, electrons=electrons, dwell_us=dwell, chain=self.chain, rng=rng)
+        lit = np.zeros_like(state.true) if closed else state.true
+        known = sparse_instrument.recorded(state.known, way, lit, electrons=electrons, dwell_us=dwell, chain=self.chain, rng=rng)
         known = sparse_instrument.imaged(known, self.chain)
         return replace(
             state,
