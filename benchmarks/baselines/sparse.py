@@ -22,9 +22,11 @@ SURVEY_DWELL = -0.5
 """Dwell time of the expert's survey, in the unit of the action."""
 DWELL = -0.3
 """Dwell time of blocks after the survey, in the unit of the action."""
+LEAST = 1e-4
+"""Least signal that makes noise, fraction of the beam."""
 GAP = 0.8
 """Distance of the survey's lines over the smallest particle that the preset's page tells."""
-CONSIDERED = 3
+CONSIDERED = 2
 """Blocks of which the oracle computes the image that would follow."""
 AROUND = 11
 """Lines across the field, of which the oracle considers one at a time."""
@@ -33,16 +35,16 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 
 def scan(kind: str, corners: tuple[float, float, float, float], dwell: float = 0.0) -> np.ndarray:
     """Return the action that scans a block between two corners x, y, fractions of the field."""
-    return np.array([2 * (KINDS.index(kind) + 0.5) / len(KINDS) - 1, *(2 * min(max(one, 0.0), 1.0) - 1 for one in corners), dwell, -1], np.float32)
+    return np.array([2 * (KINDS.index(kind) + 0.5) / len(KINDS) - 1, *(2 * min(max(one, 0.0), 1.0) - 1 for one in corners), -1, dwell], np.float32)
 
 
 def declaration() -> np.ndarray:
     """Return the action that declares the end."""
-    return np.array([0, 0, 0, 0, 0, 0, 1], np.float32)
+    return np.array([0, 0, 0, 0, 0, 1, 0], np.float32)
 
 
 class Operator:
-    """What all policies know of an episode: size of the field, budgets, what is left of them."""
+    """A policy that goes on until nothing is left, and the numbers that all policies know: size of the field, budgets."""
 
     difficulty = "standard"
 
@@ -55,7 +57,7 @@ class Operator:
         self.number = 0
 
     def left_us(self, observation: Mapping[str, np.ndarray]) -> tuple[float, float]:
-        """Return how long the beam may still be on the specimen, and what is left of the path time, us."""
+        """Return the time that the beam may still be on the specimen, and the rest of the path time, us."""
         dose, time = (float(share) * whole for share, whole in zip(observation["budget"], self.budget, strict=True))
         return dose * USUAL_DWELL_US, time
 
@@ -108,21 +110,7 @@ class EvenPoints(Operator):
         return scan("hops", (x, y, x + 0.5, y + 0.5), 0.5)
 
 
-class Greedy(Operator):
-    """The block that covers most of a map of what there is to gain, at the usual dwell time."""
-
-    def choose(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the next block."""
-        worth = self.worth(observation, USUAL_DWELL_US * LONGEST**DWELL)
-        _, kind, corners = max(candidates(worth))
-        return scan(kind, corners, DWELL)
-
-    def worth(self, observation: Mapping[str, np.ndarray], dwell_us: float) -> np.ndarray:
-        """Return what there is to gain at each point, (n, n)."""
-        raise NotImplementedError
-
-
-class SurveyThenUnsure(Greedy):
+class SurveyThenUnsure(Operator):
     """Quick lines across the field, then blocks where the image is unsure."""
 
     def reset(self, brief: Brief) -> None:
@@ -138,16 +126,12 @@ class SurveyThenUnsure(Greedy):
         if self.number <= lines:
             y = (self.number - 0.5) / lines
             return scan("line", (0.0, y, 1.0, y), SURVEY_DWELL)
-        return super().choose(observation)
-
-    def worth(self, observation: Mapping[str, np.ndarray], dwell_us: float) -> np.ndarray:
-        """Return the variance that one visit of each point takes away by itself."""
-        variance = observation["uncertainty"].astype(float) ** 2
-        noise = np.maximum(observation["estimate"], 1e-4) / (self.electrons * dwell_us / USUAL_DWELL_US)
-        return variance**2 / (variance + noise)
+        worth = taken_away(observation["uncertainty"].astype(float) ** 2, observation["estimate"], self.electrons)
+        _, kind, corners = max(candidates(worth))
+        return scan(kind, corners, DWELL)
 
 
-class KnownImage(Greedy):
+class KnownImage(Operator):
     """Of blocks that cover where the image is wrong, the one that would leave the smallest error."""
 
     def reset(self, brief: Brief) -> None:
@@ -169,8 +153,8 @@ class KnownImage(Greedy):
 
     def choose(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the next block."""
-        worth, electrons, found = self.worth(observation, USUAL_DWELL_US * LONGEST**DWELL), self.electrons * LONGEST**DWELL, []
-        best = {}
+        electrons, found, best = self.electrons * LONGEST**DWELL, [], {}
+        worth = taken_away((observation["estimate"] - self.true) ** 2, self.true, self.electrons)
         for value, kind, corners in candidates(worth):
             size = kind, round(math.hypot(corners[2] - corners[0], corners[3] - corners[1]), 3)
             best[size] = max(best.get(size, (0.0, kind, corners)), (value, kind, corners))
@@ -181,12 +165,6 @@ class KnownImage(Greedy):
             found.append((errors(after, self.true)[0], kind, corners))
         _, kind, corners = min(found)
         return scan(kind, corners, DWELL)
-
-    def worth(self, observation: Mapping[str, np.ndarray], dwell_us: float) -> np.ndarray:
-        """Return how much of the squared error one visit of each point takes away by itself."""
-        square = (observation["estimate"] - self.true) ** 2
-        noise = np.maximum(self.true, 1e-4) / (self.electrons * dwell_us / USUAL_DWELL_US)
-        return square**2 / (square + noise)
 
 
 class NoBlock:
@@ -216,8 +194,14 @@ class RandomBlocks:
         return self.rng.uniform(self.space.low, self.space.high).astype(np.float32)
 
 
+def taken_away(square: np.ndarray, image: np.ndarray, electrons: float) -> np.ndarray:
+    """Return the part of a mean squared error that one visit of each point takes away; ``electrons`` are those of the usual dwell time."""
+    noise = np.maximum(image, LEAST) / (electrons * LONGEST**DWELL)
+    return square**2 / (square + noise)
+
+
 def candidates(worth: np.ndarray) -> list[tuple[float, str, tuple[float, float, float, float]]]:
-    """Return what each pattern covers of a map at its best place, its kind, and its corners."""
+    """Return the sum of a map over each pattern at its best place, its kind, and its corners."""
     n, found, spectrum = len(worth), [], scipy.fft.rfft2(worth)
     for kind, (dx, dy), pattern in patterns(n):
         covered = scipy.fft.irfft2(spectrum * pattern, (n, n))

@@ -130,7 +130,7 @@ SPARSE = add_metrics(
     ),
 )
 
-ACTION = f"(7,) kind ({', '.join(KINDS)} in thirds), x and y of both corners, logarithm of the dwell time; above {STOP:g} the stop"
+ACTION = f"(7,) kind ({', '.join(KINDS)} in thirds), x and y of both corners; above {STOP:g} the stop; logarithm of the dwell time"
 
 TASKS.add(
     "sparse-scan",
@@ -140,10 +140,10 @@ TASKS.add(
         kind="agent",
         title="Scan a sparse scene with few electrons",
         text=(
-            f"A field of {POINTS} x {POINTS} points, {PITCH_ANGSTROM:g} A apart, holds particles, pores or a grain boundary. Choose blocks of {COUNT} "
-            f"points along lines, spirals or hops, {STANDARD.blocks(POINTS)} at the usual dwell time, and declare the end. The answer is the image "
-            "with its uncertainty by one fixed reconstruction of all counts. The score is 1 - its rms error over that of a raster with the same "
-            "dose and path time."
+            f"A field of {POINTS} x {POINTS} points, {PITCH_ANGSTROM:g} A apart, holds particles, pores or a grain boundary. Choose blocks of "
+            f"{COUNT} points along lines, spirals or hops, {STANDARD.blocks(POINTS)} at the usual dwell time, and declare the end. The answer is "
+            "the image with its uncertainty by one fixed reconstruction of all counts. The score is 1 - its rms error over that of a raster "
+            "with the same dose and path time."
         ),
         source="stemtwin/SparseScan-v1",
         splits=("public",),

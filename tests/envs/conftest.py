@@ -20,7 +20,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "shape": (36, 40),
         "max_steps": 6,
     },
-    "stemtwin/SparseScan-v1": {"difficulty": "easy", "points": 64},
+    "stemtwin/SparseScan-v1": {"difficulty": "easy", "points": 64, "randomisation": {"samples": ("au-particle-carbon",)}},
 }
 """Constructor arguments by id; an environment without an entry is tested with its defaults."""
 

@@ -89,7 +89,7 @@ def chain_of(profile: str, *, faults: bool) -> DetectorChain:
 
 
 def nothing(points: int) -> Sampling:
-    """Return what is known before the first block."""
+    """Return the knowledge before the first block: none."""
     zero = read_only(np.zeros((points, points)))
     return Sampling(counts=zero, exposure=zero, visits=zero, estimate=zero, uncertainty=zero, readings=read_only(np.zeros(COUNT, np.uint16)))
 
@@ -97,7 +97,7 @@ def nothing(points: int) -> Sampling:
 def recorded(
     before: Sampling, way: Block, expected: np.ndarray, *, electrons: float, dwell_us: float, chain: DetectorChain, rng: np.random.Generator
 ) -> Sampling:
-    """Return what is known after a block; the image is still the one before.
+    """Return the knowledge after a block; the image is still the one before.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def recorded(
 
 
 def added(before: Sampling, rows: np.ndarray, columns: np.ndarray, counted: np.ndarray, electrons: float) -> Sampling:
-    """Return what is known after electrons were counted at points; the image is still the one before."""
+    """Return the knowledge after electrons were counted at points; the image is still the one before."""
     maps = before.counts.copy(), before.exposure.copy(), before.visits.copy()
     for one, value in zip(maps, (counted, electrons, 1.0), strict=True):
         np.add.at(one, (rows, columns), value)
@@ -133,14 +133,16 @@ def added(before: Sampling, rows: np.ndarray, columns: np.ndarray, counted: np.n
 
 
 def imaged(known: Sampling, chain: DetectorChain) -> Sampling:
-    """Return what is known with the image and its uncertainty by the fixed reconstruction."""
+    """Return the knowledge with the image and its uncertainty by the fixed reconstruction."""
     electronics = known.visits * (chain.read_noise_adu / (chain.gain_adu * chain.efficiency)) ** 2
     found = reconstruct(known.counts, known.exposure, PRIOR, excess=1 / (chain.dqe * chain.efficiency), electronics=electronics)
     return dataclasses.replace(known, estimate=read_only(found[0]), uncertainty=read_only(found[1]))
 
 
-def raster_image(expected: np.ndarray, overview: Sampling, *, lines: int, electrons: float, chain: DetectorChain, rng: np.random.Generator) -> Sampling:
-    """Return what a raster of lines at the usual dwell time finds after the overview."""
+def raster_image(
+    expected: np.ndarray, overview: Sampling, *, lines: int, electrons: float, chain: DetectorChain, rng: np.random.Generator
+) -> Sampling:
+    """Return the knowledge after the overview and a raster of lines at the usual dwell time."""
     known = overview
     for way in sparse_paths.raster(lines, len(expected), sparse_scenes.PROFILE):
         known = recorded(known, way, expected, electrons=electrons, dwell_us=USUAL_DWELL_US, chain=chain, rng=rng)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stemtwin.twin.envs.functional_env import read_only
 from stemtwin.twin.instrument.hardware.profiles import find_profile
 from stemtwin.twin.instrument.timing import ScanTiming
 
@@ -80,7 +81,8 @@ def block(kind: str, corners: tuple[float, float, float, float], points: int, pr
     pixels = np.clip(np.rint(way), 0, points - 1).astype(np.int64)[:, ::-1]
     far = np.hypot(*np.diff(pixels, axis=0, prepend=pixels[:1]).T) > REACH
     far[0] = True
-    return Block(kind=kind, corners=corners, pixels=pixels, jumps=np.flatnonzero(far), flyback_us=find_profile(profile).flyback_us)
+    jumps, pause = read_only(np.flatnonzero(far)), find_profile(profile).flyback_us
+    return Block(kind=kind, corners=corners, pixels=read_only(pixels), jumps=jumps, flyback_us=pause)
 
 
 @functools.lru_cache(maxsize=4)

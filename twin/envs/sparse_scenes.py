@@ -28,7 +28,7 @@ MARGIN_ANGSTROM = 16.0
 FINE = 4
 """Cells of the specimen's grid along one point of the field."""
 FILM = "carbon-amorphous"
-FILM_ANGSTROM, FILM_TILE_ANGSTROM = 20.0, 40.0
+FILM_ANGSTROM, FILM_TILE_ANGSTROM = 20.0, 32.0
 """Thickness of carbon films, and side of the piece that repeats, A."""
 FOIL_ANGSTROM = 40.0
 """Thickness of the aluminium foil, A."""
@@ -38,7 +38,7 @@ LAYER_ANGSTROM = 6.0
 """Width of a boundary's layer of gallium, A."""
 FACET_ANGSTROM = (40.0, 90.0)
 """Lengths of straight parts of a boundary, A."""
-SIZES = 8
+SIZES = 5
 """Sizes of particles from which an episode draws."""
 
 
@@ -228,8 +228,8 @@ def decorated_boundary(rng: np.random.Generator, span: SceneRange, points: int) 
     for _ in range(count(rng, span.boundaries, points)):
         at = MARGIN_ANGSTROM + rng.random(2) * (out.side - 2 * MARGIN_ANGSTROM)
         course = rng.uniform(0, 2 * np.pi)
-        for way in (course, course + np.pi):
-            end = at
+        for back in (0, np.pi):
+            end, way = at, course + back
             while (end > 0).all() and (end < out.side).all():
                 way += rng.uniform(-0.6, 0.6)
                 begin, end = end, end + rng.uniform(*FACET_ANGSTROM) * np.array([math.cos(way), math.sin(way)])

@@ -19,8 +19,8 @@ from stemtwin.twin.envs.sparse_scenes import PITCH_ANGSTROM, PROFILE
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.hardware.readout_chain import DetectorChain
 
-STOP = 0.5
-"""The last number of an action above which the end is declared."""
+STOP = 0.8
+"""The sixth number of an action above which the end is declared."""
 SIDES = (64, 128)
 """Points along each side of the field."""
 COARSE = 16
@@ -41,6 +41,8 @@ class SparseSampling:
     ----------
     conditions : Conditions
         What was drawn.
+    sample : str
+        Name of the scene's maker.
     scene : int
         Number from which the scene follows.
     true : ndarray
@@ -64,6 +66,7 @@ class SparseSampling:
     """
 
     conditions: Conditions
+    sample: str
     scene: int
     true: np.ndarray
     raster: tuple[float, float, float]
@@ -80,7 +83,7 @@ class SparseSampling:
 
 @environment("SparseScan", version=1, max_episode_steps=160, reward_threshold=0.4)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SparseScan(GoalFamily[SparseSampling]):
+class SparseScanning(GoalFamily[SparseSampling]):
     """Choose lines, spirals or hops of the beam, so that a small dose and a short path give the best image of a sparse scene.
 
     Description
@@ -101,9 +104,9 @@ class SparseScan(GoalFamily[SparseSampling]):
         0         kind                                        --   below -1/3 line, then spiral, from 1/3 hops
         1, 2      x, y of the block's first corner            A    over the field, 0 to 254
         3, 4      x, y of its second corner                   A    over the field, 0 to 254
-        5         dwell time at each point, logarithmic       us   2.5 to 40, usual 10; at most what is left of a budget
-        6         stop: above 0.5 the end is declared, and    --   -1 to 1
+        5         stop: above 0.8 the end is declared, and    --   -1 to 1
                   no block is scanned
+        6         dwell time at each point, logarithmic       us   2.5 to 40, usual 10; at most what is left of a budget
         ========= =========================================== ==== ======================================================
 
         A line is the diagonal from the first corner to the second one; a spiral runs from the middle to the inscribed
@@ -160,8 +163,8 @@ class SparseScan(GoalFamily[SparseSampling]):
             env = gym.make("stemtwin/SparseScan-v1", difficulty="easy", privileged_info=True)
             observation, info = env.reset(seed=1)
             for y in np.linspace(-1, 1, 37):
-                observation, reward, *_ = env.step(np.array([-1, -1, y, 1, y, 0, -1], np.float32))
-            observation, reward, terminated, truncated, info = env.step(np.array([0, 0, 0, 0, 0, 0, 1], np.float32))
+                observation, reward, *_ = env.step(np.array([-1, -1, y, 1, y, -1, 0], np.float32))
+            observation, reward, terminated, truncated, info = env.step(np.array([0, 0, 0, 0, 0, 1, 0], np.float32))
             print(f"{1 - info['truth']['error'] / info['truth']['raster_error']:.2f}")
     Version history
         v1: first version.
@@ -202,7 +205,7 @@ class SparseScan(GoalFamily[SparseSampling]):
 
     @property
     def action_space(self) -> gym.spaces.Box:
-        """Kind of block, its corners, dwell time, stop."""
+        """Kind of block, its corners, stop, dwell time."""
         return gym.spaces.Box(-1.0, 1.0, (7,), np.float32)
 
     @property
@@ -245,6 +248,7 @@ class SparseScan(GoalFamily[SparseSampling]):
         known = sparse_instrument.imaged(known, self.chain)
         return SparseSampling(
             conditions=conditions,
+            sample=conditions.sample,
             scene=scene,
             true=true,
             raster=sparse_instrument.errors(raster, true),
@@ -263,7 +267,7 @@ class SparseScan(GoalFamily[SparseSampling]):
     def transition(self, state: SparseSampling, action: np.ndarray, rng: np.random.Generator) -> SparseSampling:
         """Declare the end, or scan a block with what is left of dose and time."""
         state = replace(state, moves=state.moves + 1)
-        if action[6] > STOP:
+        if action[5] > STOP:
             return replace(state, stopped=True)
         dose, time = self.budget
         if self._spent_up(state):
@@ -295,7 +299,7 @@ class SparseScan(GoalFamily[SparseSampling]):
         """Return the block of an action, and its dwell time, us, before budgets limit it."""
         kind = KINDS[min(int((float(action[0]) + 1) / 2 * len(KINDS)), len(KINDS) - 1)]
         x0, y0, x1, y1 = ((float(value) + 1) / 2 for value in action[1:5])
-        return sparse_paths.block(kind, (x0, y0, x1, y1), self.points, PROFILE), USUAL_DWELL_US * LONGEST ** float(action[5])
+        return sparse_paths.block(kind, (x0, y0, x1, y1), self.points, PROFILE), USUAL_DWELL_US * LONGEST ** float(action[6])
 
     def _spent_up(self, state: SparseSampling) -> bool:
         """Return whether no block fits into what is left of dose and time."""
@@ -306,7 +310,7 @@ class SparseScan(GoalFamily[SparseSampling]):
     # ---- observation
 
     def _left(self, state: SparseSampling) -> np.ndarray:
-        """Return what is left of dose and time, fractions, float32 (2,)."""
+        """Return the fractions of dose and time that are left, float32 (2,)."""
         dose, time = self.budget
         return np.clip([1 - state.dose / dose, 1 - state.time_us / time], 0, 1).astype(np.float32)
 
@@ -323,7 +327,11 @@ class SparseScan(GoalFamily[SparseSampling]):
                 "electrons": np.array([state.conditions.electrons_per_point * state.dwell_us / USUAL_DWELL_US], np.float32),
             }
         last = 2 * np.array(state.way.corners) - 1
-        told = [KINDS.index(state.way.kind) - 1, math.log(state.dwell_us / USUAL_DWELL_US, LONGEST), math.log10(state.conditions.electrons_per_point) / 5]
+        told = [
+            KINDS.index(state.way.kind) - 1,
+            math.log(state.dwell_us / USUAL_DWELL_US, LONGEST),
+            math.log10(state.conditions.electrons_per_point) / 5,
+        ]
         scalars = np.clip(np.concatenate([last, told, left]), -1, 1).astype(np.float32)
         if self.observation == "pixels":
             shown = np.stack([np.sqrt(known.estimate / BRIGHT), np.sqrt(known.uncertainty / BRIGHT)])
@@ -376,12 +384,11 @@ class SparseScan(GoalFamily[SparseSampling]):
     def truth(self, state: SparseSampling) -> dict[str, float]:
         """Return the scene's number, sample and dose, and error, logarithmic score and coverage of the agent's and of the raster's image."""
         names = ("error", "log_score", "coverage")
-        scored = {name: value for name, value in zip(names, state.found, strict=True)}
         return {
-            **scored,
+            **dict(zip(names, state.found, strict=True)),
             **{f"raster_{name}": value for name, value in zip(names, state.raster, strict=True)},
             "scene": float(state.scene),
-            "sample": float(tuple(sparse_scenes.SCENES).index(state.conditions.sample)),
+            "sample": float(tuple(sparse_scenes.SCENES).index(state.sample)),
             "log10_electrons": math.log10(state.conditions.electrons_per_point),
         }
 
@@ -392,8 +399,15 @@ class SparseScan(GoalFamily[SparseSampling]):
         told = f"{state.way.kind}, {state.dwell_us:.1f} us a point"
         left = dict(zip(("dose", "path time"), self._left(state).tolist(), strict=True))
         return sparse_pictures.sampling_picture(
-            state.known.estimate, state.known.uncertainty, state.known.exposure, state.way.pixels, left=left, action=state.moves, told=told,
-            side=self.points * PITCH_ANGSTROM, note="end declared" if state.stopped else "",
+            state.known.estimate,
+            state.known.uncertainty,
+            state.known.exposure,
+            state.way.pixels,
+            left=left,
+            action=state.moves,
+            told=told,
+            side=self.points * PITCH_ANGSTROM,
+            note="end declared" if state.stopped else "",
         )
 
 
