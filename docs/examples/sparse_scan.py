@@ -1,21 +1,27 @@
-"""Scan a sparse scene with few electrons, beside a raster of the same dose and path time; leave a film of it.
+"""Scan a sparse scene by the expert of ``stemtwin/SparseScan-v1``, beside a raster of the same dose and path time; leave a film of it."""
 
-Run: ``python docs/examples/sparse_scan.py``; it takes some seconds and writes sparse_scan.gif.
-"""
+import sys
+from pathlib import Path
 
 import gymnasium as gym
 
-import stemtwin  # noqa: F401 - registers the environments
-from stemtwin.benchmarks import films
-from stemtwin.benchmarks.agents import find_baseline
+from stemtwin.benchmarks.films import film, find_policy
 from stemtwin.benchmarks.returns import play
 
-ID, TASK, DIFFICULTY = "stemtwin/SparseScan-v1", "sparse-scan", "standard"
+ENVIRONMENT, DIFFICULTY = "stemtwin/SparseScan-v1", "standard"
+
+
+def main(output: Path) -> None:
+    """Play an episode with a raster and with the expert, then film that of the expert."""
+    env = gym.make(ENVIRONMENT, difficulty=DIFFICULTY, split="val", privileged_info=True)
+    for name in ("raster", "expert"):
+        policy = find_policy(ENVIRONMENT, name)
+        episode = play(env, policy.factory(), seed=0, task=policy.task)
+        truth = env.get_wrapper_attr("truth")()
+        ratio = truth["error"] / truth["raster_error"]
+        print(f"{name}: error {ratio:.2f} times that of the raster after {episode.steps} steps, return {episode.total:.2f}")
+    film(ENVIRONMENT, agent="expert", difficulty=DIFFICULTY, seed=0, output=output)
+
 
 if __name__ == "__main__":
-    env = gym.make(ID, difficulty=DIFFICULTY, split="val", privileged_info=True)
-    for name in ("raster", "expert"):
-        played = play(env, find_baseline(TASK, name).factory(), seed=0, task=TASK)
-        truth = env.get_wrapper_attr("truth")()
-        print(f"{name}: return {played.total:.2f}, rms error {truth['error'] / truth['raster_error']:.2f} of the raster's, {played.steps} steps")
-    films.film(ID, agent="expert", difficulty=DIFFICULTY, seed=0, output="sparse_scan.gif")
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "sparse_scan.gif"))

@@ -178,7 +178,7 @@ def test_the_budget_is_that_of_the_raster(difficulty: str) -> None:
 def test_budgets_bind_and_end_an_episode() -> None:
     """Whatever is asked for, dose and time stay below their budgets; the next action after them is a truncation, or the declaration."""
     env, rng = make(), np.random.default_rng(5)
-    for seed in range(3):
+    for seed in range(2):
         env.reset(seed=seed)
         dose, time = env.task.budget  # type: ignore[attr-defined] - of this family
         over = False
@@ -214,9 +214,9 @@ def test_a_declared_end_scans_nothing_and_pays_the_skill() -> None:
 
 def test_a_raster_is_as_good_as_the_raster() -> None:
     """Lines of the raster, scanned by actions, leave the error of the raster that the score compares with, within its noise."""
-    env, skills = make(split="val"), []
+    env, skills = make(split="val", observation="state"), []
     lines = PRESETS["easy"].blocks(64) - 1
-    for seed in range(6):
+    for seed in range(4):
         env.reset(seed=1000 + seed)
         for y in (np.arange(lines) + 0.5) / lines:
             env.step(line(float(2 * y - 1)))
@@ -255,8 +255,13 @@ def test_wrong_settings_are_refused() -> None:
         make(randomisation={"drift": (0.0, 1.0)})
 
 
-def test_the_detector_counts_or_reads() -> None:
-    """On easy readings are electrons, otherwise ADU above the offset of 1000."""
-    counted, read = make(), make(difficulty="standard")
-    assert counted.reset(seed=3)[0]["readings"].min() < 200
-    assert read.reset(seed=3)[0]["readings"].min() > 900
+def test_readings_are_those_of_the_chain() -> None:
+    """Readings in electrons have the mean of the expected signal with and without a chain; with one they are ADU above its offset."""
+    even, rng = np.full((64, 64), 0.02), np.random.default_rng(4)
+    for faults, least in ((False, 0), (True, 900)):
+        chain, way = sparse_instrument.chain_of(PROFILE, faults=faults), sparse_paths.overview(64, PROFILE)
+        nothing = sparse_instrument.nothing(64)
+        known = sparse_instrument.recorded(nothing, way, even, electrons=4000.0, dwell_us=10.0, chain=chain, rng=rng)
+        assert known.readings.min() > least
+        assert known.counts.sum() / known.exposure.sum() == pytest.approx(0.02, rel=0.1)
+        assert known.visits.sum() == COUNT

@@ -28,7 +28,7 @@ MARGIN_ANGSTROM = 16.0
 FINE = 4
 """Cells of the specimen's grid along one point of the field."""
 FILM = "carbon-amorphous"
-FILM_ANGSTROM, FILM_TILE_ANGSTROM = 20.0, 32.0
+FILM_ANGSTROM, FILM_TILE_ANGSTROM = 20.0, 24.0
 """Thickness of carbon films, and side of the piece that repeats, A."""
 FOIL_ANGSTROM = 40.0
 """Thickness of the aluminium foil, A."""
@@ -38,7 +38,9 @@ LAYER_ANGSTROM = 6.0
 """Width of a boundary's layer of gallium, A."""
 FACET_ANGSTROM = (40.0, 90.0)
 """Lengths of straight parts of a boundary, A."""
-SIZES = 5
+KNOTS = 8
+"""Spatial frequencies at which cross-sections are computed."""
+SIZES = 4
 """Sizes of particles from which an episode draws."""
 
 
@@ -117,7 +119,7 @@ def transfer(number: int, sigma: float, cells: int, side: float) -> np.ndarray:
     optical = np.real(optical / optical[0, 0])
     q = np.hypot(fy[:, None], np.abs(fy[None, : cells // 2 + 1]))
     source = coherence.source_factor(profile.source_size_angstrom(CURRENT_PA, SEMIANGLE_MRAD, profile.energy_ev), q, 0.0)
-    knots = np.linspace(0, 2 * semiangle / wavelength, 16)
+    knots = np.linspace(0, 2 * semiangle / wavelength, KNOTS)
     scatterer = thermal_scattering.atom(number, sigma, electrons.interaction_constant(profile.energy_ev))
     spectrum, _ = thermal_scattering.into_ring(scatterer, ring, semiangle / wavelength, knots)
     out = optical * source * np.interp(q, knots, spectrum)
