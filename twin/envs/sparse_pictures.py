@@ -50,7 +50,7 @@ def sampling_picture(
     canvas = PictureCanvas(width, TOP + SIDE + FOOT)
     canvas.text(14, 23, f"action {action}", size=17)
     canvas.text(112, 23, note or told, colour=GREY)
-    panels = (("reconstruction, last block", estimate**DARKEST), ("uncertainty", uncertainty**DARKEST), ("electrons sent", np.log1p(exposure)))
+    panels = (("reconstruction, last block", estimate**DARKEST), ("uncertainty", uncertainty**DARKEST), ("electrons sent", np.sqrt(exposure)))
     for number, (name, values) in enumerate(panels):
         x = GAP + (SIDE + GAP) * number
         canvas.text(x + 2, TOP - 6, name, colour=GREY, size=12)
