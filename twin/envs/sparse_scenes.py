@@ -118,7 +118,7 @@ def transfer(number: int, sigma: float, cells: int, side: float) -> np.ndarray:
     optical = scipy.fft.rfft2(np.abs(scipy.fft.ifft2(waves)) ** 2)
     optical = np.real(optical / optical[0, 0])
     q = np.hypot(fy[:, None], np.abs(fy[None, : cells // 2 + 1]))
-    source = coherence.source_factor(profile.source_size_angstrom(CURRENT_PA, SEMIANGLE_MRAD, profile.energy_ev), q, 0.0)
+    source = coherence.source_factor(profile.source_size_angstrom(CURRENT_PA, SEMIANGLE_MRAD, profile.energy_ev), q, np.zeros(1))
     knots = np.linspace(0, 2 * semiangle / wavelength, KNOTS)
     scatterer = thermal_scattering.atom(number, sigma, electrons.interaction_constant(profile.energy_ev))
     spectrum, _ = thermal_scattering.into_ring(scatterer, ring, semiangle / wavelength, knots)

@@ -398,13 +398,13 @@ class SparseScanning(GoalFamily[SparseSampling]):
         from stemtwin.twin.envs import sparse_pictures
 
         told = f"{state.way.kind}, {state.dwell_us:.1f} us a point"
-        left = dict(zip(("dose", "path time"), self._left(state).tolist(), strict=True))
+        dose, time = self._left(state).tolist()
         return sparse_pictures.sampling_picture(
             state.known.estimate,
             state.known.uncertainty,
             state.known.exposure,
             state.way.pixels,
-            left=left,
+            left={"dose": dose, "path time": time},
             action=state.moves,
             told=told,
             side=self.points * PITCH_ANGSTROM,
