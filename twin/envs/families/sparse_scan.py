@@ -173,7 +173,9 @@ class SparseScanning(GoalFamily[SparseSampling]):
     Parameters
     ----------
     difficulty, split, observation, reward, randomisation, privileged_info
-        See ``EnvArguments``.
+        See ``EnvArguments``. ``samples``, ``electrons_per_point``, ``failing`` and ``closed_valve`` are to be randomised; samples
+        are ``au-particle-carbon``, ``pt-particle-carbon``, ``mos2-1h`` and ``al-sigma5-310``. Behind a closed valve a block
+        counts nothing but the noise of the electronics, and the books go on.
     points : int
         Points along each side of the field, 128 or 64; a smaller field holds fewer structures and has a smaller budget.
 
