@@ -9,6 +9,7 @@ File                      Content
 ``focus_fit.py``          the fit of the expert of ``autofocus@2``
 ``focus_v2.py``           baselines of ``autofocus@2``: fit of a model, blind policies, truth
 ``hypothesis.py``         baselines of ``hypothesis-test``: expected information, fixed, truth
+``sparse.py``             baselines of ``sparse-scan``: uncertainty, rasters, truth
 ``spectrum_discovery.py`` baselines of ``spectrum-discovery``: Gaussian processes, fixed searches, truth
 ``tuning.py``             ``aberration-correction``: Newton steps, contrast, blind policies, truth
 ``tuning_filter.py``      recursive least squares for aberrations and a corrector's response

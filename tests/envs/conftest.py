@@ -22,6 +22,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "max_steps": 6,
     },
     "stemtwin/SpectrumDiscovery-v1": {"difficulty": "easy", "field_angstrom": 48.0, "scenes": 1, "spectra": 9},
+    "stemtwin/SparseScan-v1": {"difficulty": "easy", "points": 64, "randomisation": {"samples": ("au-particle-carbon",)}},
 }
 """Constructor arguments by id; an environment without an entry is tested with its defaults."""
 

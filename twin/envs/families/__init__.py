@@ -9,6 +9,7 @@ File                         Content
 ``hypothesis_test.py``       ``stemtwin/HypothesisTest-v1``
 ``microscope.py``            ``stemtwin/Microscope-v2``
 ``microscope_v1.py``         ``stemtwin/Microscope-v1``, kept for what was trained on it
+``sparse_scan.py``           ``stemtwin/SparseScan-v1``
 ``spectrum_discovery.py``    ``stemtwin/SpectrumDiscovery-v1``
 ============================ ==============================================================
 """
