@@ -13,7 +13,6 @@ import numpy as np
 from scipy import ndimage
 
 from stemtwin.twin.instrument.detectors import AnnularDetector
-from stemtwin.twin.instrument.hardware.profiles import Profile
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.scope.bare_frames import ImagingPlan
 from stemtwin.twin.instrument.settings import Beam
@@ -30,7 +29,7 @@ BOXES = {"graphene": (21.3, 22.1), "mos2-1h": (21.9, 22.1)}
 """Boxes (y, x) of the sheets that have a scene, A: whole cells."""
 TILES = 4
 """Boxes along each side of a scene: only one of them holds the cluster."""
-POINTS, FINE = 64, 4
+POINTS, FINE = 48, 3
 """Points along each side of the image of a box, which hold all its frequencies, and the factor by which it is refined for the spline."""
 ANGLES = (90.0, 190.0)
 """Ring of the detector, mrad: even, and within that of the instrument."""
@@ -106,6 +105,7 @@ class SceneImages:
         return self.scene.at(np.stack(places))[:, None]
 
 
+@functools.lru_cache(maxsize=8)
 def sheet(sample: str, *, hopped: bool | None) -> Sample:
     """Return a box of a sheet with a cluster in its middle, its single atom hopped or not; None: the perfect sheet.
 
@@ -151,20 +151,18 @@ def request(sample: Sample, beam: Beam, tilt_mrad: float) -> Request:
 
 
 @functools.lru_cache(maxsize=64)
-def box_image(sample: str, profile: Profile, beam: Beam, tilt_mrad: float, *, hopped: bool | None) -> np.ndarray:
+def box_image(sample: str, beam: Beam, tilt_mrad: float, *, hopped: bool | None) -> np.ndarray:
     """Return the image of one box, fractions of the beam, float64, shape (POINTS, POINTS)."""
-    del profile
     found = simulate(request(sheet(sample, hopped=hopped), beam, tilt_mrad))
     image = found["haadf"].to_numpy().astype(float)
     image.setflags(write=False)
     return image
 
 
-@functools.lru_cache(maxsize=32)
-def scene(sample: str, profile: Profile, beam: Beam, tilt_mrad: float, *, hopped: bool) -> Scene:
+def scene(sample: str, beam: Beam, tilt_mrad: float, *, hopped: bool) -> Scene:
     """Return the scene of a sheet at a tilt, mrad: one box with the cluster among perfect ones."""
-    perfect = box_image(sample, profile, beam, tilt_mrad, hopped=None)
-    marked = box_image(sample, profile, beam, tilt_mrad, hopped=hopped)
+    perfect = box_image(sample, beam, tilt_mrad, hopped=None)
+    marked = box_image(sample, beam, tilt_mrad, hopped=hopped)
     whole = np.tile(perfect, (TILES, TILES))
     box, middle = sheet(sample, hopped=None), TILES // 2
     whole[middle * POINTS : (middle + 1) * POINTS, middle * POINTS : (middle + 1) * POINTS] = marked
