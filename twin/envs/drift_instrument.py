@@ -24,7 +24,7 @@ PERIOD_S, FAST_S = 2.0, 0.5
 """Time from one frame to the next, and to a fast one, s."""
 WATCH_S = 120.0
 """Time for which the feature is to be watched, s."""
-SEMIANGLE_MRAD, CURRENT_PA = 22.0, 2.0
+SEMIANGLE_MRAD, CURRENT_PA = 22.0, 5.0
 INSTRUMENT = "nion-60"
 JUMP_REST_S = 6.0
 """No jump and no event comes before so many seconds."""
@@ -67,7 +67,7 @@ class DriftPreset:
     height_angstrom: tuple[float, float] = (0.0, 0.0)
     faults: bool = True
     frames: int = 66
-    dose_budget_e_per_angstrom2: float = 6e5
+    dose_budget_e_per_angstrom2: float = 2.6e6
     event: bool = False
 
 
@@ -75,31 +75,31 @@ ANYWHERE = (-math.pi, math.pi)
 BOTH = tuple(drift_scenes.BOXES)
 PRESETS = {
     "easy": DriftPreset(
-        randomisation=Randomisation(samples=("graphene",), rotation_rad=ANYWHERE, electrons_per_point=(60.0, 120.0), drift=(0.7, 1.3)),
+        randomisation=Randomisation(samples=("graphene",), rotation_rad=ANYWHERE, electrons_per_point=(300.0, 600.0), drift=(0.7, 1.3)),
         speed_angstrom_per_s=0.25,
         walk_angstrom=0.15,
         faults=False,
     ),
     "standard": DriftPreset(
-        randomisation=Randomisation(samples=BOTH, rotation_rad=ANYWHERE, electrons_per_point=(40.0, 80.0), drift=(0.7, 1.3), knob_gain=(0.95, 1.05)),
+        randomisation=Randomisation(samples=BOTH, rotation_rad=ANYWHERE, electrons_per_point=(200.0, 400.0), drift=(0.7, 1.3), knob_gain=(0.95, 1.05)),
         speed_angstrom_per_s=0.5,
-        walk_angstrom=0.4,
+        walk_angstrom=0.3,
         jumps=3,
         jump_angstrom=(4.0, 9.0),
     ),
     "hard": DriftPreset(
         randomisation=Randomisation(
-            samples=BOTH, rotation_rad=ANYWHERE, electrons_per_point=(15.0, 40.0), drift=(0.7, 1.3), knob_gain=(0.85, 1.15), failing=0.05
+            samples=BOTH, rotation_rad=ANYWHERE, electrons_per_point=(80.0, 160.0), drift=(0.7, 1.3), knob_gain=(0.85, 1.15), failing=0.05
         ),
-        speed_angstrom_per_s=0.8,
-        walk_angstrom=0.7,
+        speed_angstrom_per_s=0.7,
+        walk_angstrom=0.5,
         jumps=4,
         jump_angstrom=(6.0, 14.0),
         tilts_mrad=(-60.0, 0.0, 60.0),
         height_angstrom=(50.0, 150.0),
     ),
     "event": DriftPreset(
-        randomisation=Randomisation(samples=BOTH, rotation_rad=ANYWHERE, electrons_per_point=(40.0, 80.0), drift=(0.7, 1.3), knob_gain=(0.95, 1.05)),
+        randomisation=Randomisation(samples=BOTH, rotation_rad=ANYWHERE, electrons_per_point=(200.0, 400.0), drift=(0.7, 1.3), knob_gain=(0.95, 1.05)),
         speed_angstrom_per_s=0.25,
         walk_angstrom=0.2,
         jumps=1,

@@ -25,7 +25,7 @@ from stemtwin.twin.samples.defects import add, sites, substitute
 from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
 
-BOXES = {"graphene": (21.3, 22.1), "mos2-1h": (21.9, 22.1)}
+BOXES = {"graphene": (21.3, 22.1), "mos2-1h": (21.9, 22.12)}
 """Boxes (y, x) of the sheets that have a scene, A: whole cells."""
 TILES = 4
 """Boxes along each side of a scene: only one of them holds the cluster."""
@@ -52,7 +52,7 @@ class Scene:
     extent : tuple of float
         Height and width, A, over which it repeats.
     feature : tuple of float
-        Place (x, y) of the cluster's middle, A.
+        Place (x, y) of the cluster, the mean of its atoms next to the sheet without the single one, A.
     plan : ImagingPlan
         The detector.
     """
@@ -121,19 +121,24 @@ def sheet(sample: str, *, hopped: bool | None) -> Sample:
     middle = centre(perfect)
     if sample == "graphene":
         plane = perfect.positions_angstrom[:, 2].mean()
-        flat = [(*_step(place, GOLD_BOND), plane - GOLD_HEIGHT) for place in places]
-        top = (*_step((1 / 3, 1 / 3), GOLD_BOND), plane - GOLD_HEIGHT - GOLD_LAYER)
+        flat = [(*_step(place, bond(sample)), plane - GOLD_HEIGHT) for place in places]
+        top = (*_step((1 / 3, 1 / 3), bond(sample)), plane - GOLD_HEIGHT - GOLD_LAYER)
         return add(perfect, ["Au"] * (len(flat) + 1), np.array([*flat, top]) + [*middle, 0.0], sigma_angstrom=0.08)
     metal = sites(perfect, "Mo")
-    at, lattice = perfect.positions_angstrom[metal, :2], perfect.size_angstrom[1] / 7
-    return substitute(perfect, [metal[np.linalg.norm(at - middle - _step(place, lattice), axis=1).argmin()] for place in places], "W")
+    at = perfect.positions_angstrom[metal, :2]
+    return substitute(perfect, [metal[np.linalg.norm(at - middle - _step(place, bond(sample)), axis=1).argmin()] for place in places], "W")
 
 
 def centre(sample: Sample) -> np.ndarray:
-    """Return the place (x, y) of the cluster's middle, A: that of the heaviest atom of the perfect sheet next to the middle of the box."""
+    """Return the place (x, y) from which the cluster's atoms are counted, A: of the heaviest atom of the perfect sheet next to the middle."""
     box = np.array(sample.size_angstrom[::-1])
     heavy = sample.positions_angstrom[sample.numbers == sample.numbers.max(), :2]
     return heavy[np.linalg.norm(heavy - box / 2, axis=1).argmin()]
+
+
+def bond(sample: str) -> float:
+    """Return the distance of neighbours in the cluster, A: of gold atoms, or of the metal atoms of the sheet."""
+    return GOLD_BOND if sample == "graphene" else BOXES[sample][1] / 7
 
 
 def _step(place: Sequence[float], length: float) -> np.ndarray:
@@ -167,7 +172,7 @@ def scene(sample: str, beam: Beam, tilt_mrad: float, *, hopped: bool) -> Scene:
     box, middle = sheet(sample, hopped=None), TILES // 2
     whole[middle * POINTS : (middle + 1) * POINTS, middle * POINTS : (middle + 1) * POINTS] = marked
     extent = (box.size_angstrom[0] * TILES, box.size_angstrom[1] * TILES)
-    x, y = (centre(box) + np.array(box.size_angstrom[::-1]) * middle).tolist()
+    x, y = (centre(box) + _step(np.mean(MOTIF, axis=0), bond(sample)) + np.array(box.size_angstrom[::-1]) * middle).tolist()
     asked = request(box, beam, tilt_mrad)
     spline = ndimage.spline_filter(refined(whole, FINE), order=3, mode="grid-wrap")
     spline.setflags(write=False)
