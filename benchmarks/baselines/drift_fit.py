@@ -12,8 +12,8 @@ BIN = 2
 """Points of a narrow frame in one pixel of the template along each axis."""
 PITCH, SIDE = FIELD * BIN / SHAPE[0], SHAPE[0] // BIN
 """Pixel of the template, A, and its side in pixels."""
-WINDOW_ANGSTROM, SMOOTHING_ANGSTROM = 13.0, 0.45
-"""Side of the part of the template that is compared, and standard deviation by which it is smoothed, A."""
+RADIUS_ANGSTROM, SMOOTHING_ANGSTROM = 4.8, 0.45
+"""Radius of the part of the template that is compared, and standard deviation by which it is smoothed, A."""
 FORGET = 0.985
 """Share of the template that is kept from one frame to the next."""
 OFFSET_ADU, ADU_PER_ELECTRON = 1000.0, 7.6
@@ -87,11 +87,11 @@ def log_likelihood(counts: np.ndarray, pitch: float, points: float, rate: np.nda
     level : float
         Its mean.
     """
-    half = int(WINDOW_ANGSTROM / 2 / pitch)
+    half = int(RADIUS_ANGSTROM / pitch)
     axis = np.arange(-half, half + 1) * (pitch / PITCH) + (SIDE - 1) / 2
     part = ndimage.map_coordinates(rate, np.stack(np.meshgrid(axis, axis, indexing="ij")), order=1, mode="nearest")
-    ratio = np.log(part / level)
-    excess = (part - level) * points
+    inside = np.hypot(*np.meshgrid(*[places(2 * half + 1, pitch)] * 2)) < RADIUS_ANGSTROM
+    ratio, excess = np.log(part / level) * inside, (part - level) * inside * points
     size = [fft.next_fast_len(n + 2 * half, real=True) for n in counts.shape]
     given, there = fft.rfft2(counts, size), fft.rfft2(np.ones_like(counts), size)
     both = given * fft.rfft2(ratio[::-1, ::-1], size) - there * fft.rfft2(excess[::-1, ::-1], size)
@@ -176,7 +176,7 @@ class ChangeMaps:
     rise: np.ndarray = field(default_factory=lambda: np.zeros((SIDE, SIDE)))
     fall: np.ndarray = field(default_factory=lambda: np.zeros((SIDE, SIDE)))
     width: float = 0.55
-    slack: float = 0.7
+    slack: float = 2.0
     inner: float = 2.8
     outer: float = 7.0
 

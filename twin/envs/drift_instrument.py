@@ -24,7 +24,7 @@ PERIOD_S, FAST_S = 2.0, 0.5
 """Time from one frame to the next, and to a fast one, s."""
 WATCH_S = 120.0
 """Time for which the feature is to be watched, s."""
-SEMIANGLE_MRAD, CURRENT_PA = 22.0, 5.0
+SEMIANGLE_MRAD, CURRENT_PA = 22.0, 10.0
 INSTRUMENT = "nion-60"
 JUMP_REST_S = 6.0
 """No jump and no event comes before so many seconds."""
@@ -67,7 +67,7 @@ class DriftPreset:
     height_angstrom: tuple[float, float] = (0.0, 0.0)
     faults: bool = True
     frames: int = 66
-    dose_budget_e_per_angstrom2: float = 2.6e6
+    dose_budget_e_per_angstrom2: float = 4.5e6
     event: bool = False
 
 
@@ -75,7 +75,7 @@ ANYWHERE = (-math.pi, math.pi)
 BOTH = tuple(drift_scenes.BOXES)
 PRESETS = {
     "easy": DriftPreset(
-        randomisation=Randomisation(samples=("graphene",), rotation_rad=ANYWHERE, electrons_per_point=(300.0, 600.0), drift=(0.7, 1.3)),
+        randomisation=Randomisation(samples=("graphene",), rotation_rad=ANYWHERE, electrons_per_point=(600.0, 1000.0), drift=(0.7, 1.3)),
         speed_angstrom_per_s=0.25,
         walk_angstrom=0.15,
         faults=False,
@@ -99,7 +99,7 @@ PRESETS = {
         height_angstrom=(50.0, 150.0),
     ),
     "event": DriftPreset(
-        randomisation=Randomisation(samples=BOTH, rotation_rad=ANYWHERE, electrons_per_point=(200.0, 400.0), drift=(0.7, 1.3), knob_gain=(0.95, 1.05)),
+        randomisation=Randomisation(samples=BOTH, rotation_rad=ANYWHERE, electrons_per_point=(50.0, 120.0), drift=(0.7, 1.3), knob_gain=(0.95, 1.05)),
         speed_angstrom_per_s=0.25,
         walk_angstrom=0.2,
         jumps=1,
