@@ -20,13 +20,15 @@ from stemtwin.benchmarks.baselines.drift_fit import (
     places,
     wide_pitch,
 )
-from stemtwin.twin.envs.drift_instrument import FIELD, PERIOD_S, SHAPE, WIDE_FIELD
+from stemtwin.twin.envs.drift_instrument import FIELD, PERIOD_S, WIDE_FIELD
 from stemtwin.twin.envs.families.drift_tracking import STEP
 
 TASK = "drift-tracking"
 Seen = Mapping[str, np.ndarray]
 OVER = 0.003
 """Share of the watch below which it is over."""
+LEAST_FRAMES, LEAST_DOSE = 0.016, 0.02
+"""Shares of frames and dose that are less than one further frame."""
 JUMPS = 0.04
 """Probability of a jump between two frames, as an operator of a fresh specimen guesses it."""
 LOST, LOST_WIDE = 0.8, 0.65
@@ -49,14 +51,14 @@ SURE = 14.0
 
 def action(way: np.ndarray, *, wide: bool = False, fast: bool = False, stop: bool = False) -> np.ndarray:
     """Return an action: a way (x, y), A, and what is chosen."""
-    chosen = [1.0 if one else -1.0 for one in (wide, fast, stop)]
+    chosen = [1.0 if one else -1.0 for one in (wide, stop, fast)]
     return np.array([*np.clip(np.asarray(way) / STEP, -1, 1), *chosen], np.float32)
 
 
 def last(seen: Seen) -> bool:
     """Return whether the watch is over, or a further frame would be the last one."""
     frames, dose, watch = (float(part) for part in seen["budget"])
-    return watch < OVER or frames < 0.016 or dose < 0.02
+    return watch < OVER or frames < LEAST_FRAMES or dose < LEAST_DOSE
 
 
 def brightest(image: np.ndarray, radius: float) -> np.ndarray:
@@ -70,7 +72,7 @@ def brightest(image: np.ndarray, radius: float) -> np.ndarray:
     return found
 
 
-class Expert:
+class DriftTracker:
     """Likelihoods of the feature's place by correlation with a growing template, a Kalman filter, searches after jumps, and CUSUM for the event."""
 
     def reset(self, brief: Brief) -> None:
@@ -158,6 +160,7 @@ class PhaseCorrelation:
 
     def reset(self, brief: Brief) -> None:
         """Begin anew."""
+        del brief
         self.first: np.ndarray | None = None
 
     def act(self, observation: Seen, cost: Mapping[str, float]) -> np.ndarray:
@@ -173,7 +176,7 @@ class PhaseCorrelation:
         return action(way, stop=last(observation))
 
 
-class NoOperation:
+class StillField:
     """Does nothing until the budget is spent."""
 
     def reset(self, brief: Brief) -> None:
@@ -185,7 +188,7 @@ class NoOperation:
         return action(np.zeros(2))
 
 
-class RandomActions:
+class RandomShifts:
     """Uniform actions, the end among them."""
 
     def reset(self, brief: Brief) -> None:
@@ -203,6 +206,7 @@ class BlindWatch:
 
     def reset(self, brief: Brief) -> None:
         """Begin anew."""
+        del brief
         self.fast = False
 
     def act(self, observation: Seen, cost: Mapping[str, float]) -> np.ndarray:
@@ -242,10 +246,10 @@ class DriftOracle:
 
 
 for _name, _text, _factory in (
-    ("expert", "correlation with a growing template, a Kalman filter, wide frames after jumps, CUSUM for the event", Expert),
+    ("expert", "correlation with a growing template, a Kalman filter, wide frames after jumps, CUSUM for the event", DriftTracker),
     ("phase-correlation", "back by the shift from the first frame, by phase correlation alone", PhaseCorrelation),
-    ("no-op", "the same field until the budget is spent", NoOperation),
-    ("random", "uniform actions", RandomActions),
+    ("no-op", "the same field until the budget is spent", StillField),
+    ("random", "uniform actions", RandomShifts),
     ("blind", "the same field, one fast frame, and the end in time, without a look", BlindWatch),
 ):
     add_baseline(Baseline(task=TASK, name=_name, text=_text, factory=_factory))

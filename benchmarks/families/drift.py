@@ -128,7 +128,7 @@ TASKS.add(
             Field(
                 name="action",
                 dtype="float32",
-                text=f"(5,) fractions of {STEP:g} A by which the shift moves along x and y; above 0.5: a wide frame, a fast frame, the end",
+                text=f"(5,) ways of the shift along x, y over {STEP:g} A; above 0.5: a wide frame; above 0.8: the end; above 0.5: a fast one",
                 low=-1,
                 high=1,
             ),

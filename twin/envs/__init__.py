@@ -10,6 +10,9 @@ File                    Content
 ``damage_pictures.py``  pictures of exposed areas
 ``discovery.py``        ``@environment``, the ids of all families
 ``families/``           one file per family
+``drift_instrument.py`` presets and instrument of drift tracking, what its specimen does
+``drift_pictures.py``   pictures of a watch on a drifting specimen
+``drift_scenes.py``     images of sheets with one cluster
 ``faults.py``           faults of an instrument, as probabilities
 ``flat_actions.py``     nested actions as one vector
 ``focus_features.py``   features of a frame that tell its focus

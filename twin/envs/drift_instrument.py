@@ -15,6 +15,7 @@ from stemtwin.twin.envs.session import Session
 from stemtwin.twin.instrument.hardware.drift import Instabilities
 from stemtwin.twin.instrument.hardware.profiles import PROFILES, Profile
 from stemtwin.twin.instrument.hardware.scan_distortion import ScanImperfections
+from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.scope.setup import Setup
 
 SHAPE = (128, 128)
@@ -23,7 +24,7 @@ FIELD, WIDE_FIELD = 16.0, 40.0
 PERIOD_S, FAST_S = 2.0, 0.5
 """Time from one frame to the next, and to a fast one, s."""
 WATCH_S = 120.0
-"""Time for which the feature is to be watched, s."""
+"""Usual time for which the feature is to be watched, s."""
 SEMIANGLE_MRAD, CURRENT_PA = 22.0, 10.0
 INSTRUMENT = "nion-60"
 JUMP_REST_S = 6.0
@@ -51,9 +52,9 @@ class DriftPreset:
     faults : bool
         Whether the instrument has its detector chain and scan faults.
     frames : int
-        Frames in one episode, the first among them.
+        Frames in one episode of two minutes, the first among them.
     dose_budget_e_per_angstrom2 : float
-        Dose in one episode, e-/A^2.
+        Dose in such an episode, e-/A^2.
     event : bool
         Whether an atom beside the feature hops.
     """
@@ -81,7 +82,9 @@ PRESETS = {
         faults=False,
     ),
     "standard": DriftPreset(
-        randomisation=Randomisation(samples=BOTH, rotation_rad=ANYWHERE, electrons_per_point=(200.0, 400.0), drift=(0.7, 1.3), knob_gain=(0.95, 1.05)),
+        randomisation=Randomisation(
+            samples=BOTH, rotation_rad=ANYWHERE, electrons_per_point=(200.0, 400.0), drift=(0.7, 1.3), knob_gain=(0.95, 1.05)
+        ),
         speed_angstrom_per_s=0.5,
         walk_angstrom=0.3,
         jumps=3,
@@ -111,7 +114,7 @@ PRESETS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fate:
-    """What is going to happen to the specimen in an episode.
+    """Events that the specimen has ahead in an episode.
 
     Parameters
     ----------
@@ -142,19 +145,19 @@ class Fate:
         return self.jump_steps_angstrom[here].sum(axis=0)
 
 
-def fate(preset: DriftPreset, rng: np.random.Generator) -> Fate:
-    """Draw what happens in an episode; the number of draws does not depend on the preset's sizes."""
-    times = np.sort(rng.uniform(JUMP_REST_S, WATCH_S, preset.jumps))
+def fate(preset: DriftPreset, rng: np.random.Generator, watch_s: float = WATCH_S) -> Fate:
+    """Draw what happens in a watch of some time, s."""
+    times = np.sort(rng.uniform(JUMP_REST_S, watch_s, preset.jumps))
     ways, angles = rng.uniform(*preset.jump_angstrom, preset.jumps), rng.uniform(0, 2 * np.pi, preset.jumps)
     backwards, height, side, when = rng.random(), rng.uniform(*preset.height_angstrom), rng.choice([-1.0, 1.0]), rng.uniform(0.2, 0.8)
     tilts = preset.tilts_mrad[::-1] if backwards < 0.5 else preset.tilts_mrad
     return Fate(
         jump_times_s=times,
         jump_steps_angstrom=np.column_stack([ways * np.cos(angles), ways * np.sin(angles)]),
-        tilt_times_s=tuple(WATCH_S * k / len(tilts) for k in range(1, len(tilts))),
+        tilt_times_s=tuple(watch_s * k / len(tilts) for k in range(1, len(tilts))),
         tilts_mrad=tilts,
         tilt_way_angstrom=float(height * side) * 1e-3,
-        event_s=WATCH_S * float(when) if preset.event else math.inf,
+        event_s=watch_s * float(when) if preset.event else math.inf,
     )
 
 
@@ -185,3 +188,15 @@ def scene(sample: str, tilt_mrad: float, *, hopped: bool) -> Scene:
     setup = Setup(profile=replace(PROFILES[INSTRUMENT], instabilities=Instabilities()), seed=0)
     session = _started(setup, sample)
     return drift_scenes.scene(sample, setup.beam(session.scope, 0.0), tilt_mrad, hopped=hopped)
+
+
+def turned(vector: np.ndarray, angle: float) -> np.ndarray:
+    """Return a vector (x, y) of the frame, turned by the rotation of the scan, rad, as it lies on the specimen."""
+    cos, sin = math.cos(angle), math.sin(angle)
+    return np.array([vector[0] * cos - vector[1] * sin, vector[0] * sin + vector[1] * cos])
+
+
+def square_field(middle: np.ndarray, side: float, rotation: float) -> RasterScan:
+    """Return the scan of a square field about a place, A."""
+    corner = middle - np.array([side * (n - 1) / n / 2 for n in SHAPE[::-1]])
+    return RasterScan(shape=SHAPE, field_of_view_angstrom=(side, side), origin_angstrom=(float(corner[0]), float(corner[1])), rotation_rad=rotation)

@@ -12,9 +12,7 @@ PLOT = (482.0, 60.0, 742.0, 320.0)
 """Box of the path, pixels."""
 
 
-def watch_picture(
-    image: np.ndarray, field: float, path: Sequence[np.ndarray], *, left: Mapping[str, float], title: str, dose: float
-) -> np.ndarray:
+def watch_picture(image: np.ndarray, field: float, path: Sequence[np.ndarray], *, left: Mapping[str, float], title: str, dose: float) -> np.ndarray:
     """Return the last frame with its middle marked beside the path of the shift and the budget, uint8, shape (480, 760, 3).
 
     Parameters

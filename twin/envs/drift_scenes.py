@@ -1,4 +1,4 @@
-"""Scenes of ``stemtwin/DriftTracking-v1``: one cluster of heavy atoms in a sheet, which repeats nowhere in sight, as an image that frames are read from.
+"""Scenes of ``stemtwin/DriftTracking-v1``: images of sheets with one cluster of heavy atoms, which repeats nowhere in sight.
 
 The sheet is a crystal, so that a scene is put together of images of two boxes of some 22 A: the perfect sheet, and the same box with the cluster in
 its middle. Between boxes they agree, since an atom is seen a few angstrom around it alone: the test of the seam holds them to each other.
@@ -123,7 +123,7 @@ def sheet(sample: str, *, hopped: bool | None) -> Sample:
         plane = perfect.positions_angstrom[:, 2].mean()
         flat = [(*_step(place, bond(sample)), plane - GOLD_HEIGHT) for place in places]
         top = (*_step((1 / 3, 1 / 3), bond(sample)), plane - GOLD_HEIGHT - GOLD_LAYER)
-        return add(perfect, ["Au"] * (len(flat) + 1), np.array([*flat, top]) + [*middle, 0.0], sigma_angstrom=0.08)
+        return add(perfect, ["Au"] * (len(flat) + 1), np.array([*flat, top]) + np.append(middle, 0.0), sigma_angstrom=0.08)
     metal = sites(perfect, "Mo")
     at = perfect.positions_angstrom[metal, :2]
     return substitute(perfect, [metal[np.linalg.norm(at - middle - _step(place, bond(sample)), axis=1).argmin()] for place in places], "W")

@@ -27,6 +27,8 @@ from stemtwin.twin.envs.drift_instrument import (
     begin,
     fate,
     scene,
+    square_field,
+    turned,
 )
 from stemtwin.twin.envs.focus_features import square_roots
 from stemtwin.twin.envs.functional_env import read_only
@@ -45,8 +47,10 @@ NEAR = 3.0
 """Distance of the feature from the middle of the frame at which a frame is worth 1/e, A."""
 START = 2.0
 """Largest distance of the feature from the middle of the first frame, A."""
-CHOSEN = 0.5
-"""Components of an action above this choose a searching frame, a fast frame, the end."""
+CHOSEN, DECLARE = 0.5, 0.8
+"""Components of an action above these choose a searching frame and a fast one, and declare the end."""
+LEAST_WATCH_S = 12.0
+"""Shortest watch, s."""
 PATIENCE_S = 10.0
 """Delay after which a detected event is worth 1/e, s."""
 LATEST_S = 1e3
@@ -131,7 +135,7 @@ class DriftTracking(GoalFamily[Watch]):
         HAADF frame of 128 x 128 points, so that a cluster of heavy atoms stays in the middle for two minutes. Between frames the
         beam is blanked. A narrow frame, 16 A, is kept; a wide one, 40 A, only searches. The cluster is gold on graphene or
         tungsten in MoS2, whose lattice looks the same after a step by any lattice vector: the score asks where the cluster is.
-        The scene repeats after 88 A. Imaged at 60 kV, 22 mrad and 2 pA, with one energy and a ring from 90 to 190 mrad.
+        The scene repeats after 88 A. Imaged at 60 kV, 22 mrad and 10 pA, with one energy and a ring from 90 to 190 mrad.
     Action space
         ``Box(-1, 1, (5,), float32)``; axes are those of the frame. A positive change moves the field along +x (right) and +y (down).
 
@@ -140,10 +144,10 @@ class DriftTracking(GoalFamily[Watch]):
         ========= =============================== ==== ===========
         0, 1      change of the shift along x, y  A    -16 to 16
         2         above 0.5: a wide frame         --   -1 to 1
-        3         above 0.5: a fast frame, after  --   -1 to 1
-                  0.5 s in place of 2 s
-        4         above 0.5: the end is declared; --   -1 to 1
+        3         above 0.8: the end is declared; --   -1 to 1
                   nothing else is done
+        4         above 0.5: a fast frame, after  --   -1 to 1
+                  0.5 s in place of 2 s
         ========= =============================== ==== ===========
     Observation space
         ``"counts"``: a ``Dict``.
@@ -179,14 +183,14 @@ class DriftTracking(GoalFamily[Watch]):
         Terminated by the declared end, and by nothing else; truncated with the 66th frame, or where the dose does not allow another
         one: 60 narrow frames are two minutes, and an end has to be declared before it.
     Presets
-        ============ ============== ================= ============= ============== ========== ==========
-        preset       drift, A/s     walk, A/sqrt(s)   jumps         specimens      electrons  tilts
-        ============ ============== ================= ============= ============== ========== ==========
-        ``easy``     0.25           0.15              none          graphene       60 to 120  none
-        ``standard`` 0.5            0.4               3, 4 to 9 A   graphene, MoS2 40 to 80   none
-        ``hard``     0.8            0.7               4, 6 to 14 A  graphene, MoS2 15 to 40   -60, 0, 60
-        ``event``    0.25           0.2               1, 4 to 7 A   graphene, MoS2 40 to 80   none
-        ============ ============== ================= ============= ============== ========== ==========
+        ============ ========== =============== ============= ============== =========== ==========
+        preset       drift, A/s walk, A/sqrt(s) jumps         specimens      electrons   tilts
+        ============ ========== =============== ============= ============== =========== ==========
+        ``easy``     0.25       0.15            none          graphene       600 to 1000 none
+        ``standard`` 0.5        0.3             3, 4 to 9 A   graphene, MoS2 200 to 400  none
+        ``hard``     0.7        0.5             4, 6 to 14 A  graphene, MoS2 80 to 160   -60, 0, 60
+        ``event``    0.25       0.2             1, 4 to 7 A   graphene, MoS2 50 to 120   none
+        ============ ========== =============== ============= ============== =========== ==========
 
         Drift and walk are multiplied by 0.7 to 1.3. ``easy`` counts electrons of a perfect scan; the others have detector chain and scan
         faults, and a shift whose gain along each axis is 0.95 to 1.05 (hard: 0.85 to 1.15, and 5 % of the commands do nothing). The holder is
@@ -203,7 +207,7 @@ class DriftTracking(GoalFamily[Watch]):
             while not over:
                 bright = np.maximum(seen["image"] - 3.0 - seen["image"].mean(), 0) + 1e-9
                 way = [float((bright * axis).sum() / bright.sum()) / 16 for axis in (x, y)]
-                seen, reward, done, cut, info = env.step(np.array([*way, -1, -1, 1 if seen["budget"][2] < 0.01 else -1], np.float32))
+                seen, reward, done, cut, info = env.step(np.array([*way, -1, 1 if seen["budget"][2] < 0.01 else -1, -1], np.float32))
                 over = done or cut
     Version history
         v1: first version.
@@ -212,6 +216,8 @@ class DriftTracking(GoalFamily[Watch]):
     ----------
     difficulty, split, observation, reward, randomisation, privileged_info
         See ``EnvArguments``; the samples are ``graphene`` and ``mos2-1h``, the first two gains are those of the shift.
+    watch_s : float
+        Time of the watch, s, 12 to 120: frames and dose are less in proportion, jumps are as many.
 
     Raises
     ------
@@ -223,9 +229,12 @@ class DriftTracking(GoalFamily[Watch]):
     RANDOMISED: ClassVar[tuple[str, ...]] = tuple(item.name for item in fields(Randomisation) if item.name in DRAWN)
     RESET_OPTIONS: ClassVar[tuple[str, ...]] = ("offset_angstrom",)
 
+    watch_s: float = WATCH_S
+
     def __post_init__(self) -> None:
         """Check the arguments, that there is a scene of every specimen, and that a fast frame is taken in its time."""
         GoalFamily.__post_init__(self)
+        checks.number("watch_s", self.watch_s, "s", low=LEAST_WATCH_S, high=WATCH_S)
         drawn = self.conditions()
         other = next((name for name in drawn.samples if name not in drift_scenes.BOXES), None)
         if other is not None:
@@ -239,11 +248,21 @@ class DriftTracking(GoalFamily[Watch]):
             )
             raise SettingsError(message)
 
+    @property
+    def _frames(self) -> int:
+        """Frames in one episode."""
+        return round(self.preset.frames * self.watch_s / WATCH_S)
+
+    @property
+    def _dose(self) -> float:
+        """Dose in one episode, e-/A^2."""
+        return self.preset.dose_budget_e_per_angstrom2 * self.watch_s / WATCH_S
+
     # ---- spaces
 
     @property
     def action_space(self) -> gym.spaces.Box:
-        """Changes of the shift in units of the largest, wide frame, fast frame, end."""
+        """Changes of the shift in units of the largest, wide frame, end, fast frame."""
         return gym.spaces.Box(-1.0, 1.0, (5,), np.float32)
 
     @property
@@ -292,7 +311,7 @@ class DriftTracking(GoalFamily[Watch]):
 
     def initial(self, rng: np.random.Generator, *, offset_angstrom: Sequence[float] | None = None) -> Watch:
         """Draw the conditions and what is going to happen, and take a narrow frame."""
-        drawn, coming = self.conditions().draw(rng), fate(self.preset, rng)
+        drawn, coming = self.conditions().draw(rng), fate(self.preset, rng, self.watch_s)
         radius, angle = START * math.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)
         seed = int.from_bytes(rng.bytes(16), "little")
         offset = np.array([radius * math.cos(angle), radius * math.sin(angle)] if offset_angstrom is None else offset_angstrom, float)
@@ -302,7 +321,7 @@ class DriftTracking(GoalFamily[Watch]):
             session=begin(self.preset, drawn, seed, first),
             conditions=drawn,
             fate=coming,
-            scans=(_field(middle, FIELD, drawn.rotation_rad), _field(middle, WIDE_FIELD, drawn.rotation_rad)),
+            scans=(square_field(middle, FIELD, drawn.rotation_rad), square_field(middle, WIDE_FIELD, drawn.rotation_rad)),
             dwell_time_us=drawn.electrons_per_point / noise.electrons_per_point(CURRENT_PA, 1e-6),
             shift=read_only(np.zeros(2)),
             true=read_only(offset),
@@ -313,9 +332,9 @@ class DriftTracking(GoalFamily[Watch]):
         """Declare the end, or turn the shift, let the time pass with what happens in it, and take a frame."""
         del rng  # nothing but the episode's own seed is random
         moves = state.moves + 1
-        if action[4] > CHOSEN:
+        if action[3] > DECLARE:
             return replace(state, moves=moves, stopped=True)
-        since, fast = state.session.clock_s, bool(action[3] > CHOSEN)
+        since, fast = state.session.clock_s, bool(action[4] > CHOSEN)
         state = self._shifted(replace(state, moves=moves), STEP * np.asarray(action[:2], float))
         taken = sessions.scan_seconds(state.session, state.scans[0], state.dwell_time_us)
         state = self._tilted(replace(state, session=sessions.wait(state.session, max((FAST_S if fast else PERIOD_S) - taken, 0.0))))
@@ -395,15 +414,14 @@ class DriftTracking(GoalFamily[Watch]):
         return np.concatenate([*maps, scalars]).astype(np.float32)
 
     def _left(self, state: Watch) -> np.ndarray:
-        preset = self.preset
-        spent = [state.frames / preset.frames, state.dose / preset.dose_budget_e_per_angstrom2, state.session.clock_s / WATCH_S]
+        spent = [state.frames / self._frames, state.dose / self._dose, state.session.clock_s / self.watch_s]
         return np.clip(1 - np.array(spent), 0, 1)
 
     # ---- the goal
 
     def potential(self, state: Watch) -> float:
         """Return the watched fraction so far."""
-        return min(state.kept / WATCH_S, 1.0)
+        return min(state.kept / self.watch_s, 1.0)
 
     def achievement(self, state: Watch) -> float:
         """Return the watched fraction, of an event times (1 + worth of its detection) / 2."""
@@ -411,7 +429,7 @@ class DriftTracking(GoalFamily[Watch]):
 
     def spent(self, state: Watch) -> float:
         """Return the larger of the spent shares of frames and dose."""
-        return min(1.0, max(state.frames / self.preset.frames, state.dose / self.preset.dose_budget_e_per_angstrom2))
+        return min(1.0, max(state.frames / self._frames, state.dose / self._dose))
 
     def declared(self, state: Watch) -> bool:
         """Return whether the end was declared."""
@@ -420,7 +438,7 @@ class DriftTracking(GoalFamily[Watch]):
     def truncated(self, state: Watch) -> bool:
         """Return whether the frames are spent, or the dose does not suffice for another narrow one."""
         another = sessions.raster_dose(CURRENT_PA, state.scans[0], state.dwell_time_us)
-        return state.frames >= self.preset.frames or state.dose + another > self.preset.dose_budget_e_per_angstrom2
+        return state.frames >= self._frames or state.dose + another > self._dose
 
     def cost(self, state: Watch) -> dict[str, float]:
         """Return dose (e-/A^2), time with the beam on the specimen (s), moves, fast frames."""
@@ -476,15 +494,3 @@ def detection(state: Watch) -> float:
     """Return the worth of the detection of the event: exp(-delay / PATIENCE_S) / (1 + false alarms), 0 without one."""
     delay = state.detected_s - state.fate.event_s
     return math.exp(-delay / PATIENCE_S) / (1 + state.alarms) if math.isfinite(delay) else 0.0
-
-
-def turned(vector: np.ndarray, angle: float) -> np.ndarray:
-    """Return a vector (x, y) of the frame, turned by the rotation of the scan, rad, as it lies on the specimen."""
-    cos, sin = math.cos(angle), math.sin(angle)
-    return np.array([vector[0] * cos - vector[1] * sin, vector[0] * sin + vector[1] * cos])
-
-
-def _field(middle: np.ndarray, side: float, rotation: float) -> RasterScan:
-    """Return the scan of a square field about a place, A."""
-    corner = middle - np.array([side * (n - 1) / n / 2 for n in SHAPE[::-1]])
-    return RasterScan(shape=SHAPE, field_of_view_angstrom=(side, side), origin_angstrom=(float(corner[0]), float(corner[1])), rotation_rad=rotation)
