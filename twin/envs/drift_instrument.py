@@ -146,7 +146,7 @@ class Fate:
 
 
 def fate(preset: DriftPreset, rng: np.random.Generator, watch_s: float = WATCH_S) -> Fate:
-    """Draw what happens in a watch of some time, s."""
+    """Draw the fate of the specimen in a watch of some time, s."""
     times = np.sort(rng.uniform(JUMP_REST_S, watch_s, preset.jumps))
     ways, angles = rng.uniform(*preset.jump_angstrom, preset.jumps), rng.uniform(0, 2 * np.pi, preset.jumps)
     backwards, height, side, when = rng.random(), rng.uniform(*preset.height_angstrom), rng.choice([-1.0, 1.0]), rng.uniform(0.2, 0.8)
