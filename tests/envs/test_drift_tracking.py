@@ -107,6 +107,7 @@ def test_being_in_view_throughout_counts() -> None:
     assert hidden_truth(env)["watched"] - first == pytest.approx(expected / 24, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_hard_series_tilts_and_jumps() -> None:
     """The tilts come one after the other, each shifts the specimen by its height, and the session's clock counts the move."""
     env = make(difficulty="hard", randomisation={"drift": (0.0, 0.0), "samples": "mos2-1h"})
