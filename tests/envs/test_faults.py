@@ -103,7 +103,7 @@ def test_a_failed_correction_leaves_the_optics() -> None:
     assert not sessions.set_knobs(before, {"current_pa": 20.0}).failed
 
 
-@pytest.mark.parametrize("detectors", [("haadf", "bf"), ("eels",), *(pytest.param((name,), marks=pytest.mark.slow) for name in ("edx", "pixelated"))])
+@pytest.mark.parametrize("detectors", [("haadf", "bf"), *(pytest.param((name,), marks=pytest.mark.slow) for name in ("eels", "edx", "pixelated"))])
 def test_a_closed_valve_shows_in_its_dark_frame_alone(detectors: tuple[str, ...]) -> None:
     """Frames are those of a blanked beam to the last bit, attributes, cost and clock those of an open valve; the specimen gets no dose."""
     scan = st.RasterScan(shape=(2, 3), field_of_view_angstrom=(2.0, 3.0)) if detectors != ("haadf", "bf") else SCAN
