@@ -5,6 +5,8 @@ File                      Content
 ========================= ==============================================================================
 ``atoms.py``              baselines of ``atoms-2d``: Laplacian of Gaussian, random, truth
 ``denoise.py``            baselines of ``denoise``: filters, BM3D, a U-Net, truth
+``drift.py``              baselines of ``drift-tracking``: trackers, blind policies, truth
+``drift_fit.py``          likelihoods, Kalman filter and CUSUM of the expert of ``drift-tracking``
 ``focus.py``              baselines of ``autofocus``: focal series, random, truth
 ``focus_fit.py``          the fit of the expert of ``autofocus@2``
 ``focus_v2.py``           baselines of ``autofocus@2``: fit of a model, blind policies, truth

@@ -5,6 +5,7 @@ File                      Content
 ========================= =============================================================
 ``atoms.py``              the task ``atoms-2d``
 ``denoise.py``            the task ``denoise``
+``drift.py``              the task ``drift-tracking``
 ``focus.py``              the task ``autofocus``, version 1
 ``focus_v2.py``           the task ``autofocus@2``
 ``hypothesis.py``         the task ``hypothesis-test``

@@ -26,6 +26,7 @@ from stemtwin.twin.instrument.scope.hidden_state import truth as hidden_truth
 from stemtwin.twin.instrument.scope.recorders import spectra
 from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.state import ScopeState
+from stemtwin.twin.instrument.timing import scan_timing
 from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics.aberrations import ORDERS, Aberrations
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
@@ -242,6 +243,27 @@ def wait(session: Session, seconds: float) -> Session:
         The time is negative, or longer than 1e6 s.
     """
     return replace(session, scope=commands.wait(session.setup, session.scope, seconds))
+
+
+def displace(session: Session, way_angstrom: Sequence[float] | np.ndarray) -> Session:
+    """Return the session after the specimen slipped by (x, y), A, on its holder: the operator sees it in the next frame alone."""
+    creep, (x, y) = session.scope.creep, way_angstrom
+    slipped = replace(creep, offset=(creep.offset[0] + float(x), creep.offset[1] + float(y)))
+    return replace(session, scope=replace(session.scope, creep=slipped))
+
+
+def scan_seconds(session: Session, scan: Scan, dwell_time_us: float) -> float:
+    """Return the duration of one pass over a scan that begins now, s."""
+    profile = session.setup.profile
+    timing = scan_timing(
+        scan,
+        dwell_time_us=dwell_time_us,
+        flyback_us=profile.flyback_us,
+        settle_us=profile.settle_us,
+        start_s=session.clock_s,
+        synchronise_hz=profile.imperfections.synchronise_hz,
+    )
+    return timing.duration_s
 
 
 def acquire(
