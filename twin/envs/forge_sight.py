@@ -1,0 +1,105 @@
+"""What a look shows in ``stemtwin/AtomForge-v1``: the graph about the dopant with detection noise, or the brightest place of a frame."""
+
+import numpy as np
+from scipy import ndimage
+
+from stemtwin.twin.envs import forge_scenes
+from stemtwin.twin.envs.forge_scenes import CARBON, FIELD_ANGSTROM, FRAME_PX, PRESETS, SILICON, SULPHUR, ForgePreset, Scene
+from stemtwin.twin.envs.functional_env import read_only
+
+NEAR_ANGSTROM, FAR_ANGSTROM, FAR_BONDS = 3.0, FIELD_ANGSTROM, 20
+"""Units of places beside Si, of the way to the target, of bonds to it."""
+NEIGHBOUR = 6
+"""Features of each neighbour."""
+SITES = PRESETS["drill"].size[1]
+WIDTHS = {"walk": 6 + 3 * NEIGHBOUR, "drill": 3 * SITES + 1}
+"""Number of features by goal."""
+ATOM, FOREIGN, EMPTY = 1, 0, -1
+"""Kinds of sites as they are read: the sheet's own element or Si, another one, none."""
+BLUR_ANGSTROM = 0.4
+"""Smoothing of the frame in which Si is sought, one standard deviation, A."""
+MOST_OTHERS = 4
+"""Number of other vacancies that is told as 1."""
+
+
+def look(
+    preset: ForgePreset, scene: Scene, numbers: np.ndarray, tracked: tuple[float, float], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
+    """Return the kinds of all sites as they are read, the features of the form ``state`` without the budget, and the place of Si from now on.
+
+    Parameters
+    ----------
+    preset : ForgePreset
+        Goal and detection noise.
+    scene : Scene
+        The goal's sites.
+    numbers : ndarray
+        What stands on the sites.
+    tracked : tuple of float
+        Where Si was seen before, A.
+    rng : numpy.random.Generator
+        Source of the noise; the number of draws is always the same.
+    """
+    wrong = rng.random(len(numbers)) < preset.misread
+    noise = preset.jitter_angstrom * rng.standard_normal((4, 2))
+    read = read_only(_read(preset.goal, numbers, wrong))
+    if preset.goal == "drill":
+        return read, read_only(_pattern(scene, read)), (0.0, 0.0)
+    sheet = forge_scenes.lattice("walk")
+    found = np.flatnonzero(numbers == SILICON)
+    if not len(found) or not sheet.in_field[found[0]]:
+        return read, read_only(np.zeros(WIDTHS["walk"], np.float32)), tracked
+    site = int(found[0])
+    place = sheet.places[site] + noise[0]
+    sight = read_only(_surroundings(scene.target[0], read, site, place, noise[1:]))
+    return read, sight, (float(place[0]), float(place[1]))
+
+
+def _read(goal: str, numbers: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """Return kinds, of which the wrong ones are exchanged: C and N in graphene, an atom and none in MoS2."""
+    if goal == "drill":
+        return np.where((numbers > 0) != (wrong & (forge_scenes.lattice("drill").network.numbers == SULPHUR)), ATOM, EMPTY).astype(np.int8)
+    own = (numbers == CARBON) | (numbers == SILICON)
+    swapped = own != (wrong & (numbers != SILICON))
+    return np.where(numbers == 0, EMPTY, np.where(swapped, ATOM, FOREIGN)).astype(np.int8)
+
+
+def _surroundings(target: int, read: np.ndarray, site: int, place: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Return the features of a walk, float32 (24,)."""
+    sheet, bonds = forge_scenes.lattice("walk"), forge_scenes.plain_distances(target)
+    way = sheet.places[target] - place
+    out = [1.0, *(2 * place / FIELD_ANGSTROM), *(way / FAR_ANGSTROM), bonds[site] / FAR_BONDS]
+    for number, other in enumerate(ordered(sheet.bonds[site], bonds)):
+        step = (sheet.places[other] + noise[number] - place) / NEAR_ANGSTROM
+        beyond = [read[one] for one in ordered(sheet.bonds[other], bonds) if one != site]
+        out += [*step, float(read[other]), float(bonds[other] - bonds[site]), *beyond]
+    return np.clip(np.array(out, np.float32), -1, 1)
+
+
+def ordered(sites: tuple[int, ...], bonds: np.ndarray) -> list[int]:
+    """Return sites in the order of their bonds to the target, equal ones by y, then x."""
+    places = forge_scenes.lattice("walk").places
+    return sorted(sites, key=lambda one: (bonds[one], round(places[one, 1], 3), places[one, 0]))
+
+
+def _pattern(scene: Scene, read: np.ndarray) -> np.ndarray:
+    """Return the features of a pattern: place and kind of each of its sites, and the number of other vacancies."""
+    sheet, out = forge_scenes.lattice("drill"), np.zeros(WIDTHS["drill"], np.float32)
+    for number, site in enumerate(scene.target):
+        out[3 * number : 3 * number + 3] = (*(2 * sheet.places[site] / FIELD_ANGSTROM), read[site])
+    others = (read == EMPTY) & sheet.in_field
+    others[list(scene.target)] = False
+    out[-1] = min(others.sum() / MOST_OTHERS, 1.0)
+    return out
+
+
+def brightest(image: np.ndarray) -> tuple[float, float]:
+    """Return the brightest place (x, y) of a frame from its middle, A: the centre of what stands out about the maximum of the smoothed frame."""
+    pixel = FIELD_ANGSTROM / FRAME_PX
+    smooth = ndimage.gaussian_filter(image.astype(float), BLUR_ANGSTROM / pixel)
+    row, column = np.unravel_index(int(smooth.argmax()), smooth.shape)
+    axis = pixel * (np.arange(FRAME_PX) + 0.5) - FIELD_ANGSTROM / 2
+    near = np.hypot(axis[:, None] - axis[row], axis[None, :] - axis[column]) < 2 * BLUR_ANGSTROM
+    weight = np.where(near, np.clip(smooth - np.median(smooth), 1e-9, None), 0.0)
+    x, y = (weight * axis).sum() / weight.sum(), (weight * axis[:, None]).sum() / weight.sum()
+    return float(x), float(y)
