@@ -7,7 +7,7 @@ import numpy as np
 
 from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline
 from stemtwin.benchmarks.baselines import forge_eyes
-from stemtwin.benchmarks.baselines.forge_eyes import PatternEye, Seen
+from stemtwin.benchmarks.baselines.forge_eyes import FieldEye, PatternEye, Seen
 from stemtwin.benchmarks.baselines.forge_planner import BOND, Patch, Plan, patch, plan
 from stemtwin.twin.envs.families.atom_forge import LONGEST_S, REACH_ANGSTROM, SHORTEST_S, dwell_component
 from stemtwin.twin.envs.forge_scenes import PRESETS, ForgePreset
@@ -19,8 +19,8 @@ NEAR_ANGSTROM = 0.7
 """Distance at which a rule takes Si to be at its target, A: half a bond."""
 TURNS = 30
 """Parked beams of the blind cycle before it declares the end."""
-CERTAIN = 2
-"""Votes by which a site counts as foreign or empty."""
+VOTES, MOST_VOTES = {FOREIGN: (1, -1), EMPTY: (-1, 1), ATOM: (-1, -1)}, 3
+"""Votes for a site that is foreign, and for one that is empty, by the kind as which it was read; most votes that are kept."""
 
 
 def stop() -> np.ndarray:
@@ -77,6 +77,7 @@ class Planner(Operator):
         self.patches: dict[int, Patch] = {}
         self.misfit = {1: 0.0, -1: 0.0}
         self.votes = {one: np.zeros((0, 2)) for one in (1, -1)}
+        self.eyes: dict[int, FieldEye] = {}
         self.length: int | None = None
         self.known: tuple[Any, Plan] | None = None
 
@@ -105,6 +106,11 @@ class Planner(Operator):
     def _note(self, side: int, site: int, seen: Seen) -> None:
         """Take votes for what stands on the sites about Si."""
         found, votes = self.patches[side], self.votes[side]
+        if seen.smooth is not None:
+            eye = self.eyes.setdefault(side, FieldEye(found.places))
+            eye.add(seen)
+            votes[:] = [VOTES[int(kind)] for kind in eye.kinds()]
+            return
         bonds = found.bonds(np.zeros(len(found.places), bool))
         for step, kinds in zip(seen.steps, seen.kinds, strict=True):
             apart = [np.hypot(*(found.places[one] - found.places[site] - step)) if one >= 0 else np.inf for one in found.links[site]]
@@ -118,8 +124,8 @@ class Planner(Operator):
             else:
                 pairs = [(other, kinds[0])]
             for one, kind in pairs:
-                votes[one] += {FOREIGN: (1, -1), EMPTY: (-1, 1), ATOM: (-1, -1)}[int(kind)]
-                np.clip(votes[one], -3, 3, out=votes[one])
+                votes[one] += VOTES[int(kind)]
+                np.clip(votes[one], -MOST_VOTES, MOST_VOTES, out=votes[one])
 
     def _plan(self, side: int, site: int) -> Plan:
         """Return the plan for what is known, a new one where that has changed."""
@@ -180,7 +186,7 @@ class BlindCycle:
 
 
 class Clairvoyant:
-    """The beam on a neighbour of which the truth says that it is the next to hop, for as long as that takes; elsewhere the shortest one."""
+    """The beam on a neighbour of which the truth says that it is the next to hop, for as long as that takes; else far from Si."""
 
     def reset(self, brief: Brief) -> None:
         """Take the door to the truth."""
@@ -198,8 +204,9 @@ class Clairvoyant:
             return stop()
         ready = [one for one in events if 0 <= truth[f"seconds_{one}"] <= 0.99 * LONGEST_S]
         best = min(ready, key=lambda one: truth[f"seconds_{one}"]) if ready else events[0]
-        seconds = 1.005 * truth[f"seconds_{best}"] if ready else SHORTEST_S
-        return park((truth[f"x_{best}"], truth[f"y_{best}"]), max(seconds, SHORTEST_S))
+        if not ready:
+            return park((1, 1), SHORTEST_S)
+        return park((truth[f"x_{best}"], truth[f"y_{best}"]), max(1.005 * truth[f"seconds_{best}"], SHORTEST_S))
 
 
 TEXTS = {

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from stemtwin.benchmarks.baselines.forge_planner import BOND, up
+from stemtwin.benchmarks.baselines.forge_planner import up
 from stemtwin.twin.envs.forge_scenes import FIELD_ANGSTROM, FRAME_PX
-from stemtwin.twin.envs.forge_sight import BLUR_ANGSTROM, EMPTY, FAR_ANGSTROM, FOREIGN, NEAR_ANGSTROM, NEIGHBOUR, SITES, WIDTHS
+from stemtwin.twin.envs.forge_sight import ATOM, BLUR_ANGSTROM, EMPTY, FAR_ANGSTROM, FOREIGN, NEAR_ANGSTROM, NEIGHBOUR, SITES, WIDTHS
 
-HOLLOW, BRIGHT, OUTSTANDING = 0.45, 1.3, 1.8
+HOLLOW, BRIGHT, OUTSTANDING = 0.65, 1.1, 1.8
 """Of a site's brightness over that of carbon: below the first it is empty, above the second foreign; the brightest place above the third is Si."""
+GLARE_ANGSTROM, KEPT = 2.3, 0.9
+"""Distance from Si within which it lights up other sites, A; share of the weight that an earlier frame keeps with each new one."""
 SINGLE = 0.75
 """A place of S2 is one of S where it is darker than so much of its first brightness."""
 
@@ -31,6 +33,8 @@ class Seen:
         Kinds of the neighbours, (3,), and of the two sites behind each in the order of the observation, (3, 2): together (3, 3).
     looks : float
         Share of looks that is left.
+    smooth : ndarray, optional
+        The smoothed frames over the brightness of carbon, (detectors, ny, nx).
     """
 
     place: np.ndarray
@@ -38,6 +42,7 @@ class Seen:
     steps: np.ndarray
     kinds: np.ndarray
     looks: float
+    smooth: np.ndarray | None = None
 
 
 def look(observation: Any) -> Seen | None:
@@ -61,7 +66,7 @@ def _from_features(features: np.ndarray) -> Seen | None:
 
 
 def _from_frame(observation: Mapping[str, np.ndarray]) -> Seen | None:
-    """Return what a frame shows: neighbours at the azimuth where a ring about Si is bright, kinds by the brightness of sites."""
+    """Return what a frame shows: Si, and its neighbours on that side where the frame is bright."""
     frame = observation["image"].astype(float)
     place, target = np.asarray(observation["tracked"], float), np.asarray(observation["target"], float)[0]
     smooth = np.stack([ndimage.gaussian_filter(one, BLUR_ANGSTROM * FRAME_PX / FIELD_ANGSTROM) for one in frame])
@@ -70,22 +75,40 @@ def _from_frame(observation: Mapping[str, np.ndarray]) -> Seen | None:
         return None
     both = [sum(_bright(smooth, place + step)[1] for step in up(sublattice)) for sublattice in (1, -1)]
     steps = up(1 if both[0] > both[1] else -1)
-    kinds = np.full((3, 3), 1)
-    for number, step in enumerate(steps):
-        kinds[number, 0] = _kind(_bright(smooth, place + step) / usual)
-    return Seen(place=place, target=target, steps=steps, kinds=kinds, looks=float(observation["budget"][0]))
+    return Seen(
+        place=place, target=target, steps=steps, kinds=np.full((3, 3), ATOM), looks=float(observation["budget"][0]), smooth=smooth / usual[:, None, None]
+    )
 
 
-def _kind(brightness: np.ndarray) -> int:
-    """Return the kind of a site beside Si by its brightness in both detectors over the usual one of carbon."""
-    if brightness[1] < HOLLOW:
-        return EMPTY
-    return FOREIGN if brightness.mean() > BRIGHT else 1
+class FieldEye:
+    """Kinds of the sites of the field from the mean of all frames; what stands beside Si is told from frames in which Si was elsewhere.
+
+    Parameters
+    ----------
+    places : ndarray
+        The sites (x, y), A, (n, 2).
+    """
+
+    def __init__(self, places: np.ndarray) -> None:
+        self.places, self.total, self.weight = places, np.zeros(len(places)), np.zeros(len(places))
+
+    def add(self, seen: Seen) -> None:
+        """Take a frame into the means."""
+        assert seen.smooth is not None
+        bright = np.mean([_bright(seen.smooth, place) for place in self.places], axis=1)
+        far = np.hypot(*(self.places - seen.place).T) > GLARE_ANGSTROM
+        bright /= np.median(bright[far])
+        self.total, self.weight = np.where(far, KEPT * self.total + bright, self.total), np.where(far, KEPT * self.weight + 1, self.weight)
+
+    def kinds(self) -> np.ndarray:
+        """Return the kinds of all sites, (n,); one that was never seen is taken for carbon."""
+        mean = np.where(self.weight > 0, self.total / np.maximum(self.weight, 1e-9), 1.0)
+        return np.where(mean < HOLLOW, EMPTY, np.where(mean > BRIGHT, FOREIGN, ATOM))
 
 
 def _bright(smooth: np.ndarray, place: np.ndarray) -> np.ndarray:
     """Return the brightness of smoothed frames at a place, linear between pixels, (detectors,)."""
-    at = (place[::-1] + FIELD_ANGSTROM / 2) * FRAME_PX / FIELD_ANGSTROM - 0.5
+    at = (place[::-1] + FIELD_ANGSTROM / 2) * FRAME_PX / FIELD_ANGSTROM
     return np.array([ndimage.map_coordinates(one, at[:, None], order=1, mode="nearest")[0] for one in smooth])
 
 
@@ -107,5 +130,3 @@ class PatternEye:
         self.first = now if self.first is None else self.first
         return 2 * target[now > SINGLE * self.first] / FIELD_ANGSTROM
 
-
-__all__ = ["BOND", "PatternEye", "Seen", "look"]

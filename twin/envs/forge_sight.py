@@ -98,7 +98,7 @@ def brightest(image: np.ndarray) -> tuple[float, float]:
     pixel = FIELD_ANGSTROM / FRAME_PX
     smooth = ndimage.gaussian_filter(image.astype(float), BLUR_ANGSTROM / pixel)
     row, column = np.unravel_index(int(smooth.argmax()), smooth.shape)
-    axis = pixel * (np.arange(FRAME_PX) + 0.5) - FIELD_ANGSTROM / 2
+    axis = pixel * np.arange(FRAME_PX) - FIELD_ANGSTROM / 2
     near = np.hypot(axis[:, None] - axis[row], axis[None, :] - axis[column]) < 2 * BLUR_ANGSTROM
     weight = np.where(near, np.clip(smooth - np.median(smooth), 1e-9, None), 0.0)
     x, y = (weight * axis).sum() / weight.sum(), (weight * axis[:, None]).sum() / weight.sum()
