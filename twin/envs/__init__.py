@@ -10,6 +10,7 @@ File                    Content
 ``damage_pictures.py``  pictures of exposed areas
 ``discovery.py``        ``@environment``, the ids of all families
 ``families/``           one file per family
+``faults.py``           faults of an instrument, as probabilities
 ``flat_actions.py``     nested actions as one vector
 ``focus_features.py``   features of a frame that tell its focus
 ``focus_instrument.py`` presets, instruments and operators of the focusing task, version 2

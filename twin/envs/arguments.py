@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from stemtwin.twin import checks
+from stemtwin.twin.envs.faults import FAULTS, Faults
 from stemtwin.twin.errors import SettingsError, UnknownNameError, suggestion
 from stemtwin.twin.instrument.hardware.profiles import PROFILES
 from stemtwin.twin.registry import Registry
@@ -33,8 +34,8 @@ RANGES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conditions:
-    """The conditions of one episode, as they were drawn.
+class Conditions(Faults):
+    """The conditions of one episode, as they were drawn; ``faults`` is a part of them.
 
     Parameters
     ----------
@@ -50,6 +51,8 @@ class Conditions:
         Factors by which C10, C12a and C12b really move when a knob is turned.
     failing : float
         Probability that a command does nothing.
+    blocked_stage, refused_while_moving, closed_valve, failed_correction : float
+        See ``Faults``.
     """
 
     sample: str
@@ -63,7 +66,7 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Randomisation:
+class Randomisation(Faults):
     """Choices and ranges from which every episode draws its conditions; a range of one number twice fixes it.
 
     Parameters
@@ -84,6 +87,8 @@ class Randomisation:
         Factor between a commanded and the true change, uniform, drawn for each knob.
     failing : float
         Probability that a command does nothing.
+    blocked_stage, refused_while_moving, closed_valve, failed_correction : float
+        Probabilities of faults; see ``Faults``.
 
     Raises
     ------
@@ -102,6 +107,7 @@ class Randomisation:
 
     def __post_init__(self) -> None:
         """Check names and ranges; lists, as JSON has them, become tuples."""
+        Faults.__post_init__(self)
         object.__setattr__(self, "samples", _names("samples", self.samples, SAMPLES))
         object.__setattr__(self, "profiles", _names("profiles", self.profiles, PROFILES))
         for name, (unit, low, high) in RANGES.items():
@@ -127,6 +133,7 @@ class Randomisation:
             drift=float(rng.uniform(*self.drift)),
             knob_gain=(float(gains[0]), float(gains[1]), float(gains[2])),
             failing=float(self.failing),
+            **{name: float(getattr(self, name)) for name in FAULTS},
         )
 
 

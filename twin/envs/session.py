@@ -3,18 +3,23 @@
 Families that turn a microscope are built on these: none of them touches knobs, commands or acquisitions by itself.
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from stemtwin.twin.envs.faults import MOVING_S, Faults
+from stemtwin.twin.errors import InstrumentError
 from stemtwin.twin.instrument.detectors import DETECTORS, AnyDetector, NamedDetector
+from stemtwin.twin.instrument.hardware import stage, tableau
 from stemtwin.twin.instrument.hardware.profiles import Profile
+from stemtwin.twin.instrument.hardware.tableau import Measurement
 from stemtwin.twin.instrument.scan import PathScan, Scan
-from stemtwin.twin.instrument.scope import acquisition, bare_frames, beam_damage, commands, knobs, readout
+from stemtwin.twin.instrument.scope import aberration_tuning, acquisition, bare_frames, beam_damage, commands, knobs, readout
 from stemtwin.twin.instrument.scope.bare_frames import ImagingPlan
 from stemtwin.twin.instrument.scope.hidden_state import truth as hidden_truth
 from stemtwin.twin.instrument.scope.recorders import spectra
@@ -43,10 +48,14 @@ class Session:
         Pairs of a Cartesian aberration and the factor between its commanded and its true change.
     failing : float
         Probability that a command does nothing.
+    faults : Faults
+        Probabilities of the instrument's faults.
     commands : int
         Number of commands that could fail.
     failed : bool
-        Whether the last of them did nothing.
+        Whether the last of them failed, as the operator is told.
+    moving_until_s : float
+        Time until which the stage counts as moving, s.
     dose_e_per_angstrom2 : float
         Nominal dose of all acquisitions, wherever they were taken, e-/A^2.
     last_dose_e_per_angstrom2 : float
@@ -57,8 +66,10 @@ class Session:
     scope: ScopeState
     gains: tuple[tuple[str, float], ...] = ()
     failing: float = 0.0
+    faults: Faults = field(default_factory=Faults)
     commands: int = 0
     failed: bool = False
+    moving_until_s: float = 0.0
     dose_e_per_angstrom2: float = 0.0
     last_dose_e_per_angstrom2: float = 0.0
 
@@ -85,6 +96,7 @@ def start(
     at: Mapping[str, float] | None = None,
     gains: Mapping[str, float] | None = None,
     failing: float = 0.0,
+    faults: Faults | None = None,
     **settings: Any,
 ) -> Session:
     """Return a session at time 0 with a settled stage.
@@ -101,6 +113,8 @@ def start(
         Factors between commanded and true changes of Cartesian aberrations.
     failing : float
         Probability that a command does nothing.
+    faults : Faults, optional
+        Probabilities of the instrument's faults, by default none; ``conditions.faults`` of an episode.
     settings
         Knobs beside the usual ones of the profile.
 
@@ -114,11 +128,11 @@ def start(
     if at:
         scope = commands.move(setup, scope, at)
     settled = replace(scope, time_s=0.0, creep=replace(scope.creep, time_s=0.0))
-    return Session(setup=setup, scope=settled, gains=tuple(sorted((gains or {}).items())), failing=failing)
+    return Session(setup=setup, scope=settled, gains=tuple(sorted((gains or {}).items())), failing=failing, faults=faults or Faults())
 
 
 def set_knobs(session: Session, changes: Mapping[str, Any]) -> Session:
-    """Return the session after knobs were set; see ``Microscope.set``.
+    """Return the session after knobs were set; see ``Microscope.set``. Where the optics fail, the other knobs are set all the same.
 
     Raises
     ------
@@ -128,7 +142,11 @@ def set_knobs(session: Session, changes: Mapping[str, Any]) -> Session:
     session = _attempt(session)
     if session.failed:
         return session
-    return replace(session, scope=replace(session.scope, knobs=knobs.turn(session.scope.knobs, session.setup.profile, dict(changes))))
+    scope, profile, asked = session.scope, session.setup.profile, dict(changes)
+    turned = knobs.turn(scope.knobs, profile, asked)
+    if turned.aberrations != scope.knobs.aberrations and (session := _struck(session, "failed_correction")).failed:
+        turned = knobs.turn(scope.knobs, profile, {name: value for name, value in asked.items() if name not in knobs.ABERRATION_NAMES})
+    return replace(session, scope=replace(scope, knobs=turned))
 
 
 def turn_optics(session: Session, increments: Mapping[str, float]) -> Session:
@@ -139,7 +157,7 @@ def turn_optics(session: Session, increments: Mapping[str, float]) -> Session:
     StemtwinError
         A value is out of range.
     """
-    session = _attempt(session)
+    session = _attempt(session, "failed_correction")
     if session.failed:
         return session
     scope, gains = session.scope, dict(session.gains)
@@ -164,7 +182,52 @@ def move(session: Session, way: Mapping[str, float], *, relative: bool = False) 
         An axis is unknown, or the way goes beyond its reach.
     """
     session = _attempt(session)
-    return session if session.failed else replace(session, scope=commands.move(session.setup, session.scope, way, relative=relative))
+    if session.failed:
+        return session
+    setup, before = session.setup, session.scope
+    after = commands.move(setup, before, way, relative=relative)
+    if (session := _struck(session, "blocked_stage")).failed:
+        target = stage.destination(before.stage, way, setup.profile.stage, relative=relative)
+        return wait(session, stage.duration_s(before.stage, target, setup.profile.stage))
+    gone = after.stage.commanded != before.stage.commanded
+    return replace(session, scope=after, moving_until_s=after.time_s + MOVING_S if gone else session.moving_until_s)
+
+
+def measure(
+    session: Session, kind: str = "C1A1", *, angle_mrad: float | None = None, max_fit: str | None = None
+) -> tuple[Measurement | None, Session]:
+    """Return the finding of a measurement of aberrations, or None where it failed, and the session after; see ``Microscope.measure``.
+
+    Raises
+    ------
+    StemtwinError
+        There is no such measurement, or the beam is blanked.
+    """
+    what, setup, scope = aberration_tuning.kind(kind, angle_mrad=angle_mrad, max_fit=max_fit), session.setup, session.scope
+    if _closed(session):
+        aberration_tuning.lit(scope)
+        dark = commands.wait(setup, replace(scope, measurements=scope.measurements + 1), tableau.duration_s(what, setup.profile.probe_images))
+        return None, replace(session, scope=dark, failed=True)
+    found, after = aberration_tuning.measure(setup, scope, what)
+    failed = isinstance(found, InstrumentError)
+    return (None if failed else found), replace(session, scope=after, failed=failed)
+
+
+def correct(session: Session, name: str, value: complex | Sequence[float], target: complex | Sequence[float] = 0.0) -> Session:
+    """Return the session after the corrector changed an aberration from a value to a target; see ``Microscope.correct``.
+
+    Raises
+    ------
+    StemtwinError
+        There is no such aberration, or it is more than the corrector can change at once.
+    """
+    session = _attempt(session)
+    if session.failed:
+        return session
+    after = aberration_tuning.correct(session.setup, session.scope, name, value, target)
+    if (session := _struck(session, "failed_correction")).failed:
+        return wait(session, session.setup.profile.corrector.duration_s)
+    return replace(session, scope=after)
 
 
 def wait(session: Session, seconds: float) -> Session:
@@ -195,6 +258,11 @@ def acquire(
     """
     asked = acquisition.order(session.setup, session.scope, scan, dwell_time_us=dwell_time_us, frames=frames, detectors=detectors)
     found, scope = acquisition.acquire(session.setup, session.scope, asked)
+    if _closed(session):
+        found, dark = acquisition.acquire(session.setup, _darkened(session.scope), asked)
+        told = json.loads(found.attrs["stemtwin_settings"])
+        found.attrs["stemtwin_settings"] = json.dumps({**told, "knobs": asdict(session.scope.knobs)})
+        scope = _booked(dark, scope)
     last = asked.cost["dose_e_per_angstrom2"]
     return found, replace(session, scope=scope, dose_e_per_angstrom2=session.dose_e_per_angstrom2 + last, last_dose_e_per_angstrom2=last)
 
@@ -222,8 +290,13 @@ def acquire_bare(
         bare_frames.AskedFrame(operator=operator, detectors=plan.detectors, setup=one.setup, state=one.scope, scan=scan, dwell_time_us=dwell)
         for one, (operator, plan), scan, dwell in zip(sessions, operators, scans, dwell_times_us, strict=True)
     ]
+    closed = [i for i, one in enumerate(sessions) if _closed(one)]
+    taken = bare_frames.take([*shots, *(replace(shots[i], state=_darkened(shots[i].state)) for i in closed)])
+    frames = dict(enumerate(taken[: len(shots)]))
+    for i, dark in zip(closed, taken[len(shots) :], strict=True):
+        frames[i] = replace(dark, state=_booked(dark.state, frames[i].state))
     found = []
-    for one, shot, frame in zip(sessions, shots, bare_frames.take(shots), strict=True):
+    for one, shot, frame in zip(sessions, shots, frames.values(), strict=True):
         dose = one.dose_e_per_angstrom2 + raster_dose(one.scope.knobs.current_pa, shot.scan, shot.dwell_time_us)
         found.append((frame.readings, frame.beam.aberrations, replace(one, scope=frame.state, dose_e_per_angstrom2=dose)))
     return found
@@ -345,9 +418,37 @@ def drifting(profile: Profile, factor: float) -> Profile:
     )
 
 
-def _attempt(session: Session) -> Session:
-    """Return the session in which the next command fails or not."""
-    if not session.failing:
+def _attempt(session: Session, *own: str) -> Session:
+    """Return the session in which the next command fails or not: as any command does, by a stage that moves, or by faults of its own."""
+    if not (session.failing or session.faults.possible):
         return session
-    failed = bool(session.setup.rng(FAILURES, session.commands).random() < session.failing)
-    return replace(session, commands=session.commands + 1, failed=failed)
+    number, moving = session.commands, session.clock_s < session.moving_until_s
+    failed = bool(session.failing and session.setup.rng(FAILURES, number).random() < session.failing)
+    session = replace(session, commands=number + 1, failed=failed)
+    return _struck(session, *(("refused_while_moving",) if moving else ()), *own)
+
+
+def _struck(session: Session, *faults: str) -> Session:
+    """Return the session in which the last command that was begun fails by one of some faults, or goes on as it was."""
+    return replace(session, failed=True) if any(_drawn(session, fault, session.commands) for fault in faults) else session
+
+
+def _closed(session: Session) -> bool:
+    """Return whether the valve is closed in the next acquisition or measurement."""
+    return _drawn(session, "closed_valve", session.scope.frames + session.scope.measurements)
+
+
+def _drawn(session: Session, fault: str, number: int) -> bool:
+    """Return whether a fault happens at a draw of its stream."""
+    chance = getattr(session.faults, fault)
+    return bool(chance) and bool(session.setup.rng(fault.replace("_", " "), number).random() < chance)
+
+
+def _darkened(scope: ScopeState) -> ScopeState:
+    """Return the state in which no beam reaches the specimen."""
+    return replace(scope, knobs=replace(scope.knobs, blanked=True))
+
+
+def _booked(dark: ScopeState, lit: ScopeState) -> ScopeState:
+    """Return the state after frames without beam, with knobs and books as an operator keeps them who does not know of it."""
+    return replace(dark, knobs=lit.knobs, beam_s=lit.beam_s, electrons=lit.electrons, sent=lit.sent)

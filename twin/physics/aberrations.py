@@ -8,7 +8,7 @@ Source: Krivanek, Dellby, Lupini, Ultramicroscopy 78 (1999) 1; Haider's notation
 import functools
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Self
 
@@ -170,7 +170,8 @@ class Aberrations:
         return cls(**polar)
 
 
-_numbers = operator.attrgetter(*(field.name for field in fields(Aberrations)))
+_NAMES = tuple(field.name for field in fields(Aberrations))
+_numbers = operator.attrgetter(*_NAMES)
 """Magnitudes, each followed by its azimuth where it has one, in the order of ``ORDERS``."""
 
 
@@ -271,18 +272,33 @@ def _gradients(semiangle: float, samples: int) -> tuple[np.ndarray, np.ndarray]:
 @functools.lru_cache(maxsize=256)
 def add(first: Aberrations, second: Aberrations) -> Aberrations:
     """Return the sum of two sets of aberrations, coefficient by coefficient as vectors."""
-    a, b, polar, place = _numbers(first), _numbers(second), {}, 0
-    for m, magnitude, azimuth, _ in _TABLE:
+    return total(first, second)
+
+
+def total(first: Aberrations, *others: Aberrations) -> Aberrations:
+    """Return the sum of sets of aberrations, added one by one as :func:`add` does, to the last bit."""
+    numbers: Sequence[float] = _numbers(first)
+    for other in others:
+        numbers = _added(numbers, _numbers(other))
+    return Aberrations(**dict(zip(_NAMES, numbers, strict=True)))
+
+
+def _added(a: Sequence[float], b: Sequence[float]) -> list[float]:
+    """Return the sum of magnitudes and azimuths in the order of ``_numbers``."""
+    out, place = [], 0
+    for m, *_ in _TABLE:
         u, v = a[place], b[place]
         if m == 0:
-            polar[magnitude] = u + v
+            out.append(u + v)
             place += 1
             continue
+        length = angle = 0.0
         if u or v:
             s, t = m * a[place + 1], m * b[place + 1]
             x = (u * math.cos(s) if u else 0.0) + (v * math.cos(t) if v else 0.0)
             y = (u * math.sin(s) if u else 0.0) + (v * math.sin(t) if v else 0.0)
             if x or y:
-                polar[magnitude], polar[azimuth] = math.hypot(x, y), math.atan2(y, x) / m
+                length, angle = math.hypot(x, y), math.atan2(y, x) / m
+        out += length, angle
         place += 2
-    return Aberrations(**polar)
+    return out

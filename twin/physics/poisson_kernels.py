@@ -242,14 +242,14 @@ def _expand_lanes(rate, value, count):
 
 
 @part
-def _prepare_lanes(mean, uniforms, start, rate, value, term, total, count):
+def _prepare_lanes(mean, uniforms, rate, value, term, total, count):
     """Load a block, zeros beyond its end; return the numbers of small means, of large ones and of right values.
 
     A count is -1 where the search of the lanes does not find it.
     """
-    size = min(LANES, len(mean) - start)
+    size = len(mean)
     for i in range(size):
-        rate[i], value[i] = mean[start + i], uniforms[start + i]
+        rate[i], value[i] = mean[i], uniforms[i]
     for i in range(size, LANES):
         rate[i], value[i] = 0.0, 0.0
     small = large = right = 0
@@ -297,7 +297,8 @@ def invert(mean, uniforms, out, most):
     rate, value, term, total = np.empty(LANES), np.empty(LANES), np.empty(LANES), np.empty(LANES)
     count = np.empty(LANES, np.int64)
     for start in range(0, len(mean), LANES):
-        small, large, right = _prepare_lanes(mean, uniforms, start, rate, value, term, total, count)
+        here = out[start : start + LANES]  # slices: an index that could be negative keeps a loop from vector instructions
+        small, large, right = _prepare_lanes(mean[start : start + LANES], uniforms[start : start + LANES], rate, value, term, total, count)
         if right < LANES:
             return start + _first_wrong(rate, value)
         if small > 0:
@@ -307,9 +308,9 @@ def invert(mean, uniforms, out, most):
         if small < LANES:
             _finish_lanes(rate, value, count)
         highest = 0
-        for i in range(min(LANES, len(mean) - start)):
+        for i in range(len(here)):
             highest = max(highest, count[i])
-            out[start + i] = count[i]
+            here[i] = count[i]
         if highest > most:
             return start + _first_above(count, most)
     return -1

@@ -193,6 +193,7 @@ def test_acquisitions_compute_nothing_more(make: Callable[..., Microscope], monk
     assert not any(isinstance(getattr(camera, name), np.ndarray) and getattr(camera, name).ndim > 2 for name in ("found", "points", "height"))
 
 
+@pytest.mark.slow
 def test_the_specimen_is_that_of_the_pass(make_perovskite: Callable[..., Sample]) -> None:
     """Where the pass itself has knocked atoms out, its expected image shows the specimen that it saw, and the next one's the specimen after."""
     sample = make_perovskite(3, sigma=None)

@@ -63,6 +63,7 @@ def test_drift_and_defocus_reach_the_patterns(make: Callable[..., Microscope]) -
     xr.testing.assert_identical(make(moving).acquire(SCAN, detectors=(CAMERA,)), make(moving).acquire(SCAN, detectors=(CAMERA,)))
 
 
+@pytest.mark.slow
 def test_the_camera_length_scales_what_the_instrument_has(static: Sample) -> None:
     """At half the camera length what is asked for by name, cameras and the spectrometer, takes twice the angle; what is given keeps its own."""
     scan, own = RasterScan(shape=(1, 2), field_of_view_angstrom=(3.9, 3.9)), replace(CAMERA, outer_mrad=30.0)

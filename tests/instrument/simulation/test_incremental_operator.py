@@ -52,7 +52,7 @@ def apart(found: np.ndarray, true: np.ndarray) -> float:
     return float(np.sqrt(((found - true) ** 2).mean()) / true.mean())
 
 
-@pytest.mark.parametrize("phonons", ["static", 2])
+@pytest.mark.parametrize("phonons", ["static", pytest.param(2, marks=pytest.mark.slow)])
 def test_moved_atoms_give_the_image_of_a_new_build_for_less_work(asked: Request, phonons: int | str) -> None:
     """After moves across the edge, with other optics too, the image is within 1e-3 of a new build's, with the same frozen phonons, and costs less."""
     asked = replace(asked, phonons=phonons)

@@ -50,6 +50,7 @@ def with_focus(value: float, **others: float) -> Beam:
     return replace(BEAM, aberrations=replace(BEAM.aberrations, C10=value, **others))
 
 
+@pytest.mark.slow
 def test_a_focal_series_is_the_single_images_of_one_operator(cell: Sample, built: list[int]) -> None:
     """Every image has the bits of a single call, and all of them come from one build, which reports its waves once."""
     foci, steps = np.linspace(-60, 60, 20).tolist(), list[int]()

@@ -43,6 +43,7 @@ def test_the_operator_is_multislice(thermal: Sample, beam: Beam, antialias: bool
     assert (one.attrs["engine"], other.attrs["engine"]) == ("operator", "multislice")
 
 
+@pytest.mark.slow
 def test_partial_coherence_is_the_mean_over_nodes(thermal: Sample, beam: Beam) -> None:
     """What the operator does in closed form, multislice does by averaging coherent probes over defocus and source: the same to 1e-5."""
     partial = replace(beam, source_size_angstrom=0.35, focal_spread_angstrom=25)

@@ -54,6 +54,7 @@ def test_onsets(name):
     assert loss[np.flatnonzero(values >= 0.5 * first)[0]] == pytest.approx(ONSETS[name], abs=0.5)
 
 
+@pytest.mark.slow
 def test_every_element_of_the_library_has_an_edge():
     """Whatever a specimen of the library is made of, hydrogen apart, has edges, and they have cross-sections."""
     symbols = {symbol for name in list_samples() for symbol in load_sample(name).symbols}

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -10,7 +10,7 @@ import numpy as np
 
 from stemtwin.twin import checks
 from stemtwin.twin.envs import session as sessions
-from stemtwin.twin.envs.arguments import Conditions
+from stemtwin.twin.envs.arguments import Conditions, Randomisation
 from stemtwin.twin.envs.discovery import environment
 from stemtwin.twin.envs.focus_features import BANDS, SECTORS, features, square_roots
 from stemtwin.twin.envs.focus_instrument import (
@@ -49,6 +49,8 @@ ORIGIN_ANGSTROM = 100.0
 HOUR_S = 3600.0
 STACK = 2
 """Frames in the form "pixels"."""
+OF_THE_STAGE = ("blocked_stage", "refused_while_moving")
+"""Faults that are not drawn: the stage stays where it is."""
 HISTORY = 4
 """Frames in the form "state"."""
 
@@ -178,7 +180,7 @@ class Autofocus(GoalFamily[Focusing]):
     Parameters
     ----------
     difficulty, split, observation, reward, randomisation, privileged_info
-        See ``EnvArguments``.
+        See ``EnvArguments``; all but the faults of the stage can be drawn, which stays where it is.
     phonons : int or str
         Frozen-phonon configurations, or ``"auto"``; see ``Request``.
 
@@ -189,6 +191,7 @@ class Autofocus(GoalFamily[Focusing]):
     """
 
     PRESETS: ClassVar[dict[str, AutofocusPreset]] = PRESETS
+    RANDOMISED: ClassVar[tuple[str, ...]] = tuple(item.name for item in fields(Randomisation) if item.name not in OF_THE_STAGE)
     RESET_OPTIONS: ClassVar[tuple[str, ...]] = ("start_angstrom", "scale")
 
     phonons: int | str = 4
@@ -262,7 +265,7 @@ class Autofocus(GoalFamily[Focusing]):
             window_angstrom=window_angstrom(preset, self.conditions(), conditions.sample, conditions.profile),
         )
         gains = dict(zip(NAMES, conditions.knob_gain, strict=True))
-        begun = begin(setup, conditions.sample, gains=gains, failing=conditions.failing)
+        begun = begin(setup, conditions.sample, gains=gains, failing=conditions.failing, faults=conditions.faults)
         dwell = conditions.electrons_per_point / noise.electrons_per_point(CURRENT_PA, 1e-6)
         zero = read_only(np.zeros(3))
         return Focusing(session=begun, conditions=conditions, scan=scan, dwell_time_us=dwell, knobs=zero, true=zero, strehl=0.0)

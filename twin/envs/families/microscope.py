@@ -22,6 +22,7 @@ from stemtwin.twin.envs.control_panel import (
     unit,
 )
 from stemtwin.twin.envs.discovery import environment
+from stemtwin.twin.envs.faults import FAULTS
 from stemtwin.twin.envs.flat_actions import flat_action
 from stemtwin.twin.envs.preparation import PreparationLine
 from stemtwin.twin.envs.rewards import REWARDS
@@ -145,7 +146,8 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
     Parameters
     ----------
     difficulty, split, observation, reward, randomisation, privileged_info
-        See ``EnvArguments``. Episodes draw ``samples`` (crystals), ``rotation_rad``, ``residual``, ``drift``, ``knob_gain``, ``failing``.
+        See ``EnvArguments``. Episodes draw ``samples`` (crystals), ``rotation_rad``, ``residual``, ``drift``, ``knob_gain``, ``failing``, and
+        the probabilities of ``Faults``, which are 0 in all presets.
     instrument : str
         An instrument profile.
     detectors : tuple of str
@@ -177,7 +179,7 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
     """
 
     PRESETS: ClassVar[Mapping[str, ScopePreset]] = PRESETS
-    RANDOMISED: ClassVar[tuple[str, ...]] = ("samples", "rotation_rad", "residual", "drift", "knob_gain", "failing")
+    RANDOMISED: ClassVar[tuple[str, ...]] = ("samples", "rotation_rad", "residual", "drift", "knob_gain", "failing", *FAULTS)
     REWARD_NAMES: ClassVar[Collection[str]] = REWARDS
     RESET_OPTIONS: ClassVar[tuple[str, ...]] = ("misalignment",)
 
@@ -313,6 +315,7 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
             at=dict(zip(("x_angstrom", "y_angstrom"), place_at, strict=True)),
             gains=dict(zip(("C10", "C12a", "C12b"), drawn.knob_gain, strict=True)),
             failing=drawn.failing,
+            faults=drawn.faults,
             semiangle_mrad=self.semiangles_mrad[-1],
             camera_length_mm=profile.camera_length_mm if profile.camera_length_mm in self.camera_lengths_mm else self.camera_lengths_mm[0],
         )

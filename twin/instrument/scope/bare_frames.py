@@ -121,11 +121,14 @@ def imaging_plan(setup: Setup, state: ScopeState, scan: Scan, detectors: Sequenc
 
 def take(shots: Sequence[AskedFrame]) -> list[BareFrame]:
     """Take one frame with each of several microscopes, on several threads; each has the same bits as alone."""
+    states = [replace(shot.state, scanned=_scanned(shot)) for shot in shots]
+    passes = [_expose(shot, state) for shot, state in zip(shots, states, strict=True)]
     found: list[BareFrame] = [None] * len(shots)  # type: ignore[list-item] - filled below
 
     def work(queue: Iterator[list[int]]) -> None:
         for part in queue:
-            for i, frame in zip(part, _taken([shots[i] for i in part]), strict=True):
+            taken = _taken([shots[i] for i in part], [states[i] for i in part], [passes[i] for i in part])
+            for i, frame in zip(part, taken, strict=True):
                 found[i] = frame
 
     threads.spread(work, _alike(shots), threads=None if len(shots) > 1 else 1)
@@ -141,10 +144,8 @@ def _alike(shots: Sequence[AskedFrame]) -> list[list[int]]:
     return [group[start : start + STATES_AT_ONCE] for group in groups.values() for start in range(0, len(group), STATES_AT_ONCE)]
 
 
-def _taken(shots: Sequence[AskedFrame]) -> list[BareFrame]:
+def _taken(shots: Sequence[AskedFrame], states: Sequence[ScopeState], passes: Sequence[ScanPass]) -> list[BareFrame]:
     """Return the frames of one operator, convergence, focal spread and number of points."""
-    states = [replace(shot.state, scanned=_scanned(shot)) for shot in shots]
-    passes = [_expose(shot, state) for shot, state in zip(shots, states, strict=True)]
     signals = _signals(shots, passes)
     setups, detectors = [shot.setup for shot in shots], [shot.detectors for shot in shots]
     readings = readout.read_together(setups, states, detectors, signals, passes)

@@ -126,9 +126,8 @@ class Setup:
         A specimen that is d nearer to the detectors has a slab of vacuum d before it: C10 + d. A beam whose energy has changed by dE is focused
         elsewhere: C10 - Cc f dE / E, with f as in ``coherence.focal_spread``.
         """
-        total = optics.add(optics.add(optics.add(state.knobs.aberrations, self.profile.residual), self.misalignment), state.corrected)
-        if self.profile.instabilities.aberrations:
-            total = optics.add(total, self.course.aberrations(time_s))
+        strayed = (self.course.aberrations(time_s),) if self.profile.instabilities.aberrations else ()
+        total = optics.total(state.knobs.aberrations, self.profile.residual, self.misalignment, state.corrected, *strayed)
         lift = state.stage.true.z_angstrom
         if self.profile.instabilities.energy_sigma_ev:
             shift = float(self.course.energy_shift_ev(time_s))
@@ -158,7 +157,8 @@ class Setup:
         """Return the shift of :meth:`specimen_shift`, (x, y), A, where it is the same at all times; None where the specimen drifts."""
         if self.course.drifts or state.creep.velocity != (0.0, 0.0):
             return None
-        return _deflection(state) - np.array(state.creep.offset)
+        true, (x, y), offset = state.stage.true, state.knobs.beam_shift_angstrom, state.creep.offset
+        return np.array([x - true.x_angstrom - offset[0], y - true.y_angstrom - offset[1]])
 
 
 def _deflection(state: ScopeState) -> np.ndarray:

@@ -218,6 +218,7 @@ def test_vacuum_scatters_nothing():
     assert np.abs(image).max() < 1e-9
 
 
+@pytest.mark.slow
 def test_phonons_and_channels():
     """K of several configurations is the mean of theirs, and detectors in one call are the detectors one by one."""
     stacks = [specimen(seed=seed)[3] for seed in (1, 2, 3)]
@@ -318,7 +319,7 @@ def test_region_of_a_field():
     assert part.check(np.random.default_rng(5), region).rms < 0.01
 
 
-@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("given", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_update_is_a_rebuild(given):
     """After an atom has moved, an update of its surroundings has the bits of a new operator, also across the field's edge, and is less work."""
     stack = wide()

@@ -189,7 +189,7 @@ def test_reading_an_image():
     channels=st.integers(1, 5),
     states=st.integers(1, 3),
 )
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_quadratic_form_twin(seed, radius, gaps, channels, states):
     """The form equals a sum over all pairs in complex128, for any set of beams, also with holes, many channels and states, within 1e-13."""
     rng = np.random.default_rng(seed)
