@@ -17,6 +17,8 @@ USUAL_S = 0.2
 """Time of the parked beam of rules without a plan, s."""
 NEAR_ANGSTROM = 0.7
 """Distance at which a rule takes Si to be at its target, A: half a bond."""
+PATIENCE = 2
+"""Looks in turn without an atom after which it counts as lost; one may be dark, or misread."""
 TURNS = 30
 """Parked beams of the blind cycle before it declares the end."""
 VOTES, MOST_VOTES = {FOREIGN: (1, -1), EMPTY: (-1, 1), ATOM: (-1, -1)}, 3
@@ -40,16 +42,22 @@ class Operator:
     def reset(self, brief: Brief) -> None:
         """Begin anew."""
         self.preset: ForgePreset = PRESETS[brief.difficulty or "standard"]
-        self.eye = PatternEye()
+        self.eye, self.missed = PatternEye(), 0
 
     def act(self, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
         """Return the next action."""
         del cost
         if self.preset.goal == "drill":
-            left = self.eye.remaining(observation)
-            return park(left[0], LONGEST_S) if len(left) else stop()
+            held, doubtful = self.eye.remaining(observation)
+            if len(held):
+                return park(held[0], LONGEST_S)
+            return park(doubtful[0], SHORTEST_S) if len(doubtful) else stop()
         seen = forge_eyes.look(observation)
-        return stop() if seen is None else self.walk(seen)
+        if seen is not None:
+            self.missed = 0
+            return self.walk(seen)
+        self.missed += 1
+        return park((1, 1), SHORTEST_S) if self.missed < PATIENCE else stop()
 
     def walk(self, seen: Seen) -> np.ndarray:
         """Return the next action of a walk."""
@@ -74,6 +82,7 @@ class Planner(Operator):
     def reset(self, brief: Brief) -> None:
         """Begin anew."""
         super().reset(brief)
+        self.eye = PatternEye(PATIENCE)
         self.patches: dict[int, Patch] = {}
         self.misfit = {1: 0.0, -1: 0.0}
         self.votes = {one: np.zeros((0, 2)) for one in (1, -1)}

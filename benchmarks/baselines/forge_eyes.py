@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from stemtwin.benchmarks.baselines.forge_planner import up
 from stemtwin.twin.envs.forge_scenes import FIELD_ANGSTROM, FRAME_PX
-from stemtwin.twin.envs.forge_sight import ATOM, BLUR_ANGSTROM, EMPTY, FAR_ANGSTROM, FOREIGN, NEAR_ANGSTROM, NEIGHBOUR, SITES, WIDTHS
+from stemtwin.twin.envs.forge_sight import ATOM, BLUR_ANGSTROM, DARK, EMPTY, FAR_ANGSTROM, FOREIGN, NEAR_ANGSTROM, NEIGHBOUR, SITES, WIDTHS
 
 HOLLOW, BRIGHT, OUTSTANDING = 0.65, 1.1, 1.8
 """Of a site's brightness over that of carbon: below the first it is empty, above the second foreign; the brightest place above the third is Si."""
@@ -71,7 +71,7 @@ def _from_frame(observation: Mapping[str, np.ndarray]) -> Seen | None:
     place, target = np.asarray(observation["tracked"], float), np.asarray(observation["target"], float)[0]
     smooth = np.stack([ndimage.gaussian_filter(one, BLUR_ANGSTROM * FRAME_PX / FIELD_ANGSTROM) for one in frame])
     usual = np.array([np.percentile(one, 80) for one in smooth])
-    if _bright(smooth, place)[0] < OUTSTANDING * usual[0]:
+    if usual.min() < DARK or _bright(smooth, place)[0] < OUTSTANDING * usual[0]:
         return None
     both = [sum(_bright(smooth, place + step)[1] for step in up(sublattice)) for sublattice in (1, -1)]
     steps = up(1 if both[0] > both[1] else -1)
@@ -113,20 +113,32 @@ def _bright(smooth: np.ndarray, place: np.ndarray) -> np.ndarray:
 
 
 class PatternEye:
-    """What is left of a pattern of S: places that are not empty yet."""
+    """What is left of a pattern of S.
 
-    def __init__(self) -> None:
-        self.first: np.ndarray | None = None
+    Parameters
+    ----------
+    looks : int
+        Number of looks in turn that have to show a site empty.
+    """
 
-    def remaining(self, observation: Any) -> np.ndarray:
-        """Return the places (x, y) of pattern sites that hold S, in units of half the field, (k, 2)."""
+    def __init__(self, looks: int = 1) -> None:
+        self.looks, self.first, self.empty = looks, None, np.zeros(SITES, int)
+
+    def remaining(self, observation: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the places (x, y) of sites that hold S, and of those that may still do, in units of half the field, (k, 2) each."""
+        places, held = self._read(observation)
+        self.empty[: len(places)] = np.where(held, 0, self.empty[: len(places)] + 1)
+        return places[held], places[~held & (self.empty[: len(places)] < self.looks)]
+
+    def _read(self, observation: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the places of all sites, and which are seen to hold S."""
         if not isinstance(observation, Mapping):
             rows = np.asarray(observation, float)[: 3 * SITES].reshape(SITES, 3)
-            return rows[rows[:, 2] > 0.5, :2]
+            rows = rows[np.any(rows != 0, axis=1)]
+            return rows[:, :2], rows[:, 2] > 0.5
         target = np.asarray(observation["target"], float)
         target = target[np.any(target != 0, axis=1)]
         smooth = np.stack([ndimage.gaussian_filter(one.astype(float), BLUR_ANGSTROM * FRAME_PX / FIELD_ANGSTROM) for one in observation["image"]])
         now = np.array([_bright(smooth, place).sum() for place in target])
         self.first = now if self.first is None else self.first
-        return 2 * target[now > SINGLE * self.first] / FIELD_ANGSTROM
-
+        return 2 * target / FIELD_ANGSTROM, now > SINGLE * self.first

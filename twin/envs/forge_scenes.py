@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stemtwin.twin.envs.arguments import Randomisation
 from stemtwin.twin.envs.forge_kinetics import ForgeBeam
 from stemtwin.twin.envs.functional_env import read_only
 from stemtwin.twin.errors import SettingsError
@@ -62,6 +63,8 @@ class ForgePreset:
         Time of parked beams in one episode, s.
     look_us : float
         Dwell time of a frame, us.
+    randomisation : Randomisation
+        Probability of a closed valve.
     """
 
     goal: str
@@ -74,6 +77,7 @@ class ForgePreset:
     looks: int
     beam_s: float
     look_us: float = 40.0
+    randomisation: Randomisation = Randomisation()
 
     @property
     def look_s(self) -> float:
@@ -89,7 +93,7 @@ PRESETS = {
         goal="walk", energy_ev=63.2e3, size=(8, 9), foreign=(6, 9), empty=(1, 2), jitter_angstrom=0.1, misread=0.05, looks=80, beam_s=30.0
     ),
     "hard": ForgePreset(
-        goal="walk", energy_ev=62e3, size=(10, 11), foreign=(8, 12), empty=(2, 4), jitter_angstrom=0.15, misread=0.08, looks=100, beam_s=60.0
+        goal="walk", energy_ev=61.8e3, size=(10, 11), foreign=(8, 12), empty=(2, 4), jitter_angstrom=0.15, misread=0.08, looks=100, beam_s=60.0
     ),
     "drill": ForgePreset(
         goal="drill", energy_ev=60e3, size=(3, 5), jitter_angstrom=0.1, misread=0.01, looks=40, beam_s=30.0, look_us=10.0
@@ -172,7 +176,7 @@ def processes(goal: str) -> tuple[Process, ...]:
     return tuple(one for one in (graphene(dopant_vacancy=DOPANT_VACANCY) if goal == "walk" else dichalcogenide()) if one.action != "rotate")
 
 
-def setup(preset: ForgePreset, seed: int, phonons: int) -> Setup:
+def setup(preset: ForgePreset, seed: int, phonons: int | str) -> Setup:
     """Return the microscope: it stands still, and the beam changes the specimen, whose atoms stay on their sites."""
     damage = Damage(processes=processes(preset.goal), relax=False)
     return Setup(profile=PROFILES[INSTRUMENT].still(), seed=seed, phonons=phonons, engine="local", specimen_seed=0, damage=damage)

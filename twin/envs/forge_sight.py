@@ -18,12 +18,14 @@ ATOM, FOREIGN, EMPTY = 1, 0, -1
 """Kinds of sites as they are read: the sheet's own element or Si, another one, none."""
 BLUR_ANGSTROM = 0.4
 """Smoothing of the frame in which Si is sought, one standard deviation, A."""
+DARK = 0.05
+"""Mean reading below which a frame is dark, electrons."""
 MOST_OTHERS = 4
 """Number of other vacancies that is told as 1."""
 
 
 def look(
-    preset: ForgePreset, scene: Scene, numbers: np.ndarray, tracked: tuple[float, float], rng: np.random.Generator
+    preset: ForgePreset, scene: Scene, numbers: np.ndarray, tracked: tuple[float, float], rng: np.random.Generator, *, dark: bool = False
 ) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
     """Return the kinds of all sites as they are read, the features of the form ``state`` without the budget, and the place of Si from now on.
 
@@ -39,15 +41,17 @@ def look(
         Where Si was seen before, A.
     rng : numpy.random.Generator
         Source of the noise; the number of draws is always the same.
+    dark : bool
+        Whether the frame shows nothing.
     """
     wrong = rng.random(len(numbers)) < preset.misread
     noise = preset.jitter_angstrom * rng.standard_normal((4, 2))
-    read = read_only(_read(preset.goal, numbers, wrong))
+    read = read_only(np.full(len(numbers), EMPTY, np.int8) if dark else _read(preset.goal, numbers, wrong))
     if preset.goal == "drill":
         return read, read_only(_pattern(scene, read)), (0.0, 0.0)
     sheet = forge_scenes.lattice("walk")
     found = np.flatnonzero(numbers == SILICON)
-    if not len(found) or not sheet.in_field[found[0]]:
+    if dark or not len(found) or not sheet.in_field[found[0]]:
         return read, read_only(np.zeros(WIDTHS["walk"], np.float32)), tracked
     site = int(found[0])
     place = sheet.places[site] + noise[0]
@@ -93,8 +97,13 @@ def _pattern(scene: Scene, read: np.ndarray) -> np.ndarray:
     return out
 
 
-def brightest(image: np.ndarray) -> tuple[float, float]:
-    """Return the brightest place (x, y) of a frame from its middle, A: the centre of what stands out about the maximum of the smoothed frame."""
+def brightest(image: np.ndarray, before: tuple[float, float]) -> tuple[float, float]:
+    """Return the brightest place (x, y) of a frame from its middle, A: the centre of what stands out about the maximum of the smoothed frame.
+
+    Of a dark frame it is the place before.
+    """
+    if image.mean() < DARK:
+        return before
     pixel = FIELD_ANGSTROM / FRAME_PX
     smooth = ndimage.gaussian_filter(image.astype(float), BLUR_ANGSTROM / pixel)
     row, column = np.unravel_index(int(smooth.argmax()), smooth.shape)

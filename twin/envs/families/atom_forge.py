@@ -100,13 +100,118 @@ class ForgeState:
 @environment("AtomForge", version=1, max_episode_steps=128, reward_threshold=0.5)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AtomForge(GoalFamily[ForgeState]):
-    """PAGE"""
+    """Make a structure atom by atom: lead Si through graphene to a site, or drill a pattern of vacancies into MoS2.
+
+    Description
+        A Si atom in graphene changes places with the C neighbour that an electron hits, and a beam that is parked on a neighbour so
+        leads it, bond by bond. Two things go wrong: a Si that is hit may be replaced by C from the surface, for which it is most
+        exposed when it has just come under the beam; and a neighbour may be lost, beside which Si stays for good. At an operator's
+        microscope the action is a click beside the atom, with a time; each is followed by a frame, whose dose moves atoms, too. N
+        atoms and the sites beside vacancies cannot be passed. Cross-sections, and how well they are known: ``docs/damage.md``.
+        In the preset ``drill`` S is ejected from the exit face of MoS2 at marked sites, and nowhere else.
+
+        The same processes act in all forms of observation. In ``state`` they are all that is computed, on the sites of the lattice,
+        and a look is a graph with detection noise; in the others frames and parked beams are the microscope's own. Atoms stay on
+        the sites of a perfect lattice (really Si stands out of the sheet and its neighbours give way by 0.1 A). 100 pA, 26 mrad.
+
+    Action space
+        ``Box(-1, 1, (4,))``
+
+        ========= ======================================= ==== =======================================
+        Component Meaning                                 Unit Range
+        ========= ======================================= ==== =======================================
+        0, 1      place of the parked beam, x and y, from A    -3 to 3; ``drill``: -8 to 8
+                  where Si was seen; ``drill``: from the
+                  middle of the field
+        2         time, logarithmic                       s    0.03 to 1; at most what is left
+        3         declare                                      above 0.5: the episode ends, no beam
+        ========= ======================================= ==== =======================================
+
+    Observation space
+        ``state`` (the default): float32 in [-1, 1]. A walk, 26 numbers: whether Si is seen; its place in the field over 8 A; the way
+        to the target over 16 A; bonds to it in a perfect sheet over 20; for each neighbour, nearest to the target first, its place
+        from Si over 3 A, its kind (1 C, 0 other, -1 empty), whether it is farther (1) or nearer (-1), kinds of the two sites behind
+        it; what is left of looks and beam time. All is 0 but the budget where Si is not seen. ``drill``, 18 numbers: place over 8 A
+        and kind (1 S, -1 empty, 0 no site) of five sites, number of other vacancies over 4, budget.
+
+        ``counts``: a ``Dict``.
+
+        =========== ======================= ============================================== ==== ==============
+        Component   Type                    Meaning                                        Unit Range
+        =========== ======================= ============================================== ==== ==============
+        ``image``   uint16 (2, 64, 64)      HAADF and MAADF frame of 16 A                  e-   0 to 65535
+        ``trace``   uint32 (10,)            HAADF readings of the last parked beam         e-   0 to 2**32 - 1
+        ``tracked`` float32 (2,)            brightest place of the HAADF frame (x, y) from A    -8 to 8
+                                            the middle of the field; ``drill``: 0
+        ``target``  float32 (1, 2)          target site or, (5, 2), sites; then zeros      A    -8 to 8
+        ``budget``  float32 (2,)            what is left of looks and beam time                 0 to 1
+        =========== ======================= ============================================== ==== ==============
+
+        ``pixels``: ``image`` uint8 (2, 32, 32), square roots of four points together, and ``scalars`` float32: place, targets,
+        budget, logarithms of the trace over its first reading.
+
+    Reward
+        0.3 [P(s') - P(s)] + 0.6 A - 0.1 [B(s') - B(s)]. P = 1 - d / 2L for d bonds to the target around what cannot be passed, L at
+        the start: 1/2 at the start, 1 at the target, 0 without Si. A, at the declared end: 1 with Si at the target, 1/4 less for each
+        lost atom; else 0. B is the larger spent share of looks and beam time. A random walk does not get far: targets are six bonds
+        away and more. ``drill``: P is the made share of the pattern less half of that of other losses, A is 1 for the whole pattern,
+        half the made share for a part, 1/4 less for each other lost atom.
+
+    Starting state
+        Si at a site and a target at the drawn number of bonds from it, N and vacancies drawn over the field (not beside start or
+        target) such that the way around them has the drawn length, too; or a pattern of sites. One look was taken.
+
+    Episode end
+        Terminated by the declared end, and by nothing else; truncated with the last look, or when less than 0.03 s of beam are left.
+
+    Presets
+        ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
+        Preset       Energy   Way      N       Vacancies Jitter   Misread Looks Beam   Frame
+        ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
+        ``easy``     67 kV    6        1 to 3  0         0.05 A   0.02    60    15 s   0.16 s
+        ``standard`` 63.2 kV  8 to 9   6 to 9  1 to 2    0.1 A    0.05    80    30 s   0.16 s
+        ``hard``     61.8 kV  10 to 11 8 to 12 2 to 4    0.15 A   0.08    100   60 s   0.16 s
+        ``drill``    60 kV    3 to 5   0       0         0.1 A    0.01    40    30 s   0.04 s
+        ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
+
+        Way: bonds, or vacancies. The lower the energy, the rarer is a hop beside a replacement. Jitter and misread: detection noise
+        of the form ``state``; misread sites are C for N and the other way round, or an atom for none in MoS2.
+
+    Example
+        ::
+
+            import gymnasium, numpy, stemtwin
+
+            env = gymnasium.make("stemtwin/AtomForge-v1", difficulty="easy")
+            observation, info = env.reset(seed=1)
+            over = False
+            while not over:  # the beam on the neighbour that is nearest to the target, until none is nearer
+                arrived = observation[0] == 0 or observation[5] == 0
+                action = numpy.array([*observation[6:8], 0.1, 1 if arrived else -1], numpy.float32)
+                observation, reward, terminated, truncated, info = env.step(action)
+                over = terminated or truncated
+
+    Version history
+        v1: first version.
+
+    Parameters
+    ----------
+    difficulty, split, observation, reward, randomisation, privileged_info
+        See ``stemtwin.twin.envs.arguments.EnvArguments``; of faults, ``closed_valve`` can be given, of parked beams and of frames.
+    phonons : int
+        Frozen-phonon configurations of the microscope's frames.
+
+    Raises
+    ------
+    StemtwinError
+        A name is unknown or a number out of range.
+    """
 
     PRESETS: ClassVar[Mapping[str, ForgePreset]] = PRESETS
-    RANDOMISED: ClassVar[tuple[str, ...]] = ()
+    RANDOMISED: ClassVar[tuple[str, ...]] = ("closed_valve",)
 
     observation: str = "state"
-    phonons: int = 1
+    phonons: int | str = 1
 
     def __post_init__(self) -> None:
         """Check the arguments."""
@@ -169,7 +274,7 @@ class AtomForge(GoalFamily[ForgeState]):
             return self._looked(replace(state, found=found), rng)
         sample, order = forge_scenes.specimen(scene, self.preset.goal)
         made = forge_scenes.setup(self.preset, seed, self.phonons)
-        begun = sessions.start(made, sample, **forge_scenes.knobs(self.preset))
+        begun = sessions.start(made, sample, faults=self.conditions().faults, **forge_scenes.knobs(self.preset))
         trace = read_only(np.zeros(READINGS, np.uint32))
         return self._looked(replace(state, session=begun, order=order, trace=trace), rng)
 
@@ -191,6 +296,8 @@ class AtomForge(GoalFamily[ForgeState]):
         middle = forge_scenes.lattice(self.preset.goal).middle
         place = at[0] + middle[0], at[1] + middle[1]
         if state.found is not None:
+            if rng.random() < self.conditions().closed_valve:
+                return state
             found, _ = forge_kinetics.parked(state.found, self._beam, place, seconds, state.fate, rng)
             return replace(state, found=found)
         assert state.session is not None
@@ -204,9 +311,11 @@ class AtomForge(GoalFamily[ForgeState]):
         if state.found is not None:
             x, y = forge_scenes.lattice(goal).middle
             half = FIELD_ANGSTROM / 2
-            found, _ = forge_kinetics.looked(state.found, self._beam, (x - half, y - half, x + half, y + half), preset.look_s, rng)
+            dark, found = bool(rng.random() < self.conditions().closed_valve), state.found
+            if not dark:
+                found, _ = forge_kinetics.looked(found, self._beam, (x - half, y - half, x + half, y + half), preset.look_s, rng)
             numbers = found.network.numbers
-            read, sight, tracked = forge_sight.look(preset, state.scene, numbers, state.tracked, rng)
+            read, sight, tracked = forge_sight.look(preset, state.scene, numbers, state.tracked, rng, dark=dark)
             state = replace(state, found=found, read=read, sight=sight, tracked=tracked)
         else:
             assert state.session is not None
@@ -216,7 +325,7 @@ class AtomForge(GoalFamily[ForgeState]):
             assert after.scope.matter is not None
             numbers = np.zeros(len(state.order), np.int64)
             numbers[state.order] = after.scope.matter.sites.numbers
-            tracked = forge_sight.brightest(images[0]) if goal == "walk" else (0.0, 0.0)
+            tracked = forge_sight.brightest(images[0], state.tracked) if goal == "walk" else (0.0, 0.0)
             state = replace(state, session=after, images=images, tracked=tracked)
         if np.array_equal(numbers, state.numbers):
             return state
@@ -359,7 +468,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return forge_pictures.forge_picture(
             forge_pictures.ForgeView(
                 goal=self.preset.goal,
-                image=None if state.images is None else state.images[0],
+                image=None if state.images is None else state.images.sum(axis=0),
                 read=state.read,
                 target=tuple(forge_scenes.lattice(self.preset.goal).places[one].tolist() for one in state.scene.target),
                 trail=(*state.trail, state.tracked) if self.preset.goal == "walk" else (),
