@@ -11,7 +11,6 @@ from stemtwin.benchmarks.baselines.forge_eyes import FieldEye, PatternEye, Seen
 from stemtwin.benchmarks.baselines.forge_planner import BOND, Patch, Plan, patch, plan
 from stemtwin.twin.envs.families.atom_forge import LONGEST_S, REACH_ANGSTROM, SHORTEST_S, dwell_component
 from stemtwin.twin.envs.forge_scenes import PRESETS, ForgePreset
-from stemtwin.twin.envs.forge_sight import ATOM, EMPTY, FOREIGN
 
 USUAL_S = 0.2
 """Time of the parked beam of rules without a plan, s."""
@@ -21,8 +20,6 @@ PATIENCE = 2
 """Looks in turn without an atom after which it counts as lost; one may be dark, or misread."""
 TURNS = 30
 """Parked beams of the blind cycle before it declares the end."""
-VOTES, MOST_VOTES = {FOREIGN: (1, -1), EMPTY: (-1, 1), ATOM: (-1, -1)}, 3
-"""Votes for a site that is foreign, and for one that is empty, by the kind as which it was read; most votes that are kept."""
 
 
 def stop() -> np.ndarray:
@@ -85,7 +82,6 @@ class Planner(Operator):
         self.eye = PatternEye(PATIENCE)
         self.patches: dict[int, Patch] = {}
         self.misfit = {1: 0.0, -1: 0.0}
-        self.votes = {one: np.zeros((0, 2)) for one in (1, -1)}
         self.eyes: dict[int, FieldEye] = {}
         self.length: int | None = None
         self.known: tuple[Any, Plan] | None = None
@@ -98,7 +94,7 @@ class Planner(Operator):
         for side in (1, -1):
             if side not in self.patches:
                 self.patches[side] = patch((float(seen.target[0]), float(seen.target[1])), side)
-                self.votes[side] = np.zeros((len(self.patches[side].places), 2))
+                self.eyes[side] = FieldEye(self.patches[side].places)
             sites[side], apart = self.patches[side].nearest(seen.place, own)
             self.misfit[side] += apart
             self._note(side, sites[side], seen)
@@ -113,33 +109,26 @@ class Planner(Operator):
         return park((best + beyond / BOND * step) / REACH_ANGSTROM["walk"], seconds)
 
     def _note(self, side: int, site: int, seen: Seen) -> None:
-        """Take votes for what stands on the sites about Si."""
-        found, votes = self.patches[side], self.votes[side]
-        if seen.smooth is not None:
-            eye = self.eyes.setdefault(side, FieldEye(found.places))
-            eye.add(seen)
-            votes[:] = [VOTES[int(kind)] for kind in eye.kinds()]
+        """Take a look into what is known of the sites."""
+        found, eye = self.patches[side], self.eyes[side]
+        if seen.bright is None:
+            eye.add_frame(seen)
             return
         bonds = found.bonds(np.zeros(len(found.places), bool))
-        for step, kinds in zip(seen.steps, seen.kinds, strict=True):
+        for step, bright in zip(seen.steps, seen.bright, strict=True):
             apart = [np.hypot(*(found.places[one] - found.places[site] - step)) if one >= 0 else np.inf for one in found.links[site]]
             other = int(found.links[site][int(np.argmin(apart))])
             if other < 0:
                 continue
+            eye.add(np.array([other]), bright[:1])
             behind = [int(one) for one in found.links[other] if one != site]
             if min(behind) >= 0:
                 behind.sort(key=lambda one: (bonds[one], round(found.places[one, 1], 3), found.places[one, 0]))
-                pairs = [(other, kinds[0]), *zip(behind, kinds[1:], strict=True)]
-            else:
-                pairs = [(other, kinds[0])]
-            for one, kind in pairs:
-                votes[one] += VOTES[int(kind)]
-                np.clip(votes[one], -MOST_VOTES, MOST_VOTES, out=votes[one])
+                eye.add(np.array(behind), bright[1:])
 
     def _plan(self, side: int, site: int) -> Plan:
         """Return the plan for what is known, a new one where that has changed."""
-        foreign, empty = (self.votes[side] > 0).T
-        foreign, empty = foreign.copy(), empty.copy()
+        foreign, empty = self.eyes[side].kinds()
         empty[site] = foreign[site] = False
         key = (side, foreign.tobytes(), empty.tobytes())
         found = self.patches[side]

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from stemtwin.benchmarks.baselines.forge_planner import up
 from stemtwin.twin.envs.forge_scenes import FIELD_ANGSTROM, FRAME_PX
-from stemtwin.twin.envs.forge_sight import ATOM, BLUR_ANGSTROM, DARK, EMPTY, FAR_ANGSTROM, FOREIGN, NEAR_ANGSTROM, NEIGHBOUR, SITES, WIDTHS
+from stemtwin.twin.envs.forge_sight import BLUR_ANGSTROM, BRIGHTEST, DARK, FAR_ANGSTROM, NEAR_ANGSTROM, NEIGHBOUR, SITES, WIDTHS
 
 HOLLOW, BRIGHT, OUTSTANDING = 0.65, 1.1, 1.8
 """Of a site's brightness over that of carbon: below the first it is empty, above the second foreign; the brightest place above the third is Si."""
@@ -29,8 +29,8 @@ class Seen:
         Si and the target (x, y) from the middle of the field, A.
     steps : ndarray
         From Si to its neighbours, A, (3, 2).
-    kinds : ndarray
-        Kinds of the neighbours, (3,), and of the two sites behind each in the order of the observation, (3, 2): together (3, 3).
+    bright : ndarray, optional
+        Brightness over that of carbon of each neighbour and of the two sites behind it in the order of the observation, (3, 3).
     looks : float
         Share of looks that is left.
     smooth : ndarray, optional
@@ -40,8 +40,8 @@ class Seen:
     place: np.ndarray
     target: np.ndarray
     steps: np.ndarray
-    kinds: np.ndarray
     looks: float
+    bright: np.ndarray | None = None
     smooth: np.ndarray | None = None
 
 
@@ -52,7 +52,7 @@ def look(observation: Any) -> Seen | None:
 
 def _from_features(features: np.ndarray) -> Seen | None:
     """Return what the features of the form ``state`` tell."""
-    if features[0] < 0.5:
+    if features[0] < OUTSTANDING / BRIGHTEST:
         return None
     place = features[1:3] * FIELD_ANGSTROM / 2
     rows = features[6 : WIDTHS["walk"]].reshape(3, NEIGHBOUR)
@@ -60,7 +60,7 @@ def _from_features(features: np.ndarray) -> Seen | None:
         place=place,
         target=place + features[3:5] * FAR_ANGSTROM,
         steps=rows[:, :2] * NEAR_ANGSTROM,
-        kinds=np.rint(rows[:, [2, 4, 5]]).astype(int),
+        bright=rows[:, 2:] + 1,
         looks=float(features[-2]),
     )
 
@@ -76,12 +76,12 @@ def _from_frame(observation: Mapping[str, np.ndarray]) -> Seen | None:
     both = [sum(_bright(smooth, place + step)[1] for step in up(sublattice)) for sublattice in (1, -1)]
     steps = up(1 if both[0] > both[1] else -1)
     return Seen(
-        place=place, target=target, steps=steps, kinds=np.full((3, 3), ATOM), looks=float(observation["budget"][0]), smooth=smooth / usual[:, None, None]
+        place=place, target=target, steps=steps, looks=float(observation["budget"][0]), smooth=smooth / usual[:, None, None]
     )
 
 
 class FieldEye:
-    """Kinds of the sites of the field from the mean of all frames; what stands beside Si is told from frames in which Si was elsewhere.
+    """Kinds of the sites of the field from the mean of all looks; in frames, what stands beside Si is told from those in which Si was elsewhere.
 
     Parameters
     ----------
@@ -92,18 +92,22 @@ class FieldEye:
     def __init__(self, places: np.ndarray) -> None:
         self.places, self.total, self.weight = places, np.zeros(len(places)), np.zeros(len(places))
 
-    def add(self, seen: Seen) -> None:
+    def add(self, sites: np.ndarray, bright: np.ndarray) -> None:
+        """Take the brightness of sites over that of carbon into the means."""
+        self.total[sites] = KEPT * self.total[sites] + bright
+        self.weight[sites] = KEPT * self.weight[sites] + 1
+
+    def add_frame(self, seen: Seen) -> None:
         """Take a frame into the means."""
         assert seen.smooth is not None
         bright = np.mean([_bright(seen.smooth, place) for place in self.places], axis=1)
-        far = np.hypot(*(self.places - seen.place).T) > GLARE_ANGSTROM
-        bright /= np.median(bright[far])
-        self.total, self.weight = np.where(far, KEPT * self.total + bright, self.total), np.where(far, KEPT * self.weight + 1, self.weight)
+        far = np.flatnonzero(np.hypot(*(self.places - seen.place).T) > GLARE_ANGSTROM)
+        self.add(far, bright[far] / np.median(bright[far]))
 
-    def kinds(self) -> np.ndarray:
-        """Return the kinds of all sites, (n,); one that was never seen is taken for carbon."""
+    def kinds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return which sites are foreign, and which are empty, bool (n,) each; one that was never seen is taken for carbon."""
         mean = np.where(self.weight > 0, self.total / np.maximum(self.weight, 1e-9), 1.0)
-        return np.where(mean < HOLLOW, EMPTY, np.where(mean > BRIGHT, FOREIGN, ATOM))
+        return mean > BRIGHT, mean < HOLLOW
 
 
 def _bright(smooth: np.ndarray, place: np.ndarray) -> np.ndarray:
@@ -135,7 +139,7 @@ class PatternEye:
         if not isinstance(observation, Mapping):
             rows = np.asarray(observation, float)[: 3 * SITES].reshape(SITES, 3)
             rows = rows[np.any(rows != 0, axis=1)]
-            return rows[:, :2], rows[:, 2] > 0.5
+            return rows[:, :2], 2 * rows[:, 2] > SINGLE
         target = np.asarray(observation["target"], float)
         target = target[np.any(target != 0, axis=1)]
         smooth = np.stack([ndimage.gaussian_filter(one.astype(float), BLUR_ANGSTROM * FRAME_PX / FIELD_ANGSTROM) for one in observation["image"]])

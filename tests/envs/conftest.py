@@ -8,6 +8,7 @@ import pytest
 from stemtwin.twin.envs import ENVIRONMENTS
 
 SMALL: dict[str, dict[str, Any]] = {
+    "stemtwin/AtomForge-v1": {"difficulty": "easy"},
     "stemtwin/Autofocus-v1": {"semiangle_mrad": 10.0, "phonons": 1, "max_frames": 6},
     "stemtwin/Autofocus-v2": {"difficulty": "easy", "phonons": 1},
     "stemtwin/HypothesisTest-v1": {"difficulty": "easy"},

@@ -274,6 +274,8 @@ def with_another_truth(state: Any) -> Any:
             changes[field.name] = value + 37.0
         elif field.name in ("strehl", "kept", "rotation_rad"):
             changes[field.name] = value + 0.37
+        elif field.name == "fate":
+            changes[field.name] = tuple(draw / 2 for draw in value)
         elif field.name == "hypothesis":
             changes[field.name] = len(state.log_weights) - 1 - value
     return dataclasses.replace(state, **changes)

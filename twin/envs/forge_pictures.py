@@ -9,11 +9,11 @@ import numpy as np
 from stemtwin.twin.envs import forge_scenes
 from stemtwin.twin.envs.canvas import AMBER, BLUE, GREY, RED, WHITE, PictureCanvas, amount
 from stemtwin.twin.envs.forge_scenes import FIELD_ANGSTROM, SULPHUR
-from stemtwin.twin.envs.forge_sight import ATOM, EMPTY, FOREIGN
 
 SIDE_PX, PANEL_PX, GAP_PX, LINE_PX = 400, 190, 10, 20
-GREEN, VIOLET = (95, 224, 138), (190, 130, 255)
-METAL = (120, 150, 210)
+GREEN, METAL = (95, 224, 138), (120, 150, 210)
+HOLLOW = 0.75
+"""Brightness below which a site is drawn as empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,8 +26,8 @@ class ForgeView:
         ``"walk"`` or ``"drill"``.
     image : ndarray, optional
         The last frame.
-    read : ndarray, optional
-        Kinds of sites as they were read, in place of a frame.
+    bright : ndarray, optional
+        Brightness of sites, in place of a frame.
     target, trail : tuple
         Places of the goal, and those where Si was seen, the latest last, A from the middle of the field.
     aimed : tuple of float, optional
@@ -44,7 +44,7 @@ class ForgeView:
 
     goal: str
     image: np.ndarray | None
-    read: np.ndarray | None
+    bright: np.ndarray | None
     target: tuple[tuple[float, float], ...]
     trail: tuple[tuple[float, float], ...]
     aimed: tuple[float, float] | None
@@ -60,8 +60,8 @@ def forge_picture(view: ForgeView) -> np.ndarray:
     box = (GAP_PX, GAP_PX, GAP_PX + SIDE_PX, GAP_PX + SIDE_PX)
     if view.image is not None:
         canvas.frame(view.image, box, FIELD_ANGSTROM)
-    elif view.read is not None:
-        _graph(canvas, view.goal, view.read)
+    elif view.bright is not None:
+        _graph(canvas, view.goal, view.bright)
     for place in view.target:
         _ring(canvas, place, 11, GREEN)
     points = [_pixel(place) for place in view.trail]
@@ -99,19 +99,21 @@ def _panel(canvas: PictureCanvas, view: ForgeView) -> None:
         canvas.text(left + 18, y + LINE_PX * number + 4, name, colour=GREY)
 
 
-def _graph(canvas: PictureCanvas, goal: str, read: np.ndarray) -> None:
-    """Draw the sites of the field and their bonds, as they were read."""
+def _graph(canvas: PictureCanvas, goal: str, bright: np.ndarray) -> None:
+    """Draw the sites of the field with their brightness, and bonds between those that are not hollow."""
     sheet = forge_scenes.lattice(goal)
     seen = np.flatnonzero(sheet.in_field)
     shown, usual = set(seen.tolist()), sheet.network.numbers
+    hollow = bright < HOLLOW
     for site in seen:
         for other in sheet.bonds[site]:
-            if site < other and other in shown and EMPTY not in (read[site], read[other]):
+            if site < other and other in shown and not (hollow[site] or hollow[other]):
                 canvas.line(*_pixel(sheet.places[site]), *_pixel(sheet.places[other]), GREY, 1)
     for site in seen:
+        level = round(min(255.0, 170 * float(bright[site])))
         metal = goal == "drill" and usual[site] != SULPHUR
-        if read[site] != EMPTY:
-            canvas.dot(*_pixel(sheet.places[site]), 5 if metal else 4, {ATOM: METAL if metal else WHITE, FOREIGN: VIOLET}[int(read[site])])
+        if not hollow[site]:
+            canvas.dot(*_pixel(sheet.places[site]), 5 if metal else 4, METAL if metal else (level, level, level))
 
 
 def _ring(canvas: PictureCanvas, place: tuple[float, float], radius: float, colour: tuple[int, int, int]) -> None:

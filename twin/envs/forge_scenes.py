@@ -55,8 +55,8 @@ class ForgePreset:
         Least and largest length of the way, bonds, or number of vacancies.
     foreign, empty : tuple of int
         Least and largest number of N atoms and of vacancies in the field.
-    jitter_angstrom, misread : float
-        Detection noise of the form ``state``: standard deviation of places, A; probability that a site is read as another kind.
+    jitter_angstrom, flicker : float
+        Detection noise of the form ``state``, standard deviations: of places, A; of the brightness of sites over that of carbon.
     looks : int
         Frames in one episode, the first among them.
     beam_s : float
@@ -73,7 +73,7 @@ class ForgePreset:
     foreign: tuple[int, int] = (0, 0)
     empty: tuple[int, int] = (0, 0)
     jitter_angstrom: float
-    misread: float
+    flicker: float
     looks: int
     beam_s: float
     look_us: float = 40.0
@@ -87,16 +87,16 @@ class ForgePreset:
 
 PRESETS = {
     "easy": ForgePreset(
-        goal="walk", energy_ev=67e3, size=(6, 6), foreign=(1, 3), jitter_angstrom=0.05, misread=0.02, looks=60, beam_s=15.0
+        goal="walk", energy_ev=69e3, size=(6, 7), foreign=(2, 4), jitter_angstrom=0.05, flicker=0.04, looks=60, beam_s=15.0
     ),
     "standard": ForgePreset(
-        goal="walk", energy_ev=63.2e3, size=(8, 9), foreign=(6, 9), empty=(1, 2), jitter_angstrom=0.1, misread=0.05, looks=80, beam_s=30.0
+        goal="walk", energy_ev=63e3, size=(8, 9), foreign=(6, 9), empty=(1, 2), jitter_angstrom=0.1, flicker=0.06, looks=80, beam_s=30.0
     ),
     "hard": ForgePreset(
-        goal="walk", energy_ev=61.8e3, size=(10, 11), foreign=(8, 12), empty=(2, 4), jitter_angstrom=0.15, misread=0.08, looks=100, beam_s=60.0
+        goal="walk", energy_ev=61.8e3, size=(10, 11), foreign=(8, 12), empty=(2, 4), jitter_angstrom=0.15, flicker=0.08, looks=100, beam_s=60.0
     ),
     "drill": ForgePreset(
-        goal="drill", energy_ev=60e3, size=(3, 5), jitter_angstrom=0.1, misread=0.01, looks=40, beam_s=30.0, look_us=10.0
+        goal="drill", energy_ev=60e3, size=(3, 5), jitter_angstrom=0.1, flicker=0.08, looks=40, beam_s=30.0, look_us=10.0
     ),
 }  # fmt: skip
 

@@ -4,18 +4,22 @@ import numpy as np
 from scipy import ndimage
 
 from stemtwin.twin.envs import forge_scenes
-from stemtwin.twin.envs.forge_scenes import CARBON, FIELD_ANGSTROM, FRAME_PX, PRESETS, SILICON, SULPHUR, ForgePreset, Scene
+from stemtwin.twin.envs.forge_scenes import CARBON, FIELD_ANGSTROM, FRAME_PX, NITROGEN, PRESETS, SILICON, ForgePreset, Scene
 from stemtwin.twin.envs.functional_env import read_only
 
 NEAR_ANGSTROM, FAR_ANGSTROM, FAR_BONDS = 3.0, FIELD_ANGSTROM, 20
 """Units of places beside Si, of the way to the target, of bonds to it."""
-NEIGHBOUR = 6
+NEIGHBOUR = 5
 """Features of each neighbour."""
 SITES = PRESETS["drill"].size[1]
 WIDTHS = {"walk": 6 + 3 * NEIGHBOUR, "drill": 3 * SITES + 1}
 """Number of features by goal."""
-ATOM, FOREIGN, EMPTY = 1, 0, -1
-"""Kinds of sites as they are read: the sheet's own element or Si, another one, none."""
+BRIGHTNESS = {0: 0.4, CARBON: 1.0, NITROGEN: 1.2, SILICON: 3.7}
+"""Brightness of sites of graphene in frames over that of carbon, by atomic number, as the microscope's smoothed frames have it."""
+SINGLE = 0.5
+"""Brightness of a place of S2 that has lost one S over that of a whole one."""
+BRIGHTEST = 5.0
+"""Unit of the brightness of the brightest place."""
 BLUR_ANGSTROM = 0.4
 """Smoothing of the frame in which Si is sought, one standard deviation, A."""
 DARK = 0.05
@@ -27,7 +31,7 @@ MOST_OTHERS = 4
 def look(
     preset: ForgePreset, scene: Scene, numbers: np.ndarray, tracked: tuple[float, float], rng: np.random.Generator, *, dark: bool = False
 ) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
-    """Return the kinds of all sites as they are read, the features of the form ``state`` without the budget, and the place of Si from now on.
+    """Return the brightness of all sites, the features of the form ``state`` without the budget, and the place of Si from now on.
 
     Parameters
     ----------
@@ -44,39 +48,42 @@ def look(
     dark : bool
         Whether the frame shows nothing.
     """
-    wrong = rng.random(len(numbers)) < preset.misread
+    flicker = preset.flicker * rng.standard_normal(len(numbers))
     noise = preset.jitter_angstrom * rng.standard_normal((4, 2))
-    read = read_only(np.full(len(numbers), EMPTY, np.int8) if dark else _read(preset.goal, numbers, wrong))
+    bright = read_only(np.zeros(len(numbers)) if dark else np.clip(_brightness(preset.goal, numbers) + flicker, 0.0, BRIGHTEST))
     if preset.goal == "drill":
-        return read, read_only(_pattern(scene, read)), (0.0, 0.0)
+        return bright, read_only(_pattern(scene, bright)), (0.0, 0.0)
     sheet = forge_scenes.lattice("walk")
     found = np.flatnonzero(numbers == SILICON)
     if dark or not len(found) or not sheet.in_field[found[0]]:
-        return read, read_only(np.zeros(WIDTHS["walk"], np.float32)), tracked
+        nothing = np.zeros(WIDTHS["walk"], np.float32)
+        nothing[0] = bright[sheet.in_field].max() / BRIGHTEST
+        return bright, read_only(nothing), tracked
     site = int(found[0])
     place = sheet.places[site] + noise[0]
-    sight = read_only(_surroundings(scene.target[0], read, site, place, noise[1:]))
-    return read, sight, (float(place[0]), float(place[1]))
+    sight = read_only(_surroundings(scene.target[0], bright, site, place, noise[1:]))
+    return bright, sight, (float(place[0]), float(place[1]))
 
 
-def _read(goal: str, numbers: np.ndarray, wrong: np.ndarray) -> np.ndarray:
-    """Return kinds, of which the wrong ones are exchanged: C and N in graphene, an atom and none in MoS2."""
+def _brightness(goal: str, numbers: np.ndarray) -> np.ndarray:
+    """Return the brightness of sites without noise."""
     if goal == "drill":
-        return np.where((numbers > 0) != (wrong & (forge_scenes.lattice("drill").network.numbers == SULPHUR)), ATOM, EMPTY).astype(np.int8)
-    own = (numbers == CARBON) | (numbers == SILICON)
-    swapped = own != (wrong & (numbers != SILICON))
-    return np.where(numbers == 0, EMPTY, np.where(swapped, ATOM, FOREIGN)).astype(np.int8)
+        return np.where(numbers > 0, 1.0, SINGLE)
+    out = np.full(len(numbers), BRIGHTNESS[0])
+    for number in (CARBON, NITROGEN, SILICON):
+        out[numbers == number] = BRIGHTNESS[number]
+    return out
 
 
-def _surroundings(target: int, read: np.ndarray, site: int, place: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Return the features of a walk, float32 (24,)."""
+def _surroundings(target: int, bright: np.ndarray, site: int, place: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Return the features of a walk, float32 (21,)."""
     sheet, bonds = forge_scenes.lattice("walk"), forge_scenes.plain_distances(target)
     way = sheet.places[target] - place
-    out = [1.0, *(2 * place / FIELD_ANGSTROM), *(way / FAR_ANGSTROM), bonds[site] / FAR_BONDS]
+    out = [bright[site] / BRIGHTEST, *(2 * place / FIELD_ANGSTROM), *(way / FAR_ANGSTROM), bonds[site] / FAR_BONDS]
     for number, other in enumerate(ordered(sheet.bonds[site], bonds)):
         step = (sheet.places[other] + noise[number] - place) / NEAR_ANGSTROM
-        beyond = [read[one] for one in ordered(sheet.bonds[other], bonds) if one != site]
-        out += [*step, float(read[other]), float(bonds[other] - bonds[site]), *beyond]
+        beyond = [bright[one] - 1 for one in ordered(sheet.bonds[other], bonds) if one != site]
+        out += [*step, bright[other] - 1, *beyond]
     return np.clip(np.array(out, np.float32), -1, 1)
 
 
@@ -86,12 +93,12 @@ def ordered(sites: tuple[int, ...], bonds: np.ndarray) -> list[int]:
     return sorted(sites, key=lambda one: (bonds[one], round(places[one, 1], 3), places[one, 0]))
 
 
-def _pattern(scene: Scene, read: np.ndarray) -> np.ndarray:
-    """Return the features of a pattern: place and kind of each of its sites, and the number of other vacancies."""
+def _pattern(scene: Scene, bright: np.ndarray) -> np.ndarray:
+    """Return the features of a pattern: place and brightness of each of its sites, and the number of other vacancies."""
     sheet, out = forge_scenes.lattice("drill"), np.zeros(WIDTHS["drill"], np.float32)
     for number, site in enumerate(scene.target):
-        out[3 * number : 3 * number + 3] = (*(2 * sheet.places[site] / FIELD_ANGSTROM), read[site])
-    others = (read == EMPTY) & sheet.in_field
+        out[3 * number : 3 * number + 3] = (*(2 * sheet.places[site] / FIELD_ANGSTROM), min(bright[site] / 2, 1.0))
+    others = (bright < (1 + SINGLE) / 2) & sheet.in_field
     others[list(scene.target)] = False
     out[-1] = min(others.sum() / MOST_OTHERS, 1.0)
     return out

@@ -57,8 +57,8 @@ class ForgeState:
         The microscope, of the other forms.
     order : ndarray, optional
         Site of the lattice for each site of the microscope's specimen.
-    read : ndarray, optional
-        Kinds of all sites as the last look showed them, of the form ``state``.
+    bright : ndarray, optional
+        Brightness of all sites in the last look, of the form ``state``.
     sight : ndarray, optional
         What the last look showed, of the form ``state``.
     images, trace : ndarray, optional
@@ -85,7 +85,7 @@ class ForgeState:
     found: ForgedSites | None = None
     session: Session | None = None
     order: np.ndarray | None = None
-    read: np.ndarray | None = None
+    bright: np.ndarray | None = None
     sight: np.ndarray | None = None
     images: np.ndarray | None = None
     trace: np.ndarray | None = None
@@ -128,11 +128,12 @@ class AtomForge(GoalFamily[ForgeState]):
         ========= ======================================= ==== =======================================
 
     Observation space
-        ``state`` (the default): float32 in [-1, 1]. A walk, 26 numbers: whether Si is seen; its place in the field over 8 A; the way
-        to the target over 16 A; bonds to it in a perfect sheet over 20; for each neighbour, nearest to the target first, its place
-        from Si over 3 A, its kind (1 C, 0 other, -1 empty), whether it is farther (1) or nearer (-1), kinds of the two sites behind
-        it; what is left of looks and beam time. All is 0 but the budget where Si is not seen. ``drill``, 18 numbers: place over 8 A
-        and kind (1 S, -1 empty, 0 no site) of five sites, number of other vacancies over 4, budget.
+        ``state`` (the default): float32 in [-1, 1]. A walk, 23 numbers: brightness of the brightest place over five times that of
+        C (Si: 0.74); its place in the field over 8 A; the way to the target over 16 A; bonds to it in a perfect sheet over 20; for
+        each neighbour, nearest to the target first, its place from Si over 3 A, brightness over that of C less 1 (N: 0.2, empty:
+        -0.6) of it and of the two sites behind it; what is left of looks and beam time. All but the first one and the budget is 0
+        where Si is not seen. ``drill``, 18 numbers: place over 8 A and half the brightness over that of S2 (0.25 where one is gone;
+        0: no site) of five sites, number of other vacancies over 4, budget.
 
         ``counts``: a ``Dict``.
 
@@ -166,16 +167,16 @@ class AtomForge(GoalFamily[ForgeState]):
 
     Presets
         ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
-        Preset       Energy   Way      N       Vacancies Jitter   Misread Looks Beam   Frame
+        Preset       Energy   Way      N       Vacancies Jitter   Flicker Looks Beam   Frame
         ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
-        ``easy``     67 kV    6        1 to 3  0         0.05 A   0.02    60    15 s   0.16 s
-        ``standard`` 63.2 kV  8 to 9   6 to 9  1 to 2    0.1 A    0.05    80    30 s   0.16 s
+        ``easy``     69 kV    6 to 7   2 to 4  0         0.05 A   0.04    60    15 s   0.16 s
+        ``standard`` 63 kV    8 to 9   6 to 9  1 to 2    0.1 A    0.06    80    30 s   0.16 s
         ``hard``     61.8 kV  10 to 11 8 to 12 2 to 4    0.15 A   0.08    100   60 s   0.16 s
-        ``drill``    60 kV    3 to 5   0       0         0.1 A    0.01    40    30 s   0.04 s
+        ``drill``    60 kV    3 to 5   0       0         0.1 A    0.08    40    30 s   0.04 s
         ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
 
-        Way: bonds, or vacancies. The lower the energy, the rarer is a hop beside a replacement. Jitter and misread: detection noise
-        of the form ``state``; misread sites are C for N and the other way round, or an atom for none in MoS2.
+        Way: bonds, or vacancies. The lower the energy, the rarer is a hop beside a replacement. Jitter and flicker: detection noise
+        of the form ``state``, standard deviations of places and of brightness over that of C or S2.
 
     Example
         ::
@@ -186,7 +187,7 @@ class AtomForge(GoalFamily[ForgeState]):
             observation, info = env.reset(seed=1)
             over = False
             while not over:  # the beam on the neighbour that is nearest to the target, until none is nearer
-                arrived = observation[0] == 0 or observation[5] == 0
+                arrived = observation[0] < 0.4 or observation[5] == 0
                 action = numpy.array([*observation[6:8], 0.1, 1 if arrived else -1], numpy.float32)
                 observation, reward, terminated, truncated, info = env.step(action)
                 over = terminated or truncated
@@ -315,8 +316,8 @@ class AtomForge(GoalFamily[ForgeState]):
             if not dark:
                 found, _ = forge_kinetics.looked(found, self._beam, (x - half, y - half, x + half, y + half), preset.look_s, rng)
             numbers = found.network.numbers
-            read, sight, tracked = forge_sight.look(preset, state.scene, numbers, state.tracked, rng, dark=dark)
-            state = replace(state, found=found, read=read, sight=sight, tracked=tracked)
+            bright, sight, tracked = forge_sight.look(preset, state.scene, numbers, state.tracked, rng, dark=dark)
+            state = replace(state, found=found, bright=bright, sight=sight, tracked=tracked)
         else:
             assert state.session is not None
             assert state.order is not None
@@ -469,7 +470,7 @@ class AtomForge(GoalFamily[ForgeState]):
             forge_pictures.ForgeView(
                 goal=self.preset.goal,
                 image=None if state.images is None else state.images.sum(axis=0),
-                read=state.read,
+                bright=state.bright,
                 target=tuple(forge_scenes.lattice(self.preset.goal).places[one].tolist() for one in state.scene.target),
                 trail=(*state.trail, state.tracked) if self.preset.goal == "walk" else (),
                 aimed=state.aimed,
