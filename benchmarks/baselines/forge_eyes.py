@@ -11,7 +11,7 @@ from stemtwin.benchmarks.baselines.forge_planner import up
 from stemtwin.twin.envs.forge_scenes import FIELD_ANGSTROM, FRAME_PX
 from stemtwin.twin.envs.forge_sight import BLUR_ANGSTROM, BRIGHTEST, DARK, FAR_ANGSTROM, NEAR_ANGSTROM, NEIGHBOUR, SITES, WIDTHS
 
-HOLLOW, BRIGHT, OUTSTANDING = 0.65, 1.1, 1.8
+HOLLOW, BRIGHT, OUTSTANDING = 0.7, 1.1, 1.7
 """Of a site's brightness over that of carbon: below the first it is empty, above the second foreign; the brightest place above the third is Si."""
 GLARE_ANGSTROM, KEPT = 2.3, 0.9
 """Distance from Si within which it lights up other sites, A; share of the weight that an earlier frame keeps with each new one."""
@@ -34,7 +34,7 @@ class Seen:
     looks : float
         Share of looks that is left.
     smooth : ndarray, optional
-        The smoothed frames over the brightness of carbon, (detectors, ny, nx).
+        The smoothed frame over the brightness of carbon, (ny, nx).
     """
 
     place: np.ndarray
@@ -67,16 +67,15 @@ def _from_features(features: np.ndarray) -> Seen | None:
 
 def _from_frame(observation: Mapping[str, np.ndarray]) -> Seen | None:
     """Return what a frame shows: Si, and its neighbours on that side where the frame is bright."""
-    frame = observation["image"].astype(float)
     place, target = np.asarray(observation["tracked"], float), np.asarray(observation["target"], float)[0]
-    smooth = np.stack([ndimage.gaussian_filter(one, BLUR_ANGSTROM * FRAME_PX / FIELD_ANGSTROM) for one in frame])
-    usual = np.array([np.percentile(one, 80) for one in smooth])
-    if usual.min() < DARK or _bright(smooth, place)[0] < OUTSTANDING * usual[0]:
+    smooth = _smoothed(observation)
+    usual = float(np.percentile(smooth, 80))
+    if usual < DARK or _bright(smooth, place) < OUTSTANDING * usual:
         return None
-    both = [sum(_bright(smooth, place + step)[1] for step in up(sublattice)) for sublattice in (1, -1)]
+    both = [sum(_bright(smooth, place + step) for step in up(sublattice)) for sublattice in (1, -1)]
     steps = up(1 if both[0] > both[1] else -1)
     return Seen(
-        place=place, target=target, steps=steps, looks=float(observation["budget"][0]), smooth=smooth / usual[:, None, None]
+        place=place, target=target, steps=steps, looks=float(observation["budget"][0]), smooth=smooth / usual
     )
 
 
@@ -100,7 +99,7 @@ class FieldEye:
     def add_frame(self, seen: Seen) -> None:
         """Take a frame into the means."""
         assert seen.smooth is not None
-        bright = np.mean([_bright(seen.smooth, place) for place in self.places], axis=1)
+        bright = np.array([_bright(seen.smooth, place) for place in self.places])
         far = np.flatnonzero(np.hypot(*(self.places - seen.place).T) > GLARE_ANGSTROM)
         self.add(far, bright[far] / np.median(bright[far]))
 
@@ -110,10 +109,15 @@ class FieldEye:
         return mean > BRIGHT, mean < HOLLOW
 
 
-def _bright(smooth: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """Return the brightness of smoothed frames at a place, linear between pixels, (detectors,)."""
+def _smoothed(observation: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the smoothed frame of an observation, (ny, nx)."""
+    return ndimage.gaussian_filter(observation["image"].astype(float), BLUR_ANGSTROM * FRAME_PX / FIELD_ANGSTROM)
+
+
+def _bright(smooth: np.ndarray, place: np.ndarray) -> float:
+    """Return the brightness of a smoothed frame at a place, linear between pixels."""
     at = (place[::-1] + FIELD_ANGSTROM / 2) * FRAME_PX / FIELD_ANGSTROM
-    return np.array([ndimage.map_coordinates(one, at[:, None], order=1, mode="nearest")[0] for one in smooth])
+    return float(ndimage.map_coordinates(smooth, at[:, None], order=1, mode="nearest")[0])
 
 
 class PatternEye:
@@ -142,7 +146,7 @@ class PatternEye:
             return rows[:, :2], 2 * rows[:, 2] > SINGLE
         target = np.asarray(observation["target"], float)
         target = target[np.any(target != 0, axis=1)]
-        smooth = np.stack([ndimage.gaussian_filter(one.astype(float), BLUR_ANGSTROM * FRAME_PX / FIELD_ANGSTROM) for one in observation["image"]])
-        now = np.array([_bright(smooth, place).sum() for place in target])
+        smooth = _smoothed(observation)
+        now = np.array([_bright(smooth, place) for place in target])
         self.first = now if self.first is None else self.first
         return 2 * target / FIELD_ANGSTROM, now > SINGLE * self.first

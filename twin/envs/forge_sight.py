@@ -14,7 +14,7 @@ NEIGHBOUR = 5
 SITES = PRESETS["drill"].size[1]
 WIDTHS = {"walk": 6 + 3 * NEIGHBOUR, "drill": 3 * SITES + 1}
 """Number of features by goal."""
-BRIGHTNESS = {0: 0.4, CARBON: 1.0, NITROGEN: 1.2, SILICON: 3.7}
+BRIGHTNESS = {0: 0.4, CARBON: 1.0, NITROGEN: 1.2, SILICON: 2.8}
 """Brightness of sites of graphene in frames over that of carbon, by atomic number, as the microscope's smoothed frames have it."""
 SINGLE = 0.5
 """Brightness of a place of S2 that has lost one S over that of a whole one."""

@@ -28,7 +28,8 @@ SHORTEST_S, LONGEST_S = 0.03, 1.0
 """Times for which the beam is parked, s."""
 READINGS = 10
 """Readings of a parked beam, at equal times."""
-DETECTORS = ("haadf", "maadf")
+DETECTOR = "maadf"
+"""Detector of frames and parked beams: it shows C, and Si three times as bright."""
 LOSS = 0.25
 """Share of the achievement that each lost atom costs."""
 UNKNOWN = -1.0
@@ -61,8 +62,8 @@ class ForgeState:
         Brightness of all sites in the last look, of the form ``state``.
     sight : ndarray, optional
         What the last look showed, of the form ``state``.
-    images, trace : ndarray, optional
-        Last frames and readings of the last parked beam.
+    image, trace : ndarray, optional
+        Last frame and readings of the last parked beam.
     trail : tuple
         Earlier places where Si was seen.
     aimed : tuple of float, optional
@@ -87,7 +88,7 @@ class ForgeState:
     order: np.ndarray | None = None
     bright: np.ndarray | None = None
     sight: np.ndarray | None = None
-    images: np.ndarray | None = None
+    image: np.ndarray | None = None
     trace: np.ndarray | None = None
     trail: tuple[tuple[float, float], ...] = ()
     aimed: tuple[float, float] | None = None
@@ -129,7 +130,7 @@ class AtomForge(GoalFamily[ForgeState]):
 
     Observation space
         ``state`` (the default): float32 in [-1, 1]. A walk, 23 numbers: brightness of the brightest place over five times that of
-        C (Si: 0.74); its place in the field over 8 A; the way to the target over 16 A; bonds to it in a perfect sheet over 20; for
+        C (Si: 0.56); its place in the field over 8 A; the way to the target over 16 A; bonds to it in a perfect sheet over 20; for
         each neighbour, nearest to the target first, its place from Si over 3 A, brightness over that of C less 1 (N: 0.2, empty:
         -0.6) of it and of the two sites behind it; what is left of looks and beam time. All but the first one and the budget is 0
         where Si is not seen. ``drill``, 18 numbers: place over 8 A and half the brightness over that of S2 (0.25 where one is gone;
@@ -140,15 +141,15 @@ class AtomForge(GoalFamily[ForgeState]):
         =========== ======================= ============================================== ==== ==============
         Component   Type                    Meaning                                        Unit Range
         =========== ======================= ============================================== ==== ==============
-        ``image``   uint16 (2, 64, 64)      HAADF and MAADF frame of 16 A                  e-   0 to 65535
-        ``trace``   uint32 (10,)            HAADF readings of the last parked beam         e-   0 to 2**32 - 1
-        ``tracked`` float32 (2,)            brightest place of the HAADF frame (x, y) from A    -8 to 8
-                                            the middle of the field; ``drill``: 0
+        ``image``   uint16 (64, 64)         MAADF frame of 16 A                            e-   0 to 65535
+        ``trace``   uint32 (10,)            MAADF readings of the last parked beam         e-   0 to 2**32 - 1
+        ``tracked`` float32 (2,)            brightest place of the frame (x, y) from the   A    -8 to 8
+                                            middle of the field; ``drill``: 0
         ``target``  float32 (1, 2)          target site or, (5, 2), sites; then zeros      A    -8 to 8
         ``budget``  float32 (2,)            what is left of looks and beam time                 0 to 1
         =========== ======================= ============================================== ==== ==============
 
-        ``pixels``: ``image`` uint8 (2, 32, 32), square roots of four points together, and ``scalars`` float32: place, targets,
+        ``pixels``: ``image`` uint8 (32, 32), square roots of four points together, and ``scalars`` float32: place, targets,
         budget, logarithms of the trace over its first reading.
 
     Reward
@@ -187,7 +188,7 @@ class AtomForge(GoalFamily[ForgeState]):
             observation, info = env.reset(seed=1)
             over = False
             while not over:  # the beam on the neighbour that is nearest to the target, until none is nearer
-                arrived = observation[0] < 0.4 or observation[5] == 0
+                arrived = observation[0] < 0.35 or observation[5] == 0
                 action = numpy.array([*observation[6:8], 0.1, 1 if arrived else -1], numpy.float32)
                 observation, reward, terminated, truncated, info = env.step(action)
                 over = terminated or truncated
@@ -233,12 +234,12 @@ class AtomForge(GoalFamily[ForgeState]):
             return gym.spaces.Box(-1.0, 1.0, (forge_sight.WIDTHS[self.preset.goal] + 2,), np.float32)
         marks = 2 + 2 * self._marked + 2
         if self.observation == "pixels":
-            image = gym.spaces.Box(0, 255, (len(DETECTORS), FRAME_PX // 2, FRAME_PX // 2), np.uint8)
+            image = gym.spaces.Box(0, 255, (FRAME_PX // 2, FRAME_PX // 2), np.uint8)
             return gym.spaces.Dict({"image": image, "scalars": gym.spaces.Box(-1.0, 1.0, (marks + READINGS,), np.float32)})
         half = FIELD_ANGSTROM / 2
         return gym.spaces.Dict(
             {
-                "image": gym.spaces.Box(0, 65535, (len(DETECTORS), FRAME_PX, FRAME_PX), np.uint16),
+                "image": gym.spaces.Box(0, 65535, (FRAME_PX, FRAME_PX), np.uint16),
                 "trace": gym.spaces.Box(0, 2**32 - 1, (READINGS,), np.uint32),
                 "tracked": gym.spaces.Box(-half, half, (2,), np.float32),
                 "target": gym.spaces.Box(-half, half, (self._marked, 2), np.float32),
@@ -302,8 +303,8 @@ class AtomForge(GoalFamily[ForgeState]):
             found, _ = forge_kinetics.parked(state.found, self._beam, place, seconds, state.fate, rng)
             return replace(state, found=found)
         assert state.session is not None
-        taken, after = sessions.park(state.session, place, seconds, detectors=DETECTORS, looks=READINGS)
-        return replace(state, session=after, trace=read_only(taken[DETECTORS[0]].to_numpy().ravel().astype(np.uint32)))
+        taken, after = sessions.park(state.session, place, seconds, detectors=(DETECTOR,), looks=READINGS)
+        return replace(state, session=after, trace=read_only(taken[DETECTOR].to_numpy().ravel().astype(np.uint32)))
 
     def _looked(self, state: ForgeState, rng: np.random.Generator) -> ForgeState:
         """Return the state after a frame."""
@@ -321,13 +322,13 @@ class AtomForge(GoalFamily[ForgeState]):
         else:
             assert state.session is not None
             assert state.order is not None
-            taken, after = sessions.acquire(state.session, forge_scenes.frame_scan(goal), detectors=DETECTORS, dwell_time_us=preset.look_us)
-            images = read_only(np.stack([taken[name].to_numpy().astype(np.uint16) for name in DETECTORS]))
+            taken, after = sessions.acquire(state.session, forge_scenes.frame_scan(goal), detectors=(DETECTOR,), dwell_time_us=preset.look_us)
+            image = read_only(taken[DETECTOR].to_numpy().astype(np.uint16))
             assert after.scope.matter is not None
             numbers = np.zeros(len(state.order), np.int64)
             numbers[state.order] = after.scope.matter.sites.numbers
-            tracked = forge_sight.brightest(images[0], state.tracked) if goal == "walk" else (0.0, 0.0)
-            state = replace(state, session=after, images=images, tracked=tracked)
+            tracked = forge_sight.brightest(image, state.tracked) if goal == "walk" else (0.0, 0.0)
+            state = replace(state, session=after, image=image, tracked=tracked)
         if np.array_equal(numbers, state.numbers):
             return state
         return replace(state, numbers=read_only(numbers), bonds_left=self._bonds_left(state.scene, numbers, state))
@@ -349,17 +350,17 @@ class AtomForge(GoalFamily[ForgeState]):
         if self.observation == "state":
             assert state.sight is not None
             return np.concatenate([state.sight, budget])
-        assert state.images is not None
+        assert state.image is not None
         assert state.trace is not None
         target = np.zeros((self._marked, 2), np.float32)
         target[: len(state.scene.target)] = forge_scenes.lattice(self.preset.goal).places[list(state.scene.target)]
         if self.observation == "counts":
             tracked = np.array(state.tracked, np.float32)
-            return {"image": state.images.copy(), "trace": state.trace.copy(), "tracked": tracked, "target": target, "budget": budget}
+            return {"image": state.image.copy(), "trace": state.trace.copy(), "tracked": tracked, "target": target, "budget": budget}
         half = FIELD_ANGSTROM / 2
         risen = np.log(np.maximum(state.trace.astype(float), 1) / max(float(state.trace[0]), 1.0)) / 3
         scalars = np.concatenate([np.array(state.tracked) / half, target.ravel() / half, budget, risen]).astype(np.float32)
-        return {"image": np.stack([square_roots(one) for one in state.images]), "scalars": np.clip(scalars, -1, 1)}
+        return {"image": square_roots(state.image), "scalars": np.clip(scalars, -1, 1)}
 
     # ---- the goal
 
@@ -469,7 +470,7 @@ class AtomForge(GoalFamily[ForgeState]):
         return forge_pictures.forge_picture(
             forge_pictures.ForgeView(
                 goal=self.preset.goal,
-                image=None if state.images is None else state.images.sum(axis=0),
+                image=state.image,
                 bright=state.bright,
                 target=tuple(forge_scenes.lattice(self.preset.goal).places[one].tolist() for one in state.scene.target),
                 trail=(*state.trail, state.tracked) if self.preset.goal == "walk" else (),
