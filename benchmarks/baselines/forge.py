@@ -8,7 +8,7 @@ import numpy as np
 from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline
 from stemtwin.benchmarks.baselines import forge_eyes
 from stemtwin.benchmarks.baselines.forge_eyes import FieldEye, PatternEye, Seen
-from stemtwin.benchmarks.baselines.forge_planner import BOND, Patch, Plan, patch, plan
+from stemtwin.benchmarks.baselines.forge_planner import BOND, SitePatch, WalkPlan, patch, plan
 from stemtwin.twin.envs.families.atom_forge import LONGEST_S, REACH_ANGSTROM, SHORTEST_S, dwell_component
 from stemtwin.twin.envs.forge_scenes import PRESETS, ForgePreset
 
@@ -34,7 +34,7 @@ def park(place: Any, seconds: float) -> np.ndarray:
 
 
 class Operator:
-    """What all policies that look have in common: the preset of the brief, and the rule for patterns of vacancies."""
+    """The common part of policies that look: the preset of the brief, and the rule for patterns of vacancies."""
 
     def reset(self, brief: Brief) -> None:
         """Begin anew."""
@@ -80,11 +80,11 @@ class Planner(Operator):
         """Begin anew."""
         super().reset(brief)
         self.eye = PatternEye(PATIENCE)
-        self.patches: dict[int, Patch] = {}
+        self.patches: dict[int, SitePatch] = {}
         self.misfit = {1: 0.0, -1: 0.0}
         self.eyes: dict[int, FieldEye] = {}
         self.length: int | None = None
-        self.known: tuple[Any, Plan] | None = None
+        self.known: tuple[Any, WalkPlan] | None = None
 
     def walk(self, seen: Seen) -> np.ndarray:
         """Return the beam of the greatest expected return."""
@@ -126,7 +126,7 @@ class Planner(Operator):
                 behind.sort(key=lambda one: (bonds[one], round(found.places[one, 1], 3), found.places[one, 0]))
                 eye.add(np.array(behind), bright[1:])
 
-    def _plan(self, side: int, site: int) -> Plan:
+    def _plan(self, side: int, site: int) -> WalkPlan:
         """Return the plan for what is known, a new one where that has changed."""
         foreign, empty = self.eyes[side].kinds()
         empty[site] = foreign[site] = False
@@ -139,7 +139,7 @@ class Planner(Operator):
         return self.known[1]
 
 
-class NoOperation:
+class StopAtOnce:
     """The stop at once."""
 
     def reset(self, brief: Brief) -> None:
@@ -152,7 +152,7 @@ class NoOperation:
         return stop()
 
 
-class RandomActions:
+class RandomParks:
     """Uniform actions."""
 
     def reset(self, brief: Brief) -> None:
@@ -210,8 +210,8 @@ class Clairvoyant:
 TEXTS = {
     "expert": ("a planner that knows the rates: value iteration over neighbours, places and times, anew after each look", Planner),
     "towards": ("the neighbour nearest to the target, always for the same time", Towards),
-    "random": ("uniform actions", RandomActions),
-    "no-op": ("the stop, at once", NoOperation),
+    "random": ("uniform actions", RandomParks),
+    "no-op": ("the stop, at once", StopAtOnce),
     "blind": ("a cycle of directions, and the stop", BlindCycle),
     "oracle": ("who knows which event comes next, and when", Clairvoyant),
 }

@@ -1,4 +1,4 @@
-"""What a practitioner reads from the observations of ``atom-forge``: place of Si, its neighbours, kinds of sites; from features or from frames."""
+"""Readings of the observations of ``atom-forge``: place of Si, its neighbours, kinds of sites; from features or from frames."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,12 +46,12 @@ class Seen:
 
 
 def look(observation: Any) -> Seen | None:
-    """Return what an observation of a walk shows; None where no Si is seen."""
+    """Return the reading of an observation of a walk; None where no Si is seen."""
     return _from_frame(observation) if isinstance(observation, Mapping) else _from_features(np.asarray(observation, float))
 
 
 def _from_features(features: np.ndarray) -> Seen | None:
-    """Return what the features of the form ``state`` tell."""
+    """Return the reading of the features of the form ``state``."""
     if features[0] < OUTSTANDING / BRIGHTEST:
         return None
     place = features[1:3] * FIELD_ANGSTROM / 2
@@ -66,7 +66,7 @@ def _from_features(features: np.ndarray) -> Seen | None:
 
 
 def _from_frame(observation: Mapping[str, np.ndarray]) -> Seen | None:
-    """Return what a frame shows: Si, and its neighbours on that side where the frame is bright."""
+    """Return the reading of a frame: Si, and its neighbours on that side where the frame is bright."""
     place, target = np.asarray(observation["tracked"], float), np.asarray(observation["target"], float)[0]
     smooth = _smoothed(observation)
     usual = float(np.percentile(smooth, 80))
@@ -74,9 +74,7 @@ def _from_frame(observation: Mapping[str, np.ndarray]) -> Seen | None:
         return None
     both = [sum(_bright(smooth, place + step) for step in up(sublattice)) for sublattice in (1, -1)]
     steps = up(1 if both[0] > both[1] else -1)
-    return Seen(
-        place=place, target=target, steps=steps, looks=float(observation["budget"][0]), smooth=smooth / usual
-    )
+    return Seen(place=place, target=target, steps=steps, looks=float(observation["budget"][0]), smooth=smooth / usual)
 
 
 class FieldEye:
@@ -104,7 +102,7 @@ class FieldEye:
         self.add(far, bright[far] / np.median(bright[far]))
 
     def kinds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return which sites are foreign, and which are empty, bool (n,) each; one that was never seen is taken for carbon."""
+        """Return masks of foreign and of empty sites, bool (n,) each; one that was never seen is taken for carbon."""
         mean = np.where(self.weight > 0, self.total / np.maximum(self.weight, 1e-9), 1.0)
         return mean > BRIGHT, mean < HOLLOW
 
@@ -121,7 +119,7 @@ def _bright(smooth: np.ndarray, place: np.ndarray) -> float:
 
 
 class PatternEye:
-    """What is left of a pattern of S.
+    """Memory of a pattern of S: the sites that are left.
 
     Parameters
     ----------
@@ -139,7 +137,7 @@ class PatternEye:
         return places[held], places[~held & (self.empty[: len(places)] < self.looks)]
 
     def _read(self, observation: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return the places of all sites, and which are seen to hold S."""
+        """Return the places of all sites, and the mask of those that are seen to hold S."""
         if not isinstance(observation, Mapping):
             rows = np.asarray(observation, float)[: 3 * SITES].reshape(SITES, 3)
             rows = rows[np.any(rows != 0, axis=1)]

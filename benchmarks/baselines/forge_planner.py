@@ -19,7 +19,7 @@ DWELLS = tuple(SHORTEST_S * 2**k for k in range(6))
 BEYOND = (0.0, 0.2, 0.4)
 """Distances behind the atom at which it parks the beam, A."""
 START, HOPPED, ASIDE, FURTHER, REPLACED, STUCK = range(6)
-"""What becomes of Si: it stays, takes the wanted neighbour's place, another neighbour's, one behind it; C takes its place; a neighbour is lost."""
+"""Fates of Si: it stays, takes the wanted neighbour's place, another neighbour's, one behind it; C takes its place; a neighbour is lost."""
 NOWHERE = -1
 
 
@@ -31,7 +31,7 @@ def up(sublattice: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=8)
 def outcomes(preset: ForgePreset) -> np.ndarray:
-    """Return the chances of what becomes of Si, by place and time of the parked beam, (places, times, 6); from the library's cross-sections."""
+    """Return the chances of the fates of Si, by place and time of the parked beam, (places, times, 6); from the library's cross-sections."""
     beam = forge_beam(preset)
     rules = compiled(beam.processes, beam.energy_ev)
     sigma = dict(zip(rules.names, rules.cross_sections.tolist(), strict=True))
@@ -65,7 +65,7 @@ def outcomes(preset: ForgePreset) -> np.ndarray:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Patch:
+class SitePatch:
     """The sites of the field of a perfect sheet.
 
     Parameters
@@ -99,7 +99,7 @@ class Patch:
         return out
 
 
-def patch(target: tuple[float, float], sublattice: int) -> Patch:
+def patch(target: tuple[float, float], sublattice: int) -> SitePatch:
     """Return the sites of the field about a target (x, y), A, of a sublattice."""
     places, kinds, known, links = [np.array(target)], [sublattice], {(0, 0): 0}, []
     at = 0
@@ -118,12 +118,12 @@ def patch(target: tuple[float, float], sublattice: int) -> Patch:
             row.append(known[key])
         links.append(row)
         at += 1
-    return Patch(places=np.array(places), sublattice=np.array(kinds), links=np.array(links))
+    return SitePatch(places=np.array(places), sublattice=np.array(kinds), links=np.array(links))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Plan:
-    """What to do at each site with each number of looks that are left.
+class WalkPlan:
+    """Choices at each site with each number of looks that are left.
 
     Parameters
     ----------
@@ -142,14 +142,14 @@ class Plan:
         return neighbour, BEYOND[rest // len(DWELLS)], DWELLS[rest % len(DWELLS)]
 
 
-def plan(preset: ForgePreset, sites: Patch, foreign: np.ndarray, empty: np.ndarray, length: int) -> Plan:
+def plan(preset: ForgePreset, sites: SitePatch, foreign: np.ndarray, empty: np.ndarray, length: int) -> WalkPlan:
     """Return the plan of the greatest expected return, by recursion over the looks that are left.
 
     Parameters
     ----------
     preset : ForgePreset
         Beam and budgets.
-    sites : Patch
+    sites : SitePatch
         The field.
     foreign, empty : ndarray
         Which sites hold no carbon, and which hold nothing, bool (n,).
@@ -173,7 +173,9 @@ def plan(preset: ForgePreset, sites: Patch, foreign: np.ndarray, empty: np.ndarr
         hopped = padded[links]
         aside = (hopped.sum(axis=1, keepdims=True) - hopped) / 2
         behind = padded[np.append(links, [[NOWHERE] * 3], axis=0)[links]].sum(axis=2) - values[:, None]
-        parts = np.stack([np.broadcast_to(values[:, None], hopped.shape), hopped, aside, behind / 2, 0 * hopped, outside[:n, None] + 0 * hopped], axis=2)
+        parts = np.stack(
+            [np.broadcast_to(values[:, None], hopped.shape), hopped, aside, behind / 2, 0 * hopped, outside[:n, None] + 0 * hopped], axis=2
+        )
         gains = parts @ chances.T - dear
         gains[~usable | shut[:, None] & (np.arange(n) > 0)[:, None]] = -np.inf
         flat = gains.reshape(n, -1)
@@ -181,4 +183,4 @@ def plan(preset: ForgePreset, sites: Patch, foreign: np.ndarray, empty: np.ndarr
         gain = flat[np.arange(n), best]
         choice[looks] = np.where(gain > ends, best, -1)
         values = np.maximum(gain, ends)
-    return Plan(choice=choice)
+    return WalkPlan(choice=choice)

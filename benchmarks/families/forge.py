@@ -82,15 +82,19 @@ TASKS.add(
         kind="agent",
         title="Lead a silicon atom through graphene",
         text=(
-            f"Si stands in a sheet of graphene with N atoms and vacancies, {STANDARD.size[0]} to {STANDARD.size[1]} bonds from its target. Park a beam of "
-            f"{STANDARD.energy_ev / 1e3:g} kV beside it for {SHORTEST_S:g} to {LONGEST_S:g} s: a C atom that is hit changes places with it; C takes the "
-            f"place of a Si that is hit for long. Declare the end at the target, within {STANDARD.looks} looks and {STANDARD.beam_s:g} s of beam. The "
-            "score is the share of episodes that end there without the loss of an atom."
+            f"Si stands in a sheet of graphene with N atoms and vacancies, {STANDARD.size[0]} to {STANDARD.size[1]} bonds from its target. "
+            f"Park a beam of {STANDARD.energy_ev / 1e3:g} kV beside it for {SHORTEST_S:g} to {LONGEST_S:g} s: a C atom that is hit changes places "
+            f"with it; C takes the place of a Si that is hit for long. Declare the end at the target, within {STANDARD.looks} looks and "
+            f"{STANDARD.beam_s:g} s of beam. The score is the share of episodes that end there without the loss of an atom."
         ),
         source="stemtwin/AtomForge-v1",
         splits=("public",),
         inputs=(
-            Field(name="state", dtype="float32", text=f"({WIDTHS['walk'] + 2},) what was detected about Si, the way to the target, looks and beam time left"),
+            Field(
+                name="state",
+                dtype="float32",
+                text=f"({WIDTHS['walk'] + 2},) what was detected about Si, the way to the target, looks and beam time left",
+            ),
         ),
         outputs=(
             Field(

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-
 from stemtwin.benchmarks.baselines.forge_planner import BEYOND, BOND, DWELLS, HOPPED, REPLACED, START, outcomes, patch, plan, up
 from stemtwin.benchmarks.episodes import Episode
 from stemtwin.benchmarks.families.forge import score
@@ -71,7 +70,7 @@ def test_a_plan_leads_around_and_stops_at_the_target() -> None:
     nothing = np.zeros(len(found.places), bool)
     far = int(found.bonds(nothing).argmax())
     foreign, empty = nothing.copy(), nothing.copy()
-    foreign[[int(found.links[0][0]), int(found.links[int(found.links[0][1])][1])]] = True
+    foreign[[int(found.links[0][0]), int(found.links[int(found.links[0][1])][2])]] = True
     length = int(found.bonds(foreign)[far])
     made, site, steps = plan(EASY, found, foreign, empty, length), far, 0
     while (chosen := made.at(site, EASY.looks)) is not None:

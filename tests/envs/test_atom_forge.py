@@ -86,15 +86,15 @@ def test_both_forms_have_the_same_rates(microscope: tuple[StemEnv, ForgeState]) 
     density = beam_damage._density(state.session.setup, state.session.scope, 0.0)
     _, _, place = beside_silicon(state)
     knobs = state.session.scope.knobs
-    theirs = kinetics.channels(
-        sites, parked(place, 0.7, current=knobs.current_pa, energy=knobs.energy_ev, density=density), matter.processes
-    )
+    theirs = kinetics.channels(sites, parked(place, 0.7, current=knobs.current_pa, energy=knobs.energy_ev, density=density), matter.processes)
     found = ForgedSites.of(forge_scenes.lattice("walk").network.replace(numbers=state.numbers), beam)
-    ours = {(beam.processes[c].name, s, p): 0.7 * h for c, s, p, h in zip(found.causes, found.sites, found.partners, found.hazards(beam, place), strict=True)}
+    ours = {
+        (beam.processes[c].name, s, p): 0.7 * h
+        for c, s, p, h in zip(found.causes, found.sites, found.partners, found.hazards(beam, place), strict=True)
+    }
     order = np.append(state.order, -1)
     other = {
-        (theirs.processes[c], order[s], order[p]): h
-        for c, s, p, h in zip(theirs.causes, theirs.sites, theirs.partners, theirs.hazards, strict=True)
+        (theirs.processes[c], order[s], order[p]): h for c, s, p, h in zip(theirs.causes, theirs.sites, theirs.partners, theirs.hazards, strict=True)
     }
     assert set(ours) <= set(other)
     for key, hazard in ours.items():
@@ -136,7 +136,7 @@ def test_parked_beams_follow_the_exact_kinetics() -> None:
 
 @pytest.mark.slow
 def test_both_forms_hop_and_lose_as_often(microscope: tuple[StemEnv, ForgeState]) -> None:
-    """Over parked beams with frames the microscope's form has the hops and replacements that the form ``state`` has, within four standard errors."""
+    """Over parked beams the microscope's form has the hops and replacements that the form ``state`` has, within four standard errors."""
     env, state = microscope
     assert isinstance(env.task, AtomForge)
     (_, _, place), middle = beside_silicon(state), forge_scenes.lattice("walk").middle
@@ -210,7 +210,7 @@ def changed(state: ForgeState, task: Any, numbers: np.ndarray) -> ForgeState:
 
 
 def test_what_is_made_is_paid() -> None:
-    """Si at its target, declared, is worth 1 and 1/4 less for a lost atom; elsewhere, and without Si, nothing; the potential falls to 0 without Si."""
+    """Si at its target, declared, is worth 1 and 1/4 less for a lost atom; elsewhere, and without Si, nothing; the potential is 0 without Si."""
     env, state = begun()
     task: Any = env.task
     site, (target,) = int(np.flatnonzero(state.numbers == SILICON)[0]), state.scene.target
@@ -252,7 +252,9 @@ def test_who_knows_what_comes_next_arrives() -> None:
     for seed in range(3):
         observation, info = env.reset(seed=seed)
         agent.reset(
-            Brief(task="atom-forge", observation_space=env.observation_space, action_space=env.action_space, seed=1, truth=env.truth, difficulty="easy")
+            Brief(
+                task="atom-forge", observation_space=env.observation_space, action_space=env.action_space, seed=1, truth=env.truth, difficulty="easy"
+            )
         )
         over = False
         while not over:

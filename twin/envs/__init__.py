@@ -18,7 +18,7 @@ File                    Content
 ``forge_kinetics.py``   the kinetics under a parked beam, without images
 ``forge_pictures.py``   pictures of atoms that are moved
 ``forge_scenes.py``     presets, sheets, starts and goals of forging atom by atom
-``forge_sight.py``      what a look shows of atoms that are moved
+``forge_sight.py``      looks at atoms that are moved
 ``functional_env.py``   the protocol of a family, ``StemEnv``
 ``goal_family.py``      families with a goal and their rewards
 ``image_features.py``   images as uint8, powers of sectors of their spectra

@@ -12,10 +12,10 @@ import numpy as np
 
 from stemtwin.twin.physics.dynamics import kinetics_kernels
 from stemtwin.twin.physics.dynamics.current_density import Density
+from stemtwin.twin.physics.dynamics.isotopes import number_of
 from stemtwin.twin.physics.dynamics.processes import Process, compiled
 from stemtwin.twin.physics.dynamics.site_network import SiteNetwork
 from stemtwin.twin.physics.electrons import ELECTRONS_PER_PICOAMPERE_SECOND
-from stemtwin.twin.physics.dynamics.isotopes import number_of
 
 NEGLIGIBLE = 1e-6
 """Cross-sections below this part of the largest one are left out."""
@@ -23,7 +23,7 @@ NEGLIGIBLE = 1e-6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForgeBeam:
-    """A beam and what it can cause.
+    """A beam and the processes that it can cause.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def next_event(hazards: np.ndarray, fate: tuple[float, float]) -> tuple[int | No
 def looked(
     found: ForgedSites, beam: ForgeBeam, field: tuple[float, float, float, float], seconds: float, rng: np.random.Generator
 ) -> tuple[ForgedSites, tuple[int, ...]]:
-    """Return the sites after a frame of a field (left, top, right, bottom), A, in a time, s: an even dose inside; and the processes that took place."""
+    """Return the sites after a frame of a field (left, top, right, bottom), A, in a time, s, and the processes; the dose is even inside."""
     left, top, right, bottom = field
     flux, time, causes = beam.electrons_per_s / ((right - left) * (bottom - top)), seconds, []
     while True:

@@ -1,5 +1,6 @@
 """Pictures of atoms that are moved by the beam, for people."""
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ HOLLOW = 0.75
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ForgeView:
-    """What a picture shows.
+    """Content of a picture.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ def forge_picture(view: ForgeView) -> np.ndarray:
     for place in view.target:
         _ring(canvas, place, 11, GREEN)
     points = [_pixel(place) for place in view.trail]
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
         canvas.line(x0, y0, x1, y1, BLUE, 2)
     if view.trail:
         if view.image is None:
@@ -81,7 +82,7 @@ def forge_picture(view: ForgeView) -> np.ndarray:
 
 
 def _panel(canvas: PictureCanvas, view: ForgeView) -> None:
-    """Write what was spent and what is left beside the field."""
+    """Write the spent and the remaining budget beside the field."""
     left, right = SIDE_PX + 2 * GAP_PX, SIDE_PX + PANEL_PX + 2 * GAP_PX
     told = "Si in graphene" if view.goal == "walk" else "S vacancies in MoS₂"
     lines = [told, f"{view.energy_ev / 1e3:g} kV, {forge_scenes.CURRENT_PA:g} pA", f"{amount(view.cost['dose_e_per_angstrom2'])} e⁻/Å²"]
@@ -119,7 +120,7 @@ def _graph(canvas: PictureCanvas, goal: str, bright: np.ndarray) -> None:
 def _ring(canvas: PictureCanvas, place: tuple[float, float], radius: float, colour: tuple[int, int, int]) -> None:
     x, y = _pixel(place)
     corners = [(x + radius * math.cos(a), y + radius * math.sin(a)) for a in np.linspace(0, 2 * math.pi, 25)]
-    for (x0, y0), (x1, y1) in zip(corners, corners[1:], strict=False):
+    for (x0, y0), (x1, y1) in itertools.pairwise(corners):
         canvas.line(x0, y0, x1, y1, colour, 2)
 
 

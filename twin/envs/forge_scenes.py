@@ -1,7 +1,7 @@
-"""Scenes of ``stemtwin/AtomForge-v1``: presets, sheets and their graphs, what an episode starts with and what is to be made."""
+"""Scenes of ``stemtwin/AtomForge-v1``: presets, sheets and their graphs, starts and goals."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.specimen_state import Damage
 from stemtwin.twin.instrument.scope.state import ScopeState
+from stemtwin.twin.instrument.simulation.engines import local
 from stemtwin.twin.physics.dynamics.current_density import probe_density
 from stemtwin.twin.physics.dynamics.process_library import dichalcogenide, graphene
 from stemtwin.twin.physics.dynamics.processes import Process
@@ -33,7 +34,7 @@ FIELD_ANGSTROM, FRAME_PX = 16.0, 64
 MARGIN_ANGSTROM = 1.5
 """Starts and goals lie at least so far from the rim of the field, A."""
 DOPANT_VACANCY = 1e-11
-"""Cross-section for the loss of a neighbour of Si, A^2 [A]: 0.001 barn, as in the film of docs/damage.md; Si was led much further than 0.01 allows."""
+"""Cross-section for the loss of a neighbour of Si, A^2 [A]: 0.001 barn, as in the film of docs/damage.md: Si was led further than 0.01 allows."""
 INSTRUMENT, SEMIANGLE_MRAD, CURRENT_PA = "nion-60", 26.0, 100.0
 UNREACHED = 99
 """Number of bonds to a site to which no way leads."""
@@ -77,7 +78,7 @@ class ForgePreset:
     looks: int
     beam_s: float
     look_us: float = 40.0
-    randomisation: Randomisation = Randomisation()
+    randomisation: Randomisation = field(default_factory=Randomisation)
 
     @property
     def look_s(self) -> float:
@@ -127,7 +128,7 @@ class Lattice:
 
     @property
     def in_field(self) -> np.ndarray:
-        """Which sites the field shows, bool (n,)."""
+        """Mask of the sites that the field shows, bool (n,)."""
         return np.abs(self.places).max(axis=1) < FIELD_ANGSTROM / 2
 
     @property
@@ -138,7 +139,7 @@ class Lattice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """What an episode starts with.
+    """The start of an episode.
 
     Parameters
     ----------
@@ -172,14 +173,14 @@ def lattice(goal: str) -> Lattice:
 
 
 def processes(goal: str) -> tuple[Process, ...]:
-    """Return what the beam can do to the sheet of a goal; bonds do not turn at these energies."""
+    """Return the processes that the beam can cause in the sheet of a goal; bonds do not turn at these energies."""
     return tuple(one for one in (graphene(dopant_vacancy=DOPANT_VACANCY) if goal == "walk" else dichalcogenide()) if one.action != "rotate")
 
 
 def setup(preset: ForgePreset, seed: int, phonons: int | str) -> Setup:
     """Return the microscope: it stands still, and the beam changes the specimen, whose atoms stay on their sites."""
     damage = Damage(processes=processes(preset.goal), relax=False)
-    return Setup(profile=PROFILES[INSTRUMENT].still(), seed=seed, phonons=phonons, engine="local", specimen_seed=0, damage=damage)
+    return Setup(profile=PROFILES[INSTRUMENT].still(), seed=seed, phonons=phonons, engine=local.NAME, specimen_seed=0, damage=damage)
 
 
 def knobs(preset: ForgePreset) -> dict[str, float]:
@@ -251,7 +252,7 @@ def shut_sites(numbers: np.ndarray, target: int) -> frozenset[int]:
 
 
 def draw_scene(preset: ForgePreset, rng: np.random.Generator) -> Scene:
-    """Draw what an episode starts with.
+    """Draw the start of an episode.
 
     Raises
     ------

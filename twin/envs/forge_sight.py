@@ -1,4 +1,6 @@
-"""What a look shows in ``stemtwin/AtomForge-v1``: the graph about the dopant with detection noise, or the brightest place of a frame."""
+"""Looks of ``stemtwin/AtomForge-v1``: the graph about the dopant with detection noise, or the brightest place of a frame."""
+
+import functools
 
 import numpy as np
 from scipy import ndimage
@@ -80,11 +82,18 @@ def _surroundings(target: int, bright: np.ndarray, site: int, place: np.ndarray,
     sheet, bonds = forge_scenes.lattice("walk"), forge_scenes.plain_distances(target)
     way = sheet.places[target] - place
     out = [bright[site] / BRIGHTEST, *(2 * place / FIELD_ANGSTROM), *(way / FAR_ANGSTROM), bonds[site] / FAR_BONDS]
-    for number, other in enumerate(ordered(sheet.bonds[site], bonds)):
+    for number, (other, behind) in enumerate(around(target, site)):
         step = (sheet.places[other] + noise[number] - place) / NEAR_ANGSTROM
-        beyond = [bright[one] - 1 for one in ordered(sheet.bonds[other], bonds) if one != site]
-        out += [*step, bright[other] - 1, *beyond]
+        out += [*step, bright[other] - 1, *(bright[one] - 1 for one in behind)]
     return np.clip(np.array(out, np.float32), -1, 1)
+
+
+@functools.lru_cache(maxsize=4096)
+def around(target: int, site: int) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """Return the neighbours of a site, each with the sites behind it, in the order of :func:`ordered`."""
+    sheet, bonds = forge_scenes.lattice("walk"), forge_scenes.plain_distances(target)
+    behind = {other: tuple(one for one in ordered(sheet.bonds[other], bonds) if one != site) for other in sheet.bonds[site]}
+    return tuple((other, behind[other]) for other in ordered(sheet.bonds[site], bonds))
 
 
 def ordered(sites: tuple[int, ...], bonds: np.ndarray) -> list[int]:

@@ -3,6 +3,7 @@
 ====================== ==============================================================
 File                   Content
 ====================== ==============================================================
+``atom_forge.py``      ``stemtwin/AtomForge-v1``
 ``autofocus.py``       ``stemtwin/Autofocus-v2``
 ``autofocus_v1.py``    ``stemtwin/Autofocus-v1``, frozen for the task ``autofocus@1``
 ``hypothesis_test.py`` ``stemtwin/HypothesisTest-v1``

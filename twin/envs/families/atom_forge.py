@@ -11,11 +11,11 @@ import numpy as np
 from stemtwin.twin.envs import forge_kinetics, forge_scenes, forge_sight
 from stemtwin.twin.envs import session as sessions
 from stemtwin.twin.envs.discovery import environment
+from stemtwin.twin.envs.focus_features import square_roots
 from stemtwin.twin.envs.forge_kinetics import ForgeBeam, ForgedSites
 from stemtwin.twin.envs.forge_scenes import CARBON, FIELD_ANGSTROM, FRAME_PX, PRESETS, SILICON, UNREACHED, ForgePreset, Scene
 from stemtwin.twin.envs.functional_env import read_only
 from stemtwin.twin.envs.goal_family import GoalFamily
-from stemtwin.twin.envs.focus_features import square_roots
 from stemtwin.twin.envs.preparation import PreparationLine
 from stemtwin.twin.envs.session import Session
 from stemtwin.twin.instrument.simulation.request import checked_phonons
@@ -365,7 +365,7 @@ class AtomForge(GoalFamily[ForgeState]):
     # ---- the goal
 
     def _lost(self, state: ForgeState) -> int:
-        """Return how many atoms are gone that were not to go."""
+        """Return the number of atoms that are gone and were not to go."""
         gone = (np.array(state.scene.numbers) > 0) & (state.numbers == 0)
         return int(gone.sum()) - (int(gone[list(state.scene.target)].sum()) if self.preset.goal == "drill" else 0)
 
