@@ -5,6 +5,7 @@ microscope's own frames). An episode without a declared end counts nothing.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -54,7 +55,7 @@ SUMS = {"samples": 4, "arrived": 3, "unharmed": 2, "kept": 3, "shortening": 2.5,
 """Sums of four episodes, made up for the references of the metrics."""
 
 
-def _mean(name: str, title: str, value: float, *, unit: str = "", direction: str = "max", proportion: bool = False) -> Metric:
+def _mean(name: str, title: str, value: float, *, unit: str = "", direction: Literal["max", "min"] = "max", proportion: bool = False) -> Metric:
     """Return the metric that is the mean of one statistic."""
     return Metric(
         name=name, title=title, formula=mean_of(name), text=f"{name} / samples", references=((SUMS, value),), unit=unit, direction=direction,

@@ -67,7 +67,8 @@ def microscope() -> tuple[StemEnv, ForgeState]:
     assert isinstance(task, AtomForge)
     scene = forge_scenes.draw_scene(EASY, np.random.default_rng(3))
     sample, order = forge_scenes.specimen(scene, "walk")
-    session = sessions.start(forge_scenes.setup(EASY, 5, 1), sample, **forge_scenes.knobs(EASY))
+    knobs: dict[str, Any] = forge_scenes.knobs(EASY)
+    session = sessions.start(forge_scenes.setup(EASY, 5, 1), sample, **knobs)
     numbers = np.array(scene.numbers)
     return env, ForgeState(scene=scene, numbers=numbers, bonds_left=task._bonds_left(scene, numbers), fate=(1.0, 0.5), session=session, order=order)
 
@@ -268,7 +269,7 @@ def test_who_knows_what_comes_next_arrives() -> None:
 
 
 def test_a_closed_valve_shows_nothing_and_moves_nothing() -> None:
-    """Where the valve is always closed, no look shows Si in the form ``state``, nothing moves, and the books count on; other faults are refused."""
+    """Where the valve is always closed, no look shows Si in the form ``state``, nothing moves, the books count on; other faults are refused."""
     env, before = begun(randomisation={"closed_valve": 1.0})
     for _ in range(12):
         observation, _, _, _, info = env.step(np.array([0.3, 0.3, 1, -1], np.float32))

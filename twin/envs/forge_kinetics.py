@@ -10,6 +10,7 @@ from typing import Self
 
 import numpy as np
 
+from stemtwin.twin.envs.functional_env import read_only
 from stemtwin.twin.physics.dynamics import kinetics_kernels
 from stemtwin.twin.physics.dynamics.current_density import Density
 from stemtwin.twin.physics.dynamics.isotopes import number_of
@@ -84,19 +85,19 @@ class ForgedSites:
         partners = np.where(slots >= 0, network.links[sites, slots], -1)
         return cls(
             network=network,
-            causes=causes[kept],
-            sites=sites[kept],
-            partners=partners[kept],
-            where=np.ascontiguousarray(where[kept]),
-            sigma=sigma[kept],
-            rates=rates[kept],
+            causes=read_only(causes[kept]),
+            sites=read_only(sites[kept]),
+            partners=read_only(partners[kept]),
+            where=read_only(where[kept]),
+            sigma=read_only(sigma[kept]),
+            rates=read_only(rates[kept]),
         )
 
     def hazards(self, beam: ForgeBeam, at: tuple[float, float]) -> np.ndarray:
         """Return the rate of every event under the beam parked at a place (x, y), A; 1/s, float64 (c,)."""
         path = np.array([[at[0], at[1], beam.electrons_per_s]])
         nodes = np.array([[0.0, 0.0, 0.0, 0.0], [path[0, 2], path[0, 0], path[0, 1], 0.0]])
-        flux = kinetics_kernels.doses(self.where, path, nodes, beam.density.table, beam.density.law, _lengths(self.network))
+        flux = kinetics_kernels.doses(self.where.copy(), path, nodes, beam.density.table, beam.density.law, _lengths(self.network))
         return self.sigma * flux + self.rates
 
     def after(self, beam: ForgeBeam, event: int) -> "ForgedSites":

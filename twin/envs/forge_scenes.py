@@ -65,7 +65,7 @@ class ForgePreset:
     look_us : float
         Dwell time of a frame, us.
     randomisation : Randomisation
-        Probability of a closed valve.
+        Probabilities of failing commands and of a closed valve.
     """
 
     goal: str

@@ -199,7 +199,8 @@ class AtomForge(GoalFamily[ForgeState]):
     Parameters
     ----------
     difficulty, split, observation, reward, randomisation, privileged_info
-        See ``stemtwin.twin.envs.arguments.EnvArguments``; of faults, ``closed_valve`` can be given, of parked beams and of frames.
+        See ``stemtwin.twin.envs.arguments.EnvArguments``; ``failing`` (a beam is not
+        parked) and ``closed_valve`` (of parked beams and of frames) can be given.
     phonons : int
         Frozen-phonon configurations of the microscope's frames.
 
@@ -210,7 +211,7 @@ class AtomForge(GoalFamily[ForgeState]):
     """
 
     PRESETS: ClassVar[Mapping[str, ForgePreset]] = PRESETS
-    RANDOMISED: ClassVar[tuple[str, ...]] = ("closed_valve",)
+    RANDOMISED: ClassVar[tuple[str, ...]] = ("failing", "closed_valve")
 
     observation: str = "state"
     phonons: int | str = 1
@@ -276,7 +277,8 @@ class AtomForge(GoalFamily[ForgeState]):
             return self._looked(replace(state, found=found), rng)
         sample, order = forge_scenes.specimen(scene, self.preset.goal)
         made = forge_scenes.setup(self.preset, seed, self.phonons)
-        begun = sessions.start(made, sample, faults=self.conditions().faults, **forge_scenes.knobs(self.preset))
+        settings: dict[str, Any] = forge_scenes.knobs(self.preset)
+        begun = sessions.start(made, sample, faults=self.conditions().faults, **settings)
         trace = read_only(np.zeros(READINGS, np.uint32))
         return self._looked(replace(state, session=begun, order=order, trace=trace), rng)
 
@@ -286,7 +288,8 @@ class AtomForge(GoalFamily[ForgeState]):
         if action[3] > STOP:
             return replace(state, stopped=True)
         at, seconds = self._aim(state, action)
-        state = self._parked(replace(state, beam_s=state.beam_s + seconds, aimed=at), at, seconds, rng)
+        if rng.random() >= self.conditions().failing:
+            state = self._parked(replace(state, beam_s=state.beam_s + seconds, aimed=at), at, seconds, rng)
         return replace(self._looked(state, rng), fate=_fate(rng))
 
     def _aim(self, state: ForgeState, action: np.ndarray) -> tuple[tuple[float, float], float]:
@@ -417,7 +420,7 @@ class AtomForge(GoalFamily[ForgeState]):
         }
 
     def truth(self, state: ForgeState) -> dict[str, float]:
-        """Return length and what is left of the way or pattern, lost atoms, defects, and of each wanted event the true place and time.
+        """Return length and rest of the way or pattern, lost atoms, defects, and of each wanted event the true place and time.
 
         ``event_k``: 1 where there is a wanted event k, 0 else; ``x_k``, ``y_k``: place of the beam in units of the action;
         ``seconds_k``: time after which it happens under a beam there, -1 where that is not known or another event comes first.
