@@ -9,7 +9,9 @@ File                     Content
 ``denoiser_training.py`` its training
 ``discovery.py``         import of the modules of a package
 ``episodes.py``          episodes of agents: played, kept, replayed
+``films.py``             films of episodes
 ``header_text.py``       headers in YAML, read with suspicion
+``kept_runs.py``         runs of policies on the scale, kept and replayed
 ``kept_scores.py``       scores of baselines: measured, kept, shown
 ``learner.py``           training of a policy, and its play from an ONNX file
 ``matching.py``          one-to-one matching of detected and true points
@@ -18,6 +20,8 @@ File                     Content
 ``names.py``             names of entries and teams that can be shown
 ``offline_data.py``      episodes as Parquet for offline learning
 ``report.py``            the score report
+``return_statistics.py`` means, intervals and paired differences of returns
+``return_tables.py``     tables of returns in Markdown
 ``returns.py``           returns of policies on environments with a goal
 ``runner.py``            runs of entries, and their scores
 ``slices.py``            values per slice of the data

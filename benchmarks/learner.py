@@ -20,8 +20,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from stemtwin.benchmarks import returns
+from stemtwin.benchmarks import kept_runs, return_statistics, returns
 from stemtwin.benchmarks.agents import Brief
+from stemtwin.benchmarks.kept_runs import EpisodeRecorder, KeptEpisode, KeptRun
 from stemtwin.twin import files
 from stemtwin.twin.envs.reference import reference
 from stemtwin.twin.errors import SettingsError
@@ -112,7 +113,7 @@ def learned_path(environment: str, ending: str = ".onnx") -> Path:
     return FOLDER / f"{environment.partition('/')[2]}{ending}"
 
 
-def play(environment: str, act: Callable[[np.ndarray], np.ndarray], seeds: Sequence[int]) -> list[returns.PlayedEpisode]:
+def play(environment: str, act: Callable[[np.ndarray], np.ndarray], seeds: Sequence[int]) -> list[KeptEpisode]:
     """Return episodes of a policy on the validation split.
 
     Parameters
@@ -135,7 +136,10 @@ def play(environment: str, act: Callable[[np.ndarray], np.ndarray], seeds: Seque
             return act(observation)
 
     env = gymnasium.make(environment, disable_env_checker=True, split="val", privileged_info=True, **ARGUMENTS)
-    found = [returns.play(env, _Policy(), seed=seed, task="learning") for seed in seeds]
+    found, recorder = [], EpisodeRecorder(env.action_space)
+    for seed in seeds:
+        returns.play(env, _Policy(), seed=seed, task="learning", watcher=recorder)
+        found.append(recorder.episode(seed))
     env.close()
     return found
 
@@ -176,7 +180,9 @@ def train(environment: str, seed: int, steps: int) -> tuple[bytes, list[CurvePoi
 
         def point(self) -> None:
             before = time.process_time()
-            found = returns.summary(play(environment, lambda observation: self.model.predict(observation, deterministic=True)[0], CURVE_SEEDS))
+            found = return_statistics.summary(
+                play(environment, lambda observation: self.model.predict(observation, deterministic=True)[0], CURVE_SEEDS)
+            )
             cpu_s = before - self.began - self.evaluating
             self.evaluating += time.process_time() - before
             curve.append(CurvePoint(steps=self.num_timesteps, cpu_s=cpu_s, mean_return=found.mean, success=found.success))
@@ -275,10 +281,15 @@ def save_picture(environment: str, path: Path) -> None:
 
 
 def put_on_scale(environment: str) -> None:
-    """Add the returns of the trained policy to the scale of its environment, as ``learner``, and the first ones to its curves."""
+    """Keep the run of the trained policy over the episodes of the scale, add its returns there, as ``learner``, and the first ones to its curves."""
     path, policy, scale = learned_path(environment, ".json"), OnnxPolicy(learned_path(environment)), reference(environment, DIFFICULTY)
+    began = time.process_time()
     played = play(environment, lambda observation: policy.act(observation, {}), scale.seeds)
-    found = returns.summary(played)
+    each = round((time.process_time() - began) / len(played), 3)
+    arguments = {"split": "val", "observation": ARGUMENTS["observation"]}
+    run = KeptRun(environment=environment, difficulty=DIFFICULTY, policy="learner", arguments=arguments, cpu_s=each, episodes=tuple(played))
+    kept_runs.save(run, kept_runs.run_path(environment, DIFFICULTY, "learner"))
+    found = return_statistics.summary(played, cpu_s=each)
     returns.save(dataclasses.replace(scale, policies={**scale.policies, "learner": found}))
     told = {**json.loads(path.read_text(encoding="utf-8")), "sample": [one.total for one in played[:SAMPLE]]}
     files.write_atomically(path, (json.dumps(told, indent=1) + "\n").encode())

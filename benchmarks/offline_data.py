@@ -20,9 +20,11 @@ from stemtwin import __version__
 from stemtwin.benchmarks import returns
 from stemtwin.benchmarks.agents import Baseline
 from stemtwin.benchmarks.episodes import copied
+from stemtwin.benchmarks.return_statistics import summary
 from stemtwin.datasets import storage
 from stemtwin.twin import checks, files
 from stemtwin.twin.envs.functional_env import checked_action
+from stemtwin.twin.envs.reference import PolicyReturn
 from stemtwin.twin.errors import DatasetError, UnknownNameError, suggestion
 
 if TYPE_CHECKING:
@@ -270,7 +272,7 @@ def build(
     policies: Sequence[str] = POLICIES,
     episodes: int = EPISODES,
     tell: Callable[[str], None],
-) -> dict[str, returns.PolicyReturn]:
+) -> dict[str, PolicyReturn]:
     """Play episodes of policies on the training split and write them; a build that was stopped goes on where it was.
 
     Parameters
@@ -313,7 +315,7 @@ def build(
     found = {}
     for name in policies:
         played = _build_policy(env, known[environment][name], folder / name, kinds, episodes, tell)
-        found[name] = returns.summary(played)
+        found[name] = summary(played)
     spec = _spec(env)
     env.close()
     files.write_atomically(folder / "README.md", _readme(environment, difficulty, found, kinds, spec).encode())
@@ -403,7 +405,7 @@ def _sums(folder: Path) -> str:
     return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n" for path in paths)
 
 
-def _readme(environment: str, difficulty: str, found: Mapping[str, returns.PolicyReturn], kinds: Mapping[str, Any], spec: str) -> str:
+def _readme(environment: str, difficulty: str, found: Mapping[str, PolicyReturn], kinds: Mapping[str, Any], spec: str) -> str:
     """Return the text of ``README.md``: front matter that Hugging Face reads, the loader, returns and columns."""
     head = ["---", "license: cc-by-4.0", "configs:", "- config_name: default", "  data_files:"]
     head += [f"  - split: {name.replace('-', '_')}\n    path: {name}/*.parquet" for name in found]

@@ -1,7 +1,8 @@
 """Returns of policies on environments with a goal: the scale that ``stemtwin.reference`` gives, measured and written.
 
 ``python -m stemtwin.benchmarks.returns`` plays every baseline of every task whose environment pays for a goal, over the same
-episodes, and writes ``twin/envs/scales/<environment>.json``; ``make baselines`` calls it.
+episodes, keeps them (:mod:`~stemtwin.benchmarks.kept_runs`), and writes ``twin/envs/scales/<environment>.json``; ``make baselines``
+calls it. It says before it starts how long it takes, goes on where it was interrupted, and tells where a scale is not as it should be.
 """
 
 import argparse
@@ -15,26 +16,29 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import gymnasium
-import numpy as np
-from scipy import stats
 
-from stemtwin import __version__
+from stemtwin.benchmarks import kept_runs, return_tables
 from stemtwin.benchmarks.agents import Baseline, Brief, load_baselines
+from stemtwin.benchmarks.kept_runs import RUNS, EpisodeRecorder, KeptEpisode, KeptRun, run_path
+from stemtwin.benchmarks.return_statistics import EXPERT, failings, scale_of, summary
 from stemtwin.benchmarks.tasks import load_tasks
 from stemtwin.twin import checks, files
 from stemtwin.twin.envs.arguments import one_of
 from stemtwin.twin.envs.goal_family import GoalFamily
 from stemtwin.twin.envs.making import family_class
-from stemtwin.twin.envs.reference import FOLDER, PolicyReturn, ReturnScale, reference
-from stemtwin.twin.errors import StemtwinError
+from stemtwin.twin.envs.reference import FOLDER, ReturnScale, reference
+from stemtwin.twin.errors import DatasetError, StemtwinError, UnknownNameError
 
-EPISODES, LEVEL, RESAMPLES, SEED = 100, 0.95, 9999, 20260101
+EPISODES, FEW, SLOW_S = 100, 30, 20.0
+"""Episodes of each policy; how many they are where one of the expert takes longer than so much processor time, s."""
+PILOT, QUIET_S = 2, 10.0
+"""Episodes by which time is told; progress is told so often, s."""
 LEARNER = "learner"
 """Name of the trained policy, which is measured by itself."""
 ARGUMENTS: dict[str, Any] = {"split": "val"}
 """Arguments of the environments on the scale beside the difficulty: episodes of the validation split."""
-DIFFICULTIES = ("easy", "standard")
-"""Presets that are measured unless others are named: an expert on a hard one can take a minute for each episode."""
+ORDERED = 3
+"""Number of the ordered presets, which a family names first: these are measured unless others are named."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,36 +116,20 @@ def agent_seed(seed: int) -> int:
     return int.from_bytes(hashlib.sha256(f"agent/{seed}".encode()).digest()[:16], "big")
 
 
-def summary(episodes: Iterable[PlayedEpisode]) -> PolicyReturn:
-    """Return the mean return of episodes with its bootstrap interval (BCa; percentile where all returns are equal)."""
-    played = list(episodes)
-    totals = np.array([episode.total for episode in played])
-    low = high = float(totals.mean())
-    if len(totals) > 1 and np.ptp(totals) > 1e-9:
-        rng = np.random.Generator(np.random.Philox(SEED))
-        found = stats.bootstrap((totals,), np.mean, n_resamples=RESAMPLES, confidence_level=LEVEL, method="BCa", rng=rng)
-        low, high = float(found.confidence_interval.low), float(found.confidence_interval.high)
-    return PolicyReturn(
-        mean=float(totals.mean()),
-        low=low,
-        high=high,
-        success=float(np.mean([episode.success for episode in played])),
-        steps=float(np.mean([episode.steps for episode in played])),
-        episodes=len(played),
-        version=__version__,
-    )
-
-
 def measure(
     environment: str,
     difficulty: str,
     policies: Mapping[str, Baseline],
     *,
-    seeds: Iterable[int],
+    episodes: int | None = None,
     arguments: Mapping[str, Any] | None = None,
     tell: Callable[[str], None],
+    folder: Path = RUNS,
 ) -> ReturnScale:
-    """Return the scale of an environment: every policy plays the same episodes.
+    """Play every policy over the same episodes, keep the runs, and return their scale.
+
+    An interrupted measurement goes on with the policy that it had not finished: those that were finished are taken
+    again where their first two episodes, played anew, are the same.
 
     Parameters
     ----------
@@ -151,24 +139,84 @@ def measure(
         Preset of the family.
     policies : mapping
         Baselines by name.
-    seeds : iterable of int
-        Seeds of the episodes.
+    episodes : int, optional
+        Number of episodes, of the seeds 0, 1, ...; by default 100, or 30 where one of the expert takes more than 20 s of CPU.
     arguments : mapping, optional
         Further arguments of ``gymnasium.make``, by default those of the scale.
     tell : callable
-        Called with a line after each policy.
+        Called with a line before it starts, while it runs, and after each policy.
+    folder : Path
+        Where runs are kept.
     """
-    found, chosen, given = {}, tuple(seeds), dict(ARGUMENTS if arguments is None else arguments)
-    env = gymnasium.make(environment, disable_env_checker=True, **{**given, "difficulty": difficulty, "privileged_info": True})
-    for name, policy in policies.items():
-        began = time.perf_counter()
-        agent = policy.factory()
-        found[name] = summary(play(env, agent, seed=seed, task=policy.task, oracle=policy.oracle) for seed in chosen)
-        one = found[name]
-        told = f"{one.mean:7.3f} ({one.low:.3f} to {one.high:.3f}), success {one.success:.2f}, {one.steps:.1f} steps"
-        tell(f"{environment} {difficulty} {name:>12}: {told}, {time.perf_counter() - began:.0f} s")
+    blank = KeptRun(environment=environment, difficulty=difficulty, policy="", arguments=dict(arguments or ARGUMENTS), cpu_s=0.0, episodes=())
+    env, where = blank.make(), f"{environment} {difficulty}"
+    pilots = {name: Pilot(env, policy, min(PILOT, episodes or PILOT)) for name, policy in policies.items()}
+    slowest = pilots[EXPERT].cpu_s if EXPERT in pilots else 0.0
+    count = episodes or (FEW if slowest > SLOW_S else EPISODES)
+    minutes = {name: one.cpu_s * count / 60 for name, one in pilots.items()}
+    tell(f"{where}: {len(policies)} policies, {count} episodes each, about {sum(minutes.values()):.1f} min of CPU")
+    runs = {}
+    for name, pilot in pilots.items():
+        path = run_path(environment, difficulty, name, folder).with_suffix(kept_runs.UNFINISHED)
+        run = _resumed(path, blank, pilot, count)
+        if run is None:
+            began = time.process_time()
+            played = pilot.rest(count, lambda line, name=name: tell(f"{where} {name:>12}: {line}"))
+            each = pilot.cpu_s if count <= PILOT else (time.process_time() - began) / (count - PILOT)
+            run = dataclasses.replace(blank, policy=name, episodes=played, cpu_s=round(each, 3))
+            kept_runs.save(run, path)
+        one = summary(run.episodes)
+        told = f"{one.mean:7.3f} ({one.low:.3f} to {one.high:.3f}), IQM {one.iqm:.3f}, success {one.success:.2f}, {one.steps:.1f} steps"
+        tell(f"{where} {name:>12}: {told}, {run.cpu_s:.3g} s of CPU each")
+        runs[name] = run
     env.close()
-    return ReturnScale(environment=environment, difficulty=difficulty, arguments=given, seeds=chosen, version=__version__, policies=found)
+    kept_runs.finish(runs.values(), folder)
+    return scale_of(runs)
+
+
+class Pilot:
+    """First episodes of a policy, by which the time of all is told, and the rest.
+
+    Parameters
+    ----------
+    environment : gymnasium.Env
+        The environment.
+    policy : Baseline
+        The policy.
+    count : int
+        How many are played at once; the last of them is timed, after whatever the first had to build.
+    """
+
+    def __init__(self, environment: gymnasium.Env, policy: Baseline, count: int) -> None:
+        self.environment, self.policy, self.agent = environment, policy, policy.factory()
+        self.recorder, self.cpu_s = EpisodeRecorder(environment.action_space), 0.0
+        self.first = [self._played(seed) for seed in range(count)]
+
+    def rest(self, count: int, tell: Callable[[str], None]) -> tuple[KeptEpisode, ...]:
+        """Return so many episodes in all; a line is told every ten seconds."""
+        found, told = list(self.first[:count]), time.monotonic()
+        for seed in range(len(found), count):
+            if time.monotonic() - told > QUIET_S:
+                told = time.monotonic()
+                tell(f"{seed} of {count} episodes, about {self.cpu_s * (count - seed) / 60:.1f} min of CPU left")
+            found.append(self._played(seed))
+        return tuple(found)
+
+    def _played(self, seed: int) -> KeptEpisode:
+        began = time.process_time()
+        play(self.environment, self.agent, seed=seed, task=self.policy.task, oracle=self.policy.oracle, watcher=self.recorder)
+        self.cpu_s = time.process_time() - began
+        return self.recorder.episode(seed)
+
+
+def _resumed(path: Path, blank: KeptRun, pilot: Pilot, count: int) -> KeptRun | None:
+    """Return the run of a measurement that was interrupted, or None where there is none or where it is another one."""
+    try:
+        run = kept_runs.read(path)
+    except DatasetError:
+        return None
+    fits = (run.arguments, run.version, run.seeds) == (blank.arguments, blank.version, tuple(range(count)))
+    return run if fits and all(kept_runs.same(*each) for each in zip(pilot.first, run.episodes, strict=False)) else None
 
 
 def save(scale: ReturnScale, folder: Path = FOLDER) -> Path:
@@ -181,7 +229,7 @@ def save(scale: ReturnScale, folder: Path = FOLDER) -> Path:
     trained = before["policies"].get(LEARNER)
     if trained is not None and LEARNER not in policies:
         policies[LEARNER] = {**trained, "version": trained.get("version") or before["version"]}
-    content["scales"][scale.difficulty] = {**told, "policies": policies}
+    content["scales"][scale.difficulty] = {**told, "policies": policies, "paired": measured["paired"]}
     folder.mkdir(parents=True, exist_ok=True)
     files.write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
     return path
@@ -198,44 +246,51 @@ def environments() -> dict[str, dict[str, Baseline]]:
     return found
 
 
-def table() -> str:
-    """Return all scales as a Markdown table: mean returns with 95 % intervals, and the expert's normalised return."""
-    columns = ("no-op", "random", "blind", "expert", "learner", "oracle")
-    lines = [f"| environment | difficulty | {' | '.join(columns)} | expert, normalised |", "|---" * (len(columns) + 3) + "|"]
-    for path in sorted(FOLDER.glob("*.json")):
-        name = f"stemtwin/{path.stem}"
-        for difficulty in json.loads(path.read_text(encoding="utf-8"))["scales"]:
-            scale = reference(name, difficulty)
-            cells = [_cell(scale.policies.get(column)) for column in columns]
-            lines.append(f"| `{name}` | {difficulty} | {' | '.join(cells)} | {scale.normalized(scale.policies['expert'].mean):.2f} |")
-    return "\n".join(lines)
-
-
-def _cell(policy: PolicyReturn | None) -> str:
-    return "" if policy is None else f"{policy.mean:.3f} ({policy.low:.3f} to {policy.high:.3f})"
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Measure and write the scales."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("environments", nargs="*", help="ids; all with a goal where none is named")
-    parser.add_argument("--episodes", type=int, default=EPISODES)
-    parser.add_argument("--difficulties", nargs="+", default=list(DIFFICULTIES))
-    parser.add_argument("--table", action="store_true", help="print the table of docs/environments.md and measure nothing")
+    parser.add_argument("--episodes", type=int, help=f"{EPISODES}, or {FEW} where one of the expert takes above {SLOW_S:g} s of CPU")
+    parser.add_argument("--difficulties", nargs="+", help="presets; the family's three ordered ones where none is named")
+    parser.add_argument("--table", action="store_true", help="print the tables of docs/environments.md and measure nothing")
+    parser.add_argument("--rescore", action="store_true", help="compute the scales from the kept runs again and measure nothing")
     given = parser.parse_args(arguments)
     if given.table:
-        sys.stdout.write(f"{table()}\n")
+        sys.stdout.write(f"{return_tables.tables()}\n")
         return
     known = environments()
     asked = given.environments or list(known)
     try:
-        check_asked(asked, known, given.difficulties, given.episodes)
+        check_asked(asked, known, given.difficulties or (), EPISODES if given.episodes is None else given.episodes)
     except StemtwinError as error:
         parser.error(str(error))
     for name in asked:
-        for difficulty in given.difficulties:
-            scale = measure(name, difficulty, known[name], seeds=range(given.episodes), tell=_tell)
+        for difficulty in given.difficulties or (kept_runs.presets(name) if given.rescore else ordered(name)):
+            scale = rescored(name, difficulty) if given.rescore else measure(name, difficulty, known[name], episodes=given.episodes, tell=_tell)
             _tell(f"wrote {save(scale)}")
+        measured = [reference(name, difficulty) for difficulty in ordered(name) if (FOLDER / f"{name.partition('/')[2]}.json").exists()]
+        for failing in failings(measured):
+            _tell(f"NOT AS IT SHOULD BE: {failing}")
+
+
+def ordered(environment: str) -> tuple[str, ...]:
+    """Return the presets of a family from the easiest to the hardest."""
+    return tuple(family_class(environment).PRESETS)[:ORDERED]  # type: ignore[attr-defined] - a family with a goal
+
+
+def rescored(environment: str, difficulty: str, folder: Path = RUNS) -> ReturnScale:
+    """Return the scale that the kept runs of a preset give.
+
+    Raises
+    ------
+    UnknownNameError
+        None is kept.
+    """
+    runs = kept_runs.read_all(environment, difficulty, folder)
+    if not runs:
+        message = f"No runs of {environment} of difficulty={difficulty!r} are kept in {folder}. Play them: make baselines."
+        raise UnknownNameError(message)
+    return scale_of(runs)
 
 
 def check_asked(asked: Iterable[str], known: Collection[str], difficulties: Iterable[str], episodes: int) -> None:

@@ -75,6 +75,15 @@ def test_each_class_has_its_tolerance(kind: str, dtype: type, step: float, place
     assert found.refused(exact=False) is refused
 
 
+@pytest.mark.parametrize(("places", "refused"), [(10, False), (11, True)])
+def test_more_of_large_counts_may_differ(places: int, refused: bool) -> None:
+    """Of 100 counts of a million each, ten may differ by one: means that are rounded by 1e-7 draw as many others."""
+    recorded = np.full(100, 10**6, np.uint32)
+    changed = recorded + (np.arange(100) < places).astype(np.uint32)
+    (found,) = compare("case", {"counts/a": changed}, {"counts/a": recorded})
+    assert found.refused(exact=False) is refused
+
+
 @pytest.mark.parametrize(
     "changed",
     [

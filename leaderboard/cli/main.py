@@ -27,6 +27,7 @@ COMMANDS = {  # name: (module, function or Typer in it, one line for the help)
     "certify": ("stemtwin.leaderboard.cli.certify", "certify", "Compare a request with abTEM on the same grid, and check its convergence."),
     "warm": ("stemtwin.leaderboard.cli.warm", "warm", "Compile all kernels and build what environments need, the evening before."),
     "list": ("stemtwin.leaderboard.cli.listing", "listing", "What there is: samples, detectors, profiles, tasks, datasets, environments, baselines."),
+    "film": ("stemtwin.leaderboard.cli.film", "film", "Film an episode: image, actions, dose, budget, return and score."),
     "knobs": ("stemtwin.leaderboard.cli.knobs", "knobs", "Turn every knob of the microscope and print how much each signal changes."),
     "damage": ("stemtwin.leaderboard.cli.damage", "damage", "Displacement cross-sections against beam energy, with their sources."),
     "data": ("stemtwin.leaderboard.cli.data", "app", "Build, fetch and verify datasets."),

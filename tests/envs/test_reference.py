@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import stemtwin as st
-from stemtwin.benchmarks import returns
+from stemtwin.benchmarks import return_statistics, return_tables, returns
 from stemtwin.benchmarks.agents import Baseline
 from stemtwin.twin.envs import ENVIRONMENTS
 from stemtwin.twin.envs import reference as references
@@ -79,7 +79,7 @@ def test_an_oracle_is_played_to_its_return() -> None:
     assert first.success
     assert 0.5 < first.total <= 0.9
     assert first == returns.play(env, Home(), seed=3, task="walk", oracle=True)
-    found = returns.summary(returns.play(env, Home(), seed=seed, task="walk", oracle=True) for seed in range(20))
+    found = return_statistics.summary(returns.play(env, Home(), seed=seed, task="walk", oracle=True) for seed in range(20))
     assert found.low <= found.mean <= found.high
     assert (found.success, found.episodes) == (1.0, 20)
 
@@ -150,7 +150,7 @@ def test_the_files_are_of_known_environments() -> None:
         assert f"stemtwin/{path.stem}" in ENVIRONMENTS
 
 
-def test_the_table_of_the_docs_is_the_same_data() -> None:
-    """docs/environments.md holds exactly the table that ``python -m stemtwin.benchmarks.returns --table`` prints."""
+def test_the_tables_of_the_docs_are_the_same_data() -> None:
+    """docs/environments.md holds exactly the tables that ``python -m stemtwin.benchmarks.returns --table`` prints."""
     page = (Path(__file__).parents[2] / "docs" / "environments.md").read_text(encoding="utf-8")
-    assert returns.table() in page
+    assert return_tables.tables() in page

@@ -43,6 +43,7 @@ WRITING = {
     "build": ("data", "build", "atoms-2d", "--size", "tiny", "--folder"),
     "pack": ("data", "pack", "image.tif", "--task", "atoms-2d", "--name", "films", "--labels-by", "none", "--folder"),
     "episodes": ("data", "episodes", "stemtwin/HypothesisTest-v1", "--folder"),
+    "episode film": ("film", "stemtwin/HypothesisTest-v1", "--output"),
     "submit": ("submit", "report.json", "--database"),
 }
 """Words before the file or folder of every command that writes one."""
@@ -156,7 +157,7 @@ def test_an_output_that_cannot_be_written(
     """Places beneath a file, in procfs, beneath a device, of a name too long and on a full disk are refused before any work; nothing is left."""
     places = {"beneath": tmp_path / "file" / "inside", "procfs": Path("/proc/self/nowhere"), "device": Path("/dev/full/x"), "long": Path("x" * 256)}
     (tmp_path / "file").write_bytes(b"x")
-    name = {"image": "a.png", "board": "a.db", "submit": "a.db"}.get(command, "")
+    name = {"image": "a.png", "episode film": "a.gif", "board": "a.db", "submit": "a.db"}.get(command, "")
     path = places.get(kind, tmp_path / "new") / name
     for work in HEAVY:
         monkeypatch.setattr(work, lambda *_, **__: pytest.fail("the work began"))

@@ -24,6 +24,7 @@ GIVEN = {
     "image": ("srtio3-001", "--size=4", "--thickness=4", "--points=8", "--detectors=haadf"),
     "warm": ("stemtwin/HypothesisTest-v1",),
     "certify": ("request.toml",),
+    "film": ("stemtwin/HypothesisTest-v1",),
     "damage": ("C",),
     "task": ("autofocus",),
     "eval": ("autofocus", "--baseline=oracle"),

@@ -29,6 +29,11 @@ class PolicyReturn:
         Number of episodes.
     version : str
         Version of stemtwin that measured; empty where it is that of the scale.
+    iqm, iqm_low, iqm_high : float, optional
+        Interquartile mean, of the middle half of the episodes, and its 95 % interval (percentile bootstrap); None in scales
+        that were measured before it was.
+    cpu_s : float, optional
+        Processor time of an episode, s.
     """
 
     mean: float
@@ -38,6 +43,29 @@ class PolicyReturn:
     steps: float
     episodes: int
     version: str = ""
+    iqm: float | None = None
+    iqm_low: float | None = None
+    iqm_high: float | None = None
+    cpu_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedReturn:
+    """Difference of the returns of two policies over the same episodes.
+
+    Parameters
+    ----------
+    better, other : str
+        Names of the policies: the difference is the first less the second.
+    mean, low, high : float
+        Mean difference and its 95 % interval (bootstrap over episodes).
+    """
+
+    better: str
+    other: str
+    mean: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +87,8 @@ class ReturnScale:
     policies : dict of PolicyReturn
         Returns by the policy's name: ``no-op``, ``random``, ``blind``, ``expert``, ``oracle``, and ``learner`` where one
         was trained.
+    paired : tuple of PairedReturn
+        The expert less the best of no-op, random and blind, and the oracle less the expert; empty in older scales.
     """
 
     environment: str
@@ -67,6 +97,7 @@ class ReturnScale:
     seeds: tuple[int, ...]
     version: str
     policies: dict[str, PolicyReturn]
+    paired: tuple[PairedReturn, ...] = ()
 
     @property
     def floor(self) -> float:
@@ -110,6 +141,7 @@ def reference(environment: str, difficulty: str = "standard") -> ReturnScale:
         seeds=tuple(found["seeds"]),
         version=found["version"],
         policies=policies,
+        paired=tuple(PairedReturn(**values) for values in found.get("paired", ())),
     )
 
 

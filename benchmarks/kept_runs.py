@@ -1,0 +1,245 @@
+"""Runs of policies on the scale of returns, kept: seeds, actions, costs, returns and hashes of what was observed, as one Parquet file each.
+
+``benchmarks/runs/<environment>/<difficulty>/<policy>.parquet`` holds one row for each episode; the scales of ``twin/envs/scales`` and the tables of
+the documents are computed from these files, and :func:`replay` plays an episode again from its actions.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from stemtwin import __version__
+from stemtwin.benchmarks.episodes import add_to_digest
+from stemtwin.datasets import storage
+from stemtwin.twin.envs.functional_env import checked_action
+from stemtwin.twin.errors import DatasetError
+
+RUNS = Path(__file__).parent / "runs"
+UNFINISHED = ".unfinished.parquet"
+"""Ending of runs whose scale is not complete yet."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class KeptEpisode:
+    """One episode of a policy.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of ``reset``.
+    total : float
+        Sum of the rewards.
+    success : bool
+        Whether the episode ended in a success.
+    actions : ndarray
+        Actions as vectors (``gymnasium.spaces.flatten``), shape (steps, n), float32 or float64.
+    cost : dict of float
+        Costs at the end.
+    observations_sha256 : str
+        Hash of all observations in their order, the first included.
+    """
+
+    seed: int
+    total: float
+    success: bool
+    actions: np.ndarray
+    cost: dict[str, float]
+    observations_sha256: str
+
+    @property
+    def steps(self) -> int:
+        """Number of actions."""
+        return len(self.actions)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class KeptRun:
+    """Episodes of one policy on one preset.
+
+    Parameters
+    ----------
+    environment, difficulty, policy : str
+        Id of the environment, preset, name of the policy.
+    arguments : dict
+        Arguments of ``gymnasium.make`` beside the difficulty.
+    version : str
+        Version of stemtwin that played.
+    cpu_s : float
+        Processor time of an episode, s: the mean over all.
+    episodes : tuple of KeptEpisode
+        In the order of the seeds.
+    """
+
+    environment: str
+    difficulty: str
+    policy: str
+    arguments: dict[str, Any]
+    cpu_s: float
+    episodes: tuple[KeptEpisode, ...]
+    version: str = __version__
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the episodes."""
+        return tuple(one.seed for one in self.episodes)
+
+    @property
+    def totals(self) -> np.ndarray:
+        """Returns of the episodes, float64."""
+        return np.array([one.total for one in self.episodes])
+
+    def make(self) -> gym.Env:
+        """Return the environment that the episodes were played in, with ``privileged_info``."""
+        arguments = {**self.arguments, "difficulty": self.difficulty, "privileged_info": True}
+        return gym.make(self.environment, disable_env_checker=True, **arguments)
+
+
+class EpisodeRecorder:
+    """A keeper of one episode, see ``returns.Watcher``.
+
+    Parameters
+    ----------
+    space : gymnasium.Space
+        Space of the actions.
+    """
+
+    def __init__(self, space: gym.Space) -> None:
+        self.space = space
+
+    def begin(self, observation: Any, info: Mapping[str, Any]) -> None:
+        """Take what ``reset`` gave."""
+        self.digest, self.actions, self.total, self.info = hashlib.sha256(), [], 0.0, info
+        add_to_digest(self.digest, observation)
+
+    def add(self, action: Any, result: tuple[Any, Any, bool, bool, Mapping[str, Any]]) -> None:
+        """Take an action and what ``step`` gave."""
+        observation, reward, _, _, self.info = result
+        add_to_digest(self.digest, observation)
+        self.actions.append(np.array(gym.spaces.flatten(self.space, checked_action(self.space, action))))
+        self.total += float(reward)
+
+    def episode(self, seed: int) -> KeptEpisode:
+        """Return the episode."""
+        return KeptEpisode(
+            seed=seed,
+            total=self.total,
+            success=bool(self.info["is_success"]),
+            actions=np.array(self.actions),
+            cost={name: float(value) for name, value in self.info["cost"].items()},
+            observations_sha256=self.digest.hexdigest(),
+        )
+
+
+def run_path(environment: str, difficulty: str, policy: str, folder: Path = RUNS) -> Path:
+    """Return the path of a kept run."""
+    return folder / environment.partition("/")[2] / difficulty / f"{policy}.parquet"
+
+
+def save(run: KeptRun, path: Path) -> None:
+    """Write a run."""
+    import pyarrow as pa
+
+    kind = pa.float32() if all(one.actions.dtype == np.float32 for one in run.episodes) else pa.float64()
+    episodes = run.episodes
+    columns = {
+        "seed": pa.array([one.seed for one in episodes], pa.int64()),
+        "return": pa.array([one.total for one in episodes], pa.float64()),
+        "success": pa.array([one.success for one in episodes], pa.bool_()),
+        "steps": pa.array([one.steps for one in episodes], pa.int32()),
+        "actions": pa.array([one.actions.ravel() for one in episodes], pa.list_(kind)),
+        "observations_sha256": pa.array([bytes.fromhex(one.observations_sha256) for one in episodes], pa.binary(32)),
+        **{f"cost.{name}": pa.array([one.cost[name] for one in episodes], pa.float64()) for name in episodes[0].cost},
+    }
+    names = ("environment", "difficulty", "policy", "arguments", "version", "cpu_s")
+    about = {name: getattr(run, name) for name in names}
+    table = pa.table(columns).replace_schema_metadata({b"stemtwin": json.dumps(about, sort_keys=True).encode()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    storage.write_parquet(table, path)
+
+
+def read(path: Path) -> KeptRun:
+    """Return a kept run, to the last bit what was played.
+
+    Raises
+    ------
+    DatasetError
+        The file holds something else.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        message = f"{path} cannot be read as Parquet: {str(error).splitlines()[0]} Play the baselines again: make baselines."
+        raise DatasetError(message) from error
+    told = (table.schema.metadata or {}).get(b"stemtwin")
+    if told is None or "actions" not in table.column_names:
+        message = f"{path} holds no run of a policy. Give a file that `python -m stemtwin.benchmarks.returns` wrote."
+        raise DatasetError(message)
+    columns: dict[str, Any] = {name: table[name].to_pylist() for name in table.column_names if name != "actions"}
+    flat = [np.asarray(one.values.to_numpy(zero_copy_only=False)) for one in table["actions"]]
+    costs = [name for name in columns if name.startswith("cost.")]
+    episodes = tuple(
+        KeptEpisode(
+            seed=columns["seed"][i],
+            total=columns["return"][i],
+            success=columns["success"][i],
+            actions=flat[i].reshape(columns["steps"][i], -1),
+            cost={name.removeprefix("cost."): columns[name][i] for name in costs},
+            observations_sha256=columns["observations_sha256"][i].hex(),
+        )
+        for i in range(len(table))
+    )
+    return KeptRun(**json.loads(told), episodes=episodes)
+
+
+def read_all(environment: str, difficulty: str, folder: Path = RUNS) -> dict[str, KeptRun]:
+    """Return the kept runs of a preset by the policy's name; empty where none was played to its end."""
+    return {path.stem: read(path) for path in kept_paths(environment, difficulty, folder)}
+
+
+def kept_paths(environment: str, difficulty: str, folder: Path = RUNS) -> list[Path]:
+    """Return the paths of the kept runs of a preset."""
+    inside = run_path(environment, difficulty, "*", folder).parent.glob("*.parquet")
+    return sorted(path for path in inside if not path.name.endswith(UNFINISHED))
+
+
+def presets(environment: str, folder: Path = RUNS) -> list[str]:
+    """Return the presets of an environment of which runs are kept."""
+    inside = sorted(path.name for path in run_path(environment, "*", "*", folder).parents[1].glob("*"))
+    return [name for name in inside if kept_paths(environment, name, folder)]
+
+
+def replay(environment: gym.Env, kept: KeptEpisode) -> KeptEpisode:
+    """Return an episode that is played again from the actions of a kept one, in the environment that ``KeptRun.make`` gives."""
+    recorder = EpisodeRecorder(environment.action_space)
+    recorder.begin(*environment.reset(seed=kept.seed))
+    for flat in kept.actions:
+        action = gym.spaces.unflatten(environment.action_space, flat)
+        recorder.add(action, environment.step(action))
+    return recorder.episode(kept.seed)
+
+
+def same(one: KeptEpisode, other: KeptEpisode) -> bool:
+    """Return True where two episodes agree in all that is kept of them."""
+    return (one.seed, one.total, one.success, one.cost, one.observations_sha256) == (
+        other.seed,
+        other.total,
+        other.success,
+        other.cost,
+        other.observations_sha256,
+    ) and np.array_equal(one.actions, other.actions)
+
+
+def finish(runs: Iterable[KeptRun], folder: Path = RUNS) -> None:
+    """Put the unfinished runs of all policies of a preset in the place of older ones; those of policies that are no more are removed."""
+    for run in runs:
+        path = run_path(run.environment, run.difficulty, run.policy, folder)
+        path.with_suffix(UNFINISHED).replace(path)

@@ -1,0 +1,140 @@
+"""Statistics of returns: means, interquartile means and paired differences with intervals, and what a family's scale has to show."""
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from scipy import stats
+
+from stemtwin import __version__
+from stemtwin.benchmarks.kept_runs import KeptRun
+from stemtwin.twin.envs.reference import PairedReturn, PolicyReturn, ReturnScale
+
+LEVEL, RESAMPLES, SEED = 0.95, 9999, 20260101
+TAIL = 0.25
+"""Share of episodes that the interquartile mean leaves out at either end."""
+LAZY = ("no-op", "random", "blind")
+"""Policies that look at nothing: the expert has to beat the best of them, and none may reach half of what it earns."""
+EXPERT, ORACLE = "expert", "oracle"
+
+
+class Played(Protocol):
+    """A played episode: sum of rewards, number of actions, and whether it ended in a success."""
+
+    @property
+    def total(self) -> float:
+        """Sum of the rewards."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Number of actions."""
+        ...
+
+    @property
+    def success(self) -> bool:
+        """Success at the end."""
+        ...
+
+
+def interquartile_mean(values: np.ndarray, axis: int = 0) -> Any:
+    """Return the mean of the middle half of values."""
+    return stats.trim_mean(values, TAIL, axis=axis)
+
+
+def interval(values: np.ndarray, statistic: Callable[..., Any] = np.mean, method: str = "BCa") -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of a statistic, by percentiles where BCa is undefined; one point where all values are equal."""
+    point = float(statistic(values, axis=0))
+    if len(values) < 2 or np.ptp(values) <= 1e-9:
+        return point, point
+    for way in (method, "percentile"):
+        rng = np.random.Generator(np.random.Philox(SEED))
+        with np.errstate(all="ignore"):
+            found = stats.bootstrap((values,), statistic, n_resamples=RESAMPLES, confidence_level=LEVEL, method=way, rng=rng).confidence_interval
+        if np.isfinite([found.low, found.high]).all():
+            return float(found.low), float(found.high)
+    return point, point
+
+
+def summary(episodes: Iterable[Played], *, version: str = __version__, cpu_s: float | None = None) -> PolicyReturn:
+    """Return mean and interquartile mean of the returns of episodes with their bootstrap intervals (BCa and percentile)."""
+    played = list(episodes)
+    totals = np.array([episode.total for episode in played])
+    low, high = interval(totals)
+    iqm_low, iqm_high = interval(totals, interquartile_mean, "percentile")
+    return PolicyReturn(
+        mean=float(totals.mean()),
+        low=low,
+        high=high,
+        success=float(np.mean([episode.success for episode in played])),
+        steps=float(np.mean([episode.steps for episode in played])),
+        episodes=len(played),
+        version=version,
+        iqm=float(interquartile_mean(totals)),
+        iqm_low=iqm_low,
+        iqm_high=iqm_high,
+        cpu_s=cpu_s,
+    )
+
+
+def difference(better: KeptRun, other: KeptRun) -> PairedReturn:
+    """Return the mean difference of two policies over the same episodes with its interval."""
+    apart = better.totals - other.totals
+    low, high = interval(apart)
+    return PairedReturn(better=better.policy, other=other.policy, mean=float(apart.mean()), low=low, high=high)
+
+
+def scale_of(runs: Mapping[str, KeptRun]) -> ReturnScale:
+    """Return the scale that kept runs of one preset give.
+
+    Parameters
+    ----------
+    runs : mapping
+        Runs by policy, all over the same seeds.
+    """
+    first = next(iter(runs.values()))
+    differences = []
+    if EXPERT in runs:
+        lazy = [runs[name] for name in LAZY if name in runs]
+        differences += [difference(runs[EXPERT], max(lazy, key=lambda run: run.totals.mean()))] if lazy else []
+        differences += [difference(runs[ORACLE], runs[EXPERT])] if ORACLE in runs else []
+    return ReturnScale(
+        environment=first.environment,
+        difficulty=first.difficulty,
+        arguments=first.arguments,
+        seeds=first.seeds,
+        version=first.version,
+        policies={name: summary(run.episodes, version=run.version, cpu_s=run.cpu_s) for name, run in runs.items()},
+        paired=tuple(differences),
+    )
+
+
+def failings(scales: Sequence[ReturnScale]) -> list[str]:
+    """Return the failings of a family's scales, from the easiest preset to the hardest, a sentence each.
+
+    Oracle, expert and the best lazy policy are apart by separated paired intervals, no lazy policy reaches half of the
+    expert's normalised return, and the intervals of the expert's interquartile means on neighbouring presets are separated.
+    """
+    found = []
+    for scale in scales:
+        where, expert = f"{scale.environment} {scale.difficulty}", scale.normalized(scale.policies[EXPERT].mean)
+        for pair in scale.paired:
+            if pair.low <= 0:
+                found.append(f"{where}: {pair.better} less {pair.other} is {pair.mean:.3f} ({pair.low:.3f} to {pair.high:.3f}), not above 0.")
+        for name in LAZY:
+            if name in scale.policies and (reached := scale.normalized(scale.policies[name].mean)) >= expert / 2:
+                found.append(f"{where}: {name} reaches {reached:.2f} on the normalised scale, half of the expert's {expert:.2f} or more.")
+    for one, harder in itertools.pairwise(scales):
+        ahead, behind = (_middle(scale.policies[EXPERT]) for scale in (one, harder))
+        if not ahead[1] > behind[2]:
+            told = " and ".join(f"{middle:.3f} ({low:.3f} to {high:.3f})" for middle, low, high in (ahead, behind))
+            found.append(f"{one.environment}: the expert's returns on {one.difficulty} and {harder.difficulty}, {told}, are not separated.")
+    return found
+
+
+def _middle(policy: PolicyReturn) -> tuple[float, float, float]:
+    """Return the interquartile mean with its interval; of older scales the mean."""
+    if policy.iqm is None or policy.iqm_low is None or policy.iqm_high is None:
+        return policy.mean, policy.low, policy.high
+    return policy.iqm, policy.iqm_low, policy.iqm_high

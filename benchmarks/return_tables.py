@@ -1,0 +1,82 @@
+"""Tables of returns in Markdown: families by baselines, as docs/environments.md shows them."""
+
+import json
+
+from stemtwin.benchmarks.return_statistics import EXPERT, LAZY, ORACLE
+from stemtwin.twin.envs.reference import FOLDER, PairedReturn, PolicyReturn, ReturnScale, reference
+
+COLUMNS = (*LAZY, EXPERT, "learner", ORACLE)
+"""Policies that have a column of their own."""
+
+
+def scales() -> list[ReturnScale]:
+    """Return all scales of the package, family by family."""
+    found = []
+    for path in sorted(FOLDER.glob("*.json")):
+        name = f"stemtwin/{path.stem}"
+        found += [reference(name, difficulty) for difficulty in json.loads(path.read_text(encoding="utf-8"))["scales"]]
+    return found
+
+
+def rows(listed: list[ReturnScale], columns: tuple[str, ...], *, named: bool = True) -> str:
+    """Return mean returns with intervals and the expert's normalised return, a row for each preset."""
+    head = [*(("environment",) if named else ()), "difficulty", "episodes", *columns, "expert, normalised"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for scale in listed:
+        cells = [_mean(scale.policies.get(column)) for column in columns]
+        first = [f"`{scale.environment}`"] if named else []
+        lines.append(f"| {' | '.join([*first, scale.difficulty, str(len(scale.seeds)), *cells, _normalized(scale)])} |")
+    return "\n".join(lines)
+
+
+def middle_rows(listed: list[ReturnScale], columns: tuple[str, ...], *, named: bool = True) -> str:
+    """Return interquartile means with intervals and paired differences, a row for each preset."""
+    head = [*(("environment",) if named else ()), "difficulty", *columns, "expert less the best lazy one", "oracle less expert"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for scale in listed:
+        pairs = {pair.better: pair for pair in scale.paired}
+        cells = [*(_middle(scale.policies.get(column)) for column in columns), _pair(pairs.get(EXPERT)), _pair(pairs.get(ORACLE))]
+        first = [f"`{scale.environment}`"] if named else []
+        lines.append(f"| {' | '.join([*first, scale.difficulty, *cells])} |")
+    return "\n".join(lines)
+
+
+def others(scale: ReturnScale) -> tuple[str, ...]:
+    """Return the names of the policies that have no column of their own."""
+    return tuple(name for name in scale.policies if name not in COLUMNS)
+
+
+def tables() -> str:
+    """Return all scales as Markdown: mean returns, interquartile means with paired differences, and further policies."""
+    found = scales()
+    further = ["| environment | difficulty | policy | mean return | interquartile mean |", "|---" * 5 + "|"]
+    for scale in found:
+        for name in others(scale):
+            policy = scale.policies[name]
+            further.append(f"| `{scale.environment}` | {scale.difficulty} | {name} | {_mean(policy)} | {_middle(policy)} |")
+    return "\n".join(
+        [
+            "Mean returns:\n",
+            rows(found, COLUMNS),
+            "\nInterquartile means, and mean differences over the same episodes:\n",
+            middle_rows(found, COLUMNS),
+            "\nFurther policies:\n",
+            *further,
+        ]
+    )
+
+
+def _normalized(scale: ReturnScale) -> str:
+    return f"{scale.normalized(scale.policies[EXPERT].mean):.2f}"
+
+
+def _mean(policy: PolicyReturn | None) -> str:
+    return "" if policy is None else f"{policy.mean:.3f} ({policy.low:.3f} to {policy.high:.3f})"
+
+
+def _middle(policy: PolicyReturn | None) -> str:
+    return "" if policy is None or policy.iqm is None else f"{policy.iqm:.3f} ({policy.iqm_low:.3f} to {policy.iqm_high:.3f})"
+
+
+def _pair(pair: PairedReturn | None) -> str:
+    return "" if pair is None else f"{pair.mean:.3f} ({pair.low:.3f} to {pair.high:.3f})"

@@ -1,0 +1,27 @@
+"""``stemtwin film``: a film of an episode."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stemtwin.leaderboard.cli.output import JsonFlag, print_json
+
+
+def film(
+    environment: Annotated[str, typer.Argument(help="Id of an environment with a goal, like stemtwin/Autofocus-v2.")],
+    agent: Annotated[str, typer.Option(help="A baseline of its task: expert, random, blind, no-op, oracle, ...")] = "expert",
+    difficulty: Annotated[str, typer.Option(help="A preset: easy, standard, hard, ...")] = "standard",
+    seed: Annotated[int, typer.Option(help="Seed of the episode, of the validation split.")] = 0,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The GIF; by default <Id>-<agent>.gif here.")] = None,
+    width: Annotated[int, typer.Option(help="Width of the film, pixels.")] = 640,
+    as_json: JsonFlag = False,
+) -> None:
+    """Play an episode and film it: the image, what the agent chose, dose, budget, return and score, as a GIF."""
+    import dataclasses
+
+    from stemtwin.benchmarks import films
+
+    made = films.film(environment, agent=agent, difficulty=difficulty, seed=seed, output=output, width=width)
+    if as_json:
+        print_json({**dataclasses.asdict(made), "path": str(made.path)})

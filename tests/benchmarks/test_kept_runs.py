@@ -1,0 +1,221 @@
+"""Kept runs: written and read to the last bit, replayed, resumed; the scales of the package follow from them."""
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from stemtwin.benchmarks import kept_runs, return_statistics, returns
+from stemtwin.benchmarks.kept_runs import KeptEpisode, KeptRun
+from stemtwin.benchmarks.return_statistics import difference, failings, interquartile_mean, scale_of, summary
+from stemtwin.benchmarks.returns import PlayedEpisode
+from stemtwin.twin.envs.reference import ReturnScale, reference
+from stemtwin.twin.errors import DatasetError, UnknownNameError
+
+ID = "stemtwin/HypothesisTest-v1"
+LARGEST_BYTES = 1_000_000
+"""Most bytes of the kept runs of a family."""
+KEPT = sorted((f"stemtwin/{path.parents[1].name}", path.parent.name) for path in kept_runs.RUNS.glob("*/*/expert.parquet"))
+
+
+def measured(folder: Path, lines: list[str] | None = None, **options: Any) -> ReturnScale:
+    """Return the scale of a few episodes of two policies."""
+    policies = {name: returns.environments()[ID][name] for name in ("random", "expert", "oracle")}
+    tell = (lambda _: None) if lines is None else lines.append
+    return returns.measure(ID, "easy", policies, tell=tell, folder=folder, **{"episodes": 4, **options})
+
+
+def run_of(policy: str, totals: np.ndarray | list[float]) -> KeptRun:
+    """Return a run with these returns."""
+    one = KeptEpisode(seed=0, total=0.0, success=False, actions=np.zeros((2, 1), np.float32), cost={"moves": 2.0}, observations_sha256="00" * 32)
+    episodes = tuple(dataclasses.replace(one, seed=seed, total=float(total)) for seed, total in enumerate(totals))
+    return KeptRun(environment=ID, difficulty="easy", policy=policy, arguments={"split": "val"}, cpu_s=0.0, episodes=episodes)
+
+
+def test_a_measurement_leaves_runs_that_are_replayed_to_the_last_bit(tmp_path: Path) -> None:
+    """What is kept says how to play every episode again; the scale is computed from it, and what is read back is what was played."""
+    lines: list[str] = []
+    scale = measured(tmp_path, lines)
+    found = kept_runs.read_all(ID, "easy", tmp_path)
+    assert set(found) == {"random", "expert", "oracle"}
+    assert scale_of({name: found[name] for name in scale.policies}) == scale == returns.rescored(ID, "easy", tmp_path)
+    assert re.search(r"3 policies, 4 episodes each, about \d+\.\d min of CPU", lines[0])
+    for run in found.values():
+        env = run.make()
+        assert run.seeds == (0, 1, 2, 3)
+        for kept in run.episodes:
+            again = kept_runs.replay(env, kept)
+            assert kept_runs.same(again, kept)
+            assert not kept_runs.same(dataclasses.replace(again, total=again.total + 1e-12), kept)
+    assert not list(tmp_path.rglob(f"*{kept_runs.UNFINISHED}"))
+
+
+def test_an_interrupted_measurement_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Policies that were finished are not played again but for two episodes, the result is that of one go, and older runs stay until it is whole."""
+    whole, real, played = measured(tmp_path / "whole"), returns.play, 0
+
+    def counted(*arguments: Any, **options: Any) -> PlayedEpisode:
+        nonlocal played
+        played += 1
+        if played == limit:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(returns, "play", counted)
+    limit = 6 + 2 + 1  # two of each policy, the rest of the first one, then the second begins
+    with pytest.raises(KeyboardInterrupt):
+        measured(tmp_path)
+    assert kept_runs.read_all(ID, "easy", tmp_path) == {}
+    limit, played = 0, 0
+    found = measured(tmp_path)
+    assert played == 6 + 2 + 2
+    without_time = [{name: dataclasses.replace(one, cpu_s=None) for name, one in scale.policies.items()} for scale in (found, whole)]
+    assert without_time[0] == without_time[1]
+    played = 0
+    assert measured(tmp_path, episodes=3).seeds == (0, 1, 2)
+    assert played == 6 + 3
+
+
+def test_runs_of_another_world_are_not_taken_up(tmp_path: Path) -> None:
+    """An unfinished run whose first episodes are not those of today is played again."""
+    right = measured(tmp_path)
+    path = kept_runs.run_path(ID, "easy", "random", tmp_path)
+    run = kept_runs.read(path)
+    wrong = dataclasses.replace(run.episodes[0], observations_sha256="11" * 32)
+    kept_runs.save(dataclasses.replace(run, episodes=(wrong, *run.episodes[1:])), path.with_suffix(kept_runs.UNFINISHED))
+    assert measured(tmp_path).policies["random"].mean == right.policies["random"].mean
+    assert kept_runs.read(path).episodes[0].observations_sha256 == run.episodes[0].observations_sha256
+
+
+def test_slow_experts_play_fewer_episodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a number of episodes it is the usual one, or the small one where an expert takes longer than the limit."""
+    monkeypatch.setattr(returns, "EPISODES", 6)
+    monkeypatch.setattr(returns, "FEW", 3)
+    assert len(measured(tmp_path, episodes=None).seeds) == 6
+    monkeypatch.setattr(returns, "SLOW_S", 0.0)
+    assert len(measured(tmp_path, episodes=None).seeds) == 3
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=60))
+@settings(max_examples=40, deadline=None)
+def test_the_interquartile_mean_lies_between_the_quartiles(totals: list[float]) -> None:
+    """It is scipy's trimmed mean, lies between the quartiles' neighbours and does not see how far the outermost quarter is."""
+    values = np.array(totals)
+    middle = float(interquartile_mean(values))
+    cut = len(values) // 4
+    inner = np.sort(values)[cut : len(values) - cut]
+    assert middle == pytest.approx(inner.mean(), abs=1e-12)
+    if cut:
+        far = np.sort(values)
+        far[-1] = 1e6
+        assert float(interquartile_mean(far)) == pytest.approx(middle, abs=1e-9)
+
+
+def test_intervals_cover_and_pairs_are_narrower() -> None:
+    """Of returns that share the luck of their episodes, the paired difference has a narrower interval than either; equal ones have none."""
+    rng = np.random.default_rng(1)
+    luck = rng.normal(0, 0.3, 60)
+    better, other = run_of("expert", luck + 0.1 + rng.normal(0, 0.01, 60)), run_of("random", luck)
+    apart, alone = difference(better, other), summary(better.episodes)
+    assert apart.low < 0.1 < apart.high
+    assert apart.high - apart.low < (alone.high - alone.low) / 5
+    assert alone.iqm_low is not None
+    assert alone.iqm is not None
+    assert alone.iqm_high is not None
+    assert alone.iqm_low < alone.iqm < alone.iqm_high
+    constant = summary(run_of("no-op", [0.25] * 30).episodes)
+    assert (constant.low, constant.mean, constant.high, constant.iqm, constant.iqm_low) == (0.25,) * 5
+    reached = stats.bootstrap((luck,), np.mean, method="BCa", rng=np.random.Generator(np.random.Philox(return_statistics.SEED))).confidence_interval
+    assert return_statistics.interval(luck) == (reached.low, reached.high)
+
+
+def scales(**means: tuple[float, ...]) -> Iterator[ReturnScale]:
+    """Give one scale for each number of the policies: 30 returns about it."""
+    about = np.random.default_rng(2).normal(0, 0.02, 30)
+    for values in zip(*means.values(), strict=True):
+        yield scale_of({name.replace("_", "-"): run_of(name.replace("_", "-"), about + value) for name, value in zip(means, values, strict=True)})
+
+
+def test_what_a_scale_has_to_show_is_told_where_it_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A right family has no failings; an expert below a lazy policy, a blind one that earns half, and presets that are alike are each named."""
+    right: dict[str, tuple[float, ...]] = {
+        "no_op": (0.0, 0.0),
+        "random": (-0.1, -0.1),
+        "blind": (0.1, 0.1),
+        "expert": (0.6, 0.5),
+        "oracle": (0.8, 0.8),
+    }
+    assert failings(list(scales(**right))) == []
+    for wrong, said in (
+        ({"expert": (0.6, 0.6)}, ["are not separated"]),
+        ({"blind": (0.1, 0.3)}, ["blind reaches"]),
+        ({"oracle": (0.8, 0.4)}, ["oracle less expert"]),
+        ({"random": (0.7, -0.1)}, ["expert less random", "random reaches", "oracle"]),
+    ):
+        told = failings(list(scales(**{**right, **wrong})))
+        assert len(told) >= 1
+        assert any(said[0] in one for one in told)
+
+
+def test_other_files_are_no_runs(tmp_path: Path) -> None:
+    """A file that is none, or of something else, and runs that are not there are named in a sentence."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "expert.parquet"
+    path.write_bytes(b"PAR1 and so on")
+    with pytest.raises(DatasetError, match=r"expert\.parquet cannot be read as Parquet"):
+        kept_runs.read(path)
+    pq.write_table(pa.table({"a": [1]}), path)
+    with pytest.raises(DatasetError, match="holds no run"):
+        kept_runs.read(path)
+    with pytest.raises(UnknownNameError, match="No runs of"):
+        returns.rescored(ID, "easy", tmp_path)
+
+
+def test_kept_runs_are_small() -> None:
+    """Those of a family take at most 1 MB."""
+    for folder in kept_runs.RUNS.iterdir():
+        assert sum(path.stat().st_size for path in folder.rglob("*.parquet")) <= LARGEST_BYTES, folder.name
+
+
+@pytest.mark.parametrize(("environment", "difficulty"), KEPT)
+def test_kept_runs_are_those_of_the_scale(environment: str, difficulty: str) -> None:
+    """Seeds, version, mean returns, successes and steps of the scale are those of the runs, of every policy."""
+    scale = reference(environment, difficulty)
+    found = kept_runs.read_all(environment, difficulty)
+    assert set(found) == set(scale.policies)
+    for name, run in found.items():
+        kept, told = run.totals, scale.policies[name]
+        assert run.seeds == scale.seeds
+        assert (kept.mean(), told.version, told.cpu_s) == (pytest.approx(told.mean, abs=1e-12), run.version, run.cpu_s)
+        assert (len(kept), np.mean([one.success for one in run.episodes])) == (told.episodes, told.success)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("environment", "difficulty"), KEPT)
+def test_kept_runs_are_replayed_and_scored_again(environment: str, difficulty: str) -> None:
+    """Two episodes of every policy are played again from their actions: the same return, cost and observations; all are scored again."""
+    found, told = kept_runs.read_all(environment, difficulty), reference(environment, difficulty)
+    for run in found.values():
+        env = run.make()
+        for kept in itertools.islice(run.episodes, 0, None, max(len(run.episodes) // 2, 1)):
+            again = kept_runs.replay(env, kept)
+            assert again.observations_sha256 == kept.observations_sha256
+            assert again.total == pytest.approx(kept.total, abs=1e-9)
+            assert again.cost == pytest.approx(kept.cost)
+    scored = scale_of(found)
+    for name, policy in told.policies.items():
+        for field in ("mean", "low", "high", "iqm", "iqm_low", "iqm_high"):
+            assert getattr(scored.policies[name], field) == pytest.approx(getattr(policy, field), abs=5e-3), (name, field)
+    for one, other in zip(scored.paired, told.paired, strict=True):
+        assert (one.better, one.other) == (other.better, other.other)
+        assert (one.mean, one.low, one.high) == pytest.approx((other.mean, other.low, other.high), abs=5e-3)
