@@ -91,10 +91,10 @@ PRESETS = {
         goal="walk", energy_ev=69e3, size=(6, 7), foreign=(2, 4), jitter_angstrom=0.05, flicker=0.04, looks=60, beam_s=15.0
     ),
     "standard": ForgePreset(
-        goal="walk", energy_ev=63e3, size=(8, 9), foreign=(6, 9), empty=(1, 2), jitter_angstrom=0.1, flicker=0.06, looks=80, beam_s=30.0
+        goal="walk", energy_ev=64e3, size=(8, 9), foreign=(6, 9), empty=(1, 2), jitter_angstrom=0.1, flicker=0.06, looks=80, beam_s=30.0
     ),
     "hard": ForgePreset(
-        goal="walk", energy_ev=61.8e3, size=(10, 11), foreign=(8, 12), empty=(2, 4), jitter_angstrom=0.15, flicker=0.08, looks=100, beam_s=60.0
+        goal="walk", energy_ev=62.3e3, size=(10, 11), foreign=(8, 12), empty=(2, 4), jitter_angstrom=0.15, flicker=0.08, looks=100, beam_s=60.0
     ),
     "drill": ForgePreset(
         goal="drill", energy_ev=60e3, size=(3, 5), jitter_angstrom=0.1, flicker=0.08, looks=40, beam_s=30.0, look_us=10.0
