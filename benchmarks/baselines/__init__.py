@@ -10,6 +10,9 @@ File                      Content
 ``focus.py``              baselines of ``autofocus``: focal series, random, truth
 ``focus_fit.py``          the fit of the expert of ``autofocus@2``
 ``focus_v2.py``           baselines of ``autofocus@2``: fit of a model, blind policies, truth
+``forge.py``              baselines of ``atom-forge``: a planner, rules, fixed, random, truth
+``forge_eyes.py``         readings of looks at atoms that are moved
+``forge_planner.py``      the planner of the expert of ``atom-forge``
 ``hypothesis.py``         baselines of ``hypothesis-test``: expected information, fixed, truth
 ``sparse.py``             baselines of ``sparse-scan``: uncertainty, rasters, truth
 ``spectrum_discovery.py`` baselines of ``spectrum-discovery``: Gaussian processes, fixed searches, truth

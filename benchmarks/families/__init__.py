@@ -8,6 +8,7 @@ File                      Content
 ``drift.py``              the task ``drift-tracking``
 ``focus.py``              the task ``autofocus``, version 1
 ``focus_v2.py``           the task ``autofocus@2``
+``forge.py``              the task ``atom-forge``
 ``hypothesis.py``         the task ``hypothesis-test``
 ``sparse.py``             the task ``sparse-scan``
 ``spectrum_discovery.py`` the task ``spectrum-discovery``

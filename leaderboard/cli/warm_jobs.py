@@ -87,11 +87,24 @@ def _batches() -> None:
     envs.close()
 
 
+@_nothing_kept()
+def _forge() -> None:
+    """Park the beam beside an atom, without and with images."""
+    import gymnasium
+
+    for form in ("state", "counts"):
+        env = gymnasium.make("stemtwin/AtomForge-v1", difficulty="easy", observation=form)
+        env.reset(seed=1)
+        env.step(np.array([0.0, 0.5, 1.0, -1.0], np.float32))
+        env.close()
+
+
 JOBS: dict[str, Callable[[], None]] = {
     "frames of an instrument": _frames,
     "engines": _engines,
     "damage": _damage,
     "batches of environments": _batches,
+    "atoms that are moved": _forge,
 }
 """Jobs by what they compile."""
 

@@ -9,6 +9,7 @@ from stemtwin.twin.envs import ENVIRONMENTS
 
 SMALL: dict[str, dict[str, Any]] = {
     "stemtwin/AberrationCorrection-v1": {"difficulty": "easy"},
+    "stemtwin/AtomForge-v1": {"difficulty": "easy"},
     "stemtwin/Autofocus-v1": {"semiangle_mrad": 10.0, "phonons": 1, "max_frames": 6},
     "stemtwin/Autofocus-v2": {"difficulty": "easy", "phonons": 1},
     "stemtwin/DriftTracking-v1": {"difficulty": "easy", "watch_s": 24.0},

@@ -18,6 +18,10 @@ File                     Content
 ``focus_features.py``    features of a frame that tell its focus
 ``focus_instrument.py``  presets, instruments and operators of the focusing task, version 2
 ``focus_limits.py``      limits of the focusing task, version 1
+``forge_kinetics.py``    the kinetics under a parked beam, without images
+``forge_pictures.py``    pictures of atoms that are moved
+``forge_scenes.py``      presets, sheets, starts and goals of forging atom by atom
+``forge_sight.py``       looks at atoms that are moved
 ``functional_env.py``    the protocol of a family, ``StemEnv``
 ``goal_family.py``       families with a goal and their rewards
 ``image_features.py``    images as uint8, powers of sectors of their spectra

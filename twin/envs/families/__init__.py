@@ -4,6 +4,7 @@
 File                         Content
 ============================ ==============================================================
 ``aberration_correction.py`` ``stemtwin/AberrationCorrection-v1``
+``atom_forge.py``            ``stemtwin/AtomForge-v1``
 ``autofocus.py``             ``stemtwin/Autofocus-v2``
 ``autofocus_v1.py``          ``stemtwin/Autofocus-v1``, frozen for the task ``autofocus@1``
 ``drift_tracking.py``        ``stemtwin/DriftTracking-v1``

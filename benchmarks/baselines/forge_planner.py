@@ -1,0 +1,186 @@
+"""A planner of walks: values of all sites by the chances of hops and losses, over what is left of the looks."""
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import expm
+
+from stemtwin.twin.envs.families.atom_forge import SHORTEST_S
+from stemtwin.twin.envs.forge_scenes import FIELD_ANGSTROM, ForgePreset, forge_beam
+from stemtwin.twin.envs.goal_family import BONUS, PRICE, PROGRESS
+from stemtwin.twin.physics.dynamics.processes import compiled
+
+BOND = 1.42
+"""Bond of graphene, A."""
+DWELLS = tuple(SHORTEST_S * 2**k for k in range(6))
+"""Times of the parked beam among which the planner chooses, s."""
+BEYOND = (0.0, 0.2, 0.4)
+"""Distances behind the atom at which it parks the beam, A."""
+START, HOPPED, ASIDE, FURTHER, REPLACED, STUCK = range(6)
+"""Fates of Si: it stays, takes the wanted neighbour's place, another neighbour's, one behind it; C takes its place; a neighbour is lost."""
+NOWHERE = -1
+
+
+def up(sublattice: int) -> np.ndarray:
+    """Return the steps to the three neighbours of a site, A, (3, 2): of the sublattice 1 one is at +y, of -1 at -y."""
+    half = math.sqrt(3) / 2
+    return BOND * sublattice * np.array([(0.0, 1.0), (half, -0.5), (-half, -0.5)])
+
+
+@functools.lru_cache(maxsize=8)
+def outcomes(preset: ForgePreset) -> np.ndarray:
+    """Return the chances of the fates of Si, by place and time of the parked beam, (places, times, 6); from the library's cross-sections."""
+    beam = forge_beam(preset)
+    rules = compiled(beam.processes, beam.energy_ev)
+    sigma = dict(zip(rules.names, rules.cross_sections.tolist(), strict=True))
+    hop, replace, eject = (beam.electrons_per_s * sigma[name] for name in ("hop", "replace-dopant", "eject-beside-dopant"))
+    silicon, steps = np.zeros(2), up(1)
+    wanted, aside = steps[0], steps[1:]
+    further = wanted + up(-1)[1:]
+    angles = 2 * math.pi * np.arange(12) / 12
+
+    out = np.empty((len(BEYOND), len(DWELLS), 6))
+    for p, beyond in enumerate(BEYOND):
+        place = wanted * (1 + beyond / BOND)
+
+        def current(at: np.ndarray, place: np.ndarray = place) -> float:
+            """Return the mean current density at a distance, per current, 1/A^2."""
+            r = float(np.hypot(*(at - place)))
+            return float(beam.density.at(r * np.column_stack([np.cos(angles), np.sin(angles)])).mean())
+
+        here, there = current(silicon), current(wanted)
+        others, behind = [current(one) for one in aside], [current(one) for one in further]
+        rates = np.zeros((6, 6))
+        rates[START, [HOPPED, ASIDE, REPLACED, STUCK]] = hop * there, hop * sum(others), replace * here, eject * (there + sum(others))
+        rates[HOPPED, [START, FURTHER, REPLACED, STUCK]] = hop * here, hop * sum(behind), replace * there, eject * (here + sum(behind))
+        rates[ASIDE, [START, REPLACED]] = hop * here, replace * others[0]
+        rates[FURTHER, [HOPPED, REPLACED, STUCK]] = hop * there, replace * behind[0], eject * there
+        rates -= np.diag(rates.sum(axis=1))
+        for t, dwell in enumerate(DWELLS):
+            out[p, t] = expm(rates * dwell)[START]
+    out.setflags(write=False)
+    return out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SitePatch:
+    """The sites of the field of a perfect sheet.
+
+    Parameters
+    ----------
+    places : ndarray
+        x and y from the middle of the field, A, (n, 2); the first is the target.
+    sublattice : ndarray
+        1 or -1, (n,).
+    links : ndarray
+        Neighbours, in the order of :func:`up`, -1 where they are outside, (n, 3).
+    """
+
+    places: np.ndarray
+    sublattice: np.ndarray
+    links: np.ndarray
+
+    def nearest(self, place: np.ndarray, sublattice: int) -> tuple[int, float]:
+        """Return the nearest site of a sublattice and its distance, A."""
+        apart = np.hypot(*(self.places - place).T) + np.where(self.sublattice == sublattice, 0.0, np.inf)
+        return int(apart.argmin()), float(apart.min())
+
+    def bonds(self, shut: np.ndarray) -> np.ndarray:
+        """Return the number of bonds to the target without passing some sites, (n,); a large number where no way leads."""
+        out = np.full(len(self.places), 10**6)
+        out[0], front, steps = 0, [0], 0
+        while front:
+            steps += 1
+            around = np.unique(self.links[front])
+            front = [int(one) for one in around if one >= 0 and out[one] == 10**6 and not shut[one]]
+            out[front] = steps
+        return out
+
+
+def patch(target: tuple[float, float], sublattice: int) -> SitePatch:
+    """Return the sites of the field about a target (x, y), A, of a sublattice."""
+    places, kinds, known, links = [np.array(target)], [sublattice], {(0, 0): 0}, []
+    at = 0
+    while at < len(places):
+        row = []
+        for step in up(kinds[at]):
+            place = places[at] + step
+            key = (round((place[0] - target[0]) / 0.1), round((place[1] - target[1]) / 0.1))
+            if max(abs(place[0]), abs(place[1])) >= FIELD_ANGSTROM / 2:
+                row.append(NOWHERE)
+                continue
+            if key not in known:
+                known[key] = len(places)
+                places.append(place)
+                kinds.append(-kinds[at])
+            row.append(known[key])
+        links.append(row)
+        at += 1
+    return SitePatch(places=np.array(places), sublattice=np.array(kinds), links=np.array(links))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WalkPlan:
+    """Choices at each site with each number of looks that are left.
+
+    Parameters
+    ----------
+    choice : ndarray
+        Index of neighbour, place and time as one number; -1: stop, int (looks + 1, n).
+    """
+
+    choice: np.ndarray
+
+    def at(self, site: int, looks: int) -> tuple[int, float, float] | None:
+        """Return number of the neighbour, distance behind it (A) and time (s) of the beam; None for the stop."""
+        number = int(self.choice[min(max(looks, 0), len(self.choice) - 1), site])
+        if number < 0:
+            return None
+        neighbour, rest = divmod(number, len(BEYOND) * len(DWELLS))
+        return neighbour, BEYOND[rest // len(DWELLS)], DWELLS[rest % len(DWELLS)]
+
+
+def plan(preset: ForgePreset, sites: SitePatch, foreign: np.ndarray, empty: np.ndarray, length: int) -> WalkPlan:
+    """Return the plan of the greatest expected return, by recursion over the looks that are left.
+
+    Parameters
+    ----------
+    preset : ForgePreset
+        Beam and budgets.
+    sites : SitePatch
+        The field.
+    foreign, empty : ndarray
+        Which sites hold no carbon, and which hold nothing, bool (n,).
+    length : int
+        Bonds of the way at its start.
+    """
+    n, chances = len(sites.places), outcomes(preset).reshape(-1, 6)
+    links = sites.links
+    beside = np.zeros(n, bool)
+    beside[links[empty][links[empty] >= 0]] = True
+    shut = foreign | empty | beside
+    near = np.maximum(1 - sites.bonds(shut & (np.arange(n) > 0)) / (2 * length), 0)
+    kept, ends = PROGRESS * near, PROGRESS * near
+    ends[0] += BONUS
+    usable = (links >= 0) & ~(foreign | empty)[links]
+    dear = PRICE * np.maximum(1 / preset.looks, np.tile(DWELLS, len(BEYOND)) / preset.beam_s)
+    outside = np.append(kept, 0.0)  # the last one stands for what the field does not show
+    values, choice = kept, np.full((preset.looks + 1, n), -1)
+    for looks in range(1, preset.looks + 1):
+        padded = np.append(values, 0.0)
+        hopped = padded[links]
+        aside = (hopped.sum(axis=1, keepdims=True) - hopped) / 2
+        behind = padded[np.append(links, [[NOWHERE] * 3], axis=0)[links]].sum(axis=2) - values[:, None]
+        parts = np.stack(
+            [np.broadcast_to(values[:, None], hopped.shape), hopped, aside, behind / 2, 0 * hopped, outside[:n, None] + 0 * hopped], axis=2
+        )
+        gains = parts @ chances.T - dear
+        gains[~usable | shut[:, None] & (np.arange(n) > 0)[:, None]] = -np.inf
+        flat = gains.reshape(n, -1)
+        best = flat.argmax(axis=1)
+        gain = flat[np.arange(n), best]
+        choice[looks] = np.where(gain > ends, best, -1)
+        values = np.maximum(gain, ends)
+    return WalkPlan(choice=choice)

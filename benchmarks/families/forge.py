@@ -1,0 +1,121 @@
+"""Task ``atom-forge``: lead a silicon atom through graphene to a site, by a parked beam, without losing it.
+
+The agent sees features of what was detected about the atom after each parked beam (the form ``state``; the other forms of the environment are the
+microscope's own frames). An episode without a declared end counts nothing.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from stemtwin.benchmarks.answers.form import Field
+from stemtwin.benchmarks.episodes import Episode
+from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, mean_of
+from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
+from stemtwin.benchmarks.tasks import TASKS, Task
+from stemtwin.twin.envs.families.atom_forge import LONGEST_S, REACH_ANGSTROM, SHORTEST_S, STOP
+from stemtwin.twin.envs.forge_scenes import PRESETS
+from stemtwin.twin.envs.forge_sight import WIDTHS
+
+STANDARD = PRESETS["standard"]
+
+
+def score(episodes: Sequence[Episode]) -> SampleStatistics:
+    """Return the additive statistics of every episode; every episode is a cluster of its own."""
+    ids = np.array([f"atom-forge/{episode.number:06d}" for episode in episodes])
+    declared = np.array([episode.terminated for episode in episodes], dtype=np.int64)
+    arrived = np.array([episode.end["left"] == 0 for episode in episodes], dtype=np.int64)
+    whole = np.array([episode.end["lost"] == 0 for episode in episodes], dtype=np.int64)
+    length = np.array([episode.start["length"] for episode in episodes])
+    left = np.array([episode.end["left"] for episode in episodes])
+    return SampleStatistics(
+        ids=ids,
+        clusters=ids,
+        statistics={
+            "samples": np.ones(len(episodes), dtype=np.int64),
+            "arrived": declared * arrived,
+            "unharmed": declared * arrived * whole,
+            "kept": np.array([episode.end["dopant"] for episode in episodes], dtype=np.int64),
+            "shortening": np.clip(1 - left / length, -1, 1) * np.array([episode.end["dopant"] for episode in episodes]),
+            "declared": declared,
+            "looks": np.array([episode.cost["looks"] for episode in episodes]),
+            "beam_s": np.array([episode.cost["beam_s"] for episode in episodes]),
+            "dose": np.array([episode.cost["dose_e_per_angstrom2"] for episode in episodes]),
+        },
+        columns={
+            "length": length,
+            "foreign": np.array([episode.start["foreign"] for episode in episodes]),
+            "empty": np.array([episode.start["empty"] for episode in episodes]),
+        },
+    )
+
+
+SUMS = {"samples": 4, "arrived": 3, "unharmed": 2, "kept": 3, "shortening": 2.5, "declared": 4, "looks": 100.0, "beam_s": 40.0, "dose": 1e8}
+"""Sums of four episodes, made up for the references of the metrics."""
+
+
+def _mean(name: str, title: str, value: float, *, unit: str = "", direction: Literal["max", "min"] = "max", proportion: bool = False) -> Metric:
+    """Return the metric that is the mean of one statistic."""
+    return Metric(
+        name=name, title=title, formula=mean_of(name), text=f"{name} / samples", references=((SUMS, value),), unit=unit, direction=direction,
+        proportion=proportion,
+    )  # fmt: skip
+
+
+FORGING = add_metrics(
+    "atom-forge",
+    _mean("unharmed", "Si at the target at the declared end, and no atom lost", 0.5, proportion=True),
+    _mean("arrived", "Si at the target at the declared end", 0.75, proportion=True),
+    _mean("shortening", "shortening of the way over its length, 0 where Si is lost", 0.625),
+    _mean("kept", "Si still in the sheet", 0.75, proportion=True),
+    _mean("declared", "episodes with a declared end", 1.0, proportion=True),
+    _mean("looks", "frames of an episode", 25.0, direction="min"),
+    _mean("beam_s", "time with the beam on the specimen", 10.0, unit="s", direction="min"),
+    _mean("dose", "dose of an episode over the area of the field", 2.5e7, unit="e-/A^2", direction="min"),
+)
+
+TASKS.add(
+    "atom-forge",
+    Task(
+        name="atom-forge",
+        major=1,
+        kind="agent",
+        title="Lead a silicon atom through graphene",
+        text=(
+            f"Si stands in a sheet of graphene with N atoms and vacancies, {STANDARD.size[0]} to {STANDARD.size[1]} bonds from its target. "
+            f"Park a beam of {STANDARD.energy_ev / 1e3:g} kV beside it for {SHORTEST_S:g} to {LONGEST_S:g} s: a C atom that is hit changes places "
+            f"with it; C takes the place of a Si that is hit for long. Declare the end at the target, within {STANDARD.looks} looks and "
+            f"{STANDARD.beam_s:g} s of beam. The score is the share of episodes that end there without the loss of an atom."
+        ),
+        source="stemtwin/AtomForge-v1",
+        splits=("public",),
+        inputs=(
+            Field(
+                name="state",
+                dtype="float32",
+                text=f"({WIDTHS['walk'] + 2},) what was detected about Si, the way to the target, looks and beam time left",
+            ),
+        ),
+        outputs=(
+            Field(
+                name="action",
+                dtype="float32",
+                text=f"(4,) beam from Si along x, y as fractions of {REACH_ANGSTROM['walk']:g} A; logarithm of its time; above {STOP:g} the stop",
+                low=-1,
+                high=1,
+            ),
+        ),
+        metrics=FORGING,
+        slices=(
+            SliceColumn(column="length", edges=(9,), unit="bonds", title="length of the way"),
+            SliceColumn(column="foreign", edges=(8,), title="N atoms"),
+            SliceColumn(column="empty", edges=(2,), title="vacancies"),
+        ),
+        score=score,
+        episodes=100,
+        key="stemtwin/atom-forge@1: the public seeds, for practice and for baselines",
+        citation="T. Susi et al., Phys. Rev. Lett. 113 (2014) 115501; M. Tripathi et al., Nano Lett. 18 (2018) 5319: silicon led through graphene",
+        license="BSD-3-Clause",
+    ),
+)

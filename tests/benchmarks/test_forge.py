@@ -1,0 +1,82 @@
+"""Task atom-forge: scores are those of what was made, the planner's chances are those of the kinetics, and it goes around what it has seen."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stemtwin.benchmarks.baselines.forge_planner import BEYOND, BOND, DWELLS, HOPPED, REPLACED, START, outcomes, patch, plan, up
+from stemtwin.benchmarks.episodes import Episode
+from stemtwin.benchmarks.families.forge import score
+from stemtwin.twin.envs import forge_kinetics, forge_scenes
+from stemtwin.twin.envs.forge_kinetics import ForgedSites
+from stemtwin.twin.envs.forge_scenes import CARBON, PRESETS, SILICON
+
+EASY = PRESETS["easy"]
+
+
+def ended(number: int, *, terminated: bool = True, **end: float) -> Episode:
+    """Return an episode of one action."""
+    start = {"length": 6.0, "left": 6.0, "lost": 0.0, "dopant": 1.0, "foreign": 2.0, "empty": 0.0}
+    cost = {"dose_e_per_angstrom2": 1e7, "beam_s": 4.0, "moves": 9.0, "looks": 10.0}
+    common: dict[str, Any] = {"actions": ((0.0, 0.0, 0.0, 1.0),), "rewards": (0.0,), "wall_s": 0.0, "observations_sha256": ""}
+    return Episode(number=number, seed=number, start=start, end={**start, **end}, cost=cost, terminated=terminated, **common)
+
+
+def test_scores_are_those_of_what_was_made() -> None:
+    """Arrival counts where it was declared, unharmed where no atom was lost; the way of a lost Si is not shortened."""
+    episodes = [ended(0, left=0), ended(1, left=0, lost=1), ended(2, left=0, terminated=False), ended(3, left=99, dopant=0), ended(4, left=3)]
+    found = score(episodes).statistics
+    np.testing.assert_array_equal(found["arrived"], [1, 1, 0, 0, 0])
+    np.testing.assert_array_equal(found["unharmed"], [1, 0, 0, 0, 0])
+    np.testing.assert_allclose(found["shortening"], [1, 1, 1, 0, 0.5])
+    np.testing.assert_array_equal(found["kept"], [1, 1, 1, 0, 1])
+
+
+def test_the_planners_chances_are_those_of_the_kinetics() -> None:
+    """Of 400 parked beams Si stays, hops to the wanted neighbour, or is replaced as often as planned, within four standard errors."""
+    sheet, beam, rng = forge_scenes.lattice("walk"), forge_scenes.forge_beam(EASY), np.random.default_rng(1)
+    site = int(sheet.inner[20])
+    numbers = np.full(len(sheet.bonds), CARBON)
+    numbers[site] = SILICON
+    found, wanted = ForgedSites.of(sheet.network.replace(numbers=numbers), beam), sheet.bonds[site][0]
+    place = (float(sheet.places[wanted][0]) + sheet.middle[0], float(sheet.places[wanted][1]) + sheet.middle[1])
+    dwell, many, counts = 2, 400, np.zeros(3)
+    for _ in range(many):
+        after, _ = forge_kinetics.parked(found, beam, place, DWELLS[dwell], (rng.standard_exponential(), rng.random()), rng)
+        now = np.flatnonzero(after.network.numbers == SILICON)
+        counts += len(now) and now[0] == site, len(now) and now[0] == wanted, not len(now)
+    chances = outcomes(EASY)[BEYOND.index(0.0), dwell][[START, HOPPED, REPLACED]]
+    assert (np.abs(counts / many - chances) < 4 * np.sqrt(chances * (1 - chances) / many + 1 / many**2)).all()
+    np.testing.assert_allclose(outcomes(EASY).sum(axis=2), 1)
+
+
+@pytest.mark.parametrize("sublattice", [1, -1])
+def test_a_patch_is_the_lattice(sublattice: int) -> None:
+    """Every link of a patch is a bond's length, goes to the other sublattice and back, and its sites are those of the field."""
+    found = patch((1.0, -2.0), sublattice)
+    for site, row in enumerate(found.links):
+        for number, other in enumerate(row):
+            if other >= 0:
+                np.testing.assert_allclose(found.places[other] - found.places[site], up(int(found.sublattice[site]))[number], atol=1e-9)
+                assert site in found.links[other]
+                assert found.sublattice[other] == -found.sublattice[site]
+    assert len(found.places) == pytest.approx(256 / (0.75 * np.sqrt(3) * BOND**2), rel=0.1)
+
+
+def test_a_plan_leads_around_and_stops_at_the_target() -> None:
+    """Followed without chance, the plan reaches the target around foreign and empty sites; it stops there, and where no way is left."""
+    found = patch((0.0, 0.0), 1)
+    nothing = np.zeros(len(found.places), bool)
+    far = int(found.bonds(nothing).argmax())
+    foreign, empty = nothing.copy(), nothing.copy()
+    foreign[[int(found.links[0][0]), int(found.links[int(found.links[0][1])][2])]] = True
+    length = int(found.bonds(foreign)[far])
+    made, site, steps = plan(EASY, found, foreign, empty, length), far, 0
+    while (chosen := made.at(site, EASY.looks)) is not None:
+        site, steps = int(found.links[site][chosen[0]]), steps + 1
+        assert not foreign[site]
+        assert steps < 40
+    assert site == 0
+    empty[found.links[0]] = True
+    assert plan(EASY, found, foreign, empty, length).at(far, EASY.looks) is None

@@ -1,0 +1,500 @@
+"""``stemtwin/AtomForge-v1``: structures made atom by atom with a parked beam."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+
+from stemtwin.twin.envs import forge_kinetics, forge_scenes, forge_sight
+from stemtwin.twin.envs import session as sessions
+from stemtwin.twin.envs.discovery import environment
+from stemtwin.twin.envs.focus_features import square_roots
+from stemtwin.twin.envs.forge_kinetics import ForgeBeam, ForgedSites
+from stemtwin.twin.envs.forge_scenes import CARBON, FIELD_ANGSTROM, FRAME_PX, PRESETS, SILICON, UNREACHED, ForgePreset, Scene
+from stemtwin.twin.envs.functional_env import read_only
+from stemtwin.twin.envs.goal_family import GoalFamily
+from stemtwin.twin.envs.preparation import PreparationLine
+from stemtwin.twin.envs.session import Session
+from stemtwin.twin.instrument.simulation.request import checked_phonons
+
+STOP = 0.5
+"""The fourth component of an action declares the end where it is above this."""
+REACH_ANGSTROM = {"walk": 3.0, "drill": FIELD_ANGSTROM / 2}
+"""Largest distances along x and y of the parked beam from where Si was seen, or from the middle of the field, A."""
+SHORTEST_S, LONGEST_S = 0.03, 1.0
+"""Times for which the beam is parked, s."""
+READINGS = 10
+"""Readings of a parked beam, at equal times."""
+DETECTOR = "maadf"
+"""Detector of frames and parked beams: it shows C, and Si three times as bright."""
+LOSS = 0.25
+"""Share of the achievement that each lost atom costs."""
+UNKNOWN = -1.0
+"""Value of the time of an event that nobody knows beforehand, or that another one precedes, s."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ForgeState:
+    """State of an episode.
+
+    Parameters
+    ----------
+    scene : Scene
+        Start and goal.
+    numbers : ndarray
+        Atomic numbers on the sites of the lattice, 0 for empty ones, int (n,).
+    bonds_left : ndarray
+        Of a walk, bonds to the target from every site as they are, int (n,).
+    fate : tuple of float
+        Draws of the next event, of the form ``state``.
+    tracked : tuple of float
+        Where Si was last seen (x, y) from the middle of the field, A.
+    found : ForgedSites, optional
+        The sites, of the form ``state``.
+    session : Session, optional
+        The microscope, of the other forms.
+    order : ndarray, optional
+        Site of the lattice for each site of the microscope's specimen.
+    bright : ndarray, optional
+        Brightness of all sites in the last look, of the form ``state``.
+    sight : ndarray, optional
+        What the last look showed, of the form ``state``.
+    image, trace : ndarray, optional
+        Last frame and readings of the last parked beam.
+    trail : tuple
+        Earlier places where Si was seen.
+    aimed : tuple of float, optional
+        Where the beam was parked last.
+    looks : int
+        Frames that were taken.
+    beam_s : float
+        Time of parked beams, s.
+    moves : int
+        Actions.
+    stopped : bool
+        Whether the end was declared.
+    """
+
+    scene: Scene
+    numbers: np.ndarray
+    bonds_left: np.ndarray
+    fate: tuple[float, float]
+    tracked: tuple[float, float] = (0.0, 0.0)
+    found: ForgedSites | None = None
+    session: Session | None = None
+    order: np.ndarray | None = None
+    bright: np.ndarray | None = None
+    sight: np.ndarray | None = None
+    image: np.ndarray | None = None
+    trace: np.ndarray | None = None
+    trail: tuple[tuple[float, float], ...] = ()
+    aimed: tuple[float, float] | None = None
+    looks: int = 0
+    beam_s: float = 0.0
+    moves: int = 0
+    stopped: bool = False
+
+
+@environment("AtomForge", version=1, max_episode_steps=128, reward_threshold=0.5)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtomForge(GoalFamily[ForgeState]):
+    """Make a structure atom by atom: lead Si through graphene to a site, or drill a pattern of vacancies into MoS2.
+
+    Description
+        A Si atom in graphene changes places with the C neighbour that an electron hits, and a beam that is parked on a neighbour so
+        leads it, bond by bond. Two things go wrong: a Si that is hit may be replaced by C from the surface, for which it is most
+        exposed when it has just come under the beam; and a neighbour may be lost, beside which Si stays for good. At an operator's
+        microscope the action is a click beside the atom, with a time; each is followed by a frame, whose dose moves atoms, too. N
+        atoms and the sites beside vacancies cannot be passed. Cross-sections, and how well they are known: ``docs/damage.md``.
+        In the preset ``drill`` S is ejected from the exit face of MoS2 at marked sites, and nowhere else.
+
+        The same processes act in all forms of observation. In ``state`` they are all that is computed, on the sites of the lattice,
+        and a look is a graph with detection noise; in the others frames and parked beams are the microscope's own. Atoms stay on
+        the sites of a perfect lattice (really Si stands out of the sheet and its neighbours give way by 0.1 A). 100 pA, 26 mrad.
+
+    Action space
+        ``Box(-1, 1, (4,))``
+
+        ========= ======================================= ==== =======================================
+        Component Meaning                                 Unit Range
+        ========= ======================================= ==== =======================================
+        0, 1      place of the parked beam, x and y, from A    -3 to 3; ``drill``: -8 to 8
+                  where Si was seen; ``drill``: from the
+                  middle of the field
+        2         time, logarithmic                       s    0.03 to 1; at most what is left
+        3         declare                                      above 0.5: the episode ends, no beam
+        ========= ======================================= ==== =======================================
+
+    Observation space
+        ``state`` (the default): float32 in [-1, 1]. A walk, 23 numbers: brightness of the brightest place over five times that of
+        C (Si: 0.56); its place in the field over 8 A; the way to the target over 16 A; bonds to it in a perfect sheet over 20; for
+        each neighbour, nearest to the target first, its place from Si over 3 A, brightness over that of C less 1 (N: 0.2, empty:
+        -0.6) of it and of the two sites behind it; what is left of looks and beam time. All but the first one and the budget is 0
+        where Si is not seen. ``drill``, 18 numbers: place over 8 A and half the brightness over that of S2 (0.25 where one is gone;
+        0: no site) of five sites, number of other vacancies over 4, budget.
+
+        ``counts``: a ``Dict``.
+
+        =========== ======================= ============================================== ==== ==============
+        Component   Type                    Meaning                                        Unit Range
+        =========== ======================= ============================================== ==== ==============
+        ``image``   uint16 (64, 64)         MAADF frame of 16 A                            e-   0 to 65535
+        ``trace``   uint32 (10,)            MAADF readings of the last parked beam         e-   0 to 2**32 - 1
+        ``tracked`` float32 (2,)            brightest place of the frame (x, y) from the   A    -8 to 8
+                                            middle of the field; ``drill``: 0
+        ``target``  float32 (1, 2)          target site or, (5, 2), sites; then zeros      A    -8 to 8
+        ``budget``  float32 (2,)            what is left of looks and beam time                 0 to 1
+        =========== ======================= ============================================== ==== ==============
+
+        ``pixels``: ``image`` uint8 (32, 32), square roots of four points together, and ``scalars`` float32: place, targets,
+        budget, logarithms of the trace over its first reading.
+
+    Reward
+        0.3 [P(s') - P(s)] + 0.6 A - 0.1 [B(s') - B(s)]. P = 1 - d / 2L for d bonds to the target around what cannot be passed, L at
+        the start: 1/2 at the start, 1 at the target, 0 without Si. A, at the declared end: 1 with Si at the target, 1/4 less for each
+        lost atom; else 0. B is the larger spent share of looks and beam time. A random walk does not get far: targets are six bonds
+        away and more. ``drill``: P is the made share of the pattern less half of that of other losses, A is 1 for the whole pattern,
+        half the made share for a part, 1/4 less for each other lost atom.
+
+    Starting state
+        Si at a site and a target at the drawn number of bonds from it, N and vacancies drawn over the field (not beside start or
+        target) such that the way around them has the drawn length, too; or a pattern of sites. One look was taken.
+
+    Episode end
+        Terminated by the declared end, and by nothing else; truncated with the last look, or when less than 0.03 s of beam are left.
+
+    Presets
+        ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
+        Preset       Energy   Way      N       Vacancies Jitter   Flicker Looks Beam   Frame
+        ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
+        ``easy``     69 kV    6 to 7   2 to 4  0         0.05 A   0.04    60    15 s   0.16 s
+        ``standard`` 64 kV    8 to 9   6 to 9  1 to 2    0.1 A    0.06    80    30 s   0.16 s
+        ``hard``     62.3 kV  10 to 11 8 to 12 2 to 4    0.15 A   0.08    100   60 s   0.16 s
+        ``drill``    60 kV    3 to 5   0       0         0.1 A    0.08    40    30 s   0.04 s
+        ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
+
+        Way: bonds, or vacancies. The lower the energy, the rarer is a hop beside a replacement. Jitter and flicker: detection noise
+        of the form ``state``, standard deviations of places and of brightness over that of C or S2.
+
+    Example
+        ::
+
+            import gymnasium, numpy, stemtwin
+
+            env = gymnasium.make("stemtwin/AtomForge-v1", difficulty="easy")
+            observation, info = env.reset(seed=1)
+            over = False
+            while not over:  # the beam on the neighbour that is nearest to the target, until none is nearer
+                arrived = observation[0] < 0.35 or observation[5] == 0
+                action = numpy.array([*observation[6:8], 0.1, 1 if arrived else -1], numpy.float32)
+                observation, reward, terminated, truncated, info = env.step(action)
+                over = terminated or truncated
+
+    Version history
+        v1: first version.
+
+    Parameters
+    ----------
+    difficulty, split, observation, reward, randomisation, privileged_info
+        See ``stemtwin.twin.envs.arguments.EnvArguments``; ``failing`` (a beam is not
+        parked) and ``closed_valve`` (of parked beams and of frames) can be given.
+    phonons : int
+        Frozen-phonon configurations of the microscope's frames.
+
+    Raises
+    ------
+    StemtwinError
+        A name is unknown or a number out of range.
+    """
+
+    PRESETS: ClassVar[Mapping[str, ForgePreset]] = PRESETS
+    RANDOMISED: ClassVar[tuple[str, ...]] = ("failing", "closed_valve")
+
+    observation: str = "state"
+    phonons: int | str = 1
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        GoalFamily.__post_init__(self)
+        checked_phonons(self.phonons)
+
+    # ---- spaces
+
+    @property
+    def action_space(self) -> gym.spaces.Box:
+        """Place and time of the parked beam, and the stop."""
+        return gym.spaces.Box(-1.0, 1.0, (4,), np.float32)
+
+    @property
+    def observation_space(self) -> gym.spaces.Space:
+        """Space of the form that ``observation`` names."""
+        if self.observation == "state":
+            return gym.spaces.Box(-1.0, 1.0, (forge_sight.WIDTHS[self.preset.goal] + 2,), np.float32)
+        marks = 2 + 2 * self._marked + 2
+        if self.observation == "pixels":
+            image = gym.spaces.Box(0, 255, (FRAME_PX // 2, FRAME_PX // 2), np.uint8)
+            return gym.spaces.Dict({"image": image, "scalars": gym.spaces.Box(-1.0, 1.0, (marks + READINGS,), np.float32)})
+        half = FIELD_ANGSTROM / 2
+        return gym.spaces.Dict(
+            {
+                "image": gym.spaces.Box(0, 65535, (FRAME_PX, FRAME_PX), np.uint16),
+                "trace": gym.spaces.Box(0, 2**32 - 1, (READINGS,), np.uint32),
+                "tracked": gym.spaces.Box(-half, half, (2,), np.float32),
+                "target": gym.spaces.Box(-half, half, (self._marked, 2), np.float32),
+                "budget": gym.spaces.Box(0.0, 1.0, (2,), np.float32),
+            }
+        )
+
+    @property
+    def _marked(self) -> int:
+        """Number of target sites that an observation has room for."""
+        return 1 if self.preset.goal == "walk" else self.preset.size[1]
+
+    @property
+    def _beam(self) -> ForgeBeam:
+        return forge_scenes.forge_beam(self.preset)
+
+    # ---- the episode
+
+    def prepare(self, line: PreparationLine) -> None:
+        """Compute the probe's current density (2 s), and load the sheet."""
+        del line
+        forge_scenes.lattice(self.preset.goal)
+        forge_scenes.forge_beam(self.preset)
+
+    def initial(self, rng: np.random.Generator) -> ForgeState:
+        """Draw sheet and goal, and take the first look."""
+        scene = forge_scenes.draw_scene(self.preset, rng)
+        numbers = read_only(np.array(scene.numbers))
+        seed, fate = int.from_bytes(rng.bytes(16), "little"), _fate(rng)
+        state = ForgeState(scene=scene, numbers=numbers, bonds_left=self._bonds_left(scene, numbers), fate=fate)
+        sheet = forge_scenes.lattice(self.preset.goal)
+        if self.observation == "state":
+            found = ForgedSites.of(sheet.network.replace(numbers=numbers), self._beam)
+            return self._looked(replace(state, found=found), rng)
+        sample, order = forge_scenes.specimen(scene, self.preset.goal)
+        made = forge_scenes.setup(self.preset, seed, self.phonons)
+        settings: dict[str, Any] = forge_scenes.knobs(self.preset)
+        begun = sessions.start(made, sample, faults=self.conditions().faults, **settings)
+        trace = read_only(np.zeros(READINGS, np.uint32))
+        return self._looked(replace(state, session=begun, order=order, trace=trace), rng)
+
+    def transition(self, state: ForgeState, action: np.ndarray, rng: np.random.Generator) -> ForgeState:
+        """Declare the end, or park the beam and look."""
+        state = replace(state, moves=state.moves + 1)
+        if action[3] > STOP:
+            return replace(state, stopped=True)
+        at, seconds = self._aim(state, action)
+        if rng.random() >= self.conditions().failing:
+            state = self._parked(replace(state, beam_s=state.beam_s + seconds, aimed=at), at, seconds, rng)
+        return replace(self._looked(state, rng), fate=_fate(rng))
+
+    def _aim(self, state: ForgeState, action: np.ndarray) -> tuple[tuple[float, float], float]:
+        """Return place (x, y) from the middle of the field, A, and time, s, of the parked beam."""
+        reach, (x, y) = REACH_ANGSTROM[self.preset.goal], state.tracked
+        return (x + reach * float(action[0]), y + reach * float(action[1])), min(dwell_s(float(action[2])), self.preset.beam_s - state.beam_s)
+
+    def _parked(self, state: ForgeState, at: tuple[float, float], seconds: float, rng: np.random.Generator) -> ForgeState:
+        middle = forge_scenes.lattice(self.preset.goal).middle
+        place = at[0] + middle[0], at[1] + middle[1]
+        if state.found is not None:
+            if rng.random() < self.conditions().closed_valve:
+                return state
+            found, _ = forge_kinetics.parked(state.found, self._beam, place, seconds, state.fate, rng)
+            return replace(state, found=found)
+        assert state.session is not None
+        taken, after = sessions.park(state.session, place, seconds, detectors=(DETECTOR,), looks=READINGS)
+        return replace(state, session=after, trace=read_only(taken[DETECTOR].to_numpy().ravel().astype(np.uint32)))
+
+    def _looked(self, state: ForgeState, rng: np.random.Generator) -> ForgeState:
+        """Return the state after a frame."""
+        preset, goal = self.preset, self.preset.goal
+        state = replace(state, looks=state.looks + 1, trail=(*state.trail, state.tracked)[-8:] if state.looks else ())
+        if state.found is not None:
+            x, y = forge_scenes.lattice(goal).middle
+            half = FIELD_ANGSTROM / 2
+            dark, found = bool(rng.random() < self.conditions().closed_valve), state.found
+            if not dark:
+                found, _ = forge_kinetics.looked(found, self._beam, (x - half, y - half, x + half, y + half), preset.look_s, rng)
+            numbers = found.network.numbers
+            bright, sight, tracked = forge_sight.look(preset, state.scene, numbers, state.tracked, rng, dark=dark)
+            state = replace(state, found=found, bright=bright, sight=sight, tracked=tracked)
+        else:
+            assert state.session is not None
+            assert state.order is not None
+            taken, after = sessions.acquire(state.session, forge_scenes.frame_scan(goal), detectors=(DETECTOR,), dwell_time_us=preset.look_us)
+            image = read_only(taken[DETECTOR].to_numpy().astype(np.uint16))
+            assert after.scope.matter is not None
+            numbers = np.zeros(len(state.order), np.int64)
+            numbers[state.order] = after.scope.matter.sites.numbers
+            tracked = forge_sight.brightest(image, state.tracked) if goal == "walk" else (0.0, 0.0)
+            state = replace(state, session=after, image=image, tracked=tracked)
+        if np.array_equal(numbers, state.numbers):
+            return state
+        return replace(state, numbers=read_only(numbers), bonds_left=self._bonds_left(state.scene, numbers, state))
+
+    def _bonds_left(self, scene: Scene, numbers: np.ndarray, before: ForgeState | None = None) -> np.ndarray:
+        """Return the bonds to the target from every site as they are; they change where an atom goes, comes or is replaced alone."""
+        if self.preset.goal != "walk":
+            return np.zeros(0)
+        if before is not None and sorted(numbers.tolist()) == sorted(before.numbers.tolist()):
+            return before.bonds_left
+        return forge_scenes.distances(scene.target[0], forge_scenes.shut_sites(numbers, scene.target[0]))
+
+    # ---- observation
+
+    def observe(self, state: ForgeState) -> Any:
+        """Return the observation in the form that ``observation`` names."""
+        left = np.array([1 - state.looks / self.preset.looks, 1 - state.beam_s / self.preset.beam_s])
+        budget = np.clip(left, 0, 1).astype(np.float32)
+        if self.observation == "state":
+            assert state.sight is not None
+            return np.concatenate([state.sight, budget])
+        assert state.image is not None
+        assert state.trace is not None
+        target = np.zeros((self._marked, 2), np.float32)
+        target[: len(state.scene.target)] = forge_scenes.lattice(self.preset.goal).places[list(state.scene.target)]
+        if self.observation == "counts":
+            tracked = np.array(state.tracked, np.float32)
+            return {"image": state.image.copy(), "trace": state.trace.copy(), "tracked": tracked, "target": target, "budget": budget}
+        half = FIELD_ANGSTROM / 2
+        risen = np.log(np.maximum(state.trace.astype(float), 1) / max(float(state.trace[0]), 1.0)) / 3
+        scalars = np.concatenate([np.array(state.tracked) / half, target.ravel() / half, budget, risen]).astype(np.float32)
+        return {"image": square_roots(state.image), "scalars": np.clip(scalars, -1, 1)}
+
+    # ---- the goal
+
+    def _lost(self, state: ForgeState) -> int:
+        """Return the number of atoms that are gone and were not to go."""
+        gone = (np.array(state.scene.numbers) > 0) & (state.numbers == 0)
+        return int(gone.sum()) - (int(gone[list(state.scene.target)].sum()) if self.preset.goal == "drill" else 0)
+
+    def _site(self, state: ForgeState) -> int | None:
+        """Return the site of Si, or None where there is none."""
+        found = np.flatnonzero(state.numbers == SILICON)
+        return int(found[0]) if len(found) else None
+
+    def _made(self, state: ForgeState) -> int:
+        """Return the number of vacancies of the pattern."""
+        return int((state.numbers[list(state.scene.target)] == 0).sum())
+
+    def potential(self, state: ForgeState) -> float:
+        """Return the hidden nearness to the goal: 1/2 at the start of a walk, 0 without Si; of a pattern the made share less half the loss."""
+        scene = state.scene
+        if self.preset.goal == "drill":
+            return min(max((self._made(state) - 0.5 * self._lost(state)) / scene.length, 0.0), 1.0)
+        site = self._site(state)
+        return 0.0 if site is None else max(1 - int(state.bonds_left[site]) / (2 * scene.length), 0.0)
+
+    def achievement(self, state: ForgeState) -> float:
+        """Return the worth of what was made, in [0, 1]."""
+        scene, whole = state.scene, max(1 - LOSS * self._lost(state), 0.0)
+        if self.preset.goal == "drill":
+            made = self._made(state)
+            return whole if made == scene.length else 0.5 * whole * made / scene.length
+        return whole * (self._site(state) == scene.target[0])
+
+    def spent(self, state: ForgeState) -> float:
+        """Return the larger of the spent shares of looks and beam time."""
+        return min(max(state.looks / self.preset.looks, state.beam_s / self.preset.beam_s), 1.0)
+
+    def declared(self, state: ForgeState) -> bool:
+        """Return whether the end was declared."""
+        return state.stopped
+
+    def truncated(self, state: ForgeState) -> bool:
+        """Return whether the looks are spent, or less than the shortest time of the beam is left."""
+        return state.looks >= self.preset.looks or self.preset.beam_s - state.beam_s < SHORTEST_S
+
+    def cost(self, state: ForgeState) -> dict[str, float]:
+        """Return dose (electrons over the area of the field, e-/A^2), time with the beam on the specimen (s), moves, looks."""
+        seconds = state.beam_s + state.looks * self.preset.look_s
+        return {
+            "dose_e_per_angstrom2": seconds * self._beam.electrons_per_s / FIELD_ANGSTROM**2,
+            "beam_s": seconds,
+            "moves": float(state.moves),
+            "looks": float(state.looks),
+        }
+
+    def truth(self, state: ForgeState) -> dict[str, float]:
+        """Return length and rest of the way or pattern, lost atoms, defects, and of each wanted event the true place and time.
+
+        ``event_k``: 1 where there is a wanted event k, 0 else; ``x_k``, ``y_k``: place of the beam in units of the action;
+        ``seconds_k``: time after which it happens under a beam there, -1 where that is not known or another event comes first.
+        """
+        site, scene, walk = self._site(state), state.scene, self.preset.goal == "walk"
+        left = (UNREACHED if site is None else int(state.bonds_left[site])) if walk else scene.length - self._made(state)
+        start = np.array(scene.numbers)
+        out = {
+            "length": float(scene.length),
+            "left": float(left),
+            "lost": float(self._lost(state)),
+            "dopant": float(site is not None),
+            "foreign": float((start[start != SILICON] != CARBON).sum() - (start == 0).sum()) if walk else 0.0,
+            "empty": float((start == 0).sum()),
+        }
+        wanted = self._wanted(state, site)
+        for number in range(3 if walk else self._marked):
+            at, seconds = wanted[number] if number < len(wanted) else ((0.0, 0.0), UNKNOWN)
+            out |= {f"event_{number}": float(number < len(wanted)), f"x_{number}": at[0], f"y_{number}": at[1], f"seconds_{number}": seconds}
+        return out
+
+    def _wanted(self, state: ForgeState, site: int | None) -> list[tuple[tuple[float, float], float]]:
+        """Return places, in units of the action, of the atoms whose hops lead nearer, or of those to be ejected, and times until that happens, s."""
+        sheet, target = forge_scenes.lattice(self.preset.goal), state.scene.target
+        if self.preset.goal == "drill":
+            atoms = [one for one in target if state.numbers[one]]
+        elif site is None or site == target[0]:
+            return []
+        else:
+            atoms = [one for one in sheet.bonds[site] if state.numbers[one] == CARBON and state.bonds_left[one] < state.bonds_left[site]]
+        reach, out = REACH_ANGSTROM[self.preset.goal], []
+        for atom in atoms:
+            x, y = sheet.places[atom]
+            at = (float(x) - state.tracked[0]) / reach, (float(y) - state.tracked[1]) / reach
+            seconds = UNKNOWN
+            if state.found is not None:
+                place = float(x) + sheet.middle[0], float(y) + sheet.middle[1]
+                event, waited = forge_kinetics.next_event(state.found.hazards(self._beam, place), state.fate)
+                action = self._beam.processes[state.found.causes[event]].action if event is not None else ""
+                if event is not None and state.found.sites[event] == atom and action == ("exchange" if self.preset.goal == "walk" else "eject"):
+                    seconds = waited
+            out.append((at, seconds))
+        return out
+
+    def picture(self, state: ForgeState) -> np.ndarray:
+        """Return the last look with way, beam, goal and budget, uint8, shape (height, width, 3)."""
+        from stemtwin.twin.envs import forge_pictures
+
+        left = {"looks": 1 - state.looks / self.preset.looks, "beam time": 1 - state.beam_s / self.preset.beam_s}
+        return forge_pictures.forge_picture(
+            forge_pictures.ForgeView(
+                goal=self.preset.goal,
+                image=state.image,
+                bright=state.bright,
+                target=tuple(forge_scenes.lattice(self.preset.goal).places[one].tolist() for one in state.scene.target),
+                trail=(*state.trail, state.tracked) if self.preset.goal == "walk" else (),
+                aimed=state.aimed,
+                left=left,
+                cost=self.cost(state),
+                energy_ev=self.preset.energy_ev,
+                stopped=state.stopped,
+            )
+        )
+
+
+def dwell_s(component: float) -> float:
+    """Return the time of a parked beam, s, from the component of an action."""
+    return SHORTEST_S * (LONGEST_S / SHORTEST_S) ** ((component + 1) / 2)
+
+
+def dwell_component(seconds: float) -> float:
+    """Return the component of an action for a time of the parked beam, s, as near as it can be given."""
+    return min(max(2 * math.log(seconds / SHORTEST_S) / math.log(LONGEST_S / SHORTEST_S) - 1, -1.0), 1.0)
+
+
+def _fate(rng: np.random.Generator) -> tuple[float, float]:
+    return float(rng.standard_exponential()), float(rng.random())

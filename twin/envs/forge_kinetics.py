@@ -1,0 +1,180 @@
+"""The kinetics of a specimen under a parked beam and under frames, without images: what ``stemtwin/AtomForge-v1`` steps with in its form ``state``.
+
+A parked beam has constant rates, so that waiting times are exponential and branches drawn by their rates: the same law
+as that of ``twin/physics/dynamics/kinetics.py``, which follows any path. Atoms stay on the sites of the lattice.
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from stemtwin.twin.envs.functional_env import read_only
+from stemtwin.twin.physics.dynamics import kinetics_kernels
+from stemtwin.twin.physics.dynamics.current_density import Density
+from stemtwin.twin.physics.dynamics.isotopes import number_of
+from stemtwin.twin.physics.dynamics.processes import Process, compiled
+from stemtwin.twin.physics.dynamics.site_network import SiteNetwork
+from stemtwin.twin.physics.electrons import ELECTRONS_PER_PICOAMPERE_SECOND
+
+NEGLIGIBLE = 1e-6
+"""Cross-sections below this part of the largest one are left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgeBeam:
+    """A beam and the processes that it can cause.
+
+    Parameters
+    ----------
+    processes : tuple of Process
+        What can happen; none of them turns bonds.
+    energy_ev : float
+        Beam energy, eV.
+    current_pa : float
+        Current, pA.
+    density : Density
+        Current density of the probe.
+    """
+
+    processes: tuple[Process, ...]
+    energy_ev: float
+    current_pa: float
+    density: Density
+
+    @property
+    def electrons_per_s(self) -> float:
+        """Electrons in a second."""
+        return self.current_pa * ELECTRONS_PER_PICOAMPERE_SECOND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ForgedSites:
+    """Sites with every event that can happen to them as they stand.
+
+    Parameters
+    ----------
+    network : SiteNetwork
+        The sites.
+    causes, sites, partners : ndarray
+        Process, site and partner (-1: none) of each event, int (c,).
+    where : ndarray
+        Where its current counts, A, float64 (c, 2).
+    sigma, rates : ndarray
+        Its cross-section, A^2, and its rate without beam, 1/s, float64 (c,).
+    """
+
+    network: SiteNetwork
+    causes: np.ndarray
+    sites: np.ndarray
+    partners: np.ndarray
+    where: np.ndarray
+    sigma: np.ndarray
+    rates: np.ndarray
+
+    @classmethod
+    def of(cls, network: SiteNetwork, beam: ForgeBeam) -> Self:
+        """Return the sites with their events under a beam."""
+        rules = compiled(beam.processes, beam.energy_ev)
+        matter = tuple(np.array(getattr(network, name)) for name in ("numbers", "labels", "positions", "links", "kinds"))
+        found, where, sigma = kinetics_kernels.list_channels(rules.arrays, matter, _lengths(network))
+        causes, sites, slots = found.T
+        rates = rules.rates[causes]
+        kept = (sigma > NEGLIGIBLE * rules.cross_sections.max()) | (rates > 0)
+        partners = np.where(slots >= 0, network.links[sites, slots], -1)
+        return cls(
+            network=network,
+            causes=read_only(causes[kept]),
+            sites=read_only(sites[kept]),
+            partners=read_only(partners[kept]),
+            where=read_only(where[kept]),
+            sigma=read_only(sigma[kept]),
+            rates=read_only(rates[kept]),
+        )
+
+    def hazards(self, beam: ForgeBeam, at: tuple[float, float]) -> np.ndarray:
+        """Return the rate of every event under the beam parked at a place (x, y), A; 1/s, float64 (c,)."""
+        path = np.array([[at[0], at[1], beam.electrons_per_s]])
+        nodes = np.array([[0.0, 0.0, 0.0, 0.0], [path[0, 2], path[0, 0], path[0, 1], 0.0]])
+        flux = kinetics_kernels.doses(self.where.copy(), path, nodes, beam.density.table, beam.density.law, _lengths(self.network))
+        return self.sigma * flux + self.rates
+
+    def after(self, beam: ForgeBeam, event: int) -> "ForgedSites":
+        """Return the sites after one of the events."""
+        process, site, partner = beam.processes[self.causes[event]], self.sites[event], self.partners[event]
+        numbers = self.network.numbers.copy()
+        if process.action == "exchange":
+            numbers[site], numbers[partner] = numbers[partner], numbers[site]
+        else:
+            numbers[site] = 0 if process.action == "eject" else number_of(process.product or "")
+        return ForgedSites.of(self.network.replace(numbers=numbers), beam)
+
+
+def parked(
+    found: ForgedSites, beam: ForgeBeam, at: tuple[float, float], seconds: float, fate: tuple[float, float], rng: np.random.Generator
+) -> tuple[ForgedSites, tuple[int, ...]]:
+    """Return the sites after the beam was parked at a place, and the processes that took place.
+
+    Parameters
+    ----------
+    found : ForgedSites
+        Before.
+    beam : ForgeBeam
+        The beam.
+    at : tuple of float
+        The place (x, y), A.
+    seconds : float
+        The time, s.
+    fate : tuple of float
+        Draws of the first event: a standard exponential one of its time, a uniform one of its kind.
+    rng : numpy.random.Generator
+        Draws of the further ones.
+    """
+    left, causes = seconds, []
+    while True:
+        event, waited = next_event(found.hazards(beam, at), fate)
+        if event is None or waited > left:
+            return found, tuple(causes)
+        left -= waited
+        causes.append(int(found.causes[event]))
+        found = found.after(beam, event)
+        fate = float(rng.standard_exponential()), float(rng.random())
+
+
+def next_event(hazards: np.ndarray, fate: tuple[float, float]) -> tuple[int | None, float]:
+    """Return the first event at constant rates and the time until it, s, from two draws; None where nothing can happen."""
+    if not len(hazards):
+        return None, np.inf
+    summed = np.cumsum(hazards)
+    total = float(summed[-1])
+    if total <= 0:
+        return None, np.inf
+    return min(int(np.searchsorted(summed, fate[1] * total, side="right")), len(summed) - 1), fate[0] / total
+
+
+def looked(
+    found: ForgedSites, beam: ForgeBeam, field: tuple[float, float, float, float], seconds: float, rng: np.random.Generator
+) -> tuple[ForgedSites, tuple[int, ...]]:
+    """Return the sites after a frame of a field (left, top, right, bottom), A, in a time, s, and the processes; the dose is even inside."""
+    left, top, right, bottom = field
+    flux, time, causes = beam.electrons_per_s / ((right - left) * (bottom - top)), seconds, []
+    while True:
+        x, y = found.where.T
+        inside = (x > left) & (x < right) & (y > top) & (y < bottom)
+        event, waited = next_event(flux * found.sigma * inside + found.rates, (float(rng.standard_exponential()), float(rng.random())))
+        if event is None or waited > time:
+            return found, tuple(causes)
+        time -= waited
+        causes.append(int(found.causes[event]))
+        found = found.after(beam, event)
+
+
+@functools.lru_cache(maxsize=16)
+def _size(size: tuple[float, float] | None) -> np.ndarray:
+    return np.zeros(2) if size is None else np.array([size[1], size[0]], dtype=float)
+
+
+def _lengths(network: SiteNetwork) -> np.ndarray:
+    """Return the lengths of the cell along x and y, A."""
+    return _size(network.size)

@@ -1,0 +1,317 @@
+"""Scenes of ``stemtwin/AtomForge-v1``: presets, sheets and their graphs, starts and goals."""
+
+import functools
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stemtwin.twin.envs.arguments import Randomisation
+from stemtwin.twin.envs.forge_kinetics import ForgeBeam
+from stemtwin.twin.envs.functional_env import read_only
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument.hardware.profiles import PROFILES
+from stemtwin.twin.instrument.scan import RasterScan
+from stemtwin.twin.instrument.scope.setup import Setup
+from stemtwin.twin.instrument.scope.specimen_state import Damage
+from stemtwin.twin.instrument.scope.state import ScopeState
+from stemtwin.twin.instrument.simulation.engines import local
+from stemtwin.twin.physics.dynamics.current_density import probe_density
+from stemtwin.twin.physics.dynamics.process_library import dichalcogenide, graphene
+from stemtwin.twin.physics.dynamics.processes import Process
+from stemtwin.twin.physics.dynamics.site_network import BOND, SiteNetwork
+from stemtwin.twin.samples.defects import remove, substitute
+from stemtwin.twin.samples.kinetics_conversion import specimen_of
+from stemtwin.twin.samples.library import load_sample
+from stemtwin.twin.samples.sample import Sample
+
+CARBON, NITROGEN, SILICON, SULPHUR = 6, 7, 14, 16
+SHEET_ANGSTROM = 24.0
+"""Least side of a sheet, A: the probe with its tails is narrower."""
+SI_SIGMA_ANGSTROM = 0.042
+"""Thermal motion of Si, A, as in the sample ``graphene-si``."""
+FIELD_ANGSTROM, FRAME_PX = 16.0, 64
+"""Side of the field, A, in the middle of the sheet, and of its frames, pixels."""
+MARGIN_ANGSTROM = 1.5
+"""Starts and goals lie at least so far from the rim of the field, A."""
+DOPANT_VACANCY = 1e-11
+"""Cross-section for the loss of a neighbour of Si, A^2 [A]: 0.001 barn, as in the film of docs/damage.md: Si was led further than 0.01 allows."""
+INSTRUMENT, SEMIANGLE_MRAD, CURRENT_PA = "nion-60", 26.0, 100.0
+UNREACHED = 99
+"""Number of bonds to a site to which no way leads."""
+TRIES = 10_000
+"""Draws of a scene, at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgePreset:
+    """A difficulty.
+
+    Parameters
+    ----------
+    goal : str
+        ``"walk"``: lead Si through graphene; ``"drill"``: make vacancies of S in MoS2.
+    energy_ev : float
+        Beam energy, eV.
+    size : tuple of int
+        Least and largest length of the way, bonds, or number of vacancies.
+    foreign, empty : tuple of int
+        Least and largest number of N atoms and of vacancies in the field.
+    jitter_angstrom, flicker : float
+        Detection noise of the form ``state``, standard deviations: of places, A; of the brightness of sites over that of carbon.
+    looks : int
+        Frames in one episode, the first among them.
+    beam_s : float
+        Time of parked beams in one episode, s.
+    look_us : float
+        Dwell time of a frame, us.
+    randomisation : Randomisation
+        Probabilities of failing commands and of a closed valve.
+    """
+
+    goal: str
+    energy_ev: float
+    size: tuple[int, int]
+    foreign: tuple[int, int] = (0, 0)
+    empty: tuple[int, int] = (0, 0)
+    jitter_angstrom: float
+    flicker: float
+    looks: int
+    beam_s: float
+    look_us: float = 40.0
+    randomisation: Randomisation = field(default_factory=Randomisation)
+
+    @property
+    def look_s(self) -> float:
+        """Duration of a frame, s."""
+        return FRAME_PX**2 * self.look_us * 1e-6
+
+
+PRESETS = {
+    "easy": ForgePreset(
+        goal="walk", energy_ev=69e3, size=(6, 7), foreign=(2, 4), jitter_angstrom=0.05, flicker=0.04, looks=60, beam_s=15.0
+    ),
+    "standard": ForgePreset(
+        goal="walk", energy_ev=64e3, size=(8, 9), foreign=(6, 9), empty=(1, 2), jitter_angstrom=0.1, flicker=0.06, looks=80, beam_s=30.0
+    ),
+    "hard": ForgePreset(
+        goal="walk", energy_ev=62.3e3, size=(10, 11), foreign=(8, 12), empty=(2, 4), jitter_angstrom=0.15, flicker=0.08, looks=100, beam_s=60.0
+    ),
+    "drill": ForgePreset(
+        goal="drill", energy_ev=60e3, size=(3, 5), jitter_angstrom=0.1, flicker=0.08, looks=40, beam_s=30.0, look_us=10.0
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Lattice:
+    """A sheet before anything was done to it.
+
+    Parameters
+    ----------
+    sample : Sample
+        The atoms.
+    network : SiteNetwork
+        The same as sites, in the order of the atoms.
+    places : ndarray
+        x and y of each site from the middle of the field, A, float64 (n, 2).
+    middle : tuple of float
+        Middle of the field on the sheet (x, y), A.
+    bonds : tuple of tuple of int
+        Bonded sites of each site.
+    """
+
+    sample: Sample
+    network: SiteNetwork
+    places: np.ndarray
+    middle: tuple[float, float]
+    bonds: tuple[tuple[int, ...], ...]
+
+    @property
+    def in_field(self) -> np.ndarray:
+        """Mask of the sites that the field shows, bool (n,)."""
+        return np.abs(self.places).max(axis=1) < FIELD_ANGSTROM / 2
+
+    @property
+    def inner(self) -> np.ndarray:
+        """Sites of the field away from its rim, int (k,)."""
+        return np.flatnonzero(np.abs(self.places).max(axis=1) < FIELD_ANGSTROM / 2 - MARGIN_ANGSTROM)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """The start of an episode.
+
+    Parameters
+    ----------
+    numbers : tuple of int
+        Atomic number on each site, 0 for an empty one.
+    target : tuple of int
+        Sites where Si is to arrive (one), or that are to be emptied.
+    length : int
+        Bonds from the start to the target, or the number of vacancies.
+    """
+
+    numbers: tuple[int, ...]
+    target: tuple[int, ...]
+    length: int
+
+
+@functools.lru_cache(maxsize=4)
+def lattice(goal: str) -> Lattice:
+    """Return the sheet of a goal."""
+    sample = load_sample("graphene" if goal == "walk" else "mos2-1h", size_angstrom=(SHEET_ANGSTROM, SHEET_ANGSTROM), seed=0)
+    network = specimen_of(sample)
+    middle = sample.size_angstrom[1] / 2, sample.size_angstrom[0] / 2
+    bonded = np.where(network.kinds == BOND, network.links, -1)
+    return Lattice(
+        sample=sample,
+        network=network,
+        places=read_only(sample.positions_angstrom[:, :2] - np.array(middle)),
+        middle=middle,
+        bonds=tuple(tuple(int(site) for site in row if site >= 0) for row in bonded),
+    )
+
+
+def processes(goal: str) -> tuple[Process, ...]:
+    """Return the processes that the beam can cause in the sheet of a goal; bonds do not turn at these energies."""
+    return tuple(one for one in (graphene(dopant_vacancy=DOPANT_VACANCY) if goal == "walk" else dichalcogenide()) if one.action != "rotate")
+
+
+def setup(preset: ForgePreset, seed: int, phonons: int | str) -> Setup:
+    """Return the microscope: it stands still, and the beam changes the specimen, whose atoms stay on their sites."""
+    damage = Damage(processes=processes(preset.goal), relax=False)
+    return Setup(profile=PROFILES[INSTRUMENT].still(), seed=seed, phonons=phonons, engine=local.NAME, specimen_seed=0, damage=damage)
+
+
+def knobs(preset: ForgePreset) -> dict[str, float]:
+    """Return the settings of the microscope."""
+    return {"energy_ev": preset.energy_ev, "current_pa": CURRENT_PA, "semiangle_mrad": SEMIANGLE_MRAD}
+
+
+def frame_scan(goal: str) -> RasterScan:
+    """Return the scan of the frames."""
+    x, y = lattice(goal).middle
+    half = FIELD_ANGSTROM / 2
+    return RasterScan(shape=(FRAME_PX, FRAME_PX), field_of_view_angstrom=(FIELD_ANGSTROM, FIELD_ANGSTROM), origin_angstrom=(x - half, y - half))
+
+
+@functools.lru_cache(maxsize=8)
+def forge_beam(preset: ForgePreset) -> ForgeBeam:
+    """Return the beam of a difficulty, that of the microscope."""
+    from stemtwin.twin.instrument.scope import knobs as turning
+
+    made = setup(preset, 0, 1)
+    turned = turning.turn(turning.initial(made.profile), made.profile, knobs(preset))
+    beam = made.beam(ScopeState(specimen=lattice(preset.goal).sample, knobs=turned), 0.0)
+    density = probe_density(beam.energy_ev, beam.semiangle_rad, beam.aberrations, beam.source_size_angstrom, beam.focal_spread_angstrom)
+    return ForgeBeam(processes=processes(preset.goal), energy_ev=preset.energy_ev, current_pa=CURRENT_PA, density=density)
+
+
+# ---- graphs
+
+
+def distances(target: int, shut: frozenset[int], goal: str = "walk") -> np.ndarray:
+    """Return the number of bonds from every site to a target without passing some sites, int (n,); ``UNREACHED`` where no way leads."""
+    bonds = lattice(goal).bonds
+    out = np.full(len(bonds), UNREACHED)
+    out[target] = 0
+    front, steps = [target], 0
+    while front:
+        steps += 1
+        following = []
+        for site in front:
+            for other in bonds[site]:
+                if out[other] == UNREACHED and other not in shut:
+                    out[other] = steps
+                    following.append(other)
+        front = following
+    return read_only(out)
+
+
+@functools.lru_cache(maxsize=512)
+def plain_distances(target: int) -> np.ndarray:
+    """Return the number of bonds from every site to a target within the field of a perfect sheet, int (n,)."""
+    return distances(target, _outside())
+
+
+@functools.cache
+def _outside() -> frozenset[int]:
+    """Return the sites of graphene that the field does not show."""
+    return frozenset(np.flatnonzero(~lattice("walk").in_field).tolist())
+
+
+def shut_sites(numbers: np.ndarray, target: int) -> frozenset[int]:
+    """Return the sites through which Si cannot be led: outside of the field, foreign, empty, or beside an empty one, where it stays."""
+    bonds, empty = lattice("walk").bonds, np.flatnonzero(numbers == 0)
+    foreign = np.flatnonzero((numbers != CARBON) & (numbers != SILICON))
+    beside = {site for hole in empty for site in bonds[hole]} - {target}
+    return _outside() | frozenset(foreign.tolist()) | frozenset(beside)
+
+
+# ---- starts
+
+
+def draw_scene(preset: ForgePreset, rng: np.random.Generator) -> Scene:
+    """Draw the start of an episode.
+
+    Raises
+    ------
+    SettingsError
+        No scene of the preset fits into the field.
+    """
+    draw = _walk if preset.goal == "walk" else _drill
+    for _ in range(TRIES):
+        found = draw(preset, rng)
+        if found is not None:
+            return found
+    message = f"No scene of goal={preset.goal!r} with size={preset.size} fits into a field of {FIELD_ANGSTROM:g} A. Ask for a smaller one."
+    raise SettingsError(message)
+
+
+def _walk(preset: ForgePreset, rng: np.random.Generator) -> Scene | None:
+    """Draw a way through graphene between two sites of which neither is beside a defect; None where it does not have the length."""
+    sheet = lattice("walk")
+    start, target = (int(site) for site in rng.choice(sheet.inner, 2, replace=False))
+    low, high = preset.size
+    if not low <= plain_distances(target)[start] <= high:
+        return None
+    kept = {start, target, *sheet.bonds[start], *sheet.bonds[target]}
+    free = np.array([site for site in np.flatnonzero(sheet.in_field) if site not in kept])
+    foreign, empty = (int(rng.integers(few, many + 1)) for few, many in (preset.foreign, preset.empty))
+    chosen = rng.choice(free, foreign + empty, replace=False)
+    numbers = sheet.network.numbers.copy()
+    numbers[chosen[:foreign]] = NITROGEN
+    numbers[chosen[foreign:]] = 0
+    numbers[start] = SILICON
+    shut = shut_sites(numbers, target)
+    if start in shut or any(site in shut for site in sheet.bonds[target]):
+        return None
+    length = int(distances(target, shut)[start])
+    held = [sum(numbers[other] > 0 for other in row) for site, row in enumerate(sheet.bonds) if numbers[site]]
+    return Scene(numbers=tuple(numbers.tolist()), target=(target,), length=length) if low <= length <= high and min(held) > 1 else None
+
+
+def exit_face(sheet: Lattice) -> np.ndarray:
+    """Return the sites of S on the exit face, int (k,): the beam ejects these."""
+    z = sheet.sample.positions_angstrom[:, 2]
+    return np.flatnonzero((sheet.network.numbers == SULPHUR) & (z > z[sheet.network.numbers != SULPHUR].mean()))
+
+
+def _drill(preset: ForgePreset, rng: np.random.Generator) -> Scene | None:
+    """Draw a pattern of sites of S."""
+    sheet = lattice("drill")
+    open_to_beam = np.intersect1d(exit_face(sheet), sheet.inner)
+    count = int(rng.integers(preset.size[0], preset.size[1] + 1))
+    chosen = np.sort(rng.choice(open_to_beam, count, replace=False))
+    return Scene(numbers=tuple(sheet.network.numbers.tolist()), target=tuple(chosen.tolist()), length=count)
+
+
+def specimen(scene: Scene, goal: str) -> tuple[Sample, np.ndarray]:
+    """Return the sample of a scene, and the site of the lattice for each site of its kinetics, int (n,)."""
+    sheet, numbers = lattice(goal), np.array(scene.numbers)
+    usual = sheet.network.numbers
+    sample = sheet.sample
+    for number, symbol, sigma in ((NITROGEN, "N", None), (SILICON, "Si", SI_SIGMA_ANGSTROM)):
+        sample = substitute(sample, np.flatnonzero((numbers == number) & (usual != number)), symbol, sigma_angstrom=sigma)
+    empty = np.flatnonzero(numbers == 0)
+    return remove(sample, empty), read_only(np.concatenate([np.flatnonzero(numbers > 0), empty]))

@@ -1,0 +1,130 @@
+"""Looks of ``stemtwin/AtomForge-v1``: the graph about the dopant with detection noise, or the brightest place of a frame."""
+
+import functools
+
+import numpy as np
+from scipy import ndimage
+
+from stemtwin.twin.envs import forge_scenes
+from stemtwin.twin.envs.forge_scenes import CARBON, FIELD_ANGSTROM, FRAME_PX, NITROGEN, PRESETS, SILICON, ForgePreset, Scene
+from stemtwin.twin.envs.functional_env import read_only
+
+NEAR_ANGSTROM, FAR_ANGSTROM, FAR_BONDS = 3.0, FIELD_ANGSTROM, 20
+"""Units of places beside Si, of the way to the target, of bonds to it."""
+NEIGHBOUR = 5
+"""Features of each neighbour."""
+SITES = PRESETS["drill"].size[1]
+WIDTHS = {"walk": 6 + 3 * NEIGHBOUR, "drill": 3 * SITES + 1}
+"""Number of features by goal."""
+BRIGHTNESS = {0: 0.4, CARBON: 1.0, NITROGEN: 1.2, SILICON: 2.8}
+"""Brightness of sites of graphene in frames over that of carbon, by atomic number, as the microscope's smoothed frames have it."""
+SINGLE = 0.5
+"""Brightness of a place of S2 that has lost one S over that of a whole one."""
+BRIGHTEST = 5.0
+"""Unit of the brightness of the brightest place."""
+BLUR_ANGSTROM = 0.4
+"""Smoothing of the frame in which Si is sought, one standard deviation, A."""
+DARK = 0.05
+"""Mean reading below which a frame is dark, electrons."""
+MOST_OTHERS = 4
+"""Number of other vacancies that is told as 1."""
+
+
+def look(
+    preset: ForgePreset, scene: Scene, numbers: np.ndarray, tracked: tuple[float, float], rng: np.random.Generator, *, dark: bool = False
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
+    """Return the brightness of all sites, the features of the form ``state`` without the budget, and the place of Si from now on.
+
+    Parameters
+    ----------
+    preset : ForgePreset
+        Goal and detection noise.
+    scene : Scene
+        The goal's sites.
+    numbers : ndarray
+        What stands on the sites.
+    tracked : tuple of float
+        Where Si was seen before, A.
+    rng : numpy.random.Generator
+        Source of the noise; the number of draws is always the same.
+    dark : bool
+        Whether the frame shows nothing.
+    """
+    flicker = preset.flicker * rng.standard_normal(len(numbers))
+    noise = preset.jitter_angstrom * rng.standard_normal((4, 2))
+    bright = read_only(np.zeros(len(numbers)) if dark else np.clip(_brightness(preset.goal, numbers) + flicker, 0.0, BRIGHTEST))
+    if preset.goal == "drill":
+        return bright, read_only(_pattern(scene, bright)), (0.0, 0.0)
+    sheet = forge_scenes.lattice("walk")
+    found = np.flatnonzero(numbers == SILICON)
+    if dark or not len(found) or not sheet.in_field[found[0]]:
+        nothing = np.zeros(WIDTHS["walk"], np.float32)
+        nothing[0] = bright[sheet.in_field].max() / BRIGHTEST
+        return bright, read_only(nothing), tracked
+    site = int(found[0])
+    place = sheet.places[site] + noise[0]
+    sight = read_only(_surroundings(scene.target[0], bright, site, place, noise[1:]))
+    return bright, sight, (float(place[0]), float(place[1]))
+
+
+def _brightness(goal: str, numbers: np.ndarray) -> np.ndarray:
+    """Return the brightness of sites without noise."""
+    if goal == "drill":
+        return np.where(numbers > 0, 1.0, SINGLE)
+    out = np.full(len(numbers), BRIGHTNESS[0])
+    for number in (CARBON, NITROGEN, SILICON):
+        out[numbers == number] = BRIGHTNESS[number]
+    return out
+
+
+def _surroundings(target: int, bright: np.ndarray, site: int, place: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Return the features of a walk, float32 (21,)."""
+    sheet, bonds = forge_scenes.lattice("walk"), forge_scenes.plain_distances(target)
+    way = sheet.places[target] - place
+    out = [bright[site] / BRIGHTEST, *(2 * place / FIELD_ANGSTROM), *(way / FAR_ANGSTROM), bonds[site] / FAR_BONDS]
+    for number, (other, behind) in enumerate(around(target, site)):
+        step = (sheet.places[other] + noise[number] - place) / NEAR_ANGSTROM
+        out += [*step, bright[other] - 1, *(bright[one] - 1 for one in behind)]
+    return np.clip(np.array(out, np.float32), -1, 1)
+
+
+@functools.lru_cache(maxsize=4096)
+def around(target: int, site: int) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """Return the neighbours of a site, each with the sites behind it, in the order of :func:`ordered`."""
+    sheet, bonds = forge_scenes.lattice("walk"), forge_scenes.plain_distances(target)
+    behind = {other: tuple(one for one in ordered(sheet.bonds[other], bonds) if one != site) for other in sheet.bonds[site]}
+    return tuple((other, behind[other]) for other in ordered(sheet.bonds[site], bonds))
+
+
+def ordered(sites: tuple[int, ...], bonds: np.ndarray) -> list[int]:
+    """Return sites in the order of their bonds to the target, equal ones by y, then x."""
+    places = forge_scenes.lattice("walk").places
+    return sorted(sites, key=lambda one: (bonds[one], round(places[one, 1], 3), places[one, 0]))
+
+
+def _pattern(scene: Scene, bright: np.ndarray) -> np.ndarray:
+    """Return the features of a pattern: place and brightness of each of its sites, and the number of other vacancies."""
+    sheet, out = forge_scenes.lattice("drill"), np.zeros(WIDTHS["drill"], np.float32)
+    for number, site in enumerate(scene.target):
+        out[3 * number : 3 * number + 3] = (*(2 * sheet.places[site] / FIELD_ANGSTROM), min(bright[site] / 2, 1.0))
+    others = (bright < (1 + SINGLE) / 2) & sheet.in_field
+    others[list(scene.target)] = False
+    out[-1] = min(others.sum() / MOST_OTHERS, 1.0)
+    return out
+
+
+def brightest(image: np.ndarray, before: tuple[float, float]) -> tuple[float, float]:
+    """Return the brightest place (x, y) of a frame from its middle, A: the centre of what stands out about the maximum of the smoothed frame.
+
+    Of a dark frame it is the place before.
+    """
+    if image.mean() < DARK:
+        return before
+    pixel = FIELD_ANGSTROM / FRAME_PX
+    smooth = ndimage.gaussian_filter(image.astype(float), BLUR_ANGSTROM / pixel)
+    row, column = np.unravel_index(int(smooth.argmax()), smooth.shape)
+    axis = pixel * np.arange(FRAME_PX) - FIELD_ANGSTROM / 2
+    near = np.hypot(axis[:, None] - axis[row], axis[None, :] - axis[column]) < 2 * BLUR_ANGSTROM
+    weight = np.where(near, np.clip(smooth - np.median(smooth), 1e-9, None), 0.0)
+    x, y = (weight * axis).sum() / weight.sum(), (weight * axis[:, None]).sum() / weight.sum()
+    return float(x), float(y)
