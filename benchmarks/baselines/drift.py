@@ -24,7 +24,7 @@ from stemtwin.twin.envs.drift_instrument import FIELD, PERIOD_S, WIDE_FIELD
 from stemtwin.twin.envs.families.drift_tracking import STEP
 
 TASK = "drift-tracking"
-Seen = Mapping[str, np.ndarray]
+DriftObservation = Mapping[str, np.ndarray]
 OVER = 0.003
 """Share of the watch below which it is over."""
 LEAST_FRAMES, LEAST_DOSE = 0.016, 0.02
@@ -55,7 +55,7 @@ def action(way: np.ndarray, *, wide: bool = False, fast: bool = False, stop: boo
     return np.array([*np.clip(np.asarray(way) / STEP, -1, 1), *chosen], np.float32)
 
 
-def last(seen: Seen) -> bool:
+def last(seen: DriftObservation) -> bool:
     """Return whether the watch is over, or a further frame would be the last one."""
     frames, dose, watch = (float(part) for part in seen["budget"])
     return watch < OVER or frames < LEAST_FRAMES or dose < LEAST_DOSE
@@ -84,7 +84,7 @@ class DriftTracker:
         self.frames = 0
         self.lost = 0
 
-    def act(self, observation: Seen, cost: Mapping[str, float]) -> np.ndarray:
+    def act(self, observation: DriftObservation, cost: Mapping[str, float]) -> np.ndarray:
         """Return the way to where the feature is going to be in the middle of the next frame."""
         del cost
         clock, shift = float(observation["clock"][0]), observation["shift"].astype(float)
@@ -163,7 +163,7 @@ class PhaseCorrelation:
         del brief
         self.first: np.ndarray | None = None
 
-    def act(self, observation: Seen, cost: Mapping[str, float]) -> np.ndarray:
+    def act(self, observation: DriftObservation, cost: Mapping[str, float]) -> np.ndarray:
         """Return the way back to the first frame."""
         del cost
         frame = ndimage.gaussian_filter(binned(electrons(observation["image"])), 0.4 / PITCH)
@@ -182,7 +182,7 @@ class StillField:
     def reset(self, brief: Brief) -> None:
         """Remember nothing."""
 
-    def act(self, observation: Seen, cost: Mapping[str, float]) -> np.ndarray:
+    def act(self, observation: DriftObservation, cost: Mapping[str, float]) -> np.ndarray:
         """Return an action that changes nothing."""
         del observation, cost
         return action(np.zeros(2))
@@ -195,7 +195,7 @@ class RandomShifts:
         """Seed the draws."""
         self.rng = np.random.Generator(np.random.Philox(brief.seed))
 
-    def act(self, observation: Seen, cost: Mapping[str, float]) -> np.ndarray:
+    def act(self, observation: DriftObservation, cost: Mapping[str, float]) -> np.ndarray:
         """Return a uniform action."""
         del observation, cost
         return self.rng.uniform(-1, 1, 5).astype(np.float32)
@@ -209,7 +209,7 @@ class BlindWatch:
         del brief
         self.fast = False
 
-    def act(self, observation: Seen, cost: Mapping[str, float]) -> np.ndarray:
+    def act(self, observation: DriftObservation, cost: Mapping[str, float]) -> np.ndarray:
         """Return the action of a frame, or the end."""
         del cost
         now = not self.fast and float(observation["budget"][2]) < 0.4
@@ -225,7 +225,7 @@ class DriftOracle:
         assert brief.truth is not None
         self.truth, self.motion, self.clock, self.fast = brief.truth, None, 0.0, False
 
-    def act(self, observation: Seen, cost: Mapping[str, float]) -> np.ndarray:
+    def act(self, observation: DriftObservation, cost: Mapping[str, float]) -> np.ndarray:
         """Return the way to where the feature is going to be."""
         del cost
         if last(observation):

@@ -33,7 +33,7 @@ def park(place: Any, seconds: float) -> np.ndarray:
     return np.array([x, y, dwell_component(seconds), -1], np.float32)
 
 
-class Operator:
+class ForgePolicy:
     """The common part of policies that look: the preset of the brief, and the rule for patterns of vacancies."""
 
     def reset(self, brief: Brief) -> None:
@@ -61,7 +61,7 @@ class Operator:
         raise NotImplementedError
 
 
-class Towards(Operator):
+class Towards(ForgePolicy):
     """The beam on the neighbour of Si that is nearest to the target, always for the same time."""
 
     def walk(self, seen: Seen) -> np.ndarray:
@@ -73,7 +73,7 @@ class Towards(Operator):
         return park(seen.steps[best] / REACH_ANGSTROM["walk"], USUAL_S)
 
 
-class Planner(Operator):
+class Planner(ForgePolicy):
     """Value iteration over the chances of hops and losses on what was seen of the sheet, planned anew after each look."""
 
     def reset(self, brief: Brief) -> None:

@@ -43,7 +43,7 @@ def declaration() -> np.ndarray:
     return np.array([0, 0, 0, 0, 0, 1, 0], np.float32)
 
 
-class Operator:
+class PathPolicy:
     """A policy that goes on until nothing is left, and the numbers that all policies know: size of the field, budgets."""
 
     difficulty = "standard"
@@ -80,7 +80,7 @@ class Operator:
         raise NotImplementedError
 
 
-class Raster(Operator):
+class Raster(PathPolicy):
     """Lines across the field, from one edge to the other."""
 
     def choose(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -90,7 +90,7 @@ class Raster(Operator):
         return scan("line", (0.0, y, 1.0, y))
 
 
-class EvenLines(Operator):
+class EvenLines(PathPolicy):
     """Short-dwell lines at the multiples of the golden ratio, in turn along both axes."""
 
     def choose(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -100,7 +100,7 @@ class EvenLines(Operator):
         return scan("line", (0.0, at, 1.0, at) if self.number % 2 else (at, 0.0, at, 1.0))
 
 
-class EvenPoints(Operator):
+class EvenPoints(PathPolicy):
     """Points scattered evenly over the field, each a hop from the one before."""
 
     def choose(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -110,7 +110,7 @@ class EvenPoints(Operator):
         return scan("hops", (x, y, x + 0.5, y + 0.5), 0.5)
 
 
-class SurveyThenUnsure(Operator):
+class SurveyThenUnsure(PathPolicy):
     """Quick lines across the field, then blocks where the image is unsure."""
 
     def reset(self, brief: Brief) -> None:
@@ -131,7 +131,7 @@ class SurveyThenUnsure(Operator):
         return scan(kind, corners, DWELL)
 
 
-class KnownImage(Operator):
+class KnownImage(PathPolicy):
     """Of blocks that cover where the image is wrong, the one that would leave the smallest error."""
 
     def reset(self, brief: Brief) -> None:

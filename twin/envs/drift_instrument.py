@@ -10,7 +10,7 @@ import numpy as np
 from stemtwin.twin.envs import drift_scenes
 from stemtwin.twin.envs import session as sessions
 from stemtwin.twin.envs.arguments import Conditions, Randomisation
-from stemtwin.twin.envs.drift_scenes import Scene
+from stemtwin.twin.envs.drift_scenes import DriftScene
 from stemtwin.twin.envs.session import Session
 from stemtwin.twin.instrument.hardware.drift import Instabilities
 from stemtwin.twin.instrument.hardware.profiles import PROFILES, Profile
@@ -183,7 +183,7 @@ def _started(setup: Setup, sample: str, **given: Any) -> Session:
 
 
 @functools.lru_cache(maxsize=32)
-def scene(sample: str, tilt_mrad: float, *, hopped: bool) -> Scene:
+def scene(sample: str, tilt_mrad: float, *, hopped: bool) -> DriftScene:
     """Return the scene of a specimen at a tilt, mrad, before or after the atom hopped."""
     setup = Setup(profile=replace(PROFILES[INSTRUMENT], instabilities=Instabilities()), seed=0)
     session = _started(setup, sample)

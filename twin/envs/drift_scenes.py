@@ -42,7 +42,7 @@ GOLD_BOND, GOLD_HEIGHT, GOLD_LAYER = 2.88, 2.6, 2.35
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Scene:
+class DriftScene:
     """Expected image of a sheet with a cluster; it stands in for an imaging operator whose optics stay as they are.
 
     Parameters
@@ -81,13 +81,13 @@ class SceneImages:
 
     Parameters
     ----------
-    scene : Scene
+    scene : DriftScene
         The scene.
     count : int
         Number of states.
     """
 
-    scene: Scene
+    scene: DriftScene
     count: int
 
     def sums(self, shape: tuple[int, int]) -> bool:
@@ -164,7 +164,7 @@ def box_image(sample: str, beam: Beam, tilt_mrad: float, *, hopped: bool | None)
     return image
 
 
-def scene(sample: str, beam: Beam, tilt_mrad: float, *, hopped: bool) -> Scene:
+def scene(sample: str, beam: Beam, tilt_mrad: float, *, hopped: bool) -> DriftScene:
     """Return the scene of a sheet at a tilt, mrad: one box with the cluster among perfect ones."""
     perfect = box_image(sample, beam, tilt_mrad, hopped=None)
     marked = box_image(sample, beam, tilt_mrad, hopped=hopped)
@@ -176,7 +176,7 @@ def scene(sample: str, beam: Beam, tilt_mrad: float, *, hopped: bool) -> Scene:
     asked = request(box, beam, tilt_mrad)
     spline = ndimage.spline_filter(refined(whole, FINE), order=3, mode="grid-wrap")
     spline.setflags(write=False)
-    return Scene(spline=spline, extent=extent, feature=(x, y), plan=ImagingPlan(request=asked, plan=make_plan(asked)))
+    return DriftScene(spline=spline, extent=extent, feature=(x, y), plan=ImagingPlan(request=asked, plan=make_plan(asked)))
 
 
 def refined(image: np.ndarray, factor: int) -> np.ndarray:

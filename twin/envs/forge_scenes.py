@@ -138,7 +138,7 @@ class Lattice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class ForgeScene:
     """The start of an episode.
 
     Parameters
@@ -251,7 +251,7 @@ def shut_sites(numbers: np.ndarray, target: int) -> frozenset[int]:
 # ---- starts
 
 
-def draw_scene(preset: ForgePreset, rng: np.random.Generator) -> Scene:
+def draw_scene(preset: ForgePreset, rng: np.random.Generator) -> ForgeScene:
     """Draw the start of an episode.
 
     Raises
@@ -268,7 +268,7 @@ def draw_scene(preset: ForgePreset, rng: np.random.Generator) -> Scene:
     raise SettingsError(message)
 
 
-def _walk(preset: ForgePreset, rng: np.random.Generator) -> Scene | None:
+def _walk(preset: ForgePreset, rng: np.random.Generator) -> ForgeScene | None:
     """Draw a way through graphene between two sites of which neither is beside a defect; None where it does not have the length."""
     sheet = lattice("walk")
     start, target = (int(site) for site in rng.choice(sheet.inner, 2, replace=False))
@@ -288,7 +288,7 @@ def _walk(preset: ForgePreset, rng: np.random.Generator) -> Scene | None:
         return None
     length = int(distances(target, shut)[start])
     held = [sum(numbers[other] > 0 for other in row) for site, row in enumerate(sheet.bonds) if numbers[site]]
-    return Scene(numbers=tuple(numbers.tolist()), target=(target,), length=length) if low <= length <= high and min(held) > 1 else None
+    return ForgeScene(numbers=tuple(numbers.tolist()), target=(target,), length=length) if low <= length <= high and min(held) > 1 else None
 
 
 def exit_face(sheet: Lattice) -> np.ndarray:
@@ -297,16 +297,16 @@ def exit_face(sheet: Lattice) -> np.ndarray:
     return np.flatnonzero((sheet.network.numbers == SULPHUR) & (z > z[sheet.network.numbers != SULPHUR].mean()))
 
 
-def _drill(preset: ForgePreset, rng: np.random.Generator) -> Scene | None:
+def _drill(preset: ForgePreset, rng: np.random.Generator) -> ForgeScene | None:
     """Draw a pattern of sites of S."""
     sheet = lattice("drill")
     open_to_beam = np.intersect1d(exit_face(sheet), sheet.inner)
     count = int(rng.integers(preset.size[0], preset.size[1] + 1))
     chosen = np.sort(rng.choice(open_to_beam, count, replace=False))
-    return Scene(numbers=tuple(sheet.network.numbers.tolist()), target=tuple(chosen.tolist()), length=count)
+    return ForgeScene(numbers=tuple(sheet.network.numbers.tolist()), target=tuple(chosen.tolist()), length=count)
 
 
-def specimen(scene: Scene, goal: str) -> tuple[Sample, np.ndarray]:
+def specimen(scene: ForgeScene, goal: str) -> tuple[Sample, np.ndarray]:
     """Return the sample of a scene, and the site of the lattice for each site of its kinetics, int (n,)."""
     sheet, numbers = lattice(goal), np.array(scene.numbers)
     usual = sheet.network.numbers

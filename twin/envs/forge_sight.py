@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from stemtwin.twin.envs import forge_scenes
-from stemtwin.twin.envs.forge_scenes import CARBON, FIELD_ANGSTROM, FRAME_PX, NITROGEN, PRESETS, SILICON, ForgePreset, Scene
+from stemtwin.twin.envs.forge_scenes import CARBON, FIELD_ANGSTROM, FRAME_PX, NITROGEN, PRESETS, SILICON, ForgePreset, ForgeScene
 from stemtwin.twin.envs.functional_env import read_only
 
 NEAR_ANGSTROM, FAR_ANGSTROM, FAR_BONDS = 3.0, FIELD_ANGSTROM, 20
@@ -31,7 +31,7 @@ MOST_OTHERS = 4
 
 
 def look(
-    preset: ForgePreset, scene: Scene, numbers: np.ndarray, tracked: tuple[float, float], rng: np.random.Generator, *, dark: bool = False
+    preset: ForgePreset, scene: ForgeScene, numbers: np.ndarray, tracked: tuple[float, float], rng: np.random.Generator, *, dark: bool = False
 ) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
     """Return the brightness of all sites, the features of the form ``state`` without the budget, and the place of Si from now on.
 
@@ -39,7 +39,7 @@ def look(
     ----------
     preset : ForgePreset
         Goal and detection noise.
-    scene : Scene
+    scene : ForgeScene
         The goal's sites.
     numbers : ndarray
         What stands on the sites.
@@ -102,7 +102,7 @@ def ordered(sites: tuple[int, ...], bonds: np.ndarray) -> list[int]:
     return sorted(sites, key=lambda one: (bonds[one], round(places[one, 1], 3), places[one, 0]))
 
 
-def _pattern(scene: Scene, bright: np.ndarray) -> np.ndarray:
+def _pattern(scene: ForgeScene, bright: np.ndarray) -> np.ndarray:
     """Return the features of a pattern: place and brightness of each of its sites, and the number of other vacancies."""
     sheet, out = forge_scenes.lattice("drill"), np.zeros(WIDTHS["drill"], np.float32)
     for number, site in enumerate(scene.target):

@@ -13,7 +13,7 @@ from stemtwin.twin.envs import session as sessions
 from stemtwin.twin.envs.discovery import environment
 from stemtwin.twin.envs.focus_features import square_roots
 from stemtwin.twin.envs.forge_kinetics import ForgeBeam, ForgedSites
-from stemtwin.twin.envs.forge_scenes import CARBON, FIELD_ANGSTROM, FRAME_PX, PRESETS, SILICON, UNREACHED, ForgePreset, Scene
+from stemtwin.twin.envs.forge_scenes import CARBON, FIELD_ANGSTROM, FRAME_PX, PRESETS, SILICON, UNREACHED, ForgePreset, ForgeScene
 from stemtwin.twin.envs.functional_env import read_only
 from stemtwin.twin.envs.goal_family import GoalFamily
 from stemtwin.twin.envs.preparation import PreparationLine
@@ -42,7 +42,7 @@ class ForgeState:
 
     Parameters
     ----------
-    scene : Scene
+    scene : ForgeScene
         Start and goal.
     numbers : ndarray
         Atomic numbers on the sites of the lattice, 0 for empty ones, int (n,).
@@ -78,7 +78,7 @@ class ForgeState:
         Whether the end was declared.
     """
 
-    scene: Scene
+    scene: ForgeScene
     numbers: np.ndarray
     bonds_left: np.ndarray
     fate: tuple[float, float]
@@ -336,7 +336,7 @@ class AtomForge(GoalFamily[ForgeState]):
             return state
         return replace(state, numbers=read_only(numbers), bonds_left=self._bonds_left(state.scene, numbers, state))
 
-    def _bonds_left(self, scene: Scene, numbers: np.ndarray, before: ForgeState | None = None) -> np.ndarray:
+    def _bonds_left(self, scene: ForgeScene, numbers: np.ndarray, before: ForgeState | None = None) -> np.ndarray:
         """Return the bonds to the target from every site as they are; they change where an atom goes, comes or is replaced alone."""
         if self.preset.goal != "walk":
             return np.zeros(0)
