@@ -8,6 +8,7 @@ File                     Content
 ``denoiser.py``          a small U-Net that denoises, played from an ONNX file
 ``denoiser_training.py`` its training
 ``discovery.py``         import of the modules of a package
+``environment_pages.py`` pages of environments as Markdown
 ``episodes.py``          episodes of agents: played, kept, replayed
 ``films.py``             films of episodes
 ``header_text.py``       headers in YAML, read with suspicion

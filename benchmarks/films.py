@@ -28,7 +28,8 @@ MOST_FRAMES = 200
 """Frames of a film: of a longer episode every second, third, ... step is shown."""
 LENGTH_MS, SLOWEST_MS, QUICKEST_MS, LAST_MS = 15_000, 700, 60, 2500
 """Wanted length of a film; the longest and the shortest time of a frame; how long the last one stays, ms."""
-COLOURS = 128
+COLOURS, PALETTE_FRAMES = 128, 8
+"""Colours of a film, and how many of its frames they are chosen from."""
 QUIET_S = 10.0
 LARGEST_SEED = 2**63 - 1
 
@@ -214,10 +215,15 @@ def _normalized(environment: str, difficulty: str, total: float) -> float | None
 
 
 def _write(frames: list[Image.Image], path: Path, width: int) -> None:
-    """Write frames as a GIF of one palette a frame that plays for ever."""
+    """Write frames as a GIF of one palette that plays for ever."""
     height = round(frames[0].height * width / frames[0].width)
     small = [frame.resize((width, height), Image.Resampling.LANCZOS) for frame in frames]
-    drawn = [frame.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE) for frame in small]
+    few = small[:: -(-len(small) // PALETTE_FRAMES)]
+    together = Image.new("RGB", (width, height * len(few)))
+    for number, frame in enumerate(few):
+        together.paste(frame, (0, number * height))
+    palette = together.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE)
+    drawn = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in small]
     each = min(max(LENGTH_MS // len(drawn), QUICKEST_MS), SLOWEST_MS)
     with files.replacing(path, ending=".gif") as temporary:
         drawn[0].save(temporary, save_all=True, append_images=drawn[1:], duration=[*[each] * (len(drawn) - 1), LAST_MS], loop=0, optimize=True)

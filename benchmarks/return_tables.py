@@ -23,7 +23,7 @@ def rows(listed: list[ReturnScale], columns: tuple[str, ...], *, named: bool = T
     head = [*(("environment",) if named else ()), "difficulty", "episodes", *columns, "expert, normalised"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for scale in listed:
-        cells = [_mean(scale.policies.get(column)) for column in columns]
+        cells = [mean_cell(scale.policies.get(column)) for column in columns]
         first = [f"`{scale.environment}`"] if named else []
         lines.append(f"| {' | '.join([*first, scale.difficulty, str(len(scale.seeds)), *cells, _normalized(scale)])} |")
     return "\n".join(lines)
@@ -53,7 +53,7 @@ def tables() -> str:
     for scale in found:
         for name in others(scale):
             policy = scale.policies[name]
-            further.append(f"| `{scale.environment}` | {scale.difficulty} | {name} | {_mean(policy)} | {_middle(policy)} |")
+            further.append(f"| `{scale.environment}` | {scale.difficulty} | {name} | {mean_cell(policy)} | {_middle(policy)} |")
     return "\n".join(
         [
             "Mean returns:\n",
@@ -70,7 +70,8 @@ def _normalized(scale: ReturnScale) -> str:
     return f"{scale.normalized(scale.policies[EXPERT].mean):.2f}"
 
 
-def _mean(policy: PolicyReturn | None) -> str:
+def mean_cell(policy: PolicyReturn | None) -> str:
+    """Return a mean with its interval, nothing of a policy that is not there."""
     return "" if policy is None else f"{policy.mean:.3f} ({policy.low:.3f} to {policy.high:.3f})"
 
 

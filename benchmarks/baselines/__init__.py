@@ -1,16 +1,22 @@
 """Published, practised scoring methods that a submission is compared with.
 
-==================== ====================================================================
-File                 Content
-==================== ====================================================================
-``atoms.py``         baselines of ``atoms-2d``: Laplacian of Gaussian, random, truth
-``denoise.py``       baselines of ``denoise``: filters, BM3D, a U-Net, truth
-``focus.py``         baselines of ``autofocus``: focal series, random, truth
-``focus_fit.py``     the fit of the expert of ``autofocus@2``
-``focus_v2.py``      baselines of ``autofocus@2``: fit of a model, blind policies, truth
-``forge.py``         baselines of ``atom-forge``: a planner, rules, fixed, random, truth
-``forge_eyes.py``    readings of looks at atoms that are moved
-``forge_planner.py`` the planner of the expert of ``atom-forge``
-``hypothesis.py``    baselines of ``hypothesis-test``: expected information, fixed, truth
-==================== ====================================================================
+========================= ==============================================================================
+File                      Content
+========================= ==============================================================================
+``atoms.py``              baselines of ``atoms-2d``: Laplacian of Gaussian, random, truth
+``denoise.py``            baselines of ``denoise``: filters, BM3D, a U-Net, truth
+``drift.py``              baselines of ``drift-tracking``: trackers, blind policies, truth
+``drift_fit.py``          likelihoods, Kalman filter and CUSUM of the expert of ``drift-tracking``
+``focus.py``              baselines of ``autofocus``: focal series, random, truth
+``focus_fit.py``          the fit of the expert of ``autofocus@2``
+``focus_v2.py``           baselines of ``autofocus@2``: fit of a model, blind policies, truth
+``forge.py``              baselines of ``atom-forge``: a planner, rules, fixed, random, truth
+``forge_eyes.py``         readings of looks at atoms that are moved
+``forge_planner.py``      the planner of the expert of ``atom-forge``
+``hypothesis.py``         baselines of ``hypothesis-test``: expected information, fixed, truth
+``sparse.py``             baselines of ``sparse-scan``: uncertainty, rasters, truth
+``spectrum_discovery.py`` baselines of ``spectrum-discovery``: Gaussian processes, fixed searches, truth
+``tuning.py``             ``aberration-correction``: Newton steps, contrast, blind policies, truth
+``tuning_filter.py``      recursive least squares for aberrations and a corrector's response
+========================= ==============================================================================
 """

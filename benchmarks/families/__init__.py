@@ -1,13 +1,17 @@
 """Families of tasks: one module for each task, found because it is here.
 
-================= ============================================
-File              Content
-================= ============================================
-``atoms.py``      the task ``atoms-2d``
-``denoise.py``    the task ``denoise``
-``focus.py``      the task ``autofocus``, version 1
-``focus_v2.py``   the task ``autofocus@2``
-``forge.py``      the task ``atom-forge``
-``hypothesis.py`` the task ``hypothesis-test``
-================= ============================================
+========================= =============================================================
+File                      Content
+========================= =============================================================
+``atoms.py``              the task ``atoms-2d``
+``denoise.py``            the task ``denoise``
+``drift.py``              the task ``drift-tracking``
+``focus.py``              the task ``autofocus``, version 1
+``focus_v2.py``           the task ``autofocus@2``
+``forge.py``              the task ``atom-forge``
+``hypothesis.py``         the task ``hypothesis-test``
+``sparse.py``             the task ``sparse-scan``
+``spectrum_discovery.py`` the task ``spectrum-discovery``
+``tuning.py``             ``aberration-correction``: correct the aberrations of a probe
+========================= =============================================================
 """

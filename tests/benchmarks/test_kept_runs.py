@@ -105,7 +105,7 @@ def test_slow_experts_play_fewer_episodes(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=60))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_the_interquartile_mean_lies_between_the_quartiles(totals: list[float]) -> None:
     """It is scipy's trimmed mean, lies between the quartiles' neighbours and does not see how far the outermost quarter is."""
     values = np.array(totals)

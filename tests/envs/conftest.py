@@ -8,9 +8,11 @@ import pytest
 from stemtwin.twin.envs import ENVIRONMENTS
 
 SMALL: dict[str, dict[str, Any]] = {
+    "stemtwin/AberrationCorrection-v1": {"difficulty": "easy"},
     "stemtwin/AtomForge-v1": {"difficulty": "easy"},
     "stemtwin/Autofocus-v1": {"semiangle_mrad": 10.0, "phonons": 1, "max_frames": 6},
     "stemtwin/Autofocus-v2": {"difficulty": "easy", "phonons": 1},
+    "stemtwin/DriftTracking-v1": {"difficulty": "easy", "watch_s": 24.0},
     "stemtwin/HypothesisTest-v1": {"difficulty": "easy"},
     "stemtwin/Microscope-v1": {"semiangles_mrad": (10.0,), "phonons": 1, "shape": (24, 32), "max_steps": 6},
     "stemtwin/Microscope-v2": {
@@ -21,6 +23,8 @@ SMALL: dict[str, dict[str, Any]] = {
         "shape": (36, 40),
         "max_steps": 6,
     },
+    "stemtwin/SpectrumDiscovery-v1": {"difficulty": "easy", "field_angstrom": 48.0, "scenes": 1, "spectra": 9},
+    "stemtwin/SparseScan-v1": {"difficulty": "easy", "points": 64, "randomisation": {"samples": ("au-particle-carbon",)}},
 }
 """Constructor arguments by id; an environment without an entry is tested with its defaults."""
 

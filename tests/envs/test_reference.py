@@ -20,6 +20,8 @@ from stemtwin.twin.envs.reference import PolicyReturn, ReturnScale
 from stemtwin.twin.errors import UnknownNameError
 from tests.envs.test_goal_family import WalkHome
 
+UNLIKE = {"stemtwin/Autofocus-v2"}
+"""Environments whose presets earn on unlike scales: the worse the start of Autofocus-v2, the more Strehl ratio there is to be gained."""
 GOALS = [name for name in ENVIRONMENTS if issubclass(family_class(name), GoalFamily)]
 
 
@@ -120,18 +122,32 @@ def test_what_cannot_be_measured_is_refused_first(
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("difficulty", ["easy", "standard"])
 @pytest.mark.parametrize("environment", GOALS)
-def test_every_environment_with_a_goal_has_its_scale(environment: str, difficulty: str) -> None:
-    """The package's data name the policies that everybody is compared with, in the order that the rewards promise, over the same seeds."""
-    found = st.reference(environment, difficulty)
-    means = {name: policy.mean for name, policy in found.policies.items()}
-    assert {"no-op", "random", "blind", "expert", "oracle"} <= set(means)
-    assert means["oracle"] > means["expert"] > max(means["no-op"], means["random"], means["blind"])
-    assert found.normalized(means["blind"]) < found.normalized(means["expert"]) / 2
-    for policy in found.policies.values():
-        assert -1 <= policy.low <= policy.mean <= policy.high <= 1
-        assert policy.episodes == len(found.seeds) >= 100
+def test_every_environment_with_a_goal_has_its_scale(environment: str) -> None:
+    """The package's data name the policies that everybody is compared with, in the order that the rewards promise, over the same seeds.
+
+    There are 100 episodes, or 30 where one of the expert takes more than 20 s; scales that are older than kept runs may have fewer on hard presets.
+    """
+    for difficulty in returns.ordered(environment):
+        found = st.reference(environment, difficulty)
+        means = {name: policy.mean for name, policy in found.policies.items()}
+        assert {"no-op", "random", "blind", "expert", "oracle"} <= set(means)
+        assert means["oracle"] > means["expert"] > max(means["no-op"], means["random"], means["blind"])
+        assert found.normalized(means["blind"]) < found.normalized(means["expert"]) / 2
+        slow = (found.policies["expert"].cpu_s or 0) > returns.SLOW_S
+        least = returns.FEW if slow else returns.EPISODES
+        for policy in found.policies.values():
+            assert -1 <= policy.low <= policy.mean <= policy.high <= 1
+            assert policy.episodes == len(found.seeds)
+            assert policy.episodes >= least or (difficulty == "hard" and not found.paired)
+
+
+@pytest.mark.parametrize("environment", GOALS)
+def test_scales_show_what_they_have_to(environment: str) -> None:
+    """Oracle, expert and lazy policies are apart over the same episodes, and the expert earns less from preset to preset, by separated intervals."""
+    measured = [st.reference(environment, difficulty) for difficulty in returns.ordered(environment)]
+    told = return_statistics.failings(measured)
+    assert [line for line in told if environment not in UNLIKE or not line.endswith("are not separated.")] == []
 
 
 def test_baselines_of_an_environment_are_found_by_its_task() -> None:

@@ -23,7 +23,7 @@ from stemtwin.twin.envs.making import family_class
 SMALL_EXPERTS: dict[str, Callable[[], Any]] = {"autofocus@2": functools.partial(MatchedFilter, phonons=1, kept=8)}
 """Experts that have a model of the environment, for its small settings, and with fewer hypotheses."""
 LAZY, BLIND = ("no-op", "random"), "blind"
-NO_EDGE = {"atom-forge", "hypothesis-test"}
+NO_EDGE = {"aberration-correction", "atom-forge", "drift-tracking", "hypothesis-test", "sparse-scan", "spectrum-discovery"}
 """Tasks whose goal has no edge outside of which a policy could stay."""
 PAID_FOR_DOUBT = {"hypothesis-test"}
 """Tasks whose score is strictly proper, so that an honest answer of 1/2, which needs no look, is worth 0.654 of a sure and right one."""

@@ -72,3 +72,8 @@ class PreparationLine:
             sys.stderr.flush()
 
         return progress
+
+    def part(self, name: str, number: int, count: int, seconds: float) -> None:
+        """Tell that a part, of that name and number from 1, begins, of so many that take about so long each, s."""
+        sys.stderr.write(f"{self.environment}: {name} {number} of {count}, about {seconds:.0f} s each; it is kept\n")
+        sys.stderr.flush()

@@ -18,6 +18,7 @@ from stemtwin.twin.instrument.detectors import DETECTORS, AnyDetector, NamedDete
 from stemtwin.twin.instrument.hardware import stage, tableau
 from stemtwin.twin.instrument.hardware.profiles import Profile
 from stemtwin.twin.instrument.hardware.tableau import Measurement
+from stemtwin.twin.instrument.hardware.tableau_emulation import Estimate
 from stemtwin.twin.instrument.scan import PathScan, Scan
 from stemtwin.twin.instrument.scope import aberration_tuning, acquisition, bare_frames, beam_damage, commands, knobs, readout
 from stemtwin.twin.instrument.scope.bare_frames import ImagingPlan
@@ -25,6 +26,7 @@ from stemtwin.twin.instrument.scope.hidden_state import truth as hidden_truth
 from stemtwin.twin.instrument.scope.recorders import spectra
 from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.state import ScopeState
+from stemtwin.twin.instrument.timing import scan_timing
 from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics.aberrations import ORDERS, Aberrations
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
@@ -194,9 +196,11 @@ def move(session: Session, way: Mapping[str, float], *, relative: bool = False) 
 
 
 def measure(
-    session: Session, kind: str = "C1A1", *, angle_mrad: float | None = None, max_fit: str | None = None
-) -> tuple[Measurement | None, Session]:
+    session: Session, kind: str = "C1A1", *, angle_mrad: float | None = None, max_fit: str | None = None, emulated: bool = False
+) -> tuple[Measurement | Estimate | None, Session]:
     """Return the finding of a measurement of aberrations, or None where it failed, and the session after; see ``Microscope.measure``.
+
+    With ``emulated`` it is drawn from the covariance of its counting statistics, and no images are taken.
 
     Raises
     ------
@@ -204,11 +208,11 @@ def measure(
         There is no such measurement, or the beam is blanked.
     """
     what, setup, scope = aberration_tuning.kind(kind, angle_mrad=angle_mrad, max_fit=max_fit), session.setup, session.scope
-    if _closed(session):
+    if valve_closed(session):
         aberration_tuning.lit(scope)
         dark = commands.wait(setup, replace(scope, measurements=scope.measurements + 1), tableau.duration_s(what, setup.profile.probe_images))
         return None, replace(session, scope=dark, failed=True)
-    found, after = aberration_tuning.measure(setup, scope, what)
+    found, after = (aberration_tuning.emulate if emulated else aberration_tuning.measure)(setup, scope, what)
     failed = isinstance(found, InstrumentError)
     return (None if failed else found), replace(session, scope=after, failed=failed)
 
@@ -241,6 +245,27 @@ def wait(session: Session, seconds: float) -> Session:
     return replace(session, scope=commands.wait(session.setup, session.scope, seconds))
 
 
+def displace(session: Session, way_angstrom: Sequence[float] | np.ndarray) -> Session:
+    """Return the session after the specimen slipped by (x, y), A, on its holder: the operator sees it in the next frame alone."""
+    creep, (x, y) = session.scope.creep, way_angstrom
+    slipped = replace(creep, offset=(creep.offset[0] + float(x), creep.offset[1] + float(y)))
+    return replace(session, scope=replace(session.scope, creep=slipped))
+
+
+def scan_seconds(session: Session, scan: Scan, dwell_time_us: float) -> float:
+    """Return the duration of one pass over a scan that begins now, s."""
+    profile = session.setup.profile
+    timing = scan_timing(
+        scan,
+        dwell_time_us=dwell_time_us,
+        flyback_us=profile.flyback_us,
+        settle_us=profile.settle_us,
+        start_s=session.clock_s,
+        synchronise_hz=profile.imperfections.synchronise_hz,
+    )
+    return timing.duration_s
+
+
 def acquire(
     session: Session,
     scan: Scan,
@@ -258,7 +283,7 @@ def acquire(
     """
     asked = acquisition.order(session.setup, session.scope, scan, dwell_time_us=dwell_time_us, frames=frames, detectors=detectors)
     found, scope = acquisition.acquire(session.setup, session.scope, asked)
-    if _closed(session):
+    if valve_closed(session):
         found, dark = acquisition.acquire(session.setup, _darkened(session.scope), asked)
         told = json.loads(found.attrs["stemtwin_settings"])
         found.attrs["stemtwin_settings"] = json.dumps({**told, "knobs": asdict(session.scope.knobs)})
@@ -290,7 +315,7 @@ def acquire_bare(
         bare_frames.AskedFrame(operator=operator, detectors=plan.detectors, setup=one.setup, state=one.scope, scan=scan, dwell_time_us=dwell)
         for one, (operator, plan), scan, dwell in zip(sessions, operators, scans, dwell_times_us, strict=True)
     ]
-    closed = [i for i, one in enumerate(sessions) if _closed(one)]
+    closed = [i for i, one in enumerate(sessions) if valve_closed(one)]
     taken = bare_frames.take([*shots, *(replace(shots[i], state=_darkened(shots[i].state)) for i in closed)])
     frames = dict(enumerate(taken[: len(shots)]))
     for i, dark in zip(closed, taken[len(shots) :], strict=True):
@@ -433,8 +458,8 @@ def _struck(session: Session, *faults: str) -> Session:
     return replace(session, failed=True) if any(_drawn(session, fault, session.commands) for fault in faults) else session
 
 
-def _closed(session: Session) -> bool:
-    """Return whether the valve is closed in the next acquisition or measurement."""
+def valve_closed(session: Session) -> bool:
+    """Return whether the valve is closed in the next acquisition or measurement, of which the operator is not told."""
     return _drawn(session, "closed_valve", session.scope.frames + session.scope.measurements)
 
 

@@ -33,6 +33,7 @@ File                        Content
 ``noise.py``                counting electrons
 ``overlayer.py``            an amorphous film on the specimen, single scattering
 ``phase_diversity.py``      images of a film at several foci, and the defocus and astigmatism that they share
+``phase_error.py``          phase errors over an aperture: root mean square, pi/4 limit
 ``phonons.py``              thermal displacements
 ``poisson.py``              Poisson counts from means and uniform numbers
 ``poisson_kernels.py``      compiled inversion of the Poisson distribution
@@ -40,7 +41,7 @@ File                        Content
 ``probe.py``                aperture, covered fractions, incident amplitudes
 ``scattering_factors.py``   Kirkland's and Lobato's electron scattering factors
 ``thermal_scattering.py``   thermal diffuse cross-sections of single atoms for rings
-``zemlin.py``               aberrations about tilted beams, tableaus fitted, the pi/4 limit
+``zemlin.py``               aberrations about tilted beams, tableaus fitted
 ``dynamics/``               damage: knock-on, electronic excitation, kinetics of events under the beam (a table in its own text)
 ``engine/``                 multislice, scattering matrix, dense and local imaging operators, their cache (a table in its own text)
 ``spectra/``                energy losses and X-rays (a table in its own text)

@@ -7,7 +7,8 @@ detector. Sources: Gonsalves, Opt. Eng. 21 (1982) 829; Paxman, Schulz, Fienup, J
 
 import functools
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import fft
@@ -16,6 +17,8 @@ from stemtwin.twin.physics import coherence
 from stemtwin.twin.physics.aberrations import Aberrations, basis, vector
 from stemtwin.twin.physics.probe import disc_coverage
 
+HIGHEST = 0.24
+"""Highest frequency that a fit looks at, cycles per point."""
 NODES = 12
 """Points of the quadrature across the overlap of two apertures."""
 PRIOR = 1e-4
@@ -82,7 +85,7 @@ def clusters(optics: FilmOptics, density: float, sigma: float, rng: np.random.Ge
     return out * coherence.source_factor(sigma, qy[:, None], qx[None, :])
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=6)
 def _pupil(optics: FilmOptics) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
     """Return the side of the grid that holds the probe, and the places, weights and aberration phases per A of the beams within the aperture."""
     side = optics.size * optics.sampling
@@ -93,8 +96,17 @@ def _pupil(optics: FilmOptics) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]
     return grid, iy * grid + ix, weight[iy, ix], basis(k[iy], k[ix], optics.wavelength)
 
 
-def transfer(optics: FilmOptics, aberrations: Aberrations) -> np.ndarray:
+def transfer(optics: FilmOptics, aberrations: Aberrations, foci: Sequence[tuple[float, float]] = ((0.0, 1.0),)) -> np.ndarray:
     """Return the probe's transfer function for the Fourier coefficients of an incoherent image.
+
+    Parameters
+    ----------
+    optics : FilmOptics
+        How images are taken.
+    aberrations : Aberrations
+        Of the probe.
+    foci : sequence of tuple
+        What is added to C10, A, and its share: a focal spread.
 
     Returns
     -------
@@ -102,10 +114,13 @@ def transfer(optics: FilmOptics, aberrations: Aberrations) -> np.ndarray:
         The Fourier transform of the probe's intensity as after ``rfft2``, 1 at the origin, complex128, shape (size, size // 2 + 1).
     """
     grid, place, weight, phases = _pupil(optics)
-    wave = np.zeros(grid * grid, dtype=complex)
-    wave[place] = weight * np.exp(-1j * np.einsum("i,ib->b", vector(aberrations), phases))
-    probe = fft.ifft2(wave.reshape(grid, grid))
-    out = fft.rfft2(probe.real**2 + probe.imag**2)
+    wave, intensity = np.zeros(grid * grid, dtype=complex), np.zeros((grid, grid))
+    in_focus = weight * np.exp(-1j * np.einsum("i,ib->b", vector(aberrations), phases))
+    for focus, share in foci:
+        wave[place] = in_focus * np.exp(-1j * focus * phases[0]) if focus else in_focus
+        probe = fft.ifft2(wave.reshape(grid, grid))
+        intensity += share * (probe.real**2 + probe.imag**2)
+    out = fft.rfft2(intensity)
     half = optics.size // 2
     rows = np.concatenate([np.arange(optics.size - half), np.arange(grid - half, grid)])
     return out[rows, : half + 1] / out[0, 0].real
@@ -203,7 +218,7 @@ class FirstOrder:
     misfit: float
 
 
-def fit_first_order(counts: np.ndarray, foci: tuple[float, ...], optics: FilmOptics, *, highest: float = 0.24, steps: int = 25) -> FirstOrder:
+def fit_first_order(counts: np.ndarray, foci: tuple[float, ...], optics: FilmOptics, *, highest: float = HIGHEST, steps: int = 25) -> FirstOrder:
     """Find the defocus and the astigmatism that images of one film at several foci share.
 
     Parameters
@@ -226,9 +241,7 @@ def fit_first_order(counts: np.ndarray, foci: tuple[float, ...], optics: FilmOpt
         BIT 15 (1975) 49).
     """
     spectra = fft.rfft2(counts.astype(float))
-    qy, qx = np.broadcast_arrays(*optics.frequencies())
-    distance = np.hypot(qy, qx)
-    looked = (distance > 0) & (distance < min(highest / optics.sampling, 1.9 * optics.radius)) & ((qx > 0) | (qy > 0))
+    qy, qx, looked = _looked(optics, highest)
     variance = np.maximum(counts.sum(axis=(1, 2)), 1.0)
     problem = _Problem(optics, foci, qy[looked], qx[looked], spectra[:, looked] / np.sqrt(variance)[:, None], np.sqrt(variance.mean() / variance))
     shifts = _shifts(spectra, optics)
@@ -252,6 +265,45 @@ def fit_first_order(counts: np.ndarray, foci: tuple[float, ...], optics: FilmOpt
     covariance = np.linalg.inv(hessian)[:3, :3] / 2  # real and imaginary part share a coefficient's variance
     shifts = np.concatenate([parameters[3:].reshape(-1, 2), np.zeros((1, 2))])
     return FirstOrder(values=parameters[:3], covariance=covariance, shifts=shifts, misfit=float(cost / freedom))
+
+
+def first_order_covariance(
+    optics: FilmOptics, foci: tuple[float, ...], contrast: np.ndarray, first_order: tuple[float, float, float], *, highest: float = HIGHEST
+) -> np.ndarray:
+    """Return the covariance of what :func:`fit_first_order` finds, by counting statistics alone.
+
+    Parameters
+    ----------
+    optics : FilmOptics
+        How images are taken.
+    foci : tuple of float
+        What is added to C10 for each, A.
+    contrast : ndarray
+        Mean power of the film in a perfect image over that of its counting noise, as after ``rfft2``, shape (size, size // 2 + 1).
+    first_order : tuple of float
+        True C10, C12a, C12b, A.
+    highest : float
+        As of the fit.
+
+    Returns
+    -------
+    ndarray
+        The inverse of Fisher's information with film and shifts unknown, A^2, shape (3, 3).
+    """
+    qy, qx, looked = _looked(optics, highest)
+    film, ones = np.sqrt(contrast[looked]), np.ones(len(foci))
+    problem = _Problem(optics, foci, qy[looked], qx[looked], np.zeros((len(foci), int(looked.sum())), complex), ones)
+    parameters = np.concatenate([np.asarray(first_order, float), np.zeros(2 * (len(foci) - 1))])
+    values, _ = problem.transfers(parameters)
+    _, hessian, _ = replace(problem, spectra=values * film).linearise(parameters)
+    return np.linalg.inv(hessian)[:3, :3] / 2
+
+
+def _looked(optics: FilmOptics, highest: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the frequencies of Fourier coefficients, and those of which a fit makes use, one of each pair of conjugates."""
+    qy, qx = np.broadcast_arrays(*optics.frequencies())
+    distance = np.hypot(qy, qx)
+    return qy, qx, (distance > 0) & (distance < min(highest / optics.sampling, 1.9 * optics.radius)) & ((qx > 0) | (qy > 0))
 
 
 @dataclass(frozen=True, slots=True)

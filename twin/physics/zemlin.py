@@ -3,6 +3,7 @@
 Source: Zemlin, Weiss, Schiske, Kunath, Herrmann, Ultramicroscopy 3 (1978) 49; for probes Haider, Uhlemann, Zach, Ultramicroscopy 81 (2000) 163.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -106,8 +107,15 @@ def induced(tilts: np.ndarray, semiangle: float = 0.0) -> np.ndarray:
     ndarray
         Shape (n, 3, 25).
     """
-    rows = averaging(semiangle)
-    return np.stack([np.einsum("ij,jk->ik", rows, recentring((float(ty), float(tx)))) for ty, tx in tilts])
+    return np.stack([_induced(float(ty), float(tx), semiangle) for ty, tx in tilts])
+
+
+@functools.lru_cache(maxsize=256)
+def _induced(ty: float, tx: float, semiangle: float) -> np.ndarray:
+    """Return the values of :func:`induced` for one tilt, read-only."""
+    out = np.einsum("ij,jk->ik", averaging(semiangle), recentring((ty, tx)))
+    out.setflags(write=False)
+    return out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -11,6 +11,7 @@ File                         Content
 ``columns.py``               ``projected_columns``: the atomic columns that the beam sees
 ``crystal.py``               ``Crystal``: one cell of a crystal with occupancies and thermal motion; its primitive cell; the draw of mixed sites
 ``defects.py``               take atoms out, exchange, add, move them: functions from sample to sample that keep the truth
+``decorated_flakes.py``      flakes of MoS2 with particles of metals and oxides, drawn: one description of places, kinds and atoms
 ``default_displacements.py`` thermal motion for files that give none
 ``dichalcogenides.py``       1H layers of MoS2, WS2, MoSe2, WSe2, MoTe2 with vacancies, alloys, Janus layers
 ``ferroelectrics.py``        BaTiO3, PbTiO3: domains and walls

@@ -116,6 +116,8 @@ class Autofocus(GoalFamily[Focusing]):
     """Bring a crystal into focus: turn defocus and twofold astigmatism to zero from images alone, and say when it is done.
 
     Description
+        On a microscope these are the focus knob and the two knobs of the condenser (or corrector) stigmator, C1 and A1, which an
+        operator turns before every image worth keeping, by the sharpness of a live image or of its power spectrum.
         The lens and the twofold stigmator of an aberration-corrected instrument start at an unknown distance from focus.
         After each action a HAADF frame of 128 x 128 points over 16 A is taken with the instrument's own ring, at 20 mrad
         and 50 pA. The specimen, where the field lies on it, the rotation of the scan, the dose, the residual aberrations,
@@ -173,6 +175,18 @@ class Autofocus(GoalFamily[Focusing]):
         times the profile's, 5 % of the commands do nothing, C10 from 40 to 150 A, C12 up to 100 A. ``drift``: a minute passes before
         each frame; keep MoS2 in focus for an hour and declare the end after it. Within a minute C10 strays by about 6 A to one side
         and 9 A at random, C12 by 5 A at random.
+    Example
+        ::
+
+            import gymnasium as gym, numpy as np, stemtwin
+            env = gym.make("stemtwin/Autofocus-v2", difficulty="easy")
+            (seen, info), sharp, at = env.reset(seed=1), [], []
+            for step in (-0.8, 0.4, 0.4, 0.4, 0.4):  # through focus, from -80 to 80 A
+                seen, *_ = env.step(np.array([step, 0, 0, -1], np.float32))
+                sharp, at = [*sharp, seen["image"].std()], [*at, seen["knobs"][0]]
+            back = np.clip((at[int(np.argmax(sharp))] - at[-1]) / 100, -1, 1)  # to the sharpest frame, and the stop
+            seen, reward, terminated, truncated, info = env.step(np.array([back, 0, 0, 1], np.float32))
+
     Version history
         v2: rewards that pay for solving, a declared end, drawn conditions, the instrument's own detector and faults.
         v1: frozen, see ``AutofocusV1``.

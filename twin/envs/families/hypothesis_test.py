@@ -144,6 +144,8 @@ class HypothesisTest(GoalFamily[DamageTrial]):
     """Decide between two laws of beam damage, and give the probability of the answer.
 
     Description
+        On a microscope this is the series by which a damage mechanism is told: high tension, dose (current and frames) and time
+        are chosen, a fresh area is exposed, and columns that have lost atoms are counted in its dark-field image.
         Fresh areas of MoS2, each with a square of sites, are exposed at a chosen energy, dose and time, and the sites that
         are read as lost are counted. One of three pairs of laws is in question: loss by knock-on or by radiolysis
         (``mechanism``), by one hit or by several (``dose``), jumps of vacancies by heat or by the beam (``diffusion``).
@@ -211,6 +213,17 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         ============ ==== ===== =========== ============= =======
 
         The shapes of the laws overlap more, too; budgets of dose and time are in usual ones, areas include the first.
+
+    Example
+        ::
+
+            import gymnasium as gym, numpy as np, stemtwin
+            env = gym.make("stemtwin/HypothesisTest-v1", difficulty="easy", observation="state")
+            seen, info = env.reset(seed=1)
+            for energy, dose in ((1, 0), (-1, 0), (0, 1), (0, -1)):  # four experiments, one setting at a time
+                seen, *_ = env.step(np.array([energy, dose, 0, -1, 0], np.float32))
+            answer = 2 * seen[-1] - 1  # the last number is the probability of law 1
+            seen, reward, terminated, truncated, info = env.step(np.array([0, 0, 0, 1, answer], np.float32))
 
     Version history
         v1: first version.

@@ -63,9 +63,11 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
     """Everything that an operator can turn, and nothing to be achieved: goal, reward and end are the user's.
 
     Description
-        A microscope with a specimen whose optics are out of tune, that drifts and strays as its profile says. An action sets all knobs, moves the
-        stage, waits, and takes a frame or not; with ``incremental=True`` it changes knobs, field, dwell time and stage instead. Imaging operators
-        for all apertures and camera lengths are built by ``make``, kept on disk, and never inside a step, unless ``tilting`` or ``damage`` is on.
+        This is the panel of a real instrument: high tension stays, apertures, lenses, stigmators and correctors, deflectors, detectors, stage and
+        scan are turned, and frames and read-backs are all that comes back. A microscope with a specimen whose optics are out of tune, that drifts
+        and strays as its profile says. An action sets all knobs, moves the stage, waits, and takes a frame or not; with ``incremental=True`` it
+        changes knobs, field, dwell time and stage instead. Imaging operators for all apertures and camera lengths are built by ``make``, kept on
+        disk, and never inside a step, unless ``tilting`` or ``damage`` is on.
     Action space
         ``Dict`` of the parts below, or with ``flat=True`` one ``Box(-1, 1)`` of all their numbers in this order. A choice among n is then one number:
         n equal bins of [-1, 1], but the beam is blanked from 0.5 on alone and a frame taken from -0.5 on: zeros take a frame at once. Parts with one
@@ -138,6 +140,16 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
         ============ ============== ============== ============= ============= ======================= ======= ======= =========== =======
 
         Apertures are in units of the profile's usual convergence. Scans are turned on the specimen by up to 0.1 rad (standard), 0.3 rad (hard).
+    Example
+        ::
+
+            import gymnasium as gym, numpy as np, stemtwin
+            env = gym.make("stemtwin/Microscope-v2", difficulty="easy", reward="contrast", flat=True, incremental=True)
+            (seen, info), rng = env.reset(seed=1), np.random.default_rng(1)
+            for _ in range(5):  # small random changes of everything, a frame each time
+                action = rng.normal(0, 0.1, env.action_space.shape).clip(-0.4, 0.4).astype(np.float32)
+                seen, reward, terminated, truncated, info = env.step(action)
+
     Version history
         v2: operators built by ``make``, one for all apertures and camera lengths, in a window that fits likely probes: a wider one overlaps with
         itself; presets, flat actions, changes, three forms of observation. v1: every aperture at every camera length has an operator of its own,

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from stemtwin.twin.errors import InstrumentError, SettingsError
-from stemtwin.twin.instrument.hardware import corrector, tableau
+from stemtwin.twin.instrument.hardware import corrector, tableau, tableau_emulation
 from stemtwin.twin.instrument.hardware.tableau import Measurement, Tableau
+from stemtwin.twin.instrument.hardware.tableau_emulation import Estimate
 from stemtwin.twin.instrument.scope import beam_damage
 from stemtwin.twin.instrument.scope.setup import Setup
 from stemtwin.twin.instrument.scope.state import ScopeState
 from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics import electrons
+from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.progress import Progress
 
 
@@ -59,27 +61,36 @@ def measure(setup: Setup, state: ScopeState, what: Tableau, *, progress: Progres
     InstrumentError
         The beam is blanked: nothing has happened.
     """
-    lit(state)
-    taken = tableau.duration_s(what, setup.profile.probe_images)
-    after = replace(state, time_s=state.time_s + taken, measurements=state.measurements + 1)
-    after = beam_damage.after_time(setup, after, taken)
-    true = setup.aberrations(state, state.time_s + taken / 2)
-    wavelength, rng = electrons.wavelength(state.knobs.energy_ev), setup.rng("corrector", state.measurements)
+    true, wavelength, source, after = _measuring(setup, state, what)
+    setting, rng = setup.profile.probe_images, setup.rng("corrector", state.measurements)
     try:
-        found = tableau.measure(
-            true,
-            wavelength,
-            what,
-            setup.profile.probe_images,
-            rng,
-            source_size_angstrom=setup.profile.source_size_angstrom(
-                setup.profile.probe_images.current_pa, setup.profile.probe_images.semiangle_mrad, state.knobs.energy_ev
-            ),
-            progress=progress,
-        )
+        return tableau.measure(true, wavelength, what, setting, rng, source_size_angstrom=source, progress=progress), after
     except InstrumentError as error:
         return error, after
-    return found, after
+
+
+def emulate(setup: Setup, state: ScopeState, what: Tableau) -> tuple[Estimate | InstrumentError, ScopeState]:
+    """Draw the result of :func:`measure` without its images: see ``tableau_emulation``.
+
+    Raises
+    ------
+    InstrumentError
+        The beam is blanked: nothing has happened.
+    """
+    true, wavelength, source, after = _measuring(setup, state, what)
+    setting, rng = setup.profile.probe_images, setup.rng("corrector", state.measurements)
+    return tableau_emulation.emulate(true, wavelength, what, setting, rng, source_size_angstrom=source), after
+
+
+def _measuring(setup: Setup, state: ScopeState, what: Tableau) -> tuple[Aberrations, float, float, ScopeState]:
+    """Return the aberrations in the middle of a measurement, wavelength and source size, A, and the state after."""
+    lit(state)
+    setting, energy = setup.profile.probe_images, state.knobs.energy_ev
+    taken = tableau.duration_s(what, setting)
+    after = replace(state, time_s=state.time_s + taken, measurements=state.measurements + 1)
+    source = setup.profile.source_size_angstrom(setting.current_pa, setting.semiangle_mrad, energy)
+    true = setup.aberrations(state, state.time_s + taken / 2)
+    return true, electrons.wavelength(energy), source, beam_damage.after_time(setup, after, taken)
 
 
 def correct(

@@ -33,6 +33,8 @@ DRIFT_ROOM = 5.0
 """The energies make room for a drift of so much at a time, eV: a spectrum that drifts a little further needs no new losses."""
 SLABS = np.array([2.0, 4.0, 7.0, 12.0, 20.0, 35.0, 60.0, 100.0, 200.0, 500.0])
 """Thicknesses for which the losses of two surfaces are computed, A; between them they are interpolated."""
+SURFACE_LOSSES = np.concatenate([np.linspace(0.02, 120, 3000), np.geomspace(120, 3000, 300)[1:]])
+"""Losses at which those of surfaces are computed, eV."""
 TOGETHER = 256
 """Spectra put together at once."""
 FILM = replace(structure.named("amorphous-carbon"), name="contamination", density=overlayer.CARBON_DENSITY)
@@ -278,18 +280,22 @@ def _zero_loss(axis: lowloss.LossAxis, first: int, detector: EELSDetector, shift
 
 def _slabs(materials: tuple[Material, ...], loss: np.ndarray, energy: float, beta: float, convergence: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the losses of surfaces, 1/eV, (materials SLABS, n), and in all, (materials SLABS,): scaled as the mean free path scales the bulk."""
-    reference = np.concatenate([np.linspace(0.02, 120, 3000), np.geomspace(120, 3000, 300)[1:]])
     added, whole = np.zeros((len(materials), len(SLABS), len(loss))), np.zeros((len(materials), len(SLABS)))
     for m, material in enumerate(materials):
         if material.sheet:
             continue
-        path = lowloss.mean_free_path(material.mass_density, energy, beta, convergence)
-        scale = 1 / (path * np.trapezoid(lowloss.bulk_rate(material, reference, energy, beta), reference))
-        for t, thickness in enumerate(SLABS):
-            both = scale * lowloss.slab_surfaces(material, reference, energy, beta, float(thickness))
-            added[m, t] = np.interp(loss, reference, both, left=0.0, right=0.0)
-            whole[m, t] = np.trapezoid(both, reference)
+        for t, both in enumerate(_both_surfaces(material, energy, beta, convergence)):
+            added[m, t] = np.interp(loss, SURFACE_LOSSES, both, left=0.0, right=0.0)
+            whole[m, t] = np.trapezoid(both, SURFACE_LOSSES)
     return added.reshape(-1, len(loss)), whole.ravel()
+
+
+@functools.lru_cache(maxsize=32)
+def _both_surfaces(material: Material, energy: float, beta: float, convergence: float) -> tuple[np.ndarray, ...]:
+    """Return the losses of both surfaces of slabs of each of ``SLABS``, 1/eV, at ``SURFACE_LOSSES``; remembered."""
+    path = lowloss.mean_free_path(material.mass_density, energy, beta, convergence)
+    scale = 1 / (path * np.trapezoid(lowloss.bulk_rate(material, SURFACE_LOSSES, energy, beta), SURFACE_LOSSES))
+    return tuple(scale * lowloss.slab_surfaces(material, SURFACE_LOSSES, energy, beta, float(thickness)) for thickness in SLABS)
 
 
 def _between(thickness: np.ndarray) -> np.ndarray:

@@ -1,0 +1,202 @@
+"""Parts of the expert of ``drift-tracking``: likelihoods of places by phase correlation with a template, a Kalman filter, and maps of CUSUM."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import fft, ndimage
+
+from stemtwin.twin.envs.drift_instrument import FIELD, SHAPE, WIDE_FIELD
+
+BIN = 2
+"""Points of a narrow frame in one pixel of the template along each axis."""
+PITCH, SIDE = FIELD * BIN / SHAPE[0], SHAPE[0] // BIN
+"""Pixel of the template, A, and its side in pixels."""
+RADIUS_ANGSTROM, SMOOTHING_ANGSTROM = 4.8, 0.45
+"""Radius of the part of the template that is compared, and standard deviation by which it is smoothed, A."""
+FORGET = 0.985
+"""Share of the template that is kept from one frame to the next."""
+OFFSET_ADU, ADU_PER_ELECTRON = 1000.0, 7.6
+"""Reading without electrons, and what one electron adds, ADU: the page of the environment has them."""
+
+
+def electrons(image: np.ndarray) -> np.ndarray:
+    """Return a frame in electrons: readings of a converter lie far above what electrons can be counted."""
+    counts = image.astype(float)
+    return (counts - OFFSET_ADU) / ADU_PER_ELECTRON if np.median(counts) > OFFSET_ADU / 2 else counts
+
+
+def binned(counts: np.ndarray) -> np.ndarray:
+    """Return a narrow frame on the pixels of the template, counts, shape (SIDE, SIDE)."""
+    return counts.reshape(SIDE, BIN, SIDE, BIN).sum(axis=(1, 3))
+
+
+@dataclass
+class Template:
+    """Mean image of the surroundings of the feature, which is in its middle.
+
+    Parameters
+    ----------
+    counts, frames : ndarray
+        Sums over aligned frames of counts, and of what part of a frame each pixel had, shape (SIDE, SIDE).
+    """
+
+    counts: np.ndarray = field(default_factory=lambda: np.zeros((SIDE, SIDE)))
+    frames: np.ndarray = field(default_factory=lambda: np.full((SIDE, SIDE), 1e-9))
+
+    def add(self, counts: np.ndarray, place: np.ndarray) -> None:
+        """Add a narrow frame in which the feature is at a place (x, y) from the middle, A."""
+        moved, there = aligned(counts, place)
+        self.counts, self.frames = FORGET * self.counts + moved, FORGET * self.frames + there
+
+    def centre(self, place: np.ndarray) -> None:
+        """Move the template so that a place (x, y), A, is in its middle."""
+        self.counts, self.frames = (aligned(part, place)[0] for part in (self.counts, self.frames))
+        self.frames = np.maximum(self.frames, 1e-9)
+
+    def rate(self) -> np.ndarray:
+        """Return the expected counts of one frame, smoothed, and half a frame of their mean for the noise of few frames."""
+        level = self.level()
+        smooth = [ndimage.gaussian_filter(part, SMOOTHING_ANGSTROM / PITCH) for part in (self.counts, self.frames)]
+        return np.maximum((smooth[0] + 0.5 * level) / (smooth[1] + 0.5), 0.05 * level)
+
+    def level(self) -> float:
+        """Return the mean counts in one pixel of one frame."""
+        return max(float(self.counts.sum() / self.frames.sum()), 1e-4)
+
+
+def aligned(counts: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a narrow frame moved so that a place (x, y), A, is in the middle, and where there is something, both (SIDE, SIDE)."""
+    way = (-place[1] / PITCH, -place[0] / PITCH)
+    return tuple(np.maximum(ndimage.shift(part, way, order=1), 0) for part in (counts, np.ones_like(counts)))  # type: ignore[return-value]
+
+
+def log_likelihood(counts: np.ndarray, pitch: float, points: float, rate: np.ndarray, level: float) -> np.ndarray:
+    """Return the logarithm of the Poisson likelihood of a frame with the feature at a pixel, over that of an even one, (ny, nx).
+
+    Parameters
+    ----------
+    counts : ndarray
+        The frame, shape (ny, nx).
+    pitch : float
+        Its pixel, A.
+    points : float
+        Points of the scan in it, over those in a pixel of the template.
+    rate : ndarray
+        The template on its own pixels.
+    level : float
+        Its mean.
+    """
+    half = int(RADIUS_ANGSTROM / pitch)
+    axis = np.arange(-half, half + 1) * (pitch / PITCH) + (SIDE - 1) / 2
+    part = ndimage.map_coordinates(rate, np.stack(np.meshgrid(axis, axis, indexing="ij")), order=1, mode="nearest")
+    inside = np.hypot(*np.meshgrid(*[places(2 * half + 1, pitch)] * 2)) < RADIUS_ANGSTROM
+    ratio, excess = np.log(part / level) * inside, (part - level) * inside * points
+    size = [fft.next_fast_len(n + 2 * half, real=True) for n in counts.shape]
+    given, there = fft.rfft2(counts, size), fft.rfft2(np.ones_like(counts), size)
+    both = given * fft.rfft2(ratio[::-1, ::-1], size) - there * fft.rfft2(excess[::-1, ::-1], size)
+    return fft.irfft2(both, size)[half : half + counts.shape[0], half : half + counts.shape[1]]
+
+
+def places(count: int, pitch: float) -> np.ndarray:
+    """Return the distances of pixels from the middle of a frame along one axis, A, shape (count,)."""
+    return (np.arange(count) - (count - 1) / 2) * pitch
+
+
+def peak(score: np.ndarray, pitch: float) -> np.ndarray:
+    """Return the place (x, y) of the largest score, A, refined by parabolas."""
+    iy, ix = np.unravel_index(int(score.argmax()), score.shape)
+    found = []
+    for index, line in ((ix, score[iy]), (iy, score[:, ix])):
+        refine = 0.0
+        if 0 < index < len(line) - 1:
+            below, here, above = line[index - 1 : index + 2]
+            bend = 2 * here - below - above
+            refine = float(np.clip((above - below) / (2 * bend), -0.5, 0.5)) if bend > 0 else 0.0
+        found.append((index + refine - (len(line) - 1) / 2) * pitch)
+    return np.array(found)
+
+
+@dataclass
+class Motion:
+    """Kalman filter of a feature with a nearly constant velocity: place and velocity along both axes, A and A/s.
+
+    Parameters
+    ----------
+    place, velocity : ndarray
+        (x, y), A, and A/s.
+    covariance : ndarray
+        Of place and velocity along one axis; both are alike, shape (2, 2).
+    walk : float
+        Standard deviation of the random walk after 1 s, A.
+    turn : float
+        Standard deviation of the change of the velocity after 1 s, A/s.
+    """
+
+    place: np.ndarray
+    velocity: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    covariance: np.ndarray = field(default_factory=lambda: np.diag([0.5**2, 0.6**2]))
+    walk: float = 0.4
+    turn: float = 0.02
+
+    def predict(self, seconds: float) -> None:
+        """Let time pass, s."""
+        step = np.array([[1.0, seconds], [0.0, 1.0]])
+        self.place = self.place + seconds * self.velocity
+        self.covariance = step @ self.covariance @ step.T + np.diag([self.walk**2, self.turn**2]) * seconds
+
+    def update(self, place: np.ndarray, deviation: float) -> None:
+        """Take a measured place (x, y), A, with its standard deviation, A."""
+        gain = self.covariance[:, 0] / (self.covariance[0, 0] + deviation**2)
+        way = place - self.place
+        self.place, self.velocity = self.place + gain[0] * way, self.velocity + gain[1] * way
+        self.covariance = self.covariance - np.outer(gain, self.covariance[0])
+
+    def jump(self, place: np.ndarray, deviation: float) -> None:
+        """Take a measured place after a jump: the velocity stays."""
+        self.place = place.copy()
+        self.covariance[0] = self.covariance[:, 0] = 0.0
+        self.covariance[0, 0] = deviation**2
+
+    def spread(self) -> float:
+        """Return the standard deviation of the place along one axis, A."""
+        return math.sqrt(self.covariance[0, 0])
+
+
+@dataclass
+class ChangeMaps:
+    """CUSUM of every place around the feature: counts above and below the template add up until they are too many to be chance.
+
+    Parameters
+    ----------
+    rise, fall : ndarray
+        Sums of what is too much, and of what is too little, in standard deviations, shape (SIDE, SIDE).
+    """
+
+    rise: np.ndarray = field(default_factory=lambda: np.zeros((SIDE, SIDE)))
+    fall: np.ndarray = field(default_factory=lambda: np.zeros((SIDE, SIDE)))
+    width: float = 0.55
+    slack: float = 2.0
+    inner: float = 2.8
+    outer: float = 7.0
+
+    def add(self, counts: np.ndarray, place: np.ndarray, template: Template) -> float:
+        """Take a narrow frame in which the feature is at a place (x, y), A, and return the largest rise plus the largest fall."""
+        moved, there = aligned(counts, place)
+        axis = places(SIDE, PITCH)
+        distance = np.hypot(axis, axis[:, None])
+        near = (distance > self.inner) & (distance < self.outer) & (there > 0.99)
+        width = self.width / PITCH
+        expected = template.counts / template.frames
+        told = ndimage.gaussian_filter(moved - expected, width)
+        around = ndimage.gaussian_filter(expected, width) + 0.1 * template.level()
+        deviation = np.sqrt(around * (1 + 1 / np.maximum(template.frames, 1.0)) / (4 * np.pi * width**2))
+        score = np.where(near, told / deviation, 0.0)
+        self.rise = np.where(near, np.maximum(self.rise + score - self.slack, 0), self.rise)
+        self.fall = np.where(near, np.maximum(self.fall - score - self.slack, 0), self.fall)
+        return float(self.rise.max() + self.fall.max())
+
+
+def wide_pitch() -> float:
+    """Return the pixel of a wide frame, A."""
+    return WIDE_FIELD / SHAPE[0]

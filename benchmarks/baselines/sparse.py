@@ -1,0 +1,247 @@
+"""Baselines of ``sparse-scan``: where the image is unsure, where it is wrong, rasters, even points, random blocks."""
+
+import functools
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import scipy.fft
+
+from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline
+from stemtwin.twin.envs import sparse_paths, sparse_scenes
+from stemtwin.twin.envs.sparse_instrument import LONGEST, PRESETS, USUAL_DWELL_US, added, budget, chain_of, errors, imaged, nothing
+from stemtwin.twin.envs.sparse_paths import COUNT, KINDS
+from stemtwin.twin.envs.sparse_scenes import PITCH_ANGSTROM, PROFILE, SCENES
+
+TASK = "sparse-scan"
+SPIRALS = (9, 12, 16, 20)
+"""Diameters of spirals that are considered, points."""
+LINES, ANGLES = (48,), 8
+"""Lengths of lines that are considered, points, and number of their directions."""
+SURVEY_DWELL = -0.5
+"""Dwell time of the expert's survey, in the unit of the action."""
+DWELL = -0.3
+"""Dwell time of blocks after the survey, in the unit of the action."""
+LEAST = 1e-4
+"""Least signal that makes noise, fraction of the beam."""
+GAP = 0.8
+"""Distance of the survey's lines over the smallest particle that the preset's page tells."""
+CONSIDERED = 2
+"""Blocks of which the oracle computes the image that would follow."""
+AROUND = 11
+"""Lines across the field, of which the oracle considers one at a time."""
+GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+def scan(kind: str, corners: tuple[float, float, float, float], dwell: float = 0.0) -> np.ndarray:
+    """Return the action that scans a block between two corners x, y, fractions of the field."""
+    return np.array([2 * (KINDS.index(kind) + 0.5) / len(KINDS) - 1, *(2 * min(max(one, 0.0), 1.0) - 1 for one in corners), -1, dwell], np.float32)
+
+
+def declaration() -> np.ndarray:
+    """Return the action that declares the end."""
+    return np.array([0, 0, 0, 0, 0, 1, 0], np.float32)
+
+
+class Operator:
+    """A policy that goes on until nothing is left, and the numbers that all policies know: size of the field, budgets."""
+
+    difficulty = "standard"
+
+    def reset(self, brief: Brief) -> None:
+        """Begin anew."""
+        self.difficulty = brief.difficulty or self.difficulty
+        self.points = brief.observation_space["estimate"].shape[0]
+        self.blocks = PRESETS[self.difficulty].blocks(self.points)
+        self.budget = budget(PRESETS[self.difficulty], self.points)
+        self.number = 0
+
+    def left_us(self, observation: Mapping[str, np.ndarray]) -> tuple[float, float]:
+        """Return the time that the beam may still be on the specimen, and the rest of the path time, us."""
+        dose, time = (float(share) * whole for share, whole in zip(observation["budget"], self.budget, strict=True))
+        return dose * USUAL_DWELL_US, time
+
+    def spent(self, observation: Mapping[str, np.ndarray]) -> bool:
+        """Return whether no block fits into what is left."""
+        dose, time = self.left_us(observation)
+        least, line = COUNT * USUAL_DWELL_US / LONGEST, sparse_paths.raster(1, self.points, PROFILE)[0]
+        return dose < 1.01 * least or time < 1.01 * least + line.overhead_us
+
+    def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
+        """Return the next block, or the declaration once nothing is left."""
+        del cost
+        if self.spent(observation):
+            return declaration()
+        self.number += 1
+        return self.choose(observation)
+
+    def choose(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the next block."""
+        raise NotImplementedError
+
+
+class Raster(Operator):
+    """Lines across the field, from one edge to the other."""
+
+    def choose(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the next line."""
+        del observation
+        y = (self.number - 0.5) / (self.blocks - 1)
+        return scan("line", (0.0, y, 1.0, y))
+
+
+class EvenLines(Operator):
+    """Short-dwell lines at the multiples of the golden ratio, in turn along both axes."""
+
+    def choose(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the next line."""
+        del observation
+        at = ((self.number + 1) // 2 * GOLDEN) % 1
+        return scan("line", (0.0, at, 1.0, at) if self.number % 2 else (at, 0.0, at, 1.0))
+
+
+class EvenPoints(Operator):
+    """Points scattered evenly over the field, each a hop from the one before."""
+
+    def choose(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return hops over a rectangle of half the field, which moves."""
+        del observation
+        x, y = ((0.5 + self.number / sparse_paths.PLASTIC**power) % 1 / 2 for power in (1, 2))
+        return scan("hops", (x, y, x + 0.5, y + 0.5), 0.5)
+
+
+class SurveyThenUnsure(Operator):
+    """Quick lines across the field, then blocks where the image is unsure."""
+
+    def reset(self, brief: Brief) -> None:
+        """Begin anew."""
+        super().reset(brief)
+        self.electrons = 0.0
+
+    def choose(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the next line of the survey, or the block that makes the image surest."""
+        if self.number == 1:
+            self.electrons = float(observation["electrons"][0])
+        lines = round(self.points * PITCH_ANGSTROM / (GAP * PRESETS[self.difficulty].scene.diameter[0]))
+        if self.number <= lines:
+            y = (self.number - 0.5) / lines
+            return scan("line", (0.0, y, 1.0, y), SURVEY_DWELL)
+        worth = taken_away(observation["uncertainty"].astype(float) ** 2, observation["estimate"], self.electrons)
+        _, kind, corners = max(candidates(worth))
+        return scan(kind, corners, DWELL)
+
+
+class KnownImage(Operator):
+    """Of blocks that cover where the image is wrong, the one that would leave the smallest error."""
+
+    def reset(self, brief: Brief) -> None:
+        """Take the truth."""
+        super().reset(brief)
+        assert brief.truth is not None
+        truth = brief.truth()
+        sample = tuple(SCENES)[int(truth["sample"])]
+        self.true = sparse_scenes.expected_image(sample, int(truth["scene"]), PRESETS[self.difficulty].scene, self.points)
+        self.electrons = 10 ** truth["log10_electrons"]
+        self.chain = chain_of(PROFILE, faults=PRESETS[self.difficulty].faults)
+        self.known = nothing(self.points)
+
+    def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
+        """Return the next block, or the declaration once nothing is left."""
+        rows, columns = observation["pixels"].astype(int).T
+        self.known = added(self.known, rows, columns, self.chain.electrons(observation["readings"]), float(observation["electrons"][0]))
+        return super().act(observation, cost)
+
+    def choose(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the next block."""
+        electrons, found, best = self.electrons * LONGEST**DWELL, [], {}
+        worth = taken_away((observation["estimate"] - self.true) ** 2, self.true, self.electrons)
+        for value, kind, corners in candidates(worth):
+            size = kind, round(math.hypot(corners[2] - corners[0], corners[3] - corners[1]), 3)
+            best[size] = max(best.get(size, (0.0, kind, corners)), (value, kind, corners))
+        lines = [("line", way.corners) for way in sparse_paths.raster(AROUND, self.points, PROFILE)]
+        for kind, corners in [one[1:] for one in sorted(best.values())[-CONSIDERED:]] + [lines[self.number % AROUND]]:
+            rows, columns = sparse_paths.block(kind, corners, self.points, PROFILE).pixels.T
+            after = imaged(added(self.known, rows, columns, self.true[rows, columns] * electrons, electrons), self.chain)
+            found.append((errors(after, self.true)[0], kind, corners))
+        _, kind, corners = min(found)
+        return scan(kind, corners, DWELL)
+
+
+class NoBlock:
+    """The end, declared at once."""
+
+    def reset(self, brief: Brief) -> None:
+        """Begin anew."""
+        del brief
+
+    def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
+        """Return the declaration."""
+        del observation, cost
+        return declaration()
+
+
+class RandomBlocks:
+    """Uniform actions."""
+
+    def reset(self, brief: Brief) -> None:
+        """Seed the draws."""
+        self.rng = np.random.Generator(np.random.Philox(brief.seed))
+        self.space = brief.action_space
+
+    def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
+        """Return a uniform action."""
+        del observation, cost
+        return self.rng.uniform(self.space.low, self.space.high).astype(np.float32)
+
+
+def taken_away(square: np.ndarray, image: np.ndarray, electrons: float) -> np.ndarray:
+    """Return the part of a mean squared error that one visit of each point takes away; ``electrons`` are those of the usual dwell time."""
+    noise = np.maximum(image, LEAST) / (electrons * LONGEST**DWELL)
+    return square**2 / (square + noise)
+
+
+def candidates(worth: np.ndarray) -> list[tuple[float, str, tuple[float, float, float, float]]]:
+    """Return the sum of a map over each pattern at its best place, its kind, and its corners."""
+    n, found, spectrum = len(worth), [], scipy.fft.rfft2(worth)
+    for kind, (dx, dy), pattern in patterns(n):
+        covered = scipy.fft.irfft2(spectrum * pattern, (n, n))
+        top, left = (math.ceil(abs(way) / 2) for way in (dy, dx))
+        inner = covered[top : n - top, left : n - left]
+        row, column = np.unravel_index(int(np.argmax(inner)), inner.shape)
+        y, x, whole = int(row) + top, int(column) + left, n - 1
+        corners = ((x - dx / 2) / whole, (y - dy / 2) / whole, (x + dx / 2) / whole, (y + dy / 2) / whole)
+        found.append((float(inner[row, column]), kind, corners))
+    return found
+
+
+@functools.lru_cache(maxsize=4)
+def patterns(points: int) -> tuple[tuple[str, tuple[float, float], np.ndarray], ...]:
+    """Return blocks that are considered: kind, way from corner to corner (x, y), points, and the conjugate spectrum of what they cover."""
+    found = [("spiral", (float(size), float(size))) for size in SPIRALS]
+    for length in LINES:
+        turns = math.pi * np.arange(ANGLES) / ANGLES
+        found += [("line", (length * math.cos(turn), length * math.sin(turn))) for turn in turns]
+    out = []
+    for kind, (dx, dy) in found:
+        if max(abs(dx), abs(dy)) >= points - 2:
+            continue
+        middle, whole = points // 2, points - 1
+        corners = ((middle - dx / 2) / whole, (middle - dy / 2) / whole, (middle + dx / 2) / whole, (middle + dy / 2) / whole)
+        mask = np.zeros((points, points))
+        pixels = sparse_paths.block(kind, corners, points, PROFILE).pixels
+        mask[(pixels[:, 0] - middle) % points, (pixels[:, 1] - middle) % points] = 1
+        out.append((kind, (dx, dy), np.conj(scipy.fft.rfft2(mask))))
+    return tuple(out)
+
+
+TEXTS = {
+    "expert": ("quick lines across the field, then blocks where the image is unsure", SurveyThenUnsure),
+    "raster": ("lines across the field, at the usual dwell time", Raster),
+    "blind": ("lines at multiples of the golden ratio, in turn along both axes", EvenLines),
+    "points": ("points scattered evenly over the field", EvenPoints),
+    "random": ("uniform actions", RandomBlocks),
+    "no-op": ("the end, declared at once", NoBlock),
+    "oracle": ("blocks where the image is wrong", KnownImage),
+}
+for _name, (_text, _factory) in TEXTS.items():
+    add_baseline(Baseline(task=TASK, name=_name, text=_text, factory=_factory, oracle=_name == "oracle"))

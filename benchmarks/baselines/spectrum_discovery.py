@@ -1,0 +1,308 @@
+"""Baselines of ``spectrum-discovery``: Gaussian processes on places and on patches of the image, searches that do not learn, and the truth."""
+
+import functools
+import itertools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.ndimage import gaussian_filter
+
+from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline
+
+TASK = "spectrum-discovery"
+PATCH = 6
+"""Largest radius of a patch, pixels."""
+COMPONENTS = 6
+"""Principal components of patches."""
+FIRST = 6
+"""Spectra that are taken at places unlike each other before the first model."""
+PATCH_LENGTHS, PLACE_LENGTHS, NOISES = (0.7, 1.4, 2.8), (0.15, 0.35, 0.8), (0.03, 0.1, 0.3)
+"""Length scales of patches and of places in [-1, 1], and standard deviations of the noise, of which the likeliest are taken."""
+EAGERNESS = 2.0
+"""Standard deviations that are added to the mean of an upper confidence bound."""
+
+
+class Posterior(NamedTuple):
+    """Means and standard deviations (n,) of all candidates."""
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+
+def grid(side: int) -> np.ndarray:
+    """Return the places (x, y) of all candidates in [-1, 1], row by row, (side^2, 2)."""
+    middles = 2 * (np.arange(side) + 0.5) / side - 1
+    return np.stack(np.meshgrid(middles, middles), axis=-1).reshape(-1, 2)
+
+
+def measurement(place: np.ndarray) -> np.ndarray:
+    """Return the action that takes a spectrum at a place."""
+    return np.array([place[0], place[1], -1], np.float32)
+
+
+def declaration(place: np.ndarray) -> np.ndarray:
+    """Return the action that declares a place."""
+    return np.array([place[0], place[1], 1], np.float32)
+
+
+def patches(image: np.ndarray, side: int) -> np.ndarray:
+    """Return principal components of the patches around all candidates, each of deviation 1 or less, (side^2, COMPONENTS).
+
+    A patch counts by the mean of each ring around its middle and by the deviation within: whichever way it lies.
+    """
+    smooth = np.sqrt(gaussian_filter(image.astype(float), 0.7, mode="nearest"))
+    finer = len(image) // side
+    padded = np.pad(smooth, PATCH + 1, mode="edge")
+    y, x = np.mgrid[-PATCH - 1 : PATCH + 2, -PATCH - 1 : PATCH + 2] + 0.5
+    ring = np.minimum(np.hypot(y, x), PATCH + 0.5).astype(int)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, ring.shape)[finer - 1 :: finer, finer - 1 :: finer][:side, :side]
+    parts = []
+    for radius in range(PATCH + 1):
+        inside = windows[..., (ring == radius) & (np.hypot(y, x) < PATCH + 1)]
+        parts += [inside.mean(axis=-1), inside.std(axis=-1)]
+    features = np.stack(parts, axis=-1).reshape(side**2, -1)
+    features -= features.mean(axis=0)
+    features /= np.maximum(features.std(axis=0), 1e-9)
+    left, sizes, _ = np.linalg.svd(features, full_matrices=False)
+    kept = left[:, :COMPONENTS] * sizes[:COMPONENTS]
+    return kept / kept[:, :1].std()
+
+
+def squares(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the squared distances between rows, (n, m)."""
+    return np.maximum((one**2).sum(1)[:, None] + (other**2).sum(1) - 2 * one @ other.T, 0)
+
+
+class Kernel(NamedTuple):
+    """Covariance of a Gaussian process: a sum of weighted squared exponentials, each in some of the groups of features.
+
+    ``terms`` are (weight, numbers of the groups), ``lengths`` the length scales to choose from for each group.
+    """
+
+    terms: tuple[tuple[float, tuple[int, ...]], ...]
+    lengths: tuple[tuple[float, ...], ...]
+
+    def among(self, apart: list[np.ndarray], scales: tuple[float, ...]) -> np.ndarray:
+        """Return the covariance at squared distances in each group."""
+        near = [apart[group] / (-2 * scale**2) for group, scale in enumerate(scales)]
+        return np.sum([weight * np.exp(sum(near[group] for group in groups)) for weight, groups in self.terms], axis=0)
+
+
+PLACES = Kernel(terms=((1.0, (0,)),), lengths=(PLACE_LENGTHS,))
+BOTH = Kernel(terms=((0.3, (0,)), (0.4, (0, 1)), (0.3, (1,))), lengths=(PATCH_LENGTHS, PLACE_LENGTHS))
+
+
+def posterior(kernel: Kernel, features: list[np.ndarray], measured: np.ndarray, scores: np.ndarray) -> Posterior:
+    """Return the posterior of a Gaussian process at all candidates, with length scales and noise of the greatest likelihood.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        Its covariance, whose weights add up to 1.
+    features : list of ndarray
+        Groups of features of all candidates, (n, k) each.
+    measured : ndarray
+        Measured candidates, int (m,).
+    scores : ndarray
+        Their scores, float (m,), of mean 0 and deviation 1.
+    """
+    apart, best, found = [squares(group[measured], group[measured]) for group in features], -np.inf, None
+    for scales in itertools.product(*kernel.lengths):
+        among = kernel.among(apart, scales)
+        for noise in NOISES:
+            lower = cholesky(among + (noise**2 + 1e-8) * np.eye(len(measured)), lower=True, check_finite=False)
+            weights = cho_solve((lower, True), scores, check_finite=False)
+            likelihood = -0.5 * float(scores @ weights) - float(np.log(np.diag(lower)).sum())
+            if likelihood > best:
+                best, found = likelihood, (scales, lower, weights)
+    assert found is not None
+    scales, lower, weights = found
+    across = kernel.among([squares(group, group[measured]) for group in features], scales)
+    deviation = np.sqrt(np.maximum(1 - (solve_triangular(lower, across.T, lower=True) ** 2).sum(axis=0), 0))
+    return Posterior(mean=across @ weights, deviation=deviation)
+
+
+class Searcher:
+    """A search that takes spectra until none is left and declares then."""
+
+    def reset(self, brief: Brief) -> None:
+        """Begin anew."""
+        self.rng = np.random.Generator(np.random.Philox(brief.seed))
+        self.side = 0
+
+    def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
+        """Return the next measurement or the declaration; dark spectra, whose score is 0, are taken again."""
+        count = round(cost["spectra"])
+        if not self.side:
+            self.begin(observation["image"])
+        lit = np.flatnonzero(observation["scores"][:count] > 0)
+        taken, scores = observation["places"][lit], observation["scores"][lit].astype(float)
+        columns, rows = ((taken + 1) / 2 * self.side).astype(int).T
+        measured = rows * self.side + columns
+        if count == len(observation["places"]):
+            return declaration(self.places[self.answer(measured, scores)] if len(lit) else np.zeros(2))
+        return measurement(self.places[self.next(measured, scores)])
+
+    def begin(self, image: np.ndarray) -> None:
+        """Take the image; two of its pixels lie along a candidate."""
+        self.side = len(image) // 2
+        self.places = grid(self.side)
+
+    def next(self, measured: np.ndarray, scores: np.ndarray) -> int:
+        """Return the candidate to measure next."""
+        raise NotImplementedError
+
+    def answer(self, measured: np.ndarray, scores: np.ndarray) -> int:
+        """Return the candidate to declare: the one that scored best."""
+        return int(measured[np.argmax(scores)])
+
+
+class LowDiscrepancy(Searcher):
+    """Spectra at the points of a shifted low-discrepancy sequence, and the best of them.
+
+    Parameters
+    ----------
+    looks : bool
+        Whether the scores are looked at; else the last place is declared.
+    """
+
+    def __init__(self, *, looks: bool = True) -> None:
+        self.looks = looks
+
+    def next(self, measured: np.ndarray, scores: np.ndarray) -> int:
+        """Return the candidate at the next point of the sequence of the plastic number."""
+        del scores
+        steps = np.array([0.7548776662466927, 0.5698402909980532])
+        column, row = ((len(measured) * steps + self.shift) % 1 * self.side).astype(int)
+        return int(row) * self.side + int(column)
+
+    def begin(self, image: np.ndarray) -> None:
+        """Draw the shift of the sequence."""
+        super().begin(image)
+        self.shift = self.rng.random(2)
+
+    def answer(self, measured: np.ndarray, scores: np.ndarray) -> int:
+        """Return the candidate that scored best, or the last one."""
+        return super().answer(measured, scores) if self.looks else int(measured[-1])
+
+
+class Brightest(Searcher):
+    """Spectra from the brightest candidate on, and the best of them."""
+
+    def begin(self, image: np.ndarray) -> None:
+        """Sort the candidates by their brightness."""
+        super().begin(image)
+        tiles = image.reshape(self.side, 2, self.side, 2).sum(axis=(1, 3)).ravel()
+        self.order = np.argsort(-tiles.astype(float), kind="stable")
+
+    def next(self, measured: np.ndarray, scores: np.ndarray) -> int:
+        """Return the brightest candidate that is left."""
+        del scores
+        return int(self.order[len(measured)])
+
+
+class GaussianSearch(Searcher):
+    """The greatest upper confidence bound of a Gaussian process on places, or on patches of the image and places.
+
+    Parameters
+    ----------
+    patched : bool
+        Whether patches count.
+    """
+
+    def __init__(self, *, patched: bool = True) -> None:
+        self.patched = patched
+        self.kernel = BOTH if patched else PLACES
+
+    def begin(self, image: np.ndarray) -> None:
+        """Take the features, and choose the first candidates: each the farthest from those before."""
+        super().begin(image)
+        self.groups = [patches(image, self.side), self.places] if self.patched else [self.places]
+        joined = np.concatenate(self.groups, axis=1)
+        first = [int(self.rng.integers(len(joined)))]
+        for _ in range(FIRST - 1):
+            away = np.min([((joined - joined[one]) ** 2).sum(axis=1) for one in first], axis=0)
+            first.append(int(np.argmax(away)))
+        self.first = first
+
+    def model(self, measured: np.ndarray, scores: np.ndarray) -> Posterior:
+        """Return the posterior of the logarithms of scores, of mean 0 and deviation 1."""
+        logs = np.log(np.maximum(scores, 1e-3))
+        logs = (logs - logs.mean()) / max(float(logs.std()), 1e-6)
+        return posterior(self.kernel, self.groups, measured, logs)
+
+    def next(self, measured: np.ndarray, scores: np.ndarray) -> int:
+        """Return the candidate of the greatest bound among those that are not measured."""
+        if len(measured) < FIRST:
+            return self.first[len(measured)]
+        found = self.model(measured, scores)
+        bound = found.mean + EAGERNESS * found.deviation
+        bound[measured] = -np.inf
+        return int(np.argmax(bound))
+
+    def answer(self, measured: np.ndarray, scores: np.ndarray) -> int:
+        """Return the measured candidate of the greatest mean."""
+        return int(measured[np.argmax(self.model(measured, scores).mean[measured])])
+
+
+class MiddleDeclared:
+    """The middle, declared at once."""
+
+    def reset(self, brief: Brief) -> None:
+        """Begin anew."""
+        del brief
+
+    def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
+        """Return the declaration of the middle."""
+        del observation, cost
+        return declaration(np.zeros(2))
+
+
+class RandomPlaces:
+    """Uniform actions."""
+
+    def reset(self, brief: Brief) -> None:
+        """Seed the draws."""
+        self.rng = np.random.Generator(np.random.Philox(brief.seed))
+        self.space = brief.action_space
+
+    def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
+        """Return a uniform action."""
+        del observation, cost
+        return self.rng.uniform(self.space.low, self.space.high).astype(np.float32)
+
+
+class KnownPlaces(Searcher):
+    """Spectra at the best 1 % of the candidates, and the best of all."""
+
+    def reset(self, brief: Brief) -> None:
+        """Take the truth."""
+        super().reset(brief)
+        assert brief.truth is not None
+        truth: Mapping[str, Any] = brief.truth()
+        self.best = [int(truth[f"best_{number}"]) for number in range(sum(name.startswith("best_") for name in truth))]
+
+    def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
+        """Return the next of the best places, then their best."""
+        count = round(cost["spectra"])
+        if not self.side:
+            self.begin(observation["image"])
+        if count < min(len(self.best), len(observation["places"])):
+            return measurement(self.places[self.best[count]])
+        return declaration(self.places[self.best[0]])
+
+
+TEXTS = {
+    "expert": ("GP-UCB on patches of the image and places", GaussianSearch),
+    "gp-position": ("GP-UCB on places alone", functools.partial(GaussianSearch, patched=False)),
+    "brightest": ("the brightest places, and the best of them", Brightest),
+    "low-discrepancy": ("places of a low-discrepancy sequence, and the best of them", LowDiscrepancy),
+    "random": ("uniform actions", RandomPlaces),
+    "no-op": ("the middle, at once", MiddleDeclared),
+    "blind": ("places of a low-discrepancy sequence, and the last of them", functools.partial(LowDiscrepancy, looks=False)),
+    "oracle": ("the best 1 % of the places, and the best of all", KnownPlaces),
+}
+for _name, (_text, _factory) in TEXTS.items():
+    add_baseline(Baseline(task=TASK, name=_name, text=_text, factory=_factory, oracle=_name == "oracle"))

@@ -1,0 +1,191 @@
+"""Pages of environments as Markdown, from the docstrings of the families, the scales of returns and the films.
+
+``python -m stemtwin.benchmarks.environment_pages`` (``make pages``) writes ``docs/environments/<Id>.md``, their index, and the tables of returns in
+``docs/environments.md``.
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from stemtwin.benchmarks import return_tables
+from stemtwin.benchmarks.tasks import load_tasks
+from stemtwin.twin import files
+from stemtwin.twin.envs import ENVIRONMENTS
+from stemtwin.twin.envs.discovery import descriptions
+from stemtwin.twin.envs.making import family_class
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+EXAMPLE, HISTORY = "Example", "Version history"
+LISTS = ("Parameters", "Raises")
+"""Sections of names with types and texts, as numpydoc has them; they come last."""
+BEGIN, END = "<!-- returns: written by make pages -->\n", "\n<!-- end of returns -->"
+RULE = re.compile(r"=+(?: +=+)+")
+
+
+def sections(family: type) -> dict[str, str]:
+    """Return the parts of a family's page by title, ``""`` for what stands before the first; bodies are without their indentation."""
+    lines = (inspect.getdoc(family) or "").splitlines()
+    found, title = {"": ""}, ""
+    for number, line in enumerate(lines):
+        below = lines[number + 1] if number + 1 < len(lines) else ""
+        underlined = bool(below) and set(below) == {"-"}
+        if number and line and not line[0].isspace() and (underlined or below.startswith("    ")) and (title not in LISTS or underlined):
+            title = line.strip()
+            found[title] = ""
+        elif not (set(line) == {"-"} and title in LISTS):
+            found[title] += f"{line}\n"
+    return {name: inspect.cleandoc(f"\n{body}") if name not in LISTS else body.strip("\n") for name, body in found.items()}
+
+
+def example(family: type) -> str:
+    """Return the Python of a family's example, empty where it has none."""
+    body = sections(family).get(EXAMPLE, "")
+    return inspect.cleandoc(f"\n{body.partition('::')[2]}") if body else ""
+
+
+def markdown(body: str) -> str:
+    """Return a body as Markdown: paragraphs joined, simple tables as tables, literal blocks fenced, double backticks single."""
+    return "\n\n".join(_blocks(body.splitlines()))
+
+
+def _blocks(lines: list[str]) -> Iterator[str]:
+    """Yield paragraphs, tables and literal blocks."""
+    at = 0
+    while at < len(lines):
+        if not lines[at].strip():
+            at += 1
+        elif RULE.fullmatch(lines[at].strip()):
+            rules = [number for number in range(at, len(lines)) if RULE.fullmatch(lines[number].strip())][:3]
+            yield _table(lines[at : rules[-1] + 1])
+            at = rules[-1] + 1
+        elif lines[at].strip() == "::":
+            end = next((n for n in range(at + 1, len(lines)) if lines[n].strip() and not lines[n].startswith("    ")), len(lines))
+            code = inspect.cleandoc("\n" + "\n".join(lines[at + 1 : end]))
+            yield f"```python\n{code}\n```"
+            at = end
+        else:
+            end = next((n for n in range(at, len(lines)) if not lines[n].strip() or RULE.fullmatch(lines[n].strip())), len(lines))
+            yield _plain(" ".join(line.strip() for line in lines[at:end]))
+            at = end
+
+
+def _table(lines: list[str]) -> str:
+    """Return a simple table of reStructuredText as one of Markdown; a row without a first cell goes on with the one above."""
+    spans = [found.span() for found in re.finditer("=+", lines[0])]
+    rows: list[list[list[str]]] = []
+    for line in lines[1:]:
+        if RULE.fullmatch(line.strip()):
+            rows.append([])
+            continue
+        cells = [line[start : None if (start, end) == spans[-1] else end].strip() for start, end in spans]
+        block = rows[-1] if rows else []
+        if not rows:
+            rows.append(block)
+        if cells[0] or not block:
+            block.append([*cells])
+        else:
+            block[-1] = [f"{above}<br>{more}" if above and more else above + more for above, more in zip(block[-1], cells, strict=True)]
+    head, *body = [row for block in rows for row in block]
+    told = [[_plain(cell).replace("|", "\\|") for cell in row] for row in (head, *body)]
+    told[0] = [cell.replace("<br>", " ") for cell in told[0]]
+    return "\n".join([f"| {' | '.join(told[0])} |", "|---" * len(spans) + "|", *(f"| {' | '.join(row)} |" for row in told[1:])])
+
+
+def _plain(text: str) -> str:
+    """Return text of reStructuredText as Markdown."""
+    return re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text.replace("``", "`"))
+
+
+def _named(body: str) -> str:
+    """Return a section of names with types and texts as a list."""
+    out: list[str] = []
+    for line in body.splitlines():
+        if line and not line.startswith(" "):
+            names, _, kind = line.partition(" : ")
+            told = ", ".join(f"`{name.strip()}`" for name in names.split(","))
+            out.append(f"- {told} ({_plain(kind)}):" if kind else f"- {told}:")
+        elif line.strip():
+            out[-1] += f" {_plain(line.strip())}"
+    return "\n".join(out)
+
+
+def page(environment: str) -> str:
+    """Return the page of an environment."""
+    found, registered = sections(family_class(environment)), ENVIRONMENTS[environment]
+    tasks = load_tasks()
+    task = next((f"`{tasks[name].name}@{tasks[name].major}`" for name in tasks if tasks[name].source == environment), None)
+    facts = [f"Scored by the task {task}." if task else "", f"At most {registered.max_episode_steps} steps." if registered.max_episode_steps else ""]
+    facts += ["Vectors of environments compute together." if registered.batched else ""]
+    out = [f"# `{environment}`", markdown(found.pop("")), " ".join(fact for fact in facts if fact)]
+    history, lists = found.pop(HISTORY, ""), {name: found.pop(name) for name in LISTS if name in found}
+    for title, body in found.items():
+        out += [f"## {title}", markdown(body)]
+    out += [*_scores(environment), *_film(environment)]
+    if history:
+        out += [f"## {HISTORY}", markdown(history)]
+    for title, body in lists.items():
+        out += [f"## {title}", _named(body)]
+    return "\n\n".join(part for part in out if part) + "\n"
+
+
+def _scores(environment: str) -> list[str]:
+    """Return the section of the reference scores, nothing where there is no scale."""
+    own = [scale for scale in return_tables.scales() if scale.environment == environment]
+    if not own:
+        return []
+    head = tuple(name for name in return_tables.COLUMNS if any(name in scale.policies for scale in own))
+    further = [f"| {one.difficulty} | {name} | {return_tables.mean_cell(one.policies[name])} |" for one in own for name in return_tables.others(one)]
+    few = [one.difficulty for one in own if len(one.seeds) < 100]
+    text = "Returns over episodes of the validation split with 95 % intervals; `st.reference` gives the same numbers."
+    if few:
+        text += f" Of {', '.join(few)} there are fewer episodes than 100, because one of the expert takes long."
+    parts = ["## Reference scores", text, return_tables.rows(own, head, named=False)]
+    parts += ["Interquartile means, and mean differences over the same episodes:", return_tables.middle_rows(own, head, named=False)]
+    return [*parts, "\n".join(["| difficulty | further policy | mean return |", "|---|---|---|", *further])] if further else parts
+
+
+def _film(environment: str) -> list[str]:
+    """Return the section of the film, nothing where the environment has no baselines to be filmed."""
+    name = environment.partition("/")[2]
+    if not any(scale.environment == environment for scale in return_tables.scales()):
+        return []
+    shown = [f"![An episode of the expert](../films/{name}.gif)"] if (DOCS / "films" / f"{name}.gif").exists() else []
+    return ["## Film", *shown, f"```sh\nstemtwin film {environment} --agent expert\n```"]
+
+
+def index() -> str:
+    """Return the page that lists all environments."""
+    told = descriptions()
+    rows = [f"| [`{name}`]({name.partition('/')[2]}.md) | {told[name]} |" for name in ENVIRONMENTS]
+    return "\n".join(
+        ["# Environments", "", "What they have in common: [environments.md](../environments.md).", "", "| id | experiment |", "|---|---|", *rows, ""]
+    )
+
+
+def pages() -> dict[Path, str]:
+    """Return the text of every file that the command writes, by its path."""
+    found = {DOCS / "environments" / f"{name.partition('/')[2]}.md": page(name) for name in ENVIRONMENTS}
+    found[DOCS / "environments" / "README.md"] = index()
+    common = DOCS / "environments.md"
+    before, _, rest = common.read_text(encoding="utf-8").partition(BEGIN)
+    found[common] = f"{before}{BEGIN}\n{return_tables.tables()}\n{END}{rest.partition(END)[2]}"
+    return found
+
+
+def main() -> None:
+    """Write all pages."""
+    for path, text in pages().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            files.write_atomically(path, text.encode())
+            sys.stderr.write(f"wrote {path}\n")
+    for path in (DOCS / "environments").glob("*.md"):
+        if path not in pages():
+            path.unlink()
+
+
+if __name__ == "__main__":
+    main()

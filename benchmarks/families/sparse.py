@@ -1,0 +1,170 @@
+"""Task ``sparse-scan``: choose where the beam goes, so that few electrons give the best image of a sparse scene.
+
+The image is that of one fixed reconstruction of everything that was counted, with its uncertainty; an agent chooses lines, spirals and hops.
+Its error and its logarithmic score are compared with those of a raster of the same scene that had the same dose and path time. The image of an
+episode without a declared end counts as it is.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stemtwin.benchmarks.answers.form import Field
+from stemtwin.benchmarks.episodes import Episode
+from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, mean_of, ratio
+from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn, Sums
+from stemtwin.benchmarks.tasks import TASKS, Task
+from stemtwin.twin.envs.families.sparse_scan import STOP, SUCCESS
+from stemtwin.twin.envs.sparse_instrument import PRESETS
+from stemtwin.twin.envs.sparse_paths import COUNT, KINDS
+from stemtwin.twin.envs.sparse_scenes import PITCH_ANGSTROM, SCENES
+
+STANDARD, POINTS = PRESETS["standard"], 128
+NOMINAL = 0.9
+"""Share of points that an honest uncertainty has within 1.645 standard deviations."""
+
+
+def score(episodes: Sequence[Episode]) -> SampleStatistics:
+    """Return the additive statistics of every episode; every episode is a cluster of its own."""
+    ids = np.array([f"sparse-scan/{episode.number:06d}" for episode in episodes])
+    end = {name: np.array([episode.end[name] for episode in episodes]) for name in episodes[0].end}
+    skill = 1 - end["error"] / end["raster_error"]
+    declared = np.array([episode.terminated for episode in episodes], dtype=np.int64)
+    return SampleStatistics(
+        ids=ids,
+        clusters=ids,
+        statistics={
+            "samples": np.ones(len(episodes), dtype=np.int64),
+            "skill": skill,
+            "log_gain": end["log_score"] - end["raster_log_score"],
+            "covered": end["coverage"],
+            "success": declared * (skill > SUCCESS),
+            "declared": declared,
+            "dose": np.array([episode.cost["dose_e_per_angstrom2"] for episode in episodes]),
+            "path_ms": np.array([episode.cost["path_s"] for episode in episodes]) * 1e3,
+            "blocks": np.array([len(episode.actions) for episode in episodes], dtype=np.int64) - declared,
+        },
+        columns={
+            "sample": np.array([tuple(SCENES)[int(number)] for number in end["sample"]]),
+            "electrons": 10 ** end["log10_electrons"],
+        },
+    )
+
+
+def coverage_error(sums: Sums) -> np.ndarray:
+    """Return the distance of the mean coverage from the nominal one."""
+    return np.abs(ratio(np.asarray(sums["covered"]), np.asarray(sums["samples"])) - NOMINAL)
+
+
+SUMS = {
+    "samples": 4, "skill": 1.0, "log_gain": -2.0, "covered": 3.2, "success": 3, "declared": 4, "dose": 400.0, "path_ms": 120.0, "blocks": 160,
+}  # fmt: skip
+"""Sums of four episodes, made up for the references of the metrics."""
+
+SPARSE = add_metrics(
+    "sparse-scan",
+    Metric(
+        name="skill",
+        title="1 - rms error over that of a raster with the same dose and path time",
+        formula=mean_of("skill"),
+        text="skill / samples",
+        references=((SUMS, 0.25),),
+    ),
+    Metric(
+        name="log_score_gain",
+        title="logarithmic score of image and uncertainty, less that of the raster's",
+        formula=mean_of("log_gain"),
+        text="log_gain / samples",
+        references=((SUMS, -0.5),),
+        unit="nat",
+    ),
+    Metric(
+        name="coverage_error",
+        title=f"distance of the share of points within 1.645 standard deviations from {NOMINAL:g}",
+        formula=coverage_error,
+        text=f"abs(covered / samples - {NOMINAL:g})",
+        references=((SUMS, 0.1),),
+        direction="min",
+    ),
+    Metric(
+        name="success",
+        title="declared ends with a skill above 1/3",
+        formula=mean_of("success"),
+        text="success / samples",
+        references=((SUMS, 0.75),),
+        proportion=True,
+    ),
+    Metric(
+        name="declared",
+        title="episodes with a declared end",
+        formula=mean_of("declared"),
+        text="declared / samples",
+        references=((SUMS, 1.0),),
+        proportion=True,
+    ),
+    Metric(
+        name="dose",
+        title="mean dose over the field",
+        formula=mean_of("dose"),
+        text="dose / samples",
+        references=((SUMS, 100.0),),
+        unit="e-/A^2",
+        direction="min",
+    ),
+    Metric(
+        name="path_time",
+        title="time along the path",
+        formula=mean_of("path_ms"),
+        text="path_ms / samples",
+        references=((SUMS, 30.0),),
+        unit="ms",
+        direction="min",
+    ),
+    Metric(
+        name="blocks",
+        title="blocks of an episode",
+        formula=mean_of("blocks"),
+        text="blocks / samples",
+        references=((SUMS, 40.0),),
+        direction="min",
+    ),
+)
+
+ACTION = f"(7,) kind ({', '.join(KINDS)} in thirds), x and y of both corners; above {STOP:g} the stop; logarithm of the dwell time"
+
+TASKS.add(
+    "sparse-scan",
+    Task(
+        name="sparse-scan",
+        major=1,
+        kind="agent",
+        title="Scan a sparse scene with few electrons",
+        text=(
+            f"A field of {POINTS} x {POINTS} points, {PITCH_ANGSTROM:g} A apart, holds particles, pores or a grain boundary. Choose blocks of "
+            f"{COUNT} points along lines, spirals or hops, {STANDARD.blocks(POINTS)} at the usual dwell time, and declare the end. The answer is "
+            "the image with its uncertainty by one fixed reconstruction of all counts. The score is 1 - its rms error over that of a raster "
+            "with the same dose and path time."
+        ),
+        source="stemtwin/SparseScan-v1",
+        splits=("public",),
+        inputs=(
+            Field(name="readings", dtype="uint16", unit="adu", text=f"({COUNT},) readings of the last block, 1000 + 7.6 for each electron"),
+            Field(name="pixels", dtype="uint8", text=f"({COUNT}, 2) rows and columns of its points"),
+            Field(name="estimate", dtype="float32", text=f"({POINTS}, {POINTS}) image so far, fraction of the beam, [y, x]"),
+            Field(name="uncertainty", dtype="float32", text=f"({POINTS}, {POINTS}) its standard deviation"),
+            Field(name="budget", dtype="float32", text="(2,) what is left of dose and path time"),
+            Field(name="electrons", dtype="float32", unit="e-", text="(1,) incident electrons at each point of the last block"),
+        ),
+        outputs=(Field(name="action", dtype="float32", text=ACTION, low=-1, high=1),),
+        metrics=SPARSE,
+        slices=(
+            SliceColumn(column="sample", title="sample"),
+            SliceColumn(column="electrons", edges=(3000.0,), unit="e-", title="electrons at a point"),
+        ),
+        score=score,
+        episodes=100,
+        key="stemtwin/sparse-scan@1: the public seeds, for practice and for baselines",
+        citation="L. Kovarik et al., Appl. Phys. Lett. 109 (2016) 164102: line hops that spare the dose",
+        license="BSD-3-Clause",
+    ),
+)

@@ -1,0 +1,149 @@
+"""Task ``spectrum-discovery``: find the best places of a scene by a few spectra, and declare the best of all.
+
+Of a scene with particles on a flake the dark-field image is given. The agent takes spectra where it chooses and gets the number
+that a scalariser makes of each; the brightest places are not the best. Scored is how many of the best 1 % of the places were
+found, never the best score over the largest, most of which random places reach.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stemtwin.benchmarks.answers.form import Field
+from stemtwin.benchmarks.episodes import Episode
+from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, mean_of
+from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
+from stemtwin.benchmarks.tasks import TASKS, Task
+from stemtwin.twin.envs.families.spectrum_discovery import DECLARE, FAR, STANDARD, SpectrumDiscovery
+from stemtwin.twin.envs.scalarisers import SCALARISERS, best_places
+from stemtwin.twin.envs.spectral_scenes import CORE, FINER, LOW
+from stemtwin.twin.instrument.spectra import EELSDetector
+
+SIDE = SpectrumDiscovery().side
+FOUND = len(best_places(np.zeros((SIDE, SIDE))))
+"""Places of the best 1 %."""
+
+
+def _range(detector: EELSDetector) -> str:
+    """Return the energies of a detector in words."""
+    low, high = detector.energy_range_ev
+    return f"{low:g} to {high:g} eV in steps of {detector.dispersion_ev:g} eV"
+
+
+def score(episodes: Sequence[Episode]) -> SampleStatistics:
+    """Return the additive statistics of every episode; every episode is a cluster of its own."""
+    ids = np.array([f"spectrum-discovery/{episode.number:06d}" for episode in episodes])
+    names, best = tuple(SCALARISERS), [episode.end["answer_rank"] for episode in episodes]
+    declared = np.array([episode.terminated for episode in episodes])
+    return SampleStatistics(
+        ids=ids,
+        clusters=ids,
+        statistics={
+            "samples": np.ones(len(episodes), dtype=np.int64),
+            "recall": np.array([episode.end["recall"] for episode in episodes]),
+            "area": np.array([episode.end["area"] for episode in episodes]),
+            "right": (declared & (np.array(best) <= FOUND)).astype(np.int64),
+            "declared": declared.astype(np.int64),
+            "spectra": np.array([episode.cost["spectra"] for episode in episodes]),
+            "dose": np.array([episode.cost["dose_e_per_angstrom2"] for episode in episodes]),
+        },
+        columns={
+            "scalariser": np.array([names[int(episode.start["target"])] for episode in episodes]),
+            "scene": np.array([f"scene {int(episode.start['scene']) % 1000}" for episode in episodes]),
+            "brightness": np.array([episode.start["brightness_correlation"] for episode in episodes]),
+        },
+    )
+
+
+SUMS = {"samples": 4, "recall": 1.0, "area": 3.0, "right": 3, "declared": 4, "spectra": 100.0, "dose": 1e6}
+"""Sums of four episodes, made up for the references of the metrics."""
+
+DISCOVERY = add_metrics(
+    "spectrum-discovery",
+    Metric(
+        name="recall",
+        title="share of the best 1 % of the places that was measured",
+        formula=mean_of("recall"),
+        text="recall / samples",
+        references=((SUMS, 0.25),),
+    ),
+    Metric(
+        name="area",
+        title=f"area under the worth of the best place so far: 1 in the best 1 %, 0 beyond the best {FAR:g} %",
+        formula=mean_of("area"),
+        text="area / samples",
+        references=((SUMS, 0.75),),
+    ),
+    Metric(
+        name="right",
+        title="declared places in the best 1 %",
+        formula=mean_of("right"),
+        text="right / samples",
+        references=((SUMS, 0.75),),
+        proportion=True,
+    ),
+    Metric(
+        name="declared",
+        title="episodes with a declaration",
+        formula=mean_of("declared"),
+        text="declared / samples",
+        references=((SUMS, 1.0),),
+        proportion=True,
+    ),
+    Metric(
+        name="spectra",
+        title="spectra of an episode",
+        formula=mean_of("spectra"),
+        text="spectra / samples",
+        references=((SUMS, 25.0),),
+        direction="min",
+    ),
+    Metric(
+        name="dose",
+        title="dose of an episode, mean over the field",
+        formula=mean_of("dose"),
+        text="dose / samples",
+        references=((SUMS, 2.5e5),),
+        unit="e-/A^2",
+        direction="min",
+    ),
+)
+
+TASKS.add(
+    "spectrum-discovery",
+    Task(
+        name="spectrum-discovery",
+        major=1,
+        kind="agent",
+        title="Find the best places of a scene by spectra",
+        text=(
+            "The dark-field image of a flake with particles is given. Take up to "
+            f"{STANDARD.spectra} energy-loss spectra at places of your choice out of {SIDE} x {SIDE}, find the best 1 % of a number of the "
+            "spectrum that is named, and declare the best place. The brightest places are not the best. The score is the share of the best "
+            "1 % that was measured."
+        ),
+        source="stemtwin/SpectrumDiscovery-v1",
+        splits=("public",),
+        inputs=(
+            Field(name="image", dtype="uint16", unit="e-", text=f"({FINER * SIDE}, {FINER * SIDE}) electrons of the dark-field image, [y, x]"),
+            Field(name="low", dtype="uint32", unit="e-", text=f"({LOW.channels},) low losses of the last spectrum, {_range(LOW)}"),
+            Field(name="core", dtype="uint32", unit="e-", text=f"({CORE.channels},) its core losses, {_range(CORE)}"),
+            Field(name="places", dtype="float32", text=f"({STANDARD.spectra}, 2) places (x, y) of all spectra, in order, over half the field"),
+            Field(name="scores", dtype="float32", text=f"({STANDARD.spectra},) their scalariser"),
+            Field(name="target", dtype="int8", text=f"({len(SCALARISERS)},) 1 at the scalariser: {', '.join(SCALARISERS)}"),
+            Field(name="budget", dtype="float32", text="(1,) what is left of the spectra"),
+        ),
+        outputs=(Field(name="action", dtype="float32", text=f"(3,) place (x, y); declare where above {DECLARE:g}", low=-1, high=1),),
+        metrics=DISCOVERY,
+        slices=(
+            SliceColumn(column="scalariser", title="scalariser"),
+            SliceColumn(column="scene", title="scene"),
+            SliceColumn(column="brightness", edges=(-0.2, 0.0), title="correlation with brightness"),
+        ),
+        score=score,
+        episodes=100,
+        key="stemtwin/spectrum-discovery@1: the public seeds, for practice and for baselines",
+        citation="K. M. Roccapriore, S. V. Kalinin, M. Ziatdinov, Adv. Sci. 9 (2022) 2203422: discovery of spectra by deep kernel learning",
+        license="BSD-3-Clause",
+    ),
+)

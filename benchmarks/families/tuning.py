@@ -1,0 +1,175 @@
+"""Task ``aberration-correction``: bring the phase error of a probe over its aperture down, with a corrector that is not quite obedient.
+
+An episode is scored by the root mean square phase of all aberrations over the aperture at the declared end, not by an image in which aberrations
+may hide each other. A state that is left without a declared end counts nothing.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stemtwin.benchmarks.answers.form import Field
+from stemtwin.benchmarks.episodes import Episode
+from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, mean_of
+from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
+from stemtwin.benchmarks.tasks import TASKS, Task
+from stemtwin.twin.envs.families.aberration_correction import SOLVED_RAD, STOP
+from stemtwin.twin.envs.tuning_presets import MEASUREMENTS, PRESETS
+
+STANDARD = PRESETS["standard"]
+COUNT = len(STANDARD.names)
+
+
+def score(episodes: Sequence[Episode]) -> SampleStatistics:
+    """Return the additive statistics of every episode; every episode is a cluster of its own."""
+    ids = np.array([f"aberration-correction/{episode.number:06d}" for episode in episodes])
+    declared = np.array([episode.terminated for episode in episodes], dtype=np.int64)
+    phase = np.array([episode.end["phase_rad"] for episode in episodes])
+    start = {name: np.array([episode.start[name] for episode in episodes]) for name in episodes[0].start}
+    costs = {name: np.array([episode.cost[name] for episode in episodes]) for name in episodes[0].cost}
+    return SampleStatistics(
+        ids=ids,
+        clusters=ids,
+        statistics={
+            "samples": np.ones(len(episodes), dtype=np.int64),
+            "corrected": declared * np.exp(-(phase**2)),
+            "success": declared * (phase < SOLVED_RAD),
+            "phase": phase,
+            "flat_mrad": np.array([episode.end["flat_mrad"] for episode in episodes]),
+            "declared": declared,
+            "dose": costs["dose_e_per_angstrom2"],
+            "time_s": costs["time_s"],
+            "actions": costs["moves"],
+        },
+        columns={
+            "start_C10_angstrom": start["C10_angstrom"],
+            "start_C21_angstrom": np.hypot(start["C21a_angstrom"], start["C21b_angstrom"]),
+            "electrons": 10 ** start["log10_electrons"],
+            "density": start["density_per_angstrom2"],
+        },
+    )
+
+
+SUMS = {
+    "samples": 4, "corrected": 3.0, "success": 3, "phase": 2.0, "flat_mrad": 80.0, "declared": 4, "dose": 8e5, "time_s": 400.0, "actions": 32,
+}  # fmt: skip
+"""Sums of four episodes, made up for the references of the metrics."""
+
+CORRECTION = add_metrics(
+    "aberration-correction",
+    Metric(
+        name="corrected",
+        title="exp(-s^2) of the rms phase error s over the aperture at the declared end, 0 without one",
+        formula=mean_of("corrected"),
+        text="corrected / samples",
+        references=((SUMS, 0.75),),
+    ),
+    Metric(
+        name="success",
+        title="declared end with s < 2 pi / 14",
+        formula=mean_of("success"),
+        text="success / samples",
+        references=((SUMS, 0.75),),
+        proportion=True,
+    ),
+    Metric(
+        name="phase",
+        title="final rms phase error over the aperture",
+        formula=mean_of("phase"),
+        text="phase / samples",
+        references=((SUMS, 0.5),),
+        unit="rad",
+        direction="min",
+    ),
+    Metric(
+        name="flat_angle",
+        title="final angle up to which the phase stays within pi/4",
+        formula=mean_of("flat_mrad"),
+        text="flat_mrad / samples",
+        references=((SUMS, 20.0),),
+        unit="mrad",
+    ),
+    Metric(
+        name="declared",
+        title="episodes with a declared end",
+        formula=mean_of("declared"),
+        text="declared / samples",
+        references=((SUMS, 1.0),),
+        proportion=True,
+    ),
+    Metric(
+        name="dose",
+        title="dose of an episode on the film",
+        formula=mean_of("dose"),
+        text="dose / samples",
+        references=((SUMS, 2e5),),
+        unit="e-/A^2",
+        direction="min",
+    ),
+    Metric(
+        name="time",
+        title="time of an episode",
+        formula=mean_of("time_s"),
+        text="time_s / samples",
+        references=((SUMS, 100.0),),
+        unit="s",
+        direction="min",
+    ),
+    Metric(
+        name="actions",
+        title="actions of an episode",
+        formula=mean_of("actions"),
+        text="actions / samples",
+        references=((SUMS, 8.0),),
+        direction="min",
+    ),
+)
+
+ACTION = (
+    f"({COUNT + 2},) what is measured ({', '.join(MEASUREMENTS)}, a quarter of the range each); above {STOP:g} the stop; changes of "
+    f"{', '.join(STANDARD.names)} in units of {', '.join(f'{one:g}' for one in STANDARD.step)} A"
+)
+
+MISALIGNED = ", ".join(f"{name} up to {high / 10:g} nm" for name, (_, high) in STANDARD.start.items())
+
+TASKS.add(
+    "aberration-correction",
+    Task(
+        name="aberration-correction",
+        major=1,
+        kind="agent",
+        title="Correct the aberrations of a probe up to second order, and say when it is done",
+        text=(
+            f"A probe corrector is out of tune: {MISALIGNED}. Take images, C1A1 and tableaus of a film of gold "
+            "clusters, and tell the corrector what to change; its gains, rotations and side effects are unknown. Declare the end within "
+            f"{STANDARD.actions} actions, {STANDARD.time_s:g} s and {STANDARD.dose_e_per_angstrom2:.0e} e-/A^2. The score is exp(-s^2) of the root "
+            "mean square phase error s over the aperture at the declared end, 0 without one."
+        ),
+        source="stemtwin/AberrationCorrection-v1",
+        splits=("public",),
+        inputs=(
+            Field(name="image", dtype="uint16", unit="adu", text="(128, 128) readings of the last image, [y, x]: 1000 + 7.6 for each electron"),
+            Field(name="knobs", dtype="float32", unit="A", text=f"({COUNT},) changes since the start, as commanded"),
+            Field(name="estimates", dtype="float32", unit="A", text=f"({COUNT},) last measured coefficients, as they were then"),
+            Field(name="errors", dtype="float32", unit="A", text=f"({COUNT},) their standard deviations"),
+            Field(name="ages", dtype="float32", unit="s", text=f"({COUNT},) time since they were measured"),
+            Field(name="report", dtype="int8", text="(5,) what was taken: image alone, C1A1, Fast, Standard; and whether it failed"),
+            Field(name="misfit", dtype="float32", text="(1,) chi-square per degree of freedom of the last result"),
+            Field(name="budget", dtype="float32", text="(3,) what is left of actions, time, dose"),
+            Field(name="electrons", dtype="float32", unit="e-", text="(1,) incident electrons at one point of an image"),
+        ),
+        outputs=(Field(name="action", dtype="float32", text=ACTION, low=-1, high=1),),
+        metrics=CORRECTION,
+        slices=(
+            SliceColumn(column="start_C10_angstrom", edges=(200, 400), absolute=True, unit="A", title="start |C10|"),
+            SliceColumn(column="start_C21_angstrom", edges=(4000, 8000), unit="A", title="start |C21|"),
+            SliceColumn(column="electrons", edges=(1000,), unit="e-", title="electrons a point"),
+            SliceColumn(column="density", edges=(0.009,), unit="1/A^2", title="clusters"),
+        ),
+        score=score,
+        episodes=100,
+        key="stemtwin/aberration-correction@1: the public seeds, for practice and for baselines",
+        citation="M. Haider, S. Uhlemann, J. Zach, Ultramicroscopy 81 (2000) 163; A. Pattison et al., BEACON, npj Comput. Mater. (2025)",
+        license="BSD-3-Clause",
+    ),
+)

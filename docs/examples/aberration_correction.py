@@ -1,0 +1,29 @@
+"""Tune a probe corrector by the expert of ``stemtwin/AberrationCorrection-v1``, and leave a film of the episode."""
+
+import sys
+from pathlib import Path
+
+import gymnasium as gym
+
+import stemtwin as st
+from stemtwin.benchmarks.films import film, find_policy
+from stemtwin.benchmarks.returns import play
+
+ENVIRONMENT, DIFFICULTY = "stemtwin/AberrationCorrection-v1", "standard"
+
+
+def main(output: Path) -> None:
+    """Play five episodes with the expert, then film another one."""
+    env = gym.make(ENVIRONMENT, difficulty=DIFFICULTY, split="val", privileged_info=True)
+    policy = find_policy(ENVIRONMENT, "expert")
+    agent = policy.factory()
+    for seed in range(5):
+        episode = play(env, agent, seed=seed, task=policy.task)
+        left = env.get_wrapper_attr("truth")()["phase_rad"]
+        score = st.normalized_return(ENVIRONMENT, episode.total, DIFFICULTY)
+        print(f"seed {seed}: phase error {left:.2f} rad after {episode.steps} steps, return {episode.total:.2f}, score {score:.2f}")
+    film(ENVIRONMENT, agent="expert", difficulty=DIFFICULTY, seed=5, output=output)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "aberration_correction.gif"))

@@ -1,0 +1,29 @@
+"""Keep a cluster in view by the expert of ``stemtwin/DriftTracking-v1``, and leave a film of the watch."""
+
+import sys
+from pathlib import Path
+
+import gymnasium as gym
+
+import stemtwin as st
+from stemtwin.benchmarks.films import film, find_policy
+from stemtwin.benchmarks.returns import play
+
+ENVIRONMENT, DIFFICULTY = "stemtwin/DriftTracking-v1", "standard"
+
+
+def main(output: Path) -> None:
+    """Play three watches with the expert, then film another one."""
+    env = gym.make(ENVIRONMENT, difficulty=DIFFICULTY, split="val", privileged_info=True)
+    policy = find_policy(ENVIRONMENT, "expert")
+    agent = policy.factory()
+    for seed in range(3):
+        episode = play(env, agent, seed=seed, task=policy.task)
+        watched = env.get_wrapper_attr("truth")()["watched"]
+        score = st.normalized_return(ENVIRONMENT, episode.total, DIFFICULTY)
+        print(f"seed {seed}: {watched:.0%} of two minutes watched, return {episode.total:.2f}, score {score:.2f}")
+    film(ENVIRONMENT, agent="expert", difficulty=DIFFICULTY, seed=3, output=output)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "drift_tracking.gif"))

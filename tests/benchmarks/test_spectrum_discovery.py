@@ -1,0 +1,112 @@
+"""Task spectrum-discovery: scores are those of what was found, and searches do what they say."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from stemtwin.benchmarks.agents import find_baseline
+from stemtwin.benchmarks.baselines.spectrum_discovery import GaussianSearch, Kernel, grid, patches, posterior
+from stemtwin.benchmarks.episodes import Episode
+from stemtwin.benchmarks.families.spectrum_discovery import FOUND, score
+from stemtwin.benchmarks.returns import play
+from stemtwin.twin.envs.functional_env import hidden_truth
+from stemtwin.twin.envs.spectral_scenes import scene_seeds
+from tests.envs.conftest import SMALL
+
+ID = "stemtwin/SpectrumDiscovery-v1"
+
+
+def ended(number: int, *, rank: int, recall: float, terminated: bool = True) -> Episode:
+    """Return an episode that ended with such a truth."""
+    start = {"scene": 1003.0, "target": 2.0, "brightness_correlation": 0.03}
+    return Episode(
+        number=number,
+        seed=number,
+        actions=((0.0, 0.0, 1.0),),
+        rewards=(0.0,),
+        start=start,
+        end={**start, "recall": recall, "area": 0.7, "answer_rank": float(rank)},
+        cost={"dose_e_per_angstrom2": 1e6, "beam_s": 1.0, "moves": 1.0, "spectra": 12.0},
+        terminated=terminated,
+        wall_s=0.0,
+        observations_sha256="",
+    )
+
+
+def test_scores_are_those_of_what_was_found() -> None:
+    """The last rank of the best 1 % is right, the next one is not, and without a declaration there is no right answer."""
+    found = score([ended(0, rank=FOUND, recall=0.5), ended(1, rank=FOUND + 1, recall=0.1), ended(2, rank=0, recall=1.0, terminated=False)])
+    assert FOUND == 10
+    np.testing.assert_array_equal(found.statistics["right"], [1, 0, 0])
+    np.testing.assert_array_equal(found.statistics["declared"], [1, 1, 0])
+    np.testing.assert_allclose(found.statistics["recall"], [0.5, 0.1, 1.0])
+    assert set(found.columns["scalariser"]) == {"valence"}
+    assert set(found.columns["scene"]) == {"scene 3"}
+
+
+def test_a_gaussian_process_is_that_of_the_textbook() -> None:
+    """Means and deviations are those of the joint normal distribution by a plain inverse."""
+    rng = np.random.default_rng(1)
+    groups, measured = [rng.normal(size=(30, 2)), rng.normal(size=(30, 3))], np.array([3, 7, 20, 28])
+    kernel = Kernel(terms=((0.25, (0,)), (0.75, (0, 1))), lengths=((1.5,), (0.8,)))
+    scores = rng.normal(size=4)
+    one, two = (np.exp(-((group[:, None] - group) ** 2).sum(-1) / 2 / length**2) for group, length in zip(groups, (1.5, 0.8), strict=True))
+    whole, best = 0.25 * one + 0.75 * one * two, None
+    for noise in (0.03, 0.1, 0.3):
+        among = whole[np.ix_(measured, measured)] + (noise**2 + 1e-8) * np.eye(4)
+        likelihood = -scores @ np.linalg.inv(among) @ scores / 2 - np.log(np.linalg.det(among)) / 2
+        if best is None or likelihood > best[0]:
+            best = likelihood, whole[:, measured] @ np.linalg.inv(among)
+    assert best is not None
+    found = posterior(kernel, groups, measured, scores)
+    np.testing.assert_allclose(found.mean, best[1] @ scores, atol=1e-9)
+    np.testing.assert_allclose(found.deviation**2, np.maximum(1 - (best[1] * whole[:, measured]).sum(1), 0), atol=1e-9)
+
+
+def test_patches_do_not_depend_on_how_the_image_lies() -> None:
+    """Turned and mirrored images have the turned and mirrored patches, but for signs of components."""
+    image = np.random.default_rng(2).poisson(5.0, (24, 24))
+    usual = patches(image, 12).reshape(12, 12, -1)
+    for turned, expected in ((np.rot90(image), np.rot90(usual)), (image[:, ::-1], usual[:, ::-1])):
+        np.testing.assert_allclose(np.abs(patches(turned, 12).reshape(12, 12, -1)), np.abs(expected), atol=1e-6)
+
+
+@pytest.mark.parametrize("patched", [False, True])
+def test_a_search_finds_the_top_of_a_smooth_hill(*, patched: bool) -> None:
+    """Within 30 spectra of 400 places the best one of a smooth hill in a featureless image is measured."""
+    places = grid(20)
+    hill = np.exp(-((places - [0.35, -0.55]) ** 2).sum(1) / 0.3) + 0.1
+    agent = GaussianSearch(patched=patched)
+    agent.rng = np.random.Generator(np.random.Philox(3))
+    agent.begin(np.random.default_rng(3).poisson(20.0, (40, 40)))
+    measured: list[int] = []
+    for _ in range(30):
+        measured.append(agent.next(np.array(measured, int), hill[measured]))
+    assert len(set(measured)) == 30
+    assert agent.answer(np.array(measured), hill[measured]) == np.argmax(hill)
+
+
+def test_searches_go_on_where_the_valve_is_closed() -> None:
+    """Dark spectra are no scores: searches end with a declaration, also where all are dark."""
+    for closed in (0.4, 1.0):
+        env = gym.make(ID, **SMALL[ID], randomisation={"closed_valve": closed}, privileged_info=True)
+        for name in ("expert", "gp-position", "low-discrepancy", "brightest"):
+            episode = play(env, find_baseline("spectrum-discovery", name).factory(), seed=1, task="spectrum-discovery")
+            assert episode.steps == SMALL[ID]["spectra"] + 1
+            assert hidden_truth(env)["answer_rank"] > 0
+
+
+@pytest.mark.slow
+def test_searches_stand_in_their_order() -> None:
+    """On scenes of full size patches find more than brightness or fixed places, and an easy episode pays more than a hard one."""
+    mean = {}
+    for difficulty in ("easy", "hard"):
+        env = gym.make(ID, difficulty=difficulty, scenes=1, privileged_info=True)
+        for name in ("oracle", "expert", "low-discrepancy", "brightest", "blind", "random"):
+            one = find_baseline("spectrum-discovery", name)
+            runs = [play(env, one.factory(), seed=seed, task="spectrum-discovery", oracle=one.oracle).total for seed in range(24)]
+            mean[difficulty, name] = float(np.mean(runs))
+        others = [mean[difficulty, name] for name in ("low-discrepancy", "brightest", "blind", "random")]
+        assert mean[difficulty, "oracle"] > mean[difficulty, "expert"] > max(0.0, *others)
+    assert mean["easy", "expert"] > mean["hard", "expert"] + 0.1
+    assert scene_seeds("train", 1) == (0,)

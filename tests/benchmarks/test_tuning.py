@@ -1,0 +1,105 @@
+"""Task aberration-correction: what a declared end is worth, and the filter of the expert."""
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from stemtwin.benchmarks.agents import Brief, find_baseline, load_baselines
+from stemtwin.benchmarks.baselines.tuning import TrueSteps, normalised_variance
+from stemtwin.benchmarks.baselines.tuning_filter import ResponseFilter, phase_weights
+from stemtwin.benchmarks.returns import play
+from stemtwin.benchmarks.tasks import find_task
+from stemtwin.twin.envs.tuning_presets import NAMES
+from stemtwin.twin.errors import SettingsError
+
+TASK = find_task("aberration-correction")
+
+
+def episode(*, declared: bool, phase: float) -> Any:
+    """Return as much of an episode as is scored."""
+    start = {"C10_angstrom": -300.0, "C21a_angstrom": 3e3, "C21b_angstrom": 4e3, "log10_electrons": 3.0, "density_per_angstrom2": 0.01}
+    cost = {"dose_e_per_angstrom2": 2e5, "time_s": 60.0, "beam_s": 50.0, "moves": 6.0}
+    end = {**start, "phase_rad": phase, "flat_mrad": 20.0}
+    return SimpleNamespace(number=0, start=start, end=end, cost=cost, terminated=declared)
+
+
+def test_only_a_declared_end_counts() -> None:
+    """The score is exp(-s^2) at a declared end and 0 without; the final phase error is told either way."""
+    found = TASK.score([episode(declared=True, phase=0.3), episode(declared=False, phase=0.3), episode(declared=True, phase=1.0)])
+    np.testing.assert_allclose(found.statistics["corrected"], [math.exp(-0.09), 0, math.exp(-1)])
+    np.testing.assert_array_equal(found.statistics["success"], [1, 0, 0])
+    np.testing.assert_array_equal(found.statistics["phase"], [0.3, 0.3, 1.0])
+    np.testing.assert_allclose(found.columns["start_C21_angstrom"], 5e3)
+    np.testing.assert_allclose(found.columns["electrons"], 1e3)
+
+
+def test_the_filter_learns_a_response() -> None:
+    """From measurements at changed knobs the filter finds gains, rotations and couplings, and its correction then lands on zero."""
+    names, rng = NAMES[:7], np.random.default_rng(2)
+    size = np.array([500.0, 300, 300, 8e3, 8e3, 4e3, 4e3])
+    response = np.eye(7) + rng.normal(0, 0.08, (7, 7)) * np.array([[int(a[1]) <= int(b[1]) for b in names] for a in names])
+    response[:3, 3:] = rng.normal(0, 0.03, (3, 4))
+    start, knobs = size * rng.uniform(-1, 1, 7), np.zeros(7)
+    learnt = ResponseFilter(names, size)
+    for _ in range(12):
+        learnt.moved(knobs, 0.0)
+        learnt.measured(np.arange(7), start + response @ knobs, np.full(7, 1.0))
+        knobs = knobs + learnt.correction(phase_weights(names), 0.0)
+    assert np.abs((start + response @ knobs) * np.sqrt(np.diag(phase_weights(names)))).max() < 0.05
+
+
+def test_a_filter_is_as_sure_as_it_says() -> None:
+    """Errors of estimates, over many drawn starts and responses, average to the variances that the filter states."""
+    names, rng, scores = NAMES[:3], np.random.default_rng(3), []
+    size = np.array([300.0, 200.0, 200.0])
+    for _ in range(200):
+        learnt = ResponseFilter(names, size)
+        deviation = np.sqrt(np.array([np.diag(one)[1:] for one in learnt.covariance]))
+        start, response = rng.normal(0, size), np.eye(3) + rng.normal(0, 1, (3, 3)) * deviation
+        for knobs in (np.zeros(3), rng.normal(0, size), rng.normal(0, size)):
+            learnt.moved(knobs, 0.0)
+            learnt.covariance[:, 0, 0] = np.maximum(learnt.covariance[:, 0, 0], 1e-9)
+            learnt.measured(np.arange(3), start + response @ knobs + rng.normal(0, 10, 3), np.full(3, 10.0))
+        mean, variances = learnt.after(np.zeros(3))
+        scores.append((start + response @ learnt.knobs - mean) ** 2 / variances)
+    assert 0.4 < np.mean(scores) < 1.2, "hysteresis, of which there was none here, makes it somewhat less sure"
+
+
+def test_caution_leaves_alone_what_is_not_known() -> None:
+    """Without a measurement nothing is corrected; the more caution, the smaller the change."""
+    names = NAMES[:7]
+    learnt = ResponseFilter(names, np.array([500.0, 300, 300, 8e3, 8e3, 4e3, 4e3]))
+    np.testing.assert_allclose(learnt.correction(phase_weights(names)), 0, atol=1e-9)
+    learnt.measured(np.arange(7), np.array([300.0, 0, 0, 5e3, 0, 0, 0]), np.full(7, 20.0))
+    sizes = [np.abs(learnt.correction(phase_weights(names), caution)) for caution in (0.0, 0.1, 1.0)]
+    assert sizes[0][3] > sizes[1][3] > sizes[2][3] > 0
+
+
+def test_contrast_is_that_of_electrons() -> None:
+    """The normalised variance is the same in electrons and in readings with offset and gain."""
+    counts = np.random.default_rng(1).poisson(20, (64, 64))
+    assert normalised_variance(1000 + 7.6 * counts) == pytest.approx(normalised_variance(counts))
+
+
+def test_the_oracle_needs_the_truth() -> None:
+    """Without the door to the truth the policy that knows it refuses to begin."""
+    env = gym.make("stemtwin/AberrationCorrection-v1", disable_env_checker=True)
+    with pytest.raises(SettingsError, match="door"):
+        TrueSteps().reset(Brief(task="", observation_space=env.observation_space, action_space=env.action_space, seed=0))
+
+
+@pytest.mark.slow
+def test_baselines_stand_in_their_order() -> None:
+    """On the largest preset, too, the oracle is above the expert, which is far above all others; contrast alone corrects little."""
+    env = gym.make(TASK.source, privileged_info=True, difficulty="hard", split="train")
+    mean = {}
+    for name in load_baselines().names(TASK.registered):
+        one = find_baseline(TASK.registered, name.partition("/")[2])
+        agent = one.factory()
+        mean[one.name] = np.mean([play(env, agent, seed=seed, task=TASK.name, oracle=one.oracle).total for seed in range(2000, 2005)])
+    assert mean["oracle"] > mean["expert"] > 0.4
+    assert max(value for name, value in mean.items() if name not in ("oracle", "expert")) < mean["expert"] / 2

@@ -1,0 +1,202 @@
+"""Instrument and presets of ``stemtwin/DriftTracking-v1``, and what its specimen does behind the operator's back."""
+
+import functools
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from stemtwin.twin.envs import drift_scenes
+from stemtwin.twin.envs import session as sessions
+from stemtwin.twin.envs.arguments import Conditions, Randomisation
+from stemtwin.twin.envs.drift_scenes import Scene
+from stemtwin.twin.envs.session import Session
+from stemtwin.twin.instrument.hardware.drift import Instabilities
+from stemtwin.twin.instrument.hardware.profiles import PROFILES, Profile
+from stemtwin.twin.instrument.hardware.scan_distortion import ScanImperfections
+from stemtwin.twin.instrument.scan import RasterScan
+from stemtwin.twin.instrument.scope.setup import Setup
+
+SHAPE = (128, 128)
+FIELD, WIDE_FIELD = 16.0, 40.0
+"""Sides of the field of a frame that is kept, and of one that searches, A."""
+PERIOD_S, FAST_S = 2.0, 0.5
+"""Time from one frame to the next, and to a fast one, s."""
+WATCH_S = 120.0
+"""Usual time for which the feature is to be watched, s."""
+SEMIANGLE_MRAD, CURRENT_PA = 22.0, 10.0
+INSTRUMENT = "nion-60"
+JUMP_REST_S = 6.0
+"""No jump and no event comes before so many seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftPreset:
+    """A difficulty.
+
+    Parameters
+    ----------
+    randomisation : Randomisation
+        What episodes draw; ``drift`` is in units of speed and walk below.
+    speed_angstrom_per_s, walk_angstrom : float
+        Usual speed of the specimen, A/s, and standard deviation of its random walk along each axis after 1 s, A.
+    jumps : int
+        Jumps in an episode.
+    jump_angstrom : tuple of float
+        Least and largest way of a jump, A.
+    tilts_mrad : tuple of float
+        Tilts of the series, which are gone through in equal times, from one end or the other.
+    height_angstrom : tuple of float
+        Least and largest distance of the specimen from the axis of the tilt, A, which shifts it when it is tilted.
+    faults : bool
+        Whether the instrument has its detector chain and scan faults.
+    frames : int
+        Frames in one episode of two minutes, the first among them.
+    dose_budget_e_per_angstrom2 : float
+        Dose in such an episode, e-/A^2.
+    event : bool
+        Whether an atom beside the feature hops.
+    """
+
+    randomisation: Randomisation
+    speed_angstrom_per_s: float
+    walk_angstrom: float
+    jumps: int = 0
+    jump_angstrom: tuple[float, float] = (0.0, 0.0)
+    tilts_mrad: tuple[float, ...] = (0.0,)
+    height_angstrom: tuple[float, float] = (0.0, 0.0)
+    faults: bool = True
+    frames: int = 66
+    dose_budget_e_per_angstrom2: float = 4.5e6
+    event: bool = False
+
+
+ANYWHERE = (-math.pi, math.pi)
+BOTH = tuple(drift_scenes.BOXES)
+PRESETS = {
+    "easy": DriftPreset(
+        randomisation=Randomisation(samples=("graphene",), rotation_rad=ANYWHERE, electrons_per_point=(600.0, 1000.0), drift=(0.7, 1.3)),
+        speed_angstrom_per_s=0.25,
+        walk_angstrom=0.15,
+        faults=False,
+    ),
+    "standard": DriftPreset(
+        randomisation=Randomisation(
+            samples=BOTH, rotation_rad=ANYWHERE, electrons_per_point=(200.0, 400.0), drift=(0.7, 1.3), knob_gain=(0.95, 1.05)
+        ),
+        speed_angstrom_per_s=0.5,
+        walk_angstrom=0.3,
+        jumps=3,
+        jump_angstrom=(4.0, 9.0),
+    ),
+    "hard": DriftPreset(
+        randomisation=Randomisation(
+            samples=BOTH, rotation_rad=ANYWHERE, electrons_per_point=(80.0, 160.0), drift=(0.7, 1.3), knob_gain=(0.85, 1.15), failing=0.05
+        ),
+        speed_angstrom_per_s=0.7,
+        walk_angstrom=0.5,
+        jumps=4,
+        jump_angstrom=(6.0, 14.0),
+        tilts_mrad=(-60.0, 0.0, 60.0),
+        height_angstrom=(50.0, 150.0),
+    ),
+    "event": DriftPreset(
+        randomisation=Randomisation(samples=BOTH, rotation_rad=ANYWHERE, electrons_per_point=(50.0, 120.0), drift=(0.7, 1.3), knob_gain=(0.95, 1.05)),
+        speed_angstrom_per_s=0.25,
+        walk_angstrom=0.2,
+        jumps=1,
+        jump_angstrom=(4.0, 7.0),
+        event=True,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fate:
+    """Events that the specimen has ahead in an episode.
+
+    Parameters
+    ----------
+    jump_times_s : ndarray
+        Times of the jumps, s, increasing, shape (n,).
+    jump_steps_angstrom : ndarray
+        Ways (x, y) of the jumps on the specimen, A, shape (n, 2).
+    tilt_times_s : tuple of float
+        Times at which the next tilt is commanded, s.
+    tilts_mrad : tuple of float
+        Tilts in the order of the series.
+    tilt_way_angstrom : float
+        Way along y that a tilt by 1 mrad moves the specimen, A.
+    event_s : float
+        Time at which an atom hops, s; infinite where none does.
+    """
+
+    jump_times_s: np.ndarray
+    jump_steps_angstrom: np.ndarray
+    tilt_times_s: tuple[float, ...]
+    tilts_mrad: tuple[float, ...]
+    tilt_way_angstrom: float
+    event_s: float
+
+    def jumped(self, since_s: float, until_s: float) -> np.ndarray:
+        """Return the way (x, y), A, of all jumps after a time and up to another one, s."""
+        here = (self.jump_times_s > since_s) & (self.jump_times_s <= until_s)
+        return self.jump_steps_angstrom[here].sum(axis=0)
+
+
+def fate(preset: DriftPreset, rng: np.random.Generator, watch_s: float = WATCH_S) -> Fate:
+    """Draw the fate of the specimen in a watch of some time, s."""
+    times = np.sort(rng.uniform(JUMP_REST_S, watch_s, preset.jumps))
+    ways, angles = rng.uniform(*preset.jump_angstrom, preset.jumps), rng.uniform(0, 2 * np.pi, preset.jumps)
+    backwards, height, side, when = rng.random(), rng.uniform(*preset.height_angstrom), rng.choice([-1.0, 1.0]), rng.uniform(0.2, 0.8)
+    tilts = preset.tilts_mrad[::-1] if backwards < 0.5 else preset.tilts_mrad
+    return Fate(
+        jump_times_s=times,
+        jump_steps_angstrom=np.column_stack([ways * np.cos(angles), ways * np.sin(angles)]),
+        tilt_times_s=tuple(watch_s * k / len(tilts) for k in range(1, len(tilts))),
+        tilts_mrad=tilts,
+        tilt_way_angstrom=float(height * side) * 1e-3,
+        event_s=watch_s * float(when) if preset.event else math.inf,
+    )
+
+
+def instrument(preset: DriftPreset, factor: float) -> Profile:
+    """Return the instrument whose specimen drifts so many times as fast as the preset's; its optics stay as they are."""
+    profile = PROFILES[INSTRUMENT]
+    strays = Instabilities(drift_speed_angstrom_per_s=factor * preset.speed_angstrom_per_s, drift_walk_angstrom=factor * preset.walk_angstrom)
+    if preset.faults:
+        return replace(profile, instabilities=strays)
+    return replace(profile, instabilities=strays, imperfections=ScanImperfections(), chains=())
+
+
+def begin(preset: DriftPreset, drawn: Conditions, seed: int, tilt_mrad: float) -> Session:
+    """Return a session at the first tilt, the beam unshifted."""
+    setup = Setup(profile=instrument(preset, drawn.drift), seed=seed, specimen_seed=0, lattice_average=False, rotated="spline")
+    given: dict[str, Any] = {"at": {"alpha_mrad": tilt_mrad}} if tilt_mrad else {}
+    return _started(setup, drawn.sample, failing=drawn.failing, faults=drawn.faults, **given)
+
+
+def _started(setup: Setup, sample: str, **given: Any) -> Session:
+    optics = {"semiangle_mrad": SEMIANGLE_MRAD, "current_pa": CURRENT_PA, "focal_spread_angstrom": 0.0}
+    return sessions.start(setup, drift_scenes.sheet(sample, hopped=None), **optics, **given)
+
+
+@functools.lru_cache(maxsize=32)
+def scene(sample: str, tilt_mrad: float, *, hopped: bool) -> Scene:
+    """Return the scene of a specimen at a tilt, mrad, before or after the atom hopped."""
+    setup = Setup(profile=replace(PROFILES[INSTRUMENT], instabilities=Instabilities()), seed=0)
+    session = _started(setup, sample)
+    return drift_scenes.scene(sample, setup.beam(session.scope, 0.0), tilt_mrad, hopped=hopped)
+
+
+def turned(vector: np.ndarray, angle: float) -> np.ndarray:
+    """Return a vector (x, y) of the frame, turned by the rotation of the scan, rad, as it lies on the specimen."""
+    cos, sin = math.cos(angle), math.sin(angle)
+    return np.array([vector[0] * cos - vector[1] * sin, vector[0] * sin + vector[1] * cos])
+
+
+def square_field(middle: np.ndarray, side: float, rotation: float) -> RasterScan:
+    """Return the scan of a square field about a place, A."""
+    corner = middle - np.array([side * (n - 1) / n / 2 for n in SHAPE[::-1]])
+    return RasterScan(shape=SHAPE, field_of_view_angstrom=(side, side), origin_angstrom=(float(corner[0]), float(corner[1])), rotation_rad=rotation)

@@ -1,0 +1,497 @@
+"""``stemtwin/AberrationCorrection-v1``: tune a probe corrector order by order from images, C1A1 and tableaus."""
+
+import functools
+import math
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+
+from stemtwin.twin import checks
+from stemtwin.twin.envs import session as sessions
+from stemtwin.twin.envs import tuning_film
+from stemtwin.twin.envs.arguments import Conditions, one_of
+from stemtwin.twin.envs.discovery import environment
+from stemtwin.twin.envs.focus_features import square_roots
+from stemtwin.twin.envs.functional_env import read_only
+from stemtwin.twin.envs.goal_family import GoalFamily
+from stemtwin.twin.envs.image_features import FEATURES, image_features
+from stemtwin.twin.envs.preparation import specimen
+from stemtwin.twin.envs.session import Session
+from stemtwin.twin.envs.tuning_film import FIELD_ANGSTROM, SAMPLING_ANGSTROM, SIZE
+from stemtwin.twin.envs.tuning_presets import (
+    IMAGE,
+    MEASUREMENTS,
+    PRESETS,
+    TuningPreset,
+    draw_corrector,
+    draw_misalignment,
+    instrument,
+    kind,
+    measuring_dose,
+)
+from stemtwin.twin.instrument.hardware import tableau as tableaus
+from stemtwin.twin.instrument.hardware.tableau import QUANTILE_95, Measurement
+from stemtwin.twin.instrument.hardware.tableau_emulation import Estimate
+from stemtwin.twin.instrument.scope.setup import Setup
+from stemtwin.twin.physics import electrons, noise, phase_error
+from stemtwin.twin.physics.aberrations import Aberrations
+
+STOP = 0.8
+"""The second number of an action above which the end is declared."""
+LEAST = 1e-3
+"""Changes by less than this share of the largest one are not commanded."""
+SOLVED_RAD = 2 * math.pi / 14
+"""Root mean square phase error below which the aperture counts as corrected, rad: a Strehl ratio of 0.8, Marechal's criterion."""
+LARGEST_MISFIT = 100.0
+TABLEAUS = ("emulated", "real")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tuning:
+    """State of an episode.
+
+    Parameters
+    ----------
+    session : Session
+        The microscope and what was done with it.
+    conditions : Conditions
+        What was drawn.
+    density : float
+        Clusters of the film, 1/A^2.
+    film : ndarray
+        Its Fourier coefficients.
+    knobs : ndarray
+        Changes that were commanded since the start, of all coefficients that can be corrected, A.
+    image : ndarray
+        The last image, uint16.
+    estimates, errors : ndarray
+        Last measured values and their standard deviations, A.
+    times_s : ndarray
+        When they were measured, s; minus infinity where nothing was.
+    taken : str
+        What was asked for last, one of ``MEASUREMENTS``.
+    failed : bool
+        Whether it gave no result.
+    misfit : float
+        Chi-square per degree of freedom of the last result.
+    moves : int
+        Actions so far.
+    stopped : bool
+        Whether the end was declared.
+    """
+
+    session: Session
+    conditions: Conditions
+    density: float
+    film: np.ndarray
+    knobs: np.ndarray
+    image: np.ndarray
+    estimates: np.ndarray
+    errors: np.ndarray
+    times_s: np.ndarray
+    taken: str = IMAGE
+    failed: bool = False
+    misfit: float = 0.0
+    moves: int = 0
+    stopped: bool = False
+
+    @property
+    def dose(self) -> float:
+        """Dose on the film so far, e-/A^2."""
+        return self.session.dose_e_per_angstrom2
+
+
+@environment("AberrationCorrection", version=1, max_episode_steps=64, reward_threshold=0.6)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AberrationCorrection(GoalFamily[Tuning]):
+    """Correct the aberrations of a probe order by order from images, C1A1 and tableaus, with a corrector that does not quite do what it is told.
+
+    Description
+        On a probe-corrected instrument these are the buttons of the corrector's software: take an image of gold clusters on
+        carbon, measure C1A1 or a Zemlin tableau, correct C1, A1, B2, A2, C3, S3, A3. Each commanded change comes with a wrong
+        gain and rotation, with hysteresis, and with aberrations of lower order beside it, all drawn anew for each episode;
+        a measurement has counting noise, is wrong where it leaves higher orders out, and fails where C10 or C12 is beyond 750 A.
+        Optics stray: within a minute C10 by 9 A, C12 by 5 A, C21 by 70 A (standard, hard). Images are computed by wave
+        optics at 25 mrad (200 kV) or 22 mrad (300 kV) with focal spread and source size.
+        C1A1 and tableaus are drawn from the covariance of their counting statistics (``tableau="emulated"``, 1 ms), or their
+        images are taken and fitted (``tableau="real"``, 0.05 to 1 s).
+    Action space
+        ``Box(-1, 1, (K + 2,), float32)`` with K = 3 (easy), 7 (standard), 12 (hard).
+
+        ========= ==================================================== ==== ==================================================
+        component meaning                                              unit range
+        ========= ==================================================== ==== ==================================================
+        0         what is taken: an image alone (below -0.5), an image --   -1 to 1
+                  and C1A1 (below 0), tableau Fast (below 0.5), or
+                  tableau Standard
+        1         stop: above 0.8 the end is declared; corrections     --   -1 to 1
+                  are carried out first, nothing is taken
+        2 to K+1  changes of C10, C12a, C12b, C21a, C21b, C23a, C23b,  A    -1 to 1 times the largest misalignment of the
+                  C30, C32a, C32b, C34a, C34b, carried out first,           preset; below 0.001 nothing is commanded; knobs
+                  aberration by aberration, 1 s each                        stop at five times that
+        ========= ==================================================== ==== ==================================================
+
+        C_nm,a and C_nm,b are C_nm times cosine and sine of m phi_nm. C1A1 takes 1.3 s, Fast 12 s and finds orders 1 and 2, Standard
+        24 s and finds orders 1 to 4. What the budget does not allow is not done, and reported as failed.
+    Observation space
+        ``"counts"``: a ``Dict``.
+
+        ============= ================= ========= ==================================================================
+        component     type              unit      meaning
+        ============= ================= ========= ==================================================================
+        ``image``     uint16 (128, 128) e- or ADU the last image, 51 x 51 A: electrons (easy), else ADU: offset 1000,
+                                                  7.6 ADU per electron
+        ``knobs``     float32 (K,)      A         changes since the start, as commanded; a command that failed is not
+                                                  in them
+        ``estimates`` float32 (K,)      A         last measured coefficients, as they were then; 0 before
+        ``errors``    float32 (K,)      A         their standard deviations; the reach of the knob before
+        ``ages``      float32 (K,)      s         time since they were measured; the budget of time before
+        ``report``    MultiBinary(5)    --        last taken: image alone, C1A1, Fast, Standard; whether it failed
+        ``misfit``    float32 (1,)      1         chi-square per degree of freedom of the last result, at most 100
+        ``budget``    float32 (3,)      1         shares of actions, time and dose that are left
+        ``electrons`` float32 (1,)      e-        incident electrons at one point of an image
+        ============= ================= ========= ==================================================================
+
+        ``"pixels"``: ``image`` uint8 (1, 64, 64), square roots of four points in one, and ``scalars`` float32 (4 K + 10,): knobs,
+        estimates and errors in units of the reach, ages in units of the time, report, misfit, budget, logarithm of the
+        electrons. ``"state"``: these and 26 features of the image before them.
+    Reward
+        ``"dense"``: 0.3 times the change of 1 / (1 + s), 0.6 times the achievement exp(-s^2) at the declared end, less 0.1 times
+        the change of the spent budget (the largest of the shares of actions, time and dose). ``"sparse"``: the achievement
+        alone. s, rad, is the root mean square over the aperture of the phase of all aberrations to fifth order, those that
+        cannot be corrected among them: aberrations that hide each other in one image do not cancel there. exp(-s^2) is the Strehl ratio
+        of small s. An episode is a success where s < 2 pi / 14 at the declared end (Marechal).
+    Starting state
+        Misalignments of all orders that can be corrected beside the instrument's residual aberrations, uniform between the preset's
+        least and largest magnitudes, at any azimuth; an image is taken. Option of ``reset``: ``scale``, 0 to 1, by which the
+        misalignment is multiplied.
+    Episode end
+        Terminated by the declared stop, and by nothing else; truncated when the actions are spent or time or dose do not suffice
+        for another image. No budget is exceeded.
+    Presets
+        ========================== =============== ================= ======================
+        preset                     easy            standard          hard
+        ========================== =============== ================= ======================
+        orders                     1               1, 2              1, 2, 3
+        C10, C12, A                500, 300        600, 400          1000, 500
+        C21, C23, nm               --              1200, 500         1500, 500
+        C30, C32, C34, um          --              --                3, 10, 3
+        gains                      0.95 to 1.05    0.85 to 1.15      0.75 to 1.25
+        rotation, coupling up to   none            0.06 rad, 1.5     0.12 rad, 2.5
+        hysteresis, failing        none            2 %, none         4 %, 10 %
+        electrons of an image      800 to 3000     500 to 2000       300 to 1500
+        current of measurements    200 pA          60 pA             30 pA
+        actions, s, e-/A^2         20, 120, 1e6    40, 240, 8e5      56, 360, 6e5
+        instruments                200 kV, still   200 kV, straying  200, 300 kV, straying
+        ========================== =============== ================= ======================
+
+        Couplings are in units of those of a typical corrector, with which 1 um of C30 brings 5 nm of C10 and 20 nm of C21 along.
+    Example
+        ::
+
+            import gymnasium as gym, numpy as np, stemtwin
+            env = gym.make("stemtwin/AberrationCorrection-v1", difficulty="easy")
+            step, (seen, info), over = env.unwrapped.task.preset.step, env.reset(seed=1), False
+            wanted = np.zeros(3)
+            for stop in (-1, -1, 1):  # C1A1 and a correction, twice, then the end
+                action = np.append([-0.25, stop], np.clip(wanted / step, -1, 1)).astype(np.float32)
+                seen, reward, over, _, info = env.step(action)
+                wanted = -seen["estimates"]
+            print(reward, info["cost"])
+    Version history
+        v1: first version.
+
+    Parameters
+    ----------
+    difficulty, split, observation, reward, randomisation, privileged_info
+        See ``EnvArguments``; ``knob_gain`` is the corrector's gain for orders 1, 2 and 3. Specimen and rotation are not drawn,
+        nor faults of the stage; a closed valve and failed corrections are 0 unless they are given.
+    tableau : str
+        ``"emulated"`` or ``"real"``: how C1A1 and tableaus are measured.
+
+    Raises
+    ------
+    StemtwinError
+        A name is unknown or a number out of range.
+    """
+
+    PRESETS: ClassVar[dict[str, TuningPreset]] = PRESETS
+    RANDOMISED: ClassVar[tuple[str, ...]] = (
+        *("profiles", "electrons_per_point", "residual", "drift", "knob_gain", "failing"),
+        *("closed_valve", "failed_correction"),
+    )
+    RESET_OPTIONS: ClassVar[tuple[str, ...]] = ("scale",)
+
+    tableau: str = "emulated"
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        GoalFamily.__post_init__(self)
+        one_of("tableau", self.tableau, TABLEAUS)
+
+    # ---- spaces
+
+    @property
+    def action_space(self) -> gym.spaces.Box:
+        """The measurement, the stop, changes of the coefficients in units of the largest ones."""
+        return gym.spaces.Box(-1.0, 1.0, (len(self.preset.names) + 2,), np.float32)
+
+    @property
+    def observation_space(self) -> gym.spaces.Space:
+        """Space of the form that ``observation`` names."""
+        count, reach = len(self.preset.names), self.preset.reach.astype(np.float32)
+        scalars = 4 * count + len(MEASUREMENTS) + 6
+        if self.observation == "state":
+            return gym.spaces.Box(-1.0, 1.0, (FEATURES + scalars,), np.float32)
+        if self.observation == "pixels":
+            image = gym.spaces.Box(0, 255, (1, SIZE // 2, SIZE // 2), np.uint8)
+            return gym.spaces.Dict({"image": image, "scalars": gym.spaces.Box(-1.0, 1.0, (scalars,), np.float32)})
+        return gym.spaces.Dict(
+            {
+                "image": gym.spaces.Box(0, 65535, (SIZE, SIZE), np.uint16),
+                "knobs": gym.spaces.Box(-reach, reach, (count,), np.float32),
+                "estimates": gym.spaces.Box(-10 * reach, 10 * reach, (count,), np.float32),
+                "errors": gym.spaces.Box(0 * reach, reach, (count,), np.float32),
+                "ages": gym.spaces.Box(0.0, self.preset.time_s, (count,), np.float32),
+                "report": gym.spaces.MultiBinary(len(MEASUREMENTS) + 1),
+                "misfit": gym.spaces.Box(0.0, LARGEST_MISFIT, (1,), np.float32),
+                "budget": gym.spaces.Box(0.0, 1.0, (3,), np.float32),
+                "electrons": gym.spaces.Box(0.0, 6e4, (1,), np.float32),
+            }
+        )
+
+    # ---- the episode
+
+    def check_reset(self, *, scale: Any = 1.0) -> None:
+        """Refuse wrong options of ``reset``.
+
+        Raises
+        ------
+        SettingsError
+            ``scale`` is not in [0, 1].
+        """
+        checks.number("scale", scale, "times the usual misalignment", low=0, high=1)
+
+    def initial(self, rng: np.random.Generator, *, scale: float = 1.0) -> Tuning:
+        """Draw conditions, corrector, misalignment and film, and take an image."""
+        preset, conditions = self.preset, self.conditions().draw(rng)
+        seed = int.from_bytes(rng.bytes(16), "little")
+        corrector = draw_corrector(preset, conditions, rng)
+        off, density = draw_misalignment(preset, rng, scale), math.exp(rng.uniform(*np.log(preset.density)))
+        profile = instrument(preset, conditions, corrector)
+        setup = Setup(profile=profile, seed=seed, phonons=1, lattice_average=False, specimen_seed=0, misalignment=off)
+        begun = sessions.start(setup, specimen("graphene"), failing=conditions.failing, faults=conditions.faults)
+        geometry = _geometry(begun)
+        count, zero = len(preset.names), read_only(np.zeros(len(preset.names)))
+        state = Tuning(
+            session=begun,
+            conditions=conditions,
+            density=density,
+            film=read_only(tuning_film.draw_film(geometry, density, rng)),
+            knobs=zero,
+            image=np.zeros((SIZE, SIZE), np.uint16),
+            estimates=zero,
+            errors=read_only(preset.reach),
+            times_s=read_only(np.full(count, -np.inf)),
+        )
+        return self._photographed(state)
+
+    def transition(self, state: Tuning, action: np.ndarray, rng: np.random.Generator) -> Tuning:
+        """Carry the corrections out, and take what is asked for unless the end is declared."""
+        del rng  # nothing but the episode's own seed is random
+        state = self._corrected(replace(state, moves=state.moves + 1), np.asarray(action[2:], float))
+        if action[1] > STOP:
+            return replace(state, stopped=True)
+        name = MEASUREMENTS[min(int((float(action[0]) + 1) * len(MEASUREMENTS) / 2), len(MEASUREMENTS) - 1)]
+        state = self._photographed(state) if self._affordable(state, IMAGE) else state
+        if name == IMAGE:
+            return state
+        return self._measured(state, name) if self._affordable(state, name) else replace(state, taken=name, failed=True)
+
+    def _corrected(self, state: Tuning, changes: np.ndarray) -> Tuning:
+        """Return the state after the corrector was told to change aberration after aberration, as far as the time goes."""
+        preset, session, knobs = self.preset, state.session, state.knobs.copy()
+        wanted = np.clip(knobs + np.where(np.abs(changes) < LEAST, 0, changes) * preset.step, -preset.reach, preset.reach) - knobs
+        for name in preset.start:
+            at = [i for i, one in enumerate(preset.names) if one.startswith(name)]
+            target = [*wanted[at], 0.0][:2]
+            if not any(target) or session.clock_s + session.setup.profile.corrector.duration_s > preset.time_s:
+                continue
+            session = sessions.correct(session, name, (0.0, 0.0), target)
+            if not session.failed:
+                knobs[at] += wanted[at]
+        return replace(state, session=session, knobs=read_only(knobs))
+
+    def _affordable(self, state: Tuning, name: str) -> bool:
+        """Return whether time and dose suffice for a measurement."""
+        seconds, dose = self._price(state, name)
+        preset = self.preset
+        return state.session.clock_s + seconds <= preset.time_s and state.dose + dose <= preset.dose_e_per_angstrom2
+
+    def _price(self, state: Tuning, name: str) -> tuple[float, float]:
+        """Return time, s, and dose, e-/A^2, of a measurement."""
+        profile = state.session.setup.profile
+        if name == IMAGE:
+            seconds = tuning_film.duration_s(self._dwell_us(state), profile.flyback_us)
+            return seconds, state.conditions.electrons_per_point / SAMPLING_ANGSTROM**2
+        return tableaus.duration_s(kind(name), profile.probe_images), measuring_dose(name, profile.probe_images)
+
+    def _dwell_us(self, state: Tuning) -> float:
+        return state.conditions.electrons_per_point / noise.electrons_per_point(state.session.scope.knobs.current_pa, 1e-6)
+
+    def _photographed(self, state: Tuning) -> Tuning:
+        """Return the state after an image."""
+        session = state.session
+        electrons_each = state.conditions.electrons_per_point
+        image, _, beam_s = tuning_film.photograph(session, _geometry(session), state.film, electrons_each, self._dwell_us(state))
+        session = self._spent_on(state, IMAGE, session, beam_s)
+        scope = session.scope
+        session = replace(session, scope=replace(scope, time_s=scope.time_s + self._price(state, IMAGE)[0], frames=scope.frames + 1))
+        return replace(state, session=session, image=read_only(image), taken=IMAGE, failed=False)
+
+    def _measured(self, state: Tuning, name: str) -> Tuning:
+        """Return the state after a measurement of aberrations."""
+        found, session = sessions.measure(state.session, name, emulated=self.tableau == "emulated")
+        session = self._spent_on(state, name, session, session.clock_s - state.session.clock_s)
+        state = replace(state, session=session, taken=name, failed=found is None)
+        return state if found is None else self._told(state, found)
+
+    def _told(self, state: Tuning, found: Measurement | Estimate) -> Tuning:
+        """Return the state with the result of a measurement, dated to its end."""
+        estimates, errors, times = state.estimates.copy(), state.errors.copy(), state.times_s.copy()
+        values, reach = found.aberrations.cartesian(), self.preset.reach
+        for i, name in enumerate(self.preset.names):
+            if name in found.confidence:
+                estimates[i] = np.clip(values[name], -10 * reach[i], 10 * reach[i])
+                errors[i] = min(found.confidence[name] / QUANTILE_95, reach[i])
+                times[i] = state.session.clock_s
+        misfit = min(found.misfit, LARGEST_MISFIT)
+        return replace(state, estimates=read_only(estimates), errors=read_only(errors), times_s=read_only(times), misfit=misfit)
+
+    def _spent_on(self, state: Tuning, name: str, session: Session, beam_s: float) -> Session:
+        """Return a session after the dose and the beam's time of a measurement are entered."""
+        dose = self._price(state, name)[1]
+        scope = replace(session.scope, beam_s=session.scope.beam_s + beam_s)
+        return replace(session, scope=scope, dose_e_per_angstrom2=session.dose_e_per_angstrom2 + dose, last_dose_e_per_angstrom2=dose)
+
+    # ---- observation
+
+    def observe(self, state: Tuning) -> Any:
+        """Return the observation in the form that ``observation`` names."""
+        preset = self.preset
+        ages = np.minimum(state.session.clock_s - state.times_s, preset.time_s)
+        report = np.array([*(state.taken == name for name in MEASUREMENTS), state.failed], np.int8)
+        left = np.clip(1 - np.array(self._fractions(state)), 0, 1)
+        if self.observation == "counts":
+            return {
+                "image": state.image.copy(),
+                "knobs": state.knobs.astype(np.float32),
+                "estimates": state.estimates.astype(np.float32),
+                "errors": state.errors.astype(np.float32),
+                "ages": ages.astype(np.float32),
+                "report": report,
+                "misfit": np.array([state.misfit], np.float32),
+                "budget": left.astype(np.float32),
+                "electrons": np.array([state.conditions.electrons_per_point], np.float32),
+            }
+        told = [state.knobs / preset.reach, state.estimates / preset.reach, state.errors / preset.reach, ages / preset.time_s]
+        level = math.log10(state.conditions.electrons_per_point) / 5
+        scalars = np.concatenate([*told, report, [math.log1p(state.misfit) / math.log1p(LARGEST_MISFIT)], left, [level]])
+        if self.observation == "state":
+            scalars = np.concatenate([image_features(sessions.in_electrons(state.session, state.image, "haadf")), scalars])
+        scalars = np.clip(scalars, -1, 1).astype(np.float32)
+        return scalars if self.observation == "state" else {"image": square_roots(state.image)[None], "scalars": scalars}
+
+    # ---- the goal
+
+    def _fractions(self, state: Tuning) -> tuple[float, float, float]:
+        preset = self.preset
+        return state.moves / preset.actions, state.session.clock_s / preset.time_s, state.dose / preset.dose_e_per_angstrom2
+
+    def potential(self, state: Tuning) -> float:
+        """Return 1 / (1 + s) of the root mean square phase error s over the aperture, rad."""
+        return 1 / (1 + _phase(state.session))
+
+    def achievement(self, state: Tuning) -> float:
+        """Return exp(-s^2) of the root mean square phase error s over the aperture, rad."""
+        return math.exp(-(_phase(state.session) ** 2))
+
+    def success(self, state: Tuning) -> bool:
+        """Return whether the end was declared with a phase error below Marechal's limit."""
+        return state.stopped and _phase(state.session) < SOLVED_RAD
+
+    def spent(self, state: Tuning) -> float:
+        """Return the largest of the spent shares of actions, time and dose."""
+        return min(1.0, max(self._fractions(state)))
+
+    def declared(self, state: Tuning) -> bool:
+        """Return whether the end was declared."""
+        return state.stopped
+
+    def truncated(self, state: Tuning) -> bool:
+        """Return whether the actions are spent, or time or dose do not suffice for another image."""
+        return state.moves >= self.preset.actions or not self._affordable(state, IMAGE)
+
+    def cost(self, state: Tuning) -> dict[str, float]:
+        """Return dose on the film (e-/A^2), time with the beam on it (s), all time (s) and actions."""
+        return {
+            "dose_e_per_angstrom2": float(state.dose),
+            "beam_s": float(state.session.scope.beam_s),
+            "time_s": float(state.session.clock_s),
+            "moves": float(state.moves),
+        }
+
+    def truth(self, state: Tuning) -> dict[str, float]:
+        """Return all coefficients up to third order, A, phase error, rad, flat angle, mrad, and what was drawn."""
+        found, knobs = _true(state.session), state.session.scope.knobs
+        values, optics = found.cartesian(), (electrons.wavelength(knobs.energy_ev), knobs.semiangle_mrad * 1e-3)
+        told = {f"{name}_angstrom": value for name, value in values.items() if int(name[1]) <= 3}
+        return {
+            **told,
+            "phase_rad": phase_error.rms_phase(*optics, found),
+            "flat_mrad": 1e3 * phase_error.flat_angle(*optics, found),
+            "density_per_angstrom2": state.density,
+            "log10_electrons": math.log10(state.conditions.electrons_per_point),
+            "energy_ev": knobs.energy_ev,
+        }
+
+    def picture(self, state: Tuning) -> np.ndarray:
+        """Return image, estimates, knobs and budget, uint8, shape (height, width, 3)."""
+        from stemtwin.twin.envs import tuning_pictures
+
+        shares = self._fractions(state)
+        done = "image" if state.taken == IMAGE else f"image and {state.taken}"
+        return tuning_pictures.tuning_picture(
+            sessions.in_electrons(state.session, state.image, "haadf"),
+            names=self.preset.names,
+            told={"knobs": state.knobs, "estimates": state.estimates, "errors": state.errors},
+            steps=self.preset.step,
+            left=dict(zip(("actions", "time", "dose"), (max(0.0, 1 - share) for share in shares), strict=True)),
+            title="end declared" if state.stopped else f"{done}: failed" if state.failed else done,
+            note=f"action {state.moves}, {state.session.clock_s:.1f} s",
+            failed=state.failed and not state.stopped,
+            dose=state.dose,
+            field_of_view=FIELD_ANGSTROM,
+        )
+
+
+def _geometry(session: Session) -> tuning_film.FilmOptics:
+    knobs = session.scope.knobs
+    return tuning_film.film_optics(electrons.wavelength(knobs.energy_ev), knobs.semiangle_mrad * 1e-3)
+
+
+def _true(session: Session) -> Aberrations:
+    return session.setup.aberrations(session.scope, session.clock_s)
+
+
+@functools.lru_cache(maxsize=1024)
+def _rms(wavelength: float, semiangle: float, found: Aberrations) -> float:
+    return phase_error.rms_phase(wavelength, semiangle, found)
+
+
+def _phase(session: Session) -> float:
+    """Return the root mean square phase error over the aperture, rad."""
+    knobs = session.scope.knobs
+    return _rms(electrons.wavelength(knobs.energy_ev), knobs.semiangle_mrad * 1e-3, _true(session))

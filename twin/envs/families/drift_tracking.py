@@ -1,0 +1,496 @@
+"""``stemtwin/DriftTracking-v1``: a feature that is kept in view through drift, jumps and a tilt series."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+
+from stemtwin.twin import checks
+from stemtwin.twin.envs import drift_scenes
+from stemtwin.twin.envs import session as sessions
+from stemtwin.twin.envs.arguments import Conditions, Randomisation
+from stemtwin.twin.envs.discovery import environment
+from stemtwin.twin.envs.drift_instrument import (
+    CURRENT_PA,
+    FAST_S,
+    FIELD,
+    PERIOD_S,
+    PRESETS,
+    SHAPE,
+    WATCH_S,
+    WIDE_FIELD,
+    DriftPreset,
+    Fate,
+    begin,
+    fate,
+    scene,
+    square_field,
+    turned,
+)
+from stemtwin.twin.envs.focus_features import square_roots
+from stemtwin.twin.envs.functional_env import read_only
+from stemtwin.twin.envs.goal_family import GoalFamily
+from stemtwin.twin.envs.preparation import PreparationLine
+from stemtwin.twin.envs.session import Session
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument.scan import RasterScan
+from stemtwin.twin.physics import noise
+
+STEP = 16.0
+"""Largest change of the shift along each axis in one action, A."""
+REACH = 400.0
+"""Largest shift along each axis, A."""
+NEAR = 3.0
+"""Distance of the feature from the middle of the frame at which a frame is worth 1/e, A."""
+START = 2.0
+"""Largest distance of the feature from the middle of the first frame, A."""
+CHOSEN, DECLARE = 0.5, 0.8
+"""Components of an action above these choose a searching frame and a fast one, and declare the end."""
+LEAST_WATCH_S = 12.0
+"""Shortest watch, s."""
+PATIENCE_S = 10.0
+"""Delay after which a detected event is worth 1/e, s."""
+LATEST_S = 1e3
+BLOCKS = 16
+"""Side of the small picture in the form "state"."""
+DRAWN = ("samples", "rotation_rad", "electrons_per_point", "drift", "knob_gain", "failing", "blocked_stage", "refused_while_moving", "closed_valve")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Watch:
+    """State of an episode.
+
+    Parameters
+    ----------
+    session : Session
+        The microscope and what was done with it.
+    conditions : Conditions
+        What was drawn.
+    fate : Fate
+        What is going to happen.
+    scans : tuple of RasterScan
+        The narrow and the wide field.
+    dwell_time_us : float
+        Time at each point, us.
+    shift : ndarray
+        Commanded shift along the axes of the frame, A.
+    true : ndarray
+        Where the feature was in the middle of the last frame, (x, y) along the axes of the frame from its middle, A.
+    kept : float
+        Sum over narrow frames of their time, s, times exp(-r^2 / NEAR^2).
+    hopped : bool
+        Whether the atom had hopped in the last frame.
+    tilt : int
+        Place in the tilt series.
+    images : tuple of ndarray
+        Readings of the last two frames, the latest first, uint16.
+    settings : tuple of ndarray
+        Field of view, A, and shift, A, of these frames, shape (3,) each.
+    path : tuple of ndarray
+        Shifts of all frames, A.
+    frames, moves, fast, alarms : int
+        Frames, actions, fast frames, and fast frames before the event.
+    detected_s : float
+        Time of the first fast frame after the event, s; infinite before.
+    stopped : bool
+        Whether the end was declared.
+    """
+
+    session: Session
+    conditions: Conditions
+    fate: Fate
+    scans: tuple[RasterScan, RasterScan]
+    dwell_time_us: float
+    shift: np.ndarray
+    true: np.ndarray
+    kept: float = 0.0
+    hopped: bool = False
+    tilt: int = 0
+    images: tuple[np.ndarray, ...] = ()
+    settings: tuple[np.ndarray, ...] = ()
+    path: tuple[np.ndarray, ...] = ()
+    frames: int = 0
+    moves: int = 0
+    fast: int = 0
+    alarms: int = 0
+    detected_s: float = math.inf
+    stopped: bool = False
+
+    @property
+    def dose(self) -> float:
+        """Dose so far, e-/A^2."""
+        return self.session.dose_e_per_angstrom2
+
+
+@environment("DriftTracking", version=1, max_episode_steps=66, reward_threshold=0.5)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftTracking(GoalFamily[Watch]):
+    """Keep a cluster of heavy atoms in view while the specimen drifts, jumps and is tilted, and say when the watch is over.
+
+    Description
+        A sheet that was just put in drifts. The agent turns the beam shift (image shift on some instruments) after each
+        HAADF frame of 128 x 128 points, so that a cluster of heavy atoms stays in the middle for two minutes. Between frames the
+        beam is blanked. A narrow frame, 16 A, is kept; a wide one, 40 A, only searches. The cluster is gold on graphene or
+        tungsten in MoS2, whose lattice looks the same after a step by any lattice vector: the score asks where the cluster is.
+        The scene repeats after 88 A. Imaged at 60 kV, 22 mrad and 10 pA, with one energy and a ring from 90 to 190 mrad.
+    Action space
+        ``Box(-1, 1, (5,), float32)``; axes are those of the frame. A positive change moves the field along +x (right) and +y (down).
+
+        ========= =============================== ==== ===========
+        component meaning                         unit range
+        ========= =============================== ==== ===========
+        0, 1      change of the shift along x, y  A    -16 to 16
+        2         above 0.5: a wide frame         --   -1 to 1
+        3         above 0.8: the end is declared; --   -1 to 1
+                  nothing else is done
+        4         above 0.5: a fast frame, after  --   -1 to 1
+                  0.5 s in place of 2 s
+        ========= =============================== ==== ===========
+    Observation space
+        ``"counts"``: a ``Dict``.
+
+        ============= =================== ========= ==============================================================
+        component     type                unit      meaning
+        ============= =================== ========= ==============================================================
+        ``image``     uint16 (128, 128)   e- or ADU the last frame: electrons (easy), else ADU: offset 1000, 7.6
+                                                    ADU per electron
+        ``field``     float32 (1,)        A         its field of view, 16 or 40
+        ``shift``     float32 (2,)        A         commanded shift, -400 to 400
+        ``clock``     float32 (1,)        s         time at the end of the frame, 0 to 1000
+        ``budget``    float32 (3,)        1         shares of frames, dose and of the two minutes that are left
+        ``electrons`` float32 (1,)        1         incident electrons at one point
+        ``tilt``      float32 (1,)        mrad      tilt of the holder, where the preset has a series
+        ============= =================== ========= ==============================================================
+
+        ``"pixels"``: a ``Dict`` of ``image`` uint8 (2, 64, 64), the last two frames, the latest first, as square roots of
+        readings above the least, 100 at the mean, and ``scalars`` float32 (10,): field and shift of both in units of
+        their largest, budget, clock. ``"state"``: float32 (522,): for each of the last two frames
+        such a picture of 16 x 16 points, in units of 255, then the scalars.
+    Reward
+        ``"dense"``: 0.3 times the change of the watched fraction, 0.6 times the achievement at the declared end, less 0.1
+        times the change of the spent budget (the larger of the shares of frames and dose). The watched fraction is the sum over narrow
+        frames of exp(-(r / 3 A)^2) times the time since the frame before, over 120 s, at most 1; r is the distance of
+        the cluster from the middle of the frame, as the specimen lies when half of the frame is taken. The
+        achievement is that fraction; of the preset ``event`` it is that times (1 + e) / 2, e = exp(-delay / 10 s) / (1 + false alarms): the
+        delay is that of the first fast frame after the event, false alarms are fast frames before it. ``"sparse"``: the achievement.
+    Starting state
+        The cluster lies uniformly within 2 A of the middle, on a scan at any rotation; the first frame is narrow. Direction of the
+        drift, jumps and their times are drawn. Option of ``reset``: ``offset_angstrom``, (x, y) of the cluster, at most 2 A away.
+    Episode end
+        Terminated by the declared end, and by nothing else; truncated with the 66th frame, or where the dose does not allow another
+        one: 60 narrow frames are two minutes, and an end has to be declared before it.
+    Presets
+        ============ ========== =============== ============= ============== =========== ==========
+        preset       drift, A/s walk, A/sqrt(s) jumps         specimens      electrons   tilts
+        ============ ========== =============== ============= ============== =========== ==========
+        ``easy``     0.25       0.15            none          graphene       600 to 1000 none
+        ``standard`` 0.5        0.3             3, 4 to 9 A   graphene, MoS2 200 to 400  none
+        ``hard``     0.7        0.5             4, 6 to 14 A  graphene, MoS2 80 to 160   -60, 0, 60
+        ``event``    0.25       0.2             1, 4 to 7 A   graphene, MoS2 50 to 120   none
+        ============ ========== =============== ============= ============== =========== ==========
+
+        Drift and walk are multiplied by 0.7 to 1.3. ``easy`` counts electrons of a perfect scan; the others have detector chain and scan
+        faults, and a shift whose gain along each axis is 0.95 to 1.05 (hard: 0.85 to 1.15, and 5 % of the commands do nothing). The holder is
+        tilted after 40 and 80 s, mrad, which moves a specimen 50 to 150 A off the axis by 3 to 9 A. In ``event`` the single atom beside the
+        cluster hops by one site between 24 and 96 s.
+    Example
+        ::
+
+            import gymnasium as gym, numpy as np, stemtwin
+            env = gym.make("stemtwin/DriftTracking-v1", difficulty="easy")
+            seen, info = env.reset(seed=1)
+            y, x = np.mgrid[-8:8:128j, -8:8:128j]
+            over = False
+            while not over:
+                bright = np.maximum(seen["image"] - 3.0 - seen["image"].mean(), 0) + 1e-9
+                way = [float((bright * axis).sum() / bright.sum()) / 16 for axis in (x, y)]
+                seen, reward, done, cut, info = env.step(np.array([*way, -1, 1 if seen["budget"][2] < 0.01 else -1, -1], np.float32))
+                over = done or cut
+    Version history
+        v1: first version.
+
+    Parameters
+    ----------
+    difficulty, split, observation, reward, randomisation, privileged_info
+        See ``EnvArguments``; the samples are ``graphene`` and ``mos2-1h``, the first two gains are those of the shift.
+    watch_s : float
+        Time of the watch, s, 12 to 120: frames and dose are less in proportion, jumps are as many.
+
+    Raises
+    ------
+    StemtwinError
+        A name is unknown or a number out of range.
+    """
+
+    PRESETS: ClassVar[Mapping[str, DriftPreset]] = PRESETS
+    RANDOMISED: ClassVar[tuple[str, ...]] = tuple(item.name for item in fields(Randomisation) if item.name in DRAWN)
+    RESET_OPTIONS: ClassVar[tuple[str, ...]] = ("offset_angstrom",)
+
+    watch_s: float = WATCH_S
+
+    def __post_init__(self) -> None:
+        """Check the arguments, that there is a scene of every specimen, and that a fast frame is taken in its time."""
+        GoalFamily.__post_init__(self)
+        checks.number("watch_s", self.watch_s, "s", low=LEAST_WATCH_S, high=WATCH_S)
+        drawn = self.conditions()
+        other = next((name for name in drawn.samples if name not in drift_scenes.BOXES), None)
+        if other is not None:
+            message = f"samples={drawn.samples!r}: there is no scene of {other!r}. Draw from {', '.join(drift_scenes.BOXES)}."
+            raise SettingsError(message)
+        most = 0.8 * FAST_S / math.prod(SHAPE) * noise.electrons_per_point(CURRENT_PA, 1.0)
+        if drawn.electrons_per_point[1] > most:
+            message = (
+                f"randomisation draws up to {drawn.electrons_per_point[1]:g} electrons_per_point, whose frames take longer than a fast frame's "
+                f"{FAST_S:g} s. Give at most {most:.0f}."
+            )
+            raise SettingsError(message)
+
+    @property
+    def _frames(self) -> int:
+        """Frames in one episode."""
+        return round(self.preset.frames * self.watch_s / WATCH_S)
+
+    @property
+    def _dose(self) -> float:
+        """Dose in one episode, e-/A^2."""
+        return self.preset.dose_budget_e_per_angstrom2 * self.watch_s / WATCH_S
+
+    # ---- spaces
+
+    @property
+    def action_space(self) -> gym.spaces.Box:
+        """Changes of the shift in units of the largest, wide frame, end, fast frame."""
+        return gym.spaces.Box(-1.0, 1.0, (5,), np.float32)
+
+    @property
+    def observation_space(self) -> gym.spaces.Space:
+        """Space of the form that ``observation`` names."""
+        if self.observation == "state":
+            return gym.spaces.Box(-1.0, 1.0, (2 * BLOCKS**2 + 10,), np.float32)
+        if self.observation == "pixels":
+            image = gym.spaces.Box(0, 255, (2, SHAPE[0] // 2, SHAPE[1] // 2), np.uint8)
+            return gym.spaces.Dict({"image": image, "scalars": gym.spaces.Box(-1.0, 1.0, (10,), np.float32)})
+        parts: dict[str, gym.Space] = {
+            "image": gym.spaces.Box(0, 65535, SHAPE, np.uint16),
+            "field": gym.spaces.Box(0.0, WIDE_FIELD, (1,), np.float32),
+            "shift": gym.spaces.Box(-REACH, REACH, (2,), np.float32),
+            "clock": gym.spaces.Box(0.0, LATEST_S, (1,), np.float32),
+            "budget": gym.spaces.Box(0.0, 1.0, (3,), np.float32),
+            "electrons": gym.spaces.Box(0.0, 6e4, (1,), np.float32),
+        }
+        tilts = self.preset.tilts_mrad
+        if len(tilts) > 1:
+            parts["tilt"] = gym.spaces.Box(min(tilts), max(tilts), (1,), np.float32)
+        return gym.spaces.Dict(parts)
+
+    def prepare(self, line: PreparationLine) -> None:
+        """Compute the images of all specimens, at all tilts of the series, before and after the event."""
+        del line  # some seconds at most
+        for sample, tilt, hopped in drift_scenes.keys(self.conditions().samples, self.preset.tilts_mrad, event=self.preset.event):
+            scene(sample, tilt, hopped=hopped)
+
+    # ---- the episode
+
+    def check_reset(self, *, offset_angstrom: Any = None) -> None:
+        """Refuse an ``offset_angstrom`` that is not (x, y) within 2 A.
+
+        Raises
+        ------
+        SettingsError
+            It is not.
+        """
+        if offset_angstrom is None:
+            return
+        x, y = checks.pair("offset_angstrom", tuple(offset_angstrom) if isinstance(offset_angstrom, list) else offset_angstrom, "A")
+        if math.hypot(x, y) > START:
+            message = f"offset_angstrom={offset_angstrom!r} is {math.hypot(x, y):.3g} A from the middle. Give (x, y) within {START:g} A."
+            raise SettingsError(message)
+
+    def initial(self, rng: np.random.Generator, *, offset_angstrom: Sequence[float] | None = None) -> Watch:
+        """Draw the conditions and what is going to happen, and take a narrow frame."""
+        drawn, coming = self.conditions().draw(rng), fate(self.preset, rng, self.watch_s)
+        radius, angle = START * math.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)
+        seed = int.from_bytes(rng.bytes(16), "little")
+        offset = np.array([radius * math.cos(angle), radius * math.sin(angle)] if offset_angstrom is None else offset_angstrom, float)
+        first = coming.tilts_mrad[0]
+        middle = np.array(scene(drawn.sample, first, hopped=False).feature) - turned(offset, drawn.rotation_rad)
+        state = Watch(
+            session=begin(self.preset, drawn, seed, first),
+            conditions=drawn,
+            fate=coming,
+            scans=(square_field(middle, FIELD, drawn.rotation_rad), square_field(middle, WIDE_FIELD, drawn.rotation_rad)),
+            dwell_time_us=drawn.electrons_per_point / noise.electrons_per_point(CURRENT_PA, 1e-6),
+            shift=read_only(np.zeros(2)),
+            true=read_only(offset),
+        )
+        return self._photographed(state, wide=False)
+
+    def transition(self, state: Watch, action: np.ndarray, rng: np.random.Generator) -> Watch:
+        """Declare the end, or turn the shift, let the time pass with what happens in it, and take a frame."""
+        del rng  # nothing but the episode's own seed is random
+        moves = state.moves + 1
+        if action[3] > DECLARE:
+            return replace(state, moves=moves, stopped=True)
+        since, fast = state.session.clock_s, bool(action[4] > CHOSEN)
+        state = self._shifted(replace(state, moves=moves), STEP * np.asarray(action[:2], float))
+        taken = sessions.scan_seconds(state.session, state.scans[0], state.dwell_time_us)
+        state = self._tilted(replace(state, session=sessions.wait(state.session, max((FAST_S if fast else PERIOD_S) - taken, 0.0))))
+        state = replace(state, session=sessions.displace(state.session, state.fate.jumped(since, state.session.clock_s)))
+        hopped = state.session.clock_s >= state.fate.event_s
+        state = self._photographed(replace(state, hopped=hopped), wide=bool(action[2] > CHOSEN))
+        worth = 0.0 if action[2] > CHOSEN else nearness(state.true)
+        now = state.session.clock_s
+        return replace(
+            state,
+            kept=state.kept + worth * (now - since),
+            fast=state.fast + fast,
+            alarms=state.alarms + (fast and not hopped),
+            detected_s=min(state.detected_s, now) if fast and hopped else state.detected_s,
+        )
+
+    def _shifted(self, state: Watch, way: np.ndarray) -> Watch:
+        """Return the state after the shift was turned by a way along the axes of the frame, A."""
+        wanted = read_only(np.clip(state.shift + way, -REACH, REACH))
+        true = turned(np.array(state.conditions.knob_gain[:2]) * wanted, state.conditions.rotation_rad)
+        after = sessions.set_knobs(state.session, {"beam_shift_angstrom": tuple(true.tolist())})
+        return replace(state, session=after, shift=state.shift if after.failed else wanted)
+
+    def _tilted(self, state: Watch) -> Watch:
+        """Return the state after the holder was tilted, where it is time for it; a command that fails is given again before the next frame."""
+        coming, following = state.fate, state.tilt + 1
+        if following >= len(coming.tilts_mrad) or state.session.clock_s < coming.tilt_times_s[state.tilt]:
+            return state
+        after = sessions.move(state.session, {"alpha_mrad": coming.tilts_mrad[following]})
+        if after.failed:
+            return replace(state, session=after)
+        way = coming.tilt_way_angstrom * (coming.tilts_mrad[following] - coming.tilts_mrad[state.tilt])
+        return replace(state, session=sessions.displace(after, (0.0, way)), tilt=following)
+
+    def _photographed(self, state: Watch, *, wide: bool) -> Watch:
+        """Return the state after a frame."""
+        scan, before = state.scans[int(wide)], state.session
+        shown = scene(state.conditions.sample, state.fate.tilts_mrad[state.tilt], hopped=state.hopped)
+        middle_s = before.clock_s + sessions.scan_seconds(before, scan, state.dwell_time_us) / 2
+        where = np.array(scan.centre_angstrom) + before.setup.specimen_shift(before.scope, np.array([middle_s]))[0]
+        taken: Any = [(shown, shown.plan)]
+        ((readings, _, after),) = sessions.acquire_bare([before], taken, [scan], [state.dwell_time_us])
+        return replace(
+            state,
+            session=after,
+            true=read_only(turned(np.array(shown.feature) - where, -scan.rotation_rad)),
+            images=(read_only(readings[0].astype(np.uint16)), *state.images)[:2],
+            settings=(read_only(np.array([scan.field_of_view_angstrom[0], *state.shift])), *state.settings)[:2],
+            path=(*state.path, state.shift),
+            frames=state.frames + 1,
+        )
+
+    # ---- observation
+
+    def observe(self, state: Watch) -> Any:
+        """Return the observation in the form that ``observation`` names."""
+        left, clock = self._left(state).astype(np.float32), min(state.session.clock_s, LATEST_S)
+        if self.observation == "counts":
+            seen = {
+                "image": state.images[0].copy(),
+                "field": state.settings[0][:1].astype(np.float32),
+                "shift": state.settings[0][1:].astype(np.float32),
+                "clock": np.array([clock], np.float32),
+                "budget": left,
+                "electrons": np.array([state.conditions.electrons_per_point], np.float32),
+            }
+            tilts = state.fate.tilts_mrad
+            return {**seen, "tilt": np.array([tilts[state.tilt]], np.float32)} if len(tilts) > 1 else seen
+        images, settings = ([*part, part[-1]][:2] for part in (state.images, state.settings))
+        told = np.concatenate([*(one / (WIDE_FIELD, REACH, REACH) for one in settings), left, [clock / LATEST_S]])
+        scalars = np.clip(told, -1, 1).astype(np.float32)
+        small = [square_roots(image) for image in images]
+        if self.observation == "pixels":
+            return {"image": np.stack(small), "scalars": scalars}
+        side = small[0].shape[0] // BLOCKS
+        maps = [one.reshape(BLOCKS, side, BLOCKS, side).mean(axis=(1, 3)).ravel() / 255 for one in small]
+        return np.concatenate([*maps, scalars]).astype(np.float32)
+
+    def _left(self, state: Watch) -> np.ndarray:
+        spent = [state.frames / self._frames, state.dose / self._dose, state.session.clock_s / self.watch_s]
+        return np.clip(1 - np.array(spent), 0, 1)
+
+    # ---- the goal
+
+    def potential(self, state: Watch) -> float:
+        """Return the watched fraction so far."""
+        return min(state.kept / self.watch_s, 1.0)
+
+    def achievement(self, state: Watch) -> float:
+        """Return the watched fraction, of an event times (1 + worth of its detection) / 2."""
+        return self.potential(state) * ((1 + detection(state)) / 2 if self.preset.event else 1.0)
+
+    def spent(self, state: Watch) -> float:
+        """Return the larger of the spent shares of frames and dose."""
+        return min(1.0, max(state.frames / self._frames, state.dose / self._dose))
+
+    def declared(self, state: Watch) -> bool:
+        """Return whether the end was declared."""
+        return state.stopped
+
+    def truncated(self, state: Watch) -> bool:
+        """Return whether the frames are spent, or the dose does not suffice for another narrow one."""
+        another = sessions.raster_dose(CURRENT_PA, state.scans[0], state.dwell_time_us)
+        return state.frames >= self._frames or state.dose + another > self._dose
+
+    def cost(self, state: Watch) -> dict[str, float]:
+        """Return dose (e-/A^2), time with the beam on the specimen (s), moves, fast frames."""
+        return {
+            "dose_e_per_angstrom2": float(state.dose),
+            "beam_s": float(state.session.scope.beam_s),
+            "moves": float(state.moves),
+            "fast_frames": float(state.fast),
+        }
+
+    def truth(self, state: Watch) -> dict[str, float]:
+        """Return the cluster's place in the frame, A, the watched fraction, specimen, speed, time of the event, worth of its detection."""
+        x, y = (float(value) for value in state.true)
+        happens = math.isfinite(state.fate.event_s)
+        return {
+            "x_angstrom": x,
+            "y_angstrom": y,
+            "distance_angstrom": math.hypot(x, y),
+            "watched": self.potential(state),
+            "specimen": float(tuple(drift_scenes.BOXES).index(state.conditions.sample)) if state.conditions.sample in drift_scenes.BOXES else -1.0,
+            "drift_angstrom_per_s": state.conditions.drift * self.preset.speed_angstrom_per_s,
+            "event_s": state.fate.event_s if happens else -1.0,
+            "hopped": float(state.hopped),
+            "detection": detection(state) if happens else 0.0,
+            "false_alarms": float(state.alarms),
+        }
+
+    def picture(self, state: Watch) -> np.ndarray:
+        """Return the last frame with the path of the shift and the budget, uint8, shape (480, 760, 3)."""
+        from stemtwin.twin.envs import drift_pictures
+
+        told = ["wide" if state.settings[0][0] == WIDE_FIELD else "narrow"]
+        tilts = state.fate.tilts_mrad
+        told += [f"tilted by {tilts[state.tilt]:+.0f} mrad"] if len(tilts) > 1 else []
+        told += [f"{state.fast} fast"] if state.fast else []
+        told += ["end declared"] if state.stopped else []
+        return drift_pictures.watch_picture(
+            sessions.in_electrons(state.session, state.images[0], "haadf"),
+            float(state.settings[0][0]),
+            state.path,
+            left=dict(zip(("frames", "dose", "watch"), self._left(state).tolist(), strict=True)),
+            title=f"{state.session.clock_s:.1f} s    {', '.join(told)}",
+            dose=state.dose,
+        )
+
+
+def nearness(offset: np.ndarray) -> float:
+    """Return exp(-r^2 / NEAR^2) of a place in the frame, A."""
+    return math.exp(-float(offset @ offset) / NEAR**2)
+
+
+def detection(state: Watch) -> float:
+    """Return the worth of the detection of the event: exp(-delay / PATIENCE_S) / (1 + false alarms), 0 without one."""
+    delay = state.detected_s - state.fate.event_s
+    return math.exp(-delay / PATIENCE_S) / (1 + state.alarms) if math.isfinite(delay) else 0.0

@@ -1,0 +1,420 @@
+"""``stemtwin/SparseScan-v1``: where to send the beam so that few electrons give the best image of a sparse scene."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+
+from stemtwin.twin.envs import sparse_instrument, sparse_paths, sparse_scenes
+from stemtwin.twin.envs.arguments import Conditions, one_of
+from stemtwin.twin.envs.discovery import environment
+from stemtwin.twin.envs.goal_family import GoalFamily
+from stemtwin.twin.envs.preparation import PreparationLine
+from stemtwin.twin.envs.sparse_instrument import LONGEST, PRESETS, USUAL_DWELL_US, Sampling, SparsePreset
+from stemtwin.twin.envs.sparse_paths import COUNT, KINDS, Block
+from stemtwin.twin.envs.sparse_scenes import PITCH_ANGSTROM, PROFILE
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.instrument.hardware.readout_chain import DetectorChain
+
+STOP = 0.8
+"""The sixth number of an action above which the end is declared."""
+SIDES = (64, 128)
+"""Points along each side of the field."""
+COARSE = 16
+"""Points along each side of an image in the form "state"."""
+SUCCESS = 1 / 3
+"""Least skill of a success."""
+SHORTEST_US = USUAL_DWELL_US / LONGEST
+"""Shortest dwell time, us."""
+BRIGHT = 0.02
+"""Fraction of the beam that is white in the form "pixels"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SparseSampling:
+    """State of an episode.
+
+    Parameters
+    ----------
+    conditions : Conditions
+        What was drawn.
+    sample : str
+        Name of the scene's maker.
+    scene : int
+        Number from which the scene follows.
+    true : ndarray
+        Expected image, fractions of the beam, (n, n).
+    raster : tuple of float
+        rms error, logarithmic score and coverage of the image of a raster.
+    found : tuple of float
+        Those of the agent's image.
+    known : Sampling
+        What was measured, and the image.
+    way : Block
+        The last block.
+    dwell_us : float
+        Dwell time of the last block, us.
+    dose, time_us : float
+        What was spent: usual dwell times with the beam on the specimen, us of path time.
+    moves : int
+        Actions so far.
+    stopped, exhausted : bool
+        Whether the end was declared, and whether an action came after a budget was spent.
+    """
+
+    conditions: Conditions
+    sample: str
+    scene: int
+    true: np.ndarray
+    raster: tuple[float, float, float]
+    found: tuple[float, float, float]
+    known: Sampling
+    way: Block
+    dwell_us: float = USUAL_DWELL_US
+    dose: float = 0.0
+    time_us: float = 0.0
+    moves: int = 0
+    stopped: bool = False
+    exhausted: bool = False
+
+
+@environment("SparseScan", version=1, max_episode_steps=160, reward_threshold=0.4)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SparseScanning(GoalFamily[SparseSampling]):
+    """Choose lines, spirals or hops of the beam, so that a small dose and a short path give the best image of a sparse scene.
+
+    Description
+        A field of 128 x 128 points, 2 A apart, holds particles of gold or platinum on amorphous carbon, pores and platinum
+        in a layer of MoS2, or grain boundaries of an aluminium foil that gallium has wetted, at places and angles that are
+        drawn anew. On a real microscope this is a scan generator that takes any list of points: 4 mrad at 200 kV (the
+        probe is as wide as points are apart; lattices average out), the dark-field ring of ``corrected-200kv``. An action
+        scans a block of 64 points; electrons are drawn from one expected image, in which atoms scatter once and
+        independently (``twin.envs.sparse_scenes``): within 15 % of the engine ``thermal`` for a particle of 20 A that is turned
+        at random; along a zone axis that engine has half as much again. The answer is the image with its uncertainty that one fixed
+        reconstruction makes of all counts (``twin.envs.image_trees``): the agent chooses where, not how. What it is
+        compared with is a raster of lines with the same dose and path time, reconstructed alike.
+    Action space
+        ``Box(-1, 1, (7,), float32)``
+
+        ========= =========================================== ==== ======================================================
+        component meaning                                     unit range
+        ========= =========================================== ==== ======================================================
+        0         kind                                        --   below -1/3 line, then spiral, from 1/3 hops
+        1, 2      x, y of the block's first corner            A    over the field, 0 to 254
+        3, 4      x, y of its second corner                   A    over the field, 0 to 254
+        5         stop: above 0.8 the end is declared, and    --   -1 to 1
+                  no block is scanned
+        6         dwell time at each point, logarithmic       us   2.5 to 40, usual 10; at most what is left of a budget
+        ========= =========================================== ==== ======================================================
+
+        A line is the diagonal from the first corner to the second one; a spiral runs from the middle to the inscribed
+        ellipse; hops are scattered evenly over the rectangle. Points are those of the field next to the path. Each block
+        begins with a flyback of 100 us; ways of more than three points of the field are hops, which take 40 us each; the
+        beam is blanked meanwhile. A block for which too little time is left takes the rest of the time.
+    Observation space
+        ``"counts"``: a ``Dict``; n is 128.
+
+        =============== =================== ========= ===========================================================
+        component       type                unit      meaning
+        =============== =================== ========= ===========================================================
+        ``readings``    uint16 (64,)        e- or ADU readings of the last block in order: electrons (easy), else
+                                                      ADU: offset 1000, 7.6 ADU per electron
+        ``pixels``      uint8 (64, 2)       1         their rows and columns, 0 to n - 1
+        ``estimate``    float32 (n, n)      1         the image so far, fraction of the beam, 0 to 1
+        ``uncertainty`` float32 (n, n)      1         its standard deviation, 0 to 1
+        ``budget``      float32 (2,)        1         what is left of dose and path time, 0 to 1
+        ``electrons``   float32 (1,)        1         incident electrons at each point of the last block
+        =============== =================== ========= ===========================================================
+
+        ``"pixels"``: a ``Dict`` of ``image`` uint8 (2, n, n), square roots of image and uncertainty, 255 at 2 % of the
+        beam, and ``scalars`` float32 (9,): corners, kind and dwell time of the last block, logarithm of the electrons,
+        budget. ``"state"``: float32 (521,) in [-1, 1]: both images as 16 x 16 means, likewise, then the scalars.
+    Reward
+        ``"dense"``: 0.3 times the change of P, 0.6 times the achievement at the declared end, less 0.1 times the change of
+        the spent budget (the larger of the shares of dose and time). With r the rms error of the image over that of the
+        raster, P = 1 / (1 + r^2). The achievement is the skill 1 - r, and 0 where the raster is better. ``"sparse"``: the
+        achievement alone. A success is a declared end with a skill above 1/3.
+    Starting state
+        64 hops over the whole field have been measured, at the usual dwell time; the raster begins with them, too.
+    Episode end
+        Terminated by the declared stop, and by nothing else. Dose and path time are those of the overview and of the
+        raster: 38 blocks of 64 points (hard: 31), and 3.3 ms + 37 (30) lines of 0.74 ms. Truncated by an action
+        without a declaration after one of them is spent.
+    Presets
+        ============ ================== ================== ================= ========================================
+        preset       scenes             electrons a point  share of points   structure of a field
+        ============ ================== ================== ================= ========================================
+        ``easy``     Au, Pt             3000 to 6000       0.15              3 to 5 particles of 20 to 40 A
+        ``standard`` Au, Pt, MoS2, Al   2000 to 5000       0.15              4 to 7 particles of 16 to 36 A, 3 to 6
+                                                                             pores of 12 to 22 A, 1 boundary
+        ``hard``     Au, Pt, MoS2, Al   1500 to 3500       0.12              7 to 12 particles of 12 to 30 A, 5 to 9
+                                                                             pores of 8 to 18 A, 1 or 2 boundaries
+        ============ ================== ================== ================= ========================================
+
+        In ``standard`` and ``hard`` the detector has its chain; in ``hard`` 5 % of the blocks are not carried out, which
+        takes a flyback. In a layer of MoS2 there are half as many particles, of the smallest size, beside pores (mean radii).
+    Example
+        ::
+
+            import gymnasium as gym, numpy as np, stemtwin
+
+            env = gym.make("stemtwin/SparseScan-v1", difficulty="easy", privileged_info=True)
+            observation, info = env.reset(seed=1)
+            for y in np.linspace(-1, 1, 37):
+                observation, reward, *_ = env.step(np.array([-1, -1, y, 1, y, -1, 0], np.float32))
+            observation, reward, terminated, truncated, info = env.step(np.array([0, 0, 0, 0, 0, 1, 0], np.float32))
+            print(f"{1 - info['truth']['error'] / info['truth']['raster_error']:.2f}")
+    Version history
+        v1: first version.
+
+    Parameters
+    ----------
+    difficulty, split, observation, reward, randomisation, privileged_info
+        See ``EnvArguments``. ``samples``, ``electrons_per_point``, ``failing`` and ``closed_valve`` are to be randomised; samples
+        are ``au-particle-carbon``, ``pt-particle-carbon``, ``mos2-1h`` and ``al-sigma5-310``. Behind a closed valve a block
+        counts nothing but the noise of the electronics, and the books go on.
+    points : int
+        Points along each side of the field, 128 or 64; a smaller field holds fewer structures and has a smaller budget.
+
+    Raises
+    ------
+    StemtwinError
+        A name is unknown or a number out of range.
+    """
+
+    PRESETS: ClassVar[Mapping[str, SparsePreset]] = PRESETS
+    RANDOMISED: ClassVar[tuple[str, ...]] = ("samples", "electrons_per_point", "failing", "closed_valve")
+
+    points: int = 128
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        GoalFamily.__post_init__(self)
+        if self.points not in SIDES:
+            message = f"points={self.points!r} is not a size of the field. Give {' or '.join(map(str, SIDES))}."
+            raise SettingsError(message)
+        for name in self.conditions().samples:
+            one_of("samples", name, sparse_scenes.SCENES)
+
+    def prepare(self, line: PreparationLine) -> None:
+        """Build particles, films and images of single atoms, which takes seconds in a new process."""
+        del line
+        sparse_scenes.prepare(self.conditions().samples, self.preset.scene, self.points)
+
+    # ---- spaces
+
+    @property
+    def action_space(self) -> gym.spaces.Box:
+        """Kind of block, its corners, stop, dwell time."""
+        return gym.spaces.Box(-1.0, 1.0, (7,), np.float32)
+
+    @property
+    def observation_space(self) -> gym.spaces.Space:
+        """Space of the form that ``observation`` names."""
+        n = self.points
+        if self.observation == "state":
+            return gym.spaces.Box(-1.0, 1.0, (2 * COARSE**2 + 9,), np.float32)
+        if self.observation == "pixels":
+            scalars = gym.spaces.Box(-1.0, 1.0, (9,), np.float32)
+            return gym.spaces.Dict({"image": gym.spaces.Box(0, 255, (2, n, n), np.uint8), "scalars": scalars})
+        return gym.spaces.Dict(
+            {
+                "readings": gym.spaces.Box(0, 65535, (COUNT,), np.uint16),
+                "pixels": gym.spaces.Box(0, n - 1, (COUNT, 2), np.uint8),
+                "estimate": gym.spaces.Box(0.0, 1.0, (n, n), np.float32),
+                "uncertainty": gym.spaces.Box(0.0, 1.0, (n, n), np.float32),
+                "budget": gym.spaces.Box(0.0, 1.0, (2,), np.float32),
+                "electrons": gym.spaces.Box(0.0, 3e5, (1,), np.float32),
+            }
+        )
+
+    # ---- the episode
+
+    @property
+    def budget(self) -> tuple[float, float]:
+        """Dose and path time of an episode, usual dwell times and us: those of the overview and of the lines of the raster."""
+        return sparse_instrument.budget(self.preset, self.points)
+
+    def initial(self, rng: np.random.Generator) -> SparseSampling:
+        """Draw conditions and scene, and take the overview; its raster is drawn from a stream of its own."""
+        conditions = self.conditions().draw(rng)
+        scene, noise = int(rng.integers(2**52)), rng.spawn(2)
+        true = sparse_scenes.expected_image(conditions.sample, scene, self.preset.scene, self.points)
+        way, electrons = sparse_paths.overview(self.points, PROFILE), conditions.electrons_per_point
+        nothing = sparse_instrument.nothing(self.points)
+        known = sparse_instrument.recorded(nothing, way, true, electrons=electrons, dwell_us=USUAL_DWELL_US, chain=self.chain, rng=noise[0])
+        lines = self.preset.blocks(self.points) - 1
+        raster = sparse_instrument.raster_image(true, known, lines=lines, electrons=electrons, chain=self.chain, rng=noise[1])
+        known = sparse_instrument.imaged(known, self.chain)
+        return SparseSampling(
+            conditions=conditions,
+            sample=conditions.sample,
+            scene=scene,
+            true=true,
+            raster=sparse_instrument.errors(raster, true),
+            found=sparse_instrument.errors(known, true),
+            known=known,
+            way=way,
+            dose=float(COUNT),
+            time_us=way.time_us(USUAL_DWELL_US),
+        )
+
+    @property
+    def chain(self) -> DetectorChain:
+        """Electronics of the detector."""
+        return sparse_instrument.chain_of(PROFILE, faults=self.preset.faults)
+
+    def transition(self, state: SparseSampling, action: np.ndarray, rng: np.random.Generator) -> SparseSampling:
+        """Declare the end, or scan a block with what is left of dose and time."""
+        state = replace(state, moves=state.moves + 1)
+        if action[5] > STOP:
+            return replace(state, stopped=True)
+        dose, time = self.budget
+        if self._spent_up(state):
+            return replace(state, exhausted=True)
+        way, dwell = self.asked(action)
+        failing, closed = rng.random(2) < (state.conditions.failing, state.conditions.closed_valve)
+        if failing:
+            return replace(state, time_us=min(state.time_us + way.flyback_us, time))
+        most = min((dose - state.dose) / COUNT * USUAL_DWELL_US, (time - state.time_us - way.overhead_us) / COUNT)
+        if most < SHORTEST_US:
+            return replace(state, time_us=time)
+        dwell = min(dwell, most)
+        share = dwell / USUAL_DWELL_US
+        electrons = state.conditions.electrons_per_point * share
+        lit = np.zeros_like(state.true) if closed else state.true
+        known = sparse_instrument.recorded(state.known, way, lit, electrons=electrons, dwell_us=dwell, chain=self.chain, rng=rng)
+        known = sparse_instrument.imaged(known, self.chain)
+        return replace(
+            state,
+            known=known,
+            found=sparse_instrument.errors(known, state.true),
+            way=way,
+            dwell_us=dwell,
+            dose=state.dose + share * COUNT,
+            time_us=state.time_us + way.time_us(dwell),
+        )
+
+    def asked(self, action: np.ndarray) -> tuple[Block, float]:
+        """Return the block of an action, and its dwell time, us, before budgets limit it."""
+        kind = KINDS[min(int((float(action[0]) + 1) / 2 * len(KINDS)), len(KINDS) - 1)]
+        x0, y0, x1, y1 = ((float(value) + 1) / 2 for value in action[1:5])
+        return sparse_paths.block(kind, (x0, y0, x1, y1), self.points, PROFILE), USUAL_DWELL_US * LONGEST ** float(action[6])
+
+    def _spent_up(self, state: SparseSampling) -> bool:
+        """Return whether no block fits into what is left of dose and time."""
+        dose, time = self.budget
+        least = SHORTEST_US * COUNT
+        return (dose - state.dose) * USUAL_DWELL_US < least or time - state.time_us < state.way.flyback_us + least
+
+    # ---- observation
+
+    def _left(self, state: SparseSampling) -> np.ndarray:
+        """Return the fractions of dose and time that are left, float32 (2,)."""
+        dose, time = self.budget
+        return np.clip([1 - state.dose / dose, 1 - state.time_us / time], 0, 1).astype(np.float32)
+
+    def observe(self, state: SparseSampling) -> Any:
+        """Return the observation in the form that ``observation`` names."""
+        known, left = state.known, self._left(state)
+        if self.observation == "counts":
+            return {
+                "readings": known.readings.copy(),
+                "pixels": state.way.pixels.astype(np.uint8),
+                "estimate": np.minimum(known.estimate, 1).astype(np.float32),
+                "uncertainty": np.minimum(known.uncertainty, 1).astype(np.float32),
+                "budget": left,
+                "electrons": np.array([state.conditions.electrons_per_point * state.dwell_us / USUAL_DWELL_US], np.float32),
+            }
+        last = 2 * np.array(state.way.corners) - 1
+        told = [
+            KINDS.index(state.way.kind) - 1,
+            math.log(state.dwell_us / USUAL_DWELL_US, LONGEST),
+            math.log10(state.conditions.electrons_per_point) / 5,
+        ]
+        scalars = np.clip(np.concatenate([last, told, left]), -1, 1).astype(np.float32)
+        if self.observation == "pixels":
+            shown = np.stack([np.sqrt(known.estimate / BRIGHT), np.sqrt(known.uncertainty / BRIGHT)])
+            return {"image": np.clip(255 * shown, 0, 255).astype(np.uint8), "scalars": scalars}
+        small = [_coarse(known.estimate), np.sqrt(_coarse(known.uncertainty**2))]
+        levels = [np.clip(2 * np.sqrt(one / BRIGHT) - 1, -1, 1).ravel() for one in small]
+        return np.concatenate([*levels, scalars]).astype(np.float32)
+
+    # ---- the goal
+
+    def skill(self, state: SparseSampling) -> float:
+        """Return 1 less the rms error over that of the raster: 0 is as good as the raster, 1 is perfect."""
+        return 1 - state.found[0] / state.raster[0]
+
+    def potential(self, state: SparseSampling) -> float:
+        """Return 1 / (1 + (error / error of the raster)^2)."""
+        return 1 / (1 + (state.found[0] / state.raster[0]) ** 2)
+
+    def achievement(self, state: SparseSampling) -> float:
+        """Return the skill; an image that is worse than that of the raster earns nothing."""
+        return max(self.skill(state), 0.0)
+
+    def success(self, state: SparseSampling) -> bool:
+        """Return whether the end was declared with an error of less than two thirds of the raster's."""
+        return state.stopped and self.skill(state) > SUCCESS
+
+    def declared(self, state: SparseSampling) -> bool:
+        """Return whether the end was declared."""
+        return state.stopped
+
+    def truncated(self, state: SparseSampling) -> bool:
+        """Return whether an action without a declaration came after a budget was spent."""
+        return state.exhausted
+
+    def spent(self, state: SparseSampling) -> float:
+        """Return the larger of the spent fractions of dose and time."""
+        dose, time = self.budget
+        return min(max(state.dose / dose, state.time_us / time), 1.0)
+
+    def cost(self, state: SparseSampling) -> dict[str, float]:
+        """Return mean dose of the field (e-/A^2), time with the beam on the specimen and path time (s), actions."""
+        area = (self.points * PITCH_ANGSTROM) ** 2
+        return {
+            "dose_e_per_angstrom2": state.dose * state.conditions.electrons_per_point / area,
+            "beam_s": state.dose * USUAL_DWELL_US * 1e-6,
+            "path_s": state.time_us * 1e-6,
+            "moves": float(state.moves),
+        }
+
+    def truth(self, state: SparseSampling) -> dict[str, float]:
+        """Return the scene's number, sample and dose, and error, logarithmic score and coverage of the agent's and of the raster's image."""
+        names = ("error", "log_score", "coverage")
+        return {
+            **dict(zip(names, state.found, strict=True)),
+            **{f"raster_{name}": value for name, value in zip(names, state.raster, strict=True)},
+            "scene": float(state.scene),
+            "sample": float(tuple(sparse_scenes.SCENES).index(state.sample)),
+            "log10_electrons": math.log10(state.conditions.electrons_per_point),
+        }
+
+    def picture(self, state: SparseSampling) -> np.ndarray:
+        """Return image, uncertainty and dose so far with the last block and the budget, uint8, shape (height, width, 3)."""
+        from stemtwin.twin.envs import sparse_pictures
+
+        told = f"{state.way.kind}, {state.dwell_us:.1f} us a point"
+        dose, time = self._left(state).tolist()
+        return sparse_pictures.sampling_picture(
+            state.known.estimate,
+            state.known.uncertainty,
+            state.known.exposure,
+            state.way.pixels,
+            left={"dose": dose, "path time": time},
+            action=state.moves,
+            told=told,
+            side=self.points * PITCH_ANGSTROM,
+            note="end declared" if state.stopped else "",
+        )
+
+
+def _coarse(image: np.ndarray) -> np.ndarray:
+    """Return means over squares of an image, (COARSE, COARSE)."""
+    step = len(image) // COARSE
+    return image.reshape(COARSE, step, COARSE, step).mean(axis=(1, 3))

@@ -1,0 +1,499 @@
+"""``stemtwin/SpectrumDiscovery-v1``: where to take spectra so as to find the best place of a scene, given its image."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+
+from stemtwin.twin import checks
+from stemtwin.twin.envs import spectral_scenes as scenes
+from stemtwin.twin.envs.arguments import Randomisation, one_of
+from stemtwin.twin.envs.discovery import environment
+from stemtwin.twin.envs.functional_env import read_only
+from stemtwin.twin.envs.goal_family import GoalFamily
+from stemtwin.twin.envs.image_features import stretched
+from stemtwin.twin.envs.preparation import PreparationLine
+from stemtwin.twin.envs.scalarisers import SCALARISERS, Scalariser, best_places
+from stemtwin.twin.envs.spectral_scenes import SpectralScene
+
+DECLARE = 0.9
+"""The third component of an action declares the end where it is above this."""
+LARGEST = 100.0
+"""Scores beyond this are put there."""
+SHARE = 0.5
+"""Share of the recall in the achievement; the rest is for the answer."""
+FAR = 10.0
+"""Rank, in units of the best 1 %, from which on a place is worth nothing in the area under the curve."""
+TILES = 16
+"""Tiles along a side of the image in the form "state"."""
+LARGEST_COUNT = 2**32 - 1
+SECONDS_PER_ELECTRON = 1e-9
+"""Beam time of one electron at 160 pA, s."""
+
+CALM = Randomisation()
+"""An instrument without faults."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscoveryPreset:
+    """A difficulty.
+
+    Parameters
+    ----------
+    spectra : int
+        Spectra of an episode.
+    image_electrons : float
+        Electrons for each pixel of the image.
+    low_electrons, core_electrons : float
+        Electrons of the exposures of one spectrum: of its low losses and of its core losses.
+    named : bool
+        Whether the agent is told which scalariser is asked for.
+    randomisation : Randomisation
+        Faults: none.
+    """
+
+    spectra: int
+    image_electrons: float
+    low_electrons: float
+    core_electrons: float
+    named: bool
+    randomisation: Randomisation = CALM
+
+
+EASY = DiscoveryPreset(spectra=80, image_electrons=2e4, low_electrons=2e7, core_electrons=4e8, named=True)
+STANDARD = DiscoveryPreset(spectra=40, image_electrons=4e3, low_electrons=5e6, core_electrons=1e8, named=True)
+HARD = DiscoveryPreset(spectra=28, image_electrons=1e3, low_electrons=1.2e6, core_electrons=2.5e7, named=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Discovery:
+    """State of an episode.
+
+    Parameters
+    ----------
+    scene : int
+        Seed of the scene.
+    turn : int
+        Way in which it lies, 0 to 7.
+    target : str
+        Name of the scalariser.
+    image : ndarray
+        Electrons of the image, uint16 (2 n, 2 n).
+    worth : ndarray
+        Expected scalariser of all candidates, float64 (n, n).
+    places : tuple of int
+        Candidates that were measured, in order, by number in row-major order.
+    scores : tuple of float
+        Scalariser of the counts of each spectrum.
+    spectra : tuple of ndarray, optional
+        Counts of the last spectrum: its low and its core losses.
+    moves : int
+        Number of actions.
+    answer : int, optional
+        Declared candidate.
+    """
+
+    scene: int
+    turn: int
+    target: str
+    image: np.ndarray
+    worth: np.ndarray
+    places: tuple[int, ...] = ()
+    scores: tuple[float, ...] = ()
+    spectra: tuple[np.ndarray, ...] = ()
+    moves: int = 0
+    answer: int | None = None
+
+
+@environment("SpectrumDiscovery", version=1, max_episode_steps=81, reward_threshold=0.4)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpectrumDiscovery(GoalFamily[Discovery]):
+    """Find the best places of a scene by a few spectra, given its dark-field image.
+
+    Description
+        A field of 128 A holds a flake of MoS2 with particles of gold, silver, FeO and maghemite on it. Its dark-field image
+        (200 kV, 10 mrad, 40 to 120 mrad) is given. The agent sends the beam to places out of a grid of 32 x 32 and takes an
+        energy-loss spectrum of each, in two exposures: low losses and the L edges of iron. On a real microscope this is the
+        point mode of spectroscopy: the knob is the place of the beam. A scalariser makes one number of a spectrum, the counts
+        of one window over those of another, and the best 1 % of the places are to be found:
+
+        ================ ===================================================== ====================================================
+        Scalariser       Windows, eV                                           Where it is high
+        ================ ===================================================== ====================================================
+        ``peak-ratio``   3.2 to 3.8 over 4.4 to 5.0                            beside silver, whose dipole plasmon lies there
+        ``edge-plasmon`` 1.3 to 1.9 over the zero loss, %                      at sharp corners of the flake
+        ``valence``      708.5 to 711.0 over 706.0 to 708.5                    on maghemite, whose iron is trivalent
+        ================ ===================================================== ====================================================
+
+        Brightness misleads: gold is the brightest, and of the brightest 1 % of the places none is among the best. The
+        correlation of the image with the expected scalariser is -0.33, -0.15 and 0.02 in the order above (means over the
+        scenes of ``val``, which range over -0.42 to -0.21, -0.18 to -0.11 and -0.01 to 0.07).
+        Images are computed by the engine ``thermal``, whose error is some percent, spectra in the thin limit, without
+        channelling; both are expected values of the same atoms, of which every step draws counts. Nothing drifts or is damaged.
+
+    Action space
+        ``Box(-1, 1, (3,))``
+
+        ========= ======= ===================================================================
+        Component Meaning Range
+        ========= ======= ===================================================================
+        0, 1      x, y    -1 to 1: over the field; the nearest candidate is taken
+        2         declare above 0.9: the episode ends, and the place is the answer
+        ========= ======= ===================================================================
+
+        A declaration takes no spectrum. A place may be measured again. Of a closed valve (``randomisation``) the spectrum is
+        dark and its score 0; it costs as any other. After the last spectrum, an action without a
+        declaration ends the episode.
+
+    Observation space
+        ``counts``: a ``Dict``; q is the number of spectra of the preset, n = 32.
+
+        ========== ===================== ======================================================= ==== ===============
+        Component  Type                  Meaning                                                 Unit Range
+        ========== ===================== ======================================================= ==== ===============
+        ``image``  uint16 (2 n, 2 n)     dark-field image, [y, x]                                e-   0 to 65535
+        ``low``    uint32 (90,)          last spectrum from -1 eV, 0.1 eV a channel              e-   0 to 2^32 - 1
+        ``core``   uint32 (48,)          the same from 703 eV, 0.5 eV a channel                  e-   0 to 2^32 - 1
+        ``places`` float32 (q, 2)        places (x, y) of all spectra, in order, then zeros           -1 to 1
+        ``scores`` float32 (q,)          scalariser of their counts, in order, then zeros             0 to 100
+        ``target`` MultiBinary(3)        1 at the scalariser, in this order; zeros if hidden           0, 1
+        ``budget`` float32 (1,)          what is left of the spectra                                  0 to 1
+        ========== ===================== ======================================================= ==== ===============
+
+        ``pixels``: ``image`` uint8 (3, 2 n, 2 n): image, scores over the largest, measured places; ``scalars`` float32 (4,):
+        target and budget. ``state``: float32 in [-1, 1]: square roots of the image in 16 x 16 tiles over the largest,
+        places, scores over the largest, which of them are taken, target, budget.
+
+    Reward
+        0.3 [P(s') - P(s)] + 0.6 A - 0.1 [B(s') - B(s)]. P is the recall R: the share of the best 1 % of the candidates, by
+        their expected scalariser, that was measured. The declaration is worth A = R / 2, and 1/2 more where the declared
+        place is one of the best 1 %. B is the spent share of the spectra. The best score over the largest is not paid for:
+        random places reach most of it.
+
+    Starting state
+        One of the eight scenes of the split, in one of eight ways of lying, and one of the three scalarisers, each with the
+        same probability. No two splits share a scene. Options of ``reset``: ``target``, the name of a scalariser, and ``scene``,
+        a number below ``scenes``.
+
+    Episode end
+        Terminated when the agent declares; truncated by an action without a declaration after the last spectrum.
+
+    Presets
+        ============ ======= ================ ============== =============== ==========
+        Preset       Spectra Image, e-/pixel  Low losses, e- Core losses, e- Scalariser
+        ============ ======= ================ ============== =============== ==========
+        ``easy``     80      20000            2e7            4e8             named
+        ``standard`` 40      4000             5e6            1e8             named
+        ``hard``     28      1000             1.2e6          2.5e7           hidden
+        ============ ======= ================ ============== =============== ==========
+
+        Scenes and scalarisers are the same in all of them.
+
+    Example
+        ::
+
+            import gymnasium as gym, numpy as np, stemtwin
+
+            env = gym.make("stemtwin/SpectrumDiscovery-v1", difficulty="easy", field_angstrom=48.0, scenes=1)  # small: made in seconds
+            seen, info = env.reset(seed=1)
+            rng, over = np.random.default_rng(1), False
+            while not over:
+                best = seen["places"][np.argmax(seen["scores"])]
+                stop = seen["budget"][0] == 0
+                action = np.array([*(best if stop else rng.uniform(-1, 1, 2)), 1 if stop else -1], np.float32)
+                seen, reward, terminated, truncated, info = env.step(action)
+                over = terminated or truncated
+
+    Version history
+        1: first version.
+
+    Parameters
+    ----------
+    field_angstrom : float
+        Side of the scenes, A.
+    scenes : int
+        Number of scenes of the split, at most eight: fewer are built faster.
+    spectra : int, optional
+        Spectra of an episode in place of the preset's.
+    difficulty, split, observation, reward, randomisation, privileged_info
+        See ``stemtwin.twin.envs.arguments.EnvArguments``; ``closed_valve`` can be given.
+
+    Raises
+    ------
+    StemtwinError
+        A name is unknown or a number out of range.
+    """
+
+    PRESETS: ClassVar[Mapping[str, DiscoveryPreset]] = {"easy": EASY, "standard": STANDARD, "hard": HARD}
+    RANDOMISED: ClassVar[tuple[str, ...]] = ("closed_valve",)
+    RESET_OPTIONS: ClassVar[tuple[str, ...]] = ("target", "scene")
+
+    field_angstrom: float = 128.0
+    scenes: int = scenes.SCENES
+    spectra: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        GoalFamily.__post_init__(self)
+        checks.number("field_angstrom", self.field_angstrom, "A", low=48, high=200)
+        checks.whole("scenes", self.scenes, low=1, high=scenes.SCENES)
+        if self.spectra is not None:
+            checks.whole("spectra", self.spectra, low=1, high=EASY.spectra)
+
+    @property
+    def side(self) -> int:
+        """Number of candidates along a side of the field."""
+        return scenes.candidates(self.field_angstrom)
+
+    @property
+    def queries(self) -> int:
+        """Number of spectra of an episode."""
+        return self.preset.spectra if self.spectra is None else self.spectra
+
+    def prepare(self, line: PreparationLine) -> None:
+        """Make the scenes of the split (about 15 s of processor time each) where neither process nor disk holds them."""
+        missing = [seed for seed in scenes.scene_seeds(self.split, self.scenes) if not scenes.is_kept(self.field_angstrom, seed)]
+        for number, seed in enumerate(missing, 1):
+            line.part("scene", number, len(missing), scenes.seconds(self.field_angstrom))
+            scenes.scene(self.field_angstrom, seed)
+
+    # ---- spaces
+
+    @property
+    def action_space(self) -> gym.spaces.Box:
+        """Place (x, y) and declaration."""
+        return gym.spaces.Box(-1.0, 1.0, (3,), np.float32)
+
+    @property
+    def observation_space(self) -> gym.spaces.Space:
+        """Image, last spectrum, places, scores, target and budget in the chosen form."""
+        pixels, count = scenes.FINER * self.side, self.queries
+        if self.observation == "state":
+            return gym.spaces.Box(-1.0, 1.0, (TILES**2 + 4 * count + len(SCALARISERS) + 1,), np.float32)
+        scalars = len(SCALARISERS) + 1
+        if self.observation == "pixels":
+            image = gym.spaces.Box(0, 255, (3, pixels, pixels), np.uint8)
+            return gym.spaces.Dict({"image": image, "scalars": gym.spaces.Box(-1.0, 1.0, (scalars,), np.float32)})
+        return gym.spaces.Dict(
+            {
+                "image": gym.spaces.Box(0, 65535, (pixels, pixels), np.uint16),
+                "low": gym.spaces.Box(0, LARGEST_COUNT, (scenes.LOW.channels,), np.uint32),
+                "core": gym.spaces.Box(0, LARGEST_COUNT, (scenes.CORE.channels,), np.uint32),
+                "places": gym.spaces.Box(-1.0, 1.0, (count, 2), np.float32),
+                "scores": gym.spaces.Box(0.0, LARGEST, (count,), np.float32),
+                "target": gym.spaces.MultiBinary(len(SCALARISERS)),
+                "budget": gym.spaces.Box(0.0, 1.0, (1,), np.float32),
+            }
+        )
+
+    # ---- the episode
+
+    def check_reset(self, *, target: str | None = None, scene: int | None = None) -> None:
+        """Refuse options of ``reset`` that name no scalariser or no scene.
+
+        Raises
+        ------
+        StemtwinError
+            A name is unknown, or the number is not below ``scenes``.
+        """
+        if target is not None:
+            one_of("target", target, tuple(SCALARISERS))
+        if scene is not None:
+            checks.whole("scene", scene, low=0, high=self.scenes - 1)
+
+    def initial(self, rng: np.random.Generator, *, target: str | None = None, scene: int | None = None) -> Discovery:
+        """Draw scene, its way of lying and scalariser, and take the image.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Stream of the start.
+        target : str, optional
+            Name of the scalariser, in place of a drawn one.
+        scene : int, optional
+            Number of the scene, in place of a drawn one.
+        """
+        asked, which, turn = rng.random(3)
+        number = int(which * self.scenes) if scene is None else scene
+        target = tuple(SCALARISERS)[int(asked * len(SCALARISERS))] if target is None else target
+        seed, turn = scenes.scene_seeds(self.split, self.scenes)[number], int(turn * 8)
+        found = self.shown(seed, turn)
+        image = rng.poisson(found.image * self.preset.image_electrons)
+        asked_for = SCALARISERS[target]
+        return Discovery(
+            scene=seed,
+            turn=turn,
+            target=target,
+            image=read_only(np.minimum(image, 65535).astype(np.uint16)),
+            worth=read_only(np.asarray(asked_for.value(getattr(found, asked_for.spectrum).astype(float), 1.0))),
+        )
+
+    def shown(self, seed: int, turn: int) -> SpectralScene:
+        """Return a scene in one of its ways of lying."""
+        return scenes.scene(self.field_angstrom, seed).turned(turn)
+
+    def electrons(self, scalariser: Scalariser) -> float:
+        """Return the electrons of the exposure that a scalariser is read from."""
+        return self.preset.low_electrons if scalariser.spectrum == "low" else self.preset.core_electrons
+
+    def transition(self, state: Discovery, action: np.ndarray, rng: np.random.Generator) -> Discovery:
+        """Declare, or take a spectrum at the candidate that is nearest to the place."""
+        place = self.candidate(action)
+        state = replace(state, moves=state.moves + 1)
+        if action[2] > DECLARE:
+            return replace(state, answer=place)
+        if len(state.places) >= self.queries:
+            return state
+        found, preset = self.shown(state.scene, state.turn), self.preset
+        row, column = divmod(place, self.side)
+        open_valve = float(rng.random() >= self.conditions().closed_valve)
+        low = rng.poisson(found.low[row, column].astype(float) * (open_valve * preset.low_electrons))
+        core = rng.poisson(found.core[row, column].astype(float) * (open_valve * preset.core_electrons))
+        asked = SCALARISERS[state.target]
+        score = float(asked.value(low if asked.spectrum == "low" else core, self.electrons(asked))) if low.any() else 0.0
+        return replace(
+            state,
+            places=(*state.places, place),
+            scores=(*state.scores, min(score, LARGEST)),
+            spectra=(read_only(low.astype(np.uint32)), read_only(core.astype(np.uint32))),
+        )
+
+    def candidate(self, action: np.ndarray) -> int:
+        """Return the number of the candidate that is nearest to the place of an action."""
+        column, row = np.clip(((np.asarray(action[:2], float) + 1) / 2 * self.side).astype(int), 0, self.side - 1)
+        return int(row) * self.side + int(column)
+
+    def place(self, candidate: int) -> np.ndarray:
+        """Return the place (x, y) of a candidate in the units of the action."""
+        row, column = divmod(candidate, self.side)
+        return (2 * (np.array([column, row]) + 0.5) / self.side - 1).astype(np.float32)
+
+    # ---- observation
+
+    def observe(self, state: Discovery) -> Any:
+        """Return the observation in the form that ``observation`` names."""
+        count = self.queries
+        places, scores = np.zeros((count, 2), np.float32), np.zeros(count, np.float32)
+        if state.places:
+            places[: len(state.places)] = [self.place(one) for one in state.places]
+            scores[: len(state.scores)] = state.scores
+        target = np.array([self.preset.named and name == state.target for name in SCALARISERS], np.int8)
+        left = np.array([1 - len(state.places) / count], np.float32)
+        if self.observation == "counts":
+            low, core = state.spectra or (np.zeros(scenes.LOW.channels, np.uint32), np.zeros(scenes.CORE.channels, np.uint32))
+            told = {"places": places, "scores": scores, "target": target, "budget": left}
+            return {"image": state.image.copy(), "low": low.copy(), "core": core.copy(), **told}
+        scalars = np.concatenate([target, left]).astype(np.float32)
+        if self.observation == "pixels":
+            return {"image": self._layers(state), "scalars": scalars}
+        taken = (np.arange(count) < len(state.places)).astype(np.float32)
+        relative = scores / max(float(scores.max()), 1e-9)
+        return np.concatenate([self._tiles(state), places.ravel(), relative, taken, scalars]).astype(np.float32)
+
+    def _tiles(self, state: Discovery) -> np.ndarray:
+        """Return the image in tiles, square roots over the largest, float (TILES^2,)."""
+        pixels = len(state.image)
+        edges = np.arange(TILES) * pixels // TILES
+        sums = np.add.reduceat(np.add.reduceat(state.image.astype(float), edges, axis=0), edges, axis=1)
+        roots = np.sqrt(sums / np.outer(*2 * [np.diff(np.append(edges, pixels))]))
+        return (roots / max(float(roots.max()), 1e-9)).ravel()
+
+    def _layers(self, state: Discovery) -> np.ndarray:
+        """Return the image, the scores over the largest, and which candidates were measured, uint8 (3, 2 n, 2 n)."""
+        scores, taken = np.zeros(self.side**2), np.zeros(self.side**2)
+        for place, score in zip(state.places, state.scores, strict=True):
+            scores[place], taken[place] = score, 1
+        maps = np.stack([scores / max(float(scores.max()), 1e-9), taken]).reshape(2, self.side, self.side)
+        larger = np.kron(255 * maps, np.ones((1, scenes.FINER, scenes.FINER)))
+        return np.concatenate([stretched(np.sqrt(state.image), least=1.0)[None], larger.astype(np.uint8)])
+
+    # ---- the goal
+
+    def best(self, state: Discovery) -> np.ndarray:
+        """Return the candidates of the best 1 %, the best first, int (k,)."""
+        return best_places(state.worth)
+
+    def recall(self, state: Discovery) -> float:
+        """Return the share of the best 1 % of the candidates that was measured."""
+        best = self.best(state)
+        return len(set(best.tolist()) & set(state.places)) / len(best)
+
+    def rank(self, state: Discovery, candidate: int) -> int:
+        """Return the rank of a candidate, 1 for the best."""
+        return int((state.worth > state.worth.flat[candidate]).sum()) + 1
+
+    def area(self, state: Discovery) -> float:
+        """Return the mean over the budget of the worth of the best place so far: 1 in the best 1 %, 0 beyond the best 10 %, linear in log(rank)."""
+        most = len(self.best(state))
+        worths = [max(0.0, 1 - max(0.0, math.log(self.rank(state, one) / most)) / math.log(FAR)) for one in state.places]
+        if not worths:
+            return 0.0
+        curve = np.maximum.accumulate(worths)
+        return float((curve.sum() + (self.queries - len(curve)) * curve[-1]) / self.queries)
+
+    def spent(self, state: Discovery) -> float:
+        """Return the spent fraction of the spectra."""
+        return len(state.places) / self.queries
+
+    def potential(self, state: Discovery) -> float:
+        """Return the share of the best 1 % that was measured."""
+        return self.recall(state)
+
+    def declared(self, state: Discovery) -> bool:
+        """Return whether an answer was declared."""
+        return state.answer is not None
+
+    def success(self, state: Discovery) -> bool:
+        """Return whether the declared place is one of the best 1 %."""
+        return state.answer is not None and state.answer in self.best(state)
+
+    def achievement(self, state: Discovery) -> float:
+        """Return half of the recall, and one half where the declared place is one of the best 1 %."""
+        return SHARE * self.recall(state) + (1 - SHARE) * self.success(state)
+
+    def truncated(self, state: Discovery) -> bool:
+        """Return whether an action without a declaration came after the last spectrum."""
+        return not self.declared(state) and state.moves > len(state.places)
+
+    def cost(self, state: Discovery) -> dict[str, float]:
+        """Return dose (e-/A^2, mean over the field), time with the beam on the specimen (s), actions, spectra."""
+        preset, count = self.preset, len(state.places)
+        electrons = preset.image_electrons * state.image.size + count * (preset.low_electrons + preset.core_electrons)
+        return {
+            "dose_e_per_angstrom2": electrons / self.field_angstrom**2,
+            "beam_s": electrons * SECONDS_PER_ELECTRON,
+            "moves": float(state.moves),
+            "spectra": float(count),
+        }
+
+    def truth(self, state: Discovery) -> dict[str, float]:
+        """Return the scene, the scalariser's number, recall, area, rank of the answer (0: none), and the best candidates by number."""
+        image = state.image.reshape(self.side, scenes.FINER, self.side, scenes.FINER).mean(axis=(1, 3))
+        return {
+            "scene": float(state.scene),
+            "target": float(tuple(SCALARISERS).index(state.target)),
+            "brightness_correlation": float(np.corrcoef(image.ravel(), state.worth.ravel())[0, 1]),
+            "recall": self.recall(state),
+            "area": self.area(state),
+            "answer_rank": 0.0 if state.answer is None else float(self.rank(state, state.answer)),
+            **{f"best_{number}": float(one) for number, one in enumerate(self.best(state))},
+        }
+
+    def picture(self, state: Discovery) -> np.ndarray:
+        """Return the image with the measured places beside the last spectrum and the budget, uint8, shape (height, width, 3)."""
+        from stemtwin.twin.envs import spectra_pictures
+
+        named = f"{state.target}: {SCALARISERS[state.target].title}" if self.preset.named else "hidden scalariser"
+        return spectra_pictures.spectra_picture(
+            state.image,
+            [(self.place(one), score) for one, score in zip(state.places, state.scores, strict=True)],
+            state.spectra,
+            answer=None if state.answer is None else self.place(state.answer),
+            left=1 - self.spent(state),
+            dose=self.cost(state)["dose_e_per_angstrom2"],
+            field=self.field_angstrom,
+            title=named,
+        )

@@ -1,0 +1,66 @@
+"""Scalarisers: numbers of a spectrum that a search is for."""
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from stemtwin.twin.envs.spectral_scenes import CORE, LOW
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scalariser:
+    """A number of a spectrum: a ratio of the counts in two windows, (peak + floor) / (base + floor).
+
+    Parameters
+    ----------
+    title : str
+        In words.
+    spectrum : str
+        ``"low"`` or ``"core"``.
+    peak, base : tuple of float
+        Windows of energy losses, eV.
+    floor : float
+        Added to both, as a fraction of the electrons: it keeps ratios of nothing away.
+    scale : float
+        Factor that brings usual values near 1.
+    """
+
+    title: str
+    spectrum: str
+    peak: tuple[float, float]
+    base: tuple[float, float]
+    floor: float
+    scale: float = 1.0
+
+    def value(self, counts: np.ndarray, electrons: float) -> np.ndarray:
+        """Return the number of spectra (..., channels) of so many electrons each, shape (...)."""
+        peak, base = (counts[..., part].sum(axis=-1) for part in _windows(self))
+        floor = self.floor * electrons
+        return self.scale * (peak + floor) / (base + floor)
+
+
+SCALARISERS = {
+    "peak-ratio": Scalariser(title="silver's plasmon over the loss above it", spectrum="low", peak=(3.2, 3.8), base=(4.4, 5.0), floor=2e-4),
+    "edge-plasmon": Scalariser(
+        title="plasmon of the flake's corners over the zero loss", spectrum="low", peak=(1.3, 1.9), base=(-0.5, 0.5), floor=0.0, scale=100.0
+    ),
+    "valence": Scalariser(title="trivalent over divalent iron in the L3 line", spectrum="core", peak=(708.5, 711.0), base=(706.0, 708.5), floor=1e-6),
+}
+"""Scalarisers by name."""
+
+
+@functools.cache
+def _windows(scalariser: Scalariser) -> tuple[slice, slice]:
+    """Return the channels of both windows."""
+    detector = LOW if scalariser.spectrum == "low" else CORE
+    first, step = detector.energy_range_ev[0], detector.dispersion_ev
+    low, high = (slice(round((start - first) / step), round((end - first) / step)) for start, end in (scalariser.peak, scalariser.base))
+    return low, high
+
+
+def best_places(worth: np.ndarray) -> np.ndarray:
+    """Return the candidates of the best 1 % of a map (n, n), the best first, int (k,), by number in row-major order."""
+    flat = worth.ravel()
+    return np.argsort(-flat, kind="stable")[: math.ceil(0.01 * flat.size - 0.5) or 1]

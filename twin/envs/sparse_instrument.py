@@ -1,0 +1,182 @@
+"""Instrument of ``stemtwin/SparseScan-v1``: its presets, what the detector reads along a block, and the fixed reconstruction."""
+
+import dataclasses
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from stemtwin.twin.envs import sparse_paths, sparse_scenes
+from stemtwin.twin.envs.arguments import Randomisation
+from stemtwin.twin.envs.functional_env import read_only
+from stemtwin.twin.envs.image_trees import TreePrior, reconstruct
+from stemtwin.twin.envs.sparse_paths import COUNT, Block
+from stemtwin.twin.envs.sparse_scenes import SceneRange
+from stemtwin.twin.instrument.hardware.profiles import find_profile
+from stemtwin.twin.instrument.hardware.readout_chain import IDEAL_CHAIN, DetectorChain
+
+USUAL_DWELL_US = 10.0
+"""Usual dwell time, us."""
+LONGEST = 4.0
+"""Dwell times go from the usual one over this to the usual one times this."""
+PRIOR = TreePrior()
+"""Prior of the fixed reconstruction, fractions of the beam."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SparsePreset:
+    """A difficulty.
+
+    Parameters
+    ----------
+    randomisation : Randomisation
+        What episodes draw.
+    scene : SceneRange
+        What scenes hold.
+    share : float
+        Points of the budget, at the usual dwell time, over all points of the field.
+    faults : bool
+        Whether the detector has its chain; else electrons are counted.
+    """
+
+    randomisation: Randomisation
+    scene: SceneRange
+    share: float
+    faults: bool = True
+
+    def blocks(self, points: int) -> int:
+        """Return the number of blocks at the usual dwell time that the dose allows."""
+        return max(4, round(self.share * points**2 / COUNT))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sampling:
+    """Electrons that were sent and counted so far, and the image that follows from them.
+
+    Parameters
+    ----------
+    counts, exposure : ndarray
+        Counted and incident electrons of each point of the field, float64 (n, n).
+    visits : ndarray
+        Number of readings of each point, float64 (n, n).
+    estimate, uncertainty : ndarray
+        Mean and standard deviation of the image, fractions of the beam, float64 (n, n).
+    readings : ndarray
+        Readings of the last block, uint16 (COUNT,).
+    """
+
+    counts: np.ndarray
+    exposure: np.ndarray
+    visits: np.ndarray
+    estimate: np.ndarray
+    uncertainty: np.ndarray
+    readings: np.ndarray
+
+
+@functools.lru_cache(maxsize=16)
+def budget(preset: SparsePreset, points: int) -> tuple[float, float]:
+    """Return dose and path time of an episode, usual dwell times and us: those of the overview and of the lines of the raster."""
+    blocks = preset.blocks(points)
+    first, line = sparse_paths.overview(points, sparse_scenes.PROFILE), sparse_paths.raster(1, points, sparse_scenes.PROFILE)[0]
+    return float(blocks * COUNT), first.time_us(USUAL_DWELL_US) + (blocks - 1) * line.time_us(USUAL_DWELL_US)
+
+
+@functools.lru_cache(maxsize=4)
+def chain_of(profile: str, *, faults: bool) -> DetectorChain:
+    """Return the chain of an instrument's dark-field detector, or one that counts electrons."""
+    found = find_profile(profile).chain("haadf") if faults else None
+    return found or IDEAL_CHAIN
+
+
+def nothing(points: int) -> Sampling:
+    """Return the knowledge before the first block: none."""
+    zero = read_only(np.zeros((points, points)))
+    return Sampling(counts=zero, exposure=zero, visits=zero, estimate=zero, uncertainty=zero, readings=read_only(np.zeros(COUNT, np.uint16)))
+
+
+def recorded(
+    before: Sampling, way: Block, expected: np.ndarray, *, electrons: float, dwell_us: float, chain: DetectorChain, rng: np.random.Generator
+) -> Sampling:
+    """Return the knowledge after a block; the image is still the one before.
+
+    Parameters
+    ----------
+    before : Sampling
+        What was known.
+    way : Block
+        The block.
+    expected : ndarray
+        Expected fraction of the beam on the detector at each point of the field, (n, n).
+    electrons : float
+        Incident electrons at each point of the block.
+    dwell_us : float
+        Time at each of them, us.
+    chain : DetectorChain
+        The electronics.
+    rng : numpy.random.Generator
+        Stream of counts and noise.
+    """
+    rows, columns = way.pixels.T
+    detected = chain.detect(expected[rows, columns] * electrons, rng)
+    readings = detected if chain.bits == 0 else chain.convert(detected, rng, timing=way.timing(dwell_us), blanked=True)
+    kept = np.minimum(readings, 65535).astype(np.uint16)
+    return dataclasses.replace(added(before, rows, columns, chain.electrons(kept), electrons), readings=read_only(kept))
+
+
+def added(before: Sampling, rows: np.ndarray, columns: np.ndarray, counted: np.ndarray, electrons: float) -> Sampling:
+    """Return the knowledge after electrons were counted at points; the image is still the one before."""
+    maps = before.counts.copy(), before.exposure.copy(), before.visits.copy()
+    for one, value in zip(maps, (counted, electrons, 1.0), strict=True):
+        np.add.at(one, (rows, columns), value)
+        read_only(one)
+    return dataclasses.replace(before, counts=maps[0], exposure=maps[1], visits=maps[2])
+
+
+def imaged(known: Sampling, chain: DetectorChain) -> Sampling:
+    """Return the knowledge with the image and its uncertainty by the fixed reconstruction."""
+    electronics = known.visits * (chain.read_noise_adu / (chain.gain_adu * chain.efficiency)) ** 2
+    found = reconstruct(known.counts, known.exposure, PRIOR, excess=1 / (chain.dqe * chain.efficiency), electronics=electronics)
+    return dataclasses.replace(known, estimate=read_only(found[0]), uncertainty=read_only(found[1]))
+
+
+def raster_image(
+    expected: np.ndarray, overview: Sampling, *, lines: int, electrons: float, chain: DetectorChain, rng: np.random.Generator
+) -> Sampling:
+    """Return the knowledge after the overview and a raster of lines at the usual dwell time."""
+    known = overview
+    for way in sparse_paths.raster(lines, len(expected), sparse_scenes.PROFILE):
+        known = recorded(known, way, expected, electrons=electrons, dwell_us=USUAL_DWELL_US, chain=chain, rng=rng)
+    return imaged(known, chain)
+
+
+def errors(known: Sampling, expected: np.ndarray) -> tuple[float, float, float]:
+    """Return the rms error of an image, fractions of the beam, its mean logarithmic score, nats, and the share of points within 1.645 deviations.
+
+    The score is the logarithm of a Gaussian density with the image's mean and standard deviation at the true value, with
+    values in thousandths of the beam.
+    """
+    off = known.estimate - expected
+    away = off / known.uncertainty
+    score = -0.5 * (away**2 + np.log(2 * np.pi * (1e3 * known.uncertainty) ** 2))
+    return float(np.sqrt((off**2).mean())), float(score.mean()), float((np.abs(away) < 1.6448536269514722).mean())
+
+
+ALL = ("au-particle-carbon", "pt-particle-carbon", "mos2-1h", "al-sigma5-310")
+PRESETS = {
+    "easy": SparsePreset(
+        randomisation=Randomisation(samples=("au-particle-carbon", "pt-particle-carbon"), electrons_per_point=(3000.0, 6000.0)),
+        scene=SceneRange(particles=(3, 5), pores=(3, 4), boundaries=(1, 1), diameter=(20.0, 40.0), pore=(14.0, 24.0)),
+        share=0.15,
+        faults=False,
+    ),
+    "standard": SparsePreset(
+        randomisation=Randomisation(samples=ALL, electrons_per_point=(2000.0, 5000.0)),
+        scene=SceneRange(particles=(4, 7), pores=(3, 6), boundaries=(1, 1), diameter=(16.0, 36.0), pore=(12.0, 22.0)),
+        share=0.15,
+    ),
+    "hard": SparsePreset(
+        randomisation=Randomisation(samples=ALL, electrons_per_point=(1500.0, 3500.0), failing=0.05),
+        scene=SceneRange(particles=(7, 12), pores=(5, 9), boundaries=(1, 2), diameter=(12.0, 30.0), pore=(8.0, 18.0)),
+        share=0.12,
+    ),
+}

@@ -1,0 +1,112 @@
+"""Blocks of a scan path: lines, spirals and scattered points between two corners, the time that the beam takes for them."""
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from stemtwin.twin.envs.functional_env import read_only
+from stemtwin.twin.instrument.hardware.profiles import find_profile
+from stemtwin.twin.instrument.timing import ScanTiming
+
+COUNT = 64
+"""Points of one block."""
+KINDS = ("line", "spiral", "hops")
+"""Ways through a block: the diagonal, an ellipse from its middle outwards, points scattered over the rectangle."""
+REACH = 3.0
+"""The beam goes as far within a dwell time, points; farther it hops."""
+HOP_US = 40.0
+"""Time that the beam takes to settle after a hop, blanked, us."""
+PLASTIC = 1.324717957244746
+"""The number p with p^3 = p + 1: multiples of 1/p and 1/p^2 fill a square evenly (M. Roberts, 2018)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Block:
+    """A block of a path.
+
+    Parameters
+    ----------
+    kind : str
+        One of ``KINDS``.
+    corners : tuple of float
+        x and y of its first corner, then of its second one, fractions of the field, 0 to 1.
+    pixels : ndarray
+        Row and column of each point in the order of the visits, int64 (COUNT, 2).
+    jumps : ndarray
+        Points that the beam hops to; the first is one of them.
+    flyback_us : float
+        Time until the first point, us.
+    """
+
+    kind: str
+    corners: tuple[float, float, float, float]
+    pixels: np.ndarray
+    jumps: np.ndarray
+    flyback_us: float
+
+    @property
+    def overhead_us(self) -> float:
+        """Time with the beam blanked, us."""
+        return self.flyback_us + HOP_US * (len(self.jumps) - 1)
+
+    def time_us(self, dwell_us: float) -> float:
+        """Return the time of the block, us."""
+        return COUNT * dwell_us + self.overhead_us
+
+    def timing(self, dwell_us: float) -> ScanTiming:
+        """Return the times of the visits from the end of the block before."""
+        dwell, pause = dwell_us * 1e-6, np.full(len(self.jumps), HOP_US * 1e-6)
+        pause[0] = self.flyback_us * 1e-6
+        return ScanTiming(start_s=0.0, dwell_s=dwell, count=COUNT, origin_s=np.cumsum(pause), starts=self.jumps, pause_s=pause, tail_s=0.0)
+
+
+def block(kind: str, corners: tuple[float, float, float, float], points: int, profile: str) -> Block:
+    """Return a block of a path.
+
+    Parameters
+    ----------
+    kind : str
+        One of ``KINDS``.
+    corners : tuple of float
+        x, y of both corners, fractions of the field, 0 to 1.
+    points : int
+        Points along each side of the field.
+    profile : str
+        Name of the instrument, which has the time of flyback.
+    """
+    places = np.array(corners, float).reshape(2, 2) * (points - 1)
+    way = places[0] + _pattern(kind) * (places[1] - places[0])
+    pixels = np.clip(np.rint(way), 0, points - 1).astype(np.int64)[:, ::-1]
+    far = np.hypot(*np.diff(pixels, axis=0, prepend=pixels[:1]).T) > REACH
+    far[0] = True
+    jumps, pause = read_only(np.flatnonzero(far)), find_profile(profile).flyback_us
+    return Block(kind=kind, corners=corners, pixels=read_only(pixels), jumps=jumps, flyback_us=pause)
+
+
+@functools.lru_cache(maxsize=4)
+def _pattern(kind: str) -> np.ndarray:
+    """Return the points (x, y) of a kind of block in the square from 0 to 1, (COUNT, 2), read-only."""
+    number = np.arange(COUNT)
+    if kind == "line":
+        out = np.repeat(number[:, None] / (COUNT - 1), 2, axis=1)
+    elif kind == "spiral":
+        share = (number + 0.5) / COUNT
+        radius, angle = 0.5 * np.sqrt(share), 2 * math.pi * np.sqrt(COUNT / math.pi) * np.sqrt(share)
+        out = 0.5 + np.column_stack([radius * np.cos(angle), radius * np.sin(angle)])
+    else:
+        out = (0.5 + (number[:, None] + 1) / PLASTIC ** np.arange(1, 3)) % 1
+    out.setflags(write=False)
+    return out
+
+
+def overview(points: int, profile: str) -> Block:
+    """Return the block with which episodes begin: hops over the whole field."""
+    return block("hops", (0.0, 0.0, 1.0, 1.0), points, profile)
+
+
+def raster(lines: int, points: int, profile: str) -> list[Block]:
+    """Return lines across the field, equally far apart."""
+    rows = (np.arange(lines) + 0.5) / max(lines, 1)
+    return [block("line", (0.0, float(y), 1.0, float(y)), points, profile) for y in rows]

@@ -1,0 +1,84 @@
+"""Pictures of a probe that is being corrected: the image, what was measured, what was commanded, what is left. Never the truth."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from stemtwin.twin.envs.canvas import AMBER, BLUE, GREY, RED, WHITE, PictureCanvas, amount
+
+SIZE = (820, 500)
+HAIDER_NAMES = {"C10": "C1", "C12": "A1", "C21": "B2", "C23": "A2", "C30": "C3", "C32": "S3", "C34": "A3"}
+
+
+def tuning_picture(
+    image: np.ndarray,
+    *,
+    names: tuple[str, ...],
+    told: Mapping[str, np.ndarray],
+    steps: np.ndarray,
+    left: Mapping[str, float],
+    title: str,
+    note: str,
+    failed: bool,
+    dose: float,
+    field_of_view: float,
+) -> np.ndarray:
+    """Return the image beside gauges of estimates and knobs and of the budget, uint8, shape (500, 820, 3).
+
+    Parameters
+    ----------
+    image : ndarray
+        The last image, electrons.
+    names : tuple of str
+        Cartesian coefficients.
+    told : mapping
+        ``knobs``, ``estimates`` and ``errors`` as the agent sees them, A.
+    steps : ndarray
+        Largest misalignments, A: ends of the gauges are twice as far.
+    left : mapping
+        Shares of the budgets that are left, by name.
+    title, note : str
+        What was done last, and what stands beside it.
+    failed : bool
+        Whether it failed.
+    dose : float
+        Dose so far, e-/A^2.
+    field_of_view : float
+        Side of the image, A.
+    """
+    canvas = PictureCanvas(*SIZE)
+    canvas.text(14, 23, title, size=16, colour=RED if failed else WHITE)
+    canvas.text(448, 23, note, colour=GREY, anchor="rs")
+    canvas.frame(image, (14, 34, 448, 468), field_of_view)
+    canvas.text(14, 490, f"{image.mean():.1f} electrons per point", colour=GREY)
+    canvas.text(448, 490, f"dose {amount(dose)} electrons/Å²", colour=GREY, anchor="rs")
+    canvas.text(556, 22, "measured", colour=BLUE, size=11, anchor="ms")
+    canvas.text(724, 22, "commanded since the start", colour=AMBER, size=11, anchor="ms")
+    pitch = min(30.0, 350 / len(names))
+    for i, name in enumerate(names):
+        _row(canvas, 44 + pitch * i, name, {part: float(values[i]) for part, values in told.items()}, float(steps[i]))
+    for number, (name, share) in enumerate(left.items()):
+        y = 428 + 24 * number
+        canvas.text(462, y + 5, f"{name} left")
+        canvas.share((566, y - 5, 740, y + 5), share)
+        canvas.text(806, y + 5, f"{share:.0%}", anchor="rs")
+    return canvas.array()
+
+
+def _row(canvas: PictureCanvas, y: float, name: str, told: Mapping[str, float], step: float) -> None:
+    """Draw one coefficient: its last measured value with error, and its knob."""
+    label = f"{HAIDER_NAMES[name[:3]]} {name[3:]}".strip()
+    canvas.text(462, y + 4, label, size=12)
+    span = 2 * step
+    if told["errors"] < 4 * step:
+        canvas.gauge((500, y - 7, 612, y + 7), told["estimates"] / span, colour=BLUE, width=4)
+        canvas.text(640, y + 4, _length(told["estimates"]), size=10, anchor="ms")
+    else:
+        canvas.text(556, y + 4, "not yet", colour=GREY, size=10, anchor="ms")
+    canvas.gauge((668, y - 7, 746, y + 7), told["knobs"] / span, width=4)
+    canvas.text(808, y + 4, _length(told["knobs"]), size=10, anchor="rs")
+
+
+def _length(value: float) -> str:
+    """Return a length in nm or um."""
+    return f"{value / 1e4:+.2f} µm" if abs(value) >= 1e4 else f"{value / 10:+.1f} nm"
