@@ -30,10 +30,8 @@ READINGS = 10
 """Readings of a parked beam, at equal times."""
 DETECTOR = "maadf"
 """Detector of frames and parked beams: it shows C, and Si three times as bright."""
-MOVED_ANGSTROM = 0.7
-"""Distance between two places of the trail, A: half a bond."""
-LOSS = 0.25
-"""Share of the achievement that each lost atom costs."""
+MOVED_ANGSTROM, LOSS = 0.7, 0.25
+"""Least distance between two places of the trail, A; share of the achievement that each lost atom costs."""
 UNKNOWN = -1.0
 """Value of the time of an event that nobody knows beforehand, or that another one precedes, s."""
 
@@ -278,8 +276,7 @@ class AtomForge(GoalFamily[ForgeState]):
             found = ForgedSites.of(sheet.network.replace(numbers=numbers), self._beam)
             return self._looked(replace(state, found=found), rng)
         sample, order = forge_scenes.specimen(scene, self.preset.goal)
-        made = forge_scenes.setup(self.preset, seed, self.phonons)
-        settings: dict[str, Any] = forge_scenes.knobs(self.preset)
+        made, settings = forge_scenes.setup(self.preset, seed, self.phonons), dict[str, Any](forge_scenes.knobs(self.preset))
         begun = sessions.start(made, sample, faults=self.conditions().faults, **settings)
         trace = read_only(np.zeros(READINGS, np.uint32))
         return self._looked(replace(state, session=begun, order=order, trace=trace), rng)
