@@ -30,8 +30,8 @@ READINGS = 10
 """Readings of a parked beam, at equal times."""
 DETECTOR = "maadf"
 """Detector of frames and parked beams: it shows C, and Si three times as bright."""
-LOSS = 0.25
-"""Share of the achievement that each lost atom costs."""
+MOVED_ANGSTROM, LOSS = 0.7, 0.25
+"""Least distance between two places of the trail, A; share of the achievement that each lost atom costs."""
 UNKNOWN = -1.0
 """Value of the time of an event that nobody knows beforehand, or that another one precedes, s."""
 
@@ -185,7 +185,7 @@ class AtomForge(GoalFamily[ForgeState]):
             import gymnasium, numpy, stemtwin
 
             env = gymnasium.make("stemtwin/AtomForge-v1", difficulty="easy")
-            observation, info = env.reset(seed=1)
+            observation, info = env.reset(seed=2)
             over = False
             while not over:  # the beam on the neighbour that is nearest to the target, until none is nearer
                 arrived = observation[0] < 0.35 or observation[5] == 0
@@ -276,8 +276,7 @@ class AtomForge(GoalFamily[ForgeState]):
             found = ForgedSites.of(sheet.network.replace(numbers=numbers), self._beam)
             return self._looked(replace(state, found=found), rng)
         sample, order = forge_scenes.specimen(scene, self.preset.goal)
-        made = forge_scenes.setup(self.preset, seed, self.phonons)
-        settings: dict[str, Any] = forge_scenes.knobs(self.preset)
+        made, settings = forge_scenes.setup(self.preset, seed, self.phonons), dict[str, Any](forge_scenes.knobs(self.preset))
         begun = sessions.start(made, sample, faults=self.conditions().faults, **settings)
         trace = read_only(np.zeros(READINGS, np.uint32))
         return self._looked(replace(state, session=begun, order=order, trace=trace), rng)
@@ -312,7 +311,8 @@ class AtomForge(GoalFamily[ForgeState]):
     def _looked(self, state: ForgeState, rng: np.random.Generator) -> ForgeState:
         """Return the state after a frame."""
         preset, goal = self.preset, self.preset.goal
-        state = replace(state, looks=state.looks + 1, trail=(*state.trail, state.tracked)[-8:] if state.looks else ())
+        stayed = not state.looks or (state.trail and math.dist(state.trail[-1], state.tracked) < MOVED_ANGSTROM)
+        state = replace(state, looks=state.looks + 1, trail=state.trail if stayed else (*state.trail, state.tracked))
         if state.found is not None:
             x, y = forge_scenes.lattice(goal).middle
             half = FIELD_ANGSTROM / 2
