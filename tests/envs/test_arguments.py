@@ -55,11 +55,12 @@ def test_a_randomisation_travels_with_the_spec(env_id: str, whole: bool, small: 
     if not getattr(family, "RANDOMISED", ()):
         pytest.skip("nothing is drawn")
     usual = family.PRESETS["easy"].randomisation  # type: ignore[attr-defined] - a family that draws has presets
-    env = small(env_id, randomisation=dataclasses.replace(usual, failing=0.25) if whole else {"failing": 0.25})
+    changed = {"failing" if "failing" in family.RANDOMISED else "closed_valve": 0.25}  # type: ignore[attr-defined]
+    env = small(env_id, randomisation=dataclasses.replace(usual, **changed) if whole else changed)
     assert env.spec is not None
     again = gym.make(EnvSpec.from_json(env.spec.to_json()))
     assert again.unwrapped.task == env.unwrapped.task  # type: ignore[attr-defined]
-    assert again.unwrapped.task.conditions() == dataclasses.replace(usual, failing=0.25)  # type: ignore[attr-defined]
+    assert again.unwrapped.task.conditions() == dataclasses.replace(usual, **changed)  # type: ignore[attr-defined]
 
 
 WRONG = ("x", b"x", None, np.nan, 5.5, object(), [1, "a"], [["a"]], (None,), {"a": 1})

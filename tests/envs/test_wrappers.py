@@ -172,6 +172,10 @@ def test_counts_and_readings_have_one_spectrum() -> None:
         assert spectrum.max() > 3
 
 
+LEAST_SIDE = 8
+"""Least side of an image; shorter rows are settings."""
+
+
 @pytest.mark.parametrize("form", ["counts", "pixels"])
 def test_wrappers_fit_every_environment(env_id: str, form: str, small: Callable[..., gym.Env]) -> None:
     """All wrappers stand around every environment with images, the vector around every Dict; what is a row of settings is no image."""
@@ -185,13 +189,15 @@ def test_wrappers_fit_every_environment(env_id: str, form: str, small: Callable[
     env = small(env_id, **shape)
     flat = wrappers.FlatScalars(env)
     assert flat.observation_space.contains(flat.reset(seed=1)[0])
-    pictures = [name for name, part in env.observation_space.spaces.items() if part.dtype in (np.uint8, np.uint16) and len(part.shape) > 1]  # type: ignore[attr-defined]
+    shapes = {name: part.shape for name, part in env.observation_space.spaces.items()}  # type: ignore[attr-defined]
+    pictures = [name for name, sides in shapes.items() if len(sides) > 1 and min(sides[-2:]) >= LEAST_SIDE]
     assert set(flat.observation_space.spaces) == {*pictures, "scalars"}  # type: ignore[attr-defined]
     if not pictures:
         with pytest.raises(SettingsError, match="has no images"):
             wrappers.CountsToPixels(env)
         return
-    for images in (wrappers.CountsToPixels(env, dtype="float32"), wrappers.LogPowerSpectrum(env, 32)):
+    side = min(32, *(length for name in pictures for length in shapes[name][-2:]))
+    for images in (wrappers.CountsToPixels(env, dtype="float32"), wrappers.LogPowerSpectrum(env, side)):
         whole = wrappers.FlatScalars(wrappers.StackedFrames(images, 2))
         assert set(whole.observation_space.spaces) == {*pictures, "scalars"}  # type: ignore[attr-defined]
         whole.action_space.seed(1)

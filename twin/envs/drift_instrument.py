@@ -11,6 +11,7 @@ from stemtwin.twin.envs import drift_scenes
 from stemtwin.twin.envs import session as sessions
 from stemtwin.twin.envs.arguments import Conditions, Randomisation
 from stemtwin.twin.envs.drift_scenes import DriftScene
+from stemtwin.twin.envs.functional_env import read_only
 from stemtwin.twin.envs.session import Session
 from stemtwin.twin.instrument.hardware.drift import Instabilities
 from stemtwin.twin.instrument.hardware.profiles import PROFILES, Profile
@@ -152,8 +153,8 @@ def fate(preset: DriftPreset, rng: np.random.Generator, watch_s: float = WATCH_S
     backwards, height, side, when = rng.random(), rng.uniform(*preset.height_angstrom), rng.choice([-1.0, 1.0]), rng.uniform(0.2, 0.8)
     tilts = preset.tilts_mrad[::-1] if backwards < 0.5 else preset.tilts_mrad
     return Fate(
-        jump_times_s=times,
-        jump_steps_angstrom=np.column_stack([ways * np.cos(angles), ways * np.sin(angles)]),
+        jump_times_s=read_only(times),
+        jump_steps_angstrom=read_only(np.column_stack([ways * np.cos(angles), ways * np.sin(angles)])),
         tilt_times_s=tuple(watch_s * k / len(tilts) for k in range(1, len(tilts))),
         tilts_mrad=tilts,
         tilt_way_angstrom=float(height * side) * 1e-3,

@@ -28,6 +28,8 @@ from stemtwin.twin.errors import SettingsError
 SCALES = ("percentile", "sqrt", "fixed")
 SCALARS = "scalars"
 """Name of the vector that :class:`FlatScalars` makes."""
+LEAST_SIDE = 8
+"""Least side of an image, pixels: shorter rows are settings or places."""
 
 
 class _ImageWrapper(gym.ObservationWrapper, RecordConstructorArgs):
@@ -55,7 +57,7 @@ def image_names(space: gym.Space) -> tuple[str, ...]:
     """
     names = tuple(name for name, part in _parts(space).items() if _is_image(part))
     if not names:
-        message = f"The observation {space} has no images, Box of two or more dimensions without negative numbers. Give observation='pixels' to make."
+        message = f"The observation {space} has no images, Box without negative numbers whose last two dimensions are at least {LEAST_SIDE}. Give observation='pixels' to make."
         raise SettingsError(message)
     return names
 
@@ -68,7 +70,7 @@ def _parts(space: gym.Space) -> dict[str, gym.Space]:
 
 
 def _is_image(part: gym.Space) -> bool:
-    return isinstance(part, gym.spaces.Box) and len(part.shape) >= 2 and bool((part.low >= 0).all())
+    return isinstance(part, gym.spaces.Box) and len(part.shape) >= 2 and min(part.shape[-2:]) >= LEAST_SIDE and bool((part.low >= 0).all())
 
 
 class CountsToPixels(_ImageWrapper):
