@@ -196,6 +196,7 @@ def test_wrappers_fit_every_environment(env_id: str, form: str, small: Callable[
         with pytest.raises(SettingsError, match="has no images"):
             wrappers.CountsToPixels(env)
         return
+    counted = [name for name in pictures if env.observation_space[name].dtype in (np.uint8, np.uint16)]  # type: ignore[index]
     side = min(32, *(length for name in pictures for length in shapes[name][-2:]))
     for images in (wrappers.CountsToPixels(env, dtype="float32"), wrappers.LogPowerSpectrum(env, side)):
         whole = wrappers.FlatScalars(wrappers.StackedFrames(images, 2))
@@ -204,7 +205,7 @@ def test_wrappers_fit_every_environment(env_id: str, form: str, small: Callable[
         seen = [whole.reset(seed=1)[0], whole.step(whole.action_space.sample())[0]]
         assert all(whole.observation_space.contains(one) for one in seen)
         assert all(np.isfinite(one[name]).all() for one in seen for name in pictures)
-        assert all(seen[0][name].std() > 0.1 for name in pictures)
+        assert all(seen[0][name].std() > 0.1 for name in counted)
 
 
 @pytest.mark.parametrize(

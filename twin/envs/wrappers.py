@@ -57,7 +57,8 @@ def image_names(space: gym.Space) -> tuple[str, ...]:
     """
     names = tuple(name for name, part in _parts(space).items() if _is_image(part))
     if not names:
-        message = f"The observation {space} has no images, Box without negative numbers whose last two dimensions are at least {LEAST_SIDE}. Give observation='pixels' to make."
+        what = f"Box without negative numbers whose last two dimensions are at least {LEAST_SIDE}"
+        message = f"The observation {space} has no images, {what}. Give observation='pixels' to make."
         raise SettingsError(message)
     return names
 
