@@ -109,7 +109,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
     """Correct the aberrations of a probe order by order from images, C1A1 and tableaus, with a corrector that does not quite do what it is told.
 
     Description
-        On a probe-corrected instrument these are the buttons of the corrector's software: take an image of gold clusters on
+        On a probe-corrected instrument these are the commands of the corrector's software: take an image of gold clusters on
         carbon, measure C1A1 or a Zemlin tableau, correct C1, A1, B2, A2, C3, S3, A3. Each commanded change comes with a wrong
         gain and rotation, with hysteresis, and with aberrations of lower order beside it, all drawn anew for each episode;
         a measurement has counting noise, is wrong where it leaves higher orders out, and fails where C10 or C12 is beyond 750 A.

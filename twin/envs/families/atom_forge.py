@@ -104,16 +104,16 @@ class AtomForge(GoalFamily[ForgeState]):
     """Make a structure atom by atom: lead Si through graphene to a site, or drill a pattern of vacancies into MoS2.
 
     Description
-        A Si atom in graphene changes places with the C neighbour that an electron hits, and a beam that is parked on a neighbour so
-        leads it, bond by bond. Two things go wrong: a Si that is hit may be replaced by C from the surface, for which it is most
-        exposed when it has just come under the beam; and a neighbour may be lost, beside which Si stays for good. At an operator's
-        microscope the action is a click beside the atom, with a time; each is followed by a frame, whose dose moves atoms, too. N
+        A Si atom in graphene changes places with the C neighbour that an electron hits, so a beam that is parked on a neighbour
+        leads it, bond by bond. Two things go wrong: a Si atom that is hit may be replaced by C from the surface, most likely when it
+        has just moved under the beam; and a neighbour may be ejected, and beside a vacancy Si stays for good. On a real microscope
+        the action is a click beside the atom and a dwell time; each is followed by a frame, whose dose moves atoms, too. N
         atoms and the sites beside vacancies cannot be passed. Cross-sections, and how well they are known: ``docs/damage.md``.
         In the preset ``drill`` S is ejected from the exit face of MoS2 at marked sites, and nowhere else.
 
         The same processes act in all forms of observation. In ``state`` they are all that is computed, on the sites of the lattice,
-        and a look is a graph with detection noise; in the others frames and parked beams are the microscope's own. Atoms stay on
-        the sites of a perfect lattice (really Si stands out of the sheet and its neighbours give way by 0.1 A). 100 pA, 26 mrad.
+        and a look (a frame) is a graph with detection noise; in the others the microscope takes frames and parks the beam. Atoms stay on
+        the sites of a perfect lattice (in truth Si stands out of the sheet and its neighbours give way by 0.1 A). 100 pA, 26 mrad.
 
     Action space
         ``Box(-1, 1, (4,))``
@@ -132,7 +132,7 @@ class AtomForge(GoalFamily[ForgeState]):
         ``state`` (the default): float32 in [-1, 1]. A walk, 23 numbers: brightness of the brightest place over five times that of
         C (Si: 0.56); its place in the field over 8 A; the way to the target over 16 A; bonds to it in a perfect sheet over 20; for
         each neighbour, nearest to the target first, its place from Si over 3 A, brightness over that of C less 1 (N: 0.2, empty:
-        -0.6) of it and of the two sites behind it; what is left of looks and beam time. All but the first one and the budget is 0
+        -0.6) of it and of the two sites behind it; what is left of looks and beam time. All but the first one and the budget are 0
         where Si is not seen. ``drill``, 18 numbers: place over 8 A and half the brightness over that of S2 (0.25 where one is gone;
         0: no site) of five sites, number of other vacancies over 4, budget.
 
@@ -153,7 +153,7 @@ class AtomForge(GoalFamily[ForgeState]):
         budget, logarithms of the trace over its first reading.
 
     Reward
-        0.3 [P(s') - P(s)] + 0.6 A - 0.1 [B(s') - B(s)]. P = 1 - d / 2L for d bonds to the target around what cannot be passed, L at
+        0.3 [P(s') - P(s)] + 0.6 A - 0.1 [B(s') - B(s)]. P = 1 - d / (2 L) for d bonds to the target around what cannot be passed, L at
         the start: 1/2 at the start, 1 at the target, 0 without Si. A, at the declared end: 1 with Si at the target, 1/4 less for each
         lost atom; else 0. B is the larger spent share of looks and beam time. A random walk does not get far: targets are six bonds
         away and more. ``drill``: P is the made share of the pattern less half of that of other losses, A is 1 for the whole pattern,
@@ -164,7 +164,7 @@ class AtomForge(GoalFamily[ForgeState]):
         target) such that the way around them has the drawn length, too; or a pattern of sites. One look was taken.
 
     Episode end
-        Terminated by the declared end, and by nothing else; truncated with the last look, or when less than 0.03 s of beam are left.
+        Terminated by the declared end, and by nothing else; truncated with the last look, or when less than 0.03 s of beam time is left.
 
     Presets
         ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
@@ -176,7 +176,7 @@ class AtomForge(GoalFamily[ForgeState]):
         ``drill``    60 kV    3 to 5   0       0         0.1 A    0.08    40    30 s   0.04 s
         ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
 
-        Way: bonds, or vacancies. The lower the energy, the rarer is a hop beside a replacement. Jitter and flicker: detection noise
+        Way: bonds, or vacancies. The lower the energy, the rarer hops are compared with replacements. Jitter and flicker: detection noise
         of the form ``state``, standard deviations of places and of brightness over that of C or S2.
 
     Example

@@ -119,7 +119,7 @@ class Autofocus(GoalFamily[Focusing]):
         On a microscope these are the focus knob and the two knobs of the condenser (or corrector) stigmator, C1 and A1, which an
         operator turns before every image worth keeping, by the sharpness of a live image or of its power spectrum.
         The lens and the twofold stigmator of an aberration-corrected instrument start at an unknown distance from focus.
-        After each action a HAADF frame of 128 x 128 points over 16 A is taken with the instrument's own ring, at 20 mrad
+        After each action a HAADF frame of 128 x 128 points over 16 A is taken with the instrument's own detector, at 20 mrad
         and 50 pA. The specimen, where the field lies on it, the rotation of the scan, the dose, the residual aberrations,
         the drift, the gain of the knobs and failing commands are drawn anew for each episode. A frame out of focus tells
         little of the sign: two frames at different knobs are needed.
@@ -160,7 +160,7 @@ class Autofocus(GoalFamily[Focusing]):
         ``"dense"``: 0.3 times the change of the Strehl ratio of (C10, C12), 0.6 times the achievement at the declared end,
         less 0.1 times the change of the spent budget (the larger of the shares of frames and dose). ``"sparse"``: the
         achievement alone. It is 1 where abs(C10) and abs(C12) are below 20 A at the declared end, else 0; of the preset
-        ``drift`` it is the sum of the Strehl ratios of all frames but the first, one a minute, over 60 and at most 1.
+        ``drift`` it is the sum of the Strehl ratios of all frames but the first, one a minute, divided by 60, at most 1.
     Starting state
         abs(C10) and abs(C12) uniform in the preset's ranges, C10 of either sign, C12 at any azimuth; the first frame is
         taken. Options of ``reset``: ``start_angstrom``, (C10, C12a, C12b) up to the ends of these ranges; ``scale``, 0 to 1, by which
@@ -194,7 +194,7 @@ class Autofocus(GoalFamily[Focusing]):
     Parameters
     ----------
     difficulty, split, observation, reward, randomisation, privileged_info
-        See ``EnvArguments``; all but the faults of the stage can be drawn, which stays where it is.
+        See ``EnvArguments``; all can be drawn but the faults of the stage, which does not move here.
     phonons : int or str
         Frozen-phonon configurations, or ``"auto"``; see ``Request``.
 

@@ -131,11 +131,11 @@ class DriftTracking(GoalFamily[Watch]):
     """Keep a cluster of heavy atoms in view while the specimen drifts, jumps and is tilted, and say when the watch is over.
 
     Description
-        A sheet that was just put in drifts. The agent turns the beam shift (image shift on some instruments) after each
+        A specimen that was just inserted drifts. The agent turns the beam shift (image shift on some instruments) after each
         HAADF frame of 128 x 128 points, so that a cluster of heavy atoms stays in the middle for two minutes. Between frames the
-        beam is blanked. A narrow frame, 16 A, is kept; a wide one, 40 A, only searches. The cluster is gold on graphene or
+        beam is blanked. A narrow frame, 16 A, counts for the score; a wide one, 40 A, only searches. The cluster is gold on graphene or
         tungsten in MoS2, whose lattice looks the same after a step by any lattice vector: the score asks where the cluster is.
-        The scene repeats after 88 A. Imaged at 60 kV, 22 mrad and 10 pA, with one energy and a ring from 90 to 190 mrad.
+        The scene repeats after 88 A. Imaged at 60 kV, 22 mrad and 10 pA, monochromatic (no focal spread), with a dark-field ring from 90 to 190 mrad.
     Action space
         ``Box(-1, 1, (5,), float32)``; axes are those of the frame. A positive change moves the field along +x (right) and +y (down).
 

@@ -144,13 +144,13 @@ class HypothesisTest(GoalFamily[DamageTrial]):
     """Decide between two laws of beam damage, and give the probability of the answer.
 
     Description
-        On a microscope this is the series by which a damage mechanism is told: high tension, dose (current and frames) and time
+        On a microscope this is the series that identifies a damage mechanism: high tension, dose (current and frames) and time
         are chosen, a fresh area is exposed, and columns that have lost atoms are counted in its dark-field image.
         Fresh areas of MoS2, each with a square of sites, are exposed at a chosen energy, dose and time, and the sites that
         are read as lost are counted. One of three pairs of laws is in question: loss by knock-on or by radiolysis
         (``mechanism``), by one hit or by several (``dose``), jumps of vacancies by heat or by the beam (``diffusion``).
         ``stemtwin.twin.envs.damage_laws`` has the laws and their priors. Both laws of a pair lose the same fraction at the
-        usual settings (80 keV, 1e8 electrons / A^2, 10 s), the first exposure, which so tells the strength alone.
+        usual settings (80 keV, 1e8 e-/A^2, 10 s), those of the first exposure, which therefore tells the strength alone.
 
     Action space
         ``Box(-1, 1, (5,))``
@@ -187,7 +187,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
 
     Reward
         0.3 [P(s') - P(s)] + 0.6 A - 0.1 [B(s') - B(s)]. P is the probability of the true law by Bayes' rule from the
-        counts and the priors, and 1/2 at every end, so that it guides and adds up to nothing. The answer p, the declared
+        counts and the priors, and 1/2 at the start and at every end, so that it guides, but adds up to nothing. The answer p, the declared
         probability of the true law, is worth A = 1 - 2 log(0.98 / p) / log(49): 1 where it is sure and right, 0.654 for
         1/2, -1 where it is sure and wrong. This is a logarithmic score, strictly proper for every probability that can be
         declared. 1 + log2(p) clipped to [-1, 1] would not be: its best answers are 0 and 1, whatever is known. B is the
@@ -212,7 +212,8 @@ class HypothesisTest(GoalFamily[DamageTrial]):
         ``hard``     16   16    18, 18      1.15, 2, 2    0.1
         ============ ==== ===== =========== ============= =======
 
-        The shapes of the laws overlap more, too; budgets of dose and time are in usual ones, areas include the first.
+        N: sites in an area. From ``easy`` to ``hard`` the laws overlap more, too. Budgets of dose and time are in usual ones and, like
+        areas, include the first exposure. Reach: factors of energy, dose and time. Misread: probability for a site.
 
     Example
         ::
@@ -231,7 +232,7 @@ class HypothesisTest(GoalFamily[DamageTrial]):
     Parameters
     ----------
     difficulty, split, observation, reward, randomisation, privileged_info
-        See ``stemtwin.twin.envs.arguments.EnvArguments``; nothing is to be randomised.
+        See ``stemtwin.twin.envs.arguments.EnvArguments``; nothing can be randomised.
 
     Raises
     ------

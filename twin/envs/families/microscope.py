@@ -64,9 +64,9 @@ class MicroscopeTask(EnvArguments, ScopeFamily):
 
     Description
         This is the panel of a real instrument: high tension stays, apertures, lenses, stigmators and correctors, deflectors, detectors, stage and
-        scan are turned, and frames and read-backs are all that comes back. A microscope with a specimen whose optics are out of tune, that drifts
-        and strays as its profile says. An action sets all knobs, moves the stage, waits, and takes a frame or not; with ``incremental=True`` it
-        changes knobs, field, dwell time and stage instead. Imaging operators for all apertures and camera lengths are built by ``make``, kept on
+        scan are set, and frames and read-backs are all that comes back. The optics are out of tune; stage and optics drift as the profile says.
+        An action sets all knobs, moves the stage, waits, and takes a frame or not; with ``incremental=True`` it changes knobs,
+        field, dwell time and stage instead. Imaging operators for all apertures and camera lengths are built by ``make``, kept on
         disk, and never inside a step, unless ``tilting`` or ``damage`` is on.
     Action space
         ``Dict`` of the parts below, or with ``flat=True`` one ``Box(-1, 1)`` of all their numbers in this order. A choice among n is then one number:

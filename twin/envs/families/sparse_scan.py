@@ -93,7 +93,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
         probe is as wide as points are apart; lattices average out), the dark-field ring of ``corrected-200kv``. An action
         scans a block of 64 points; electrons are drawn from one expected image, in which atoms scatter once and
         independently (``twin.envs.sparse_scenes``): within 15 % of the engine ``thermal`` for a particle of 20 A that is turned
-        at random; along a zone axis that engine has half as much again. The answer is the image with its uncertainty that one fixed
+        at random; along a zone axis that engine gives 1.5 times the signal. The answer is the image with its uncertainty that one fixed
         reconstruction makes of all counts (``twin.envs.image_trees``): the agent chooses where, not how. What it is
         compared with is a raster of lines with the same dose and path time, reconstructed alike.
     Action space
@@ -173,9 +173,9 @@ class SparseScanning(GoalFamily[SparseSampling]):
     Parameters
     ----------
     difficulty, split, observation, reward, randomisation, privileged_info
-        See ``EnvArguments``. ``samples``, ``electrons_per_point``, ``failing`` and ``closed_valve`` are to be randomised; samples
+        See ``EnvArguments``. ``samples``, ``electrons_per_point``, ``failing`` and ``closed_valve`` can be randomised; samples
         are ``au-particle-carbon``, ``pt-particle-carbon``, ``mos2-1h`` and ``al-sigma5-310``. Behind a closed valve a block
-        counts nothing but the noise of the electronics, and the books go on.
+        counts nothing but the noise of the electronics, and its dose and time are still charged.
     points : int
         Points along each side of the field, 128 or 64; a smaller field holds fewer structures and has a smaller budget.
 

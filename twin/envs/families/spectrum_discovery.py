@@ -111,13 +111,13 @@ class Discovery:
 @environment("SpectrumDiscovery", version=1, max_episode_steps=81, reward_threshold=0.4)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpectrumDiscovery(GoalFamily[Discovery]):
-    """Find the best places of a scene by a few spectra, given its dark-field image.
+    """Find the best places of a scene with a few spectra, given its dark-field image.
 
     Description
         A field of 128 A holds a flake of MoS2 with particles of gold, silver, FeO and maghemite on it. Its dark-field image
         (200 kV, 10 mrad, 40 to 120 mrad) is given. The agent sends the beam to places out of a grid of 32 x 32 and takes an
         energy-loss spectrum of each, in two exposures: low losses and the L edges of iron. On a real microscope this is the
-        point mode of spectroscopy: the knob is the place of the beam. A scalariser makes one number of a spectrum, the counts
+        point mode of spectroscopy: the knob is the place of the beam. A scalariser reduces a spectrum to one number, the counts
         of one window over those of another, and the best 1 % of the places are to be found:
 
         ================ ===================================================== ====================================================
@@ -144,8 +144,8 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         2         declare above 0.9: the episode ends, and the place is the answer
         ========= ======= ===================================================================
 
-        A declaration takes no spectrum. A place may be measured again. Of a closed valve (``randomisation``) the spectrum is
-        dark and its score 0; it costs as any other. After the last spectrum, an action without a
+        A declaration takes no spectrum. A place may be measured again. Behind a closed valve (``randomisation``) the spectrum is
+        dark and its score 0; it costs as much as any other. After the last spectrum, an action without a
         declaration ends the episode.
 
     Observation space
@@ -208,7 +208,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
                 over = terminated or truncated
 
     Version history
-        1: first version.
+        v1: first version.
 
     Parameters
     ----------
