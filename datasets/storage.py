@@ -56,12 +56,12 @@ def with_features(table: "pa.Table", card: Card) -> "pa.Table":
     return table.replace_schema_metadata(features(card).arrow_schema.metadata)
 
 
-def write_parquet(table: "pa.Table", path: Path) -> None:
-    """Write a table as one Parquet file, whole or not at all."""
+def write_parquet(table: "pa.Table", path: Path, **options: Any) -> None:
+    """Write a table as one Parquet file, whole or not at all; ``options`` are those of ``pyarrow.parquet.write_table`` beside the usual ones."""
     import pyarrow.parquet as pq
 
     with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", row_group_size=256)
+        pq.write_table(table, temporary, compression="zstd", row_group_size=256, **options)
 
 
 def read_parquet(paths: Iterable[Path]) -> "pa.Table":
