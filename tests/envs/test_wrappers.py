@@ -179,13 +179,26 @@ LEAST_SIDE = 8
 @pytest.mark.parametrize("form", ["counts", "pixels"])
 def test_wrappers_fit_every_environment(env_id: str, form: str, small: Callable[..., gym.Env]) -> None:
     """All wrappers stand around every environment with images, the vector around every Dict; what is a row of settings is no image."""
+    if not hasattr(family_class(env_id), "PRESETS") and form == "pixels":
+        pytest.skip("it has one form")
+    if env_id in FRAMES_ARE_SLOW:
+        pytest.skip("its frames take seconds: among the slow tests")
+    fit(env_id, form, small)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["counts", "pixels"])
+@pytest.mark.parametrize("slow_id", sorted(FRAMES_ARE_SLOW))
+def test_wrappers_fit_environments_of_slow_frames(slow_id: str, form: str, small: Callable[..., gym.Env]) -> None:
+    """So they do around environments whose frames take seconds."""
+    fit(slow_id, form, small)
+
+
+def fit(env_id: str, form: str, small: Callable[..., gym.Env]) -> None:
+    """Put all wrappers around an environment, and play a step."""
     shape = {"shape": (48, 40)} if "Microscope" in env_id else {}
     if hasattr(family_class(env_id), "PRESETS"):
         shape["observation"] = form
-    elif form == "pixels":
-        pytest.skip("it has one form")
-    if env_id in FRAMES_ARE_SLOW and form == "counts":
-        pytest.skip("its frames take seconds; those of eight bits are wrapped alike")
     env = small(env_id, **shape)
     flat = wrappers.FlatScalars(env)
     assert flat.observation_space.contains(flat.reset(seed=1)[0])

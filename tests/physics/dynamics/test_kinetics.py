@@ -65,7 +65,7 @@ def test_dune_rates(where, rate, share, probability):
 
 
 @pytest.mark.parametrize("episodes", [2000, pytest.param(10_000, marks=pytest.mark.slow)])
-@pytest.mark.parametrize(("where", "rate", "share", "probability"), [DUNE[2], DUNE[3]])
+@pytest.mark.parametrize(("where", "rate", "share", "probability"), [DUNE[2], pytest.param(*DUNE[3], marks=pytest.mark.slow)])
 def test_dune_episodes(where, rate, share, probability, episodes):
     """Over 1e4 episodes (2000 by default) hop probability in 1.5 s, branching and waiting times are the law's, within 3 standard errors."""
     sheet, beam, hop = dune(where, 1.5)
