@@ -109,7 +109,7 @@ class AtomForge(GoalFamily[ForgeState]):
         has just moved under the beam; and a neighbour may be ejected, and beside a vacancy Si stays for good. On a real microscope
         the action is a click beside the atom and a dwell time; each is followed by a frame, whose dose moves atoms, too. N
         atoms and the sites beside vacancies cannot be passed. Cross-sections, and how well they are known: ``docs/damage.md``.
-        In the preset ``drill`` S is ejected from the exit face of MoS2 at marked sites, and nowhere else.
+        In the preset ``drill`` S is ejected from the exit face of MoS2 at marked sites, and nowhere else; a fixed rule does that, too.
 
         The same processes act in all forms of observation. In ``state`` they are all that is computed, on the sites of the lattice,
         and a look (a frame) is a graph with detection noise; in the others the microscope takes frames and parks the beam. Atoms stay on

@@ -177,11 +177,12 @@ class DriftTracking(GoalFamily[Watch]):
         achievement is that fraction; of the preset ``event`` it is that times (1 + e) / 2, e = exp(-delay / 10 s) / (1 + false alarms): the
         delay is that of the first fast frame after the event, false alarms are fast frames before it. ``"sparse"``: the achievement.
     Starting state
-        The cluster lies uniformly within 2 A of the middle, on a scan at any rotation; the first frame is narrow. Direction of the
+        The cluster lies uniformly within 2 A of the middle, on a scan at any rotation; the first frame is narrow. Each specimen has
+        one and the same cluster in all splits. Direction of the
         drift, jumps and their times are drawn. Option of ``reset``: ``offset_angstrom``, (x, y) of the cluster, at most 2 A away.
     Episode end
-        Terminated by the declared end, and by nothing else; truncated with the 66th frame, or where the dose does not allow another
-        one: 60 narrow frames are two minutes, and an end has to be declared before it.
+        Terminated by the declared end, and by nothing else; truncated with the 66th frame: 60 narrow frames are two minutes, and an end
+        has to be declared before it. The dose would allow more.
     Presets
         ============ ========== =============== ============= ============== =========== ==========
         preset       drift, A/s walk, A/sqrt(s) jumps         specimens      electrons   tilts

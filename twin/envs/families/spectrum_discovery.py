@@ -175,8 +175,9 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
 
     Starting state
         One of the eight scenes of the split, in one of eight ways of lying, and one of the three scalarisers, each with the
-        same probability. No two splits share a scene. Options of ``reset``: ``target``, the name of a scalariser, and ``scene``,
-        a number below ``scenes``.
+        same probability. No two splits share a scene, but the seeds of all scenes are public: whoever computes those of a split
+        knows its answers, so scores are for practice. Scores follow from the spectra shown, by which a hidden scalariser can be
+        told. Options of ``reset``: ``target``, the name of a scalariser, and ``scene``, a number below ``scenes``.
 
     Episode end
         Terminated when the agent declares; truncated by an action without a declaration after the last spectrum.
