@@ -132,7 +132,7 @@ def page(environment: str) -> str:
 
 
 def _scores(environment: str) -> list[str]:
-    """Return the section of the reference scores, nothing where there is no scale."""
+    """Return the section of the reference scores, or an empty list where there is no scale."""
     own = [scale for scale in return_tables.scales() if scale.environment == environment]
     if not own:
         return []

@@ -36,7 +36,7 @@ LARGEST_SEED = 2**63 - 1
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class FilmedEpisode:
-    """An episode of which a film was made.
+    """Episode of which a film was made.
 
     Parameters
     ----------

@@ -179,6 +179,7 @@ def train(environment: str, seed: int, steps: int) -> tuple[bytes, list[CurvePoi
                 self.point()
 
         def point(self) -> None:
+            """Add a point to the curve; its evaluation does not count as time of the training."""
             before = time.process_time()
             found = return_statistics.summary(
                 play(environment, lambda observation: self.model.predict(observation, deterministic=True)[0], CURVE_SEEDS)

@@ -132,7 +132,7 @@ class SurveyThenUnsure(PathPolicy):
 
 
 class KnownImage(PathPolicy):
-    """Of blocks that cover where the image is wrong, the one that would leave the smallest error."""
+    """Block after block that would leave the smallest error, of those that cover where the image is wrong."""
 
     def reset(self, brief: Brief) -> None:
         """Take the truth."""

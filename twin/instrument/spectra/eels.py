@@ -364,6 +364,7 @@ def _modes(
     box = np.array([sample.size_angstrom[1], sample.size_angstrom[0]])
 
     def density(points: np.ndarray) -> np.ndarray:
+        """Return the probabilities at points (x, y), A, shape (n, 2): 1/eV, shape (n, kept)."""
         out = np.zeros((len(points), axis.kept))
         for particle in particles:
             away = points - np.array(particle.centre_angstrom)

@@ -66,7 +66,10 @@ def _whole_field(request: Request, plan: Plan, progress: Progress | None) -> tup
     weights = operator_cache.detector_weights(request, plan)
 
     def of_one(stack: SliceStack) -> np.ndarray:
+        """Return the signals of one configuration, (channels, probes)."""
+
         def coherent(at: np.ndarray, aberrations: Aberrations) -> np.ndarray:
+            """Return those of coherent probes at points (x, y), A, shape (P, 2)."""
             found = single_probes.probe_signals(
                 stack,
                 at,
