@@ -27,8 +27,6 @@ from stemtwin.twin.physics.grids import Grid, fast_length
 
 RIM_WAVES = 32
 """Waves of the aperture's rim that are sent through the whole field, evenly around it, for the tails of all probes."""
-UNEVEN = 1.5
-"""Groups may be so many times longer than wide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -72,14 +70,10 @@ class ProbeWindows:
 def grouped(points: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Return points (x, y) in groups of ``size`` neighbours: their order, and where groups begin in it.
 
-    Strips of y, each with its share of the points, are cut across x (Leutenegger, Lopez and Edgington, ICDE 1997: sort-tile-recursive). Of about that
-    many strips those are taken that hold equally many points, if there are such: on a raster these are whole rows.
+    Strips of y, each with its share of the points, are cut across x (Leutenegger, Lopez and Edgington, ICDE 1997: sort-tile-recursive).
     """
     count, (width, height) = len(points), np.maximum(np.ptp(points, axis=0), 1e-9)
-    best = math.sqrt(count / size * height / width)
-    strips = min(max(1, round(best)), math.ceil(count / size))
-    even = [n for n in range(math.ceil(best / UNEVEN), math.floor(best * UNEVEN) + 1) if n and count % (n * size) == 0]
-    strips = min(even, key=lambda n: abs(math.log(n / best)), default=strips)
+    strips = min(max(1, round(math.sqrt(count / size * height / width))), math.ceil(count / size))
     each = size * math.ceil(count / size / strips)
     strip = np.empty(count, int)
     strip[np.lexsort(points.T)] = np.arange(count) // each
