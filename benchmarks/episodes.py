@@ -3,8 +3,8 @@
 import dataclasses
 import functools
 import hashlib
-import hmac
 import json
+import reprlib
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -14,7 +14,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from stemtwin.benchmarks.agents import Baseline, Brief
+from stemtwin.benchmarks.agents import AgentFailure, Baseline, Brief
+from stemtwin.benchmarks.seed_keys import SeedKeys, seed_from
 from stemtwin.benchmarks.tasks import Task
 from stemtwin.twin import files
 from stemtwin.twin.envs.functional_env import StemEnv, checked_action, hidden_truth
@@ -53,6 +54,8 @@ class Episode:
         Time that the agent took to decide, s.
     observations_sha256 : str
         Hash of everything that the agent saw, in order: a replay must give the same.
+    failure, failure_text : str
+        The agent's fault that ended the episode, one of ``agents.FAILURES``, and a sentence about it; "" where there was none.
     """
 
     number: int
@@ -65,6 +68,8 @@ class Episode:
     terminated: bool
     wall_s: float
     observations_sha256: str
+    failure: str = ""
+    failure_text: str = ""
 
 
 def plain_action(space: gym.Space, action: Any) -> Any:
@@ -132,13 +137,27 @@ def add_to_digest(digest: Any, observation: Any) -> None:
         digest.update(np.ascontiguousarray(observation).tobytes())
 
 
-def derive_seed(task: Task, split: str, k: int, stream: str = "") -> int:
+def derive_seed(task: Task, split: str, k: int, stream: str = "", *, keys: SeedKeys | None = None) -> int:
     """Return the 128-bit seed of episode k: the first 16 bytes of HMAC-SHA256(key, ``<task>@<major>/<split>/<k>[/<stream>]``), big-endian.
 
-    Seeds of that width cannot be searched, and neighbours are unrelated; the key of a public split is published with the task.
+    Seeds of that width cannot be searched, and neighbours are unrelated.
+
+    Parameters
+    ----------
+    task : Task
+        An agent task, whose key of public splits is published.
+    split : str
+        Split of the seeds.
+    k : int
+        Number of the episode.
+    stream : str
+        "" for the environment's seed, else whose: ``"agent"``, ``"agent/1"``.
+    keys : SeedKeys, optional
+        Secret keys in the place of the published one.
     """
     text = f"{task.name}@{task.major}/{split}/{k}" + (f"/{stream}" if stream else "")
-    return int.from_bytes(hmac.digest(task.key.encode(), text.encode(), "sha256")[:16])
+    key = task.key.encode() if keys is None else bytes.fromhex(keys.agent if stream else keys.environment)
+    return seed_from(key, text)
 
 
 def sealed(task: Task) -> bool:
@@ -182,8 +201,32 @@ def _agent_cost(task: Task, info: dict[str, Any]) -> dict[str, float]:
     return dict(info["cost"])
 
 
-def run_episode(task: Task, entry: Baseline, agent: Any, env: Any, *, split: str, number: int) -> Episode:
+def run_episode(
+    task: Task,
+    entry: Baseline,
+    agent: Any,
+    env: Any,
+    *,
+    split: str,
+    number: int,
+    keys: SeedKeys | None = None,
+    attempt: int = 0,
+    count_failures: bool = False,
+) -> Episode:
     """Run one episode and return all of it; the agent gets observations, spaces and cost, and neither reward nor truth.
+
+    Parameters
+    ----------
+    task, entry, agent, env : Task, Baseline, Agent, gymnasium.Env
+        What is played by whom.
+    split, number : str, int
+        Which episode.
+    keys : SeedKeys, optional
+        Secret keys of hidden episodes.
+    attempt : int
+        Number of the attempt: further ones have the same seed of the environment and others of the agent.
+    count_failures : bool
+        Whether an action that is not in the action space ends the episode as a failure, instead of raising SubmissionError.
 
     Raises
     ------
@@ -193,7 +236,7 @@ def run_episode(task: Task, entry: Baseline, agent: Any, env: Any, *, split: str
         An action is not one of the action space: it is refused, not clipped.
     """
     check_sealed(task, env)
-    seed = derive_seed(task, split, number)
+    seed = derive_seed(task, split, number, keys=keys)
     door, space = functools.partial(hidden_truth, env), env.action_space
     observation, info = env.reset(seed=seed)
     start, digest = dict(door()), hashlib.sha256()
@@ -201,23 +244,28 @@ def run_episode(task: Task, entry: Baseline, agent: Any, env: Any, *, split: str
         task=task.name,
         observation_space=env.observation_space,
         action_space=space,
-        seed=derive_seed(task, split, number, "agent"),
+        seed=derive_seed(task, split, number, f"agent/{attempt}" if attempt else "agent", keys=keys),
         truth=door if entry.oracle else None,
         difficulty=getattr(getattr(env.unwrapped, "task", None), "difficulty", None),
     )
-    agent.reset(brief)
-    actions, rewards, wall, terminated, truncated = [], [], 0.0, False, False
-    while not (terminated or truncated):
-        add_to_digest(digest, observation)
-        given, cost = copied(observation), _agent_cost(task, info)
-        began = time.perf_counter()
-        answer = agent.act(given, cost)
-        wall += time.perf_counter() - began
-        action = _checked(space, answer, f"{entry.name}: action {len(actions)} of episode {number}")
-        observation, reward, terminated, truncated, info = env.step(action)
-        actions.append(plain_action(space, action))
-        rewards.append(float(reward))
+    actions, rewards, wall, terminated, truncated, failure = [], [], 0.0, False, False, None
+    try:
+        agent.reset(brief)
+        while not (terminated or truncated):
+            add_to_digest(digest, observation)
+            given, cost = copied(observation), _agent_cost(task, info)
+            began = time.perf_counter()
+            answer = agent.act(given, cost)
+            wall += time.perf_counter() - began
+            action = _checked(space, answer, f"{entry.name}: action {len(actions)} of episode {number}", count_failures)
+            observation, reward, terminated, truncated, info = env.step(action)
+            actions.append(plain_action(space, action))
+            rewards.append(float(reward))
+    except AgentFailure as error:
+        failure, terminated = error, False
     add_to_digest(digest, observation)
+    if callable(end := getattr(agent, "end", None)):
+        end()
     return Episode(
         number=number,
         seed=seed,
@@ -229,16 +277,18 @@ def run_episode(task: Task, entry: Baseline, agent: Any, env: Any, *, split: str
         terminated=bool(terminated),
         wall_s=wall,
         observations_sha256=digest.hexdigest(),
+        failure=failure.kind if failure else "",
+        failure_text=str(failure) if failure else "",
     )
 
 
-def _checked(space: gym.Space, answer: Any, told: str) -> Any:
-    """Return an answer in the space's own type, or raise SubmissionError."""
+def _checked(space: gym.Space, answer: Any, told: str, count_failures: bool) -> Any:
+    """Return an answer in the space's own type, or raise SubmissionError, or AgentFailure where failures are counted."""
     try:
         return checked_action(space, answer)
     except InstrumentError:
-        message = f"{told} is {answer!r}, not in {space}. Return one that is."
-        raise SubmissionError(message) from None
+        message = f"{told} is {reprlib.repr(answer)}, not in {space}. Return one that is."
+        raise (AgentFailure("invalid action", message) if count_failures else SubmissionError(message)) from None
 
 
 class Recorded:
@@ -258,9 +308,12 @@ class Recorded:
         self.left = iter([space_action(brief.action_space, one) for one in self.episode.actions])
 
     def act(self, observation: Any, cost: Any) -> Any:
-        """Return the next action; None after the last one."""
+        """Return the next action; after the last one raise the failure that ended the episode, or return None."""
         del observation, cost
-        return next(self.left, None)
+        action = next(self.left, None)
+        if action is None and self.episode.failure:
+            raise AgentFailure(self.episode.failure, self.episode.failure_text)
+        return action
 
 
 def replay(
