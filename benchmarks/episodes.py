@@ -7,7 +7,7 @@ import json
 import reprlib
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,8 @@ class Episode:
         Time that the agent took to decide, s.
     observations_sha256 : str
         Hash of everything that the agent saw, in order: a replay must give the same.
+    attempt : int
+        Number of the attempt at it.
     failure, failure_text : str
         The agent's fault that ended the episode, one of ``agents.FAILURES``, and a sentence about it; "" where there was none.
     """
@@ -68,6 +70,7 @@ class Episode:
     terminated: bool
     wall_s: float
     observations_sha256: str
+    attempt: int = 0
     failure: str = ""
     failure_text: str = ""
 
@@ -277,6 +280,7 @@ def run_episode(
         terminated=bool(terminated),
         wall_s=wall,
         observations_sha256=digest.hexdigest(),
+        attempt=attempt,
         failure=failure.kind if failure else "",
         failure_text=str(failure) if failure else "",
     )
@@ -317,7 +321,12 @@ class Recorded:
 
 
 def replay(
-    task: Task, episodes: Sequence[Episode], *, split: str | None = None, make: Callable[[Task], Any] = make_environment
+    task: Task,
+    episodes: Sequence[Episode],
+    *,
+    split: str | None = None,
+    make: Callable[[Task], Any] = make_environment,
+    keys: SeedKeys | None = None,
 ) -> tuple[Episode, ...]:
     """Play kept episodes again and return them.
 
@@ -331,29 +340,50 @@ def replay(
         Split of their seeds; the task's first by default.
     make : callable
         Makes the environment of a task.
+    keys : SeedKeys, optional
+        Keys of hidden episodes.
 
     Raises
     ------
     SubmissionError
         A seed is not that of the episode's number, or something is not what it was: actions, observations, truth, cost, rewards or end.
     """
-    split, env, out = task.check_split(split or task.splits[0]), make(task), []
+    out = []
+    for episode, again in zip(episodes, play_again(task, episodes, split=split, make=make, keys=keys), strict=True):
+        wrong = next((one.name for one in dataclasses.fields(Episode) if getattr(again, one.name) != getattr(episode, one.name)), None)
+        if wrong is not None:
+            message = f"episode {episode.number}: its replay differs in {wrong!r}. Replay it with the versions that it was run with."
+            raise SubmissionError(message)
+        out.append(again)
+    return tuple(out)
+
+
+def play_again(
+    task: Task,
+    episodes: Sequence[Episode],
+    *,
+    split: str | None = None,
+    make: Callable[[Task], Any] = make_environment,
+    keys: SeedKeys | None = None,
+) -> Iterator[Episode]:
+    """Give kept episodes as they are when their actions are played again, whatever differs; the arguments are those of :func:`replay`.
+
+    Raises
+    ------
+    SubmissionError
+        A seed is not that of the episode's number, or its actions are not those of an episode.
+    """
+    split, env = task.check_split(split or task.splits[0]), make(task)
+    entry = Baseline(task=task.name, name="replay", text="", factory=lambda: None)
     try:
         for episode in episodes:
-            if episode.seed != derive_seed(task, split, episode.number):
+            if episode.seed != derive_seed(task, split, episode.number, keys=keys):
                 message = f"episode {episode.number}: its seed is not the one of {task.address(split)}. Keep the seeds of the run."
                 raise SubmissionError(message)
-            entry = Baseline(task=task.name, name="replay", text="", factory=lambda: None)
-            again = run_episode(task, entry, Recorded(episode), env, split=split, number=episode.number)
-            again = dataclasses.replace(again, wall_s=episode.wall_s)
-            wrong = next((one.name for one in dataclasses.fields(Episode) if getattr(again, one.name) != getattr(episode, one.name)), None)
-            if wrong is not None:
-                message = f"episode {episode.number}: its replay differs in {wrong!r}. Replay it with the versions that it was run with."
-                raise SubmissionError(message)
-            out.append(again)
+            again = run_episode(task, entry, Recorded(episode), env, split=split, number=episode.number, keys=keys, attempt=episode.attempt)
+            yield dataclasses.replace(again, wall_s=episode.wall_s)
     finally:
         env.close()
-    return tuple(out)
 
 
 def write_episodes(path: Path | str, episodes: Sequence[Episode]) -> Path:
