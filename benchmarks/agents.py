@@ -39,7 +39,7 @@ class Brief:
     difficulty: str | None = None
 
 
-class AgentFailure(StemtwinError, RuntimeError):
+class AgentError(StemtwinError, RuntimeError):
     """The end of an episode by the agent's own fault.
 
     Parameters

@@ -14,7 +14,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from stemtwin.benchmarks.agents import AgentFailure, Baseline, Brief
+from stemtwin.benchmarks.agents import AgentError, Baseline, Brief
 from stemtwin.benchmarks.seed_keys import SeedKeys, seed_from
 from stemtwin.benchmarks.tasks import Task
 from stemtwin.twin import files
@@ -204,6 +204,18 @@ def _agent_cost(task: Task, info: dict[str, Any]) -> dict[str, float]:
     return dict(info["cost"])
 
 
+def _brief(task: Task, entry: Baseline, env: Any, seed: int) -> Brief:
+    """Return the briefing of an agent."""
+    return Brief(
+        task=task.name,
+        observation_space=env.observation_space,
+        action_space=env.action_space,
+        seed=seed,
+        truth=functools.partial(hidden_truth, env) if entry.oracle else None,
+        difficulty=getattr(getattr(env.unwrapped, "task", None), "difficulty", None),
+    )
+
+
 def run_episode(
     task: Task,
     entry: Baseline,
@@ -239,18 +251,17 @@ def run_episode(
         An action is not one of the action space: it is refused, not clipped.
     """
     check_sealed(task, env)
-    seed = derive_seed(task, split, number, keys=keys)
-    door, space = functools.partial(hidden_truth, env), env.action_space
-    observation, info = env.reset(seed=seed)
-    start, digest = dict(door()), hashlib.sha256()
-    brief = Brief(
-        task=task.name,
-        observation_space=env.observation_space,
-        action_space=space,
-        seed=derive_seed(task, split, number, f"agent/{attempt}" if attempt else "agent", keys=keys),
-        truth=door if entry.oracle else None,
-        difficulty=getattr(getattr(env.unwrapped, "task", None), "difficulty", None),
-    )
+    seed, door = derive_seed(task, split, number, keys=keys), functools.partial(hidden_truth, env)
+    seen = env.reset(seed=seed)
+    start = dict(door())
+    brief = _brief(task, entry, env, derive_seed(task, split, number, f"agent/{attempt}" if attempt else "agent", keys=keys))
+    fields = _play(task, agent, env, seen, brief, f"{entry.name}: action {{}} of episode {number}", count_failures)
+    return Episode(number=number, seed=seed, start=start, end=dict(door()), attempt=attempt, **fields)
+
+
+def _play(task: Task, agent: Any, env: Any, seen: tuple[Any, dict], brief: Brief, told: str, count_failures: bool) -> dict[str, Any]:
+    """Play from a reset to the end and return the fields of the episode that play gives."""
+    (observation, info), space, digest = seen, env.action_space, hashlib.sha256()
     actions, rewards, wall, terminated, truncated, failure = [], [], 0.0, False, False, None
     try:
         agent.reset(brief)
@@ -260,39 +271,33 @@ def run_episode(
             began = time.perf_counter()
             answer = agent.act(given, cost)
             wall += time.perf_counter() - began
-            action = _checked(space, answer, f"{entry.name}: action {len(actions)} of episode {number}", count_failures)
+            action = _checked(space, answer, told.format(len(actions)), count_failures)
             observation, reward, terminated, truncated, info = env.step(action)
             actions.append(plain_action(space, action))
             rewards.append(float(reward))
-    except AgentFailure as error:
+    except AgentError as error:
         failure, terminated = error, False
     add_to_digest(digest, observation)
     if callable(end := getattr(agent, "end", None)):
         end()
-    return Episode(
-        number=number,
-        seed=seed,
-        actions=tuple(actions),
-        rewards=tuple(rewards),
-        start=start,
-        end=dict(door()),
-        cost={name: float(value) for name, value in _agent_cost(task, info).items()},
-        terminated=bool(terminated),
-        wall_s=wall,
-        observations_sha256=digest.hexdigest(),
-        attempt=attempt,
-        failure=failure.kind if failure else "",
-        failure_text=str(failure) if failure else "",
-    )
+    return {
+        "actions": tuple(actions),
+        "rewards": tuple(rewards),
+        "cost": {name: float(value) for name, value in _agent_cost(task, info).items()},
+        "terminated": bool(terminated),
+        "wall_s": wall,
+        "observations_sha256": digest.hexdigest(),
+        **({"failure": failure.kind, "failure_text": str(failure)} if failure else {}),
+    }
 
 
 def _checked(space: gym.Space, answer: Any, told: str, count_failures: bool) -> Any:
-    """Return an answer in the space's own type, or raise SubmissionError, or AgentFailure where failures are counted."""
+    """Return an answer in the space's own type, or raise SubmissionError, or AgentError where failures are counted."""
     try:
         return checked_action(space, answer)
     except InstrumentError:
         message = f"{told} is {reprlib.repr(answer)}, not in {space}. Return one that is."
-        raise (AgentFailure("invalid action", message) if count_failures else SubmissionError(message)) from None
+        raise (AgentError("invalid action", message) if count_failures else SubmissionError(message)) from None
 
 
 class Recorded:
@@ -316,7 +321,7 @@ class Recorded:
         del observation, cost
         action = next(self.left, None)
         if action is None and self.episode.failure:
-            raise AgentFailure(self.episode.failure, self.episode.failure_text)
+            raise AgentError(self.episode.failure, self.episode.failure_text)
         return action
 
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 import pydantic
+from llvmlite import binding
 
 from stemtwin.benchmarks.attempts import Attempts
 from stemtwin.benchmarks.comparisons import ClusterSums, cluster_sums, detectable_beside
@@ -79,7 +80,7 @@ class SliceValue:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance:
-    """Origin of a report: versions, seeds, commit of the checkout (None outside one), wall time, s, and date (UTC, ISO 8601)."""
+    """Origin of a report: versions, seeds, commit of the checkout (None outside one), wall time, s, date (UTC, ISO 8601), system and processor."""
 
     version: str
     python: str
@@ -89,6 +90,7 @@ class Provenance:
     seeds: dict[str, str | int]
     wall_s: float
     created: str
+    machine: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -357,6 +359,7 @@ def provenance(*, seeds: dict[str, str | int], wall_s: float) -> Provenance:
         seeds=seeds,
         wall_s=wall_s,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        machine=f"{platform.system()} {platform.machine()} {binding.get_host_cpu_name()}",
     )
 
 

@@ -202,8 +202,8 @@ def run_agent(
         See ``report.TRUST``.
     split : str, optional
         Split of seeds; the task's first by default.
-    episodes : int, optional
-        How many; the task's number by default.
+    episodes, attempts : int
+        Number of episodes, the task's by default, and of attempts at each.
     team : str
         Team of the entry.
     progress : callable, optional
@@ -212,39 +212,37 @@ def run_agent(
         Makes the environment of a task.
     keys : SeedKeys, optional
         Secret keys: the episodes are hidden ones, and the report may be ranked.
-    attempts : int
-        Attempts at every episode.
     kept : sequence of Episode
         Episodes of an earlier run that stopped; they are not played again.
     keep : callable, optional
         Called with every finished episode.
     """
-    split = task.check_split(split or task.splits[0])
-    n = task.episodes if episodes is None else episodes
+    split, n = task.check_split(split or task.splits[0]), task.episodes if episodes is None else episodes
     if n < 1 or attempts < 1:
         message = f"episodes={n} and attempts={attempts} must be at least 1."
         raise SettingsError(message)
-    began = time.perf_counter()
-    agent = make_entry(entry, task.kind)
-    apart = isinstance(agent, AgentProcess)
-    done = {(one.number, one.attempt): one for one in kept}
-    env = make(task)
+    began, agent = time.perf_counter(), make_entry(entry, task.kind)
+    isolation = agent.level if isinstance(agent, AgentProcess) else ""
+    done, env = {(one.number, one.attempt): one for one in kept}, make(task)
+    order = list(itertools.product(range(n), range(attempts)))
+    options = {"split": split, "keys": keys, "count_failures": bool(isolation)}
     try:
-        for count, (number, attempt) in enumerate(itertools.product(range(n), range(attempts)), start=1):
+        for count, (number, attempt) in enumerate(order, start=1):
             if (number, attempt) not in done:
-                played = run_episode(task, entry, agent, env, split=split, number=number, keys=keys, attempt=attempt, count_failures=apart)
-                done[number, attempt] = played
-                if keep:
-                    keep(played)
-            if progress:
-                progress(count, n * attempts)
+                done[number, attempt] = run_episode(task, entry, agent, env, number=number, attempt=attempt, **options)
+                _tell(keep, done[number, attempt])
+            _tell(progress, count, len(order))
     finally:
         env.close()
-        if apart:
-            agent.close()
-    found = tuple(done[number, attempt] for number in range(n) for attempt in range(attempts))
-    isolation, wall = agent.level if apart else "", time.perf_counter() - began
+        _tell(getattr(agent, "close", None) if isolation else None)
+    found, wall = tuple(done[one] for one in order), time.perf_counter() - began
     return score_episodes(task, found, split=split, entry=entry.name, trust=trust, team=team, wall_s=wall, keys=keys, isolation=isolation)
+
+
+def _tell(call: Callable[..., None] | None, *told: Any) -> None:
+    """Call what may be None."""
+    if call is not None:
+        call(*told)
 
 
 def score_episodes(

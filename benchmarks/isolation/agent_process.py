@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stemtwin.benchmarks.agents import AgentFailure, Brief
-from stemtwin.benchmarks.isolation.sandbox import Level, Limits, confined_command, environment, strongest_level
+from stemtwin.benchmarks.agents import AgentError, Brief
+from stemtwin.benchmarks.isolation.sandbox import Level, Limits, check_level, confined_command, environment
 from stemtwin.benchmarks.isolation.spaces import describe_space, received_action
 from stemtwin.benchmarks.isolation.wire import LENGTH, PROTOCOL, WireError, pack, unpack
 from stemtwin.twin.errors import SettingsError
@@ -51,12 +51,12 @@ class AgentProcess:
     Raises
     ------
     SettingsError
-        A folder that does not exist, an empty program, or a system without pipes that can be waited for.
+        A level that does not work here, a folder that does not exist, an empty program, or a system without pipes that can be waited for.
     """
 
-    def __init__(self, program: str | Sequence[str], *, folder: Path | str = ".", limits: Limits | None = None, level: Level | None = None) -> None:
+    def __init__(self, program: str | Sequence[str], *, folder: Path | str = ".", limits: Limits | None = None, level: str | None = None) -> None:
         self.folder, self.limits = Path(folder).resolve(), limits or Limits()
-        self.level: Level = level or strongest_level()
+        self.level: Level = check_level(level)
         if os.name != "posix":
             message = f"Agents run in processes of their own on Linux and macOS only, not on {sys.platform!r}. Practise with --agent."
             raise SettingsError(message)
@@ -77,7 +77,7 @@ class AgentProcess:
 
         Raises
         ------
-        AgentFailure
+        AgentError
             It does not start, answer or keep the protocol.
         """
         if self._process is None:
@@ -99,7 +99,7 @@ class AgentProcess:
 
         Raises
         ------
-        AgentFailure
+        AgentError
             No answer in time, an answer that does not follow the protocol, or a process that ended.
         """
         self._pad()
@@ -109,9 +109,9 @@ class AgentProcess:
         answer = self._receive(budget - (time.monotonic() - began), f"action {self.step}")
         self._acted = time.monotonic()
         self.left_s -= self._acted - began
-        if answer["type"] != "act" or answer.get("step") != self.step or "action" not in answer or len(answer) != 3:
-            told = f"{{'type': {answer['type']!r}, 'step': {answer.get('step')!r}, ...}}"
-            self._fail("protocol", f"it answered {told} to observation {self.step}; the answer is {{'type': 'act', 'step': {self.step}, 'action': ...}}")
+        if answer["type"] != "act" or answer.get("step") != self.step or answer.keys() != {"type", "step", "action"}:
+            told, right = ", ".join(map(repr, sorted(answer)))[:200], f"{{'type': 'act', 'step': {self.step}, 'action': ...}}"
+            self._fail("protocol", f"it answered {answer['type']!r} with {told} to observation {self.step}; the answer is {right}")
         self.step += 1
         return received_action(self._space, answer["action"])
 
@@ -120,7 +120,7 @@ class AgentProcess:
         if self._process is None:
             return
         self._pad()
-        with contextlib.suppress(AgentFailure):
+        with contextlib.suppress(AgentError):
             self._send({"type": "end", "step": self.step}, self.limits.act_s)
 
     def close(self) -> None:
@@ -165,7 +165,8 @@ class AgentProcess:
             os.set_blocking(pipe.fileno(), False)
         self._reader = threading.Thread(target=self._listen, args=(self._process.stderr,), daemon=True)
         self._reader.start()
-        self._send({"type": "hello", "protocol": PROTOCOL, "act_s": self.limits.act_s, "message_bytes": self.limits.message_bytes}, self.limits.start_s)
+        hello = {"type": "hello", "protocol": PROTOCOL, "act_s": self.limits.act_s, "message_bytes": self.limits.message_bytes}
+        self._send(hello, self.limits.start_s)
         answer = self._receive(self.limits.start_s, "its first message")
         if answer != {"type": "ready", "protocol": PROTOCOL}:
             self._fail("protocol", f"its first message is not {{'type': 'ready', 'protocol': {PROTOCOL!r}}}")
@@ -245,6 +246,6 @@ class AgentProcess:
         self._fail("crashed", f"its process ended with status {status}" + (f": {said[:300]}" if said else ""))
 
     def _fail(self, kind: str, text: str) -> None:
-        """Stop the process and raise AgentFailure."""
+        """Stop the process and raise AgentError."""
         self.close()
-        raise AgentFailure(kind, f"agent {shlex.join(self.program)[:200]!r}: {text.rstrip(chr(46))}.")
+        raise AgentError(kind, f"agent {shlex.join(self.program)[:200]!r}: {text.removesuffix('.')}.")

@@ -18,13 +18,14 @@ from typing import Literal
 
 import stemtwin
 from stemtwin.twin import checks
-from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.errors import SettingsError, suggestion
 from stemtwin.twin.physics.engine.kernels.jit import cache_folder
 
 Level = Literal["bubblewrap", "process"]
 OPEN: dict[Level, tuple[str, ...]] = {
     "bubblewrap": (
         "time that an answer takes can tell the agent how long the microscope computed, unless replies are padded",
+        "the number of processes, where root runs the agents",
         "faults of the kernel and of the processor, which bubblewrap does not guard against",
     ),
     "process": (
@@ -35,9 +36,9 @@ OPEN: dict[Level, tuple[str, ...]] = {
         "time that an answer takes can tell the agent how long the microscope computed, unless replies are padded",
     ),
 }
-"""What each level of isolation leaves open."""
+"""Gaps that each level of isolation leaves open."""
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
-SCRATCH = "/tmp"  # noqa: S108 (inside the sandbox)
+SCRATCH = "/tmp"
 LAUNCH = """
 import json, os, resource, sys
 for name, value in json.loads(sys.argv[1]).items():
@@ -111,6 +112,26 @@ def strongest_level() -> Level:
     return "bubblewrap" if tried.returncode == 0 else "process"
 
 
+def check_level(level: str | None) -> Level:
+    """Return a level of isolation by its name, the strongest that works here where none is named.
+
+    Raises
+    ------
+    SettingsError
+        No level of that name, or one that does not work here.
+    """
+    strongest = strongest_level()
+    if level is None or level == strongest:
+        return strongest
+    if level == "process":
+        return "process"
+    if level == "bubblewrap":
+        message = "isolation 'bubblewrap' does not work here. Install bubblewrap and allow user namespaces, or choose 'process'."
+        raise SettingsError(message)
+    message = f"isolation {level!r} is not known. {suggestion(level, OPEN)}"
+    raise SettingsError(message)
+
+
 def confined_command(program: Sequence[str], folder: Path, limits: Limits, level: Level) -> list[str]:
     """Return the command line that runs a program under limits.
 
@@ -143,7 +164,7 @@ def _bubblewrap(folder: Path, limits: Limits) -> list[str]:
     for name in SYSTEM:
         path = Path(name)
         if path.is_symlink():
-            command += ["--symlink", os.readlink(path), name]
+            command += ["--symlink", str(path.readlink()), name]
         elif path.exists():
             command += ["--ro-bind", name, name]
     command += ["--proc", "/proc", "--dev", "/dev", "--size", str(limits.scratch_bytes), "--tmpfs", SCRATCH]
@@ -177,5 +198,5 @@ def environment(folder: Path) -> dict[str, str]:
     search = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
     modules = os.pathsep.join((str(folder), str(Path(next(iter(stemtwin.__path__))).parent)))  # the package that runs here, not one that is installed
     own = {"PATH": search, "HOME": SCRATCH, "TMPDIR": SCRATCH, "PYTHONPATH": modules, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return handed | own | threads | {"STEMTWIN_CACHE_DIR": str(cache_folder())}

@@ -1,5 +1,6 @@
 """Gymnasium spaces as plain values, which an agent in any language can read, and back."""
 
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -27,23 +28,26 @@ def describe_space(space: gym.Space) -> dict[str, Any]:
     SettingsError
         A space of another kind.
     """
-    kind = type(space).__name__.lower()
-    if isinstance(space, gym.spaces.Box):
-        return {"kind": kind, "shape": list(space.shape), "dtype": str(space.dtype), "low": _ends(space.low), "high": _ends(space.high)}
-    if isinstance(space, gym.spaces.Discrete):
-        return {"kind": kind, "n": int(space.n), "start": int(space.start), "dtype": str(space.dtype)}
-    if isinstance(space, gym.spaces.MultiDiscrete):
-        return {"kind": kind, "nvec": np.asarray(space.nvec), "start": np.asarray(space.start), "dtype": str(space.dtype)}
-    if isinstance(space, gym.spaces.MultiBinary):
-        return {"kind": kind, "shape": list(space.shape)}
-    if isinstance(space, gym.spaces.Text):
-        return {"kind": kind, "min_length": space.min_length, "max_length": space.max_length, "characters": "".join(sorted(space.character_list))}
-    if isinstance(space, gym.spaces.Dict):
-        return {"kind": kind, "spaces": {name: describe_space(part) for name, part in space.spaces.items()}}
-    if isinstance(space, gym.spaces.Tuple):
-        return {"kind": kind, "spaces": [describe_space(part) for part in space.spaces]}
-    message = f"{space} cannot be described to an agent. Use Box, Discrete, MultiDiscrete, MultiBinary, Text, or Dict and Tuple of these."
-    raise SettingsError(message)
+    described = next((say(space) for kind, say in DESCRIBED.items() if isinstance(space, kind)), None)
+    if described is None:
+        message = f"{space} cannot be described to an agent. Use Box, Discrete, MultiDiscrete, MultiBinary, Text, or Dict and Tuple of these."
+        raise SettingsError(message)
+    return {"kind": type(space).__name__.lower(), **described}
+
+
+DESCRIBED: dict[type, Callable[[Any], dict[str, Any]]] = {
+    gym.spaces.Box: lambda space: {
+        "shape": list(space.shape), "dtype": str(space.dtype), "low": _ends(space.low), "high": _ends(space.high),
+    },
+    gym.spaces.Discrete: lambda space: {"n": int(space.n), "start": int(space.start)},
+    gym.spaces.MultiDiscrete: lambda space: {"nvec": np.asarray(space.nvec), "start": np.asarray(space.start), "dtype": str(space.dtype)},
+    gym.spaces.MultiBinary: lambda space: {"n": space.n if isinstance(space.n, int) else list(space.n)},
+    gym.spaces.Text: lambda space: {
+        "min_length": space.min_length, "max_length": space.max_length, "characters": "".join(sorted(space.character_list)),
+    },
+    gym.spaces.Dict: lambda space: {"spaces": {name: describe_space(part) for name, part in space.spaces.items()}},
+    gym.spaces.Tuple: lambda space: {"spaces": [describe_space(part) for part in space.spaces]},
+}  # fmt: skip
 
 
 def _ends(ends: np.ndarray) -> np.ndarray | float | int:
@@ -53,22 +57,25 @@ def _ends(ends: np.ndarray) -> np.ndarray | float | int:
 
 def build_space(described: dict[str, Any]) -> gym.Space:
     """Return the Gymnasium space that :func:`describe_space` described."""
-    kind = described["kind"]
-    if kind == "dict":
-        return gym.spaces.Dict({name: build_space(part) for name, part in described["spaces"].items()})
-    if kind == "tuple":
-        return gym.spaces.Tuple([build_space(part) for part in described["spaces"]])
-    if kind == "box":
-        dtype, shape = np.dtype(described["dtype"]), tuple(described["shape"])
-        low, high = (np.broadcast_to(np.asarray(described[end], dtype=dtype), shape) for end in ("low", "high"))
-        return gym.spaces.Box(low.copy(), high.copy(), shape, dtype.type)
-    if kind == "discrete":
-        return gym.spaces.Discrete(described["n"], start=described["start"])
-    if kind == "multidiscrete":
-        return gym.spaces.MultiDiscrete(described["nvec"], start=described["start"], dtype=np.dtype(described["dtype"]).type)
-    if kind == "multibinary":
-        return gym.spaces.MultiBinary(described["shape"])
-    return gym.spaces.Text(described["max_length"], min_length=described["min_length"], charset=described["characters"])
+    return BUILT[described["kind"]](described)
+
+
+def _build_box(described: dict[str, Any]) -> gym.Space:
+    """Return a box, whose ends may be one number."""
+    dtype, shape = np.dtype(described["dtype"]), tuple(described["shape"])
+    low, high = (np.broadcast_to(np.asarray(described[end], dtype=dtype), shape) for end in ("low", "high"))
+    return gym.spaces.Box(low.copy(), high.copy(), shape, dtype.type)
+
+
+BUILT: dict[str, Callable[[dict[str, Any]], gym.Space]] = {
+    "box": _build_box,
+    "discrete": lambda told: gym.spaces.Discrete(told["n"], start=told["start"]),
+    "multidiscrete": lambda told: gym.spaces.MultiDiscrete(told["nvec"], start=told["start"], dtype=np.dtype(told["dtype"]).type),
+    "multibinary": lambda told: gym.spaces.MultiBinary(told["n"]),
+    "text": lambda told: gym.spaces.Text(told["max_length"], min_length=told["min_length"], charset=told["characters"]),
+    "dict": lambda told: gym.spaces.Dict({name: build_space(part) for name, part in told["spaces"].items()}),
+    "tuple": lambda told: gym.spaces.Tuple([build_space(part) for part in told["spaces"]]),
+}
 
 
 def received_action(space: gym.Space, value: Any) -> Any:

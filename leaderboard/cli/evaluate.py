@@ -1,7 +1,7 @@
 """``stemtwin eval``: run and score."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from stemtwin.benchmarks.runner import Evaluation
     from stemtwin.benchmarks.tasks import Task
 
-Isolation = Literal["bubblewrap", "process"]
-
 
 def evaluate(
     task: Annotated[str, typer.Argument(help="Name of the task: see 'stemtwin list tasks'.")],
@@ -23,7 +21,7 @@ def evaluate(
     agent: Annotated[str | None, typer.Option(help="Run your class, pkg.mod:Name (docs/scores.md), in this process: practice, not ranked.")] = None,
     program: Annotated[str | None, typer.Option(help="Run this program, 'python agent.py', apart from the truth (docs/agents.md).")] = None,
     folder: Annotated[Path, typer.Option(help="Folder of the program, which it may read.")] = Path(),
-    isolation: Annotated[Isolation | None, typer.Option(help="Isolation of the program; the strongest that works here by default.")] = None,
+    isolation: Annotated[str | None, typer.Option(help="bubblewrap or process; the strongest that works here where none is named.")] = None,
     attempts: Annotated[int, typer.Option(help="Attempts of the program at every episode, each with another seed of the agent.")] = 1,
     predictions: Annotated[Path | None, typer.Option(help="Score this folder: submission.yaml and predictions.parquet.")] = None,
     split: Annotated[str | None, typer.Option(help="Split; the first of the task's where none is named.")] = None,
@@ -54,7 +52,8 @@ def evaluate(
         _check_without_program(folder, isolation, attempts)
         result = _run(found, baseline, agent, predictions, split, size, data, episodes, team)
     else:
-        _check_program_alone(found, baseline, agent, predictions, size, data)
+        others = {"--baseline": baseline, "--agent": agent, "--predictions": predictions, "--size": size, "--data": data}
+        _check_program_alone(found, others)
         result = _run_program(found, program, folder, isolation, attempts, split, episodes, team)
     report = result.report
     lines = []
@@ -72,7 +71,7 @@ def evaluate(
         typer.echo(line)
 
 
-def _check_without_program(folder: Path, isolation: Isolation | None, attempts: int) -> None:
+def _check_without_program(folder: Path, isolation: str | None, attempts: int) -> None:
     """Refuse options of a program where there is none."""
     given = {"--folder": folder != Path(), "--isolation": isolation is not None, "--attempts": attempts != 1}
     named = next((name for name, there in given.items() if there), None)
@@ -81,7 +80,9 @@ def _check_without_program(folder: Path, isolation: Isolation | None, attempts: 
         raise typer.BadParameter(message)
 
 
-def _check_program_alone(task: "Task", baseline: str | None, agent: str | None, predictions: Path | None, size: str | None, data: Path | None) -> None:
+def _check_program_alone(
+    task: "Task", baseline: str | None, agent: str | None, predictions: Path | None, size: str | None, data: Path | None
+) -> None:
     """Refuse what does not go together with a program."""
     given = {"--baseline": baseline, "--agent": agent, "--predictions": predictions, "--size": size, "--data": data}
     named = next((name for name, value in given.items() if value is not None), None)
@@ -94,7 +95,14 @@ def _check_program_alone(task: "Task", baseline: str | None, agent: str | None, 
 
 
 def _run_program(
-    task: "Task", program: str, folder: Path, isolation: Isolation | None, attempts: int, split: str | None, episodes: int | None, team: str
+    task: "Task",
+    program: str,
+    folder: Path,
+    isolation: str | None,
+    attempts: int,
+    split: str | None,
+    episodes: int | None,
+    team: str,
 ) -> "Evaluation":
     """Return the evaluation of a program that runs in a process of its own."""
     from stemtwin.benchmarks.agents import Baseline
@@ -110,8 +118,7 @@ def _run_program(
     typer.echo(f"isolation: {process.level}, which leaves open: {'; '.join(OPEN[process.level])}", err=True)
     entry = Baseline(task=task.name, name=name, text="a program", factory=lambda: process)
     with process, progress(f"{task.name}: {name}") as tick:
-        result = run_agent(task, entry, "isolated", split=split, episodes=episodes, team=team, attempts=attempts, progress=tick)
-    return result
+        return run_agent(task, entry, "isolated", split=split, episodes=episodes, team=team, attempts=attempts, progress=tick)
 
 
 def _run(
