@@ -206,10 +206,8 @@ def run_agent(
         Number of episodes, the task's by default, and of attempts at each.
     team : str
         Team of the entry.
-    progress : callable, optional
-        Called with the number of episodes done and the number of all.
-    make : callable
-        Makes the environment of a task.
+    progress, make : callable
+        Called with the number of episodes done and that of all; makes the environment of a task.
     keys : SeedKeys, optional
         Secret keys: the episodes are hidden ones, and the report may be ranked.
     kept : sequence of Episode

@@ -6,6 +6,7 @@ folder, all read-only, and an empty folder for scratch. It has no network and se
 
 import dataclasses
 import functools
+import importlib.util
 import json
 import os
 import shutil
@@ -16,7 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import stemtwin
 from stemtwin.twin import checks
 from stemtwin.twin.errors import SettingsError, suggestion
 from stemtwin.twin.physics.engine.kernels.jit import cache_folder
@@ -38,6 +38,7 @@ OPEN: dict[Level, tuple[str, ...]] = {
 }
 """Gaps that each level of isolation leaves open."""
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
+PARTS = ("stemtwin", "stemtwin.twin", "stemtwin.datasets", "stemtwin.benchmarks", "stemtwin.leaderboard")
 SCRATCH = "/tmp"
 LAUNCH = """
 import json, os, resource, sys
@@ -180,23 +181,22 @@ def _bubblewrap(folder: Path, limits: Limits) -> list[str]:
 def python_folders() -> list[Path]:
     """Return the folders that this Python and this package need."""
     named = {Path(sys.prefix), Path(sys.base_prefix), *map(Path, sysconfig.get_paths().values())}
-    named |= {Path(where) for part in ("twin", "datasets", "benchmarks", "leaderboard") for where in _package_folders(part)}
-    named.add(Path(next(iter(stemtwin.__path__))))
+    named |= {Path(where) for part in PARTS for where in _package_folders(part)[:1]}
     named = {path.absolute() for path in named if path.is_dir()}
     return sorted(path for path in named if not any(other in path.parents for other in named))
 
 
 def _package_folders(part: str) -> list[str]:
     """Return the folders of a part of this package."""
-    module = __import__(f"stemtwin.{part}", fromlist=["__path__"])
-    return list(module.__path__)
+    found = importlib.util.find_spec(part)
+    return list(found.submodule_search_locations or ()) if found else []
 
 
 def environment(folder: Path) -> dict[str, str]:
     """Return the environment variables of an agent's process: no other one is handed on."""
     handed = {name: os.environ[name] for name in ("LANG", "LC_ALL", "SYSTEMROOT") if name in os.environ}
     search = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
-    modules = os.pathsep.join((str(folder), str(Path(next(iter(stemtwin.__path__))).parent)))  # the package that runs here, not one that is installed
+    modules = os.pathsep.join((str(folder), str(Path(_package_folders(PARTS[0])[0]).parent)))  # the package that runs here, not one that is installed
     own = {"PATH": search, "HOME": SCRATCH, "TMPDIR": SCRATCH, "PYTHONPATH": modules, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return handed | own | threads | {"STEMTWIN_CACHE_DIR": str(cache_folder())}

@@ -172,11 +172,16 @@ def test_files_are_not_written(tmp_path: Path, sandbox: Level) -> None:
     assert not Path("/tmp/left").exists()
 
 
+def greet(server: socket.socket) -> None:
+    """Accept one connection."""
+    server.accept()[0].close()
+
+
 def test_the_network_is_out_of_reach(tmp_path: Path, sandbox: Level) -> None:
     """A server of this machine is reached without a sandbox, and not from one."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        thread = threading.Thread(target=server.accept, daemon=True)
+        thread = threading.Thread(target=greet, args=(server,), daemon=True)
         thread.start()
         look = f"import socket; socket.create_connection(('127.0.0.1', {port}), 2).close(); found = True"
         assert ask(tmp_path, look, "process") == "True"
