@@ -80,11 +80,8 @@ def _check_without_program(folder: Path, isolation: str | None, attempts: int) -
         raise typer.BadParameter(message)
 
 
-def _check_program_alone(
-    task: "Task", baseline: str | None, agent: str | None, predictions: Path | None, size: str | None, data: Path | None
-) -> None:
-    """Refuse what does not go together with a program."""
-    given = {"--baseline": baseline, "--agent": agent, "--predictions": predictions, "--size": size, "--data": data}
+def _check_program_alone(task: "Task", given: dict[str, object]) -> None:
+    """Refuse options that do not go together with a program, given by name."""
     named = next((name for name, value in given.items() if value is not None), None)
     if named is not None:
         message = f"--program and {named} were given, --program stands alone: leave one of them out"
