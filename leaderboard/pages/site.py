@@ -47,7 +47,7 @@ class BoardPage:
 
     @property
     def measured(self) -> bool:
-        """Whether the data were measured, not simulated."""
+        """Origin of the data: measured, not simulated."""
         return self.board.source.startswith("measured/")
 
 
@@ -115,7 +115,7 @@ def write_pages(store: Store, folder: Path | str, *, title: str = "stemtwin boar
 
 
 def _rows(page: BoardPage) -> Iterable[dict[str, Any]]:
-    """Give what the table shows of each row."""
+    """Give the cells of each row."""
     ends = [one for row in page.board.rows for one in (row.value, row.low, row.high) if one is not None]
     scale = (min(ends, default=0.0), max(ends, default=1.0))
     for row, report in zip(page.board.rows, page.reports, strict=True):
