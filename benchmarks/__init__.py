@@ -4,6 +4,7 @@
 File                     Content
 ======================== ===========================================================
 ``agents.py``            entries: predictors of answers, agents for environments
+``attempts.py``          repeated attempts at the same episodes
 ``comparisons.py``       differences of entries on the same specimens
 ``denoiser.py``          a small U-Net that denoises, played from an ONNX file
 ``denoiser_training.py`` its training
@@ -20,11 +21,13 @@ File                     Content
 ``minari_export.py``     offline data in Minari's form
 ``names.py``             names of entries and teams that can be shown
 ``offline_data.py``      episodes as Parquet for offline learning
+``replays.py``           replays of kept runs
 ``report.py``            the score report
 ``return_statistics.py`` means, intervals and paired differences of returns
 ``return_tables.py``     tables of returns in Markdown
 ``returns.py``           returns of policies on environments with a goal
 ``runner.py``            runs of entries, and their scores
+``seed_keys.py``         secret keys of seeds
 ``slices.py``            values per slice of the data
 ``statistics.py``        bootstrap intervals over clusters
 ``submission.py``        submission folders, checked and read
@@ -33,6 +36,7 @@ File                     Content
 ``answers/``             kinds of answers
 ``baselines/``           published methods that a submission is compared with
 ``families/``            the tasks, one module each
+``isolation/``           agents in processes of their own
 ``metrics/``             metrics as formulas of additive sums
 ======================== ===========================================================
 """

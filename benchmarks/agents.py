@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from stemtwin.benchmarks.discovery import import_modules
-from stemtwin.twin.errors import SettingsError, UnknownNameError
+from stemtwin.twin.errors import SettingsError, StemtwinError, UnknownNameError
 from stemtwin.twin.registry import Registry
 
 
@@ -37,6 +37,31 @@ class Brief:
     seed: int
     truth: Callable[[], dict[str, float]] | None = None
     difficulty: str | None = None
+
+
+class AgentError(StemtwinError, RuntimeError):
+    """The end of an episode by the agent's own fault.
+
+    Parameters
+    ----------
+    kind : str
+        One of ``FAILURES``.
+    text : str
+        One sentence for people.
+    """
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+FAILURES = {
+    "crashed": "the agent's process ended",
+    "timed out": "the agent did not answer in time",
+    "invalid action": "an action that is not in the action space",
+    "protocol": "a message that does not follow the protocol",
+}
+"""Faults that end an episode, which then counts as 0."""
 
 
 class Agent(Protocol):

@@ -3,18 +3,19 @@
 import dataclasses
 import functools
 import hashlib
-import hmac
 import json
+import reprlib
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from stemtwin.benchmarks.agents import Baseline, Brief
+from stemtwin.benchmarks.agents import AgentError, Baseline, Brief
+from stemtwin.benchmarks.seed_keys import SeedKeys, seed_from
 from stemtwin.benchmarks.tasks import Task
 from stemtwin.twin import files
 from stemtwin.twin.envs.functional_env import StemEnv, checked_action, hidden_truth
@@ -53,6 +54,10 @@ class Episode:
         Time that the agent took to decide, s.
     observations_sha256 : str
         Hash of everything that the agent saw, in order: a replay must give the same.
+    attempt : int
+        Number of the attempt at it.
+    failure, failure_text : str
+        The agent's fault that ended the episode, one of ``agents.FAILURES``, and a sentence about it; "" where there was none.
     """
 
     number: int
@@ -65,6 +70,9 @@ class Episode:
     terminated: bool
     wall_s: float
     observations_sha256: str
+    attempt: int = 0
+    failure: str = ""
+    failure_text: str = ""
 
 
 def plain_action(space: gym.Space, action: Any) -> Any:
@@ -132,13 +140,27 @@ def add_to_digest(digest: Any, observation: Any) -> None:
         digest.update(np.ascontiguousarray(observation).tobytes())
 
 
-def derive_seed(task: Task, split: str, k: int, stream: str = "") -> int:
+def derive_seed(task: Task, split: str, k: int, stream: str = "", *, keys: SeedKeys | None = None) -> int:
     """Return the 128-bit seed of episode k: the first 16 bytes of HMAC-SHA256(key, ``<task>@<major>/<split>/<k>[/<stream>]``), big-endian.
 
-    Seeds of that width cannot be searched, and neighbours are unrelated; the key of a public split is published with the task.
+    Seeds of that width cannot be searched, and neighbours are unrelated.
+
+    Parameters
+    ----------
+    task : Task
+        An agent task, whose key of public splits is published.
+    split : str
+        Split of the seeds.
+    k : int
+        Number of the episode.
+    stream : str
+        "" for the environment's seed, else whose: ``"agent"``, ``"agent/1"``.
+    keys : SeedKeys, optional
+        Secret keys in the place of the published one.
     """
     text = f"{task.name}@{task.major}/{split}/{k}" + (f"/{stream}" if stream else "")
-    return int.from_bytes(hmac.digest(task.key.encode(), text.encode(), "sha256")[:16])
+    key = task.key.encode() if keys is None else bytes.fromhex(keys.agent if stream else keys.environment)
+    return seed_from(key, text)
 
 
 def sealed(task: Task) -> bool:
@@ -182,8 +204,44 @@ def _agent_cost(task: Task, info: dict[str, Any]) -> dict[str, float]:
     return dict(info["cost"])
 
 
-def run_episode(task: Task, entry: Baseline, agent: Any, env: Any, *, split: str, number: int) -> Episode:
+def _brief(task: Task, entry: Baseline, env: Any, seed: int) -> Brief:
+    """Return the briefing of an agent."""
+    return Brief(
+        task=task.name,
+        observation_space=env.observation_space,
+        action_space=env.action_space,
+        seed=seed,
+        truth=functools.partial(hidden_truth, env) if entry.oracle else None,
+        difficulty=getattr(getattr(env.unwrapped, "task", None), "difficulty", None),
+    )
+
+
+def run_episode(
+    task: Task,
+    entry: Baseline,
+    agent: Any,
+    env: Any,
+    *,
+    split: str,
+    number: int,
+    keys: SeedKeys | None = None,
+    attempt: int = 0,
+    count_failures: bool = False,
+) -> Episode:
     """Run one episode and return all of it; the agent gets observations, spaces and cost, and neither reward nor truth.
+
+    Parameters
+    ----------
+    task, entry, agent, env : Task, Baseline, Agent, gymnasium.Env
+        What is played by whom.
+    split, number : str, int
+        Which episode.
+    keys : SeedKeys, optional
+        Secret keys of hidden episodes.
+    attempt : int
+        Number of the attempt: further ones have the same seed of the environment and others of the agent.
+    count_failures : bool
+        Whether an action that is not in the action space ends the episode as a failure, instead of raising SubmissionError.
 
     Raises
     ------
@@ -193,52 +251,53 @@ def run_episode(task: Task, entry: Baseline, agent: Any, env: Any, *, split: str
         An action is not one of the action space: it is refused, not clipped.
     """
     check_sealed(task, env)
-    seed = derive_seed(task, split, number)
-    door, space = functools.partial(hidden_truth, env), env.action_space
-    observation, info = env.reset(seed=seed)
-    start, digest = dict(door()), hashlib.sha256()
-    brief = Brief(
-        task=task.name,
-        observation_space=env.observation_space,
-        action_space=space,
-        seed=derive_seed(task, split, number, "agent"),
-        truth=door if entry.oracle else None,
-        difficulty=getattr(getattr(env.unwrapped, "task", None), "difficulty", None),
-    )
-    agent.reset(brief)
-    actions, rewards, wall, terminated, truncated = [], [], 0.0, False, False
-    while not (terminated or truncated):
-        add_to_digest(digest, observation)
-        given, cost = copied(observation), _agent_cost(task, info)
-        began = time.perf_counter()
-        answer = agent.act(given, cost)
-        wall += time.perf_counter() - began
-        action = _checked(space, answer, f"{entry.name}: action {len(actions)} of episode {number}")
-        observation, reward, terminated, truncated, info = env.step(action)
-        actions.append(plain_action(space, action))
-        rewards.append(float(reward))
+    seed, door = derive_seed(task, split, number, keys=keys), functools.partial(hidden_truth, env)
+    seen = env.reset(seed=seed)
+    start = dict(door())
+    brief = _brief(task, entry, env, derive_seed(task, split, number, f"agent/{attempt}" if attempt else "agent", keys=keys))
+    fields = _play(task, agent, env, seen, brief, f"{entry.name}: action {{}} of episode {number}", count_failures)
+    return Episode(number=number, seed=seed, start=start, end=dict(door()), attempt=attempt, **fields)
+
+
+def _play(task: Task, agent: Any, env: Any, seen: tuple[Any, dict], brief: Brief, told: str, count_failures: bool) -> dict[str, Any]:
+    """Play from a reset to the end and return the fields of the episode that play gives."""
+    (observation, info), space, digest = seen, env.action_space, hashlib.sha256()
+    actions, rewards, wall, terminated, truncated, failure = [], [], 0.0, False, False, None
+    try:
+        agent.reset(brief)
+        while not (terminated or truncated):
+            add_to_digest(digest, observation)
+            given, cost = copied(observation), _agent_cost(task, info)
+            began = time.perf_counter()
+            answer = agent.act(given, cost)
+            wall += time.perf_counter() - began
+            action = _checked(space, answer, told.format(len(actions)), count_failures)
+            observation, reward, terminated, truncated, info = env.step(action)
+            actions.append(plain_action(space, action))
+            rewards.append(float(reward))
+    except AgentError as error:
+        failure, terminated = error, False
     add_to_digest(digest, observation)
-    return Episode(
-        number=number,
-        seed=seed,
-        actions=tuple(actions),
-        rewards=tuple(rewards),
-        start=start,
-        end=dict(door()),
-        cost={name: float(value) for name, value in _agent_cost(task, info).items()},
-        terminated=bool(terminated),
-        wall_s=wall,
-        observations_sha256=digest.hexdigest(),
-    )
+    if callable(end := getattr(agent, "end", None)):
+        end()
+    return {
+        "actions": tuple(actions),
+        "rewards": tuple(rewards),
+        "cost": {name: float(value) for name, value in _agent_cost(task, info).items()},
+        "terminated": bool(terminated),
+        "wall_s": wall,
+        "observations_sha256": digest.hexdigest(),
+        **({"failure": failure.kind, "failure_text": str(failure)} if failure else {}),
+    }
 
 
-def _checked(space: gym.Space, answer: Any, told: str) -> Any:
-    """Return an answer in the space's own type, or raise SubmissionError."""
+def _checked(space: gym.Space, answer: Any, told: str, count_failures: bool) -> Any:
+    """Return an answer in the space's own type, or raise SubmissionError, or AgentError where failures are counted."""
     try:
         return checked_action(space, answer)
     except InstrumentError:
-        message = f"{told} is {answer!r}, not in {space}. Return one that is."
-        raise SubmissionError(message) from None
+        message = f"{told} is {reprlib.repr(answer)}, not in {space}. Return one that is."
+        raise (AgentError("invalid action", message) if count_failures else SubmissionError(message)) from None
 
 
 class Recorded:
@@ -258,13 +317,21 @@ class Recorded:
         self.left = iter([space_action(brief.action_space, one) for one in self.episode.actions])
 
     def act(self, observation: Any, cost: Any) -> Any:
-        """Return the next action; None after the last one."""
+        """Return the next action; after the last one raise the failure that ended the episode, or return None."""
         del observation, cost
-        return next(self.left, None)
+        action = next(self.left, None)
+        if action is None and self.episode.failure:
+            raise AgentError(self.episode.failure, self.episode.failure_text)
+        return action
 
 
 def replay(
-    task: Task, episodes: Sequence[Episode], *, split: str | None = None, make: Callable[[Task], Any] = make_environment
+    task: Task,
+    episodes: Sequence[Episode],
+    *,
+    split: str | None = None,
+    make: Callable[[Task], Any] = make_environment,
+    keys: SeedKeys | None = None,
 ) -> tuple[Episode, ...]:
     """Play kept episodes again and return them.
 
@@ -278,29 +345,50 @@ def replay(
         Split of their seeds; the task's first by default.
     make : callable
         Makes the environment of a task.
+    keys : SeedKeys, optional
+        Keys of hidden episodes.
 
     Raises
     ------
     SubmissionError
         A seed is not that of the episode's number, or something is not what it was: actions, observations, truth, cost, rewards or end.
     """
-    split, env, out = task.check_split(split or task.splits[0]), make(task), []
+    out = []
+    for episode, again in zip(episodes, play_again(task, episodes, split=split, make=make, keys=keys), strict=True):
+        wrong = next((one.name for one in dataclasses.fields(Episode) if getattr(again, one.name) != getattr(episode, one.name)), None)
+        if wrong is not None:
+            message = f"episode {episode.number}: its replay differs in {wrong!r}. Replay it with the versions that it was run with."
+            raise SubmissionError(message)
+        out.append(again)
+    return tuple(out)
+
+
+def play_again(
+    task: Task,
+    episodes: Sequence[Episode],
+    *,
+    split: str | None = None,
+    make: Callable[[Task], Any] = make_environment,
+    keys: SeedKeys | None = None,
+) -> Iterator[Episode]:
+    """Give kept episodes as they are when their actions are played again, whatever differs; the arguments are those of :func:`replay`.
+
+    Raises
+    ------
+    SubmissionError
+        A seed is not that of the episode's number, or its actions are not those of an episode.
+    """
+    split, env = task.check_split(split or task.splits[0]), make(task)
+    entry = Baseline(task=task.name, name="replay", text="", factory=lambda: None)
     try:
         for episode in episodes:
-            if episode.seed != derive_seed(task, split, episode.number):
+            if episode.seed != derive_seed(task, split, episode.number, keys=keys):
                 message = f"episode {episode.number}: its seed is not the one of {task.address(split)}. Keep the seeds of the run."
                 raise SubmissionError(message)
-            entry = Baseline(task=task.name, name="replay", text="", factory=lambda: None)
-            again = run_episode(task, entry, Recorded(episode), env, split=split, number=episode.number)
-            again = dataclasses.replace(again, wall_s=episode.wall_s)
-            wrong = next((one.name for one in dataclasses.fields(Episode) if getattr(again, one.name) != getattr(episode, one.name)), None)
-            if wrong is not None:
-                message = f"episode {episode.number}: its replay differs in {wrong!r}. Replay it with the versions that it was run with."
-                raise SubmissionError(message)
-            out.append(again)
+            again = run_episode(task, entry, Recorded(episode), env, split=split, number=episode.number, keys=keys, attempt=episode.attempt)
+            yield dataclasses.replace(again, wall_s=episode.wall_s)
     finally:
         env.close()
-    return tuple(out)
 
 
 def write_episodes(path: Path | str, episodes: Sequence[Episode]) -> Path:

@@ -14,7 +14,9 @@ from typing import Literal
 
 import numpy as np
 import pydantic
+from llvmlite import binding
 
+from stemtwin.benchmarks.attempts import Attempts
 from stemtwin.benchmarks.comparisons import ClusterSums, cluster_sums, detectable_beside
 from stemtwin.benchmarks.metrics.metric import Metric
 from stemtwin.benchmarks.names import check_name
@@ -29,16 +31,18 @@ SUPPORT = 30  # samples below which a slice is marked "low"
 NOT_GIVEN = "not given"  # reason of a metric whose optional part of an answer is missing
 SLICE_RESAMPLES = 999  # a slice's interval guides the eye; the headline intervals use the full number
 
-Trust = Literal["scored", "baseline", "practice", "oracle", "reported", "algorithm"]
+Trust = Literal["scored", "baseline", "isolated", "practice", "oracle", "reported", "algorithm"]
+Isolation = Literal["", "bubblewrap", "process"]
 TRUST = {
     "scored": "predictions that this scorer scored",
     "baseline": "code of this package, run by its own runner",
+    "isolated": "foreign code in a process of its own, which this runner timed and answered",
     "practice": "foreign code in the scorer's process, which could have read the truth",
     "oracle": "reads the truth, to show what is possible",
     "reported": "numbers from a report file, which cannot be checked",
     "algorithm": "scored against labels of measured data that an algorithm made, whose errors an entry may share",
 }
-ORDERED = ("scored", "baseline")  # put in order on a board; the others stand among them by their score
+ORDERED = ("scored", "baseline", "isolated")  # put in order on a board; the others stand among them by their score
 PUBLIC = "public truth"
 
 
@@ -76,7 +80,7 @@ class SliceValue:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Provenance:
-    """Origin of a report: versions, seeds, commit of the checkout (None outside one), wall time, s, and date (UTC, ISO 8601)."""
+    """Origin of a report: versions, seeds, commit of the checkout (None outside one), wall time, s, date (UTC, ISO 8601), system and processor."""
 
     version: str
     python: str
@@ -86,6 +90,7 @@ class Provenance:
     seeds: dict[str, str | int]
     wall_s: float
     created: str
+    machine: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,6 +140,12 @@ class Report:
         What made the report.
     clusters : ClusterSums or None
         The sums of every cluster that the primary metric needs, by which a board compares entries; None in reports of version 1.
+    isolation : str
+        How an agent was kept from the truth: ``"bubblewrap"``, ``"process"``, or "" in the scorer's process and for predictions.
+    failures : dict
+        Number of episodes that the agent's own faults ended, by kind; they count as 0.
+    attempts : Attempts or None
+        Repeated attempts at the same episodes.
     detectable : float or None
         Minimum detectable difference of the primary metric from a second entry, see :mod:`stemtwin.benchmarks.comparisons`.
 
@@ -159,6 +170,9 @@ class Report:
     team: str = ""
     clusters: ClusterSums | None = None
     detectable: float | None = None
+    isolation: Isolation = ""
+    failures: dict[str, int] = dataclasses.field(default_factory=dict)
+    attempts: Attempts | None = None
     schema: Literal["stemtwin/report@1", "stemtwin/report@2"] = SCHEMA
 
     def __post_init__(self) -> None:
@@ -345,6 +359,7 @@ def provenance(*, seeds: dict[str, str | int], wall_s: float) -> Provenance:
         seeds=seeds,
         wall_s=wall_s,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        machine=f"{platform.system()} {platform.machine()} {binding.get_host_cpu_name()}",
     )
 
 

@@ -2,8 +2,10 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stemtwin.benchmarks.agents import Baseline, find_baseline, load_entry_point, make_entry
+from stemtwin.benchmarks.attempts import combine_attempts, reliability
 from stemtwin.benchmarks.episodes import Episode, make_environment, run_episode, write_episodes
-from stemtwin.benchmarks.report import Report, Source, Trust, build_report
+from stemtwin.benchmarks.isolation.agent_process import AgentProcess
+from stemtwin.benchmarks.report import Isolation, Report, Source, Trust, build_report
+from stemtwin.benchmarks.seed_keys import SeedKeys
 from stemtwin.benchmarks.slices import SampleStatistics
 from stemtwin.benchmarks.statistics import SEED
 from stemtwin.benchmarks.submission import Submission, write_submission
@@ -180,8 +185,12 @@ def run_agent(
     team: str = "",
     progress: EpisodeProgress | None = None,
     make: Callable[[Task], Any] = make_environment,
+    keys: SeedKeys | None = None,
+    attempts: int = 1,
+    kept: Sequence[Episode] = (),
+    keep: Callable[[Episode], None] | None = None,
 ) -> Evaluation:
-    """Run an entry over the episodes 0, 1, ... of a split, in this process, and score it.
+    """Run an entry over the episodes 0, 1, ... of a split and score it: in this process, or in one of its own where its agent is an AgentProcess.
 
     Parameters
     ----------
@@ -193,52 +202,80 @@ def run_agent(
         See ``report.TRUST``.
     split : str, optional
         Split of seeds; the task's first by default.
-    episodes : int, optional
-        How many; the task's number by default.
+    episodes, attempts : int
+        Number of episodes, the task's by default, and of attempts at each.
     team : str
         Team of the entry.
-    progress : callable, optional
-        Called with the number of episodes done and the number of all.
-    make : callable
-        Makes the environment of a task.
+    progress, make : callable
+        Called with the number of episodes done and that of all; makes the environment of a task.
+    keys : SeedKeys, optional
+        Secret keys: the episodes are hidden ones, and the report may be ranked.
+    kept : sequence of Episode
+        Episodes of an earlier run that stopped; they are not played again.
+    keep : callable, optional
+        Called with every finished episode.
     """
-    split = task.check_split(split or task.splits[0])
-    n = task.episodes if episodes is None else episodes
-    if n < 1:
-        message = f"episodes={n} must be at least 1."
+    split, n = task.check_split(split or task.splits[0]), task.episodes if episodes is None else episodes
+    if n < 1 or attempts < 1:
+        message = f"episodes={n} and attempts={attempts} must be at least 1."
         raise SettingsError(message)
-    began = time.perf_counter()
-    agent = make_entry(entry, task.kind)
-    env, done = make(task), []
+    began, agent = time.perf_counter(), make_entry(entry, task.kind)
+    isolation = agent.level if isinstance(agent, AgentProcess) else ""
+    done, env = {(one.number, one.attempt): one for one in kept}, make(task)
+    order = list(itertools.product(range(n), range(attempts)))
+    options = {"split": split, "keys": keys, "count_failures": bool(isolation)}
     try:
-        for number in range(n):
-            done.append(run_episode(task, entry, agent, env, split=split, number=number))
-            if progress:
-                progress(number + 1, n)
+        for count, (number, attempt) in enumerate(order, start=1):
+            if (number, attempt) not in done:
+                done[number, attempt] = run_episode(task, entry, agent, env, number=number, attempt=attempt, **options)
+                _tell(keep, done[number, attempt])
+            _tell(progress, count, len(order))
     finally:
         env.close()
-    return score_episodes(task, tuple(done), split=split, entry=entry.name, trust=trust, team=team, wall_s=time.perf_counter() - began)
+        _tell(getattr(agent, "close", None) if isolation else None)
+    found, wall = tuple(done[one] for one in order), time.perf_counter() - began
+    return score_episodes(task, found, split=split, entry=entry.name, trust=trust, team=team, wall_s=wall, keys=keys, isolation=isolation)
 
 
-def score_episodes(task: Task, episodes: tuple[Episode, ...], *, split: str, entry: str, trust: Trust, team: str, wall_s: float) -> Evaluation:
-    """Score finished episodes."""
-    samples = task.score(list(episodes))
-    seeds = {
+def _tell(call: Callable[..., None] | None, *told: Any) -> None:
+    """Call what may be None."""
+    if call is not None:
+        call(*told)
+
+
+def score_episodes(
+    task: Task,
+    episodes: tuple[Episode, ...],
+    *,
+    split: str,
+    entry: str,
+    trust: Trust,
+    team: str,
+    wall_s: float,
+    keys: SeedKeys | None = None,
+    isolation: Isolation = "",
+) -> Evaluation:
+    """Score finished episodes, of which those that the agent's own faults ended count as 0."""
+    count = max(episode.attempt for episode in episodes) + 1
+    tries = [counted(task, [episode for episode in episodes if episode.attempt == attempt]) for attempt in range(count)]
+    samples, first = combine_attempts(tries), [episode for episode in episodes if episode.attempt == 0]
+    seeds: dict[str, str | int] = {
         "scheme": "hmac-sha256",
-        "key": task.key,
+        **({"key": task.key} if keys is None else {"commitment": keys.commitment}),
         "message": f"{task.name}@{task.major}/{split}/<k>",
-        "episodes": len(episodes),
+        "episodes": len(first),
         "bootstrap": SEED,
     }
-    derivation = json.dumps([task.source, [f"{episode.seed:032x}" for episode in episodes]])
+    derivation = json.dumps([task.source, [f"{episode.seed:032x}" for episode in first]])
     source = Source(
         name=task.source,
         version=task.source.rpartition("-")[2],
-        size=f"{len(episodes)} episodes",
+        size=f"{len(first)} episodes",
         split=split,
         sha256=hashlib.sha256(derivation.encode()).hexdigest(),
         n=len(samples),
         n_clusters=len(np.unique(samples.clusters)),
+        truth="public" if keys is None else "hidden",
     )
     played = json.dumps([[f"{episode.seed:032x}", episode.actions] for episode in episodes])
     cost = {name: float(np.mean([episode.cost[name] for episode in episodes])) for name in episodes[0].cost}
@@ -255,7 +292,24 @@ def score_episodes(task: Task, episodes: tuple[Episode, ...], *, split: str, ent
         seeds=seeds,
         wall_s=wall_s,
     )
-    return Evaluation(report=report, samples=samples, episodes=episodes)
+    failures = dict(sorted(Counter(episode.failure for episode in episodes if episode.failure).items()))
+    repeated = reliability(task.primary, tries) if count > 1 else None
+    return Evaluation(
+        report=dataclasses.replace(report, isolation=isolation, failures=failures, attempts=repeated), samples=samples, episodes=episodes
+    )
+
+
+def counted(task: Task, episodes: Sequence[Episode]) -> SampleStatistics:
+    """Return the additive statistics of episodes; those that the agent's own faults ended have what the task's ``failed`` says."""
+    samples = task.score(list(episodes))
+    failed = np.array([bool(episode.failure) for episode in episodes])
+    if not failed.any():
+        return samples
+    statistics = dict(samples.statistics)
+    for name, value in task.failed.items():
+        array = statistics[name]
+        statistics[name] = np.where(failed.reshape(-1, *[1] * (array.ndim - 1)), value, array).astype(array.dtype)
+    return dataclasses.replace(samples, statistics=statistics)
 
 
 def evaluate(

@@ -1,7 +1,7 @@
 """Tasks: what is given, what is asked, how it is scored. Every module of ``families`` registers its task here."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stemtwin.benchmarks.answers.form import AnswerForm, Field
@@ -57,6 +57,8 @@ class Task:
         Default number of episodes of an agent task; 0 otherwise.
     key : str
         Published key from which the seeds of the episodes are derived; "" for a dataset.
+    failed : mapping
+        Statistics of an episode that the agent's own fault ended, by name, in the place of those of its state: it counts as 0.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Task:
     source_version: str = ""
     episodes: int = 0
     key: str = ""
+    failed: Mapping[str, float] = dataclasses.field(default_factory=dict)
     citation: str = ""
     license: str = "CC-BY-4.0"
 

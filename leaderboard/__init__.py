@@ -1,15 +1,17 @@
 """The board: storage of results and the command line.
 
-Imports point down: this folder < ``demos`` < ``cli``.
+Imports point down: this folder < ``pages`` < ``demos`` < ``cli``.
 
-================= ===================================================================
-File              Content
-================= ===================================================================
-``connection.py`` connections to the board's file, and its earlier versions
-``models.py``     the database's tables
-``store.py``      the store: one SQLite file that only grows
-``tables.py``     boards as they are shown: rows in order, ranks
-``cli/``          the command ``stemtwin``
-``demos/``        demonstrations of the twin and of the board
-================= ===================================================================
+=================== ===================================================================
+File                Content
+=================== ===================================================================
+``connection.py``   connections to the board's file, and its earlier versions
+``models.py``       the database's tables
+``obstructions.py`` orders on slices beside that on the whole
+``store.py``        the store: one SQLite file that only grows
+``tables.py``       boards as they are shown: rows in order, ranks
+``cli/``            the command ``stemtwin``
+``pages/``          the board as static pages
+``demos/``          demonstrations of the twin and of the board
+=================== ===================================================================
 """

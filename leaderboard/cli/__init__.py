@@ -24,6 +24,7 @@ File                     Content
 ``number_lists.py``      numbers and series of numbers as people write them
 ``output.py``            JSON, tables and progress bars
 ``pack.py``              ``stemtwin data pack``
+``replay.py``            ``stemtwin replay``
 ``structure_options.py`` thermal motion as people write it; the library's messages in the command's words
 ``submit.py``            ``stemtwin submit``
 ``task.py``              ``stemtwin task``

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def board(
     task: Annotated[str | None, typer.Argument(help="Task; all where none is named.")] = None,
     database: Annotated[Path | None, typer.Option(help="File of the board; STEMTWIN_DATABASE or the user's data folder where none is named.")] = None,
+    pages: Annotated[Path | None, typer.Option(help="Write the board as static pages into this folder.")] = None,
     json: JsonFlag = False,
 ) -> None:
     """Show the board: one table for each task and data, places as intervals where scores cannot be told apart."""
@@ -34,6 +35,9 @@ def board(
         message = f"There is no board {database}. {repair}"
         raise SettingsError(message)
     where, boards = database or default_path(), []
+    if pages is not None:
+        _write_pages(where, pages, task)
+        return
     if where.exists():
         with Store(where, read_only=True) as store:
             boards = store.boards(task)
@@ -49,6 +53,21 @@ def board(
         )
     for one in boards:
         show(one, console)
+
+
+def _write_pages(where: Path, folder: Path, task: str | None) -> None:
+    """Write the pages of a whole board and say where they are."""
+    from stemtwin.leaderboard.pages.site import write_pages
+    from stemtwin.leaderboard.store import Store
+    from stemtwin.twin.files import check_writable
+
+    if task is not None:
+        message = f"pages are written of the whole board, {task!r} was named: leave it out"
+        raise typer.BadParameter(message)
+    check_writable(folder, folder=True)
+    with Store(where, read_only=where.exists()) as store:
+        written = write_pages(store, folder)
+    typer.echo(f"written: {len(written)} files, begin with {folder / 'index.html'}")
 
 
 def show(found: "Board", console: "Console") -> None:

@@ -8,6 +8,8 @@ import typer
 from stemtwin.leaderboard.cli.output import JsonFlag, make_console, number, progress
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from stemtwin.benchmarks.report import Report
     from stemtwin.benchmarks.runner import Evaluation
     from stemtwin.benchmarks.tasks import Task
@@ -17,6 +19,10 @@ def evaluate(
     task: Annotated[str, typer.Argument(help="Name of the task: see 'stemtwin list tasks'.")],
     baseline: Annotated[str | None, typer.Option(help="Run this baseline: see 'stemtwin task NAME'.")] = None,
     agent: Annotated[str | None, typer.Option(help="Run your class, pkg.mod:Name (docs/scores.md), in this process: practice, not ranked.")] = None,
+    program: Annotated[str | None, typer.Option(help="Run this program, 'python agent.py', apart from the truth (docs/agents.md).")] = None,
+    folder: Annotated[Path, typer.Option(help="Folder of the program, which it may read.")] = Path(),
+    isolation: Annotated[str | None, typer.Option(help="bubblewrap or process; the strongest that works here where none is named.")] = None,
+    attempts: Annotated[int, typer.Option(help="Attempts of the program at every episode, each with another seed of the agent.")] = 1,
     predictions: Annotated[Path | None, typer.Option(help="Score this folder: submission.yaml and predictions.parquet.")] = None,
     split: Annotated[str | None, typer.Option(help="Split; the first of the task's where none is named.")] = None,
     size: Annotated[str | None, typer.Option(help="Size of the dataset: tiny, std (by default) or full.")] = None,
@@ -42,7 +48,13 @@ def evaluate(
         from stemtwin.leaderboard.store import check_board
 
         check_board()
-    result = _run(found, baseline, agent, predictions, split, size, data, episodes, team)
+    if program is None:
+        _check_without_program(folder, isolation, attempts)
+        result = _run(found, baseline, agent, predictions, split, size, data, episodes, team)
+    else:
+        others = {"--baseline": baseline, "--agent": agent, "--predictions": predictions, "--size": size, "--data": data}
+        _check_program_alone(found, others)
+        result = _run_program(found, program, folder, isolation, attempts, split, episodes, team)
     report = result.report
     lines = []
     if output is not None:
@@ -57,6 +69,53 @@ def evaluate(
     show(report)
     for line in lines:
         typer.echo(line)
+
+
+def _check_without_program(folder: Path, isolation: str | None, attempts: int) -> None:
+    """Refuse options of a program where there is none."""
+    given = {"--folder": folder != Path(), "--isolation": isolation is not None, "--attempts": attempts != 1}
+    named = next((name for name, there in given.items() if there), None)
+    if named is not None:
+        message = f"{named} is for a program that runs apart from the truth: name one by --program, or leave {named} out"
+        raise typer.BadParameter(message)
+
+
+def _check_program_alone(task: "Task", given: dict[str, object]) -> None:
+    """Refuse options that do not go together with a program, given by name."""
+    named = next((name for name, value in given.items() if value is not None), None)
+    if named is not None:
+        message = f"--program and {named} were given, --program stands alone: leave one of them out"
+        raise typer.BadParameter(message)
+    if task.kind != "agent":
+        message = f"{task.registered!r} asks for predictions, which no program is run for: hand in a folder with --predictions"
+        raise typer.BadParameter(message)
+
+
+def _run_program(
+    task: "Task",
+    program: str,
+    folder: Path,
+    isolation: str | None,
+    attempts: int,
+    split: str | None,
+    episodes: int | None,
+    team: str,
+) -> "Evaluation":
+    """Return the evaluation of a program that runs in a process of its own."""
+    from stemtwin.benchmarks.agents import Baseline
+    from stemtwin.benchmarks.isolation.agent_process import AgentProcess
+    from stemtwin.benchmarks.isolation.sandbox import OPEN
+    from stemtwin.benchmarks.names import check_name
+    from stemtwin.benchmarks.runner import run_agent
+    from stemtwin.twin import checks
+
+    checks.whole("attempts", attempts, low=1, high=1000)
+    name = check_name(" ".join(program.split()), "program")
+    process = AgentProcess(program, folder=folder, level=isolation)
+    typer.echo(f"isolation: {process.level}, which leaves open: {'; '.join(OPEN[process.level])}", err=True)
+    entry = Baseline(task=task.name, name=name, text="a program", factory=lambda: process)
+    with process, progress(f"{task.name}: {name}") as tick:
+        return run_agent(task, entry, "isolated", split=split, episodes=episodes, team=team, attempts=attempts, progress=tick)
 
 
 def _run(
@@ -77,7 +136,7 @@ def _run(
     if len(named) != 1:
         message = (
             f"{' and '.join(named) or 'nothing'} {'were' if named else 'was'} given to run on {task.name!r}, "
-            "exactly one of --baseline, --agent and --predictions is needed"
+            "exactly one of --baseline, --agent, --program and --predictions is needed"
         )
         raise typer.BadParameter(message)
     if data is not None and (size is not None or episodes is not None):
@@ -101,7 +160,8 @@ def show(report: "Report") -> None:
     source = report.source
     n = f"{source.n} samples of {source.n_clusters} specimens" if not source.size.endswith("episodes") else source.size
     console.print(f"{report.task}@{report.major} {source.split}, {source.name} {source.version} {source.size}: {n}", style="bold", markup=False)
-    console.print(f"entry {report.entry} ({report.trust})", markup=False)
+    kept_apart = f", isolation: {report.isolation}" if report.isolation else ""
+    console.print(f"entry {report.entry} ({report.trust}{kept_apart})", markup=False)
     table = Table(box=None, header_style="dim")
     for column in ("metric", "value", "95 % interval", "unit", "how"):
         table.add_column(column)
@@ -117,7 +177,25 @@ def show(report: "Report") -> None:
             markup=False,
             soft_wrap=True,
         )
+    if report.failures:
+        told = ", ".join(f"{count} {kind}" for kind, count in report.failures.items())
+        console.print(f"episodes that the agent's own faults ended, which count as 0: {told}", markup=False)
+    if report.attempts is not None:
+        _show_attempts(report, console)
     if report.worst is not None:
         worst = report.worst
         support = ", low support" if worst.support == "low" else ""
         console.print(f"worst slice: {worst.title}: {number(worst.value)} (n = {worst.n}{support})", markup=False)
+
+
+def _show_attempts(report: "Report", console: "Console") -> None:
+    """Print the reliability over repeated attempts."""
+    tried = report.attempts
+    if tried is None:
+        return
+    for title, value, ends in (
+        (f"interquartile mean of {report.primary.name} over {tried.count} attempts", tried.iqm, tried.iqm_interval),
+        (f"pass^{tried.count}, episodes in which all attempts succeed", tried.pass_all, tried.pass_all_interval),
+    ):
+        if value is not None:
+            console.print(f"{title}: {number(value)}" + (f" ({number(ends.low)} to {number(ends.high)})" if ends else ""), markup=False)

@@ -33,6 +33,7 @@ COMMANDS = {  # name: (module, function or Typer in it, one line for the help)
     "data": ("stemtwin.leaderboard.cli.data", "app", "Build, fetch and verify datasets."),
     "task": ("stemtwin.leaderboard.cli.task", "task", "Show the card of a task."),
     "eval": ("stemtwin.leaderboard.cli.evaluate", "evaluate", "Run a baseline, an agent or predictions on a task and score it."),
+    "replay": ("stemtwin.leaderboard.cli.replay", "replay", "Play the episodes of a run again and compare everything."),
     "submit": ("stemtwin.leaderboard.cli.submit", "submit", "Enter a submission folder or a report on the board."),
     "board": ("stemtwin.leaderboard.cli.board", "board", "Show the board."),
 }

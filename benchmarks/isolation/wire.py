@@ -1,0 +1,120 @@
+"""Messages between the runner and an agent: a length of four bytes, big-endian, and one msgpack map; arrays are npy bytes in extension type 1.
+
+Nothing is ever unpickled. A message that is too long, not msgpack, not a map with a text ``type``, or whose arrays hold objects is refused before
+any of it is used.
+"""
+
+import io
+import math
+import struct
+from typing import Any
+
+import msgpack
+import numpy as np
+
+from stemtwin.twin.errors import StemtwinError
+
+PROTOCOL = "stemtwin/agent@1"
+ARRAY = 1
+"""Extension type of arrays."""
+LENGTH = struct.Struct(">I")
+KINDS = "biuf"
+"""Kinds of numbers that an array may hold: Booleans, integers, floats."""
+DEEPEST = 16
+"""Levels of nesting that a message may have."""
+
+
+class WireError(StemtwinError, ValueError):
+    """A message that does not follow the protocol."""
+
+
+def pack(message: dict[str, Any]) -> bytes:
+    """Return a message as bytes, its length included.
+
+    Parameters
+    ----------
+    message : dict
+        Text keys; numbers, text, bytes, None, lists, dicts, numpy arrays and numpy scalars.
+    """
+    body = msgpack.packb(message, default=_packed)
+    return LENGTH.pack(len(body)) + body
+
+
+def _packed(value: Any) -> Any:
+    """Return an array or numpy scalar as msgpack can hold it."""
+    if isinstance(value, np.ndarray):
+        buffer = io.BytesIO()
+        np.lib.format.write_array(buffer, np.ascontiguousarray(value).reshape(value.shape), version=(1, 0), allow_pickle=False)
+        return msgpack.ExtType(ARRAY, buffer.getvalue())
+    if isinstance(value, np.generic):
+        return value.item()
+    message = f"A message holds {type(value).__name__}, which msgpack cannot carry. Send numbers, text, bytes, lists, maps and arrays."
+    raise WireError(message)
+
+
+def unpack(body: bytes) -> dict[str, Any]:
+    """Return the message that a body holds.
+
+    Parameters
+    ----------
+    body : bytes
+        Without its length.
+
+    Raises
+    ------
+    WireError
+        Not msgpack, not a map with a text ``type``, nested too deeply, or an array that is not one of numbers.
+    """
+    try:
+        message = msgpack.unpackb(body, raw=False, strict_map_key=True, ext_hook=_array)
+    except WireError:
+        raise
+    except RecursionError:
+        told = f"A message is nested deeper than {DEEPEST} levels. Send a flat one."
+        raise WireError(told) from None
+    except Exception as error:  # msgpack raises errors of many classes
+        told = f"A message is not msgpack ({type(error).__name__}: {error}). Send one msgpack map after its length of four bytes, big-endian."
+        raise WireError(told) from None
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str):
+        told = "A message is not a map with a text 'type'. Send one, such as {'type': 'act', 'step': 0, 'action': ...}."
+        raise WireError(told)
+    if _depth(message) > DEEPEST:
+        told = f"A message is nested deeper than {DEEPEST} levels. Send a flat one."
+        raise WireError(told)
+    return message
+
+
+def _depth(value: Any) -> int:
+    """Return the levels of nesting of a value, counted without recursion."""
+    deepest, left = 0, [(value, 1)]
+    while left:
+        one, level = left.pop()
+        deepest = max(deepest, level)
+        inner = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+        left.extend((part, level + 1) for part in inner)
+    return deepest
+
+
+def _array(code: int, content: bytes) -> np.ndarray:
+    """Return the array of an extension; its header is read first, so that a short message cannot ask for a large array."""
+    if code != ARRAY:
+        message = f"A message holds extension type {code}. The only one is {ARRAY}: an array as npy bytes."
+        raise WireError(message)
+    buffer = io.BytesIO(content)
+    try:
+        if np.lib.format.read_magic(buffer) != (1, 0):
+            message = "npy version is not 1.0"
+            raise ValueError(message)
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(buffer, max_header_size=1024)
+        if dtype.kind not in KINDS or dtype.hasobject:
+            message = f"it holds {dtype}, not numbers"
+            raise ValueError(message)
+        size, there = math.prod(shape) * dtype.itemsize, len(content) - buffer.tell()
+        if size != there or min(shape, default=1) < 0:
+            message = f"its header asks for {size} bytes, {there} are there"
+            raise ValueError(message)
+    except Exception as error:  # a hostile header raises errors of many classes
+        message = f"An array is not in npy format ({error}). Write it by numpy.lib.format.write_array with version (1, 0) and allow_pickle=False."
+        raise WireError(message) from None
+    flat = np.frombuffer(content, dtype=dtype, offset=buffer.tell()).copy()
+    return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)

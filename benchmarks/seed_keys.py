@@ -1,0 +1,106 @@
+"""Secret keys of seeds: hidden episodes that nobody can foresee, and that anybody can check once the keys are published.
+
+The hash of the keys is published before an event, and the keys after it; from then on everybody can derive every seed and play every episode again.
+"""
+
+import dataclasses
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from pathlib import Path
+
+from stemtwin.twin import files
+from stemtwin.twin.errors import SettingsError
+
+SCHEMA = "stemtwin/keys@1"
+BYTES = 32
+HEXADECIMAL = re.compile(rf"[0-9a-f]{{{2 * BYTES}}}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class SeedKeys:
+    """Secret keys of an event.
+
+    The keys of both streams differ, so that what an agent is told of its own seed says nothing of the environment's.
+
+    Parameters
+    ----------
+    environment, agent : str
+        Keys of the seeds of environments and of agents, 64 hexadecimal digits each.
+    nonce : str
+        What makes the commitment of guessable keys unguessable, 64 hexadecimal digits.
+
+    Raises
+    ------
+    SettingsError
+        Not 64 hexadecimal digits, or two equal keys.
+    """
+
+    environment: str
+    agent: str
+    nonce: str
+
+    def __post_init__(self) -> None:
+        """Check the form of every key."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not (isinstance(value, str) and HEXADECIMAL.fullmatch(value)):
+                message = f"Key {field.name!r} has {len(str(value))} characters; it must be {2 * BYTES} hexadecimal digits in lower case."
+                raise SettingsError(message)
+        if self.environment == self.agent:
+            message = "The keys of environments and of agents are equal. Draw them by draw_keys()."
+            raise SettingsError(message)
+
+    def __repr__(self) -> str:
+        """Return a text without the secrets."""
+        return f"SeedKeys(commitment={self.commitment!r})"
+
+    @property
+    def commitment(self) -> str:
+        """The sha256 of nonce and keys, which is published before the keys are."""
+        return hashlib.sha256(bytes.fromhex(self.nonce + self.environment + self.agent)).hexdigest()
+
+
+def draw_keys() -> SeedKeys:
+    """Return new keys from the system's source of randomness."""
+    return SeedKeys(**{field.name: secrets.token_hex(BYTES) for field in dataclasses.fields(SeedKeys)})
+
+
+def seed_from(key: bytes, text: str) -> int:
+    """Return a 128-bit seed: the first 16 bytes of HMAC-SHA256 of a text, big-endian. Seeds of that width cannot be searched."""
+    return int.from_bytes(hmac.digest(key, text.encode(), "sha256")[:16])
+
+
+def write_keys(path: Path | str, keys: SeedKeys) -> Path:
+    """Write keys as JSON that only this user may read, and return the path."""
+    path = Path(path)
+    content = {"schema": SCHEMA, **dataclasses.asdict(keys)}
+    files.write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+    path.chmod(0o600)
+    return path
+
+
+def read_keys(path: Path | str) -> SeedKeys:
+    """Return the keys that :func:`write_keys` wrote.
+
+    Raises
+    ------
+    SettingsError
+        The file does not hold keys.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        schema = content.pop("schema")
+        if schema != SCHEMA:
+            message = f"its schema is {schema!r}, not {SCHEMA!r}"
+            raise ValueError(message)
+        return SeedKeys(**content)
+    except SettingsError as error:
+        message = f"{path}: {error}"
+        raise SettingsError(message) from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        message = f"{path}: it does not hold keys ({error}). Give the keys.json that 'stemtwin event new' wrote."
+        raise SettingsError(message) from None

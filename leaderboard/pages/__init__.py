@@ -1,0 +1,9 @@
+"""The board as static pages: no server, no script, nothing fetched. The folder ``templates`` has Jinja2 templates and the style sheet.
+
+=============== =========================================================
+File            Content
+=============== =========================================================
+``drawings.py`` intervals and Pareto pictures as SVG
+``site.py``     all pages of a board, written into a folder
+=============== =========================================================
+"""

@@ -1,0 +1,243 @@
+"""Cheats of agents: each finds what it looks for where its guard is off, and nothing where it is on."""
+
+import gc
+import inspect
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from stemtwin.benchmarks.agents import Baseline, Brief, find_baseline, make_entry
+from stemtwin.benchmarks.episodes import derive_seed, make_environment, run_episode
+from stemtwin.benchmarks.isolation.agent_process import AgentProcess
+from stemtwin.benchmarks.isolation.sandbox import Level, Limits, strongest_level
+from stemtwin.benchmarks.seed_keys import draw_keys
+from stemtwin.benchmarks.tasks import find_task
+from stemtwin.twin.envs.functional_env import hidden_truth
+from tests.benchmarks.isolation.programs import program
+
+TASK = find_task("hypothesis-test")
+LIMITS = Limits(start_s=30, act_s=10)
+ACTION = [0.0, 0.0, 0.0, 1.0, 0.5]
+"""Declaration of an even chance."""
+
+
+class Thief:
+    """An agent in the scorer's process that looks for the hidden law, and declares what it finds."""
+
+    steal: Callable[[Any], Any]
+
+    def reset(self, brief: Brief) -> None:
+        """Keep the briefing."""
+        self.brief, self.found = brief, None
+
+    def act(self, observation: Any, cost: Any) -> np.ndarray:
+        """Look, and declare."""
+        del observation, cost
+        self.found = type(self).steal(self)
+        return np.array([0, 0, 0, 1, 0.0 if self.found is None else 2 * self.found - 1], np.float32)
+
+
+def law_of(env: Any) -> float | None:
+    """Return the hidden law of an environment."""
+    return hidden_truth(env)["law"]
+
+
+def stack(thief: Thief) -> float | None:
+    """Read the variables of the callers."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        if isinstance(frame.f_locals.get("env"), gym.Env):
+            return law_of(frame.f_locals["env"])
+        frame = frame.f_back
+    return None
+
+
+def collector(thief: Thief) -> float | None:
+    """Ask the garbage collector for environments."""
+    found = [one for one in gc.get_objects() if isinstance(one, gym.Env)]
+    return law_of(found[-1]) if found else None
+
+
+def wrapper_attribute(thief: Thief) -> float | None:
+    """Ask a wrapper for the family and its state."""
+    found = [one for one in gc.get_objects() if isinstance(one, gym.Env)]
+    return found[-1].get_wrapper_attr("task").truth(found[-1].get_wrapper_attr("_state"))["law"] if found else None
+
+
+def seed_replay(thief: Thief) -> float | None:
+    """Play the environment's own generator from its public seed in an environment of its own."""
+    env = make_environment(TASK)
+    env.reset(seed=derive_seed(TASK, "public", 0))
+    return law_of(env)
+
+
+CHEATS = {"stack": stack, "collector": collector, "wrapper attribute": wrapper_attribute, "seed replay": seed_replay}
+
+
+@pytest.mark.parametrize("how", CHEATS)
+def test_in_this_process_the_truth_can_be_read(how: str) -> None:
+    """The guard is off: an agent in the scorer's process declares the true law, which is why such scores are practice."""
+    thief = type("One", (Thief,), {"steal": staticmethod(CHEATS[how])})()
+    entry = Baseline(task=TASK.name, name="thief", text="", factory=lambda: thief)
+    env = make_environment(TASK)
+    played = run_episode(TASK, entry, thief, env, split="public", number=0)
+    assert thief.found == played.start["law"]
+
+
+SEARCHES = {
+    "stack": "import inspect; found = any('env' in one.frame.f_locals for one in inspect.stack())",
+    "collector": "import gc; found = any(type(one).__name__ == 'StemEnv' for one in gc.get_objects())",
+    "modules": "found = any(name.startswith('stemtwin') for name in sys.modules)",
+}
+
+
+@pytest.mark.parametrize("how", SEARCHES)
+def test_in_a_process_of_its_own_there_is_nothing_to_read(tmp_path: Path, how: str) -> None:
+    """Stack, collector and modules of an agent's process hold neither environment nor package."""
+    assert ask(tmp_path, SEARCHES[how], "process") == "False"
+
+
+def test_a_hidden_seed_is_not_that_of_the_briefing() -> None:
+    """What an agent is told, its own seed, gives neither the public nor the hidden seed of the environment; without the keys nobody has it."""
+    keys, heard = draw_keys(), []
+
+    class Listener(Thief):
+        def act(self, observation: Any, cost: Any) -> np.ndarray:
+            del observation, cost
+            heard.append(self.brief.seed)
+            return np.array(ACTION, np.float32)
+
+    agent = Listener()
+    entry = Baseline(task=TASK.name, name="listener", text="", factory=lambda: agent)
+    played = run_episode(TASK, entry, agent, make_environment(TASK), split="public", number=0, keys=keys)
+    env = make_environment(TASK)
+    public = derive_seed(TASK, "public", 0)
+    assert played.seed not in {public, *heard}
+    starts = []
+    for seed in (played.seed, public, heard[0]):
+        env.reset(seed=seed)
+        starts.append(hidden_truth(env))
+    assert starts[0] == played.start
+    assert played.start not in starts[1:]
+
+
+def ask(folder: Path, statement: str, level: Level, limits: Limits = LIMITS) -> str:
+    """Return what ``found`` is after an agent has run a statement."""
+    act = f"\n        try:\n            {statement}\n        except Exception as error:\n            found = type(error).__name__"
+    act += f"\n        sys.stderr.write(f'found={{found}};'); sys.stderr.flush()\n        action = {ACTION}"
+    with AgentProcess(program(folder, act=act), folder=folder, limits=limits, level=level) as agent:
+        entry = Baseline(task=TASK.name, name="asker", text="", factory=lambda: agent)
+        played = run_episode(TASK, entry, agent, make_environment(TASK), split="public", number=0, count_failures=True)
+        assert played.failure == "", played.failure_text
+    return agent.error_output.partition("found=")[2].partition(";")[0]
+
+
+@pytest.fixture
+def sandbox() -> Level:
+    """Need bubblewrap."""
+    if strongest_level() == "process":
+        if os.environ.get("CI"):
+            pytest.fail("bubblewrap is not installed, or not allowed to make namespaces: .ci/run installs it")
+        pytest.skip("bubblewrap does not work here")
+    return "bubblewrap"
+
+
+def test_files_are_out_of_reach(tmp_path: Path, sandbox: Level) -> None:
+    """Keys beside the agent's folder are read without a sandbox, and are not there in one; neither is the home folder."""
+    folder, keys = tmp_path / "agent", tmp_path / "keys.json"
+    folder.mkdir()
+    keys.write_text("secret", encoding="utf-8")
+    look = f"found = open({str(keys)!r}).read()"
+    assert ask(folder, look, "process") == "secret"
+    assert ask(folder, look, sandbox) == "FileNotFoundError"
+    assert ask(folder, f"found = os.path.exists({str(Path.home() / '.bashrc')!r}) or os.path.exists('/etc/passwd')", sandbox) == "False"
+
+
+def test_files_are_not_written(tmp_path: Path, sandbox: Level) -> None:
+    """The agent's folder is written without a sandbox, and read-only in one; scratch is there, and gone with the process."""
+    look = "open('left', 'w').close(); found = os.path.exists('left')"
+    assert ask(tmp_path, look, "process") == "True"
+    (tmp_path / "left").unlink()
+    assert ask(tmp_path, look, sandbox) == "OSError"
+    assert not (tmp_path / "left").exists()
+    assert ask(tmp_path, "open('/tmp/left', 'w').close(); found = os.listdir('/tmp')", sandbox).count("left") == 1
+    assert not Path("/tmp/left").exists()
+
+
+def greet(server: socket.socket) -> None:
+    """Accept one connection."""
+    server.accept()[0].close()
+
+
+def test_the_network_is_out_of_reach(tmp_path: Path, sandbox: Level) -> None:
+    """A server of this machine is reached without a sandbox, and not from one."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        thread = threading.Thread(target=greet, args=(server,), daemon=True)
+        thread.start()
+        look = f"import socket; socket.create_connection(('127.0.0.1', {port}), 2).close(); found = True"
+        assert ask(tmp_path, look, "process") == "True"
+        thread.join(timeout=5)
+        assert ask(tmp_path, look, sandbox) in ("ConnectionRefusedError", "OSError")
+
+
+def test_processes_are_out_of_reach(tmp_path: Path, sandbox: Level) -> None:
+    """The scorer's command line is read without a sandbox, and not from one; what the scorer is told by its environment is never handed on."""
+    look = f"found = len(open('/proc/{os.getpid()}/cmdline').read()) > 3"
+    assert ask(tmp_path, look, "process") == "True"
+    assert ask(tmp_path, look, sandbox) in ("FileNotFoundError", "False")
+    os.environ["STEMTWIN_SECRET"] = "1"
+    try:
+        for level in ("process", sandbox):
+            assert ask(tmp_path, "found = 'STEMTWIN_SECRET' in os.environ", level) == "False"
+    finally:
+        del os.environ["STEMTWIN_SECRET"]
+
+
+def test_memory_files_and_processes_are_limited(tmp_path: Path, sandbox: Level) -> None:
+    """Memory, files and processes beyond the limits are refused, and are there below them."""
+    limits = Limits(start_s=30, act_s=10, memory_bytes=1 << 30, scratch_bytes=1 << 20, processes=16)
+    for level in ("process", sandbox):
+        assert ask(tmp_path, "found = len(bytes(1 << 28)) > 0", level, limits) == "True"
+        assert ask(tmp_path, "found = len(bytes(1 << 31)) > 0", level, limits) == "MemoryError"
+    fill = "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); found = open('/tmp/f', 'wb').write(bytes({}))"
+    assert ask(tmp_path, fill.format(1 << 19), sandbox, limits) == str(1 << 19)
+    assert ask(tmp_path, fill.format(1 << 22), sandbox, limits) == "OSError"
+    fork = "import subprocess; found = len([subprocess.Popen(['sleep', '9']) for _ in range({})])"
+    assert ask(tmp_path, fork.format(4), sandbox, limits) == "4"
+    if os.geteuid() != 0:  # the kernel counts no processes of root
+        assert ask(tmp_path, fork.format(64), sandbox, limits) in ("BlockingIOError", "OSError")
+
+
+def test_the_sandbox_has_no_privileges(tmp_path: Path, sandbox: Level) -> None:
+    """Neither mounts nor new namespaces with rights over files outside are to be had."""
+    look = "import ctypes; libc = ctypes.CDLL(None, use_errno=True); found = libc.mount(b'none', b'/tmp', b'tmpfs', 0, None)"
+    assert ask(tmp_path, look, sandbox) == "-1"
+
+
+@pytest.mark.slow
+def test_experts_play_in_a_sandbox_as_here(tmp_path: Path, sandbox: Level) -> None:
+    """The same class runs unchanged on both sides: the expert's episodes are equal in the sandbox and in this process."""
+    from stemtwin.benchmarks.isolation.agent_process import host_program
+
+    expert = find_baseline(TASK.name, "expert")
+    env = make_environment(TASK)
+    here = run_episode(TASK, expert, make_entry(expert, "agent"), env, split="public", number=3)
+    with AgentProcess(host_program(f"baseline:{TASK.name}/expert"), folder=tmp_path, limits=LIMITS, level=sandbox) as agent:
+        entry = Baseline(task=TASK.name, name="expert", text="", factory=lambda: agent)
+        apart = run_episode(TASK, entry, agent, env, split="public", number=3, count_failures=True)
+    assert apart.failure == "", apart.failure_text
+    assert (here.actions, here.observations_sha256, here.end) == (apart.actions, apart.observations_sha256, apart.end)
+
+
+def test_this_python_is_the_agents(tmp_path: Path, sandbox: Level) -> None:
+    """A program that is named python is this interpreter, with the same packages."""
+    assert ask(tmp_path, "found = sys.prefix", sandbox) == sys.prefix
