@@ -232,8 +232,8 @@ class AtomForge(GoalFamily[ForgeState]):
     def observation_space(self) -> gym.spaces.Space:
         """Space of the form that ``observation`` names."""
         if self.observation == "state":
-            return gym.spaces.Box(-1.0, 1.0, (forge_sight.WIDTHS[self.preset.goal] + 2,), np.float32)
-        marks = 2 + 2 * self._marked + 2
+            return gym.spaces.Box(-1.0, 1.0, (forge_sight.WIDTHS[self.preset.goal] + 3,), np.float32)
+        marks = 2 + 2 * self._marked + 3
         if self.observation == "pixels":
             image = gym.spaces.Box(0, 255, (FRAME_PX // 2, FRAME_PX // 2), np.uint8)
             return gym.spaces.Dict({"image": image, "scalars": gym.spaces.Box(-1.0, 1.0, (marks + READINGS,), np.float32)})
@@ -245,6 +245,7 @@ class AtomForge(GoalFamily[ForgeState]):
                 "tracked": gym.spaces.Box(-half, half, (2,), np.float32),
                 "target": gym.spaces.Box(-half, half, (self._marked, 2), np.float32),
                 "budget": gym.spaces.Box(0.0, 1.0, (2,), np.float32),
+                "energy": gym.spaces.Box(0.0, 1.0, (1,), np.float32),
             }
         )
 
@@ -255,7 +256,7 @@ class AtomForge(GoalFamily[ForgeState]):
 
     @property
     def _beam(self) -> ForgeBeam:
-        return forge_scenes.forge_beam(self.preset)
+        return forge_scenes.forge_beam(self.preset.goal, self.preset.energy_ev)
 
     # ---- the episode
 
@@ -263,11 +264,11 @@ class AtomForge(GoalFamily[ForgeState]):
         """Compute the probe's current density (2 s), and load the sheet."""
         del line
         forge_scenes.lattice(self.preset.goal)
-        forge_scenes.forge_beam(self.preset)
+        forge_scenes.forge_beam(self.preset.goal, self.preset.energy_ev)
 
     def initial(self, rng: np.random.Generator) -> ForgeState:
         """Draw sheet and goal, and take the first look."""
-        scene = forge_scenes.draw_scene(self.preset, rng)
+        scene = forge_scenes.draw_scene(self.preset, rng, self.split)
         numbers = read_only(np.array(scene.numbers))
         seed, fate = int.from_bytes(rng.bytes(16), "little"), _fate(rng)
         state = ForgeState(scene=scene, numbers=numbers, bonds_left=self._bonds_left(scene, numbers), fate=fate)
@@ -276,7 +277,7 @@ class AtomForge(GoalFamily[ForgeState]):
             found = ForgedSites.of(sheet.network.replace(numbers=numbers), self._beam)
             return self._looked(replace(state, found=found), rng)
         sample, order = forge_scenes.specimen(scene, self.preset.goal)
-        made, settings = forge_scenes.setup(self.preset, seed, self.phonons), dict[str, Any](forge_scenes.knobs(self.preset))
+        made, settings = forge_scenes.setup(self.preset.goal, seed, self.phonons), dict[str, Any](forge_scenes.knobs(self.preset.energy_ev))
         begun = sessions.start(made, sample, faults=self.conditions().faults, **settings)
         trace = read_only(np.zeros(READINGS, np.uint32))
         return self._looked(replace(state, session=begun, order=order, trace=trace), rng)
@@ -350,19 +351,20 @@ class AtomForge(GoalFamily[ForgeState]):
         """Return the observation in the form that ``observation`` names."""
         left = np.array([1 - state.looks / self.preset.looks, 1 - state.beam_s / self.preset.beam_s])
         budget = np.clip(left, 0, 1).astype(np.float32)
+        energy = np.array([self.preset.energy_ev / forge_sight.FULL_EV], np.float32)
         if self.observation == "state":
             assert state.sight is not None
-            return np.concatenate([state.sight, budget])
+            return np.concatenate([state.sight, budget, energy])
         assert state.image is not None
         assert state.trace is not None
         target = np.zeros((self._marked, 2), np.float32)
         target[: len(state.scene.target)] = forge_scenes.lattice(self.preset.goal).places[list(state.scene.target)]
         if self.observation == "counts":
-            tracked = np.array(state.tracked, np.float32)
-            return {"image": state.image.copy(), "trace": state.trace.copy(), "tracked": tracked, "target": target, "budget": budget}
+            shown = {"image": state.image.copy(), "trace": state.trace.copy(), "tracked": np.array(state.tracked, np.float32)}
+            return {**shown, "target": target, "budget": budget, "energy": energy}
         half = FIELD_ANGSTROM / 2
         risen = np.log(np.maximum(state.trace.astype(float), 1) / max(float(state.trace[0]), 1.0)) / 3
-        scalars = np.concatenate([np.array(state.tracked) / half, target.ravel() / half, budget, risen]).astype(np.float32)
+        scalars = np.concatenate([np.array(state.tracked) / half, target.ravel() / half, budget, energy, risen]).astype(np.float32)
         return {"image": square_roots(state.image), "scalars": np.clip(scalars, -1, 1)}
 
     # ---- the goal
