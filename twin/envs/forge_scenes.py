@@ -100,7 +100,7 @@ PRESETS = {
         goal="walk", energy_ev=62.8e3, size=(10, 11), foreign=(8, 12), empty=(2, 4), jitter_angstrom=0.15, flicker=0.08, looks=100, beam_s=60.0
     ),
     "drill": ForgePreset(
-        goal="drill", energy_ev=70e3, size=(4, 6), jitter_angstrom=0.1, flicker=0.08, looks=40, beam_s=15.0, look_us=10.0
+        goal="drill", energy_ev=66e3, size=(4, 6), jitter_angstrom=0.1, flicker=0.12, looks=36, beam_s=15.0, look_us=10.0
     ),
 }  # fmt: skip
 

@@ -109,7 +109,10 @@ class AtomForge(GoalFamily[ForgeState]):
         has just moved under the beam; and a neighbour may be ejected, and beside a vacancy Si stays for good. On a real microscope
         the action is a click beside the atom and a dwell time; each is followed by a frame, whose dose moves atoms, too. N
         atoms and the sites beside vacancies cannot be passed. Cross-sections, and how well they are known: ``docs/damage.md``.
-        In the preset ``drill`` S is ejected from the exit face of MoS2 at marked sites, and nowhere else; a fixed rule does that, too.
+
+        In the preset ``drill`` S leaves the exit face of MoS2 where the beam hits it; beside a vacancy it jumps into that one about twice as
+        often. The frames and the tails of the beam take and move atoms, too, so order, time and what to do about a vacancy that went
+        astray (to lead it to a site of the pattern saves an atom) matter.
 
         The same processes act in all forms of observation. In ``state`` they are all that is computed, on the sites of the lattice,
         and a look (a frame) is a graph with detection noise; in the others the microscope takes frames and parks the beam. Atoms stay on
@@ -129,12 +132,12 @@ class AtomForge(GoalFamily[ForgeState]):
         ========= ======================================= ==== =======================================
 
     Observation space
-        ``state`` (the default): float32 in [-1, 1]. A walk, 23 numbers: brightness of the brightest place over five times that of
+        ``state`` (the default): float32 in [-1, 1]. A walk, 24 numbers: brightness of the brightest place over five times that of
         C (Si: 0.56); its place in the field over 8 A; the way to the target over 16 A; bonds to it in a perfect sheet over 20; for
         each neighbour, nearest to the target first, its place from Si over 3 A, brightness over that of C less 1 (N: 0.2, empty:
-        -0.6) of it and of the two sites behind it; what is left of looks and beam time. All but the first one and the budget are 0
-        where Si is not seen. ``drill``, 18 numbers: place over 8 A and half the brightness over that of S2 (0.25 where one is gone;
-        0: no site) of five sites, number of other vacancies over 4, budget.
+        -0.6) of it and of the two sites behind it; what is left of looks and beam time; beam energy over 100 kV. All but the first one,
+        budget and energy are 0 where Si is not seen. ``drill``, 135 numbers: of all 33 sites of S on the exit face place over 8 A, half the
+        brightness over that of S2 (0.25 where one is gone), and 1 where it is to be emptied; budget and energy.
 
         ``counts``: a ``Dict``.
 
@@ -145,12 +148,13 @@ class AtomForge(GoalFamily[ForgeState]):
         ``trace``   uint32 (10,)            MAADF readings of the last parked beam         e-   0 to 2**32 - 1
         ``tracked`` float32 (2,)            brightest place of the frame (x, y) from the   A    -8 to 8
                                             middle of the field; ``drill``: 0
-        ``target``  float32 (1, 2)          target site or, (5, 2), sites; then zeros      A    -8 to 8
+        ``target``  float32 (1, 2)          target site or, (6, 2), sites; then zeros      A    -8 to 8
         ``budget``  float32 (2,)            what is left of looks and beam time                 0 to 1
+        ``energy``  float32 (1,)            beam energy over 100 kV                             0 to 1
         =========== ======================= ============================================== ==== ==============
 
         ``pixels``: ``image`` uint8 (32, 32), square roots of four points together, and ``scalars`` float32: place, targets,
-        budget, logarithms of the trace over its first reading.
+        budget, energy, logarithms of the trace over its first reading.
 
     Reward
         0.3 [P(s') - P(s)] + 0.6 A - 0.1 [B(s') - B(s)]. P = 1 - d / (2 L) for d bonds to the target around what cannot be passed, L at
@@ -161,7 +165,8 @@ class AtomForge(GoalFamily[ForgeState]):
 
     Starting state
         Si at a site and a target at the drawn number of bonds from it, N and vacancies drawn over the field (not beside start or
-        target) such that the way around them has the drawn length, too; or a pattern of sites. One look was taken.
+        target) such that the way around them has the drawn length, too; or a pattern of sites of S that hang together, whose shape no other
+        split has. One look was taken.
 
     Episode end
         Terminated by the declared end, and by nothing else; truncated with the last look, or when less than 0.03 s of beam time is left.
@@ -170,10 +175,10 @@ class AtomForge(GoalFamily[ForgeState]):
         ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
         Preset       Energy   Way      N       Vacancies Jitter   Flicker Looks Beam   Frame
         ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
-        ``easy``     69 kV    6 to 7   2 to 4  0         0.05 A   0.04    60    15 s   0.16 s
-        ``standard`` 64 kV    8 to 9   6 to 9  1 to 2    0.1 A    0.06    80    30 s   0.16 s
-        ``hard``     62.3 kV  10 to 11 8 to 12 2 to 4    0.15 A   0.08    100   60 s   0.16 s
-        ``drill``    60 kV    3 to 5   0       0         0.1 A    0.08    40    30 s   0.04 s
+        ``easy``     75 kV    6 to 7   2 to 4  0         0.05 A   0.04    60    15 s   0.16 s
+        ``standard`` 65 kV    8 to 9   6 to 9  1 to 2    0.1 A    0.06    80    30 s   0.16 s
+        ``hard``     62.8 kV  10 to 11 8 to 12 2 to 4    0.15 A   0.08    100   60 s   0.16 s
+        ``drill``    66 kV    4 to 6   0       0         0.1 A    0.12    36    15 s   0.04 s
         ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
 
         Way: bonds, or vacancies. The lower the energy, the rarer hops are compared with replacements. Jitter and flicker: detection noise
