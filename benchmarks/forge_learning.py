@@ -1,6 +1,6 @@
 """Training of the learner of ``stemtwin/AtomForge-v1``: proximal policy optimisation from the rule that always goes towards the target.
 
-``make learn`` runs ``python -m stemtwin.benchmarks.forge_learning`` after the learner of the focus. The policy chooses among a neighbour of Si, a
+Run ``python -m stemtwin.benchmarks.forge_learning`` in the environment that ``make learn`` makes. The policy chooses among a neighbour of Si, a
 distance behind it, a time, a look and the stop; its logits begin as those of the rule, and what PPO adds to them is learned from rewards of the split
 ``train`` alone. The file takes the observation and returns the action of the environment, as any agent does.
 """

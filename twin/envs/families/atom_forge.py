@@ -52,28 +52,20 @@ class ForgeState:
         Draws of the next event, of the form ``state``.
     tracked : tuple of float
         Where Si was last seen (x, y) from the middle of the field, A.
-    found : ForgedSites, optional
-        The sites, of the form ``state``.
-    session : Session, optional
-        The microscope, of the other forms.
+    found, session : ForgedSites or Session, optional
+        The sites, of the form ``state``; the microscope, of the other forms.
     order : ndarray, optional
         Site of the lattice for each site of the microscope's specimen.
-    bright : ndarray, optional
-        Brightness of all sites in the last look, of the form ``state``.
-    sight : ndarray, optional
-        What the last look showed, of the form ``state``.
+    bright, sight : ndarray, optional
+        Brightness of all sites in the last look, and what it showed, of the form ``state``.
     image, trace : ndarray, optional
         Last frame and readings of the last parked beam.
-    trail : tuple
-        Earlier places where Si was seen.
-    aimed : tuple of float, optional
-        Where the beam was parked last.
-    looks : int
-        Frames that were taken.
+    trail, aimed : tuple
+        Earlier places where Si was seen; where the beam was parked last, None at first.
+    looks, moves : int
+        Frames that were taken; actions.
     beam_s : float
         Time of parked beams, s.
-    moves : int
-        Actions.
     stopped : bool
         Whether the end was declared.
     """
@@ -111,8 +103,8 @@ class AtomForge(GoalFamily[ForgeState]):
         atoms and the sites beside vacancies cannot be passed. Cross-sections, and how well they are known: ``docs/damage.md``.
 
         In the preset ``drill`` S leaves the exit face of MoS2 where the beam hits it; beside a vacancy it jumps into that one about twice as
-        often. The frames and the tails of the beam take and move atoms, too, so order, time and what to do about a vacancy that went
-        astray (to lead it to a site of the pattern saves an atom) matter.
+        often. Frames and the beam's tails take and move atoms, too, so order and time matter, and an astray vacancy can be led back.
+        A fixed rule comes close to the planner there. No trained policy is shipped, and the forms with frames have no scale.
 
         The same processes act in all forms of observation. In ``state`` they are all that is computed, on the sites of the lattice,
         and a look (a frame) is a graph with detection noise; in the others the microscope takes frames and parks the beam. Atoms stay on
