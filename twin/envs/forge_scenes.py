@@ -91,7 +91,7 @@ class ForgePreset:
 
 PRESETS = {
     "easy": ForgePreset(
-        goal="walk", energy_ev=75e3, size=(6, 7), foreign=(2, 4), jitter_angstrom=0.05, flicker=0.04, looks=60, beam_s=15.0
+        goal="walk", energy_ev=72e3, size=(6, 7), foreign=(2, 4), jitter_angstrom=0.05, flicker=0.04, looks=60, beam_s=15.0
     ),
     "standard": ForgePreset(
         goal="walk", energy_ev=65e3, size=(8, 9), foreign=(6, 9), empty=(1, 2), jitter_angstrom=0.1, flicker=0.06, looks=80, beam_s=30.0

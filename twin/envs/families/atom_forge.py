@@ -167,7 +167,7 @@ class AtomForge(GoalFamily[ForgeState]):
         ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
         Preset       Energy   Way      N       Vacancies Jitter   Flicker Looks Beam   Frame
         ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
-        ``easy``     75 kV    6 to 7   2 to 4  0         0.05 A   0.04    60    15 s   0.16 s
+        ``easy``     72 kV    6 to 7   2 to 4  0         0.05 A   0.04    60    15 s   0.16 s
         ``standard`` 65 kV    8 to 9   6 to 9  1 to 2    0.1 A    0.06    80    30 s   0.16 s
         ``hard``     62.8 kV  10 to 11 8 to 12 2 to 4    0.15 A   0.08    100   60 s   0.16 s
         ``drill``    66 kV    4 to 6   0       0         0.1 A    0.12    36    15 s   0.04 s
