@@ -31,7 +31,7 @@ SURE = 0.95
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrillRates:
-    """What the beam does to S, and what a step costs.
+    """Rates of what the beam does to S, and prices of steps.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ class DrillPlan:
         self.walking = float((dear / -np.expm1(-both * hit * times)).min()) * both / rates.jump + rates.eject / rates.jump * rates.loss
 
     def value(self, empty: np.ndarray) -> float:
-        """Return what is left to be lost, with the sign reversed.
+        """Return the value of what is made: the price of what is left to be done, with the sign reversed.
 
         Astray vacancies are assigned to wanted places that hold S as is cheapest; the other places are emptied in the order in which the next one
         has the fewest empty ones beside it, for as many jumps go before a loss.
