@@ -12,6 +12,7 @@ File                     Content
 ``environment_pages.py`` pages of environments as Markdown
 ``episodes.py``          episodes of agents: played, kept, replayed
 ``films.py``             films of episodes
+``forge_learning.py``    training of a policy that leads Si through graphene
 ``header_text.py``       headers in YAML, read with suspicion
 ``kept_runs.py``         runs of policies on the scale, kept and replayed
 ``kept_scores.py``       scores of baselines: measured, kept, shown

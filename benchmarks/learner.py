@@ -113,7 +113,9 @@ def learned_path(environment: str, ending: str = ".onnx") -> Path:
     return FOLDER / f"{environment.partition('/')[2]}{ending}"
 
 
-def play(environment: str, act: Callable[[np.ndarray], np.ndarray], seeds: Sequence[int]) -> list[KeptEpisode]:
+def play(
+    environment: str, act: Callable[[np.ndarray], np.ndarray], seeds: Sequence[int], arguments: Mapping[str, Any] = ARGUMENTS
+) -> list[KeptEpisode]:
     """Return episodes of a policy on the validation split.
 
     Parameters
@@ -124,6 +126,8 @@ def play(environment: str, act: Callable[[np.ndarray], np.ndarray], seeds: Seque
         From an observation to an action.
     seeds : sequence of int
         Seeds of the episodes.
+    arguments : mapping
+        Arguments of ``gymnasium.make``.
     """
 
     class _Policy:
@@ -135,7 +139,7 @@ def play(environment: str, act: Callable[[np.ndarray], np.ndarray], seeds: Seque
             del cost
             return act(observation)
 
-    env = gymnasium.make(environment, disable_env_checker=True, split="val", privileged_info=True, **ARGUMENTS)
+    env = gymnasium.make(environment, disable_env_checker=True, split="val", privileged_info=True, **arguments)
     found, recorder = [], EpisodeRecorder(env.action_space)
     for seed in seeds:
         returns.play(env, _Policy(), seed=seed, task="learning", watcher=recorder)
@@ -281,15 +285,15 @@ def save_picture(environment: str, path: Path) -> None:
         figure.savefig(temporary, dpi=150, metadata={"Software": None})
 
 
-def put_on_scale(environment: str) -> None:
+def put_on_scale(environment: str, given: Mapping[str, Any] = ARGUMENTS) -> None:
     """Keep the run of the trained policy over the episodes of the scale, add its returns there, as ``learner``, and the first ones to its curves."""
-    path, policy, scale = learned_path(environment, ".json"), OnnxPolicy(learned_path(environment)), reference(environment, DIFFICULTY)
+    path, policy, scale = learned_path(environment, ".json"), OnnxPolicy(learned_path(environment)), reference(environment, given["difficulty"])
     began = time.process_time()
-    played = play(environment, lambda observation: policy.act(observation, {}), scale.seeds)
+    played = play(environment, lambda observation: policy.act(observation, {}), scale.seeds, given)
     each = round((time.process_time() - began) / len(played), 3)
-    arguments = {"split": "val", "observation": ARGUMENTS["observation"]}
-    run = KeptRun(environment=environment, difficulty=DIFFICULTY, policy="learner", arguments=arguments, cpu_s=each, episodes=tuple(played))
-    kept_runs.save(run, kept_runs.run_path(environment, DIFFICULTY, "learner"))
+    arguments = {"split": "val", "observation": given["observation"]}
+    run = KeptRun(environment=environment, difficulty=given["difficulty"], policy="learner", arguments=arguments, cpu_s=each, episodes=tuple(played))
+    kept_runs.save(run, kept_runs.run_path(environment, given["difficulty"], "learner"))
     found = return_statistics.summary(played, cpu_s=each)
     returns.save(dataclasses.replace(scale, policies={**scale.policies, "learner": found}))
     told = {**json.loads(path.read_text(encoding="utf-8")), "sample": [one.total for one in played[:SAMPLE]]}

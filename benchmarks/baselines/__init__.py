@@ -11,6 +11,7 @@ File                      Content
 ``focus_fit.py``          the fit of the expert of ``autofocus@2``
 ``focus_v2.py``           baselines of ``autofocus@2``: fit of a model, blind policies, truth
 ``forge.py``              baselines of ``atom-forge``: a planner, rules, fixed, random, truth
+``forge_drill.py``        the planner of patterns of vacancies of the expert of ``atom-forge``
 ``forge_eyes.py``         readings of looks at atoms that are moved
 ``forge_planner.py``      the planner of the expert of ``atom-forge``
 ``hypothesis.py``         baselines of ``hypothesis-test``: expected information, fixed, truth

@@ -1,23 +1,29 @@
 """Baselines of ``atom-forge``: a planner that knows the rates, rules, fixed cycles, random actions, and who knows what comes next."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline
 from stemtwin.benchmarks.baselines import forge_eyes
-from stemtwin.benchmarks.baselines.forge_eyes import FieldEye, PatternEye, Seen
-from stemtwin.benchmarks.baselines.forge_planner import BOND, SitePatch, WalkPlan, patch, plan
+from stemtwin.benchmarks.baselines.forge_drill import SURE, DrillEye, DrillPlan, drill_rates
+from stemtwin.benchmarks.baselines.forge_eyes import FieldEye, Seen
+from stemtwin.benchmarks.baselines.forge_planner import BOND, SitePatch, WalkPlan, WalkTerms, patch, plan
 from stemtwin.twin.envs.families.atom_forge import LONGEST_S, REACH_ANGSTROM, SHORTEST_S, dwell_component
-from stemtwin.twin.envs.forge_scenes import PRESETS, ForgePreset
+from stemtwin.twin.envs.forge_scenes import FIELD_ANGSTROM
 
 USUAL_S = 0.2
 """Time of the parked beam of rules without a plan, s."""
+USUAL_DRILL_S = 0.5
+"""The same of patterns: of 0.2, 0.35, 0.5, 0.7 and 1 s the best over 50 episodes of the split ``train``."""
 NEAR_ANGSTROM = 0.7
 """Distance at which a rule takes Si to be at its target, A: half a bond."""
 PATIENCE = 2
 """Looks in turn without an atom after which it counts as lost; one may be dark, or misread."""
+LAST = 1.5
+"""Number of looks left below which a part of a pattern is declared."""
 TURNS = 30
 """Parked beams of the blind cycle before it declares the end."""
 
@@ -34,43 +40,57 @@ def park(place: Any, seconds: float) -> np.ndarray:
 
 
 class ForgePolicy:
-    """The common part of policies that look: the preset of the brief, and the rule for patterns of vacancies."""
+    """The common part of policies that look: walks, and patterns of vacancies."""
 
     def reset(self, brief: Brief) -> None:
         """Begin anew."""
-        self.preset: ForgePreset = PRESETS[brief.difficulty or "standard"]
-        self.eye, self.missed = PatternEye(), 0
+        del brief
+        self.missed, self.eye, self.aimed = 0, None, None
 
     def act(self, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
         """Return the next action."""
-        del cost
-        if self.preset.goal == "drill":
-            held, doubtful = self.eye.remaining(observation)
-            if len(held):
-                return park(held[0], LONGEST_S)
-            return park(doubtful[0], SHORTEST_S) if len(doubtful) else stop()
+        if forge_eyes.is_pattern(observation):
+            if self.eye is None:
+                self.eye = DrillEye(observation)
+            else:
+                self.eye.look(observation, self.aimed)
+            chosen = self.drill(self.eye, observation, cost)
+            self.aimed = None if chosen is None else chosen[0]
+            return stop() if chosen is None else park(2 * chosen[0] / FIELD_ANGSTROM, chosen[1])
         seen = forge_eyes.look(observation)
         if seen is not None:
             self.missed = 0
-            return self.walk(seen)
+            return self.walk(seen, observation, cost)
         self.missed += 1
         return park((1, 1), SHORTEST_S) if self.missed < PATIENCE else stop()
 
-    def walk(self, seen: Seen) -> np.ndarray:
+    def walk(self, seen: Seen, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
         """Return the next action of a walk."""
+        raise NotImplementedError
+
+    def drill(self, eye: DrillEye, observation: Any, cost: Mapping[str, float]) -> tuple[np.ndarray, float] | None:
+        """Return the place (x, y), A, and time, s, of the next parked beam of a pattern; None for the stop."""
         raise NotImplementedError
 
 
 class Towards(ForgePolicy):
-    """The beam on the neighbour of Si that is nearest to the target, always for the same time."""
+    """The beam on the neighbour of Si that is nearest to the target, or on the first site of the pattern that holds S, always for the same time."""
 
-    def walk(self, seen: Seen) -> np.ndarray:
+    def walk(self, seen: Seen, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
         """Return the beam on the nearest neighbour, or the stop at the target."""
+        del observation, cost
         way = seen.target - seen.place
         if np.hypot(*way) < NEAR_ANGSTROM:
             return stop()
         best = int(np.hypot(*(seen.steps - way).T).argmin())
         return park(seen.steps[best] / REACH_ANGSTROM["walk"], USUAL_S)
+
+    def drill(self, eye: DrillEye, observation: Any, cost: Mapping[str, float]) -> tuple[np.ndarray, float] | None:
+        """Return the first wanted place that holds S in this look."""
+        del cost
+        bright = forge_eyes.drill_brightness(observation, eye.places) / (eye.first if isinstance(observation, Mapping) else 1)
+        held = np.flatnonzero(eye.wanted & (bright > forge_eyes.SINGLE))
+        return (eye.places[held[0]], USUAL_DRILL_S) if len(held) else None
 
 
 class Planner(ForgePolicy):
@@ -79,15 +99,39 @@ class Planner(ForgePolicy):
     def reset(self, brief: Brief) -> None:
         """Begin anew."""
         super().reset(brief)
-        self.eye = PatternEye(PATIENCE)
         self.patches: dict[int, SitePatch] = {}
         self.misfit = {1: 0.0, -1: 0.0}
         self.eyes: dict[int, FieldEye] = {}
-        self.length: int | None = None
+        self.terms: WalkTerms | None = None
         self.known: tuple[Any, WalkPlan] | None = None
+        self.drilling: DrillPlan | None = None
+        self.looks, self.look_s, self.beam_s = 0, 0.0, np.inf
 
-    def walk(self, seen: Seen) -> np.ndarray:
+    def _budgets(self, observation: Any, cost: Mapping[str, float]) -> None:
+        """Take from the books what an episode has: looks by the first one's share, the time of parked beams by that of the first one."""
+        looks, beam = forge_eyes.budget(observation)
+        if not self.looks:
+            self.looks, self.look_s = round(1 / (1 - looks)), cost["beam_s"]
+        elif np.isinf(self.beam_s) and beam < 1:
+            self.beam_s = (cost["beam_s"] - cost["looks"] * self.look_s) / (1 - beam)
+
+    def drill(self, eye: DrillEye, observation: Any, cost: Mapping[str, float]) -> tuple[np.ndarray, float] | None:
+        """Return the place and the time that promise most."""
+        self._budgets(observation, cost)
+        if forge_eyes.budget(observation)[0] * self.looks < LAST:
+            return None
+        if self.drilling is None or self.drilling.rates.beam_s != self.beam_s:
+            energy, size = forge_eyes.energy_ev(observation), int(eye.wanted.sum())
+            self.drilling = DrillPlan(eye, drill_rates(energy, self.look_s, self.looks, self.beam_s, size))
+        chosen = self.drilling.best(eye.belief > 0.5)
+        if chosen is not None:
+            return eye.places[chosen[0]], chosen[1]
+        doubtful = eye.wanted & (eye.belief < SURE)
+        return (np.full(2, FIELD_ANGSTROM / 2), SHORTEST_S) if doubtful.any() else None
+
+    def walk(self, seen: Seen, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
         """Return the beam of the greatest expected return."""
+        self._budgets(observation, cost)
         angles = np.arctan2(seen.steps[:, 1], seen.steps[:, 0])
         own = -1 if np.sin(3 * angles).mean() > 0 else 1
         sites = {}
@@ -99,7 +143,7 @@ class Planner(ForgePolicy):
             self.misfit[side] += apart
             self._note(side, sites[side], seen)
         side = min(self.misfit, key=lambda one: self.misfit[one])
-        chosen = self._plan(side, sites[side]).at(sites[side], round(seen.looks * self.preset.looks))
+        chosen = self._plan(side, sites[side], forge_eyes.energy_ev(observation)).at(sites[side], round(seen.looks * self.looks))
         if chosen is None:
             return stop()
         found, (number, beyond, seconds) = self.patches[side], chosen
@@ -126,16 +170,18 @@ class Planner(ForgePolicy):
                 behind.sort(key=lambda one: (bonds[one], round(found.places[one, 1], 3), found.places[one, 0]))
                 eye.add(np.array(behind), bright[1:])
 
-    def _plan(self, side: int, site: int) -> WalkPlan:
+    def _plan(self, side: int, site: int, energy_ev: float) -> WalkPlan:
         """Return the plan for what is known, a new one where that has changed."""
         foreign, empty = self.eyes[side].kinds()
         empty[site] = foreign[site] = False
-        key = (side, foreign.tobytes(), empty.tobytes())
         found = self.patches[side]
-        if self.length is None:
-            self.length = max(int(found.bonds(np.zeros(len(found.places), bool))[site]), 1)
+        if self.terms is None:
+            length = max(int(found.bonds(np.zeros(len(found.places), bool))[site]), 1)
+            self.terms = WalkTerms(energy_ev=energy_ev, looks=self.looks, beam_s=self.beam_s, length=length)
+        self.terms = replace(self.terms, beam_s=self.beam_s)
+        key = (side, foreign.tobytes(), empty.tobytes(), self.beam_s)
         if self.known is None or self.known[0] != key:
-            self.known = key, plan(self.preset, found, foreign, empty, self.length)
+            self.known = key, plan(self.terms, found, foreign, empty)
         return self.known[1]
 
 
@@ -170,41 +216,46 @@ class BlindCycle:
 
     def reset(self, brief: Brief) -> None:
         """Begin anew."""
-        self.turn, self.goal = 0, PRESETS[brief.difficulty or "standard"].goal
+        del brief
+        self.turn = 0
 
     def act(self, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next place of the cycle."""
-        del observation, cost
+        """Return the next place of the cycle; of an observation nothing but its form is used."""
+        del cost
         self.turn += 1
+        walking = not forge_eyes.is_pattern(observation)
         if self.turn > TURNS:
             return stop()
         angle = np.pi / 6 + np.pi / 3 * self.turn
-        size = BOND / REACH_ANGSTROM["walk"] if self.goal == "walk" else (self.turn % 5 + 1) / 6
+        size = BOND / REACH_ANGSTROM["walk"] if walking else (self.turn % 5 + 1) / 6
         return park((size * np.cos(angle), size * np.sin(angle)), USUAL_S)
 
 
 class Clairvoyant:
-    """The beam on a neighbour of which the truth says that it is the next to hop, for as long as that takes; else far from Si."""
+    """The beam on a neighbour of which the truth says that it is the next to hop, for as long as that takes; else far from Si.
+
+    Events that come before the shortest time of the beam are waived, as it would stay on what has just moved.
+    """
 
     def reset(self, brief: Brief) -> None:
         """Take the door to the truth."""
         assert brief.truth is not None
-        self.truth, self.walking = brief.truth, PRESETS[brief.difficulty or "standard"].goal == "walk"
+        self.truth = brief.truth
 
     def act(self, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
         """Return the beam that brings the wanted event."""
-        del observation, cost
+        del cost
         truth = self.truth()
-        if not truth["left"] or (self.walking and not truth["dopant"]):
+        if not truth["left"] or not (forge_eyes.is_pattern(observation) or truth["dopant"]):
             return stop()
         events = [number for number in range(sum(name.startswith("event_") for name in truth)) if truth[f"event_{number}"]]
         if not events:
             return stop()
-        ready = [one for one in events if 0 <= truth[f"seconds_{one}"] <= 0.99 * LONGEST_S]
+        ready = [one for one in events if SHORTEST_S <= truth[f"seconds_{one}"] <= 0.99 * LONGEST_S]
         best = min(ready, key=lambda one: truth[f"seconds_{one}"]) if ready else events[0]
         if not ready:
             return park((1, 1), SHORTEST_S)
-        return park((truth[f"x_{best}"], truth[f"y_{best}"]), max(1.005 * truth[f"seconds_{best}"], SHORTEST_S))
+        return park((truth[f"x_{best}"], truth[f"y_{best}"]), 1.005 * truth[f"seconds_{best}"])
 
 
 TEXTS = {

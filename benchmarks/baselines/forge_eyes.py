@@ -1,5 +1,6 @@
 """Readings of the observations of ``atom-forge``: place of Si, its neighbours, kinds of sites; from features or from frames."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,8 +9,8 @@ import numpy as np
 from scipy import ndimage
 
 from stemtwin.benchmarks.baselines.forge_planner import up
-from stemtwin.twin.envs.forge_scenes import FIELD_ANGSTROM, FRAME_PX
-from stemtwin.twin.envs.forge_sight import BLUR_ANGSTROM, BRIGHTEST, DARK, FAR_ANGSTROM, NEAR_ANGSTROM, NEIGHBOUR, SITES, WIDTHS
+from stemtwin.twin.envs.forge_scenes import FIELD_ANGSTROM, FRAME_PX, SULPHUR_ANGSTROM
+from stemtwin.twin.envs.forge_sight import BLUR_ANGSTROM, BRIGHTEST, DARK, DRILLED, FAR_ANGSTROM, FULL_EV, NEAR_ANGSTROM, NEIGHBOUR, PLACE, WIDTHS
 
 HOLLOW, BRIGHT, OUTSTANDING = 0.7, 1.1, 1.7
 """Of a site's brightness over that of carbon: below the first it is empty, above the second foreign; the brightest place above the third is Si."""
@@ -61,7 +62,7 @@ def _from_features(features: np.ndarray) -> Seen | None:
         target=place + features[3:5] * FAR_ANGSTROM,
         steps=rows[:, :2] * NEAR_ANGSTROM,
         bright=rows[:, 2:] + 1,
-        looks=float(features[-2]),
+        looks=budget(features)[0],
     )
 
 
@@ -118,33 +119,45 @@ def _bright(smooth: np.ndarray, place: np.ndarray) -> float:
     return float(ndimage.map_coordinates(smooth, at[:, None], order=1, mode="nearest")[0])
 
 
-class PatternEye:
-    """Memory of a pattern of S: the sites that are left.
+def is_pattern(observation: Any) -> bool:
+    """Return whether an observation is one of a pattern of vacancies."""
+    return len(observation["target"]) > 1 if isinstance(observation, Mapping) else len(observation) > 2 * WIDTHS["walk"]
 
-    Parameters
-    ----------
-    looks : int
-        Number of looks in turn that have to show a site empty.
+
+def drill_places(observation: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places (x, y) of S in the field, A, (k, 2), and the mask of those that are wanted.
+
+    Of frames the targets tell them: rows of S lie along x.
     """
+    if not isinstance(observation, Mapping):
+        rows = _drill_rows(observation)
+        return rows[:, :2] * FIELD_ANGSTROM / 2, rows[:, 3] > 0.5
+    target = np.asarray(observation["target"], float)
+    target = target[np.any(target != 0, axis=1)]
+    i, j = (one.ravel() for one in np.meshgrid(np.arange(-12, 13), np.arange(-12, 13)))
+    places = target[0] + SULPHUR_ANGSTROM * np.column_stack([i + j / 2, math.sqrt(3) / 2 * j])
+    places = places[np.abs(places).max(axis=1) < FIELD_ANGSTROM / 2]
+    return places, np.hypot(*(places[:, None] - target).T).min(axis=0) < 1
 
-    def __init__(self, looks: int = 1) -> None:
-        self.looks, self.first, self.empty = looks, None, np.zeros(SITES, int)
 
-    def remaining(self, observation: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return the places (x, y) of sites that hold S, and of those that may still do, in units of half the field, (k, 2) each."""
-        places, held = self._read(observation)
-        self.empty[: len(places)] = np.where(held, 0, self.empty[: len(places)] + 1)
-        return places[held], places[~held & (self.empty[: len(places)] < self.looks)]
+def drill_brightness(observation: Any, places: np.ndarray) -> np.ndarray:
+    """Return the brightness of places: over that of S2 in features, in electrons in frames, (k,)."""
+    if not isinstance(observation, Mapping):
+        return 2 * _drill_rows(observation)[:, 2]
+    smooth = _smoothed(observation)
+    return np.array([_bright(smooth, place) for place in places])
 
-    def _read(self, observation: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return the places of all sites, and the mask of those that are seen to hold S."""
-        if not isinstance(observation, Mapping):
-            rows = np.asarray(observation, float)[: 3 * SITES].reshape(SITES, 3)
-            rows = rows[np.any(rows != 0, axis=1)]
-            return rows[:, :2], 2 * rows[:, 2] > SINGLE
-        target = np.asarray(observation["target"], float)
-        target = target[np.any(target != 0, axis=1)]
-        smooth = _smoothed(observation)
-        now = np.array([_bright(smooth, place) for place in target])
-        self.first = now if self.first is None else self.first
-        return 2 * target / FIELD_ANGSTROM, now > SINGLE * self.first
+
+def _drill_rows(observation: Any) -> np.ndarray:
+    return np.asarray(observation, float)[: WIDTHS["drill"]].reshape(DRILLED, PLACE)
+
+
+def energy_ev(observation: Any) -> float:
+    """Return the beam energy that an observation tells, eV."""
+    return FULL_EV * float(observation["energy"][0] if isinstance(observation, Mapping) else observation[-1])
+
+
+def budget(observation: Any) -> tuple[float, float]:
+    """Return the shares of looks and of beam time that are left."""
+    looks, beam = observation["budget"] if isinstance(observation, Mapping) else observation[-3:-1]
+    return float(looks), float(beam)

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import expm
 
 from stemtwin.twin.envs.families.atom_forge import SHORTEST_S
-from stemtwin.twin.envs.forge_scenes import FIELD_ANGSTROM, ForgePreset, forge_beam
+from stemtwin.twin.envs.forge_scenes import FIELD_ANGSTROM, forge_beam
 from stemtwin.twin.envs.goal_family import BONUS, PRICE, PROGRESS
 from stemtwin.twin.physics.dynamics.processes import compiled
 
@@ -30,9 +30,9 @@ def up(sublattice: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=8)
-def outcomes(preset: ForgePreset) -> np.ndarray:
+def outcomes(energy_ev: float) -> np.ndarray:
     """Return the chances of the fates of Si, by place and time of the parked beam, (places, times, 6); from the library's cross-sections."""
-    beam = forge_beam(preset)
+    beam = forge_beam("walk", energy_ev)
     rules = compiled(beam.processes, beam.energy_ev)
     sigma = dict(zip(rules.names, rules.cross_sections.tolist(), strict=True))
     hop, replace, eject = (beam.electrons_per_s * sigma[name] for name in ("hop", "replace-dopant", "eject-beside-dopant"))
@@ -142,33 +142,53 @@ class WalkPlan:
         return neighbour, BEYOND[rest // len(DWELLS)], DWELLS[rest % len(DWELLS)]
 
 
-def plan(preset: ForgePreset, sites: SitePatch, foreign: np.ndarray, empty: np.ndarray, length: int) -> WalkPlan:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalkTerms:
+    """What an observer knows of an episode.
+
+    Parameters
+    ----------
+    energy_ev : float
+        Beam energy, eV.
+    looks : int
+        Looks in an episode.
+    beam_s : float
+        Time of parked beams in an episode, s; infinite as long as it is not known.
+    length : int
+        Bonds of the way at its start.
+    """
+
+    energy_ev: float
+    looks: int
+    beam_s: float
+    length: int
+
+
+def plan(terms: WalkTerms, sites: SitePatch, foreign: np.ndarray, empty: np.ndarray) -> WalkPlan:
     """Return the plan of the greatest expected return, by recursion over the looks that are left.
 
     Parameters
     ----------
-    preset : ForgePreset
-        Beam and budgets.
+    terms : WalkTerms
+        Beam, budgets and length.
     sites : SitePatch
         The field.
     foreign, empty : ndarray
         Which sites hold no carbon, and which hold nothing, bool (n,).
-    length : int
-        Bonds of the way at its start.
     """
-    n, chances = len(sites.places), outcomes(preset).reshape(-1, 6)
+    n, chances = len(sites.places), outcomes(terms.energy_ev).reshape(-1, 6)
     links = sites.links
     beside = np.zeros(n, bool)
     beside[links[empty][links[empty] >= 0]] = True
     shut = foreign | empty | beside
-    near = np.maximum(1 - sites.bonds(shut & (np.arange(n) > 0)) / (2 * length), 0)
+    near = np.maximum(1 - sites.bonds(shut & (np.arange(n) > 0)) / (2 * terms.length), 0)
     kept, ends = PROGRESS * near, PROGRESS * near
     ends[0] += BONUS
     usable = (links >= 0) & ~(foreign | empty)[links]
-    dear = PRICE * np.maximum(1 / preset.looks, np.tile(DWELLS, len(BEYOND)) / preset.beam_s)
+    dear = PRICE * np.maximum(1 / terms.looks, np.tile(DWELLS, len(BEYOND)) / terms.beam_s)
     outside = np.append(kept, 0.0)  # the last one stands for what the field does not show
-    values, choice = kept, np.full((preset.looks + 1, n), -1)
-    for looks in range(1, preset.looks + 1):
+    values, choice = kept, np.full((terms.looks + 1, n), -1)
+    for looks in range(1, terms.looks + 1):
         padded = np.append(values, 0.0)
         hopped = padded[links]
         aside = (hopped.sum(axis=1, keepdims=True) - hopped) / 2

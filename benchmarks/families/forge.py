@@ -94,7 +94,7 @@ TASKS.add(
             Field(
                 name="state",
                 dtype="float32",
-                text=f"({WIDTHS['walk'] + 2},) what was detected about Si, the way to the target, looks and beam time left",
+                text=f"({WIDTHS['walk'] + 3},) what was detected about Si, the way to the target, looks and beam time left, beam energy",
             ),
         ),
         outputs=(

@@ -1,14 +1,16 @@
 """Task atom-forge: scores are those of what was made, the planner's chances are those of the kinetics, and it goes around what it has seen."""
 
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 
-from stemtwin.benchmarks.baselines.forge_planner import BEYOND, BOND, DWELLS, HOPPED, REPLACED, START, outcomes, patch, plan, up
+from stemtwin.benchmarks.baselines.forge_drill import DrillEye, DrillPlan, drill_rates
+from stemtwin.benchmarks.baselines.forge_planner import BEYOND, BOND, DWELLS, HOPPED, REPLACED, START, WalkTerms, outcomes, patch, plan, up
 from stemtwin.benchmarks.episodes import Episode
 from stemtwin.benchmarks.families.forge import score
-from stemtwin.twin.envs import forge_kinetics, forge_scenes
+from stemtwin.twin.envs import forge_kinetics, forge_scenes, forge_sight
 from stemtwin.twin.envs.forge_kinetics import ForgedSites
 from stemtwin.twin.envs.forge_scenes import CARBON, PRESETS, SILICON
 
@@ -35,7 +37,7 @@ def test_scores_are_those_of_what_was_made() -> None:
 
 def test_the_planners_chances_are_those_of_the_kinetics() -> None:
     """Of 400 parked beams Si stays, hops to the wanted neighbour, or is replaced as often as planned, within four standard errors."""
-    sheet, beam, rng = forge_scenes.lattice("walk"), forge_scenes.forge_beam(EASY), np.random.default_rng(1)
+    sheet, beam, rng = forge_scenes.lattice("walk"), forge_scenes.forge_beam("walk", EASY.energy_ev), np.random.default_rng(1)
     site = int(sheet.inner[20])
     numbers = np.full(len(sheet.bonds), CARBON)
     numbers[site] = SILICON
@@ -46,9 +48,9 @@ def test_the_planners_chances_are_those_of_the_kinetics() -> None:
         after, _ = forge_kinetics.parked(found, beam, place, DWELLS[dwell], (rng.standard_exponential(), rng.random()), rng)
         now = np.flatnonzero(after.network.numbers == SILICON)
         counts += len(now) and now[0] == site, len(now) and now[0] == wanted, not len(now)
-    chances = outcomes(EASY)[BEYOND.index(0.0), dwell][[START, HOPPED, REPLACED]]
+    chances = outcomes(EASY.energy_ev)[BEYOND.index(0.0), dwell][[START, HOPPED, REPLACED]]
     assert (np.abs(counts / many - chances) < 4 * np.sqrt(chances * (1 - chances) / many + 1 / many**2)).all()
-    np.testing.assert_allclose(outcomes(EASY).sum(axis=2), 1)
+    np.testing.assert_allclose(outcomes(EASY.energy_ev).sum(axis=2), 1)
 
 
 @pytest.mark.parametrize("sublattice", [1, -1])
@@ -72,11 +74,62 @@ def test_a_plan_leads_around_and_stops_at_the_target() -> None:
     foreign, empty = nothing.copy(), nothing.copy()
     foreign[[int(found.links[0][0]), int(found.links[int(found.links[0][1])][2])]] = True
     length = int(found.bonds(foreign)[far])
-    made, site, steps = plan(EASY, found, foreign, empty, length), far, 0
+    terms = WalkTerms(energy_ev=EASY.energy_ev, looks=EASY.looks, beam_s=EASY.beam_s, length=length)
+    made, site, steps = plan(terms, found, foreign, empty), far, 0
     while (chosen := made.at(site, EASY.looks)) is not None:
         site, steps = int(found.links[site][chosen[0]]), steps + 1
         assert not foreign[site]
         assert steps < 40
     assert site == 0
     empty[found.links[0]] = True
-    assert plan(EASY, found, foreign, empty, length).at(far, EASY.looks) is None
+    assert plan(terms, found, foreign, empty).at(far, EASY.looks) is None
+
+
+@pytest.fixture(scope="module")
+def drilling() -> DrillPlan:
+    """Return a plan of three places of S in a row, of a beam of 66 kV."""
+    sites = forge_scenes.drilled()
+    row = sites[np.abs(forge_scenes.lattice("drill").places[sites, 1] - 0.9) < 0.1]
+    scene = forge_scenes.ForgeScene(numbers=(), target=tuple(int(one) for one in row[1:4]), length=3)
+    bright = np.ones(len(forge_scenes.lattice("drill").bonds))
+    eye = DrillEye(np.concatenate([forge_sight._pattern(scene, bright), [1.0, 1.0, 0.66]]))
+    return DrillPlan(eye, drill_rates(66e3, 0.04, 36, 15.0, 3))
+
+
+def test_rates_of_a_pattern_are_those_of_the_kinetics(drilling: DrillPlan) -> None:
+    """Losses and jumps of S under a beam on a place beside a vacancy have the rates that the kinetics of the sheet give them, within 2 %."""
+    beam, sheet, sites = drilling.rates.beam, forge_scenes.lattice("drill"), forge_scenes.drilled()
+    at, other = np.flatnonzero(drilling.eye.wanted)[:2]
+    empty = np.zeros(len(sites), bool)
+    empty[other] = True
+    numbers = sheet.network.numbers.copy()
+    numbers[sites[other]] = 0
+    found = ForgedSites.of(sheet.network.replace(numbers=numbers), beam)
+    place = sheet.places[sites[at]] + np.array(sheet.middle)
+    hazards = found.hazards(beam, (float(place[0]), float(place[1])))
+    hit = found.sites == sites[at]
+    ours, _ = drilling.events(empty, int(at))
+    theirs = sorted(hazards[hit].tolist())
+    assert len(theirs) == 2
+    np.testing.assert_allclose(sorted(ours.tolist())[-2:], theirs, rtol=0.02)
+
+
+def test_a_pattern_is_worth_more_the_less_is_left(drilling: DrillPlan) -> None:
+    """The whole pattern is worth most and ends the plan; an astray vacancy costs more the further it is, at most an atom, beside what is unmade."""
+    wanted, apart = drilling.eye.wanted, drilling.steps
+    first = int(np.flatnonzero(wanted)[0])
+    part = wanted.copy()
+    part[first] = False
+    assert drilling.best(wanted) is None
+    assert drilling.value(wanted) == 0 > drilling.value(part)
+    values = {}
+    for site in np.flatnonzero(~wanted):
+        astray = part.copy()
+        astray[site] = True
+        values.setdefault(int(apart[first, site]), []).append(drilling.value(astray))
+    means = [float(np.mean(values[step])) for step in sorted(values)]
+    assert all(one >= following for one, following in itertools.pairwise(means))
+    assert min(means) >= drilling.value(part) - drilling.rates.loss - 1e-9
+    chosen = drilling.best(part)
+    assert chosen is not None
+    assert chosen[0] == first

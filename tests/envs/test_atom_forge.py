@@ -65,10 +65,10 @@ def microscope() -> tuple[StemEnv, ForgeState]:
     env = make(observation="counts")
     task = env.task
     assert isinstance(task, AtomForge)
-    scene = forge_scenes.draw_scene(EASY, np.random.default_rng(3))
+    scene = forge_scenes.draw_scene(EASY, np.random.default_rng(3), "train")
     sample, order = forge_scenes.specimen(scene, "walk")
-    knobs: dict[str, Any] = forge_scenes.knobs(EASY)
-    session = sessions.start(forge_scenes.setup(EASY, 5, 1), sample, **knobs)
+    knobs: dict[str, Any] = forge_scenes.knobs(EASY.energy_ev)
+    session = sessions.start(forge_scenes.setup("walk", 5, 1), sample, **knobs)
     numbers = np.array(scene.numbers)
     return env, ForgeState(scene=scene, numbers=numbers, bonds_left=task._bonds_left(scene, numbers), fate=(1.0, 0.5), session=session, order=order)
 
@@ -78,7 +78,7 @@ def test_both_forms_have_the_same_rates(microscope: tuple[StemEnv, ForgeState]) 
     _, state = microscope
     assert state.session is not None
     assert state.order is not None
-    matter, beam = state.session.scope.matter, forge_scenes.forge_beam(EASY)
+    matter, beam = state.session.scope.matter, forge_scenes.forge_beam("walk", EASY.energy_ev)
     assert matter is not None
     sites = matter.sites
     ordered = np.zeros(len(state.numbers), int)
@@ -105,7 +105,7 @@ def test_both_forms_have_the_same_rates(microscope: tuple[StemEnv, ForgeState]) 
 
 def test_a_frame_leaves_an_even_dose_in_the_field() -> None:
     """The dose that a frame of the microscope leaves at sites inside the field is that of the form ``state`` within 4 %: tails reach beyond it."""
-    sheet, beam = forge_scenes.lattice("walk"), forge_scenes.forge_beam(EASY)
+    sheet, beam = forge_scenes.lattice("walk"), forge_scenes.forge_beam("walk", EASY.energy_ev)
     points = forge_scenes.frame_scan("walk").points()
     frame = Exposure(
         points=points, dwell=np.full(len(points), EASY.look_us * 1e-6), current=beam.current_pa, energy=beam.energy_ev, density=beam.density
@@ -121,7 +121,7 @@ def test_parked_beams_follow_the_exact_kinetics() -> None:
     """Over 300 parked beams the numbers of hops and of replaced atoms are those of ``kinetics.advance`` within four standard errors."""
     _, state = begun()
     assert state.found is not None
-    beam, (_, _, place) = forge_scenes.forge_beam(EASY), beside_silicon(state)
+    beam, (_, _, place) = forge_scenes.forge_beam("walk", EASY.energy_ev), beside_silicon(state)
     rng, counts = np.random.default_rng(2), np.zeros((2, 2))
     exposure, many = parked(place, 0.15, current=beam.current_pa, energy=beam.energy_ev, density=beam.density), 300
     names = [one.name for one in beam.processes]
@@ -141,12 +141,12 @@ def test_both_forms_hop_and_lose_as_often(microscope: tuple[StemEnv, ForgeState]
     env, state = microscope
     assert isinstance(env.task, AtomForge)
     (_, _, place), middle = beside_silicon(state), forge_scenes.lattice("walk").middle
-    at, beam, many = (place[0] - middle[0], place[1] - middle[1]), forge_scenes.forge_beam(EASY), 60
+    at, beam, many = (place[0] - middle[0], place[1] - middle[1]), forge_scenes.forge_beam("walk", EASY.energy_ev), 60
     assert state.session is not None
     found = ForgedSites.of(forge_scenes.lattice("walk").network.replace(numbers=state.numbers), beam)
     rng, counts = np.random.default_rng(4), np.zeros((2, 2))
     for number in range(many):  # some 0.2 s of processor time each
-        setup = forge_scenes.setup(EASY, number, 1)
+        setup = forge_scenes.setup("walk", number, 1)
         other = env.task._parked(dataclasses.replace(state, session=dataclasses.replace(state.session, setup=setup)), at, 0.15, rng)
         assert other.session is not None
         assert other.session.scope.matter is not None
@@ -170,7 +170,7 @@ def test_ways_have_their_length_around_what_cannot_be_passed(difficulty: str) ->
     preset, sheet = PRESETS[difficulty], forge_scenes.lattice("walk")
     assert preset.size[0] >= 6
     for seed in range(12):
-        scene = forge_scenes.draw_scene(preset, np.random.default_rng(seed))
+        scene = forge_scenes.draw_scene(preset, np.random.default_rng(seed), "train")
         numbers, (target,) = np.array(scene.numbers), scene.target
         left = forge_scenes.distances(target, forge_scenes.shut_sites(numbers, target))
         site, steps = int(np.flatnonzero(numbers == SILICON)[0]), 0
@@ -180,6 +180,25 @@ def test_ways_have_their_length_around_what_cannot_be_passed(difficulty: str) ->
             assert numbers[site] == CARBON
             steps += 1
         assert preset.size[0] <= steps == scene.length <= preset.size[1]
+
+
+def test_no_two_splits_share_a_shape_of_a_pattern() -> None:
+    """Patterns hang together, have the drawn size, and keep their split when they are moved; those of two splits are never the same shape."""
+    preset, sheet, shapes = PRESETS["drill"], forge_scenes.lattice("drill"), {}
+    for split in ("train", "val", "test"):
+        shapes[split] = set()
+        for seed in range(60):
+            places = sheet.places[list(forge_scenes.draw_scene(preset, np.random.default_rng(seed), split).target)]
+            assert preset.size[0] <= len(places) <= preset.size[1]
+            reached = {0}
+            for _ in places:
+                reached |= {int(one) for one in np.flatnonzero((np.hypot(*(places[:, None] - places[list(reached)]).T) < 3.3).any(axis=0))}
+            assert len(reached) == len(places)
+            assert forge_scenes.shape_split(places[::-1] + np.array([4.7, -2.7])) == split
+            shapes[split].add(tuple(sorted(map(tuple, (places - places.mean(axis=0)).round(1).tolist()))))
+        assert len(shapes[split]) > 20
+    assert not shapes["train"] & shapes["val"]
+    assert not (shapes["train"] | shapes["val"]) & shapes["test"]
 
 
 def test_distances_are_those_of_steps_one_by_one() -> None:
@@ -273,7 +292,7 @@ def test_a_closed_valve_shows_nothing_and_moves_nothing() -> None:
     env, before = begun(randomisation={"closed_valve": 1.0})
     for _ in range(12):
         observation, _, _, _, info = env.step(np.array([0.3, 0.3, 1, -1], np.float32))
-    assert not observation[:-2].any()
+    assert not observation[:-3].any()
     np.testing.assert_array_equal(state_of(env).numbers, before.numbers)
     assert info["cost"]["beam_s"] > 12
     with pytest.raises(UnknownNameError, match="blocked_stage"):

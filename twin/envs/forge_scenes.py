@@ -1,11 +1,12 @@
 """Scenes of ``stemtwin/AtomForge-v1``: presets, sheets and their graphs, starts and goals."""
 
 import functools
+import zlib
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from stemtwin.twin.envs.arguments import Randomisation
+from stemtwin.twin.envs.arguments import SPLITS, Randomisation
 from stemtwin.twin.envs.forge_kinetics import ForgeBeam
 from stemtwin.twin.envs.functional_env import read_only
 from stemtwin.twin.errors import SettingsError
@@ -33,6 +34,8 @@ FIELD_ANGSTROM, FRAME_PX = 16.0, 64
 """Side of the field, A, in the middle of the sheet, and of its frames, pixels."""
 MARGIN_ANGSTROM = 1.5
 """Starts and goals lie at least so far from the rim of the field, A."""
+SULPHUR_ANGSTROM = 3.16
+"""Distance between neighbouring sites of S in one face of MoS2, A."""
 DOPANT_VACANCY = 1e-11
 """Cross-section for the loss of a neighbour of Si, A^2 [A]: 0.001 barn, as in the film of docs/damage.md: Si was led further than 0.01 allows."""
 INSTRUMENT, SEMIANGLE_MRAD, CURRENT_PA = "nion-60", 26.0, 100.0
@@ -88,16 +91,16 @@ class ForgePreset:
 
 PRESETS = {
     "easy": ForgePreset(
-        goal="walk", energy_ev=69e3, size=(6, 7), foreign=(2, 4), jitter_angstrom=0.05, flicker=0.04, looks=60, beam_s=15.0
+        goal="walk", energy_ev=72e3, size=(6, 7), foreign=(2, 4), jitter_angstrom=0.05, flicker=0.04, looks=60, beam_s=15.0
     ),
     "standard": ForgePreset(
-        goal="walk", energy_ev=64e3, size=(8, 9), foreign=(6, 9), empty=(1, 2), jitter_angstrom=0.1, flicker=0.06, looks=80, beam_s=30.0
+        goal="walk", energy_ev=65e3, size=(8, 9), foreign=(6, 9), empty=(1, 2), jitter_angstrom=0.1, flicker=0.06, looks=80, beam_s=30.0
     ),
     "hard": ForgePreset(
-        goal="walk", energy_ev=62.3e3, size=(10, 11), foreign=(8, 12), empty=(2, 4), jitter_angstrom=0.15, flicker=0.08, looks=100, beam_s=60.0
+        goal="walk", energy_ev=62.8e3, size=(10, 11), foreign=(8, 12), empty=(2, 4), jitter_angstrom=0.15, flicker=0.08, looks=100, beam_s=60.0
     ),
     "drill": ForgePreset(
-        goal="drill", energy_ev=60e3, size=(3, 5), jitter_angstrom=0.1, flicker=0.08, looks=40, beam_s=30.0, look_us=10.0
+        goal="drill", energy_ev=66e3, size=(4, 6), jitter_angstrom=0.1, flicker=0.12, looks=36, beam_s=15.0, look_us=10.0
     ),
 }  # fmt: skip
 
@@ -177,15 +180,15 @@ def processes(goal: str) -> tuple[Process, ...]:
     return tuple(one for one in (graphene(dopant_vacancy=DOPANT_VACANCY) if goal == "walk" else dichalcogenide()) if one.action != "rotate")
 
 
-def setup(preset: ForgePreset, seed: int, phonons: int | str) -> Setup:
+def setup(goal: str, seed: int, phonons: int | str) -> Setup:
     """Return the microscope: it stands still, and the beam changes the specimen, whose atoms stay on their sites."""
-    damage = Damage(processes=processes(preset.goal), relax=False)
+    damage = Damage(processes=processes(goal), relax=False)
     return Setup(profile=PROFILES[INSTRUMENT].still(), seed=seed, phonons=phonons, engine=local.NAME, specimen_seed=0, damage=damage)
 
 
-def knobs(preset: ForgePreset) -> dict[str, float]:
+def knobs(energy_ev: float) -> dict[str, float]:
     """Return the settings of the microscope."""
-    return {"energy_ev": preset.energy_ev, "current_pa": CURRENT_PA, "semiangle_mrad": SEMIANGLE_MRAD}
+    return {"energy_ev": energy_ev, "current_pa": CURRENT_PA, "semiangle_mrad": SEMIANGLE_MRAD}
 
 
 def frame_scan(goal: str) -> RasterScan:
@@ -196,15 +199,15 @@ def frame_scan(goal: str) -> RasterScan:
 
 
 @functools.lru_cache(maxsize=8)
-def forge_beam(preset: ForgePreset) -> ForgeBeam:
-    """Return the beam of a difficulty, that of the microscope."""
+def forge_beam(goal: str, energy_ev: float) -> ForgeBeam:
+    """Return the beam of the microscope at an energy (eV), on the sheet of a goal."""
     from stemtwin.twin.instrument.scope import knobs as turning
 
-    made = setup(preset, 0, 1)
-    turned = turning.turn(turning.initial(made.profile), made.profile, knobs(preset))
-    beam = made.beam(ScopeState(specimen=lattice(preset.goal).sample, knobs=turned), 0.0)
+    made = setup(goal, 0, 1)
+    turned = turning.turn(turning.initial(made.profile), made.profile, knobs(energy_ev))
+    beam = made.beam(ScopeState(specimen=lattice(goal).sample, knobs=turned), 0.0)
     density = probe_density(beam.energy_ev, beam.semiangle_rad, beam.aberrations, beam.source_size_angstrom, beam.focal_spread_angstrom)
-    return ForgeBeam(processes=processes(preset.goal), energy_ev=preset.energy_ev, current_pa=CURRENT_PA, density=density)
+    return ForgeBeam(processes=processes(goal), energy_ev=energy_ev, current_pa=CURRENT_PA, density=density)
 
 
 # ---- graphs
@@ -251,17 +254,16 @@ def shut_sites(numbers: np.ndarray, target: int) -> frozenset[int]:
 # ---- starts
 
 
-def draw_scene(preset: ForgePreset, rng: np.random.Generator) -> ForgeScene:
-    """Draw the start of an episode.
+def draw_scene(preset: ForgePreset, rng: np.random.Generator, split: str) -> ForgeScene:
+    """Draw the start of an episode of a split.
 
     Raises
     ------
     SettingsError
         No scene of the preset fits into the field.
     """
-    draw = _walk if preset.goal == "walk" else _drill
     for _ in range(TRIES):
-        found = draw(preset, rng)
+        found = _walk(preset, rng) if preset.goal == "walk" else _drill(preset, rng, split)
         if found is not None:
             return found
     message = f"No scene of goal={preset.goal!r} with size={preset.size} fits into a field of {FIELD_ANGSTROM:g} A. Ask for a smaller one."
@@ -297,13 +299,38 @@ def exit_face(sheet: Lattice) -> np.ndarray:
     return np.flatnonzero((sheet.network.numbers == SULPHUR) & (z > z[sheet.network.numbers != SULPHUR].mean()))
 
 
-def _drill(preset: ForgePreset, rng: np.random.Generator) -> ForgeScene | None:
-    """Draw a pattern of sites of S."""
+@functools.cache
+def drilled() -> np.ndarray:
+    """Return the sites of S on the exit face that the field shows, by y, then x, int (k,)."""
     sheet = lattice("drill")
-    open_to_beam = np.intersect1d(exit_face(sheet), sheet.inner)
-    count = int(rng.integers(preset.size[0], preset.size[1] + 1))
-    chosen = np.sort(rng.choice(open_to_beam, count, replace=False))
-    return ForgeScene(numbers=tuple(sheet.network.numbers.tolist()), target=tuple(chosen.tolist()), length=count)
+    sites = np.intersect1d(exit_face(sheet), np.flatnonzero(sheet.in_field))
+    return read_only(sites[np.lexsort((sheet.places[sites, 0], sheet.places[sites, 1].round(3)))])
+
+
+def _drill(preset: ForgePreset, rng: np.random.Generator, split: str) -> ForgeScene | None:
+    """Draw a pattern of sites of S that hang together, site by site; None where its shape belongs to another split."""
+    sheet = lattice("drill")
+    inner = np.intersect1d(drilled(), sheet.inner)
+    chosen = [int(rng.choice(inner))]
+    for _ in range(int(rng.integers(preset.size[0], preset.size[1] + 1)) - 1):
+        apart = np.hypot(*(sheet.places[inner][:, None] - sheet.places[chosen]).T).min(axis=0)
+        chosen.append(int(rng.choice(inner[(apart > 0.1) & (apart < SULPHUR_ANGSTROM + 0.1)])))
+    if shape_split(sheet.places[chosen]) != split:
+        return None
+    return ForgeScene(numbers=tuple(sheet.network.numbers.tolist()), target=tuple(sorted(chosen)), length=len(chosen))
+
+
+def shape_split(places: np.ndarray) -> str:
+    """Return the split to which a pattern belongs: by its shape, wherever it lies, so that no two splits share one.
+
+    Parameters
+    ----------
+    places : ndarray
+        Its sites (x, y), A, (k, 2), in any order.
+    """
+    steps = np.rint((places - places.min(axis=0)) / (SULPHUR_ANGSTROM / 4)).astype(int)
+    text = ";".join(f"{x},{y}" for x, y in sorted(steps.tolist()))
+    return sorted(SPLITS, key=SPLITS.__getitem__)[zlib.crc32(text.encode()) % len(SPLITS)]
 
 
 def specimen(scene: ForgeScene, goal: str) -> tuple[Sample, np.ndarray]:

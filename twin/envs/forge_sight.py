@@ -6,16 +6,19 @@ import numpy as np
 from scipy import ndimage
 
 from stemtwin.twin.envs import forge_scenes
-from stemtwin.twin.envs.forge_scenes import CARBON, FIELD_ANGSTROM, FRAME_PX, NITROGEN, PRESETS, SILICON, ForgePreset, ForgeScene
+from stemtwin.twin.envs.forge_scenes import CARBON, FIELD_ANGSTROM, FRAME_PX, NITROGEN, SILICON, ForgePreset, ForgeScene
 from stemtwin.twin.envs.functional_env import read_only
 
 NEAR_ANGSTROM, FAR_ANGSTROM, FAR_BONDS = 3.0, FIELD_ANGSTROM, 20
 """Units of places beside Si, of the way to the target, of bonds to it."""
 NEIGHBOUR = 5
 """Features of each neighbour."""
-SITES = PRESETS["drill"].size[1]
-WIDTHS = {"walk": 6 + 3 * NEIGHBOUR, "drill": 3 * SITES + 1}
-"""Number of features by goal."""
+DRILLED, PLACE = 33, 4
+"""Sites of S on the exit face in the field, and features of each."""
+WIDTHS = {"walk": 6 + 3 * NEIGHBOUR, "drill": PLACE * DRILLED}
+"""Number of features by goal, without budget and energy."""
+FULL_EV = 100e3
+"""Unit of the beam energy, eV."""
 BRIGHTNESS = {0: 0.4, CARBON: 1.0, NITROGEN: 1.2, SILICON: 2.8}
 """Brightness of sites of graphene in frames over that of carbon, by atomic number, as the microscope's smoothed frames have it."""
 SINGLE = 0.5
@@ -26,8 +29,6 @@ BLUR_ANGSTROM = 0.4
 """Smoothing of the frame in which Si is sought, one standard deviation, A."""
 DARK = 0.05
 """Mean reading below which a frame is dark, electrons."""
-MOST_OTHERS = 4
-"""Number of other vacancies that is told as 1."""
 
 
 def look(
@@ -103,14 +104,11 @@ def ordered(sites: tuple[int, ...], bonds: np.ndarray) -> list[int]:
 
 
 def _pattern(scene: ForgeScene, bright: np.ndarray) -> np.ndarray:
-    """Return the features of a pattern: place and brightness of each of its sites, and the number of other vacancies."""
-    sheet, out = forge_scenes.lattice("drill"), np.zeros(WIDTHS["drill"], np.float32)
-    for number, site in enumerate(scene.target):
-        out[3 * number : 3 * number + 3] = (*(2 * sheet.places[site] / FIELD_ANGSTROM), min(bright[site] / 2, 1.0))
-    others = (bright < (1 + SINGLE) / 2) & sheet.in_field
-    others[list(scene.target)] = False
-    out[-1] = min(others.sum() / MOST_OTHERS, 1.0)
-    return out
+    """Return the features of a pattern, float32 (132,): place and brightness of all sites of S on the exit face, and which belong to it."""
+    sites = forge_scenes.drilled()
+    places = 2 * forge_scenes.lattice("drill").places[sites] / FIELD_ANGSTROM
+    out = np.column_stack([places, np.minimum(bright[sites] / 2, 1.0), np.isin(sites, scene.target)])
+    return out.astype(np.float32).ravel()
 
 
 def brightest(image: np.ndarray, before: tuple[float, float]) -> tuple[float, float]:

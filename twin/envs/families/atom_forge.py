@@ -52,28 +52,20 @@ class ForgeState:
         Draws of the next event, of the form ``state``.
     tracked : tuple of float
         Where Si was last seen (x, y) from the middle of the field, A.
-    found : ForgedSites, optional
-        The sites, of the form ``state``.
-    session : Session, optional
-        The microscope, of the other forms.
+    found, session : ForgedSites or Session, optional
+        The sites, of the form ``state``; the microscope, of the other forms.
     order : ndarray, optional
         Site of the lattice for each site of the microscope's specimen.
-    bright : ndarray, optional
-        Brightness of all sites in the last look, of the form ``state``.
-    sight : ndarray, optional
-        What the last look showed, of the form ``state``.
+    bright, sight : ndarray, optional
+        Brightness of all sites in the last look, and what it showed, of the form ``state``.
     image, trace : ndarray, optional
         Last frame and readings of the last parked beam.
-    trail : tuple
-        Earlier places where Si was seen.
-    aimed : tuple of float, optional
-        Where the beam was parked last.
-    looks : int
-        Frames that were taken.
+    trail, aimed : tuple
+        Earlier places where Si was seen; where the beam was parked last, None at first.
+    looks, moves : int
+        Frames that were taken; actions.
     beam_s : float
         Time of parked beams, s.
-    moves : int
-        Actions.
     stopped : bool
         Whether the end was declared.
     """
@@ -109,7 +101,10 @@ class AtomForge(GoalFamily[ForgeState]):
         has just moved under the beam; and a neighbour may be ejected, and beside a vacancy Si stays for good. On a real microscope
         the action is a click beside the atom and a dwell time; each is followed by a frame, whose dose moves atoms, too. N
         atoms and the sites beside vacancies cannot be passed. Cross-sections, and how well they are known: ``docs/damage.md``.
-        In the preset ``drill`` S is ejected from the exit face of MoS2 at marked sites, and nowhere else; a fixed rule does that, too.
+
+        In the preset ``drill`` S leaves the exit face of MoS2 where the beam hits it; beside a vacancy it jumps into that one about twice as
+        often. Frames and the beam's tails take and move atoms, too, so order and time matter, and an astray vacancy can be led back.
+        A fixed rule comes close to the planner there. No trained policy is shipped, and the forms with frames have no scale.
 
         The same processes act in all forms of observation. In ``state`` they are all that is computed, on the sites of the lattice,
         and a look (a frame) is a graph with detection noise; in the others the microscope takes frames and parks the beam. Atoms stay on
@@ -129,12 +124,12 @@ class AtomForge(GoalFamily[ForgeState]):
         ========= ======================================= ==== =======================================
 
     Observation space
-        ``state`` (the default): float32 in [-1, 1]. A walk, 23 numbers: brightness of the brightest place over five times that of
+        ``state`` (the default): float32 in [-1, 1]. A walk, 24 numbers: brightness of the brightest place over five times that of
         C (Si: 0.56); its place in the field over 8 A; the way to the target over 16 A; bonds to it in a perfect sheet over 20; for
         each neighbour, nearest to the target first, its place from Si over 3 A, brightness over that of C less 1 (N: 0.2, empty:
-        -0.6) of it and of the two sites behind it; what is left of looks and beam time. All but the first one and the budget are 0
-        where Si is not seen. ``drill``, 18 numbers: place over 8 A and half the brightness over that of S2 (0.25 where one is gone;
-        0: no site) of five sites, number of other vacancies over 4, budget.
+        -0.6) of it and of the two sites behind it; what is left of looks and beam time; beam energy over 100 kV. All but the first one,
+        budget and energy are 0 where Si is not seen. ``drill``, 135 numbers: of all 33 sites of S on the exit face place over 8 A, half the
+        brightness over that of S2 (0.25 where one is gone), and 1 where it is to be emptied; budget and energy.
 
         ``counts``: a ``Dict``.
 
@@ -145,12 +140,13 @@ class AtomForge(GoalFamily[ForgeState]):
         ``trace``   uint32 (10,)            MAADF readings of the last parked beam         e-   0 to 2**32 - 1
         ``tracked`` float32 (2,)            brightest place of the frame (x, y) from the   A    -8 to 8
                                             middle of the field; ``drill``: 0
-        ``target``  float32 (1, 2)          target site or, (5, 2), sites; then zeros      A    -8 to 8
+        ``target``  float32 (1, 2)          target site or, (6, 2), sites; then zeros      A    -8 to 8
         ``budget``  float32 (2,)            what is left of looks and beam time                 0 to 1
+        ``energy``  float32 (1,)            beam energy over 100 kV                             0 to 1
         =========== ======================= ============================================== ==== ==============
 
         ``pixels``: ``image`` uint8 (32, 32), square roots of four points together, and ``scalars`` float32: place, targets,
-        budget, logarithms of the trace over its first reading.
+        budget, energy, logarithms of the trace over its first reading.
 
     Reward
         0.3 [P(s') - P(s)] + 0.6 A - 0.1 [B(s') - B(s)]. P = 1 - d / (2 L) for d bonds to the target around what cannot be passed, L at
@@ -161,7 +157,8 @@ class AtomForge(GoalFamily[ForgeState]):
 
     Starting state
         Si at a site and a target at the drawn number of bonds from it, N and vacancies drawn over the field (not beside start or
-        target) such that the way around them has the drawn length, too; or a pattern of sites. One look was taken.
+        target) such that the way around them has the drawn length, too; or a pattern of sites of S that hang together, whose shape no other
+        split has. One look was taken.
 
     Episode end
         Terminated by the declared end, and by nothing else; truncated with the last look, or when less than 0.03 s of beam time is left.
@@ -170,10 +167,10 @@ class AtomForge(GoalFamily[ForgeState]):
         ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
         Preset       Energy   Way      N       Vacancies Jitter   Flicker Looks Beam   Frame
         ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
-        ``easy``     69 kV    6 to 7   2 to 4  0         0.05 A   0.04    60    15 s   0.16 s
-        ``standard`` 64 kV    8 to 9   6 to 9  1 to 2    0.1 A    0.06    80    30 s   0.16 s
-        ``hard``     62.3 kV  10 to 11 8 to 12 2 to 4    0.15 A   0.08    100   60 s   0.16 s
-        ``drill``    60 kV    3 to 5   0       0         0.1 A    0.08    40    30 s   0.04 s
+        ``easy``     72 kV    6 to 7   2 to 4  0         0.05 A   0.04    60    15 s   0.16 s
+        ``standard`` 65 kV    8 to 9   6 to 9  1 to 2    0.1 A    0.06    80    30 s   0.16 s
+        ``hard``     62.8 kV  10 to 11 8 to 12 2 to 4    0.15 A   0.08    100   60 s   0.16 s
+        ``drill``    66 kV    4 to 6   0       0         0.1 A    0.12    36    15 s   0.04 s
         ============ ======== ======== ======= ========= ======== ======= ===== ====== ======
 
         Way: bonds, or vacancies. The lower the energy, the rarer hops are compared with replacements. Jitter and flicker: detection noise
@@ -232,8 +229,8 @@ class AtomForge(GoalFamily[ForgeState]):
     def observation_space(self) -> gym.spaces.Space:
         """Space of the form that ``observation`` names."""
         if self.observation == "state":
-            return gym.spaces.Box(-1.0, 1.0, (forge_sight.WIDTHS[self.preset.goal] + 2,), np.float32)
-        marks = 2 + 2 * self._marked + 2
+            return gym.spaces.Box(-1.0, 1.0, (forge_sight.WIDTHS[self.preset.goal] + 3,), np.float32)
+        marks = 2 + 2 * self._marked + 3
         if self.observation == "pixels":
             image = gym.spaces.Box(0, 255, (FRAME_PX // 2, FRAME_PX // 2), np.uint8)
             return gym.spaces.Dict({"image": image, "scalars": gym.spaces.Box(-1.0, 1.0, (marks + READINGS,), np.float32)})
@@ -245,6 +242,7 @@ class AtomForge(GoalFamily[ForgeState]):
                 "tracked": gym.spaces.Box(-half, half, (2,), np.float32),
                 "target": gym.spaces.Box(-half, half, (self._marked, 2), np.float32),
                 "budget": gym.spaces.Box(0.0, 1.0, (2,), np.float32),
+                "energy": gym.spaces.Box(0.0, 1.0, (1,), np.float32),
             }
         )
 
@@ -255,7 +253,7 @@ class AtomForge(GoalFamily[ForgeState]):
 
     @property
     def _beam(self) -> ForgeBeam:
-        return forge_scenes.forge_beam(self.preset)
+        return forge_scenes.forge_beam(self.preset.goal, self.preset.energy_ev)
 
     # ---- the episode
 
@@ -263,11 +261,11 @@ class AtomForge(GoalFamily[ForgeState]):
         """Compute the probe's current density (2 s), and load the sheet."""
         del line
         forge_scenes.lattice(self.preset.goal)
-        forge_scenes.forge_beam(self.preset)
+        forge_scenes.forge_beam(self.preset.goal, self.preset.energy_ev)
 
     def initial(self, rng: np.random.Generator) -> ForgeState:
         """Draw sheet and goal, and take the first look."""
-        scene = forge_scenes.draw_scene(self.preset, rng)
+        scene = forge_scenes.draw_scene(self.preset, rng, self.split)
         numbers = read_only(np.array(scene.numbers))
         seed, fate = int.from_bytes(rng.bytes(16), "little"), _fate(rng)
         state = ForgeState(scene=scene, numbers=numbers, bonds_left=self._bonds_left(scene, numbers), fate=fate)
@@ -276,7 +274,7 @@ class AtomForge(GoalFamily[ForgeState]):
             found = ForgedSites.of(sheet.network.replace(numbers=numbers), self._beam)
             return self._looked(replace(state, found=found), rng)
         sample, order = forge_scenes.specimen(scene, self.preset.goal)
-        made, settings = forge_scenes.setup(self.preset, seed, self.phonons), dict[str, Any](forge_scenes.knobs(self.preset))
+        made, settings = forge_scenes.setup(self.preset.goal, seed, self.phonons), dict[str, Any](forge_scenes.knobs(self.preset.energy_ev))
         begun = sessions.start(made, sample, faults=self.conditions().faults, **settings)
         trace = read_only(np.zeros(READINGS, np.uint32))
         return self._looked(replace(state, session=begun, order=order, trace=trace), rng)
@@ -350,19 +348,20 @@ class AtomForge(GoalFamily[ForgeState]):
         """Return the observation in the form that ``observation`` names."""
         left = np.array([1 - state.looks / self.preset.looks, 1 - state.beam_s / self.preset.beam_s])
         budget = np.clip(left, 0, 1).astype(np.float32)
+        energy = np.array([self.preset.energy_ev / forge_sight.FULL_EV], np.float32)
         if self.observation == "state":
             assert state.sight is not None
-            return np.concatenate([state.sight, budget])
+            return np.concatenate([state.sight, budget, energy])
         assert state.image is not None
         assert state.trace is not None
         target = np.zeros((self._marked, 2), np.float32)
         target[: len(state.scene.target)] = forge_scenes.lattice(self.preset.goal).places[list(state.scene.target)]
         if self.observation == "counts":
-            tracked = np.array(state.tracked, np.float32)
-            return {"image": state.image.copy(), "trace": state.trace.copy(), "tracked": tracked, "target": target, "budget": budget}
+            shown = {"image": state.image.copy(), "trace": state.trace.copy(), "tracked": np.array(state.tracked, np.float32)}
+            return {**shown, "target": target, "budget": budget, "energy": energy}
         half = FIELD_ANGSTROM / 2
         risen = np.log(np.maximum(state.trace.astype(float), 1) / max(float(state.trace[0]), 1.0)) / 3
-        scalars = np.concatenate([np.array(state.tracked) / half, target.ravel() / half, budget, risen]).astype(np.float32)
+        scalars = np.concatenate([np.array(state.tracked) / half, target.ravel() / half, budget, energy, risen]).astype(np.float32)
         return {"image": square_roots(state.image), "scalars": np.clip(scalars, -1, 1)}
 
     # ---- the goal
