@@ -31,6 +31,8 @@ from stemtwin.twin.errors import DatasetError, StemtwinError, UnknownNameError
 
 EPISODES, FEW, SLOW_S = 100, 30, 20.0
 """Episodes of each policy; how many they are where one of the expert takes longer than so much processor time, s."""
+MORE = {"stemtwin/HypothesisTest-v1": 400}
+"""Episodes where they are cheap (milliseconds) and ends by chance (a wrong answer of a right rule) scatter returns more than presets differ."""
 PILOT, QUIET_S = 2, 10.0
 """Episodes by which time is told; progress is told so often, s."""
 LEARNER = "learner"
@@ -140,7 +142,8 @@ def measure(
     policies : mapping
         Baselines by name.
     episodes : int, optional
-        Number of episodes, of the seeds 0, 1, ...; by default 100, or 30 where one of the expert takes more than 20 s of CPU.
+        Number of episodes, of the seeds 0, 1, ...; by default those of ``MORE``, else 100, or 30 where one of the expert
+        takes more than 20 s of CPU.
     arguments : mapping, optional
         Further arguments of ``gymnasium.make``, by default those of the scale.
     tell : callable
@@ -152,7 +155,7 @@ def measure(
     env, where = blank.make(), f"{environment} {difficulty}"
     pilots = {name: Pilot(env, policy, min(PILOT, episodes or PILOT)) for name, policy in policies.items()}
     slowest = pilots[EXPERT].cpu_s if EXPERT in pilots else 0.0
-    count = episodes or (FEW if slowest > SLOW_S else EPISODES)
+    count = episodes or MORE.get(environment) or (FEW if slowest > SLOW_S else EPISODES)
     minutes = {name: one.cpu_s * count / 60 for name, one in pilots.items()}
     tell(f"{where}: {len(policies)} policies, {count} episodes each, about {sum(minutes.values()):.1f} min of CPU")
     runs = {}
@@ -250,7 +253,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Measure and write the scales."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("environments", nargs="*", help="ids; all with a goal where none is named")
-    parser.add_argument("--episodes", type=int, help=f"{EPISODES}, or {FEW} where one of the expert takes above {SLOW_S:g} s of CPU")
+    parser.add_argument("--episodes", type=int, help=f"{EPISODES}; {FEW} where one of the expert takes above {SLOW_S:g} s of CPU; more of some")
     parser.add_argument("--difficulties", nargs="+", help="presets; the family's three ordered ones where none is named")
     parser.add_argument("--table", action="store_true", help="print the tables of docs/environments.md and measure nothing")
     parser.add_argument("--rescore", action="store_true", help="compute the scales from the kept runs again and measure nothing")

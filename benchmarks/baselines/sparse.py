@@ -9,7 +9,7 @@ import scipy.fft
 
 from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline
 from stemtwin.twin.envs import sparse_paths, sparse_scenes
-from stemtwin.twin.envs.sparse_instrument import LONGEST, PRESETS, USUAL_DWELL_US, added, budget, chain_of, errors, imaged, nothing
+from stemtwin.twin.envs.sparse_instrument import LONGEST, PRESETS, USUAL_DWELL_US, added, chain_of, errors, imaged, nothing
 from stemtwin.twin.envs.sparse_paths import COUNT, KINDS
 from stemtwin.twin.envs.sparse_scenes import PITCH_ANGSTROM, PROFILE, SCENES
 
@@ -18,14 +18,14 @@ SPIRALS = (9, 12, 16, 20)
 """Diameters of spirals that are considered, points."""
 LINES, ANGLES = (48,), 8
 """Lengths of lines that are considered, points, and number of their directions."""
-SURVEY_DWELL = -0.5
+SURVEY_DWELL = -0.8
 """Dwell time of the expert's survey, in the unit of the action."""
 DWELL = -0.3
 """Dwell time of blocks after the survey, in the unit of the action."""
 LEAST = 1e-4
 """Least signal that makes noise, fraction of the beam."""
-GAP = 0.8
-"""Distance of the survey's lines over the smallest particle that the preset's page tells."""
+SURVEY_ANGSTROM = 13.0
+"""Distance of the survey's lines, A: few of the particles that a metal on carbon has are missed."""
 CONSIDERED = 2
 """Blocks of which the oracle computes the image that would follow."""
 AROUND = 11
@@ -44,33 +44,26 @@ def declaration() -> np.ndarray:
 
 
 class PathPolicy:
-    """A policy that goes on until nothing is left, and the numbers that all policies know: size of the field, budgets."""
-
-    difficulty = "standard"
+    """A policy that goes on until nothing is left; what there is follows from what the overview has spent and from the shares that it left."""
 
     def reset(self, brief: Brief) -> None:
         """Begin anew."""
-        self.difficulty = brief.difficulty or self.difficulty
         self.points = brief.observation_space["estimate"].shape[0]
-        self.blocks = PRESETS[self.difficulty].blocks(self.points)
-        self.budget = budget(PRESETS[self.difficulty], self.points)
-        self.number = 0
+        self.blocks = self.number = 0
+        self.electrons = 0.0
 
-    def left_us(self, observation: Mapping[str, np.ndarray]) -> tuple[float, float]:
-        """Return the time that the beam may still be on the specimen, and the rest of the path time, us."""
-        dose, time = (float(share) * whole for share, whole in zip(observation["budget"], self.budget, strict=True))
-        return dose * USUAL_DWELL_US, time
-
-    def spent(self, observation: Mapping[str, np.ndarray]) -> bool:
+    def spent(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> bool:
         """Return whether no block fits into what is left."""
-        dose, time = self.left_us(observation)
+        dose, time = (left_us(cost[name], float(share)) for name, share in zip(("beam_s", "path_s"), observation["budget"], strict=True))
         least, line = COUNT * USUAL_DWELL_US / LONGEST, sparse_paths.raster(1, self.points, PROFILE)[0]
         return dose < 1.01 * least or time < 1.01 * least + line.overhead_us
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
         """Return the next block, or the declaration once nothing is left."""
-        del cost
-        if self.spent(observation):
+        if self.number == 0:
+            self.electrons = float(observation["electrons"][0])
+            self.blocks = round(1 / (1 - float(observation["budget"][0])))
+        if self.spent(observation, cost):
             return declaration()
         self.number += 1
         return self.choose(observation)
@@ -78,6 +71,11 @@ class PathPolicy:
     def choose(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the next block."""
         raise NotImplementedError
+
+
+def left_us(spent_s: float, share: float) -> float:
+    """Return what is left of a budget, us, of which so much was spent (s) that a share is left."""
+    return spent_s * 1e6 * share / max(1 - share, 1e-9)
 
 
 class Raster(PathPolicy):
@@ -113,16 +111,9 @@ class EvenPoints(PathPolicy):
 class SurveyThenUnsure(PathPolicy):
     """Quick lines across the field, then blocks where the image is unsure."""
 
-    def reset(self, brief: Brief) -> None:
-        """Begin anew."""
-        super().reset(brief)
-        self.electrons = 0.0
-
     def choose(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the next line of the survey, or the block that makes the image surest."""
-        if self.number == 1:
-            self.electrons = float(observation["electrons"][0])
-        lines = round(self.points * PITCH_ANGSTROM / (GAP * PRESETS[self.difficulty].scene.diameter[0]))
+        lines = round(self.points * PITCH_ANGSTROM / SURVEY_ANGSTROM)
         if self.number <= lines:
             y = (self.number - 0.5) / lines
             return scan("line", (0.0, y, 1.0, y), SURVEY_DWELL)
@@ -138,17 +129,16 @@ class KnownImage(PathPolicy):
         """Take the truth."""
         super().reset(brief)
         assert brief.truth is not None
-        truth = brief.truth()
+        truth, preset = brief.truth(), PRESETS[brief.difficulty or "standard"]
         sample = tuple(SCENES)[int(truth["sample"])]
-        self.true = sparse_scenes.expected_image(sample, int(truth["scene"]), PRESETS[self.difficulty].scene, self.points)
-        self.electrons = 10 ** truth["log10_electrons"]
-        self.chain = chain_of(PROFILE, faults=PRESETS[self.difficulty].faults)
+        self.true = sparse_scenes.expected_image(sample, int(truth["scene"]), preset.scene, self.points)
+        self.chain = chain_of(PROFILE, faults=preset.faults)
         self.known = nothing(self.points)
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
         """Return the next block, or the declaration once nothing is left."""
-        rows, columns = observation["pixels"].astype(int).T
-        self.known = added(self.known, rows, columns, self.chain.electrons(observation["readings"]), float(observation["electrons"][0]))
+        rows, columns = observation["pixels"][: int(observation["taken"][0])].astype(int).T
+        self.known = added(self.known, rows, columns, self.chain.electrons(observation["readings"][: len(rows)]), float(observation["electrons"][0]))
         return super().act(observation, cost)
 
     def choose(self, observation: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from stemtwin.benchmarks.answers.form import Field
 from stemtwin.benchmarks.episodes import Episode
+from stemtwin.benchmarks.metrics import experiments
 from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, mean_of
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
 from stemtwin.benchmarks.tasks import TASKS, Task
@@ -63,20 +64,13 @@ def statistics(name: str, episodes: Sequence[Episode], counted: np.ndarray, succ
     )
 
 
-SUMS = {"samples": 4, "strehl": 3.0, "success": 3, "abs_c10": 50.0, "abs_c12": 20.0, "success_images": 30, "dose": 8e4}
+SUMS = {"samples": 4, "strehl": 3.0, "success": 3, "abs_c10": 50.0, "abs_c12": 20.0, "success_images": 30}
 """Sums of four episodes, made up for the references of the metrics."""
 
 FOCUSING = add_metrics(
     "focusing",
     Metric(name="strehl", title="final Strehl ratio", formula=mean_of("strehl"), text="strehl / samples", references=((SUMS, 0.75),)),
-    Metric(
-        name="success",
-        title=f"final |C10| < {GOAL:g} A and |C12| < {GOAL:g} A",
-        formula=mean_of("success"),
-        text="success / samples",
-        references=((SUMS, 0.75),),
-        proportion=True,
-    ),
+    experiments.success(f"final |C10| < {GOAL:g} A and |C12| < {GOAL:g} A"),
     Metric(
         name="final_c10",
         title="final |C10|",
@@ -103,15 +97,7 @@ FOCUSING = add_metrics(
         references=((SUMS, 10.0), ({"success_images": 0, "success": 0}, np.nan)),
         direction="min",
     ),
-    Metric(
-        name="dose",
-        title="dose of an episode",
-        formula=mean_of("dose"),
-        text="dose / samples",
-        references=((SUMS, 2e4),),
-        unit="e-/A^2",
-        direction="min",
-    ),
+    experiments.dose(),
 )
 
 INCREMENTS = "(3,) fractions of {:g}, {:g} and {:g} A by which C10, C12a, C12b move".format(*STEP)

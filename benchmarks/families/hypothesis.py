@@ -8,6 +8,7 @@ import numpy as np
 
 from stemtwin.benchmarks.answers.form import Field
 from stemtwin.benchmarks.episodes import Episode
+from stemtwin.benchmarks.metrics import experiments
 from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, mean_of, ratio
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn, Sums
 from stemtwin.benchmarks.tasks import TASKS, Task
@@ -62,7 +63,7 @@ def calibration_error(sums: Sums) -> np.ndarray:
     return ratio(apart, np.asarray(sums["bin_samples"]).sum(axis=-1))
 
 
-SUMS = {"samples": 4, "log_score": 1.0, "brier": 0.5, "accurate": 3, "declared": 4, "dose": 10.0, "areas": 16, "beam_s": 60.0}
+SUMS = {"samples": 4, "log_score": 1.0, "brier": 0.5, "accurate": 3, "areas": 16, "beam_s": 60.0}
 """Sums of four episodes, made up for the references of the metrics."""
 CALIBRATION = {
     "bin_samples": [0, 2, 0, 0, 0, 0, 0, 0, 2, 0],
@@ -105,22 +106,8 @@ HYPOTHESIS = add_metrics(
         references=((CALIBRATION, 0.25),),
         direction="min",
     ),
-    Metric(
-        name="declared",
-        title="episodes with a declaration",
-        formula=mean_of("declared"),
-        text="declared / samples",
-        references=((SUMS, 1.0),),
-        proportion=True,
-    ),
-    Metric(
-        name="dose",
-        title="dose of an episode, in usual doses",
-        formula=mean_of("dose"),
-        text="dose / samples",
-        references=((SUMS, 2.5),),
-        direction="min",
-    ),
+    experiments.declared("episodes with a declaration"),
+    experiments.dose("dose of an episode, in usual doses", unit=""),
     Metric(
         name="areas",
         title="exposed areas of an episode",

@@ -1,8 +1,9 @@
 """Task ``sparse-scan``: choose where the beam goes, so that few electrons give the best image of a sparse scene.
 
 The image is that of one fixed reconstruction of everything that was counted, with its uncertainty; an agent chooses lines, spirals and hops.
-Its error and its logarithmic score are compared with those of a raster of the same scene that had the same dose and path time. The image of an
-episode without a declared end counts as it is.
+Its error and its logarithmic score are compared with those of a raster of the same scene that had the same dose and path time. As in the
+environment's reward, an image that is worse than the raster's earns no skill, and neither does one without a declared end; logarithmic score
+and coverage are those of the image as it is.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import numpy as np
 
 from stemtwin.benchmarks.answers.form import Field
 from stemtwin.benchmarks.episodes import Episode
+from stemtwin.benchmarks.metrics import experiments
 from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, mean_of, ratio
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn, Sums
 from stemtwin.benchmarks.tasks import TASKS, Task
@@ -28,8 +30,8 @@ def score(episodes: Sequence[Episode]) -> SampleStatistics:
     """Return the additive statistics of every episode; every episode is a cluster of its own."""
     ids = np.array([f"sparse-scan/{episode.number:06d}" for episode in episodes])
     end = {name: np.array([episode.end[name] for episode in episodes]) for name in episodes[0].end}
-    skill = 1 - end["error"] / end["raster_error"]
     declared = np.array([episode.terminated for episode in episodes], dtype=np.int64)
+    skill = declared * np.maximum(1 - end["error"] / end["raster_error"], 0)
     return SampleStatistics(
         ids=ids,
         clusters=ids,
@@ -38,7 +40,7 @@ def score(episodes: Sequence[Episode]) -> SampleStatistics:
             "skill": skill,
             "log_gain": end["log_score"] - end["raster_log_score"],
             "covered": end["coverage"],
-            "success": declared * (skill > SUCCESS),
+            "success": (skill > SUCCESS).astype(np.int64),
             "declared": declared,
             "dose": np.array([episode.cost["dose_e_per_angstrom2"] for episode in episodes]),
             "path_ms": np.array([episode.cost["path_s"] for episode in episodes]) * 1e3,
@@ -56,16 +58,14 @@ def coverage_error(sums: Sums) -> np.ndarray:
     return np.abs(ratio(np.asarray(sums["covered"]), np.asarray(sums["samples"])) - NOMINAL)
 
 
-SUMS = {
-    "samples": 4, "skill": 1.0, "log_gain": -2.0, "covered": 3.2, "success": 3, "declared": 4, "dose": 400.0, "path_ms": 120.0, "blocks": 160,
-}  # fmt: skip
+SUMS = {"samples": 4, "skill": 1.0, "log_gain": -2.0, "covered": 3.2, "path_ms": 120.0, "blocks": 160}
 """Sums of four episodes, made up for the references of the metrics."""
 
 SPARSE = add_metrics(
     "sparse-scan",
     Metric(
         name="skill",
-        title="1 - rms error over that of a raster with the same dose and path time",
+        title="1 - rms error over that of a raster with the same dose and path time, at least 0; 0 without a declared end",
         formula=mean_of("skill"),
         text="skill / samples",
         references=((SUMS, 0.25),),
@@ -86,31 +86,9 @@ SPARSE = add_metrics(
         references=((SUMS, 0.1),),
         direction="min",
     ),
-    Metric(
-        name="success",
-        title="declared ends with a skill above 1/3",
-        formula=mean_of("success"),
-        text="success / samples",
-        references=((SUMS, 0.75),),
-        proportion=True,
-    ),
-    Metric(
-        name="declared",
-        title="episodes with a declared end",
-        formula=mean_of("declared"),
-        text="declared / samples",
-        references=((SUMS, 1.0),),
-        proportion=True,
-    ),
-    Metric(
-        name="dose",
-        title="mean dose over the field",
-        formula=mean_of("dose"),
-        text="dose / samples",
-        references=((SUMS, 100.0),),
-        unit="e-/A^2",
-        direction="min",
-    ),
+    experiments.success("declared ends with a skill above 1/3"),
+    experiments.declared(),
+    experiments.dose("mean dose over the field"),
     Metric(
         name="path_time",
         title="time along the path",
@@ -143,17 +121,18 @@ TASKS.add(
             f"A field of {POINTS} x {POINTS} points, {PITCH_ANGSTROM:g} A apart, holds particles, pores or a grain boundary. Choose blocks of "
             f"{COUNT} points along lines, spirals or hops, {STANDARD.blocks(POINTS)} at the usual dwell time, and declare the end. The answer is "
             "the image with its uncertainty by one fixed reconstruction of all counts. The score is 1 - its rms error over that of a raster "
-            "with the same dose and path time."
+            "with the same dose and path time, 0 where the raster is better or no end is declared."
         ),
         source="stemtwin/SparseScan-v1",
         splits=("public",),
         inputs=(
-            Field(name="readings", dtype="uint16", unit="adu", text=f"({COUNT},) readings of the last block, 1000 + 7.6 for each electron"),
+            Field(name="taken", dtype="uint8", text=f"(1,) points of the last block that were scanned: {COUNT}, or 0"),
+            Field(name="readings", dtype="uint16", unit="adu", text=f"({COUNT},) its readings, 1000 + 7.6 for each electron; 0 where none was taken"),
             Field(name="pixels", dtype="uint8", text=f"({COUNT}, 2) rows and columns of its points"),
             Field(name="estimate", dtype="float32", text=f"({POINTS}, {POINTS}) image so far, fraction of the beam, [y, x]"),
             Field(name="uncertainty", dtype="float32", text=f"({POINTS}, {POINTS}) its standard deviation"),
             Field(name="budget", dtype="float32", text="(2,) what is left of dose and path time"),
-            Field(name="electrons", dtype="float32", unit="e-", text="(1,) incident electrons at each point of the last block"),
+            Field(name="electrons", dtype="float32", unit="e-", text="(1,) incident electrons at each of them, 0 where none was taken"),
         ),
         outputs=(Field(name="action", dtype="float32", text=ACTION, low=-1, high=1),),
         metrics=SPARSE,

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -250,11 +251,19 @@ class AtomsGenerator(Generator):
             yield {"image": shot.counts} | _facts(specimen, condition, sample, shot, card) | truth
 
     def seconds(self, card: Card, size: str) -> float:
-        """Return the planned time of a build, s: what the engines plan for each specimen, and the images."""
-        asked, planned = card.sizes[size], 0.0
+        """Return the planned time of a build, s: what the engines plan for the specimens, and the images.
+
+        Of each material in each setup one specimen is planned, that of the median thickness, and counted for all of them.
+        """
+        asked, alike, planned = card.sizes[size], defaultdict(list), 0.0
         for split in card.splits:
             for seed in card.structure_seeds(size, split):
-                planned += _planned(card, self.specimen(card, size, split, seed)) + IMAGE_SECONDS * asked.images_per_specimen[split]
+                specimen = self.specimen(card, size, split, seed)
+                alike[specimen.material, specimen.setup].append(specimen)
+                planned += IMAGE_SECONDS * asked.images_per_specimen[split]
+        for those in alike.values():
+            middle = sorted(those, key=lambda one: one.thickness_angstrom or 0)[len(those) // 2]
+            planned += len(those) * _planned(card, middle)
         return planned
 
 

@@ -99,12 +99,20 @@ def _forge() -> None:
         env.close()
 
 
+def _trees() -> None:
+    """Reconstruct an image."""
+    from stemtwin.twin.envs.image_trees import TreePrior, reconstruct
+
+    reconstruct(np.ones((64, 64)), np.full((64, 64), 100.0), TreePrior())
+
+
 JOBS: dict[str, Callable[[], None]] = {
     "frames of an instrument": _frames,
     "engines": _engines,
     "damage": _damage,
     "batches of environments": _batches,
     "atoms that are moved": _forge,
+    "images of sparse scans": _trees,
 }
 """Jobs by what they compile."""
 

@@ -56,7 +56,7 @@ def test_a_tree_is_a_gaussian_process(structured: bool, monkeypatch: pytest.Monk
     n, rng, prior = 16, np.random.default_rng(1), TreePrior()
     seen, value, noise = rng.random((n, n)) < 0.2, rng.normal(size=(n, n)), rng.uniform(0.05, 0.5, (n, n))
     structure = rng.uniform(0.2, 3, (n, n)) if structured else np.ones((n, n))
-    mean, variance = image_trees._Trees(value, seen, prior).smooth(noise, structure)
+    (mean,), (variance,) = image_trees._Trees(value, seen, prior).smooth(noise, structure)
     side = 2 * image_trees.BLOCK
     whole = np.full((side, side), structure.min())
     whole[:n, :n] = structure
@@ -225,16 +225,19 @@ def test_a_raster_is_as_good_as_the_raster() -> None:
 
 
 def test_faults_are_felt() -> None:
-    """A block that is not carried out takes a flyback and no dose; behind a closed valve nothing is counted, and the books go on."""
+    """A block that is not carried out takes a flyback and no dose, and tells so; behind a closed valve nothing is counted, and the books go on."""
     env = make(randomisation=drawn(failing=0.9))
     env.reset(seed=2)
     failed = 0
     for _ in range(10):
         before = state_of(env)
-        env.step(line(0))
+        observation, *_ = env.step(line(0))
         after = state_of(env)
+        assert observation["taken"][0] == (0 if after.known is before.known else COUNT)
         if after.known is before.known:
             failed += 1
+            assert not observation["readings"].any()
+            assert observation["electrons"][0] == 0
             assert after.dose == before.dose
             assert after.time_us == pytest.approx(before.time_us + 100)
     assert failed >= 5

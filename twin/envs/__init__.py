@@ -40,6 +40,7 @@ File                     Content
 ``sparse_scenes.py``     particles, pores, boundaries, their expected image
 ``spectra_pictures.py``  pictures of searches by spectra
 ``spectral_scenes.py``   image and spectra of the scenes of SpectrumDiscovery
+``tree_kernels.py``      compiled sweeps over Gaussian trees
 ``tuning_film.py``       images of the film on which aberrations are corrected
 ``tuning_pictures.py``   pictures of a probe that is being corrected
 ``tuning_presets.py``    presets and instruments of the correction of aberrations

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import uniform_filter
 
+from stemtwin.twin.envs import tree_kernels
+
 BLOCK = 32
 """Side of the largest squares of a tree, pixels."""
 SHIFTS = ((0, 0), (21, 11), (11, 26), (5, 16))
@@ -76,16 +78,19 @@ def reconstruct(
     value = np.where(seen, counts / incident, level) / scale - 1
     trees = _Trees(value, seen, prior)
     mean, structure = np.zeros(counts.shape), np.ones(counts.shape)
-    for _ in range(prior.passes + 1):
+    for number in range(prior.passes + 1):
+        if number > 0:
+            structure = uniform_filter((mean - np.median(mean)) ** 2, prior.reach) + prior.hidden**2
         signal = np.maximum(uniform_filter(mean + 1, NEAR), LEAST_SIGNAL)
         noise = (excess * scale * signal * incident + electronics) / (scale * incident) ** 2
-        mean, variance = trees.smooth(noise, structure)
-        structure = uniform_filter((mean - np.median(mean)) ** 2, prior.reach) + prior.hidden**2
+        means, variances = trees.smooth(noise, structure)
+        mean = means.mean(axis=0, dtype=float)
+    variance = variances.mean(axis=0, dtype=float) + means.var(axis=0, dtype=float)
     return np.maximum(mean + 1, 0) * scale, np.sqrt(variance) * scale
 
 
 class _Trees:
-    """All trees of an image at once, along the first axis.
+    """All trees of an image.
 
     Parameters
     ----------
@@ -98,60 +103,16 @@ class _Trees:
     """
 
     def __init__(self, value: np.ndarray, seen: np.ndarray, prior: TreePrior) -> None:
-        self.n, self.prior, self.seen = len(value), prior, seen
-        self.side = (math.ceil(self.n / BLOCK) + 1) * BLOCK
-        self.value = np.where(seen, value, 0)
+        self.seen, self.value, self.shares = seen, np.where(seen, value, 0), np.array(prior.shares, np.float32)
+        coarse, levels = math.ceil(len(value) / BLOCK) + 1, len(prior.shares)
+        self.work = np.empty((4, coarse**2 * (4**levels - 1) // 3), np.float32)
+        self.rows = np.empty((3, coarse << (levels - 1)), np.float32)
 
     def smooth(self, noise: np.ndarray, structure: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and variance of pixels, (n, n)."""
+        """Return mean and variance of pixels by each tree, float32 (trees, n, n)."""
         information = np.where(self.seen, 1 / noise, 0)
-        up, eta, q = [self._placed(information)], [self._placed(information * self.value)], self._variances(structure)
-        for number in range(len(q) - 1, 0, -1):
-            damped = 1 / (1 + up[0] * q[number])
-            up.insert(0, _fours(up[0] * damped))
-            eta.insert(0, _fours(eta[0] * damped))
-        damped = 1 / (1 + up[0] * q[0])
-        total = 1 + _all(up[0] * damped)
-        mean, variance = _all(eta[0] * damped) / total, 1 / total
-        for number, (qs, lam, et) in enumerate(zip(q, up, eta, strict=True)):
-            gain = 1 / (1 + qs * lam)
-            above, spread = (mean, variance) if number == 0 else (_spread(mean), _spread(variance))
-            mean = gain * (above + qs * et)
-            variance = gain * (gain * spread + qs)
-        return self._pixels(mean, variance)
-
-    def _variances(self, structure: np.ndarray) -> list[np.ndarray]:
-        """Return the variances of the differences of every level, the largest squares first."""
-        means = [self._placed(structure, float(structure.min()))]
-        while means[0].shape[1] > self.side // BLOCK:
-            means.insert(0, _fours(means[0]) / 4)
-        around = [np.broadcast_to(means[0].mean(axis=(1, 2), keepdims=True), means[0].shape), *(_spread(one) for one in means[:-1])]
-        return [np.float32(share) * one for share, one in zip(self.prior.shares, around, strict=True)]
-
-    def _placed(self, image: np.ndarray, rest: float = 0.0) -> np.ndarray:
-        """Return an image in the squares of every tree, float32 (trees, side, side)."""
-        out = np.full((len(SHIFTS), self.side, self.side), rest, np.float32)
-        for one, (y, x) in zip(out, SHIFTS, strict=True):
-            one[y : y + self.n, x : x + self.n] = image
-        return out
-
-    def _pixels(self, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mean over trees and the variance with their spread, float64 (n, n)."""
-        cut = [np.stack([one[y : y + self.n, x : x + self.n] for one, (y, x) in zip(part, SHIFTS, strict=True)]) for part in (mean, variance)]
-        return cut[0].mean(axis=0, dtype=float), cut[1].mean(axis=0, dtype=float) + cut[0].var(axis=0, dtype=float)
-
-
-def _all(values: np.ndarray) -> np.ndarray:
-    """Return sums over all squares of a level, (trees, 1, 1)."""
-    return values.sum(axis=(1, 2), keepdims=True)
-
-
-def _fours(values: np.ndarray) -> np.ndarray:
-    """Return sums over the four squares in each square, (trees, m / 2, m / 2)."""
-    rows = values[:, ::2] + values[:, 1::2]
-    return rows[:, :, ::2] + rows[:, :, 1::2]
-
-
-def _spread(values: np.ndarray) -> np.ndarray:
-    """Return the value of the square around for each of its four squares, (trees, 2 m, 2 m)."""
-    return values.repeat(2, axis=1).repeat(2, axis=2)
+        given = [one.astype(np.float32) for one in (information, information * self.value, structure)]
+        means, variances = np.empty((2, len(SHIFTS), *noise.shape), np.float32)
+        for corner, mean, variance in zip(SHIFTS, means, variances, strict=True):
+            tree_kernels.sweep(*given, corner, self.shares, self.work, self.rows, mean, variance)
+        return means, variances

@@ -25,6 +25,8 @@ SIDES = (64, 128)
 """Points along each side of the field."""
 COARSE = 16
 """Points along each side of an image in the form "state"."""
+SCALARS = 10
+"""Numbers beside the images in the forms "state" and "pixels"."""
 SUCCESS = 1 / 3
 """Least skill of a success."""
 SHORTEST_US = USUAL_DWELL_US / LONGEST
@@ -54,9 +56,11 @@ class SparseSampling:
     known : Sampling
         What was measured, and the image.
     way : Block
-        The last block.
+        The last block that was asked for.
     dwell_us : float
         Dwell time of the last block, us.
+    taken : int
+        Points that the last action has scanned: all of a block, or none.
     dose, time_us : float
         What was spent: usual dwell times with the beam on the specimen, us of path time.
     moves : int
@@ -74,6 +78,7 @@ class SparseSampling:
     known: Sampling
     way: Block
     dwell_us: float = USUAL_DWELL_US
+    taken: int = COUNT
     dose: float = 0.0
     time_us: float = 0.0
     moves: int = 0
@@ -120,18 +125,21 @@ class SparseScanning(GoalFamily[SparseSampling]):
         =============== =================== ========= ===========================================================
         component       type                unit      meaning
         =============== =================== ========= ===========================================================
+        ``taken``       uint8 (1,)          1         points that the last action has scanned: 64, or 0 where the
+                                                      block was not carried out
         ``readings``    uint16 (64,)        e- or ADU readings of the last block in order: electrons (easy), else
-                                                      ADU: offset 1000, 7.6 ADU per electron
-        ``pixels``      uint8 (64, 2)       1         their rows and columns, 0 to n - 1
+                                                      ADU: offset 1000, 7.6 ADU per electron; 0 where none was taken
+        ``pixels``      uint8 (64, 2)       1         rows and columns of the last block's points, 0 to n - 1
         ``estimate``    float32 (n, n)      1         the image so far, fraction of the beam, 0 to 1
         ``uncertainty`` float32 (n, n)      1         its standard deviation, 0 to 1
         ``budget``      float32 (2,)        1         what is left of dose and path time, 0 to 1
-        ``electrons``   float32 (1,)        1         incident electrons at each point of the last block
+        ``electrons``   float32 (1,)        1         incident electrons at each of them, 0 where none was taken
         =============== =================== ========= ===========================================================
 
         ``"pixels"``: a ``Dict`` of ``image`` uint8 (2, n, n), square roots of image and uncertainty, 255 at 2 % of the
-        beam, and ``scalars`` float32 (9,): corners, kind and dwell time of the last block, logarithm of the electrons,
-        budget. ``"state"``: float32 (521,) in [-1, 1]: both images as 16 x 16 means, likewise, then the scalars.
+        beam, and ``scalars`` float32 (10,): corners, kind and dwell time of the last block, logarithm of the electrons at
+        the usual dwell time, 1 where the block was carried out and else 0, budget. ``"state"``: float32 (522,) in [-1, 1]:
+        both images as 16 x 16 means, likewise, then the scalars.
     Reward
         ``"dense"``: 0.3 times the change of P, 0.6 times the achievement at the declared end, less 0.1 times the change of
         the spent budget (the larger of the shares of dose and time). With r the rms error of the image over that of the
@@ -216,12 +224,13 @@ class SparseScanning(GoalFamily[SparseSampling]):
         """Space of the form that ``observation`` names."""
         n = self.points
         if self.observation == "state":
-            return gym.spaces.Box(-1.0, 1.0, (2 * COARSE**2 + 9,), np.float32)
+            return gym.spaces.Box(-1.0, 1.0, (2 * COARSE**2 + SCALARS,), np.float32)
         if self.observation == "pixels":
-            scalars = gym.spaces.Box(-1.0, 1.0, (9,), np.float32)
+            scalars = gym.spaces.Box(-1.0, 1.0, (SCALARS,), np.float32)
             return gym.spaces.Dict({"image": gym.spaces.Box(0, 255, (2, n, n), np.uint8), "scalars": scalars})
         return gym.spaces.Dict(
             {
+                "taken": gym.spaces.Box(0, COUNT, (1,), np.uint8),
                 "readings": gym.spaces.Box(0, 65535, (COUNT,), np.uint16),
                 "pixels": gym.spaces.Box(0, n - 1, (COUNT, 2), np.uint8),
                 "estimate": gym.spaces.Box(0.0, 1.0, (n, n), np.float32),
@@ -269,7 +278,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
 
     def transition(self, state: SparseSampling, action: np.ndarray, rng: np.random.Generator) -> SparseSampling:
         """Declare the end, or scan a block with what is left of dose and time."""
-        state = replace(state, moves=state.moves + 1)
+        state = replace(state, moves=state.moves + 1, taken=0)
         if action[5] > STOP:
             return replace(state, stopped=True)
         dose, time = self.budget
@@ -278,10 +287,10 @@ class SparseScanning(GoalFamily[SparseSampling]):
         way, dwell = self.asked(action)
         failing, closed = rng.random(2) < (state.conditions.failing, state.conditions.closed_valve)
         if failing:
-            return replace(state, time_us=min(state.time_us + way.flyback_us, time))
+            return replace(state, way=way, time_us=min(state.time_us + way.flyback_us, time))
         most = min((dose - state.dose) / COUNT * USUAL_DWELL_US, (time - state.time_us - way.overhead_us) / COUNT)
         if most < SHORTEST_US:
-            return replace(state, time_us=time)
+            return replace(state, way=way, time_us=time)
         dwell = min(dwell, most)
         share = dwell / USUAL_DWELL_US
         electrons = state.conditions.electrons_per_point * share
@@ -294,6 +303,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
             found=sparse_instrument.errors(known, state.true),
             way=way,
             dwell_us=dwell,
+            taken=COUNT,
             dose=state.dose + share * COUNT,
             time_us=state.time_us + way.time_us(dwell),
         )
@@ -319,21 +329,23 @@ class SparseScanning(GoalFamily[SparseSampling]):
 
     def observe(self, state: SparseSampling) -> Any:
         """Return the observation in the form that ``observation`` names."""
-        known, left = state.known, self._left(state)
+        known, left, carried_out = state.known, self._left(state), state.taken > 0
         if self.observation == "counts":
             return {
-                "readings": known.readings.copy(),
+                "taken": np.array([state.taken], np.uint8),
+                "readings": known.readings.copy() if carried_out else np.zeros_like(known.readings),
                 "pixels": state.way.pixels.astype(np.uint8),
                 "estimate": np.minimum(known.estimate, 1).astype(np.float32),
                 "uncertainty": np.minimum(known.uncertainty, 1).astype(np.float32),
                 "budget": left,
-                "electrons": np.array([state.conditions.electrons_per_point * state.dwell_us / USUAL_DWELL_US], np.float32),
+                "electrons": np.array([carried_out * state.conditions.electrons_per_point * state.dwell_us / USUAL_DWELL_US], np.float32),
             }
         last = 2 * np.array(state.way.corners) - 1
         told = [
             KINDS.index(state.way.kind) - 1,
             math.log(state.dwell_us / USUAL_DWELL_US, LONGEST),
             math.log10(state.conditions.electrons_per_point) / 5,
+            float(carried_out),
         ]
         scalars = np.clip(np.concatenate([last, told, left]), -1, 1).astype(np.float32)
         if self.observation == "pixels":
@@ -399,7 +411,7 @@ class SparseScanning(GoalFamily[SparseSampling]):
         """Return image, uncertainty and dose so far with the last block and the budget, uint8, shape (height, width, 3)."""
         from stemtwin.twin.envs import sparse_pictures
 
-        told = f"{state.way.kind}, {state.dwell_us:.1f} us a point"
+        told = f"{state.way.kind}, " + (f"{state.dwell_us:.1f} us a point" if state.taken else "not carried out")
         dose, time = self._left(state).tolist()
         return sparse_pictures.sampling_picture(
             state.known.estimate,
