@@ -5,6 +5,7 @@ File                  Content
 ===================== ==========================================
 ``array_cache.py``    arrays on disk by content
 ``blas.py``           BLAS on one thread
+``butterflies.py``    stages of transforms, written into kernels
 ``fft.py``            mixed-radix transforms of 16 lines at once
 ``jit.py``            compilation of kernels
 ``parts.py``          functions that kernels alone call

@@ -5,7 +5,7 @@ A line is transformed in place by decimation in frequency (`descend_line`): natu
 the natural order in the middle, so:
 
 - no data is ever permuted: the factor of the middle is looked up where it belongs;
-- the last stage down, the product and the first stage up run on a handful of points in registers (`_middle`);
+- the last stage down, the product and the first stage up run on a handful of points in registers (`butterflies.middle`);
 - everything between the first and the last stage runs on one sub-block after the other, which stays in the nearest cache;
 - the first radix is small and eights come second: the widely spread points of a first stage of eight fight for the same places of the cache;
 - the first stage reads from where the wave lies and the last one writes there, through tables of places: columns, rows, gaps.
@@ -22,24 +22,14 @@ Plans are arrays, not functions: one row (radix, points, blocks, first twiddle) 
 """
 
 import functools
-import math
 from typing import NamedTuple
 
 import numpy as np
 
 from stemtwin.twin.errors import SamplingError
-from stemtwin.twin.physics.engine.kernels.jit import inlined, part
-from stemtwin.twin.physics.engine.kernels.simd_complex64 import (
-    POINT,
-    fetch_ahead,
-    gather_points,
-    load_points,
-    scatter_points,
-    store_points,
-    swapped_times,
-    turned,
-    twiddled,
-)
+from stemtwin.twin.physics.engine.kernels.butterflies import down, enter, leave, middle, up
+from stemtwin.twin.physics.engine.kernels.jit import part
+from stemtwin.twin.physics.engine.kernels.simd_complex64 import POINT, fetch_ahead
 from stemtwin.twin.physics.grids import fast_length
 
 
@@ -60,13 +50,6 @@ class TransformPlan(NamedTuple):
     stages: np.ndarray
     order: np.ndarray
     twiddles: np.ndarray
-
-
-_HALF = np.float32(0.5)
-_ROOT_HALF = np.float32(math.sqrt(0.5))
-_SIN3 = np.float32(math.sqrt(0.75))
-_COS5, _COS5B = np.float32(math.cos(2 * math.pi / 5)), np.float32(math.cos(4 * math.pi / 5))
-_SIN5, _SIN5B = np.float32(math.sin(2 * math.pi / 5)), np.float32(math.sin(4 * math.pi / 5))
 
 
 def factors(n: int) -> tuple[int, ...]:
@@ -120,188 +103,6 @@ def make_plan(n: int) -> TransformPlan:
     return plan
 
 
-# ---- butterflies: the forward transform of 1 to 8 points -----------------------------------------------------------------------------
-
-
-@inlined
-def _dft1(a):
-    return a
-
-
-@inlined
-def _dft2(a):
-    return a[0] + a[1], a[0] - a[1]
-
-
-@inlined
-def _dft3(a):
-    total = a[1] + a[2]
-    mean = a[0] - _HALF * total
-    side = turned(_SIN3 * (a[1] - a[2]))
-    return a[0] + total, mean + side, mean - side
-
-
-@inlined
-def _dft4(a):
-    even, odd = a[0] + a[2], a[1] + a[3]
-    left, right = a[0] - a[2], turned(a[1] - a[3])
-    return even + odd, left + right, even - odd, left - right
-
-
-@inlined
-def _dft5(a):
-    near, far = a[1] + a[4], a[2] + a[3]
-    near_odd, far_odd = a[1] - a[4], a[2] - a[3]
-    first, second = a[0] + _COS5 * near + _COS5B * far, a[0] + _COS5B * near + _COS5 * far
-    side, other = turned(_SIN5 * near_odd + _SIN5B * far_odd), turned(_SIN5B * near_odd - _SIN5 * far_odd)
-    return a[0] + (near + far), first + side, second + other, second - other, first - side
-
-
-@inlined
-def _dft8(a):
-    e = _dft4((a[0], a[2], a[4], a[6]))
-    o = _dft4((a[1], a[3], a[5], a[7]))
-    o1, o2, o3 = _ROOT_HALF * (o[1] + turned(o[1])), turned(o[2]), _ROOT_HALF * (turned(o[3]) - o[3])
-    return e[0] + o[0], e[1] + o1, e[2] + o2, e[3] + o3, e[0] - o[0], e[1] - o1, e[2] - o2, e[3] - o3
-
-
-# ---- stages: loops of butterflies, one set per radix ---------------------------------------------------------------------------------
-
-
-def _make_stages(radix, dft):
-    """Return the five loops of one radix: enter, down, middle, up, leave."""
-    twiddles = radix - 1
-
-    @inlined
-    def enter(wave, base, reads, line, m, factors):
-        """First stage down, from the wave to the line."""
-        for p in range(m):
-            points = dft(gather_points(wave, base, reads, p, m, radix))
-            store_points(line, p * POINT, m * POINT, twiddled(points, factors, p * twiddles))
-
-    @inlined
-    def down(line, start, m, blocks, factors, first):
-        """Inner stage down, on ``blocks`` neighbouring blocks of ``radix m`` points."""
-        for block in range(blocks):
-            at = start + block * radix * m * POINT
-            for p in range(m):
-                points = dft(load_points(line, at + p * POINT, m * POINT, radix))
-                store_points(line, at + p * POINT, m * POINT, twiddled(points, factors, first + p * twiddles))
-
-    @inlined
-    def middle(line, place, blocks, order, table, offset, step):
-        """Last stage down, times the factors, first stage up, on ``blocks`` neighbouring blocks of ``radix`` points."""
-        for block in range(place, place + blocks * radix, radix):
-            points = dft(load_points(line, block * POINT, POINT, radix))
-            store_points(line, block * POINT, POINT, dft(swapped_times(points, table, offset + order[block], step)))
-
-    @inlined
-    def up(line, start, m, blocks, factors, first):
-        """Inner stage up, on ``blocks`` neighbouring blocks of ``radix m`` points."""
-        for block in range(blocks):
-            at = start + block * radix * m * POINT
-            for p in range(m):
-                points = twiddled(load_points(line, at + p * POINT, m * POINT, radix), factors, first + p * twiddles)
-                store_points(line, at + p * POINT, m * POINT, dft(points))
-
-    @inlined
-    def leave(line, m, factors, wave, base, writes):
-        """Last stage up, from the line to the wave."""
-        for p in range(m):
-            points = dft(twiddled(load_points(line, p * POINT, m * POINT, radix), factors, p * twiddles))
-            scatter_points(wave, base, writes, p, m, points)
-
-    return enter, down, middle, up, leave
-
-
-_enter1, _down1, _middle1, _up1, _leave1 = _make_stages(1, _dft1)
-_enter2, _down2, _middle2, _up2, _leave2 = _make_stages(2, _dft2)
-_enter3, _down3, _middle3, _up3, _leave3 = _make_stages(3, _dft3)
-_enter4, _down4, _middle4, _up4, _leave4 = _make_stages(4, _dft4)
-_enter5, _down5, _middle5, _up5, _leave5 = _make_stages(5, _dft5)
-_enter8, _down8, _middle8, _up8, _leave8 = _make_stages(8, _dft8)
-
-
-@inlined
-def _enter(wave, base, reads, line, stages, twiddles):
-    radix, m = stages[0, 0], stages[0, 1] // stages[0, 0]
-    if radix == 8:
-        _enter8(wave, base, reads, line, m, twiddles)
-    elif radix == 5:
-        _enter5(wave, base, reads, line, m, twiddles)
-    elif radix == 4:
-        _enter4(wave, base, reads, line, m, twiddles)
-    elif radix == 3:
-        _enter3(wave, base, reads, line, m, twiddles)
-    elif radix == 2:
-        _enter2(wave, base, reads, line, m, twiddles)
-    else:
-        _enter1(wave, base, reads, line, m, twiddles)
-
-
-@inlined
-def _leave(line, stages, twiddles, wave, base, writes):
-    radix, m = stages[0, 0], stages[0, 1] // stages[0, 0]
-    if radix == 8:
-        _leave8(line, m, twiddles, wave, base, writes)
-    elif radix == 5:
-        _leave5(line, m, twiddles, wave, base, writes)
-    elif radix == 4:
-        _leave4(line, m, twiddles, wave, base, writes)
-    elif radix == 3:
-        _leave3(line, m, twiddles, wave, base, writes)
-    elif radix == 2:
-        _leave2(line, m, twiddles, wave, base, writes)
-    else:
-        _leave1(line, m, twiddles, wave, base, writes)
-
-
-@inlined
-def _down(line, start, stages, s, twiddles):
-    radix, m, blocks, first = stages[s, 0], stages[s, 1] // stages[s, 0], stages[s, 2], stages[s, 3]
-    if radix == 8:
-        _down8(line, start, m, blocks, twiddles, first)
-    elif radix == 5:
-        _down5(line, start, m, blocks, twiddles, first)
-    elif radix == 4:
-        _down4(line, start, m, blocks, twiddles, first)
-    elif radix == 3:
-        _down3(line, start, m, blocks, twiddles, first)
-    else:
-        _down2(line, start, m, blocks, twiddles, first)
-
-
-@inlined
-def _up(line, start, stages, s, twiddles):
-    radix, m, blocks, first = stages[s, 0], stages[s, 1] // stages[s, 0], stages[s, 2], stages[s, 3]
-    if radix == 8:
-        _up8(line, start, m, blocks, twiddles, first)
-    elif radix == 5:
-        _up5(line, start, m, blocks, twiddles, first)
-    elif radix == 4:
-        _up4(line, start, m, blocks, twiddles, first)
-    elif radix == 3:
-        _up3(line, start, m, blocks, twiddles, first)
-    else:
-        _up2(line, start, m, blocks, twiddles, first)
-
-
-@inlined
-def _middle(line, place, stages, order, table, offset):
-    radix, blocks = stages[-1, 0], stages[-1, 2]
-    step = stages[0, 1] // radix
-    if radix == 8:
-        _middle8(line, place, blocks, order, table, offset, step)
-    elif radix == 5:
-        _middle5(line, place, blocks, order, table, offset, step)
-    elif radix == 4:
-        _middle4(line, place, blocks, order, table, offset, step)
-    elif radix == 3:
-        _middle3(line, place, blocks, order, table, offset, step)
-    else:
-        _middle2(line, place, blocks, order, table, offset, step)
-
-
 # ---- lines ---------------------------------------------------------------------------------------------------------------------------
 
 
@@ -315,27 +116,27 @@ def convolve_line(wave, base, reads, writes, line, plan, table, offset, ahead):
     stages, order, twiddles = plan
     last = stages.shape[0] - 1
     sub = stages[1, 1]
-    _enter(wave, base, reads, line, stages, twiddles)
+    enter(wave, base, reads, line, stages, twiddles)
     for place in range(0, stages[0, 1], sub):
         for s in range(1, last):
-            _down(line, place * POINT, stages, s, twiddles)
+            down(line, place * POINT, stages, s, twiddles)
         if ahead:
             for i in range(place, place + sub):
                 fetch_ahead(wave, base + ahead + reads[i])
-        _middle(line, place, stages, order, table, offset)
+        middle(line, place, stages, order, table, offset)
         for s in range(last - 1, 0, -1):
-            _up(line, place * POINT, stages, s, twiddles)
-    _leave(line, stages, twiddles, wave, base, writes)
+            up(line, place * POINT, stages, s, twiddles)
+    leave(line, stages, twiddles, wave, base, writes)
 
 
 @part
 def descend_line(wave, base, reads, line, plan):
     """Transform a line of the wave into ``line``, where place i then holds frequency ``plan.order[i]``."""
     stages, _, twiddles = plan
-    _enter(wave, base, reads, line, stages, twiddles)
+    enter(wave, base, reads, line, stages, twiddles)
     for place in range(0, stages[0, 1], stages[1, 1]):
         for s in range(1, stages.shape[0]):
-            _down(line, place * POINT, stages, s, twiddles)
+            down(line, place * POINT, stages, s, twiddles)
 
 
 @part
@@ -344,5 +145,5 @@ def ascend_line(line, wave, base, writes, plan):
     stages, _, twiddles = plan
     for place in range(0, stages[0, 1], stages[1, 1]):
         for s in range(stages.shape[0] - 1, 0, -1):
-            _up(line, place * POINT, stages, s, twiddles)
-    _leave(line, stages, twiddles, wave, base, writes)
+            up(line, place * POINT, stages, s, twiddles)
+    leave(line, stages, twiddles, wave, base, writes)

@@ -28,7 +28,7 @@ from llvmlite import binding
 from numba.core import caching
 from numba.misc.appdirs import user_cache_dir
 
-from stemtwin.twin.physics.engine.kernels.parts import part_dispatcher
+from stemtwin.twin.physics.engine.kernels.parts import KernelCompiler, part_dispatcher
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False, "no_cfunc_wrapper": True}
 """Options of every kernel: serial, without the interpreter's lock."""
@@ -158,7 +158,7 @@ class _KernelCache(caching._Cache):
 
 def kernel(function: Callable) -> Callable:
     """Compile a function that Python calls: kept on disk, run without the interpreter's lock."""
-    dispatcher = numba.njit(**OPTIONS)(function)
+    dispatcher = numba.njit(**OPTIONS, pipeline_class=KernelCompiler)(function)
     dispatcher._cache = _KernelCache(function)
     return dispatcher
 

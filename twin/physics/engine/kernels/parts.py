@@ -2,16 +2,40 @@
 
 numba takes every compiled function to machine code, with entries for Python and C, and optimises it by itself, before it links it into its
 callers, where all of this is done again: for a chain of five functions five times. Parts of kernels stop at the code that is linked. Each kernel
-optimises what it calls as one piece, and a cold start takes half of the time.
+optimises what it calls as one piece, and a cold start takes half of the time. While a kernel and its parts are compiled, Python's collector of
+cycles rests: it would go through a million objects that all stay, three hundred times, which is a sixth of the time.
 """
 
-from collections.abc import Callable
+import contextlib
+import gc
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numba
 from numba.core import compiler, typed_passes
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_machinery import register_pass
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the collector of cycles from running in a block, unless it is off anyway."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+class KernelCompiler(compiler.Compiler):
+    """numba's own pipeline, without collections while it runs: of a kernel, and of all parts that it calls."""
+
+    def compile_extra(self, func: Any) -> Any:
+        """Compile a function."""
+        with _uncollected():
+            return super().compile_extra(func)
 
 
 class _LinkedCode(JITCodeLibrary):

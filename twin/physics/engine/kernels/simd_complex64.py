@@ -8,6 +8,7 @@ The functions below work inside numba kernels only; they check no bounds.
 """
 
 import operator
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -81,16 +82,68 @@ def _splat(builder, scalar):
     return builder.shuffle_vector(one, ir.Constant(_VECTOR, ir.Undefined), ir.Constant(ir.VectorType(_INT, LANES), [0] * LANES))
 
 
-def _times(builder, factor, pair):
-    """Multiply lanes by one complex number, given as LLVM struct {float, float}."""
-    c, d = (_splat(builder, part) for part in _split(builder, factor))
-    x, y = _split(builder, pair)
-    real = builder.fsub(builder.fmul(c, x, flags=_FLAGS), builder.fmul(d, y, flags=_FLAGS), flags=_FLAGS)
-    imag = builder.fadd(builder.fmul(c, y, flags=_FLAGS), builder.fmul(d, x, flags=_FLAGS), flags=_FLAGS)
-    return _join(builder, real, imag)
+class Written(NamedTuple):
+    """Sixteen complex numbers in registers, while code is written: each operation writes its instructions.
+
+    Attributes
+    ----------
+    builder : IRBuilder
+        Writes the instructions.
+    real, imag : Value
+        Vectors of float32.
+    """
+
+    builder: Any
+    real: Any
+    imag: Any
+
+    def combined(self, other: "Written", instruction: str) -> "Written":
+        """Return the value of an instruction on the real and on the imaginary parts."""
+        do = getattr(self.builder, instruction)
+        return Written(self.builder, do(self.real, other.real, flags=_FLAGS), do(self.imag, other.imag, flags=_FLAGS))
+
+    def plus(self, other: "Written") -> "Written":
+        """Return the sum."""
+        return self.combined(other, "fadd")
+
+    def minus(self, other: "Written") -> "Written":
+        """Return the difference."""
+        return self.combined(other, "fsub")
+
+    def times_real(self, factor: float) -> "Written":
+        """Return the product with a constant, which is rounded to float32."""
+        each = _splat(self.builder, ir.Constant(ir.FloatType(), factor))
+        return Written(self.builder, *(self.builder.fmul(each, part, flags=_FLAGS) for part in (self.real, self.imag)))
+
+    def times(self, factor: Any) -> "Written":
+        """Return the product with one complex number, given as LLVM struct {float, float}."""
+        write = self.builder
+        c, d = (_splat(write, part) for part in _split(write, factor))
+        real = write.fsub(write.fmul(c, self.real, flags=_FLAGS), write.fmul(d, self.imag, flags=_FLAGS), flags=_FLAGS)
+        imag = write.fadd(write.fmul(c, self.imag, flags=_FLAGS), write.fmul(d, self.real, flags=_FLAGS), flags=_FLAGS)
+        return Written(write, real, imag)
+
+    def turned(self) -> "Written":
+        """Return -i times the value."""
+        return Written(self.builder, self.imag, self.builder.fneg(self.real, flags=_FLAGS))
+
+    def swapped(self) -> "Written":
+        """Return the value with real and imaginary parts exchanged."""
+        return Written(self.builder, self.imag, self.real)
+
+    @classmethod
+    def read(cls, builder: Any, data: Any, index: Any) -> "Written":
+        """Return the point at an index of a flat float32 array."""
+        return cls(builder, *(builder.load(_address(builder, data, index, half), align=ALIGNMENT) for half in (0, 1)))
+
+    def write(self, data: Any, index: Any) -> None:
+        """Write the value to an index of a flat float32 array."""
+        for half, part in enumerate((self.real, self.imag)):
+            self.builder.store(part, _address(self.builder, data, index, half), align=ALIGNMENT)
 
 
-def _data(context, builder, array_type, array):
+def pointer(context, builder, array_type, array):
+    """Return the address of the first element of an array."""
     return context.make_array(array_type)(context, builder, array).data
 
 
@@ -99,20 +152,21 @@ def _address(builder, data, index, half):
     return builder.bitcast(pointer, _VECTOR.as_pointer())
 
 
-def _read(builder, data, index):
-    return _join(builder, *(builder.load(_address(builder, data, index, half), align=ALIGNMENT) for half in (0, 1)))
+def _given(builder, pair):
+    return Written(builder, *_split(builder, pair))
 
 
-def _write(builder, data, index, pair):
-    for half, part in enumerate(_split(builder, pair)):
-        builder.store(part, _address(builder, data, index, half), align=ALIGNMENT)
+def _returned(value):
+    return _join(value.builder, value.real, value.imag)
 
 
-def _element(builder, data, index):
+def element(builder, data, index):
+    """Return one element of an array."""
     return builder.load(builder.gep(data, [index]))
 
 
-def _integers(context, builder, sig, args, names):
+def integers(context, builder, sig, args, names):
+    """Return arguments of these numbers as indices."""
     return [context.cast(builder, args[i], sig.args[i], types.intp) for i in names]
 
 
@@ -127,8 +181,7 @@ def _elementwise(function, instruction):
 
     @lower_builtin(function, Lanes, Lanes)
     def _lower(context, builder, sig, args):
-        a, b = (_split(builder, arg) for arg in args)
-        return _join(builder, *(getattr(builder, instruction)(p, q, flags=_FLAGS) for p, q in zip(a, b, strict=True)))
+        return _returned(_given(builder, args[0]).combined(_given(builder, args[1]), instruction))
 
 
 _elementwise(operator.add, "fadd")
@@ -153,7 +206,7 @@ def _real_times(context, builder, sig, args):
 
 @lower_builtin(operator.mul, types.complex64, Lanes)
 def _complex_times(context, builder, sig, args):
-    return _times(builder, args[0], args[1])
+    return _returned(_given(builder, args[1]).times(args[0]))
 
 
 @infer_global(operator.neg)
@@ -172,8 +225,7 @@ def turned(typingctx, value):
     """Return -i times the value."""
 
     def codegen(context, builder, sig, args):
-        real, imag = _split(builder, args[0])
-        return _join(builder, imag, builder.fneg(real, flags=_FLAGS))
+        return _returned(_given(builder, args[0]).turned())
 
     return lanes(value), codegen
 
@@ -183,8 +235,7 @@ def swapped(typingctx, value):
     """Return the value with real and imaginary parts exchanged: the forward FFT of a swapped line is the swapped inverse FFT."""
 
     def codegen(context, builder, sig, args):
-        real, imag = _split(builder, args[0])
-        return _join(builder, imag, real)
+        return _returned(_given(builder, args[0]).swapped())
 
     return lanes(value), codegen
 
@@ -204,8 +255,8 @@ def weighted(typingctx, value, array, index):
     """Return the value, each lane multiplied by a number of its own: the sixteen float32 from ``index`` of a flat array."""
 
     def codegen(context, builder, sig, args):
-        (at,) = _integers(context, builder, sig, args, (2,))
-        place = builder.gep(_data(context, builder, sig.args[1], args[1]), [at])
+        (at,) = integers(context, builder, sig, args, (2,))
+        place = builder.gep(pointer(context, builder, sig.args[1], args[1]), [at])
         weights = builder.load(builder.bitcast(place, _VECTOR.as_pointer()), align=4)
         return _join(builder, *(builder.fmul(weights, part, flags=_FLAGS) for part in _split(builder, args[0])))
 
@@ -222,7 +273,7 @@ def zeros(typingctx):
     return lanes(), codegen
 
 
-# ---- memory: one point, or ``radix`` points at once ----------------------------------------------------------------------------------
+# ---- memory --------------------------------------------------------------------------------------------------------------------------
 
 
 @intrinsic
@@ -230,8 +281,8 @@ def load(typingctx, array, index):
     """Return the point at ``index`` of a flat float32 array."""
 
     def codegen(context, builder, sig, args):
-        (at,) = _integers(context, builder, sig, args, (1,))
-        return _read(builder, _data(context, builder, sig.args[0], args[0]), at)
+        (at,) = integers(context, builder, sig, args, (1,))
+        return _returned(Written.read(builder, pointer(context, builder, sig.args[0], args[0]), at))
 
     return lanes(array, index), codegen
 
@@ -241,8 +292,8 @@ def store(typingctx, array, index, value):
     """Write a point at ``index`` of a flat float32 array."""
 
     def codegen(context, builder, sig, args):
-        (at,) = _integers(context, builder, sig, args, (1,))
-        _write(builder, _data(context, builder, sig.args[0], args[0]), at, args[2])
+        (at,) = integers(context, builder, sig, args, (1,))
+        _given(builder, args[2]).write(pointer(context, builder, sig.args[0], args[0]), at)
         return context.get_dummy_value()
 
     return types.void(array, index, value), codegen
@@ -254,9 +305,9 @@ def add_complex(typingctx, array, index, value):
     mixed = ir.VectorType(ir.FloatType(), POINT)
 
     def codegen(context, builder, sig, args):
-        (at,) = _integers(context, builder, sig, args, (1,))
+        (at,) = integers(context, builder, sig, args, (1,))
         turns = ir.Constant(ir.VectorType(_INT, POINT), [lane + half * LANES for lane in range(LANES) for half in (0, 1)])
-        place = builder.bitcast(builder.gep(_data(context, builder, sig.args[0], args[0]), [at]), mixed.as_pointer())
+        place = builder.bitcast(builder.gep(pointer(context, builder, sig.args[0], args[0]), [at]), mixed.as_pointer())
         new = builder.shuffle_vector(*_split(builder, args[2]), turns)
         builder.store(builder.fadd(builder.load(place, align=4), new, flags=_FLAGS), place, align=4)
         return context.get_dummy_value()
@@ -269,8 +320,8 @@ def fetch_ahead(typingctx, array, index):
     """Ask for the point at ``index`` of a flat float32 array, which need not exist, to be near when it is read later. It changes no value."""
 
     def codegen(context, builder, sig, args):
-        (at,) = _integers(context, builder, sig, args, (1,))
-        data = _data(context, builder, sig.args[0], args[0])
+        (at,) = integers(context, builder, sig, args, (1,))
+        data = pointer(context, builder, sig.args[0], args[0])
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, _INT, _INT, _INT])
         prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
@@ -280,102 +331,3 @@ def fetch_ahead(typingctx, array, index):
         return context.get_dummy_value()
 
     return types.void(array, index), codegen
-
-
-@intrinsic(prefer_literal=True)
-def load_points(typingctx, array, index, step, radix):
-    """Return a tuple of ``radix`` (a literal) points, the first at ``index``, ``step`` apart."""
-    count = radix.literal_value
-
-    def codegen(context, builder, sig, args):
-        data = _data(context, builder, sig.args[0], args[0])
-        at, step = _integers(context, builder, sig, args, (1, 2))
-        points = []
-        for _ in range(count):
-            points.append(_read(builder, data, at))
-            at = builder.add(at, step)
-        return context.make_tuple(builder, sig.return_type, points)
-
-    return types.UniTuple(lanes, count)(array, index, step, radix), codegen
-
-
-@intrinsic
-def store_points(typingctx, array, index, step, points):
-    """Write a tuple of points, the first at ``index``, ``step`` apart."""
-
-    def codegen(context, builder, sig, args):
-        data = _data(context, builder, sig.args[0], args[0])
-        at, step = _integers(context, builder, sig, args, (1, 2))
-        for j in range(sig.args[3].count):
-            _write(builder, data, at, builder.extract_value(args[3], j))
-            at = builder.add(at, step)
-        return context.get_dummy_value()
-
-    return types.void(array, index, step, points), codegen
-
-
-@intrinsic(prefer_literal=True)
-def gather_points(typingctx, array, base, places, first, step, radix):
-    """Return ``radix`` (a literal) points, number j at ``base + places[first + j step]``; ``places`` is int64."""
-    count = radix.literal_value
-
-    def codegen(context, builder, sig, args):
-        data = _data(context, builder, sig.args[0], args[0])
-        table = _data(context, builder, sig.args[2], args[2])
-        base, at, step = _integers(context, builder, sig, args, (1, 3, 4))
-        points = []
-        for _ in range(count):
-            points.append(_read(builder, data, builder.add(base, _element(builder, table, at))))
-            at = builder.add(at, step)
-        return context.make_tuple(builder, sig.return_type, points)
-
-    return types.UniTuple(lanes, count)(array, base, places, first, step, radix), codegen
-
-
-@intrinsic
-def scatter_points(typingctx, array, base, places, first, step, points):
-    """Write a tuple of points, number j at ``base + places[first + j step]``; ``places`` is int64."""
-
-    def codegen(context, builder, sig, args):
-        data = _data(context, builder, sig.args[0], args[0])
-        table = _data(context, builder, sig.args[2], args[2])
-        base, at, step = _integers(context, builder, sig, args, (1, 3, 4))
-        for j in range(sig.args[5].count):
-            _write(builder, data, builder.add(base, _element(builder, table, at)), builder.extract_value(args[5], j))
-            at = builder.add(at, step)
-        return context.get_dummy_value()
-
-    return types.void(array, base, places, first, step, points), codegen
-
-
-@intrinsic
-def twiddled(typingctx, points, factors, first):
-    """Return the points, number j > 0 multiplied by ``factors[first + j - 1]`` (complex64)."""
-
-    def codegen(context, builder, sig, args):
-        table = _data(context, builder, sig.args[1], args[1])
-        (at,) = _integers(context, builder, sig, args, (2,))
-        result = [builder.extract_value(args[0], 0)]
-        for j in range(1, sig.args[0].count):
-            result.append(_times(builder, _element(builder, table, at), builder.extract_value(args[0], j)))
-            at = builder.add(at, ir.Constant(at.type, 1))
-        return context.make_tuple(builder, sig.return_type, result)
-
-    return points(points, factors, first), codegen
-
-
-@intrinsic
-def swapped_times(typingctx, points, factors, first, step):
-    """Return the points with real and imaginary parts exchanged, number j then multiplied by ``factors[first + j step]`` (complex64)."""
-
-    def codegen(context, builder, sig, args):
-        table = _data(context, builder, sig.args[1], args[1])
-        at, step = _integers(context, builder, sig, args, (2, 3))
-        result = []
-        for j in range(sig.args[0].count):
-            real, imag = _split(builder, builder.extract_value(args[0], j))
-            result.append(_times(builder, _element(builder, table, at), _join(builder, imag, real)))
-            at = builder.add(at, step)
-        return context.make_tuple(builder, sig.return_type, result)
-
-    return points(points, factors, first, step), codegen
