@@ -96,7 +96,10 @@ def test_runs_of_another_world_are_not_taken_up(tmp_path: Path) -> None:
 
 
 def test_slow_experts_play_fewer_episodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a number of episodes it is the usual one, or the small one where an expert takes longer than the limit."""
+    """Without a number of episodes it is the environment's own, else the usual one, or the small one where an expert takes longer than the limit."""
+    monkeypatch.setattr(returns, "MORE", {ID: 8})
+    assert len(measured(tmp_path, episodes=None).seeds) == 8
+    monkeypatch.setattr(returns, "MORE", {})
     monkeypatch.setattr(returns, "EPISODES", 6)
     monkeypatch.setattr(returns, "FEW", 3)
     assert len(measured(tmp_path, episodes=None).seeds) == 6
