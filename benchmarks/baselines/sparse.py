@@ -74,7 +74,7 @@ class PathPolicy:
 
 
 def left_us(spent_s: float, share: float) -> float:
-    """Return what is left of a budget, us, of which so much was spent (s) that a share is left."""
+    """Return the rest of a budget, us, from the spent part, s, and the share that is left."""
     return spent_s * 1e6 * share / max(1 - share, 1e-9)
 
 

@@ -96,7 +96,10 @@ def test_runs_of_another_world_are_not_taken_up(tmp_path: Path) -> None:
 
 
 def test_slow_experts_play_fewer_episodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a number of episodes it is the usual one, or the small one where an expert takes longer than the limit."""
+    """Without a number of episodes it is the environment's own, else the usual one, or the small one where an expert takes longer than the limit."""
+    monkeypatch.setattr(returns, "MORE", {ID: 8})
+    assert len(measured(tmp_path, episodes=None).seeds) == 8
+    monkeypatch.setattr(returns, "MORE", {})
     monkeypatch.setattr(returns, "EPISODES", 6)
     monkeypatch.setattr(returns, "FEW", 3)
     assert len(measured(tmp_path, episodes=None).seeds) == 6
@@ -219,3 +222,21 @@ def test_kept_runs_are_replayed_and_scored_again(environment: str, difficulty: s
     for one, other in zip(scored.paired, told.paired, strict=True):
         assert (one.better, one.other) == (other.better, other.other)
         assert (one.mean, one.low, one.high) == pytest.approx((other.mean, other.low, other.high), abs=5e-3)
+
+
+@pytest.mark.slow
+def test_the_harder_autofocus_ends_farther_from_focus() -> None:
+    """The expert's final sqrt(C10^2 + C12^2) is larger on ``standard`` than on ``easy``, by the intervals in docs/environments.md."""
+    text = (kept_runs.RUNS.parents[1] / "docs" / "environments.md").read_text(encoding="utf-8")
+    found = []
+    for difficulty in ("easy", "standard"):
+        run, left = kept_runs.read_all("stemtwin/Autofocus-v2", difficulty)["expert"], []
+        env = run.make()
+        for kept in run.episodes:
+            assert kept_runs.replay(env, kept).total == pytest.approx(kept.total, abs=1e-9)
+            end = env.get_wrapper_attr("truth")()
+            left.append(float(np.hypot(end["C10_angstrom"], end["C12_angstrom"])))
+        low, high = return_statistics.interval(np.array(left))
+        assert f"{np.mean(left):.1f} A ({low:.1f} to {high:.1f})" in text
+        found.append((low, high))
+    assert found[0][1] < found[1][0]

@@ -97,8 +97,9 @@ class SparseScanning(GoalFamily[SparseSampling]):
         drawn anew. On a real microscope this is a scan generator that takes any list of points: 4 mrad at 200 kV (the
         probe is as wide as points are apart; lattices average out), the dark-field ring of ``corrected-200kv``. An action
         scans a block of 64 points; electrons are drawn from one expected image, in which atoms scatter once and
-        independently (``twin.envs.sparse_scenes``): within 15 % of the engine ``thermal`` for a particle of 20 A that is turned
-        at random; along a zone axis that engine gives 1.5 times the signal. The answer is the image with its uncertainty that one fixed
+        independently (``twin.envs.sparse_scenes``): within 15 % of the engine ``thermal`` for particles of 20 and 40 A that are
+        turned at random, where the middle of one of 40 A is up to a quarter darker; along a zone axis that engine gives 1.5
+        times the signal. The answer is the image with its uncertainty that one fixed
         reconstruction makes of all counts (``twin.envs.image_trees``): the agent chooses where, not how. What it is
         compared with is a raster of lines with the same dose and path time, reconstructed alike.
     Action space
