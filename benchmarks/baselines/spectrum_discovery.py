@@ -10,8 +10,12 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.ndimage import gaussian_filter
 
 from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline
+from stemtwin.benchmarks.baselines.deep_kernel import DeepKernel, squares
+from stemtwin.twin.envs.scalarisers import SCALARISERS, TECHNIQUES
 
 TASK = "spectrum-discovery"
+TECHNIQUE = tuple(one.technique for one in SCALARISERS.values())
+"""Technique of each scalariser, as the page of the environment names it."""
 PATCH = 6
 """Largest radius of a patch, pixels."""
 COMPONENTS = 6
@@ -20,6 +24,8 @@ FIRST = 6
 """Spectra that are taken at places unlike each other before the first model."""
 PATCH_LENGTHS, PLACE_LENGTHS, NOISES = (0.7, 1.4, 2.8), (0.15, 0.35, 0.8), (0.03, 0.1, 0.3)
 """Length scales of patches and of places in [-1, 1], and standard deviations of the noise, of which the likeliest are taken."""
+HIDDEN, FEATURES, REACH, ITERATIONS = 16, 3, 4.0, 8
+"""Hidden units of the deep kernel's network, its features, their prior deviation, iterations of L-BFGS after each spectrum."""
 EAGERNESS = 2.0
 """Standard deviations that are added to the mean of an upper confidence bound."""
 
@@ -37,14 +43,14 @@ def grid(side: int) -> np.ndarray:
     return np.stack(np.meshgrid(middles, middles), axis=-1).reshape(-1, 2)
 
 
-def measurement(place: np.ndarray) -> np.ndarray:
-    """Return the action that takes a spectrum at a place."""
-    return np.array([place[0], place[1], -1], np.float32)
+def measurement(place: np.ndarray, technique: str) -> np.ndarray:
+    """Return the action that takes a spectrum at a place by a technique."""
+    return np.array([place[0], place[1], 1 if technique == "edx" else -1, -1], np.float32)
 
 
 def declaration(place: np.ndarray) -> np.ndarray:
     """Return the action that declares a place."""
-    return np.array([place[0], place[1], 1], np.float32)
+    return np.array([place[0], place[1], -1, 1], np.float32)
 
 
 def patches(image: np.ndarray, side: int) -> np.ndarray:
@@ -68,11 +74,6 @@ def patches(image: np.ndarray, side: int) -> np.ndarray:
     left, sizes, _ = np.linalg.svd(features, full_matrices=False)
     kept = left[:, :COMPONENTS] * sizes[:COMPONENTS]
     return kept / kept[:, :1].std()
-
-
-def squares(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the squared distances between rows, (n, m)."""
-    return np.maximum((one**2).sum(1)[:, None] + (other**2).sum(1) - 2 * one @ other.T, 0)
 
 
 class Kernel(NamedTuple):
@@ -124,6 +125,12 @@ def posterior(kernel: Kernel, features: list[np.ndarray], measured: np.ndarray, 
     return Posterior(mean=across @ weights, deviation=deviation)
 
 
+def standardised(scores: np.ndarray) -> np.ndarray:
+    """Return the logarithms of scores (n,), of mean 0 and deviation 1."""
+    logs = np.log(np.maximum(scores, 1e-3))
+    return (logs - logs.mean()) / max(float(logs.std()), 1e-6)
+
+
 class Searcher:
     """A search that takes spectra until none is left and declares then."""
 
@@ -133,17 +140,30 @@ class Searcher:
         self.side = 0
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next measurement or the declaration; dark spectra, whose score is 0, are taken again."""
+        """Return the next measurement or the declaration; where a spectrum gave no score, its place counts as not measured."""
         count = round(cost["spectra"])
         if not self.side:
             self.begin(observation["image"])
-        lit = np.flatnonzero(observation["scores"][:count] > 0)
-        taken, scores = observation["places"][lit], observation["scores"][lit].astype(float)
+        told = np.flatnonzero(self.told(observation, count))
+        taken, scores = observation["places"][told], observation["scores"][told].astype(float)
         columns, rows = ((taken + 1) / 2 * self.side).astype(int).T
         measured = rows * self.side + columns
         if count == len(observation["places"]):
-            return declaration(self.places[self.answer(measured, scores)] if len(lit) else np.zeros(2))
-        return measurement(self.places[self.next(measured, scores)])
+            return declaration(self.places[self.answer(measured, scores)] if len(told) else np.zeros(2))
+        return measurement(self.places[self.next(measured, scores)], self.technique(observation, count))
+
+    def told(self, observation: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+        """Return which of the spectra measured the scalariser, bool (count,)."""
+        return observation["scores"][:count] > 0
+
+    def technique(self, observation: Mapping[str, np.ndarray], count: int) -> str:
+        """Return the technique of the named scalariser; of a hidden one that which gave a score, and until then each in turn."""
+        if observation["target"].any():
+            return TECHNIQUE[int(np.argmax(observation["target"]))]
+        found = np.flatnonzero(observation["scores"][:count] > 0)
+        if len(found):
+            return TECHNIQUES[int(observation["edx_taken"][found[0]])]
+        return TECHNIQUES[count % 2]
 
     def begin(self, image: np.ndarray) -> None:
         """Take the image; two of its pixels lie along a candidate."""
@@ -177,6 +197,14 @@ class LowDiscrepancy(Searcher):
         steps = np.array([0.7548776662466927, 0.5698402909980532])
         column, row = ((len(measured) * steps + self.shift) % 1 * self.side).astype(int)
         return int(row) * self.side + int(column)
+
+    def told(self, observation: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+        """Return which of the spectra measured the scalariser; for all that a policy knows that does not look, every one."""
+        return super().told(observation, count) if self.looks else np.ones(count, bool)
+
+    def technique(self, observation: Mapping[str, np.ndarray], count: int) -> str:
+        """Return the technique; without a look the one that most scalarisers are read from."""
+        return super().technique(observation, count) if self.looks else max(TECHNIQUES, key=TECHNIQUE.count)
 
     def begin(self, image: np.ndarray) -> None:
         """Draw the shift of the sequence."""
@@ -229,9 +257,7 @@ class GaussianSearch(Searcher):
 
     def model(self, measured: np.ndarray, scores: np.ndarray) -> Posterior:
         """Return the posterior of the logarithms of scores, of mean 0 and deviation 1."""
-        logs = np.log(np.maximum(scores, 1e-3))
-        logs = (logs - logs.mean()) / max(float(logs.std()), 1e-6)
-        return posterior(self.kernel, self.groups, measured, logs)
+        return posterior(self.kernel, self.groups, measured, standardised(scores))
 
     def next(self, measured: np.ndarray, scores: np.ndarray) -> int:
         """Return the candidate of the greatest bound among those that are not measured."""
@@ -245,6 +271,21 @@ class GaussianSearch(Searcher):
     def answer(self, measured: np.ndarray, scores: np.ndarray) -> int:
         """Return the measured candidate of the greatest mean."""
         return int(measured[np.argmax(self.model(measured, scores).mean[measured])])
+
+
+class DeepKernelSearch(GaussianSearch):
+    """The greatest upper confidence bound of a deep kernel: a network on patches of the image, trained anew after each spectrum."""
+
+    def begin(self, image: np.ndarray) -> None:
+        """Take the patches, and draw the network."""
+        super().begin(image)
+        self.deep = DeepKernel(self.groups[0], self.places, hidden=HIDDEN, outputs=FEATURES, reach=REACH, rng=self.rng)
+
+    def model(self, measured: np.ndarray, scores: np.ndarray) -> Posterior:
+        """Return the posterior of the logarithms of scores after the network was trained on."""
+        logs = standardised(scores)
+        self.deep.train(measured, logs, iterations=ITERATIONS)
+        return Posterior(*self.deep.posterior(measured, logs))
 
 
 class MiddleDeclared:
@@ -282,6 +323,7 @@ class KnownPlaces(Searcher):
         super().reset(brief)
         assert brief.truth is not None
         truth: Mapping[str, Any] = brief.truth()
+        self.asked = TECHNIQUE[int(truth["target"])]
         self.best = [int(truth[f"best_{number}"]) for number in range(sum(name.startswith("best_") for name in truth))]
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
@@ -290,13 +332,14 @@ class KnownPlaces(Searcher):
         if not self.side:
             self.begin(observation["image"])
         if count < min(len(self.best), len(observation["places"])):
-            return measurement(self.places[self.best[count]])
+            return measurement(self.places[self.best[count]], self.asked)
         return declaration(self.places[self.best[0]])
 
 
 TEXTS = {
     "expert": ("GP-UCB on patches of the image and places", GaussianSearch),
     "gp-position": ("GP-UCB on places alone", functools.partial(GaussianSearch, patched=False)),
+    "deep-kernel": ("UCB on a deep kernel: a network on patches and places with a Gaussian process behind it", DeepKernelSearch),
     "brightest": ("the brightest places, and the best of them", Brightest),
     "low-discrepancy": ("places of a low-discrepancy sequence, and the best of them", LowDiscrepancy),
     "random": ("uniform actions", RandomPlaces),
