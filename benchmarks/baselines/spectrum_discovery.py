@@ -2,7 +2,8 @@
 
 import functools
 import itertools
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,14 +86,18 @@ class Kernel(NamedTuple):
     terms: tuple[tuple[float, tuple[int, ...]], ...]
     lengths: tuple[tuple[float, ...], ...]
 
-    def among(self, apart: list[np.ndarray], scales: tuple[float, ...]) -> np.ndarray:
-        """Return the covariance at squared distances in each group."""
-        near = [apart[group] / (-2 * scale**2) for group, scale in enumerate(scales)]
-        return np.sum([weight * np.exp(sum(near[group] for group in groups)) for weight, groups in self.terms], axis=0)
+    def among(self, alike: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the covariance where the squared exponential in each group is so large."""
+        return sum(weight * math.prod(alike[group] for group in groups) for weight, groups in self.terms)  # type: ignore[return-value]
 
 
 PLACES = Kernel(terms=((1.0, (0,)),), lengths=(PLACE_LENGTHS,))
 BOTH = Kernel(terms=((0.3, (0,)), (0.4, (0, 1)), (0.3, (1,))), lengths=(PATCH_LENGTHS, PLACE_LENGTHS))
+
+
+def alike(apart: np.ndarray, scale: float) -> np.ndarray:
+    """Return the squared exponential of a length scale at squared distances."""
+    return np.exp(apart / (-2 * scale**2))
 
 
 def posterior(kernel: Kernel, features: list[np.ndarray], measured: np.ndarray, scores: np.ndarray) -> Posterior:
@@ -109,9 +114,11 @@ def posterior(kernel: Kernel, features: list[np.ndarray], measured: np.ndarray, 
     scores : ndarray
         Their scores, float (m,), of mean 0 and deviation 1.
     """
-    apart, best, found = [squares(group[measured], group[measured]) for group in features], -np.inf, None
+    apart = [squares(group, group[measured]) for group in features]
+    near = [{scale: alike(part[measured], scale) for scale in scales} for part, scales in zip(apart, kernel.lengths, strict=True)]
+    best, found = -np.inf, None
     for scales in itertools.product(*kernel.lengths):
-        among = kernel.among(apart, scales)
+        among = kernel.among([part[scale] for part, scale in zip(near, scales, strict=True)])
         for noise in NOISES:
             lower = cholesky(among + (noise**2 + 1e-8) * np.eye(len(measured)), lower=True, check_finite=False)
             weights = cho_solve((lower, True), scores, check_finite=False)
@@ -120,7 +127,7 @@ def posterior(kernel: Kernel, features: list[np.ndarray], measured: np.ndarray, 
                 best, found = likelihood, (scales, lower, weights)
     assert found is not None
     scales, lower, weights = found
-    across = kernel.among([squares(group, group[measured]) for group in features], scales)
+    across = kernel.among([alike(part, scale) for part, scale in zip(apart, scales, strict=True)])
     deviation = np.sqrt(np.maximum(1 - (solve_triangular(lower, across.T, lower=True) ** 2).sum(axis=0), 0))
     return Posterior(mean=across @ weights, deviation=deviation)
 

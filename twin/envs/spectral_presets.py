@@ -45,8 +45,8 @@ class DiscoveryPreset:
 
 
 EASY = DiscoveryPreset(spectra=80, image_electrons=2e4, low_electrons=2e7, core_electrons=4e8, edx_electrons=4e9, named=True)
-STANDARD = DiscoveryPreset(spectra=40, image_electrons=4e3, low_electrons=5e6, core_electrons=1e8, edx_electrons=1e9, named=True)
-HARD = DiscoveryPreset(spectra=28, image_electrons=1e3, low_electrons=1.2e6, core_electrons=2.5e7, edx_electrons=2.5e8, named=False)
+STANDARD = DiscoveryPreset(spectra=50, image_electrons=4e3, low_electrons=6e6, core_electrons=1.2e8, edx_electrons=1.2e9, named=True)
+HARD = DiscoveryPreset(spectra=32, image_electrons=1e3, low_electrons=2e6, core_electrons=4e7, edx_electrons=4e8, named=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
