@@ -19,7 +19,7 @@ ALONE, JOINT, NEAR = 0.3, 0.4, 0.3
 JITTER = 1e-6
 
 
-class Network(NamedTuple):
+class KernelNetwork(NamedTuple):
     """Weights of a network of one hidden layer of tanh, and logarithms of the noise's deviation and of the places' length scale.
 
     ``inner`` is (d + 1, h) and ``outer`` (h, k), in units of their priors; the last row of ``inner`` are the biases; ``logs`` (2,).
@@ -33,10 +33,10 @@ class Network(NamedTuple):
         """Return all numbers as one vector."""
         return np.concatenate([part.ravel() for part in self])
 
-    def like(self, flat: np.ndarray) -> "Network":
+    def like(self, flat: np.ndarray) -> "KernelNetwork":
         """Return a network of the same shapes from a vector."""
         first, second = self.inner.size, self.inner.size + self.outer.size
-        return Network(flat[:first].reshape(self.inner.shape), flat[first:second].reshape(self.outer.shape), flat[second:])
+        return KernelNetwork(flat[:first].reshape(self.inner.shape), flat[first:second].reshape(self.outer.shape), flat[second:])
 
 
 class DeepKernel:
@@ -60,11 +60,11 @@ class DeepKernel:
         self.cases, self.places = np.column_stack([cases, np.ones(len(cases))]), places
         inputs = self.cases.shape[1]
         self.scales = 1 / np.sqrt(inputs), reach / np.sqrt(hidden)
-        self.network = Network(rng.normal(size=(inputs, hidden)), rng.normal(size=(hidden, outputs)), np.log([NOISE, LENGTH]))
+        self.network = KernelNetwork(rng.normal(size=(inputs, hidden)), rng.normal(size=(hidden, outputs)), np.log([NOISE, LENGTH]))
         self.anchor = self.network.flat()
         self.spreads = np.append(np.ones(len(self.anchor) - 2), [SPREAD, SPREAD])
 
-    def features(self, chosen: np.ndarray, network: Network) -> tuple[np.ndarray, np.ndarray]:
+    def features(self, chosen: np.ndarray, network: KernelNetwork) -> tuple[np.ndarray, np.ndarray]:
         """Return the hidden units (m, h) and the features (m, k) of candidates, int (m,)."""
         hidden = np.tanh(self.cases[chosen] @ network.inner * self.scales[0])
         return hidden, hidden @ network.outer * self.scales[1]

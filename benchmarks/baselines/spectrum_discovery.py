@@ -160,7 +160,7 @@ class Searcher:
         return measurement(self.places[self.next(measured, scores)], self.technique(observation, count))
 
     def told(self, observation: Mapping[str, np.ndarray], count: int) -> np.ndarray:
-        """Return which of the spectra measured the scalariser, bool (count,)."""
+        """Return a mask of the spectra that measured the scalariser, bool (count,)."""
         return observation["scores"][:count] > 0
 
     def technique(self, observation: Mapping[str, np.ndarray], count: int) -> str:
@@ -206,7 +206,7 @@ class LowDiscrepancy(Searcher):
         return int(row) * self.side + int(column)
 
     def told(self, observation: Mapping[str, np.ndarray], count: int) -> np.ndarray:
-        """Return which of the spectra measured the scalariser; for all that a policy knows that does not look, every one."""
+        """Return a mask of the spectra that measured the scalariser: without a look, of all of them."""
         return super().told(observation, count) if self.looks else np.ones(count, bool)
 
     def technique(self, observation: Mapping[str, np.ndarray], count: int) -> str:
@@ -239,32 +239,38 @@ class Brightest(Searcher):
 
 
 class GaussianSearch(Searcher):
-    """The greatest upper confidence bound of a Gaussian process on places, or on patches of the image and places.
+    """The greatest upper confidence bound of a Gaussian process.
 
     Parameters
     ----------
-    patched : bool
-        Whether patches count.
+    sees : str
+        ``"places"``: places alone; ``"patches"``: fixed features of patches of the image as well; ``"learned"``: in their stead features
+        of a network, trained on after each spectrum.
     """
 
-    def __init__(self, *, patched: bool = True) -> None:
-        self.patched = patched
-        self.kernel = BOTH if patched else PLACES
+    def __init__(self, *, sees: str = "patches") -> None:
+        self.sees = sees
 
     def begin(self, image: np.ndarray) -> None:
         """Take the features, and choose the first candidates: each the farthest from those before."""
         super().begin(image)
-        self.groups = [patches(image, self.side), self.places] if self.patched else [self.places]
+        self.groups = [self.places] if self.sees == "places" else [patches(image, self.side), self.places]
         joined = np.concatenate(self.groups, axis=1)
         first = [int(self.rng.integers(len(joined)))]
         for _ in range(FIRST - 1):
             away = np.min([((joined - joined[one]) ** 2).sum(axis=1) for one in first], axis=0)
             first.append(int(np.argmax(away)))
         self.first = first
+        if self.sees == "learned":
+            self.deep = DeepKernel(self.groups[0], self.places, hidden=HIDDEN, outputs=FEATURES, reach=REACH, rng=self.rng)
 
     def model(self, measured: np.ndarray, scores: np.ndarray) -> Posterior:
         """Return the posterior of the logarithms of scores, of mean 0 and deviation 1."""
-        return posterior(self.kernel, self.groups, measured, standardised(scores))
+        logs = standardised(scores)
+        if self.sees == "learned":
+            self.deep.train(measured, logs, iterations=ITERATIONS)
+            return Posterior(*self.deep.posterior(measured, logs))
+        return posterior(PLACES if self.sees == "places" else BOTH, self.groups, measured, logs)
 
     def next(self, measured: np.ndarray, scores: np.ndarray) -> int:
         """Return the candidate of the greatest bound among those that are not measured."""
@@ -278,21 +284,6 @@ class GaussianSearch(Searcher):
     def answer(self, measured: np.ndarray, scores: np.ndarray) -> int:
         """Return the measured candidate of the greatest mean."""
         return int(measured[np.argmax(self.model(measured, scores).mean[measured])])
-
-
-class DeepKernelSearch(GaussianSearch):
-    """The greatest upper confidence bound of a deep kernel: a network on patches of the image, trained anew after each spectrum."""
-
-    def begin(self, image: np.ndarray) -> None:
-        """Take the patches, and draw the network."""
-        super().begin(image)
-        self.deep = DeepKernel(self.groups[0], self.places, hidden=HIDDEN, outputs=FEATURES, reach=REACH, rng=self.rng)
-
-    def model(self, measured: np.ndarray, scores: np.ndarray) -> Posterior:
-        """Return the posterior of the logarithms of scores after the network was trained on."""
-        logs = standardised(scores)
-        self.deep.train(measured, logs, iterations=ITERATIONS)
-        return Posterior(*self.deep.posterior(measured, logs))
 
 
 class MiddleDeclared:
@@ -345,8 +336,11 @@ class KnownPlaces(Searcher):
 
 TEXTS = {
     "expert": ("GP-UCB on patches of the image and places", GaussianSearch),
-    "gp-position": ("GP-UCB on places alone", functools.partial(GaussianSearch, patched=False)),
-    "deep-kernel": ("UCB on a deep kernel: a network on patches and places with a Gaussian process behind it", DeepKernelSearch),
+    "gp-position": ("GP-UCB on places alone", functools.partial(GaussianSearch, sees="places")),
+    "deep-kernel": (
+        "UCB on a deep kernel: a network on patches and places with a Gaussian process behind it",
+        functools.partial(GaussianSearch, sees="learned"),
+    ),
     "brightest": ("the brightest places, and the best of them", Brightest),
     "low-discrepancy": ("places of a low-discrepancy sequence, and the best of them", LowDiscrepancy),
     "random": ("uniform actions", RandomPlaces),
