@@ -19,7 +19,7 @@ from stemtwin.benchmarks.seed_keys import SeedKeys, seed_from
 from stemtwin.benchmarks.tasks import Task
 from stemtwin.twin import files
 from stemtwin.twin.envs.functional_env import StemEnv, checked_action, hidden_truth
-from stemtwin.twin.envs.making import make_family
+from stemtwin.twin.envs.making import family_class, make_family
 from stemtwin.twin.errors import InstrumentError, SettingsError, SubmissionError
 
 SEALED = {"reward": "none", "privileged_info": False, "split": "test"}
@@ -163,6 +163,14 @@ def derive_seed(task: Task, split: str, k: int, stream: str = "", *, keys: SeedK
     return seed_from(key, text)
 
 
+def sealed_arguments(task: Task) -> dict[str, Any]:
+    """Return the arguments of a sealed environment; where its family makes scenes in advance, their root follows from the task's key as well."""
+    if "scene_root" not in [one.name for one in dataclasses.fields(family_class(task.source))]:
+        return dict(SEALED)
+    digest = hmac.digest(task.key.encode(), f"{task.name}@{task.major}/scenes".encode(), "sha256")
+    return {**SEALED, "scene_root": int.from_bytes(digest[:16])}
+
+
 def sealed(task: Task) -> bool:
     """Return whether the environment of a task must be made without reward and truth: all but those from before there were such arguments."""
     return (task.name, task.major) not in UNSEALED
@@ -171,7 +179,7 @@ def sealed(task: Task) -> bool:
 def make_environment(task: Task) -> gym.Env:
     """Return the environment of an agent task, without reward and truth where the task is a sealed one."""
     if sealed(task):
-        return StemEnv(make_family(task.source, **SEALED))  # gymnasium.make gives nobody the split "test"
+        return StemEnv(make_family(task.source, **sealed_arguments(task)))  # gymnasium.make gives nobody the split "test"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*is out of date", DeprecationWarning)  # a task keeps the version that it was released with
         return gym.make(f"stemtwin:{task.source}", disable_env_checker=True)
@@ -183,12 +191,12 @@ def check_sealed(task: Task, env: Any) -> None:
     Raises
     ------
     SettingsError
-        An argument is not that of ``SEALED``.
+        An argument is not that of :func:`sealed_arguments`.
     """
     if not sealed(task):
         return
     family = getattr(env.unwrapped, "task", None)
-    for name, value in SEALED.items():
+    for name, value in sealed_arguments(task).items():
         given = getattr(family, name, None)
         if given != value:
             message = f"{task.name}@{task.major} runs in an environment with {name}={value!r}, not {given!r}. Make it by make_environment."

@@ -43,6 +43,8 @@ class KeptEpisode:
         Costs at the end.
     observations_sha256 : str
         Hash of all observations in their order, the first included.
+    scene : int, optional
+        Number of the scene, where a split has few and episodes of one scene are alike; None elsewhere.
     """
 
     seed: int
@@ -51,6 +53,7 @@ class KeptEpisode:
     actions: np.ndarray
     cost: dict[str, float]
     observations_sha256: str
+    scene: int | None = None
 
     @property
     def steps(self) -> int:
@@ -88,6 +91,11 @@ class KeptRun:
     def seeds(self) -> tuple[int, ...]:
         """Seeds of the episodes."""
         return tuple(one.seed for one in self.episodes)
+
+    @property
+    def scenes(self) -> np.ndarray | None:
+        """Numbers of the episodes' scenes, int; None where they have none."""
+        return None if self.episodes[0].scene is None else np.array([one.scene for one in self.episodes])
 
     @property
     def totals(self) -> np.ndarray:
@@ -133,6 +141,7 @@ class EpisodeRecorder:
             actions=np.array(self.actions),
             cost={name: float(value) for name, value in self.info["cost"].items()},
             observations_sha256=self.digest.hexdigest(),
+            scene=None if (scene := self.info.get("truth", {}).get("scene_number")) is None else int(scene),
         )
 
 
@@ -154,6 +163,7 @@ def save(run: KeptRun, path: Path) -> None:
         "steps": pa.array([one.steps for one in episodes], pa.int32()),
         "actions": pa.array([one.actions.ravel() for one in episodes], pa.list_(kind)),
         "observations_sha256": pa.array([bytes.fromhex(one.observations_sha256) for one in episodes], pa.binary(32)),
+        **({"scene": pa.array([one.scene for one in episodes], pa.int32())} if episodes[0].scene is not None else {}),
         **{f"cost.{name}": pa.array([one.cost[name] for one in episodes], pa.float64()) for name in episodes[0].cost},
     }
     names = ("environment", "difficulty", "policy", "arguments", "version", "cpu_s")
@@ -195,6 +205,7 @@ def read(path: Path) -> KeptRun:
             actions=flat[i].reshape(columns["steps"][i], -1),
             cost={name.removeprefix("cost."): columns[name][i] for name in costs},
             observations_sha256=columns["observations_sha256"][i].hex(),
+            scene=columns["scene"][i] if "scene" in columns else None,
         )
         for i in range(len(table))
     )
@@ -230,8 +241,9 @@ def replay(environment: gym.Env, kept: KeptEpisode) -> KeptEpisode:
 
 def same(one: KeptEpisode, other: KeptEpisode) -> bool:
     """Return True where two episodes agree in all that is kept of them."""
-    return (one.seed, one.total, one.success, one.cost, one.observations_sha256) == (
+    return (one.seed, one.scene, one.total, one.success, one.cost, one.observations_sha256) == (
         other.seed,
+        other.scene,
         other.total,
         other.success,
         other.cost,

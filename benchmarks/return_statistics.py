@@ -57,12 +57,42 @@ def interval(values: np.ndarray, statistic: Callable[..., Any] = np.mean, method
     return point, point
 
 
-def summary(episodes: Iterable[Played], *, version: str = __version__, cpu_s: float | None = None) -> PolicyReturn:
-    """Return mean and interquartile mean of the returns of episodes with their bootstrap intervals (BCa and percentile)."""
+def clustered_interval(values: np.ndarray, clusters: np.ndarray, trimmed: float = 0.0) -> tuple[float, float]:
+    """Return the 95 % interval of a mean of values (n,) without a share at either end, where values of one cluster are alike, labels (n,).
+
+    Whole clusters are drawn; of k clusters the ends are expanded percentiles, whose level is that of Student's t with k - 1 degrees of
+    freedom and the factor sqrt(k / (k - 1)): plain ones are narrow for few clusters (T. C. Hesterberg, Am. Stat. 69 (2015) 371).
+    """
+    order = np.argsort(values, kind="stable")
+    labels, inverse = np.unique(clusters[order], return_inverse=True)
+    count, rng = len(labels), np.random.Generator(np.random.Philox(SEED))
+    if count < 2 or np.ptp(values) <= 1e-9:
+        point = float(stats.trim_mean(values, trimmed))
+        return point, point
+    times = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES)[:, inverse]  # of each value, in their order
+    until = times.cumsum(axis=1)
+    cut = (trimmed * until[:, -1:]).astype(int)
+    kept = np.clip(np.minimum(until, until[:, -1:] - cut) - np.maximum(until - times, cut), 0, None)
+    drawn = (kept @ values[order]) / kept.sum(axis=1)
+    tail = float(stats.norm.cdf(stats.t.ppf((1 - LEVEL) / 2, count - 1) * np.sqrt(count / (count - 1))))
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def summary(
+    episodes: Iterable[Played], *, version: str = __version__, cpu_s: float | None = None, clusters: np.ndarray | None = None
+) -> PolicyReturn:
+    """Return mean and interquartile mean of the returns of episodes with their bootstrap intervals.
+
+    They are BCa and percentile intervals over episodes, or those of :func:`clustered_interval` where labels of clusters are given.
+    """
     played = list(episodes)
     totals = np.array([episode.total for episode in played])
-    low, high = interval(totals)
-    iqm_low, iqm_high = interval(totals, interquartile_mean, "percentile")
+    if clusters is None:
+        (low, high), (iqm_low, iqm_high) = interval(totals), interval(totals, interquartile_mean, "percentile")
+    else:
+        low, high = clustered_interval(totals, clusters)
+        iqm_low, iqm_high = clustered_interval(totals, clusters, TAIL)
     return PolicyReturn(
         mean=float(totals.mean()),
         low=low,
@@ -79,9 +109,9 @@ def summary(episodes: Iterable[Played], *, version: str = __version__, cpu_s: fl
 
 
 def difference(better: KeptRun, other: KeptRun) -> PairedReturn:
-    """Return the mean difference of two policies over the same episodes with its interval."""
+    """Return the mean difference of two policies over the same episodes with its interval, over scenes where the episodes have them."""
     apart = better.totals - other.totals
-    low, high = interval(apart)
+    low, high = interval(apart) if better.scenes is None else clustered_interval(apart, better.scenes)
     return PairedReturn(better=better.policy, other=other.policy, mean=float(apart.mean()), low=low, high=high)
 
 
@@ -105,7 +135,7 @@ def scale_of(runs: Mapping[str, KeptRun]) -> ReturnScale:
         arguments=first.arguments,
         seeds=first.seeds,
         version=first.version,
-        policies={name: summary(run.episodes, version=run.version, cpu_s=run.cpu_s) for name, run in runs.items()},
+        policies={name: summary(run.episodes, version=run.version, cpu_s=run.cpu_s, clusters=run.scenes) for name, run in runs.items()},
         paired=tuple(differences),
     )
 

@@ -168,7 +168,7 @@ def measure(
             each = pilot.cpu_s if count <= PILOT else (time.process_time() - began) / (count - PILOT)
             run = dataclasses.replace(blank, policy=name, episodes=played, cpu_s=round(each, 3))
             kept_runs.save(run, path)
-        one = summary(run.episodes)
+        one = summary(run.episodes, clusters=run.scenes)
         told = f"{one.mean:7.3f} ({one.low:.3f} to {one.high:.3f}), IQM {one.iqm:.3f}, success {one.success:.2f}, {one.steps:.1f} steps"
         tell(f"{where} {name:>12}: {told}, {run.cpu_s:.3g} s of CPU each")
         runs[name] = run

@@ -4,6 +4,7 @@
 File                      Content
 ========================= ==============================================================================
 ``atoms.py``              baselines of ``atoms-2d``: Laplacian of Gaussian, random, truth
+``deep_kernel.py``        deep kernel learning: a Gaussian process on features of a network
 ``denoise.py``            baselines of ``denoise``: filters, BM3D, a U-Net, truth
 ``drift.py``              baselines of ``drift-tracking``: trackers, blind policies, truth
 ``drift_fit.py``          likelihoods, Kalman filter and CUSUM of the expert of ``drift-tracking``

@@ -2,7 +2,8 @@
 
 import functools
 import itertools
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +11,12 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.ndimage import gaussian_filter
 
 from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline
+from stemtwin.benchmarks.baselines.deep_kernel import DeepKernel, squares
+from stemtwin.twin.envs.scalarisers import SCALARISERS, TECHNIQUES
 
 TASK = "spectrum-discovery"
+TECHNIQUE = tuple(one.technique for one in SCALARISERS.values())
+"""Technique of each scalariser, as the page of the environment names it."""
 PATCH = 6
 """Largest radius of a patch, pixels."""
 COMPONENTS = 6
@@ -20,6 +25,8 @@ FIRST = 6
 """Spectra that are taken at places unlike each other before the first model."""
 PATCH_LENGTHS, PLACE_LENGTHS, NOISES = (0.7, 1.4, 2.8), (0.15, 0.35, 0.8), (0.03, 0.1, 0.3)
 """Length scales of patches and of places in [-1, 1], and standard deviations of the noise, of which the likeliest are taken."""
+HIDDEN, FEATURES, REACH, ITERATIONS = 16, 3, 4.0, 8
+"""Hidden units of the deep kernel's network, its features, their prior deviation, iterations of L-BFGS after each spectrum."""
 EAGERNESS = 2.0
 """Standard deviations that are added to the mean of an upper confidence bound."""
 
@@ -37,14 +44,14 @@ def grid(side: int) -> np.ndarray:
     return np.stack(np.meshgrid(middles, middles), axis=-1).reshape(-1, 2)
 
 
-def measurement(place: np.ndarray) -> np.ndarray:
-    """Return the action that takes a spectrum at a place."""
-    return np.array([place[0], place[1], -1], np.float32)
+def measurement(place: np.ndarray, technique: str) -> np.ndarray:
+    """Return the action that takes a spectrum at a place by a technique."""
+    return np.array([place[0], place[1], 1 if technique == "edx" else -1, -1], np.float32)
 
 
 def declaration(place: np.ndarray) -> np.ndarray:
     """Return the action that declares a place."""
-    return np.array([place[0], place[1], 1], np.float32)
+    return np.array([place[0], place[1], -1, 1], np.float32)
 
 
 def patches(image: np.ndarray, side: int) -> np.ndarray:
@@ -70,11 +77,6 @@ def patches(image: np.ndarray, side: int) -> np.ndarray:
     return kept / kept[:, :1].std()
 
 
-def squares(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the squared distances between rows, (n, m)."""
-    return np.maximum((one**2).sum(1)[:, None] + (other**2).sum(1) - 2 * one @ other.T, 0)
-
-
 class Kernel(NamedTuple):
     """Covariance of a Gaussian process: a sum of weighted squared exponentials, each in some of the groups of features.
 
@@ -84,14 +86,18 @@ class Kernel(NamedTuple):
     terms: tuple[tuple[float, tuple[int, ...]], ...]
     lengths: tuple[tuple[float, ...], ...]
 
-    def among(self, apart: list[np.ndarray], scales: tuple[float, ...]) -> np.ndarray:
-        """Return the covariance at squared distances in each group."""
-        near = [apart[group] / (-2 * scale**2) for group, scale in enumerate(scales)]
-        return np.sum([weight * np.exp(sum(near[group] for group in groups)) for weight, groups in self.terms], axis=0)
+    def among(self, alike: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the covariance where the squared exponential in each group is so large."""
+        return sum(weight * math.prod(alike[group] for group in groups) for weight, groups in self.terms)  # type: ignore[return-value]
 
 
 PLACES = Kernel(terms=((1.0, (0,)),), lengths=(PLACE_LENGTHS,))
 BOTH = Kernel(terms=((0.3, (0,)), (0.4, (0, 1)), (0.3, (1,))), lengths=(PATCH_LENGTHS, PLACE_LENGTHS))
+
+
+def alike(apart: np.ndarray, scale: float) -> np.ndarray:
+    """Return the squared exponential of a length scale at squared distances."""
+    return np.exp(apart / (-2 * scale**2))
 
 
 def posterior(kernel: Kernel, features: list[np.ndarray], measured: np.ndarray, scores: np.ndarray) -> Posterior:
@@ -108,9 +114,11 @@ def posterior(kernel: Kernel, features: list[np.ndarray], measured: np.ndarray, 
     scores : ndarray
         Their scores, float (m,), of mean 0 and deviation 1.
     """
-    apart, best, found = [squares(group[measured], group[measured]) for group in features], -np.inf, None
+    apart = [squares(group, group[measured]) for group in features]
+    near = [{scale: alike(part[measured], scale) for scale in scales} for part, scales in zip(apart, kernel.lengths, strict=True)]
+    best, found = -np.inf, None
     for scales in itertools.product(*kernel.lengths):
-        among = kernel.among(apart, scales)
+        among = kernel.among([part[scale] for part, scale in zip(near, scales, strict=True)])
         for noise in NOISES:
             lower = cholesky(among + (noise**2 + 1e-8) * np.eye(len(measured)), lower=True, check_finite=False)
             weights = cho_solve((lower, True), scores, check_finite=False)
@@ -119,9 +127,15 @@ def posterior(kernel: Kernel, features: list[np.ndarray], measured: np.ndarray, 
                 best, found = likelihood, (scales, lower, weights)
     assert found is not None
     scales, lower, weights = found
-    across = kernel.among([squares(group, group[measured]) for group in features], scales)
+    across = kernel.among([alike(part, scale) for part, scale in zip(apart, scales, strict=True)])
     deviation = np.sqrt(np.maximum(1 - (solve_triangular(lower, across.T, lower=True) ** 2).sum(axis=0), 0))
     return Posterior(mean=across @ weights, deviation=deviation)
+
+
+def standardised(scores: np.ndarray) -> np.ndarray:
+    """Return the logarithms of scores (n,), of mean 0 and deviation 1."""
+    logs = np.log(np.maximum(scores, 1e-3))
+    return (logs - logs.mean()) / max(float(logs.std()), 1e-6)
 
 
 class Searcher:
@@ -133,17 +147,30 @@ class Searcher:
         self.side = 0
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next measurement or the declaration; dark spectra, whose score is 0, are taken again."""
+        """Return the next measurement or the declaration; where a spectrum gave no score, its place counts as not measured."""
         count = round(cost["spectra"])
         if not self.side:
             self.begin(observation["image"])
-        lit = np.flatnonzero(observation["scores"][:count] > 0)
-        taken, scores = observation["places"][lit], observation["scores"][lit].astype(float)
+        told = np.flatnonzero(self.told(observation, count))
+        taken, scores = observation["places"][told], observation["scores"][told].astype(float)
         columns, rows = ((taken + 1) / 2 * self.side).astype(int).T
         measured = rows * self.side + columns
         if count == len(observation["places"]):
-            return declaration(self.places[self.answer(measured, scores)] if len(lit) else np.zeros(2))
-        return measurement(self.places[self.next(measured, scores)])
+            return declaration(self.places[self.answer(measured, scores)] if len(told) else np.zeros(2))
+        return measurement(self.places[self.next(measured, scores)], self.technique(observation, count))
+
+    def told(self, observation: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+        """Return a mask of the spectra that measured the scalariser, bool (count,)."""
+        return observation["scores"][:count] > 0
+
+    def technique(self, observation: Mapping[str, np.ndarray], count: int) -> str:
+        """Return the technique of the named scalariser; of a hidden one that which gave a score, and until then each in turn."""
+        if observation["target"].any():
+            return TECHNIQUE[int(np.argmax(observation["target"]))]
+        found = np.flatnonzero(observation["scores"][:count] > 0)
+        if len(found):
+            return TECHNIQUES[int(observation["edx_taken"][found[0]])]
+        return TECHNIQUES[count % 2]
 
     def begin(self, image: np.ndarray) -> None:
         """Take the image; two of its pixels lie along a candidate."""
@@ -178,6 +205,14 @@ class LowDiscrepancy(Searcher):
         column, row = ((len(measured) * steps + self.shift) % 1 * self.side).astype(int)
         return int(row) * self.side + int(column)
 
+    def told(self, observation: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+        """Return a mask of the spectra that measured the scalariser: without a look, of all of them."""
+        return super().told(observation, count) if self.looks else np.ones(count, bool)
+
+    def technique(self, observation: Mapping[str, np.ndarray], count: int) -> str:
+        """Return the technique; without a look the one that most scalarisers are read from."""
+        return super().technique(observation, count) if self.looks else max(TECHNIQUES, key=TECHNIQUE.count)
+
     def begin(self, image: np.ndarray) -> None:
         """Draw the shift of the sequence."""
         super().begin(image)
@@ -204,34 +239,38 @@ class Brightest(Searcher):
 
 
 class GaussianSearch(Searcher):
-    """The greatest upper confidence bound of a Gaussian process on places, or on patches of the image and places.
+    """The greatest upper confidence bound of a Gaussian process.
 
     Parameters
     ----------
-    patched : bool
-        Whether patches count.
+    sees : str
+        ``"places"``: places alone; ``"patches"``: fixed features of patches of the image as well; ``"learned"``: in their stead features
+        of a network, trained on after each spectrum.
     """
 
-    def __init__(self, *, patched: bool = True) -> None:
-        self.patched = patched
-        self.kernel = BOTH if patched else PLACES
+    def __init__(self, *, sees: str = "patches") -> None:
+        self.sees = sees
 
     def begin(self, image: np.ndarray) -> None:
         """Take the features, and choose the first candidates: each the farthest from those before."""
         super().begin(image)
-        self.groups = [patches(image, self.side), self.places] if self.patched else [self.places]
+        self.groups = [self.places] if self.sees == "places" else [patches(image, self.side), self.places]
         joined = np.concatenate(self.groups, axis=1)
         first = [int(self.rng.integers(len(joined)))]
         for _ in range(FIRST - 1):
             away = np.min([((joined - joined[one]) ** 2).sum(axis=1) for one in first], axis=0)
             first.append(int(np.argmax(away)))
         self.first = first
+        if self.sees == "learned":
+            self.deep = DeepKernel(self.groups[0], self.places, hidden=HIDDEN, outputs=FEATURES, reach=REACH, rng=self.rng)
 
     def model(self, measured: np.ndarray, scores: np.ndarray) -> Posterior:
         """Return the posterior of the logarithms of scores, of mean 0 and deviation 1."""
-        logs = np.log(np.maximum(scores, 1e-3))
-        logs = (logs - logs.mean()) / max(float(logs.std()), 1e-6)
-        return posterior(self.kernel, self.groups, measured, logs)
+        logs = standardised(scores)
+        if self.sees == "learned":
+            self.deep.train(measured, logs, iterations=ITERATIONS)
+            return Posterior(*self.deep.posterior(measured, logs))
+        return posterior(PLACES if self.sees == "places" else BOTH, self.groups, measured, logs)
 
     def next(self, measured: np.ndarray, scores: np.ndarray) -> int:
         """Return the candidate of the greatest bound among those that are not measured."""
@@ -282,6 +321,7 @@ class KnownPlaces(Searcher):
         super().reset(brief)
         assert brief.truth is not None
         truth: Mapping[str, Any] = brief.truth()
+        self.asked = TECHNIQUE[int(truth["target"])]
         self.best = [int(truth[f"best_{number}"]) for number in range(sum(name.startswith("best_") for name in truth))]
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
@@ -290,13 +330,17 @@ class KnownPlaces(Searcher):
         if not self.side:
             self.begin(observation["image"])
         if count < min(len(self.best), len(observation["places"])):
-            return measurement(self.places[self.best[count]])
+            return measurement(self.places[self.best[count]], self.asked)
         return declaration(self.places[self.best[0]])
 
 
 TEXTS = {
     "expert": ("GP-UCB on patches of the image and places", GaussianSearch),
-    "gp-position": ("GP-UCB on places alone", functools.partial(GaussianSearch, patched=False)),
+    "gp-position": ("GP-UCB on places alone", functools.partial(GaussianSearch, sees="places")),
+    "deep-kernel": (
+        "UCB on a deep kernel: a network on patches and places with a Gaussian process behind it",
+        functools.partial(GaussianSearch, sees="learned"),
+    ),
     "brightest": ("the brightest places, and the best of them", Brightest),
     "low-discrepancy": ("places of a low-discrepancy sequence, and the best of them", LowDiscrepancy),
     "random": ("uniform actions", RandomPlaces),

@@ -1,8 +1,9 @@
 """Task ``spectrum-discovery``: find the best places of a scene by a few spectra, and declare the best of all.
 
-Of a scene with particles on a flake the dark-field image is given. The agent takes spectra where it chooses and gets the number
-that a scalariser makes of each; the brightest places are not the best. Scored is how many of the best 1 % of the places were
-found, never the best score over the largest, most of which random places reach.
+Of a scene with particles on a flake the dark-field image is given. The agent takes spectra of energy losses or of X-rays where it
+chooses and gets the number that a scalariser makes of each; the brightest places are not the best. Scored is how many of the best
+1 % of the places were found, nothing without a declaration, and never the best score over the largest, most of which random places
+reach. Episodes of one scene are alike: intervals are over the eight scenes of the task's key.
 """
 
 from collections.abc import Sequence
@@ -16,60 +17,62 @@ from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
 from stemtwin.benchmarks.tasks import TASKS, Task
 from stemtwin.twin.envs.families.spectrum_discovery import DECLARE, FAR, STANDARD, SpectrumDiscovery
 from stemtwin.twin.envs.scalarisers import SCALARISERS, best_places
-from stemtwin.twin.envs.spectral_scenes import CORE, FINER, LOW
-from stemtwin.twin.instrument.spectra import EELSDetector
+from stemtwin.twin.envs.spectral_scenes import CORE, FINER, LOW, XRAYS
+from stemtwin.twin.instrument.spectra import EDXDetector, EELSDetector
 
 SIDE = SpectrumDiscovery().side
 FOUND = len(best_places(np.zeros((SIDE, SIDE))))
 """Places of the best 1 %."""
 
 
-def _range(detector: EELSDetector) -> str:
+def _range(detector: EELSDetector | EDXDetector) -> str:
     """Return the energies of a detector in words."""
     low, high = detector.energy_range_ev
     return f"{low:g} to {high:g} eV in steps of {detector.dispersion_ev:g} eV"
 
 
 def score(episodes: Sequence[Episode]) -> SampleStatistics:
-    """Return the additive statistics of every episode; every episode is a cluster of its own."""
+    """Return the additive statistics of every episode, whose recall and area are 0 without a declared end; a scene is a cluster."""
     ids = np.array([f"spectrum-discovery/{episode.number:06d}" for episode in episodes])
     names, best = tuple(SCALARISERS), [episode.end["answer_rank"] for episode in episodes]
     declared = np.array([episode.terminated for episode in episodes])
+    scenes = np.array([f"scene {int(episode.start['scene_number'])}" for episode in episodes])
     return SampleStatistics(
         ids=ids,
-        clusters=ids,
+        clusters=scenes,
         statistics={
             "samples": np.ones(len(episodes), dtype=np.int64),
-            "recall": np.array([episode.end["recall"] for episode in episodes]),
-            "area": np.array([episode.end["area"] for episode in episodes]),
+            "recall": declared * np.array([episode.end["recall"] for episode in episodes]),
+            "area": declared * np.array([episode.end["area"] for episode in episodes]),
             "right": (declared & (np.array(best) <= FOUND)).astype(np.int64),
             "declared": declared.astype(np.int64),
             "spectra": np.array([episode.cost["spectra"] for episode in episodes]),
+            "edx_spectra": np.array([episode.cost["edx_spectra"] for episode in episodes]),
             "dose": np.array([episode.cost["dose_e_per_angstrom2"] for episode in episodes]),
         },
         columns={
             "scalariser": np.array([names[int(episode.start["target"])] for episode in episodes]),
-            "scene": np.array([f"scene {int(episode.start['scene']) % 1000}" for episode in episodes]),
+            "scene": scenes,
             "brightness": np.array([episode.start["brightness_correlation"] for episode in episodes]),
         },
     )
 
 
-SUMS = {"samples": 4, "recall": 1.0, "area": 3.0, "right": 3, "declared": 4, "spectra": 100.0, "dose": 1e6}
+SUMS = {"samples": 4, "recall": 1.0, "area": 3.0, "right": 3, "declared": 4, "spectra": 100.0, "edx_spectra": 40.0, "dose": 1e6}
 """Sums of four episodes, made up for the references of the metrics."""
 
 DISCOVERY = add_metrics(
     "spectrum-discovery",
     Metric(
         name="recall",
-        title="share of the best 1 % of the places that was measured",
+        title="share of the best 1 % of the places that was measured, 0 without a declaration",
         formula=mean_of("recall"),
         text="recall / samples",
         references=((SUMS, 0.25),),
     ),
     Metric(
         name="area",
-        title=f"area under the worth of the best place so far: 1 in the best 1 %, 0 beyond the best {FAR:g} %",
+        title=f"area under the worth of the best place so far: 1 in the best 1 %, 0 beyond the best {FAR:g} % and without a declaration",
         formula=mean_of("area"),
         text="area / samples",
         references=((SUMS, 0.75),),
@@ -99,6 +102,13 @@ DISCOVERY = add_metrics(
         direction="min",
     ),
     Metric(
+        name="edx_share",
+        title="X-ray spectra among them",
+        formula=mean_of("edx_spectra", over="spectra"),
+        text="edx_spectra / spectra",
+        references=((SUMS, 0.4), ({"edx_spectra": 0, "spectra": 0}, np.nan)),
+    ),
+    Metric(
         name="dose",
         title="dose of an episode, mean over the field",
         formula=mean_of("dose"),
@@ -118,9 +128,9 @@ TASKS.add(
         title="Find the best places of a scene by spectra",
         text=(
             "The dark-field image of a flake with particles is given. Take up to "
-            f"{STANDARD.spectra} energy-loss spectra at places of your choice out of {SIDE} x {SIDE}, find the best 1 % of a number of the "
-            "spectrum that is named, and declare the best place. The brightest places are not the best. The score is the share of the best "
-            "1 % that was measured."
+            f"{STANDARD.spectra} spectra, of energy losses or of X-rays, at places of your choice out of {SIDE} x {SIDE}, find the best 1 % of "
+            "a number of the spectrum that is named, and declare the best place. The brightest places are not the best. The score is the share "
+            "of the best 1 % that was measured, 0 without a declaration."
         ),
         source="stemtwin/SpectrumDiscovery-v1",
         splits=("public",),
@@ -128,12 +138,14 @@ TASKS.add(
             Field(name="image", dtype="uint16", unit="e-", text=f"({FINER * SIDE}, {FINER * SIDE}) electrons of the dark-field image, [y, x]"),
             Field(name="low", dtype="uint32", unit="e-", text=f"({LOW.channels},) low losses of the last spectrum, {_range(LOW)}"),
             Field(name="core", dtype="uint32", unit="e-", text=f"({CORE.channels},) its core losses, {_range(CORE)}"),
+            Field(name="edx", dtype="uint32", text=f"({XRAYS.channels},) X-rays of the last spectrum, {_range(XRAYS)}"),
             Field(name="places", dtype="float32", text=f"({STANDARD.spectra}, 2) places (x, y) of all spectra, in order, over half the field"),
-            Field(name="scores", dtype="float32", text=f"({STANDARD.spectra},) their scalariser"),
+            Field(name="edx_taken", dtype="int8", text=f"({STANDARD.spectra},) 1 where it was an X-ray spectrum"),
+            Field(name="scores", dtype="float32", text=f"({STANDARD.spectra},) their scalariser, 0 where the spectrum does not have it"),
             Field(name="target", dtype="int8", text=f"({len(SCALARISERS)},) 1 at the scalariser: {', '.join(SCALARISERS)}"),
             Field(name="budget", dtype="float32", text="(1,) what is left of the spectra"),
         ),
-        outputs=(Field(name="action", dtype="float32", text=f"(3,) place (x, y); declare where above {DECLARE:g}", low=-1, high=1),),
+        outputs=(Field(name="action", dtype="float32", text=f"(4,) place (x, y); X-rays from 0; declare above {DECLARE:g}", low=-1, high=1),),
         metrics=DISCOVERY,
         slices=(
             SliceColumn(column="scalariser", title="scalariser"),

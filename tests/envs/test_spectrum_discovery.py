@@ -31,9 +31,9 @@ def state(task: SpectrumDiscovery) -> Discovery:
     return task.initial(np.random.default_rng(1), target="valence")
 
 
-def action(task: SpectrumDiscovery, candidate: int, declare: float = -1.0) -> np.ndarray:
+def action(task: SpectrumDiscovery, candidate: int, declare: float = -1.0, *, edx: bool = False) -> np.ndarray:
     """Return the action that measures or declares a candidate."""
-    return np.array([*task.place(candidate), declare], np.float32)
+    return np.array([*task.place(candidate), 1.0 if edx else -1.0, declare], np.float32)
 
 
 def test_every_candidate_has_its_place(task: SpectrumDiscovery) -> None:
@@ -44,9 +44,27 @@ def test_every_candidate_has_its_place(task: SpectrumDiscovery) -> None:
 
 
 def test_splits_share_no_scene() -> None:
-    """Each split has eight scenes of its own."""
-    seeds = [seed for split in ("train", "val", "test") for seed in scene_seeds(split)]
-    assert len(set(seeds)) == 24
+    """Each public split has eight scenes of its own; those of a test follow from a root alone, without which there are none."""
+    one, same, other = (SpectrumDiscovery(split="test", scene_root=root).scene_seeds for root in (2**127, 2**127, 2**127 + 1))
+    assert one == same
+    assert len({*one, *other, *scene_seeds("train"), *scene_seeds("val")}) == 32
+    with pytest.raises(SettingsError, match="scene_root"):
+        SpectrumDiscovery(split="test").scene_seeds  # noqa: B018 - it is read to be refused
+
+
+def test_spectra_of_the_other_technique_find_nothing(task: SpectrumDiscovery) -> None:
+    """A spectrum without the scalariser costs one, shows its counts, scores 0 and finds nothing; the right one finds the same place."""
+    for target, one in SCALARISERS.items():
+        start = task.initial(np.random.default_rng(7), target=target)
+        best, right = start.best[0], one.technique == "edx"
+        wrong = task.transition(start, action(task, best, edx=not right), np.random.default_rng(8))
+        after = task.transition(wrong, action(task, best, edx=right), np.random.default_rng(8))
+        assert (wrong.scores, task.recall(wrong), task.area(wrong), task.spent(wrong)) == ((0.0,), 0, 0, 1 / task.queries)
+        assert after.scores[1] > 0
+        assert task.recall(after) == 1 / len(start.best)
+        for state, edx in ((wrong, not right), (after, right)):
+            assert [state.spectra[name].any() for name in ("low", "core", "edx")] == [not edx, not edx, edx]
+        assert task.observe(after)["edx_taken"][:2].tolist() == [not right, right]
 
 
 @given(turn=st.integers(0, 7), data=st.data())
@@ -72,16 +90,16 @@ def test_counts_have_the_expected_mean(task: SpectrumDiscovery, state: Discovery
     rng, best, shown = np.random.default_rng(2), int(best_places(state.worth)[0]), task.shown(state.scene, state.turn)
     taken = [task.transition(state, action(task, best), rng) for _ in range(200)]
     expected = shown.core[divmod(best, task.side)].astype(float) * task.preset.core_electrons
-    mean = np.mean([one.spectra[1] for one in taken], axis=0)
+    mean = np.mean([one.spectra["core"] for one in taken], axis=0)
     assert np.abs((mean - expected) / np.sqrt(expected / 200)).max() < 4.5
     scores = np.array([one.scores[0] for one in taken])
     assert abs(scores.mean() - state.worth.flat[best]) < 4 * scores.std() / np.sqrt(200) + 2e-3
 
 
 def test_what_is_high_where(task: SpectrumDiscovery, state: Discovery) -> None:
-    """The best of each scalariser lies where its physics is: on maghemite, beside silver, and at a corner of the flake."""
-    flake = spectral_scenes.draw_flake(task.field_angstrom, state.scene)
-    shown, n = spectral_scenes.scene(task.field_angstrom, state.scene), task.side
+    """The best of each scalariser lies where its physics is: on maghemite, on FeO, and at a corner of the flake."""
+    seed = task.scene_seeds[state.scene]
+    flake, shown, n = spectral_scenes.draw_flake(task.field_angstrom, seed), spectral_scenes.scene(task.field_angstrom, seed), task.side
     best = {}
     for name, one in SCALARISERS.items():
         row, column = divmod(int(best_places(one.value(getattr(shown, one.spectrum), 1.0))[0]), n)
@@ -91,6 +109,7 @@ def test_what_is_high_where(task: SpectrumDiscovery, state: Discovery) -> None:
         return min(float(np.hypot(*(best[name] - one.centre_angstrom))) - one.radius_angstrom for one in flake.particles if one.kind == kind)
 
     assert distance("valence", "maghemite") < 0
+    assert distance("peak-ratio", "wustite") < 0
     corners = [np.hypot(*(best["edge-plasmon"] - corner)) for corner in np.array(flake.outline_angstrom)]
     assert min(corners) < 1.5 * spectral_scenes.PITCH_ANGSTROM
     assert np.isfinite(shown.low).all()
@@ -100,11 +119,12 @@ def test_what_is_high_where(task: SpectrumDiscovery, state: Discovery) -> None:
 
 def test_valences_are_mixed_by_their_atoms(task: SpectrumDiscovery, state: Discovery) -> None:
     """Where only divalent iron is, the spectrum is that of divalent iron; in between it lies between."""
-    flake = spectral_scenes.draw_flake(task.field_angstrom, state.scene)
+    seed = task.scene_seeds[state.scene]
+    flake = spectral_scenes.draw_flake(task.field_angstrom, seed)
     sample, ferric = spectral_scenes.flake_atoms(flake)
     mixed = spectral_scenes.core_spectra(flake, sample, ferric)
     two, three = (spectral_scenes.core_spectra(flake, sample, part) for part in (np.zeros_like(ferric), sample.numbers == 26))
-    np.testing.assert_array_equal(spectral_scenes.scene(task.field_angstrom, state.scene).core, mixed)
+    np.testing.assert_array_equal(spectral_scenes.scene(task.field_angstrom, seed).core, mixed)
     low, high = np.minimum(two, three), np.maximum(two, three)
     assert (mixed >= low * (1 - 1e-5) - 1e-12).all()
     assert (mixed <= high * (1 + 1e-5) + 1e-12).all()
@@ -175,9 +195,8 @@ def test_a_closed_valve_gives_dark_spectra() -> None:
     """Counts and score are 0, the budget is spent all the same."""
     env = gym.make(ID, **SMALL[ID], randomisation={"closed_valve": 1.0})
     env.reset(seed=1)
-    seen, *_, info = env.step(np.array([0, 0, -1], np.float32))
-    assert not seen["low"].any()
-    assert not seen["core"].any()
+    seen, *_, info = env.step(np.array([0, 0, -1, -1], np.float32))
+    assert not any(seen[name].any() for name in ("low", "core", "edx"))
     assert seen["scores"][0] == 0
     assert info["cost"]["spectra"] == 1
 
@@ -188,6 +207,7 @@ def test_a_closed_valve_gives_dark_spectra() -> None:
         ({"field_angstrom": 20.0}, {}, "field_angstrom"),
         ({"scenes": 9}, {}, "scenes"),
         ({"spectra": 0}, {}, "spectra"),
+        ({"scene_root": -1}, {}, "scene_root"),
         ({"randomisation": {"drift": (1.0, 2.0)}}, {}, "closed_valve"),
         ({}, {"target": "valense"}, "valence"),
         ({}, {"scene": 1}, "scene"),

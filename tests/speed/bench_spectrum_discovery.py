@@ -22,8 +22,8 @@ def made() -> gymnasium.Env:
 
 def steps():
     """Steps that take a spectrum each."""
-    env, places = made(), np.random.default_rng(1).uniform(-1, 1, (STEPS, 3)).astype(np.float32)
-    places[:, 2] = -1
+    env, places = made(), np.random.default_rng(1).uniform(-1, 1, (STEPS, 4)).astype(np.float32)
+    places[:, 3] = -1
 
     def run() -> float:
         env.reset(seed=1)

@@ -39,6 +39,7 @@ File                     Content
 ``sparse_pictures.py``   pictures of images from few points
 ``sparse_scenes.py``     particles, pores, boundaries, their expected image
 ``spectra_pictures.py``  pictures of searches by spectra
+``spectral_presets.py``  difficulties of SpectrumDiscovery, the state of its episodes
 ``spectral_scenes.py``   image and spectra of the scenes of SpectrumDiscovery
 ``tree_kernels.py``      compiled sweeps over Gaussian trees
 ``tuning_film.py``       images of the film on which aberrations are corrected

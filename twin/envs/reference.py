@@ -20,7 +20,7 @@ class PolicyReturn:
     Parameters
     ----------
     mean, low, high : float
-        Mean return and its 95 % interval (bootstrap over episodes).
+        Mean return and its 95 % interval (bootstrap over episodes; over scenes where a split has few, whose episodes are alike).
     success : float
         Fraction of episodes that ended in a success.
     steps : float
@@ -58,7 +58,7 @@ class PairedReturn:
     better, other : str
         Names of the policies: the difference is the first less the second.
     mean, low, high : float
-        Mean difference and its 95 % interval (bootstrap over episodes).
+        Mean difference and its 95 % interval, drawn as those of returns.
     """
 
     better: str

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stemtwin.twin.envs.spectral_scenes import CORE, LOW
+from stemtwin.twin.envs.spectral_scenes import CORE, LOW, XRAYS
+
+TECHNIQUES = ("eels", "edx")
+"""Ways of taking a spectrum: two exposures of energy losses, or one of X-rays."""
+EXPOSURES = {"low": (LOW, "eels"), "core": (CORE, "eels"), "edx": (XRAYS, "edx")}
+"""Detector and technique of each spectrum."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,9 +23,9 @@ class Scalariser:
     title : str
         In words.
     spectrum : str
-        ``"low"`` or ``"core"``.
+        ``"low"``, ``"core"`` or ``"edx"``.
     peak, base : tuple of float
-        Windows of energy losses, eV.
+        Windows of energy losses or of photon energies, eV.
     floor : float
         Added to both, as a fraction of the electrons: it keeps ratios of nothing away.
     scale : float
@@ -34,6 +39,11 @@ class Scalariser:
     floor: float
     scale: float = 1.0
 
+    @property
+    def technique(self) -> str:
+        """Technique whose spectra have the number."""
+        return EXPOSURES[self.spectrum][1]
+
     def value(self, counts: np.ndarray, electrons: float) -> np.ndarray:
         """Return the number of spectra (..., channels) of so many electrons each, shape (...)."""
         peak, base = (counts[..., part].sum(axis=-1) for part in _windows(self))
@@ -42,7 +52,7 @@ class Scalariser:
 
 
 SCALARISERS = {
-    "peak-ratio": Scalariser(title="silver's plasmon over the loss above it", spectrum="low", peak=(3.2, 3.8), base=(4.4, 5.0), floor=2e-4),
+    "peak-ratio": Scalariser(title="L lines of iron over the K line of oxygen", spectrum="edx", peak=(640, 840), base=(440, 600), floor=1e-8),
     "edge-plasmon": Scalariser(
         title="plasmon of the flake's corners over the zero loss", spectrum="low", peak=(1.3, 1.9), base=(-0.5, 0.5), floor=0.0, scale=100.0
     ),
@@ -54,7 +64,7 @@ SCALARISERS = {
 @functools.cache
 def _windows(scalariser: Scalariser) -> tuple[slice, slice]:
     """Return the channels of both windows."""
-    detector = LOW if scalariser.spectrum == "low" else CORE
+    detector, _ = EXPOSURES[scalariser.spectrum]
     first, step = detector.energy_range_ev[0], detector.dispersion_ev
     low, high = (slice(round((start - first) / step), round((end - first) / step)) for start, end in (scalariser.peak, scalariser.base))
     return low, high
@@ -64,3 +74,9 @@ def best_places(worth: np.ndarray) -> np.ndarray:
     """Return the candidates of the best 1 % of a map (n, n), the best first, int (k,), by number in row-major order."""
     flat = worth.ravel()
     return np.argsort(-flat, kind="stable")[: math.ceil(0.01 * flat.size - 0.5) or 1]
+
+
+def ranks(worth: np.ndarray) -> np.ndarray:
+    """Return the ranks of the candidates of a map (n, n), 1 for the best, equal ones with the same, int (n^2,)."""
+    flat = worth.ravel()
+    return 1 + flat.size - np.searchsorted(np.sort(flat), flat, side="right")

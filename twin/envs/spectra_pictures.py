@@ -1,23 +1,28 @@
 """Pictures of searches by spectra for people: where spectra were taken, what they scored, the last one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from stemtwin.twin.envs import spectral_scenes
 from stemtwin.twin.envs.canvas import AMBER, BLUE, GREY, WHITE, Area, PictureCanvas, amount, coloured
+from stemtwin.twin.envs.scalarisers import EXPOSURES
 
 SIZE = (800, 500)
 FRAME: Area = (14, 40, 454, 480)
-PLOTS: tuple[Area, Area] = ((480, 56, 786, 166), (480, 204, 786, 314))
-CURVE: Area = (480, 352, 786, 426)
+PLOTS: dict[str, tuple[Area, str, bool]] = {
+    "low": ((480, 56, 786, 126), "low losses, log", True),
+    "core": ((480, 156, 786, 226), "L edges of iron", False),
+    "edx": ((480, 256, 786, 326), "X-rays", False),
+}
+"""Area and title of each exposure, and whether its counts are drawn by their logarithms."""
+CURVE: Area = (480, 356, 786, 426)
 BAR: Area = (550, 458, 786, 470)
 
 
 def spectra_picture(
     image: np.ndarray,
     measured: Sequence[tuple[np.ndarray, float]],
-    spectra: Sequence[np.ndarray],
+    spectra: Mapping[str, np.ndarray],
     *,
     answer: np.ndarray | None,
     left: float,
@@ -33,8 +38,8 @@ def spectra_picture(
         Electrons, shape (ny, nx).
     measured : sequence of (ndarray, float)
         Place (x, y) in [-1, 1] and score of each spectrum, in order.
-    spectra : sequence of ndarray
-        Counts of the low and of the core losses of the last spectrum; empty before the first.
+    spectra : mapping of ndarray
+        Counts of the last spectrum by exposure, zeros where it has none; empty before the first.
     answer : ndarray, optional
         Declared place (x, y) in [-1, 1].
     left : float
@@ -50,14 +55,13 @@ def spectra_picture(
     canvas.text(14, 25, title, size=15)
     canvas.frame(np.sqrt(image), FRAME, field)
     _places(canvas, measured, answer)
-    names = ("low losses, log", (spectral_scenes.LOW, True)), ("L edges of iron", (spectral_scenes.CORE, False))
-    for box, (name, (detector, log)), counts in zip(PLOTS, names, spectra or (None, None), strict=True):
-        ends = f"{detector.energy_range_ev[0]:g} to {detector.energy_range_ev[1]:g} eV"
-        canvas.text(box[0], box[1] - 6, name, colour=GREY, size=11)
-        canvas.text(box[2], box[1] - 6, ends, colour=GREY, size=11, anchor="rs")
+    for name, (box, told, log) in PLOTS.items():
+        low, high = EXPOSURES[name][0].energy_range_ev
+        canvas.text(box[0], box[1] - 6, told, colour=GREY, size=11)
+        canvas.text(box[2], box[1] - 6, f"{low:g} to {high:g} eV", colour=GREY, size=11, anchor="rs")
         canvas.draw.rectangle(box, outline=GREY)
-        if counts is not None:
-            values = np.log10(1 + counts.astype(float)) if log else counts.astype(float)
+        if name in spectra and spectra[name].any():
+            values = np.log10(1 + spectra[name].astype(float)) if log else spectra[name].astype(float)
             _line(canvas, values, box)
     canvas.text(CURVE[0], CURVE[1] - 6, "scores in order", colour=GREY, size=11)
     canvas.draw.rectangle(CURVE, outline=GREY)

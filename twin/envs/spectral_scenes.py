@@ -1,5 +1,6 @@
-"""Scenes of SpectrumDiscovery: dark-field image and expected energy-loss spectra of a decorated flake, made once and kept."""
+"""Scenes of SpectrumDiscovery: dark-field image, expected energy-loss and X-ray spectra of a decorated flake, made once and kept."""
 
+import functools
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.simulation import operator_cache
 from stemtwin.twin.instrument.simulation.engines import thermal
 from stemtwin.twin.instrument.simulation.simulate import simulate
-from stemtwin.twin.instrument.spectra import EELSDetector, LossModel, Particle, expected_eels
+from stemtwin.twin.instrument.spectra import EDXDetector, EELSDetector, LossModel, Particle, expected_edx, expected_eels
 from stemtwin.twin.instrument.spectra.areal_densities import THIN
 from stemtwin.twin.physics.engine.kernels import array_cache
 from stemtwin.twin.physics.spectra.dielectric import MATERIALS, Material
@@ -30,6 +31,7 @@ BEAM = Beam(energy_ev=200e3, semiangle_mrad=10.0)
 DARK_FIELD = AnnularDetector(inner_mrad=40.0, outer_mrad=120.0, name="haadf")
 LOW = EELSDetector(energy_range_ev=(-1.0, 8.0), dispersion_ev=0.1, collection_mrad=25.0, zero_loss_fwhm_ev=0.25)
 CORE = EELSDetector(energy_range_ev=(703.0, 727.0), dispersion_ev=0.5, collection_mrad=25.0, zero_loss_fwhm_ev=0.5)
+XRAYS = EDXDetector(energy_range_ev=(200.0, 8200.0), dispersion_ev=40.0)
 EDGES = ("Fe_L3", "Fe_L2")
 VALENCES = (2.0, 3.0)
 IRON_OXIDE = Material(
@@ -51,17 +53,22 @@ class SpectralScene:
     ----------
     image : ndarray
         Dark-field image, float32 (2 n, 2 n).
-    low, core : ndarray
+    low, core, edx : ndarray
         Spectra of all candidates, float32 (n, n, channels).
     """
 
     image: np.ndarray
     low: np.ndarray
     core: np.ndarray
+    edx: np.ndarray
 
     def turned(self, turn: int) -> "SpectralScene":
         """Return the scene in one of the eight ways that a square can lie, 0 to 7."""
-        return SpectralScene(image=turned(self.image, turn), low=turned(self.low, turn), core=turned(self.core, turn))
+        return SpectralScene(**{name: turned(getattr(self, name), turn) for name in ARRAYS})
+
+
+ARRAYS = ("image", "low", "core", "edx")
+"""Arrays of a scene."""
 
 
 def turned(values: np.ndarray, turn: int) -> np.ndarray:
@@ -75,9 +82,12 @@ def candidates(field_angstrom: float) -> int:
     return round(field_angstrom / PITCH_ANGSTROM)
 
 
-def scene_seeds(split: str, count: int = SCENES) -> tuple[int, ...]:
-    """Return the seeds of the scenes of a split: no two splits have one in common."""
-    return tuple(1000 * SPLITS[split] + number for number in range(count))
+@functools.lru_cache(maxsize=64)
+def scene_seeds(split: str, count: int = SCENES, root: int | None = None) -> tuple[int, ...]:
+    """Return the seeds of the scenes of a split: no two splits have one in common; with a root, 64-bit numbers that follow from it alone."""
+    if root is None:
+        return tuple(1000 * SPLITS[split] + number for number in range(count))
+    return tuple(int(seed) for seed in np.random.SeedSequence(root).generate_state(count, np.uint64))
 
 
 _HELD: dict[tuple[float, int], SpectralScene] = {}
@@ -113,7 +123,13 @@ def scene_key(flake: DecoratedFlake) -> str:
     """Return the key of a scene: of its atoms, its losses, the instrument, and the code."""
     sample, _ = flake_atoms(flake)
     losses = {"oxide": asdict(IRON_OXIDE), "rim": RIM, "reach": REACH, "edges": EDGES, "valences": VALENCES}
-    optics = {"beam": asdict(BEAM), "ring": (DARK_FIELD.inner_mrad, DARK_FIELD.outer_mrad), "low": asdict(LOW), "core": asdict(CORE)}
+    optics = {
+        "beam": asdict(BEAM),
+        "ring": (DARK_FIELD.inner_mrad, DARK_FIELD.outer_mrad),
+        "low": asdict(LOW),
+        "core": asdict(CORE),
+        "edx": asdict(XRAYS),
+    }
     grid = {"pitch": PITCH_ANGSTROM, "finer": FINER}
     described = {"flake": asdict(flake), "sample": sample.digest, "losses": losses, "optics": optics, "grid": grid}
     return array_cache.content_key({"scene": described, "code": operator_cache.code(CODE)})
@@ -125,7 +141,9 @@ def make_scene(flake: DecoratedFlake) -> dict[str, np.ndarray]:
     n = candidates(flake.field_angstrom)
     image = simulate(sample, BEAM, raster(flake, FINER * n), detectors=(DARK_FIELD,), engine=thermal.NAME, measure_error=False)
     low = expected_eels(sample, BEAM, raster(flake, n), LOW, model=low_losses(flake), engine=THIN, edges=())
-    return {"image": image[DARK_FIELD.name].values, "low": low.eels.values, "core": core_spectra(flake, sample, ferric)}
+    edx = expected_edx(sample, BEAM, raster(flake, n), XRAYS, engine=THIN)
+    core = core_spectra(flake, sample, ferric)
+    return {"image": image[DARK_FIELD.name].values, "low": low.eels.values, "core": core, "edx": edx.edx.values}
 
 
 def low_losses(flake: DecoratedFlake) -> LossModel:

@@ -1,7 +1,7 @@
-"""``stemtwin/SpectrumDiscovery-v1``: where to take spectra so as to find the best place of a scene, given its image."""
+"""``stemtwin/SpectrumDiscovery-v1``: where to take which spectra so as to find the best place of a scene, given its image."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -10,17 +10,19 @@ import numpy as np
 
 from stemtwin.twin import checks
 from stemtwin.twin.envs import spectral_scenes as scenes
-from stemtwin.twin.envs.arguments import Randomisation, one_of
+from stemtwin.twin.envs.arguments import one_of
 from stemtwin.twin.envs.discovery import environment
 from stemtwin.twin.envs.functional_env import read_only
 from stemtwin.twin.envs.goal_family import GoalFamily
 from stemtwin.twin.envs.image_features import stretched
 from stemtwin.twin.envs.preparation import PreparationLine
-from stemtwin.twin.envs.scalarisers import SCALARISERS, Scalariser, best_places
+from stemtwin.twin.envs.scalarisers import EXPOSURES, SCALARISERS, TECHNIQUES, best_places, ranks
+from stemtwin.twin.envs.spectral_presets import EASY, HARD, SECONDS_PER_ELECTRON, STANDARD, Discovery, DiscoveryPreset
 from stemtwin.twin.envs.spectral_scenes import SpectralScene
+from stemtwin.twin.errors import SettingsError
 
 DECLARE = 0.9
-"""The third component of an action declares the end where it is above this."""
+"""The last component of an action declares the end where it is above this."""
 LARGEST = 100.0
 """Scores beyond this are put there."""
 SHARE = 0.5
@@ -30,82 +32,6 @@ FAR = 10.0
 TILES = 16
 """Tiles along a side of the image in the form "state"."""
 LARGEST_COUNT = 2**32 - 1
-SECONDS_PER_ELECTRON = 1e-9
-"""Beam time of one electron at 160 pA, s."""
-
-CALM = Randomisation()
-"""An instrument without faults."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiscoveryPreset:
-    """A difficulty.
-
-    Parameters
-    ----------
-    spectra : int
-        Spectra of an episode.
-    image_electrons : float
-        Electrons for each pixel of the image.
-    low_electrons, core_electrons : float
-        Electrons of the exposures of one spectrum: of its low losses and of its core losses.
-    named : bool
-        Whether the agent is told which scalariser is asked for.
-    randomisation : Randomisation
-        Faults: none.
-    """
-
-    spectra: int
-    image_electrons: float
-    low_electrons: float
-    core_electrons: float
-    named: bool
-    randomisation: Randomisation = CALM
-
-
-EASY = DiscoveryPreset(spectra=80, image_electrons=2e4, low_electrons=2e7, core_electrons=4e8, named=True)
-STANDARD = DiscoveryPreset(spectra=40, image_electrons=4e3, low_electrons=5e6, core_electrons=1e8, named=True)
-HARD = DiscoveryPreset(spectra=28, image_electrons=1e3, low_electrons=1.2e6, core_electrons=2.5e7, named=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Discovery:
-    """State of an episode.
-
-    Parameters
-    ----------
-    scene : int
-        Seed of the scene.
-    turn : int
-        Way in which it lies, 0 to 7.
-    target : str
-        Name of the scalariser.
-    image : ndarray
-        Electrons of the image, uint16 (2 n, 2 n).
-    worth : ndarray
-        Expected scalariser of all candidates, float64 (n, n).
-    places : tuple of int
-        Candidates that were measured, in order, by number in row-major order.
-    scores : tuple of float
-        Scalariser of the counts of each spectrum.
-    spectra : tuple of ndarray, optional
-        Counts of the last spectrum: its low and its core losses.
-    moves : int
-        Number of actions.
-    answer : int, optional
-        Declared candidate.
-    """
-
-    scene: int
-    turn: int
-    target: str
-    image: np.ndarray
-    worth: np.ndarray
-    places: tuple[int, ...] = ()
-    scores: tuple[float, ...] = ()
-    spectra: tuple[np.ndarray, ...] = ()
-    moves: int = 0
-    answer: int | None = None
 
 
 @environment("SpectrumDiscovery", version=1, max_episode_steps=81, reward_threshold=0.4)
@@ -115,83 +41,109 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
 
     Description
         A field of 128 A holds a flake of MoS2 with particles of gold, silver, FeO and maghemite on it. Its dark-field image
-        (200 kV, 10 mrad, 40 to 120 mrad) is given. The agent sends the beam to places out of a grid of 32 x 32 and takes an
-        energy-loss spectrum of each, in two exposures: low losses and the L edges of iron. On a real microscope this is the
-        point mode of spectroscopy: the knob is the place of the beam. A scalariser reduces a spectrum to one number, the counts
-        of one window over those of another, and the best 1 % of the places are to be found:
+        (200 kV, 10 mrad, 40 to 120 mrad) is given. The agent sends the beam to places out of a grid of 32 x 32 and takes a
+        spectrum of each: of energy losses (EELS) in two exposures, low losses and the L edges of iron, or of X-rays (EDX). On a
+        real microscope this is the point mode of spectroscopy: the knobs are the place of the beam and the detector. A scalariser
+        reduces a spectrum to one number, the counts of one window over those of another, and the best 1 % of the places are to
+        be found:
 
-        ================ ===================================================== ====================================================
-        Scalariser       Windows, eV                                           Where it is high
-        ================ ===================================================== ====================================================
-        ``peak-ratio``   3.2 to 3.8 over 4.4 to 5.0                            beside silver, whose dipole plasmon lies there
-        ``edge-plasmon`` 1.3 to 1.9 over the zero loss, %                      at sharp corners of the flake
-        ``valence``      708.5 to 711.0 over 706.0 to 708.5                    on maghemite, whose iron is trivalent
-        ================ ===================================================== ====================================================
+        ================ ========= =========================================== ==================================================
+        Scalariser       Technique Windows, eV                                 Where it is high
+        ================ ========= =========================================== ==================================================
+        ``peak-ratio``   EDX       640 to 840 over 440 to 600                  on FeO, which has more iron for its oxygen
+        ``edge-plasmon`` EELS      1.3 to 1.9 over the zero loss, %            at sharp corners of the flake
+        ``valence``      EELS      708.5 to 711.0 over 706.0 to 708.5          on maghemite, whose iron is trivalent
+        ================ ========= =========================================== ==================================================
 
         Brightness misleads: gold is the brightest, and of the brightest 1 % of the places none is among the best. The
-        correlation of the image with the expected scalariser is -0.33, -0.15 and 0.02 in the order above (means over the
-        scenes of ``val``, which range over -0.42 to -0.21, -0.18 to -0.11 and -0.01 to 0.07).
+        correlation of the image with the expected scalariser is 0.06, -0.15 and 0.02 in the order above (means over the scenes of
+        ``val``, which range over 0.00 to 0.13, -0.18 to -0.11 and -0.01 to 0.07).
         Images are computed by the engine ``thermal``, whose error is some percent, spectra in the thin limit, without
-        channelling; both are expected values of the same atoms, of which every step draws counts. Nothing drifts or is damaged.
+        channelling; all are expected values of the same atoms, of which every step draws counts. Nothing drifts or is damaged.
 
     Action space
-        ``Box(-1, 1, (3,))``
+        ``Box(-1, 1, (4,))``
 
-        ========= ======= ===================================================================
-        Component Meaning Range
-        ========= ======= ===================================================================
-        0, 1      x, y    -1 to 1: over the field; the nearest candidate is taken
-        2         declare above 0.9: the episode ends, and the place is the answer
-        ========= ======= ===================================================================
+        ========= ========= ===================================================================
+        Component Meaning   Range
+        ========= ========= ===================================================================
+        0, 1      x, y      -1 to 1: over the field; the nearest candidate is taken
+        2         technique below 0: EELS, else EDX
+        3         declare   above 0.9: the episode ends, and the place is the answer
+        ========= ========= ===================================================================
 
-        A declaration takes no spectrum. A place may be measured again. Behind a closed valve (``randomisation``) the spectrum is
-        dark and its score 0; it costs as much as any other. After the last spectrum, an action without a
-        declaration ends the episode.
+        A declaration takes no spectrum. A place may be measured again. A spectrum of either technique costs one of the budget.
+        The score of a spectrum that does not have the scalariser is 0, and it finds nothing; so is it behind a closed valve
+        (``randomisation``), where the spectrum is dark. After the last spectrum, an action without a declaration ends the episode.
 
     Observation space
         ``counts``: a ``Dict``; q is the number of spectra of the preset, n = 32.
 
-        ========== ===================== ======================================================= ==== ===============
-        Component  Type                  Meaning                                                 Unit Range
-        ========== ===================== ======================================================= ==== ===============
-        ``image``  uint16 (2 n, 2 n)     dark-field image, [y, x]                                e-   0 to 65535
-        ``low``    uint32 (90,)          last spectrum from -1 eV, 0.1 eV a channel              e-   0 to 2^32 - 1
-        ``core``   uint32 (48,)          the same from 703 eV, 0.5 eV a channel                  e-   0 to 2^32 - 1
-        ``places`` float32 (q, 2)        places (x, y) of all spectra, in order, then zeros           -1 to 1
-        ``scores`` float32 (q,)          scalariser of their counts, in order, then zeros             0 to 100
-        ``target`` MultiBinary(3)        1 at the scalariser, in this order; zeros if hidden           0, 1
-        ``budget`` float32 (1,)          what is left of the spectra                                  0 to 1
-        ========== ===================== ======================================================= ==== ===============
+        ============= ===================== ======================================================= ==== ===============
+        Component     Type                  Meaning                                                 Unit Range
+        ============= ===================== ======================================================= ==== ===============
+        ``image``     uint16 (2 n, 2 n)     dark-field image, [y, x]                                e-   0 to 65535
+        ``low``       uint32 (90,)          last energy losses from -1 eV, 0.1 eV a channel         e-   0 to 2^32 - 1
+        ``core``      uint32 (48,)          the same from 703 eV, 0.5 eV a channel                  e-   0 to 2^32 - 1
+        ``edx``       uint32 (200,)         last X-rays from 200 eV, 40 eV a channel                     0 to 2^32 - 1
+        ``places``    float32 (q, 2)        places (x, y) of all spectra, in order, then zeros           -1 to 1
+        ``edx_taken`` MultiBinary(q)        1 where it was EDX, in order, then zeros                     0, 1
+        ``scores``    float32 (q,)          scalariser of their counts, in order, then zeros             0 to 100
+        ``target``    MultiBinary(3)        1 at the scalariser, in this order; zeros if hidden          0, 1
+        ``budget``    float32 (1,)          what is left of the spectra                                  0 to 1
+        ============= ===================== ======================================================= ==== ===============
 
-        ``pixels``: ``image`` uint8 (3, 2 n, 2 n): image, scores over the largest, measured places; ``scalars`` float32 (4,):
+        Of ``low``, ``core`` and ``edx`` those that the last spectrum has no part in are zeros.
+        ``pixels``: ``image`` uint8 (3, 2 n, 2 n): image, scores over the largest, places of spectra; ``scalars`` float32 (4,):
         target and budget. ``state``: float32 in [-1, 1]: square roots of the image in 16 x 16 tiles over the largest,
-        places, scores over the largest, which of them are taken, target, budget.
+        places, ``edx_taken``, scores over the largest, which of them are taken, target, budget.
 
     Reward
         0.3 [P(s') - P(s)] + 0.6 A - 0.1 [B(s') - B(s)]. P is the recall R: the share of the best 1 % of the candidates, by
-        their expected scalariser, that was measured. The declaration is worth A = R / 2, and 1/2 more where the declared
+        their expected scalariser, at which it was measured. The declaration is worth A = R / 2, and 1/2 more where the declared
         place is one of the best 1 %. B is the spent share of the spectra. The best score over the largest is not paid for:
         random places reach most of it.
 
     Starting state
-        One of the eight scenes of the split, in one of eight ways of lying, and one of the three scalarisers, each with the
-        same probability. No two splits share a scene, but the seeds of all scenes are public: whoever computes those of a split
-        knows its answers, so scores are for practice. Scores follow from the spectra shown, by which a hidden scalariser can be
-        told. Options of ``reset``: ``target``, the name of a scalariser, and ``scene``, a number below ``scenes``.
+        One of the scenes of the split, in one of eight ways of lying, and one of the three scalarisers, each with the same
+        probability. ``train`` and ``val`` have eight scenes each and share none; their seeds are public, and whoever computes
+        them knows their answers. The eight scenes of the task's episodes follow, as their seeds do, from the task's key; that of
+        the split ``public`` is published, so its scores are for practice.
+
+        A hidden scalariser is hidden in words alone: ``target`` is zeros, but the score is told after every spectrum, so one of
+        each technique tells the technique, and a comparison of the score with the counts shown tells the windows.
+
+        Options of ``reset``: ``target``, the name of a scalariser, and ``scene``, a number below ``scenes``.
 
     Episode end
         Terminated when the agent declares; truncated by an action without a declaration after the last spectrum.
 
     Presets
-        ============ ======= ================ ============== =============== ==========
-        Preset       Spectra Image, e-/pixel  Low losses, e- Core losses, e- Scalariser
-        ============ ======= ================ ============== =============== ==========
-        ``easy``     80      20000            2e7            4e8             named
-        ``standard`` 40      4000             5e6            1e8             named
-        ``hard``     28      1000             1.2e6          2.5e7           hidden
-        ============ ======= ================ ============== =============== ==========
+        ============ ======= ================ ============== =============== ========== ==========
+        Preset       Spectra Image, e-/pixel  Low losses, e- Core losses, e- X-rays, e- Scalariser
+        ============ ======= ================ ============== =============== ========== ==========
+        ``easy``     80      20000            2e7            4e8             4e9        named
+        ``standard`` 50      4000             6e6            1.2e8           1.2e9      named
+        ``hard``     32      1000             2e6            4e7             4e8        hidden
+        ============ ======= ================ ============== =============== ========== ==========
 
         Scenes and scalarisers are the same in all of them.
+
+    Baselines
+        Three searches take the greatest upper confidence bound of a Gaussian process: on places (``gp-position``), on patches of the
+        image and places (``expert``), and on places and features that a small network learns of patches, both trained together by
+        the marginal likelihood after every spectrum (``deep-kernel``). Mean differences over the same 100 episodes of ``val``:
+
+        ============ ============================ =========================== ==============================
+        Preset       deep-kernel less gp-position deep-kernel less expert     expert less gp-position
+        ============ ============================ =========================== ==============================
+        ``easy``     0.107 (0.040 to 0.187)       0.048 (-0.018 to 0.119)     0.059 (-0.001 to 0.150)
+        ``standard`` 0.095 (-0.004 to 0.195)      0.079 (0.017 to 0.151)      0.017 (-0.051 to 0.076)
+        ``hard``     -0.012 (-0.108 to 0.085)     -0.005 (-0.073 to 0.070)    -0.007 (-0.104 to 0.062)
+        ============ ============================ =========================== ==============================
+
+        The deep kernel gains with the number of spectra; on ``hard`` no two are told apart, and nowhere are fixed patches told apart
+        from places alone. Episodes of one scene are alike: all intervals, those of the reference scores too, draw whole scenes.
 
     Example
         ::
@@ -204,7 +156,8 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
             while not over:
                 best = seen["places"][np.argmax(seen["scores"])]
                 stop = seen["budget"][0] == 0
-                action = np.array([*(best if stop else rng.uniform(-1, 1, 2)), 1 if stop else -1], np.float32)
+                technique = 1 if seen["target"][0] else -1
+                action = np.array([*(best if stop else rng.uniform(-1, 1, 2)), technique, 1 if stop else -1], np.float32)
                 seen, reward, terminated, truncated, info = env.step(action)
                 over = terminated or truncated
 
@@ -219,6 +172,8 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         Number of scenes of the split, at most eight: fewer are built faster.
     spectra : int, optional
         Spectra of an episode in place of the preset's.
+    scene_root : int, optional
+        Root from which the seeds of the scenes follow, in place of those of the split: for other scenes to train on.
     difficulty, split, observation, reward, randomisation, privileged_info
         See ``stemtwin.twin.envs.arguments.EnvArguments``; ``closed_valve`` can be given.
 
@@ -235,6 +190,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
     field_angstrom: float = 128.0
     scenes: int = scenes.SCENES
     spectra: int | None = None
+    scene_root: int | None = None
 
     def __post_init__(self) -> None:
         """Check the arguments."""
@@ -243,6 +199,8 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         checks.whole("scenes", self.scenes, low=1, high=scenes.SCENES)
         if self.spectra is not None:
             checks.whole("spectra", self.spectra, low=1, high=EASY.spectra)
+        if self.scene_root is not None:
+            checks.whole("scene_root", self.scene_root, low=0, high=2**128 - 1)
 
     @property
     def side(self) -> int:
@@ -254,9 +212,23 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         """Number of spectra of an episode."""
         return self.preset.spectra if self.spectra is None else self.spectra
 
+    @property
+    def scene_seeds(self) -> tuple[int, ...]:
+        """Seeds of the scenes.
+
+        Raises
+        ------
+        SettingsError
+            The split is ``test``, and no root is given.
+        """
+        if self.split == "test" and self.scene_root is None:
+            message = "split='test' of SpectrumDiscovery has no scenes of its own: they follow from a task's key. Run the task, or give scene_root."
+            raise SettingsError(message)
+        return scenes.scene_seeds(self.split, self.scenes, self.scene_root)
+
     def prepare(self, line: PreparationLine) -> None:
         """Make the scenes of the split (about 15 s of processor time each) where neither process nor disk holds them."""
-        missing = [seed for seed in scenes.scene_seeds(self.split, self.scenes) if not scenes.is_kept(self.field_angstrom, seed)]
+        missing = [seed for seed in self.scene_seeds if not scenes.is_kept(self.field_angstrom, seed)]
         for number, seed in enumerate(missing, 1):
             line.part("scene", number, len(missing), scenes.seconds(self.field_angstrom))
             scenes.scene(self.field_angstrom, seed)
@@ -265,15 +237,15 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
 
     @property
     def action_space(self) -> gym.spaces.Box:
-        """Place (x, y) and declaration."""
-        return gym.spaces.Box(-1.0, 1.0, (3,), np.float32)
+        """Place (x, y), technique and declaration."""
+        return gym.spaces.Box(-1.0, 1.0, (4,), np.float32)
 
     @property
     def observation_space(self) -> gym.spaces.Space:
-        """Image, last spectrum, places, scores, target and budget in the chosen form."""
+        """Image, last spectrum, places, techniques, scores, target and budget in the chosen form."""
         pixels, count = scenes.FINER * self.side, self.queries
         if self.observation == "state":
-            return gym.spaces.Box(-1.0, 1.0, (TILES**2 + 4 * count + len(SCALARISERS) + 1,), np.float32)
+            return gym.spaces.Box(-1.0, 1.0, (TILES**2 + 5 * count + len(SCALARISERS) + 1,), np.float32)
         scalars = len(SCALARISERS) + 1
         if self.observation == "pixels":
             image = gym.spaces.Box(0, 255, (3, pixels, pixels), np.uint8)
@@ -281,9 +253,9 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         return gym.spaces.Dict(
             {
                 "image": gym.spaces.Box(0, 65535, (pixels, pixels), np.uint16),
-                "low": gym.spaces.Box(0, LARGEST_COUNT, (scenes.LOW.channels,), np.uint32),
-                "core": gym.spaces.Box(0, LARGEST_COUNT, (scenes.CORE.channels,), np.uint32),
+                **{name: gym.spaces.Box(0, LARGEST_COUNT, (detector.channels,), np.uint32) for name, (detector, _) in EXPOSURES.items()},
                 "places": gym.spaces.Box(-1.0, 1.0, (count, 2), np.float32),
+                "edx_taken": gym.spaces.MultiBinary(count),
                 "scores": gym.spaces.Box(0.0, LARGEST, (count,), np.float32),
                 "target": gym.spaces.MultiBinary(len(SCALARISERS)),
                 "budget": gym.spaces.Box(0.0, 1.0, (1,), np.float32),
@@ -320,46 +292,50 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         asked, which, turn = rng.random(3)
         number = int(which * self.scenes) if scene is None else scene
         target = tuple(SCALARISERS)[int(asked * len(SCALARISERS))] if target is None else target
-        seed, turn = scenes.scene_seeds(self.split, self.scenes)[number], int(turn * 8)
-        found = self.shown(seed, turn)
-        image = rng.poisson(found.image * self.preset.image_electrons)
+        turn = int(turn * 8)
+        found = self.shown(number, turn)
+        image = np.minimum(rng.poisson(found.image * self.preset.image_electrons), 65535).astype(np.uint16)
         asked_for = SCALARISERS[target]
+        worth = np.asarray(asked_for.value(getattr(found, asked_for.spectrum).astype(float), 1.0))
+        tiles = image.reshape(self.side, scenes.FINER, self.side, scenes.FINER).mean(axis=(1, 3))
         return Discovery(
-            scene=seed,
+            scene=number,
             turn=turn,
             target=target,
-            image=read_only(np.minimum(image, 65535).astype(np.uint16)),
-            worth=read_only(np.asarray(asked_for.value(getattr(found, asked_for.spectrum).astype(float), 1.0))),
+            image=read_only(image),
+            worth=read_only(worth),
+            ranks=read_only(ranks(worth)),
+            best=tuple(best_places(worth).tolist()),
+            brightness=float(np.corrcoef(tiles.ravel(), worth.ravel())[0, 1]),
         )
 
-    def shown(self, seed: int, turn: int) -> SpectralScene:
+    def shown(self, number: int, turn: int) -> SpectralScene:
         """Return a scene in one of its ways of lying."""
-        return scenes.scene(self.field_angstrom, seed).turned(turn)
-
-    def electrons(self, scalariser: Scalariser) -> float:
-        """Return the electrons of the exposure that a scalariser is read from."""
-        return self.preset.low_electrons if scalariser.spectrum == "low" else self.preset.core_electrons
+        return scenes.scene(self.field_angstrom, self.scene_seeds[number]).turned(turn)
 
     def transition(self, state: Discovery, action: np.ndarray, rng: np.random.Generator) -> Discovery:
-        """Declare, or take a spectrum at the candidate that is nearest to the place."""
+        """Declare, or take a spectrum by a technique at the candidate that is nearest to the place."""
         place = self.candidate(action)
         state = replace(state, moves=state.moves + 1)
-        if action[2] > DECLARE:
+        if action[3] > DECLARE:
             return replace(state, answer=place)
         if len(state.places) >= self.queries:
             return state
-        found, preset = self.shown(state.scene, state.turn), self.preset
+        found, technique, asked = self.shown(state.scene, state.turn), TECHNIQUES[int(action[2] >= 0)], SCALARISERS[state.target]
         row, column = divmod(place, self.side)
-        open_valve = float(rng.random() >= self.conditions().closed_valve)
-        low = rng.poisson(found.low[row, column].astype(float) * (open_valve * preset.low_electrons))
-        core = rng.poisson(found.core[row, column].astype(float) * (open_valve * preset.core_electrons))
-        asked = SCALARISERS[state.target]
-        score = float(asked.value(low if asked.spectrum == "low" else core, self.electrons(asked))) if low.any() else 0.0
+        dark, spectra = float(rng.random() < self.conditions().closed_valve), {}
+        for name, (detector, taken_by) in EXPOSURES.items():
+            expected = getattr(found, name)[row, column].astype(float) * ((1 - dark) * self.preset.electrons(name))
+            counts = rng.poisson(expected) if taken_by == technique else np.zeros(detector.channels)
+            spectra[name] = read_only(counts.astype(np.uint32))
+        told = asked.technique == technique and not dark
+        score = float(asked.value(spectra[asked.spectrum], self.preset.electrons(asked.spectrum))) if told else 0.0
         return replace(
             state,
             places=(*state.places, place),
+            techniques=(*state.techniques, technique),
             scores=(*state.scores, min(score, LARGEST)),
-            spectra=(read_only(low.astype(np.uint32)), read_only(core.astype(np.uint32))),
+            spectra=spectra,
         )
 
     def candidate(self, action: np.ndarray) -> int:
@@ -367,32 +343,33 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         column, row = np.clip(((np.asarray(action[:2], float) + 1) / 2 * self.side).astype(int), 0, self.side - 1)
         return int(row) * self.side + int(column)
 
-    def place(self, candidate: int) -> np.ndarray:
-        """Return the place (x, y) of a candidate in the units of the action."""
-        row, column = divmod(candidate, self.side)
-        return (2 * (np.array([column, row]) + 0.5) / self.side - 1).astype(np.float32)
+    def place(self, candidates: int | Sequence[int]) -> np.ndarray:
+        """Return the places (x, y) of candidates in the units of the action, (2,) or (n, 2)."""
+        rows, columns = np.divmod(candidates, self.side)
+        return (2 * (np.stack([columns, rows], axis=-1) + 0.5) / self.side - 1).astype(np.float32)
 
     # ---- observation
 
     def observe(self, state: Discovery) -> Any:
         """Return the observation in the form that ``observation`` names."""
         count = self.queries
-        places, scores = np.zeros((count, 2), np.float32), np.zeros(count, np.float32)
+        places, scores, edx = np.zeros((count, 2), np.float32), np.zeros(count, np.float32), np.zeros(count, np.int8)
         if state.places:
-            places[: len(state.places)] = [self.place(one) for one in state.places]
+            edx[: len(state.places)] = [one == "edx" for one in state.techniques]
+            places[: len(state.places)] = self.place(state.places)
             scores[: len(state.scores)] = state.scores
         target = np.array([self.preset.named and name == state.target for name in SCALARISERS], np.int8)
         left = np.array([1 - len(state.places) / count], np.float32)
         if self.observation == "counts":
-            low, core = state.spectra or (np.zeros(scenes.LOW.channels, np.uint32), np.zeros(scenes.CORE.channels, np.uint32))
-            told = {"places": places, "scores": scores, "target": target, "budget": left}
-            return {"image": state.image.copy(), "low": low.copy(), "core": core.copy(), **told}
+            spectra = {name: state.spectra.get(name, np.zeros(detector.channels, np.uint32)).copy() for name, (detector, _) in EXPOSURES.items()}
+            told = {"places": places, "edx_taken": edx, "scores": scores, "target": target, "budget": left}
+            return {"image": state.image.copy(), **spectra, **told}
         scalars = np.concatenate([target, left]).astype(np.float32)
         if self.observation == "pixels":
             return {"image": self._layers(state), "scalars": scalars}
         taken = (np.arange(count) < len(state.places)).astype(np.float32)
         relative = scores / max(float(scores.max()), 1e-9)
-        return np.concatenate([self._tiles(state), places.ravel(), relative, taken, scalars]).astype(np.float32)
+        return np.concatenate([self._tiles(state), places.ravel(), edx, relative, taken, scalars]).astype(np.float32)
 
     def _tiles(self, state: Discovery) -> np.ndarray:
         """Return the image in tiles, square roots over the largest, float (TILES^2,)."""
@@ -413,23 +390,17 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
 
     # ---- the goal
 
-    def best(self, state: Discovery) -> np.ndarray:
-        """Return the candidates of the best 1 %, the best first, int (k,)."""
-        return best_places(state.worth)
-
     def recall(self, state: Discovery) -> float:
         """Return the share of the best 1 % of the candidates that was measured."""
-        best = self.best(state)
-        return len(set(best.tolist()) & set(state.places)) / len(best)
-
-    def rank(self, state: Discovery, candidate: int) -> int:
-        """Return the rank of a candidate, 1 for the best."""
-        return int((state.worth > state.worth.flat[candidate]).sum()) + 1
+        return len(set(state.best) & set(state.measured)) / len(state.best)
 
     def area(self, state: Discovery) -> float:
         """Return the mean over the budget of the worth of the best place so far: 1 in the best 1 %, 0 beyond the best 10 %, linear in log(rank)."""
-        most = len(self.best(state))
-        worths = [max(0.0, 1 - max(0.0, math.log(self.rank(state, one) / most)) / math.log(FAR)) for one in state.places]
+        most = len(state.best)
+        worths = [
+            max(0.0, 1 - max(0.0, math.log(state.ranks[place] / most)) / math.log(FAR)) if score > 0 else 0.0
+            for place, score in zip(state.places, state.scores, strict=True)
+        ]
         if not worths:
             return 0.0
         curve = np.maximum.accumulate(worths)
@@ -449,7 +420,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
 
     def success(self, state: Discovery) -> bool:
         """Return whether the declared place is one of the best 1 %."""
-        return state.answer is not None and state.answer in self.best(state)
+        return state.answer is not None and state.answer in state.best
 
     def achievement(self, state: Discovery) -> float:
         """Return half of the recall, and one half where the declared place is one of the best 1 %."""
@@ -460,27 +431,28 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         return not self.declared(state) and state.moves > len(state.places)
 
     def cost(self, state: Discovery) -> dict[str, float]:
-        """Return dose (e-/A^2, mean over the field), time with the beam on the specimen (s), actions, spectra."""
+        """Return dose (e-/A^2, mean over the field), time with the beam on the specimen (s), actions, spectra, X-ray ones among them."""
         preset, count = self.preset, len(state.places)
-        electrons = preset.image_electrons * state.image.size + count * (preset.low_electrons + preset.core_electrons)
+        each = {technique: sum(preset.electrons(name) for name, (_, by) in EXPOSURES.items() if by == technique) for technique in TECHNIQUES}
+        electrons = preset.image_electrons * state.image.size + sum(each[technique] for technique in state.techniques)
         return {
             "dose_e_per_angstrom2": electrons / self.field_angstrom**2,
             "beam_s": electrons * SECONDS_PER_ELECTRON,
             "moves": float(state.moves),
             "spectra": float(count),
+            "edx_spectra": float(state.techniques.count("edx")),
         }
 
     def truth(self, state: Discovery) -> dict[str, float]:
         """Return the scene, the scalariser's number, recall, area, rank of the answer (0: none), and the best candidates by number."""
-        image = state.image.reshape(self.side, scenes.FINER, self.side, scenes.FINER).mean(axis=(1, 3))
         return {
-            "scene": float(state.scene),
+            "scene_number": float(state.scene),
             "target": float(tuple(SCALARISERS).index(state.target)),
-            "brightness_correlation": float(np.corrcoef(image.ravel(), state.worth.ravel())[0, 1]),
+            "brightness_correlation": state.brightness,
             "recall": self.recall(state),
             "area": self.area(state),
-            "answer_rank": 0.0 if state.answer is None else float(self.rank(state, state.answer)),
-            **{f"best_{number}": float(one) for number, one in enumerate(self.best(state))},
+            "answer_rank": 0.0 if state.answer is None else float(state.ranks[state.answer]),
+            **{f"best_{number}": float(one) for number, one in enumerate(state.best)},
         }
 
     def picture(self, state: Discovery) -> np.ndarray:

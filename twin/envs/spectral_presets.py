@@ -1,0 +1,106 @@
+"""Difficulties of SpectrumDiscovery, and the state of its episodes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from stemtwin.twin.envs.arguments import Randomisation
+
+SECONDS_PER_ELECTRON = 1e-9
+"""Beam time of one electron at 160 pA, s."""
+CALM = Randomisation()
+"""An instrument without faults."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscoveryPreset:
+    """A difficulty.
+
+    Parameters
+    ----------
+    spectra : int
+        Spectra of an episode.
+    image_electrons : float
+        Electrons for each pixel of the image.
+    low_electrons, core_electrons, edx_electrons : float
+        Electrons of the exposures: of the low and of the core losses of one energy-loss spectrum, and of one X-ray spectrum.
+    named : bool
+        Whether the agent is told which scalariser is asked for.
+    randomisation : Randomisation
+        Faults: none.
+    """
+
+    spectra: int
+    image_electrons: float
+    low_electrons: float
+    core_electrons: float
+    edx_electrons: float
+    named: bool
+    randomisation: Randomisation = CALM
+
+    def electrons(self, spectrum: str) -> float:
+        """Return the electrons of an exposure, ``"low"``, ``"core"`` or ``"edx"``."""
+        return {"low": self.low_electrons, "core": self.core_electrons, "edx": self.edx_electrons}[spectrum]
+
+
+EASY = DiscoveryPreset(spectra=80, image_electrons=2e4, low_electrons=2e7, core_electrons=4e8, edx_electrons=4e9, named=True)
+STANDARD = DiscoveryPreset(spectra=50, image_electrons=4e3, low_electrons=6e6, core_electrons=1.2e8, edx_electrons=1.2e9, named=True)
+HARD = DiscoveryPreset(spectra=32, image_electrons=1e3, low_electrons=2e6, core_electrons=4e7, edx_electrons=4e8, named=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Discovery:
+    """State of an episode.
+
+    Parameters
+    ----------
+    scene : int
+        Number of the scene in its split.
+    turn : int
+        Way in which it lies, 0 to 7.
+    target : str
+        Name of the scalariser.
+    image : ndarray
+        Electrons of the image, uint16 (2 n, 2 n).
+    worth : ndarray
+        Expected scalariser of all candidates, float64 (n, n).
+    ranks : ndarray
+        Ranks of all candidates by it, 1 for the best, int (n^2,), in row-major order.
+    best : tuple of int
+        The best 1 % of the candidates, the best first.
+    brightness : float
+        Correlation of the image with the expected scalariser.
+    places : tuple of int
+        Candidates at which spectra were taken, in order, by number in row-major order.
+    techniques : tuple of str
+        Technique of each spectrum.
+    scores : tuple of float
+        Scalariser of the counts of each spectrum; 0 of spectra that do not have it, and of dark ones.
+    spectra : mapping of ndarray
+        Counts of the last spectrum by exposure; empty before the first.
+    moves : int
+        Number of actions.
+    answer : int, optional
+        Declared candidate.
+    """
+
+    scene: int
+    turn: int
+    target: str
+    image: np.ndarray
+    worth: np.ndarray
+    ranks: np.ndarray
+    best: tuple[int, ...]
+    brightness: float
+    places: tuple[int, ...] = ()
+    techniques: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
+    spectra: Mapping[str, np.ndarray] = field(default_factory=dict)
+    moves: int = 0
+    answer: int | None = None
+
+    @property
+    def measured(self) -> list[int]:
+        """Candidates whose scalariser was measured, in order."""
+        return [place for place, score in zip(self.places, self.scores, strict=True) if score > 0]
