@@ -149,10 +149,53 @@ def sealed(task: Task) -> bool:
 def make_environment(task: Task) -> gym.Env:
     """Return the environment of an agent task, without reward and truth where the task is a sealed one."""
     if sealed(task):
-        return StemEnv(make_family(task.source, **SEALED))  # gymnasium.make gives nobody the split "test"
+        preset = {"difficulty": task.difficulties[0]} if task.difficulties else {}
+        return StemEnv(make_family(task.source, **SEALED, **preset))  # gymnasium.make gives nobody the split "test"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*is out of date", DeprecationWarning)  # a task keeps the version that it was released with
         return gym.make(f"stemtwin:{task.source}", disable_env_checker=True)
+
+
+class TaskEnvironments:
+    """Environments of a task, one for each preset that its episodes take in turn; each is made when an episode needs it.
+
+    Parameters
+    ----------
+    task : Task
+        An agent task.
+    make : callable
+        Makes the environment of a task, with the first of its ``difficulties``.
+    """
+
+    def __init__(self, task: Task, make: Callable[[Task], Any] = make_environment) -> None:
+        self._task, self._make = task, make
+        self._made: dict[str | None, Any] = {}
+
+    def of_episode(self, number: int) -> Any:
+        """Return the environment of the episode of that number."""
+        preset = self._task.difficulty(number)
+        if preset not in self._made:
+            self._made[preset] = self._make(self._task if preset is None else dataclasses.replace(self._task, difficulties=(preset,)))
+        return self._made[preset]
+
+    def close(self) -> None:
+        """Close all environments."""
+        for environment in self._made.values():
+            environment.close()
+
+
+def check_difficulty(task: Task, env: Any, number: int) -> None:
+    """Refuse an environment of another preset than that of the episode of a number.
+
+    Raises
+    ------
+    SettingsError
+        It is of another one.
+    """
+    preset, given = task.difficulty(number), getattr(getattr(env.unwrapped, "task", None), "difficulty", None)
+    if preset is not None and given != preset:
+        message = f"episode {number} of {task.name}@{task.major} is of difficulty={preset!r}, not {given!r}. Take it from TaskEnvironments."
+        raise SettingsError(message)
 
 
 def check_sealed(task: Task, env: Any) -> None:
@@ -188,11 +231,12 @@ def run_episode(task: Task, entry: Baseline, agent: Any, env: Any, *, split: str
     Raises
     ------
     SettingsError
-        The environment of a sealed task gives truth or rewards.
+        The environment of a sealed task gives truth or rewards, or is of another preset than the episode.
     SubmissionError
         An action is not one of the action space: it is refused, not clipped.
     """
     check_sealed(task, env)
+    check_difficulty(task, env, number)
     seed = derive_seed(task, split, number)
     door, space = functools.partial(hidden_truth, env), env.action_space
     observation, info = env.reset(seed=seed)
@@ -284,13 +328,14 @@ def replay(
     SubmissionError
         A seed is not that of the episode's number, or something is not what it was: actions, observations, truth, cost, rewards or end.
     """
-    split, env, out = task.check_split(split or task.splits[0]), make(task), []
+    split, environments, out = task.check_split(split or task.splits[0]), TaskEnvironments(task, make), []
     try:
         for episode in episodes:
             if episode.seed != derive_seed(task, split, episode.number):
                 message = f"episode {episode.number}: its seed is not the one of {task.address(split)}. Keep the seeds of the run."
                 raise SubmissionError(message)
             entry = Baseline(task=task.name, name="replay", text="", factory=lambda: None)
+            env = environments.of_episode(episode.number)
             again = run_episode(task, entry, Recorded(episode), env, split=split, number=episode.number)
             again = dataclasses.replace(again, wall_s=episode.wall_s)
             wrong = next((one.name for one in dataclasses.fields(Episode) if getattr(again, one.name) != getattr(episode, one.name)), None)
@@ -299,7 +344,7 @@ def replay(
                 raise SubmissionError(message)
             out.append(again)
     finally:
-        env.close()
+        environments.close()
     return tuple(out)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stemtwin.benchmarks.agents import Baseline, find_baseline, load_entry_point, make_entry
-from stemtwin.benchmarks.episodes import Episode, make_environment, run_episode, write_episodes
+from stemtwin.benchmarks.episodes import Episode, TaskEnvironments, make_environment, run_episode, write_episodes
 from stemtwin.benchmarks.report import Report, Source, Trust, build_report
 from stemtwin.benchmarks.slices import SampleStatistics
 from stemtwin.benchmarks.statistics import SEED
@@ -209,14 +209,14 @@ def run_agent(
         raise SettingsError(message)
     began = time.perf_counter()
     agent = make_entry(entry, task.kind)
-    env, done = make(task), []
+    environments, done = TaskEnvironments(task, make), []
     try:
         for number in range(n):
-            done.append(run_episode(task, entry, agent, env, split=split, number=number))
+            done.append(run_episode(task, entry, agent, environments.of_episode(number), split=split, number=number))
             if progress:
                 progress(number + 1, n)
     finally:
-        env.close()
+        environments.close()
     return score_episodes(task, tuple(done), split=split, entry=entry.name, trust=trust, team=team, wall_s=time.perf_counter() - began)
 
 
