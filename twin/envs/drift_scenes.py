@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from stemtwin.twin.envs.drift_clusters import Cluster, flat
 from stemtwin.twin.instrument.detectors import AnnularDetector
@@ -46,9 +45,9 @@ class DriftScene:
 
     Parameters
     ----------
-    lattice, change : ndarray
-        Fractions of the beam on the detector, 0.06 A apart, float64, shape (ny, nx) each: of a box of the perfect sheet, which repeats, and
-        what the cluster adds to one of these boxes.
+    boxes : ndarray
+        Fractions of the beam on the detector, 0.06 A apart, of a box of the perfect sheet, which repeats, and of the one with the cluster, float32,
+        shape (2, ny + 1, nx + 1): the last row and column are the first ones again.
     extent : tuple of float
         Height and width of a box, A; the one with the cluster begins at (0, 0).
     feature, single : tuple of float
@@ -57,8 +56,7 @@ class DriftScene:
         The detector.
     """
 
-    lattice: np.ndarray
-    change: np.ndarray
+    boxes: np.ndarray
     extent: tuple[float, float]
     feature: tuple[float, float]
     single: tuple[float, float]
@@ -70,14 +68,18 @@ class DriftScene:
         return SceneImages(scene=self, count=len(states))
 
     def at(self, points: np.ndarray) -> np.ndarray:
-        """Return the image at points (x, y), A, shape (..., 2), as float32, shape (...)."""
-        ny, nx = self.lattice.shape
-        steps = np.stack([points[..., 1] * (ny / self.extent[0]), points[..., 0] * (nx / self.extent[1])])
-        found = ndimage.map_coordinates(self.lattice, steps, order=1, mode="grid-wrap")
-        inside = (steps[0] >= 0) & (steps[0] < ny) & (steps[1] >= 0) & (steps[1] < nx)
-        if inside.any():
-            found[inside] += ndimage.map_coordinates(self.change, steps[:, inside], order=1, mode="grid-wrap")
-        return np.maximum(found, 0).astype(np.float32)
+        """Return the image at points (x, y), A, shape (..., 2), as float32, shape (...): linear between the points of the boxes."""
+        rows, columns = (size - 1 for size in self.boxes.shape[1:])
+        y, x = points[..., 1] * (rows / self.extent[0]), points[..., 0] * (columns / self.extent[1])
+        row, column = np.floor(y).astype(np.int64), np.floor(x).astype(np.int64)
+        inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+        down, right = (y - row).astype(np.float32), (x - column).astype(np.float32)
+        width = columns + 1
+        first = (inside * (rows + 1) + row % rows) * width + column % columns
+        table = self.boxes.ravel()
+        above = table[first] + right * (table[first + 1] - table[first])
+        below = table[first + width] + right * (table[first + width + 1] - table[first + width])
+        return above + down * (below - above)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -194,27 +196,20 @@ def scene(sample: str, cluster: Cluster, beam: Beam, tilt_mrad: float, *, hopped
     change = np.zeros((POINTS, POINTS))
     for kind in ATOMS[sample]:
         change += placed(part(sample, beam, tilt_mrad, kind), [way for one, way in atoms if one == kind], box.size_angstrom)
-    added = refined(change, FINE)
-    added.setflags(write=False)
+    perfect = part(sample, beam, tilt_mrad)
+    boxes = np.stack([np.pad(refined(one, FINE), ((0, 1), (0, 1)), mode="wrap") for one in (perfect, perfect + change)])
+    boxes = np.maximum(boxes, 0).astype(np.float32)
+    boxes.setflags(write=False)
     ways = np.array([way for _, way in atoms]) + centre(sample)
     asked = request(box, beam, tilt_mrad)
     feature, single = ways[:-1].mean(axis=0).tolist(), ways[-1].tolist()
     return DriftScene(
-        lattice=_fine_lattice(sample, beam, tilt_mrad),
-        change=added,
+        boxes=boxes,
         extent=box.size_angstrom,
         feature=tuple(feature),
         single=tuple(single),
         plan=ImagingPlan(request=asked, plan=make_plan(asked)),
     )
-
-
-@functools.lru_cache(maxsize=8)
-def _fine_lattice(sample: str, beam: Beam, tilt_mrad: float) -> np.ndarray:
-    """Return the refined image of a perfect box."""
-    found = refined(part(sample, beam, tilt_mrad), FINE)
-    found.setflags(write=False)
-    return found
 
 
 def placed(image: np.ndarray, ways: Sequence[np.ndarray], extent: tuple[float, float]) -> np.ndarray:
