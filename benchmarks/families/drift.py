@@ -180,7 +180,7 @@ TASKS.add(
             Field(name="budget", dtype="float32", text="(3,) what is left of frames, dose and watch"),
             Field(name="electrons", dtype="float32", unit="e-", text="(1,) incident electrons at one point"),
             Field(name="dose", dtype="float32", unit="e-/A^2", text="(1,) dose so far"),
-            Field(name="tilt", dtype="float32", unit="mrad", text="(1,) tilt of the holder"),
+            Field(name="tilt", dtype="float32", unit="mrad", text="(1,) tilt of the holder, in watches with a series of tilts"),
         ),
         outputs=(
             Field(

@@ -76,6 +76,11 @@ class DriftPreset:
     faults: bool = True
     event: bool = False
 
+    @property
+    def tilted(self) -> bool:
+        """Whether the holder goes through a series of tilts."""
+        return len(self.tilts_mrad) > 1
+
 
 ANYWHERE = (-math.pi, math.pi)
 BOTH = tuple(drift_scenes.BOXES)

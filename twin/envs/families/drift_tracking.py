@@ -106,7 +106,7 @@ class DriftTracking(GoalFamily[Watch]):
         ``budget``    float32 (3,)        1         shares of frames, dose and of the two minutes that are left
         ``electrons`` float32 (1,)        1         incident electrons at one point of the last frame
         ``dose``      float32 (1,)        e-/A^2    dose of all frames so far
-        ``tilt``      float32 (1,)        mrad      tilt of the holder, -60 to 60
+        ``tilt``      float32 (1,)        mrad      tilt of the holder, -60 to 60 (hard alone)
         ============= =================== ========= ==============================================================
 
         ``"pixels"``: a ``Dict`` of ``image`` uint8 (2, 64, 64), the last two frames, the latest first, as square roots of
@@ -228,8 +228,9 @@ class DriftTracking(GoalFamily[Watch]):
             "budget": gym.spaces.Box(0.0, 1.0, (3,), np.float32),
             "electrons": gym.spaces.Box(0.0, 6e4, (1,), np.float32),
             "dose": gym.spaces.Box(0.0, LARGEST_DOSE, (1,), np.float32),
-            "tilt": gym.spaces.Box(-LARGEST_TILT_MRAD, LARGEST_TILT_MRAD, (1,), np.float32),
         }
+        if self.preset.tilted:
+            parts["tilt"] = gym.spaces.Box(-LARGEST_TILT_MRAD, LARGEST_TILT_MRAD, (1,), np.float32)
         return gym.spaces.Dict(parts)
 
     def prepare(self, line: PreparationLine) -> None:
@@ -351,7 +352,7 @@ class DriftTracking(GoalFamily[Watch]):
                 "budget": left,
                 "electrons": [electrons],
                 "dose": [state.dose],
-                "tilt": [state.tilt_mrad],
+                **({"tilt": [state.tilt_mrad]} if self.preset.tilted else {}),
             }
             return {"image": state.images[0].copy(), **{name: np.array(value, np.float32) for name, value in numbers.items()}}
         pictures, told = small_pictures(state), scalars(state, left)
@@ -419,7 +420,7 @@ class DriftTracking(GoalFamily[Watch]):
 
         told = ["wide" if state.settings[0][0] == WIDE_FIELD else "narrow"]
         told += [f"{state.settings[0][3]:.0f} electrons a point"]
-        told += [f"tilted by {state.tilt_mrad:+.0f} mrad"] if len(state.fate.tilts_mrad) > 1 else []
+        told += [f"tilted by {state.tilt_mrad:+.0f} mrad"] if self.preset.tilted else []
         told += [f"{state.fast} fast"] if state.fast else []
         told += ["end declared"] if state.stopped else []
         return drift_pictures.watch_picture(
