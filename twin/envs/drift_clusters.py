@@ -13,14 +13,14 @@ import numpy as np
 
 from stemtwin.twin.envs.arguments import SPLITS
 
-Site = tuple[int, int]
+HexagonalSite = tuple[int, int]
 SIZES = (4, 5, 6, 7)
 """Atoms of a cluster next to the sheet."""
 COMPACT = 2.0
 """Largest distance of an atom from the middle of its cluster, in bonds: a narrow frame holds the whole."""
 APART, NEAREST, FARTHEST = 1.7, 1.7, 2.4
 """Smallest distance of the single atom from the atoms of the cluster, and its distances from their middle, in bonds."""
-STEPS: tuple[Site, ...] = ((1, 0), (0, 1), (-1, 1), (-1, 0), (0, -1), (1, -1))
+STEPS: tuple[HexagonalSite, ...] = ((1, 0), (0, 1), (-1, 1), (-1, 0), (0, -1), (1, -1))
 """Steps to the six neighbours of a site."""
 AROUND = tuple(itertools.product(range(-4, 5), repeat=2))
 """Sites on which the single atom may lie."""
@@ -40,10 +40,10 @@ class Cluster:
         Site of the single atom before and after it hops.
     """
 
-    sites: tuple[Site, ...]
+    sites: tuple[HexagonalSite, ...]
     upper: tuple[float, float]
-    single: Site
-    hopped: Site
+    single: HexagonalSite
+    hopped: HexagonalSite
 
 
 def flat(places: Iterable[tuple[float, float]]) -> np.ndarray:
@@ -52,7 +52,7 @@ def flat(places: Iterable[tuple[float, float]]) -> np.ndarray:
     return np.column_stack([steps[:, 0] + steps[:, 1] / 2, steps[:, 1] * 3**0.5 / 2])
 
 
-def split_of(sites: Iterable[Site]) -> int:
+def split_of(sites: Iterable[HexagonalSite]) -> int:
     """Return the number of the split that owns a shape, by a checksum of the least of its twelve turned and mirrored forms."""
     forms = []
     for mirrored in (False, True):
@@ -76,10 +76,10 @@ def draw_cluster(rng: np.random.Generator, split: str) -> Cluster:
             return Cluster(sites=sites, upper=(a + side / 3, b + side / 3), single=single, hopped=hopped)
 
 
-def _grown(rng: np.random.Generator, size: int) -> tuple[Site, ...]:
+def _grown(rng: np.random.Generator, size: int) -> tuple[HexagonalSite, ...]:
     """Return a connected shape of so many sites about (0, 0) that is compact."""
     while True:
-        grown: list[Site] = [(0, 0)]
+        grown: list[HexagonalSite] = [(0, 0)]
         while len(grown) < size:
             a, b = grown[int(rng.integers(len(grown)))]
             x, y = STEPS[int(rng.integers(len(STEPS)))]
@@ -91,7 +91,7 @@ def _grown(rng: np.random.Generator, size: int) -> tuple[Site, ...]:
             return sites
 
 
-def _hops(sites: tuple[Site, ...]) -> list[tuple[Site, Site]]:
+def _hops(sites: tuple[HexagonalSite, ...]) -> list[tuple[HexagonalSite, HexagonalSite]]:
     """Return all pairs of neighbouring sites on which a single atom is seen beside a cluster."""
     around, own = flat(AROUND), flat(sites)
     away = np.linalg.norm(around[:, None] - own, axis=2).min(axis=1)

@@ -78,7 +78,7 @@ class DriftPreset:
 
     @property
     def tilted(self) -> bool:
-        """Whether the holder goes through a series of tilts."""
+        """The presence of a series of tilts."""
         return len(self.tilts_mrad) > 1
 
 
