@@ -163,12 +163,13 @@ def derive_seed(task: Task, split: str, k: int, stream: str = "", *, keys: SeedK
     return seed_from(key, text)
 
 
-def sealed_arguments(task: Task) -> dict[str, Any]:
-    """Return the arguments of a sealed environment; where its family makes scenes in advance, their root follows from the task's key as well."""
+def sealed_arguments(task: Task, keys: SeedKeys | None = None) -> dict[str, Any]:
+    """Return the arguments of a sealed environment; where its family makes scenes in advance, their root follows from the key of the seeds as well."""
+    preset = {"difficulty": task.difficulties[0]} if task.difficulties else {}
     if "scene_root" not in [one.name for one in dataclasses.fields(family_class(task.source))]:
-        return dict(SEALED)
-    digest = hmac.digest(task.key.encode(), f"{task.name}@{task.major}/scenes".encode(), "sha256")
-    return {**SEALED, "scene_root": int.from_bytes(digest[:16])}
+        return {**SEALED, **preset}
+    key = task.key.encode() if keys is None else bytes.fromhex(keys.environment)
+    return {**SEALED, **preset, "scene_root": seed_from(key, f"{task.name}@{task.major}/scenes")}
 
 
 def sealed(task: Task) -> bool:
@@ -176,16 +177,60 @@ def sealed(task: Task) -> bool:
     return (task.name, task.major) not in UNSEALED
 
 
-def make_environment(task: Task) -> gym.Env:
-    """Return the environment of an agent task, without reward and truth where the task is a sealed one."""
+def make_environment(task: Task, keys: SeedKeys | None = None) -> gym.Env:
+    """Return the environment of an agent task, without reward and truth where the task is a sealed one; of hidden episodes where there are keys."""
     if sealed(task):
-        return StemEnv(make_family(task.source, **sealed_arguments(task)))  # gymnasium.make gives nobody the split "test"
+        return StemEnv(make_family(task.source, **sealed_arguments(task, keys)))  # gymnasium.make gives nobody the split "test"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*is out of date", DeprecationWarning)  # a task keeps the version that it was released with
         return gym.make(f"stemtwin:{task.source}", disable_env_checker=True)
 
 
-def check_sealed(task: Task, env: Any) -> None:
+class TaskEnvironments:
+    """Environments of a task, one for each preset that its episodes take in turn; each is made when an episode needs it.
+
+    Parameters
+    ----------
+    task : Task
+        An agent task.
+    make : callable, optional
+        Makes the environment of a task, with the first of its ``difficulties``.
+    keys : SeedKeys, optional
+        Secret keys of hidden episodes.
+    """
+
+    def __init__(self, task: Task, make: Callable[[Task], Any] | None = None, keys: SeedKeys | None = None) -> None:
+        self._task, self._make = task, make or functools.partial(make_environment, keys=keys)
+        self._made: dict[str | None, Any] = {}
+
+    def of_episode(self, number: int) -> Any:
+        """Return the environment of the episode of that number."""
+        preset = self._task.difficulty(number)
+        if preset not in self._made:
+            self._made[preset] = self._make(self._task if preset is None else dataclasses.replace(self._task, difficulties=(preset,)))
+        return self._made[preset]
+
+    def close(self) -> None:
+        """Close all environments."""
+        for environment in self._made.values():
+            environment.close()
+
+
+def check_difficulty(task: Task, env: Any, number: int) -> None:
+    """Refuse an environment of another preset than that of the episode of a number.
+
+    Raises
+    ------
+    SettingsError
+        It is of another one.
+    """
+    preset, given = task.difficulty(number), getattr(getattr(env.unwrapped, "task", None), "difficulty", None)
+    if preset is not None and given != preset:
+        message = f"episode {number} of {task.name}@{task.major} is of difficulty={preset!r}, not {given!r}. Take it from TaskEnvironments."
+        raise SettingsError(message)
+
+
+def check_sealed(task: Task, env: Any, keys: SeedKeys | None = None) -> None:
     """Refuse the environment of a sealed task that gives rewards or truth.
 
     Raises
@@ -196,7 +241,7 @@ def check_sealed(task: Task, env: Any) -> None:
     if not sealed(task):
         return
     family = getattr(env.unwrapped, "task", None)
-    for name, value in sealed_arguments(task).items():
+    for name, value in sealed_arguments(task, keys).items():
         given = getattr(family, name, None)
         if given != value:
             message = f"{task.name}@{task.major} runs in an environment with {name}={value!r}, not {given!r}. Make it by make_environment."
@@ -254,11 +299,12 @@ def run_episode(
     Raises
     ------
     SettingsError
-        The environment of a sealed task gives truth or rewards.
+        The environment of a sealed task gives truth or rewards, or is of another preset than the episode.
     SubmissionError
         An action is not one of the action space: it is refused, not clipped.
     """
-    check_sealed(task, env)
+    check_sealed(task, env, keys)
+    check_difficulty(task, env, number)
     seed, door = derive_seed(task, split, number, keys=keys), functools.partial(hidden_truth, env)
     seen = env.reset(seed=seed)
     start = dict(door())
@@ -338,7 +384,7 @@ def replay(
     episodes: Sequence[Episode],
     *,
     split: str | None = None,
-    make: Callable[[Task], Any] = make_environment,
+    make: Callable[[Task], Any] | None = None,
     keys: SeedKeys | None = None,
 ) -> tuple[Episode, ...]:
     """Play kept episodes again and return them.
@@ -351,7 +397,7 @@ def replay(
         From a run, or from :func:`read_episodes`.
     split : str, optional
         Split of their seeds; the task's first by default.
-    make : callable
+    make : callable, optional
         Makes the environment of a task.
     keys : SeedKeys, optional
         Keys of hidden episodes.
@@ -376,7 +422,7 @@ def play_again(
     episodes: Sequence[Episode],
     *,
     split: str | None = None,
-    make: Callable[[Task], Any] = make_environment,
+    make: Callable[[Task], Any] | None = None,
     keys: SeedKeys | None = None,
 ) -> Iterator[Episode]:
     """Give kept episodes as they are when their actions are played again, whatever differs; the arguments are those of :func:`replay`.
@@ -386,17 +432,18 @@ def play_again(
     SubmissionError
         A seed is not that of the episode's number, or its actions are not those of an episode.
     """
-    split, env = task.check_split(split or task.splits[0]), make(task)
+    split, environments = task.check_split(split or task.splits[0]), TaskEnvironments(task, make, keys)
     entry = Baseline(task=task.name, name="replay", text="", factory=lambda: None)
     try:
         for episode in episodes:
             if episode.seed != derive_seed(task, split, episode.number, keys=keys):
                 message = f"episode {episode.number}: its seed is not the one of {task.address(split)}. Keep the seeds of the run."
                 raise SubmissionError(message)
-            again = run_episode(task, entry, Recorded(episode), env, split=split, number=episode.number, keys=keys, attempt=episode.attempt)
+            env, options = environments.of_episode(episode.number), {"keys": keys, "attempt": episode.attempt}
+            again = run_episode(task, entry, Recorded(episode), env, split=split, number=episode.number, **options)
             yield dataclasses.replace(again, wall_s=episode.wall_s)
     finally:
-        env.close()
+        environments.close()
 
 
 def write_episodes(path: Path | str, episodes: Sequence[Episode]) -> Path:

@@ -97,9 +97,8 @@ def replay_run(
     task = find_reported_task(report)
     same = same_machine(report)
     check_keys(report, keys)
-    options = {"split": report.source.split, "keys": keys} | ({"make": make} if make else {})
     again = []
-    for number, one in enumerate(play_again(task, kept, **options), start=1):
+    for number, one in enumerate(play_again(task, kept, split=report.source.split, make=make, keys=keys), start=1):
         _compare(kept[number - 1], one, same)
         again.append(one)
         if progress:

@@ -14,7 +14,7 @@ import numpy as np
 
 from stemtwin.benchmarks.agents import Baseline, find_baseline, load_entry_point, make_entry
 from stemtwin.benchmarks.attempts import combine_attempts, reliability
-from stemtwin.benchmarks.episodes import Episode, make_environment, run_episode, write_episodes
+from stemtwin.benchmarks.episodes import Episode, TaskEnvironments, run_episode, write_episodes
 from stemtwin.benchmarks.isolation.agent_process import AgentProcess
 from stemtwin.benchmarks.report import Isolation, Report, Source, Trust, build_report
 from stemtwin.benchmarks.seed_keys import SeedKeys
@@ -184,7 +184,7 @@ def run_agent(
     episodes: int | None = None,
     team: str = "",
     progress: EpisodeProgress | None = None,
-    make: Callable[[Task], Any] = make_environment,
+    make: Callable[[Task], Any] | None = None,
     keys: SeedKeys | None = None,
     attempts: int = 1,
     kept: Sequence[Episode] = (),
@@ -221,17 +221,18 @@ def run_agent(
         raise SettingsError(message)
     began, agent = time.perf_counter(), make_entry(entry, task.kind)
     isolation = agent.level if isinstance(agent, AgentProcess) else ""
-    done, env = {(one.number, one.attempt): one for one in kept}, make(task)
+    done, environments = {(one.number, one.attempt): one for one in kept}, TaskEnvironments(task, make, keys)
     order = list(itertools.product(range(n), range(attempts)))
     options = {"split": split, "keys": keys, "count_failures": bool(isolation)}
     try:
         for count, (number, attempt) in enumerate(order, start=1):
             if (number, attempt) not in done:
+                env = environments.of_episode(number)
                 done[number, attempt] = run_episode(task, entry, agent, env, number=number, attempt=attempt, **options)
                 _tell(keep, done[number, attempt])
             _tell(progress, count, len(order))
     finally:
-        env.close()
+        environments.close()
         _tell(getattr(agent, "close", None) if isolation else None)
     found, wall = tuple(done[one] for one in order), time.perf_counter() - began
     return score_episodes(task, found, split=split, entry=entry.name, trust=trust, team=team, wall_s=wall, keys=keys, isolation=isolation)

@@ -59,6 +59,8 @@ class Task:
         Published key from which the seeds of the episodes are derived; "" for a dataset.
     failed : mapping
         Statistics of an episode that the agent's own fault ended, by name, in the place of those of its state: it counts as 0.
+    difficulties : tuple of str
+        Presets of the environment that the episodes take in turn; () for its usual one.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Task:
     failed: Mapping[str, float] = dataclasses.field(default_factory=dict)
     citation: str = ""
     license: str = "CC-BY-4.0"
+    difficulties: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the kind, and that there is something to ask and to score."""
@@ -117,6 +120,10 @@ class Task:
     def registered(self) -> str:
         """Name in the registry: the task's own of version 1, ``<name>@<major>`` of the others."""
         return self.name if self.major == 1 else f"{self.name}@{self.major}"
+
+    def difficulty(self, number: int) -> str | None:
+        """Return the preset of the episode of that number; None where the environment's usual one is played."""
+        return self.difficulties[number % len(self.difficulties)] if self.difficulties else None
 
     def check_split(self, split: str) -> str:
         """Return the split, or raise SettingsError where the task has none of that name."""

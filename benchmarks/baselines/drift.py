@@ -1,9 +1,10 @@
 """Baselines of ``drift-tracking``: trackers of different care, blind policies, and one that knows the truth."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, sparse
 
 from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline
 from stemtwin.benchmarks.baselines.drift_fit import (
@@ -20,56 +21,100 @@ from stemtwin.benchmarks.baselines.drift_fit import (
     places,
     wide_pitch,
 )
-from stemtwin.twin.envs.drift_instrument import FIELD, PERIOD_S, WIDE_FIELD
+from stemtwin.twin.envs.drift_instrument import FAST_S, FIELD, MOST_DOSE, PERIOD_S, WIDE_FIELD
 from stemtwin.twin.envs.families.drift_tracking import STEP
 
 TASK = "drift-tracking"
 DriftObservation = Mapping[str, np.ndarray]
 OVER = 0.003
 """Share of the watch below which it is over."""
-LEAST_FRAMES, LEAST_DOSE = 0.016, 0.02
-"""Shares of frames and dose that are less than one further frame."""
+RESERVE = 0.5
+"""Dose that is not planned, in usual frames."""
+FINENESS = 1024
+"""Parts of a unit to which actions are rounded: 0.016 A of a shift."""
 JUMPS = 0.04
 """Probability of a jump between two frames, as an operator of a fresh specimen guesses it."""
 LOST, LOST_WIDE = 0.8, 0.65
 """Shares of the usual likelihood below which the feature is not in a narrow frame, and in a wide one: a lattice alone can reach 0.75 of it."""
 GIVEN_UP = 4
 """Frames without the feature after which the best place is taken nevertheless."""
-BLOB_ANGSTROM = 1.6
-"""Standard deviation by which frames are smoothed to find the cluster, A."""
-CENTRINGS, AROUND = 3, 4.2
-"""Times that the centre of mass is taken of what lies around it, and its radius, A."""
+ATOM_ANGSTROM, PEAK_ANGSTROM, BRIGHT_ANGSTROM, LINK_ANGSTROM, MOST_PEAKS = 0.6, 1.5, 2.4, 4.7, 12
+"""Smoothing of frames in which atoms are sought, distance of peaks, radius of what belongs to one, distance of linked ones, A; most peaks."""
 DARK = 0.2
 """Share of the usual counts below which a frame is dark, and tells nothing."""
-CENTRED = (2, 5)
-"""Narrow frames after which the middle of the template is put on its brightest blob."""
+CENTRED = (2, 5, 10, 20)
+"""Narrow frames after which the middle of the template is put on the middle of the cluster."""
 REFERENCE_FRAMES = 8
 """Narrow frames before the search for an event begins."""
-SURE = 14.0
-"""Sum of the largest rise and fall, in standard deviations, at which an event is believed."""
+SURE, ALARMS = 14.0, 2
+"""Sum of the largest rise and fall, in standard deviations, at which an event is believed, and how often it is."""
+BLIND_FAST = 0.3
+"""Share of the watch that is left when the blind policy takes its fast frame."""
+WIDE_DOSE = 2.0
+"""Electrons of a searching frame, in units of those that a narrow one may have: they are spread over more area."""
 
 
-def action(way: np.ndarray, *, wide: bool = False, fast: bool = False, stop: bool = False) -> np.ndarray:
-    """Return an action: a way (x, y), A, and what is chosen."""
+def action(way: np.ndarray, *, exposure: float = 1.0, wide: bool = False, fast: bool = False, stop: bool = False) -> np.ndarray:
+    """Return an action: a way (x, y), A, the electrons in units of the usual ones, and what is chosen."""
     chosen = [1.0 if one else -1.0 for one in (wide, stop, fast)]
-    return np.array([*np.clip(np.asarray(way) / STEP, -1, 1), *chosen], np.float32)
+    numbers = np.clip([*(np.asarray(way) / STEP), math.log(exposure) / math.log(MOST_DOSE)], -1, 1)
+    x, y, electrons = np.rint(numbers * FINENESS) / FINENESS
+    return np.array([x, y, *chosen, electrons], np.float32)
 
 
-def last(seen: DriftObservation) -> bool:
-    """Return whether the watch is over, or a further frame would be the last one."""
-    frames, dose, watch = (float(part) for part in seen["budget"])
-    return watch < OVER or frames < LEAST_FRAMES or dose < LEAST_DOSE
+class WatchPlan:
+    """Frames, dose and time of a watch, as the first frame tells their prices.
+
+    Parameters
+    ----------
+    seen : mapping
+        The first observation.
+    """
+
+    def __init__(self, seen: DriftObservation) -> None:
+        frames, dose, watch = (1 - float(part) for part in seen["budget"])
+        self.frame, self.dose = frames, dose
+        self.electrons = float(seen["electrons"][0])
+        self.watch_s = float(seen["clock"][0]) / watch
+
+    def over(self, seen: DriftObservation) -> bool:
+        """Return whether the watch is over, or a further frame would be the last one."""
+        frames, dose, watch = (float(part) for part in seen["budget"])
+        return watch < OVER or frames < 1.5 * self.frame or dose < 1.1 * self.dose / MOST_DOSE
+
+    def exposure(self, seen: DriftObservation) -> float:
+        """Return the electrons of each further frame, in units of the first one's, with which the dose lasts until the end."""
+        _, dose, watch = (float(part) for part in seen["budget"])
+        frames = max(watch * self.watch_s / PERIOD_S, 1.0)
+        return float(np.clip((dose / self.dose - RESERVE) / frames, 1 / MOST_DOSE, MOST_DOSE))
+
+    def part(self, seen: DriftObservation) -> float:
+        """Return the electrons of the last frame in units of the first one's."""
+        return float(seen["electrons"][0]) / self.electrons
 
 
-def brightest(image: np.ndarray, radius: float) -> np.ndarray:
-    """Return the place (x, y) of the brightest blob within a radius about the middle, A: smoothed so far that no lattice is left."""
-    smooth, axis = ndimage.gaussian_filter(image, BLOB_ANGSTROM / PITCH), places(SIDE, PITCH)
-    found = peak(np.where(np.hypot(axis, axis[:, None]) < radius, smooth, smooth.min()), PITCH)
-    for _ in range(CENTRINGS):
-        near = np.hypot(axis - found[0], axis[:, None] - found[1]) < AROUND
-        weights = np.where(near, np.maximum(smooth - np.median(smooth), 0), 0)
-        found = np.array([(weights * axis).sum(), (weights * axis[:, None]).sum()]) / max(weights.sum(), 1e-9)
-    return found
+def cluster_middle(image: np.ndarray, radius: float) -> np.ndarray:
+    """Return the middle (x, y) of the cluster in a narrow frame or template, A.
+
+    Atoms are peaks above the largest ratio of neighbours in the sorted list of all peaks; those that are linked belong together, and the brightest
+    group within a radius about the middle, A, is the cluster. A peak is weighed with all that is bright around it.
+    """
+    smooth, axis = ndimage.gaussian_filter(image, ATOM_ANGSTROM / PITCH), places(SIDE, PITCH)
+    peaks = np.argwhere(smooth == ndimage.maximum_filter(smooth, round(PEAK_ANGSTROM / PITCH)))
+    heights = smooth[tuple(peaks.T)]
+    order = np.argsort(-heights)[: MOST_PEAKS + 1]
+    peaks, heights = axis[peaks[order]][:, ::-1], heights[order]
+    steps = np.log(np.maximum(heights[:-1], 1e-9) / np.maximum(heights[1:], 1e-9))
+    peaks = peaks[: 3 + int(steps[2:].argmax())] if len(steps) > 2 else peaks
+    _, group = sparse.csgraph.connected_components(np.linalg.norm(peaks[:, None] - peaks, axis=2) < LINK_ANGSTROM)
+    weights, best = np.zeros((SIDE, SIDE)), 0.0
+    for number in np.unique(group):
+        away = np.min([np.hypot(axis - x, axis[:, None] - y) for x, y in peaks[group == number]], axis=0)
+        bright = np.where(away < BRIGHT_ANGSTROM, np.maximum(smooth - np.median(smooth), 0), 0)
+        near = np.linalg.norm(peaks[group == number], axis=1).min() < radius
+        if near and bright.sum() > best:
+            weights, best = bright, bright.sum()
+    return np.array([(weights * axis).sum(), (weights * axis[:, None]).sum()]) / max(best, 1e-9)
 
 
 class DriftTracker:
@@ -77,7 +122,7 @@ class DriftTracker:
 
     def reset(self, brief: Brief) -> None:
         """Begin anew."""
-        self.alert = brief.difficulty == "event"
+        self.alarms = ALARMS if brief.difficulty == "event" else 0
         self.template, self.maps = Template(), ChangeMaps()
         self.motion: Motion | None = None
         self.clock = self.usual = self.counts = 0.0
@@ -90,41 +135,43 @@ class DriftTracker:
         clock, shift = float(observation["clock"][0]), observation["shift"].astype(float)
         counts = electrons(observation["image"])
         if self.motion is None:
-            self.motion = self._begin(counts, shift)
+            self.plan, self.motion = WatchPlan(observation), self._begin(counts, shift)
         else:
             self.motion.predict(clock - self.clock)
-            if counts.sum() > DARK * self.counts:
-                self._see(counts, shift, wide=float(observation["field"][0]) > FIELD)
+            part = self.plan.part(observation)
+            if counts.sum() > DARK * part * self.counts:
+                self._see(counts, shift, part, wide=float(observation["field"][0]) > FIELD)
         self.clock = clock
-        if last(observation):
+        if self.plan.over(observation):
             return action(np.zeros(2), stop=True)
-        fast = self.alert and self.frames > REFERENCE_FRAMES and self.change > SURE
+        fast = bool(self.alarms) and self.change > SURE
         if fast:
-            self.alert = False
-        way = self.motion.place + PERIOD_S * self.motion.velocity - shift
-        return action(way, wide=self.lost > 0, fast=fast)
+            self.alarms, self.change, self.maps = self.alarms - 1, 0.0, ChangeMaps()
+        way = self.motion.place + (FAST_S if fast else PERIOD_S) * self.motion.velocity - shift
+        exposure = self.plan.exposure(observation) * (WIDE_DOSE if self.lost else 1.0)
+        return action(way, exposure=exposure, wide=self.lost > 0 and not fast, fast=fast)
 
     def _begin(self, counts: np.ndarray, shift: np.ndarray) -> Motion:
         """Find the brightest place near the middle of the first frame, and take its surroundings as the template."""
         self.counts, self.change = float(counts.sum()), 0.0
-        place = brightest(binned(counts), 3.0)
+        place = cluster_middle(binned(counts), 4.0)
         self.template.add(binned(counts), place)
         return Motion(place=place + shift)
 
-    def _see(self, counts: np.ndarray, shift: np.ndarray, *, wide: bool) -> None:
-        """Take a frame: where the feature is, and the template with it, or that it is not there."""
+    def _see(self, counts: np.ndarray, shift: np.ndarray, part: float, *, wide: bool) -> None:
+        """Take a frame, of so many times the first one's electrons: where the feature is, and the template with it, or that it is not there."""
         assert self.motion is not None
         rate, level = self.template.rate(), self.template.level()
         pitch = wide_pitch() if wide else PITCH
         given = counts if wide else binned(counts)
-        found = log_likelihood(given, pitch, 1 / BIN**2 if wide else 1.0, rate, level)
+        found = log_likelihood(given, pitch, part / BIN**2 if wide else part, rate, level)
         axis = places(found.shape[0], pitch)
         ahead, spread = self.motion.place - shift, max(self.motion.spread(), 0.3) if not self.lost else 12.0
         distance2 = (axis - ahead[0]) ** 2 + (axis[:, None] - ahead[1]) ** 2
         prior = np.log((1 - JUMPS) * np.exp(-distance2 / (2 * spread**2)) / (2 * np.pi * spread**2) + JUMPS / FIELD**2)
         place = peak(found + prior, pitch)
         y, x = (int(np.clip(np.rint(value / pitch + (len(axis) - 1) / 2), 0, len(axis) - 1)) for value in place[::-1])
-        likelihood = self.like = float(found[y, x])
+        likelihood = float(found[y, x]) / part
         least = LOST_WIDE * (FIELD / WIDE_FIELD) ** 2 if wide else LOST
         if self.frames > 2 and likelihood < least * self.usual and self.lost < GIVEN_UP:
             self.lost += 1
@@ -136,11 +183,11 @@ class DriftTracker:
         self.frames += 1
         share = 0.2 if self.frames > 3 else 0.5
         self.usual += share * (likelihood - self.usual) if self.frames > 1 else likelihood
-        if self.alert and self.frames > REFERENCE_FRAMES:
-            self.change = self.maps.add(given, place, self.template)
-        self.template.add(given, place)
+        if self.alarms and self.frames > REFERENCE_FRAMES:
+            self.change = self.maps.add(given, place, self.template, part)
+        self.template.add(given, place, part)
         if self.frames in CENTRED:
-            way = brightest(self.template.counts / self.template.frames, 2.5)
+            way = cluster_middle(self.template.counts / self.template.frames, 3.0)
             self.template.centre(way)
             self.motion.place = self.motion.place + way
 
@@ -169,11 +216,11 @@ class PhaseCorrelation:
         frame = ndimage.gaussian_filter(binned(electrons(observation["image"])), 0.4 / PITCH)
         spectrum = np.fft.fft2((frame - frame.mean()) * np.hanning(SIDE) * np.hanning(SIDE)[:, None])
         if self.first is None:
-            self.first = spectrum
+            self.first, self.plan = spectrum, WatchPlan(observation)
         product = spectrum * self.first.conj()
         score = np.fft.fftshift(np.fft.ifft2(product / np.sqrt(np.abs(product) + 1e-9)).real)
         way = peak(np.pad(score, ((0, 1), (0, 1)), mode="wrap"), PITCH)
-        return action(way, stop=last(observation))
+        return action(way, exposure=self.plan.exposure(observation), stop=self.plan.over(observation))
 
 
 class StillField:
@@ -198,23 +245,26 @@ class RandomShifts:
     def act(self, observation: DriftObservation, cost: Mapping[str, float]) -> np.ndarray:
         """Return a uniform action."""
         del observation, cost
-        return self.rng.uniform(-1, 1, 5).astype(np.float32)
+        return self.rng.uniform(-1, 1, 6).astype(np.float32)
 
 
 class BlindWatch:
-    """Keeps the field where it is, takes one fast frame in the middle of the watch, and declares the end in time, without a look at the frames."""
+    """Keeps the field where it is, takes one fast frame late in the watch, and declares the end in time, without a look at the frames."""
 
     def reset(self, brief: Brief) -> None:
         """Begin anew."""
         del brief
+        self.plan: WatchPlan | None = None
         self.fast = False
 
     def act(self, observation: DriftObservation, cost: Mapping[str, float]) -> np.ndarray:
         """Return the action of a frame, or the end."""
         del cost
-        now = not self.fast and float(observation["budget"][2]) < 0.4
+        if self.plan is None:
+            self.plan = WatchPlan(observation)
+        now = not self.fast and float(observation["budget"][2]) < BLIND_FAST
         self.fast |= now
-        return action(np.zeros(2), fast=now, stop=last(observation))
+        return action(np.zeros(2), exposure=self.plan.exposure(observation), fast=now, stop=self.plan.over(observation))
 
 
 class DriftOracle:
@@ -223,12 +273,14 @@ class DriftOracle:
     def reset(self, brief: Brief) -> None:
         """Take the door to the truth."""
         assert brief.truth is not None
-        self.truth, self.motion, self.clock, self.fast = brief.truth, None, 0.0, False
+        self.truth, self.motion, self.plan, self.clock = brief.truth, None, None, 0.0
 
     def act(self, observation: DriftObservation, cost: Mapping[str, float]) -> np.ndarray:
         """Return the way to where the feature is going to be."""
         del cost
-        if last(observation):
+        if self.plan is None:
+            self.plan = WatchPlan(observation)
+        if self.plan.over(observation):
             return action(np.zeros(2), stop=True)
         known, shift, clock = self.truth(), observation["shift"].astype(float), float(observation["clock"][0])
         where = np.array([known["x_angstrom"], known["y_angstrom"]]) + shift
@@ -240,9 +292,9 @@ class DriftOracle:
         else:
             self.motion.update(where, 0.05)
         self.clock = clock
-        now = bool(known["hopped"]) and not self.fast
-        self.fast |= now
-        return action(self.motion.place + PERIOD_S * self.motion.velocity - shift, fast=now)
+        now = bool(known["hopped"]) and known["delay_s"] < 0
+        exposure = self.plan.exposure(observation)
+        return action(self.motion.place + (FAST_S if now else PERIOD_S) * self.motion.velocity - shift, exposure=exposure, fast=now)
 
 
 for _name, _text, _factory in (

@@ -38,16 +38,16 @@ class Template:
     Parameters
     ----------
     counts, frames : ndarray
-        Sums over aligned frames of counts, and of what part of a frame each pixel had, shape (SIDE, SIDE).
+        Sums over aligned frames of counts, and of what part of a usual frame each pixel had, shape (SIDE, SIDE).
     """
 
     counts: np.ndarray = field(default_factory=lambda: np.zeros((SIDE, SIDE)))
     frames: np.ndarray = field(default_factory=lambda: np.full((SIDE, SIDE), 1e-9))
 
-    def add(self, counts: np.ndarray, place: np.ndarray) -> None:
-        """Add a narrow frame in which the feature is at a place (x, y) from the middle, A."""
+    def add(self, counts: np.ndarray, place: np.ndarray, exposure: float = 1.0) -> None:
+        """Add a narrow frame, of so many times the usual electrons, in which the feature is at a place (x, y) from the middle, A."""
         moved, there = aligned(counts, place)
-        self.counts, self.frames = FORGET * self.counts + moved, FORGET * self.frames + there
+        self.counts, self.frames = FORGET * self.counts + moved, FORGET * self.frames + exposure * there
 
     def centre(self, place: np.ndarray) -> None:
         """Move the template so that a place (x, y), A, is in its middle."""
@@ -55,13 +55,13 @@ class Template:
         self.frames = np.maximum(self.frames, 1e-9)
 
     def rate(self) -> np.ndarray:
-        """Return the expected counts of one frame, smoothed, and half a frame of their mean for the noise of few frames."""
+        """Return the expected counts of one usual frame, smoothed, and half a frame of their mean for the noise of few frames."""
         level = self.level()
         smooth = [ndimage.gaussian_filter(part, SMOOTHING_ANGSTROM / PITCH) for part in (self.counts, self.frames)]
         return np.maximum((smooth[0] + 0.5 * level) / (smooth[1] + 0.5), 0.05 * level)
 
     def level(self) -> float:
-        """Return the mean counts in one pixel of one frame."""
+        """Return the mean counts in one pixel of one usual frame."""
         return max(float(self.counts.sum() / self.frames.sum()), 1e-4)
 
 
@@ -81,7 +81,7 @@ def log_likelihood(counts: np.ndarray, pitch: float, points: float, rate: np.nda
     pitch : float
         Its pixel, A.
     points : float
-        Points of the scan in it, over those in a pixel of the template.
+        Electrons in it, over those in a pixel of the template in a usual frame.
     rate : ndarray
         The template on its own pixels.
     level : float
@@ -178,19 +178,19 @@ class ChangeMaps:
     width: float = 0.55
     slack: float = 2.0
     inner: float = 2.8
-    outer: float = 7.0
+    outer: float = 7.6
 
-    def add(self, counts: np.ndarray, place: np.ndarray, template: Template) -> float:
-        """Take a narrow frame in which the feature is at a place (x, y), A, and return the largest rise plus the largest fall."""
+    def add(self, counts: np.ndarray, place: np.ndarray, template: Template, exposure: float = 1.0) -> float:
+        """Take a narrow frame, of so many usual ones, with the feature at a place (x, y), A; return the largest rise and fall, added."""
         moved, there = aligned(counts, place)
         axis = places(SIDE, PITCH)
         distance = np.hypot(axis, axis[:, None])
         near = (distance > self.inner) & (distance < self.outer) & (there > 0.99)
         width = self.width / PITCH
-        expected = template.counts / template.frames
+        expected = exposure * template.counts / template.frames
         told = ndimage.gaussian_filter(moved - expected, width)
-        around = ndimage.gaussian_filter(expected, width) + 0.1 * template.level()
-        deviation = np.sqrt(around * (1 + 1 / np.maximum(template.frames, 1.0)) / (4 * np.pi * width**2))
+        around = ndimage.gaussian_filter(expected, width) + 0.1 * exposure * template.level()
+        deviation = np.sqrt(around * (1 + exposure / np.maximum(template.frames, exposure)) / (4 * np.pi * width**2))
         score = np.where(near, told / deviation, 0.0)
         self.rise = np.where(near, np.maximum(self.rise + score - self.slack, 0), self.rise)
         self.fall = np.where(near, np.maximum(self.fall - score - self.slack, 0), self.fall)

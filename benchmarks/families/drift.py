@@ -1,7 +1,8 @@
-"""Task ``drift-tracking``: keep a feature in view through drift and jumps, and say when the watch is over.
+"""Task ``drift-tracking``: keep a feature in view through drift, jumps and tilts, tell of an event, and say when the watch is over.
 
-An episode is a watch of two minutes. The agent sees one frame at a time and its own commanded shift, and moves the beam; it is scored on where the
-feature truly was in every frame. A watch without a declared end counts nothing.
+An episode is a watch of two minutes; the presets ``easy``, ``standard``, ``hard`` and ``event`` take turns. The agent sees one frame at a time and
+its own commanded shift, moves the beam and chooses its electrons; it is scored on where the feature truly was in every frame, and, of ``event``, on
+how soon a fast frame showed the change. A watch without a declared end counts nothing.
 """
 
 from collections.abc import Sequence
@@ -13,43 +14,67 @@ from stemtwin.benchmarks.episodes import Episode
 from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, mean_of
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn
 from stemtwin.benchmarks.tasks import TASKS, Task
-from stemtwin.twin.envs.drift_instrument import FIELD, PERIOD_S, PRESETS, SHAPE, WATCH_S, WIDE_FIELD
+from stemtwin.twin.envs.drift_instrument import FAST_S, FIELD, INSTRUMENT, MOST_DOSE, PERIOD_S, PRESETS, SHAPE, WATCH_S, WIDE_FIELD, usual_frames
 from stemtwin.twin.envs.drift_scenes import BOXES
-from stemtwin.twin.envs.families.drift_tracking import NEAR, STEP
+from stemtwin.twin.envs.drift_watch import NEAR, PATIENCE_S
+from stemtwin.twin.envs.families.drift_tracking import STEP
 
-STANDARD = PRESETS["standard"]
+DIFFICULTIES = tuple(PRESETS)
+SPEEDS = [preset.speed_angstrom_per_s for preset in PRESETS.values()]
 
 
 def score(episodes: Sequence[Episode]) -> SampleStatistics:
     """Return the additive statistics of every episode, whose watched fraction is 0 without a declared end; each is its own cluster."""
     ids = np.array([f"drift-tracking/{episode.number:06d}" for episode in episodes])
+    names = [DIFFICULTIES[episode.number % len(DIFFICULTIES)] for episode in episodes]
+    presets = [PRESETS[name] for name in names]
+    end = {name: np.array([episode.end[name] for episode in episodes]) for name in episodes[0].end}
     declared = np.array([episode.terminated for episode in episodes], dtype=np.int64)
-    watched = np.array([episode.end["watched"] for episode in episodes])
+    event = np.array([preset.event for preset in presets], dtype=np.int64)
+    found = event * (end["delay_s"] >= 0)
+    achieved = declared * end["watched"] * np.where(event, (1 + end["detection"]) / 2, 1.0)
     return SampleStatistics(
         ids=ids,
         clusters=ids,
         statistics={
             "samples": np.ones(len(episodes), dtype=np.int64),
-            "watched": declared * watched,
-            "success": declared * (watched > 0.5).astype(np.int64),
+            "achieved": achieved,
+            "watched": declared * end["watched"],
+            "success": (achieved > 0.5).astype(np.int64),
             "declared": declared,
-            "distance": np.array([episode.end["distance_angstrom"] for episode in episodes]),
-            "in_view": np.array([episode.end["distance_angstrom"] < FIELD / 2 for episode in episodes], dtype=np.int64),
+            "distance": end["distance_angstrom"],
+            "in_view": (end["distance_angstrom"] < FIELD / 2).astype(np.int64),
             "dose": np.array([episode.cost["dose_e_per_angstrom2"] for episode in episodes]),
+            "events": event,
+            "found": found.astype(np.int64),
+            "false_alarms": event * end["false_alarms"],
+            "delay": found * end["delay_s"],
         },
         columns={
+            "difficulty": np.array(names),
             "specimen": np.array([tuple(BOXES)[int(episode.start["specimen"])] for episode in episodes]),
+            "electrons": np.array([10 ** episode.start["log10_electrons"] for episode in episodes]),
             "drift_angstrom_per_s": np.array([episode.start["drift_angstrom_per_s"] for episode in episodes]),
-            "dose_e_per_angstrom2": np.array([episode.cost["dose_e_per_angstrom2"] for episode in episodes]),
+            "instrument": np.array([INSTRUMENT if preset.faults else f"{INSTRUMENT} without chain and scan faults" for preset in presets]),
         },
     )
 
 
-SUMS = {"samples": 4, "watched": 3.0, "success": 3, "declared": 4, "distance": 8.0, "in_view": 3, "dose": 4e6}
-"""Sums of four episodes, made up for the references of the metrics."""
+SUMS = {
+    "samples": 8, "achieved": 5.0, "watched": 6.0, "success": 6, "declared": 8, "distance": 16.0, "in_view": 6, "dose": 8e6,
+    "events": 2, "found": 1, "false_alarms": 3.0, "delay": 4.0,
+}  # fmt: skip
+"""Sums of eight episodes, made up for the references of the metrics."""
 
 TRACKING = add_metrics(
     "drift-tracking",
+    Metric(
+        name="achievement",
+        title="watched part of declared watches; of an event times (1 + worth of its detection) / 2",
+        formula=mean_of("achieved"),
+        text="achieved / samples",
+        references=((SUMS, 0.625),),
+    ),
     Metric(
         name="watched",
         title=f"part of the watch with the feature in the middle, each frame worth exp(-(r / {NEAR:g} A)^2)",
@@ -59,7 +84,7 @@ TRACKING = add_metrics(
     ),
     Metric(
         name="success",
-        title="watches of which more than half is watched",
+        title="watches with an achievement above one half",
         formula=mean_of("success"),
         text="success / samples",
         references=((SUMS, 0.75),),
@@ -91,6 +116,30 @@ TRACKING = add_metrics(
         proportion=True,
     ),
     Metric(
+        name="detected",
+        title="events shown by a narrow fast frame",
+        formula=mean_of("found", over="events"),
+        text="found / events",
+        references=((SUMS, 0.5),),
+    ),
+    Metric(
+        name="detection_delay",
+        title="time from a detected event to the frame that shows it",
+        formula=mean_of("delay", over="found"),
+        text="delay / found",
+        references=((SUMS, 4.0),),
+        unit="s",
+        direction="min",
+    ),
+    Metric(
+        name="false_alarms",
+        title="fast frames before an event",
+        formula=mean_of("false_alarms", over="events"),
+        text="false_alarms / events",
+        references=((SUMS, 1.5),),
+        direction="min",
+    ),
+    Metric(
         name="dose",
         title="dose of an episode",
         formula=mean_of("dose"),
@@ -109,39 +158,54 @@ TASKS.add(
         kind="agent",
         title="Keep a feature in view of a drifting specimen",
         text=(
-            f"A cluster of heavy atoms in graphene or MoS2 drifts at about {STANDARD.speed_angstrom_per_s:g} A/s, walks at random and jumps "
-            f"{STANDARD.jumps} times by {STANDARD.jump_angstrom[0]:g} to {STANDARD.jump_angstrom[1]:g} A. Shift the beam after each frame of "
-            f"{FIELD:g} A so that the cluster stays in the middle for {WATCH_S:g} s, and declare the end, within {STANDARD.frames} frames; frames of "
-            f"{WIDE_FIELD:g} A search, and count nothing. Frames are {PERIOD_S:g} s apart. The score is the watched part, 0 without a declared end."
+            f"A cluster of heavy atoms in graphene or MoS2 drifts at about {min(SPEEDS):g} to {max(SPEEDS):g} A/s, walks at random and jumps; the "
+            "holder may be tilted, and in every fourth watch an atom beside the cluster hops. Shift the beam after each frame of "
+            f"{FIELD:g} A so that the cluster stays in the middle for {WATCH_S:g} s, answer the hop by a fast frame, and declare the end; frames of "
+            f"{WIDE_FIELD:g} A search, and count nothing. Frames are {PERIOD_S:g} s apart, fast ones {FAST_S:g} s, and the specimen stands the dose "
+            f"of {usual_frames(WATCH_S)} usual ones. The score is the watched part, 0 without a declared end, times (1 + e) / 2 where there is an "
+            f"event: e = exp(-delay / {PATIENCE_S:g} s), halved by each fast frame before it."
         ),
         source="stemtwin/DriftTracking-v1",
         splits=("public",),
         inputs=(
-            Field(name="image", dtype="uint16", unit="adu", text=f"{SHAPE} readings of the latest frame, [y, x]: 1000 + 7.6 for each electron"),
+            Field(
+                name="image",
+                dtype="uint16",
+                unit="adu",
+                text=f"{SHAPE} readings of the latest frame, [y, x]: electrons (easy), or 1000 + 7.6 for each",
+            ),
             Field(name="field", dtype="float32", unit="A", text="(1,) its field of view"),
             Field(name="shift", dtype="float32", unit="A", text="(2,) commanded shift (x, y) along the axes of the frame"),
             Field(name="clock", dtype="float32", unit="s", text="(1,) time at its end"),
             Field(name="budget", dtype="float32", text="(3,) what is left of frames, dose and watch"),
             Field(name="electrons", dtype="float32", unit="e-", text="(1,) incident electrons at one point"),
+            Field(name="dose", dtype="float32", unit="e-/A^2", text="(1,) dose so far"),
+            Field(name="tilt", dtype="float32", unit="mrad", text="(1,) tilt of the holder, in watches with a series of tilts"),
         ),
         outputs=(
             Field(
                 name="action",
                 dtype="float32",
-                text=f"(5,) ways of the shift along x, y over {STEP:g} A; above 0.5: a wide frame; above 0.8: the end; above 0.5: a fast one",
+                text=(
+                    f"(6,) ways of the shift along x, y over {STEP:g} A; above 0.5: a wide frame; above 0.8: the end; above 0.5: a fast one; "
+                    f"logarithm to the base {MOST_DOSE:g} of the electrons over the usual ones"
+                ),
                 low=-1,
                 high=1,
             ),
         ),
         metrics=TRACKING,
         slices=(
+            SliceColumn(column="difficulty", title="difficulty"),
             SliceColumn(column="specimen", title="specimen"),
-            SliceColumn(column="drift_angstrom_per_s", edges=(0.45, 0.55), unit="A/s", title="drift"),
-            SliceColumn(column="dose_e_per_angstrom2", edges=(1e6, 1.3e6), unit="e-/A^2", title="dose"),
+            SliceColumn(column="electrons", edges=(120.0, 400.0), unit="e-", title="usual electrons at a point"),
+            SliceColumn(column="drift_angstrom_per_s", edges=(0.3, 0.6), unit="A/s", title="drift"),
+            SliceColumn(column="instrument", title="instrument"),
         ),
         score=score,
-        episodes=100,
+        episodes=120,
         key="stemtwin/drift-tracking@1: the public seeds, for practice and for baselines",
+        difficulties=DIFFICULTIES,
         citation="A. V. Oppenheim, J. S. Lim, Proc. IEEE 69 (1981) 529: the importance of phase in signals",
         license="BSD-3-Clause",
     ),

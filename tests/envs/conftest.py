@@ -12,7 +12,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "stemtwin/AtomForge-v1": {"difficulty": "easy"},
     "stemtwin/Autofocus-v1": {"semiangle_mrad": 10.0, "phonons": 1, "max_frames": 6},
     "stemtwin/Autofocus-v2": {"difficulty": "easy", "phonons": 1},
-    "stemtwin/DriftTracking-v1": {"difficulty": "easy", "watch_s": 12.0},
+    "stemtwin/DriftTracking-v1": {"difficulty": "easy", "watch_s": 24.0},
     "stemtwin/HypothesisTest-v1": {"difficulty": "easy"},
     "stemtwin/Microscope-v1": {"semiangles_mrad": (10.0,), "phonons": 1, "shape": (24, 32), "max_steps": 6},
     "stemtwin/Microscope-v2": {

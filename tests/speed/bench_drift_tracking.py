@@ -25,7 +25,7 @@ def single(chain: str) -> gymnasium.Env:
 def steps(chain: str):
     """Steps of one environment, resets included."""
     env = single(chain)
-    actions = np.random.default_rng(1).uniform(-0.3, 0.3, (STEPS, 5)).astype(np.float32)
+    actions = np.random.default_rng(1).uniform(-0.3, 0.3, (STEPS, 6)).astype(np.float32)
 
     def play() -> float:
         env.reset(seed=1)

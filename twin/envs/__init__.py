@@ -9,9 +9,11 @@ File                     Content
 ``damage_laws.py``       competing laws of beam damage, their posterior
 ``damage_pictures.py``   pictures of exposed areas
 ``discovery.py``         ``@environment``, the ids of all families
+``drift_clusters.py``    clusters of heavy atoms, drawn for every episode
 ``drift_instrument.py``  presets and instrument of drift tracking, what its specimen does
 ``drift_pictures.py``    pictures of a watch on a drifting specimen
 ``drift_scenes.py``      images of sheets with one cluster
+``drift_watch.py``       state of a watch, and what it is worth
 ``families/``            one file per family
 ``faults.py``            faults of an instrument, as probabilities
 ``flat_actions.py``      nested actions as one vector

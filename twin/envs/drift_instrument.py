@@ -10,6 +10,7 @@ import numpy as np
 from stemtwin.twin.envs import drift_scenes
 from stemtwin.twin.envs import session as sessions
 from stemtwin.twin.envs.arguments import Conditions, Randomisation
+from stemtwin.twin.envs.drift_clusters import Cluster
 from stemtwin.twin.envs.drift_scenes import DriftScene
 from stemtwin.twin.envs.functional_env import read_only
 from stemtwin.twin.envs.session import Session
@@ -18,6 +19,7 @@ from stemtwin.twin.instrument.hardware.profiles import PROFILES, Profile
 from stemtwin.twin.instrument.hardware.scan_distortion import ScanImperfections
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.scope.setup import Setup
+from stemtwin.twin.instrument.settings import Beam
 
 SHAPE = (128, 128)
 FIELD, WIDE_FIELD = 16.0, 40.0
@@ -26,10 +28,18 @@ PERIOD_S, FAST_S = 2.0, 0.5
 """Time from one frame to the next, and to a fast one, s."""
 WATCH_S = 120.0
 """Usual time for which the feature is to be watched, s."""
-SEMIANGLE_MRAD, CURRENT_PA = 22.0, 10.0
+SEMIANGLE_MRAD, CURRENT_PA = 22.0, 30.0
+MOST_DOSE = 4.0
+"""Frames have at most so many times the usual electrons at a point, and at least their inverse."""
+SPARE_FRAMES = 6
+"""Frames beyond those of the usual time, for fast ones."""
 INSTRUMENT = "nion-60"
+LEAST_WATCH_S = 24.0
+"""Shortest watch, s: twelve frames, of which three are before the first event."""
 JUMP_REST_S = 6.0
-"""No jump and no event comes before so many seconds."""
+"""No jump comes before so many seconds."""
+EVENT_SHARES = (0.25, 0.75)
+"""Shares of a watch between which the event happens: never before ``JUMP_REST_S``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +53,7 @@ class DriftPreset:
     speed_angstrom_per_s, walk_angstrom : float
         Usual speed of the specimen, A/s, and standard deviation of its random walk along each axis after 1 s, A.
     jumps : int
-        Jumps in an episode.
+        Jumps in a watch of two minutes.
     jump_angstrom : tuple of float
         Least and largest way of a jump, A.
     tilts_mrad : tuple of float
@@ -52,10 +62,6 @@ class DriftPreset:
         Least and largest distance of the specimen from the axis of the tilt, A, which shifts it when it is tilted.
     faults : bool
         Whether the instrument has its detector chain and scan faults.
-    frames : int
-        Frames in one episode of two minutes, the first among them.
-    dose_budget_e_per_angstrom2 : float
-        Dose in such an episode, e-/A^2.
     event : bool
         Whether an atom beside the feature hops.
     """
@@ -68,9 +74,12 @@ class DriftPreset:
     tilts_mrad: tuple[float, ...] = (0.0,)
     height_angstrom: tuple[float, float] = (0.0, 0.0)
     faults: bool = True
-    frames: int = 66
-    dose_budget_e_per_angstrom2: float = 4.5e6
     event: bool = False
+
+    @property
+    def tilted(self) -> bool:
+        """The presence of a series of tilts."""
+        return len(self.tilts_mrad) > 1
 
 
 ANYWHERE = (-math.pi, math.pi)
@@ -147,10 +156,11 @@ class Fate:
 
 
 def fate(preset: DriftPreset, rng: np.random.Generator, watch_s: float = WATCH_S) -> Fate:
-    """Draw the fate of the specimen in a watch of some time, s."""
-    times = np.sort(rng.uniform(JUMP_REST_S, watch_s, preset.jumps))
-    ways, angles = rng.uniform(*preset.jump_angstrom, preset.jumps), rng.uniform(0, 2 * np.pi, preset.jumps)
-    backwards, height, side, when = rng.random(), rng.uniform(*preset.height_angstrom), rng.choice([-1.0, 1.0]), rng.uniform(0.2, 0.8)
+    """Draw the fate of the specimen in a watch of some time, s; jumps are fewer in a shorter one."""
+    jumps = round(preset.jumps * watch_s / WATCH_S)
+    times = np.sort(rng.uniform(JUMP_REST_S, watch_s, jumps))
+    ways, angles = rng.uniform(*preset.jump_angstrom, jumps), rng.uniform(0, 2 * np.pi, jumps)
+    backwards, height, side, when = rng.random(), rng.uniform(*preset.height_angstrom), rng.choice([-1.0, 1.0]), rng.uniform(*EVENT_SHARES)
     tilts = preset.tilts_mrad[::-1] if backwards < 0.5 else preset.tilts_mrad
     return Fate(
         jump_times_s=read_only(times),
@@ -180,15 +190,30 @@ def begin(preset: DriftPreset, drawn: Conditions, seed: int, tilt_mrad: float) -
 
 def _started(setup: Setup, sample: str, **given: Any) -> Session:
     optics = {"semiangle_mrad": SEMIANGLE_MRAD, "current_pa": CURRENT_PA, "focal_spread_angstrom": 0.0}
-    return sessions.start(setup, drift_scenes.sheet(sample, hopped=None), **optics, **given)
+    return sessions.start(setup, drift_scenes.sheet(sample), **optics, **given)
+
+
+@functools.lru_cache(maxsize=8)
+def _beam(sample: str) -> Beam:
+    """Return the beam of all frames of a sheet."""
+    setup = Setup(profile=replace(PROFILES[INSTRUMENT], instabilities=Instabilities()), seed=0)
+    return setup.beam(_started(setup, sample).scope, 0.0)
+
+
+def prepare_part(sample: str, tilt_mrad: float, kind: str) -> None:
+    """Compute a part of which the scenes of a sheet at a tilt, mrad, are put together; see ``drift_scenes.part``."""
+    drift_scenes.part(sample, _beam(sample), tilt_mrad, kind)
 
 
 @functools.lru_cache(maxsize=32)
-def scene(sample: str, tilt_mrad: float, *, hopped: bool) -> DriftScene:
+def scene(sample: str, cluster: Cluster, tilt_mrad: float, *, hopped: bool) -> DriftScene:
     """Return the scene of a specimen at a tilt, mrad, before or after the atom hopped."""
-    setup = Setup(profile=replace(PROFILES[INSTRUMENT], instabilities=Instabilities()), seed=0)
-    session = _started(setup, sample)
-    return drift_scenes.scene(sample, setup.beam(session.scope, 0.0), tilt_mrad, hopped=hopped)
+    return drift_scenes.scene(sample, cluster, _beam(sample), tilt_mrad, hopped=hopped)
+
+
+def usual_frames(watch_s: float) -> int:
+    """Return the number of frames in the usual time that a watch takes, s."""
+    return math.ceil(watch_s / PERIOD_S)
 
 
 def turned(vector: np.ndarray, angle: float) -> np.ndarray:

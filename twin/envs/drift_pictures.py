@@ -8,6 +8,8 @@ from stemtwin.twin.envs.canvas import AMBER, GREY, TRACK, WHITE, PictureCanvas, 
 
 SIZE, SIDE = (760, 480), 434
 """Width and height of a picture, side of the frame, pixels."""
+SMOOTHING_ANGSTROM = 0.4
+"""Standard deviation by which frames are smoothed for the eye, A."""
 PLOT = (482.0, 60.0, 742.0, 320.0)
 """Box of the path, pixels."""
 
@@ -35,7 +37,7 @@ def watch_picture(image: np.ndarray, field: float, path: Sequence[np.ndarray], *
     canvas = PictureCanvas(*SIZE)
     canvas.text(14, 23, f"frame {len(path)}", size=17)
     canvas.text(110, 23, title, colour=GREY)
-    canvas.frame(gaussian_filter(image.astype(np.float32), 1.0), (14, 34, 14 + SIDE, 34 + SIDE), field)
+    canvas.frame(gaussian_filter(image.astype(np.float32), SMOOTHING_ANGSTROM * image.shape[1] / field), (14, 34, 14 + SIDE, 34 + SIDE), field)
     x, y = 14 + SIDE / 2, 34 + SIDE / 2
     for a, b in (((x - 16, y), (x - 5, y)), ((x + 5, y), (x + 16, y)), ((x, y - 16), (x, y - 5)), ((x, y + 5), (x, y + 16))):
         canvas.draw.line((*a, *b), fill=AMBER, width=2)

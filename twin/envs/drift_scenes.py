@@ -1,7 +1,9 @@
-"""Scenes of ``stemtwin/DriftTracking-v1``: images of sheets with one cluster of heavy atoms, which repeats nowhere in sight.
+"""Scenes of ``stemtwin/DriftTracking-v1``: images of endless perfect sheets with one cluster of heavy atoms.
 
-The sheet is a crystal, so that a scene is put together of images of two boxes of some 22 A: the perfect sheet, and the same box with the cluster in
-its middle. Between boxes they agree, since an atom is seen a few angstrom around it alone: the test of the seam holds them to each other.
+A heavy atom changes what the detector sees of the sheet a few angstrom around it alone. So a scene is the image of the perfect sheet, which repeats
+with its lattice, and, added to it, the changes by single atoms, moved to where the atoms of the cluster are. The image of the sheet with the whole
+cluster differs from that by less than 0.1 % of its largest value in MoS2, where atoms lie in the sheet, and less than 4 % on graphene, where
+gold lies over different sites: a test holds them to each other.
 """
 
 import functools
@@ -10,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
+from stemtwin.twin.envs.drift_clusters import Cluster, flat
 from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.scope.bare_frames import ImagingPlan
@@ -27,18 +29,14 @@ from stemtwin.twin.samples.sample import Sample
 
 BOXES = {"graphene": (21.3, 22.1), "mos2-1h": (21.9, 22.12)}
 """Boxes (y, x) of the sheets that have a scene, A: whole cells."""
-TILES = 4
-"""Boxes along each side of a scene: only one of them holds the cluster."""
-POINTS, FINE = 48, 3
-"""Points along each side of the image of a box, which hold all its frequencies, and the factor by which it is refined for the spline."""
+POINTS, FINE = 48, 8
+"""Points along each side of the image of a box, which hold all its frequencies, and the factor by which it is refined for linear interpolation."""
 ANGLES = (90.0, 190.0)
 """Ring of the detector, mrad: even, and within that of the instrument."""
-MOTIF = ((0, 0), (1, 0), (0, 1), (0, -1))
-"""Places of the cluster in steps of a hexagonal lattice about its middle: no rotation and no mirror image is like it, with the atom beside it."""
-BESIDE, HOPPED = (-2, 1), (-2, 2)
-"""Place of a single heavy atom beside the cluster, before and after it hops."""
 GOLD_BOND, GOLD_HEIGHT, GOLD_LAYER = 2.88, 2.6, 2.35
 """Distance of gold atoms, height of the lower ones above the sheet, and of one atom above these, A."""
+ATOMS = {"graphene": ("lower", "upper"), "mos2-1h": ("lower",)}
+"""Kinds of heavy atoms of a cluster: next to the sheet or in it, and above these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,19 +45,21 @@ class DriftScene:
 
     Parameters
     ----------
-    spline : ndarray
-        Coefficients of a cubic spline of the fractions of the beam on the detector, float64, shape (ny, nx).
+    boxes : ndarray
+        Fractions of the beam on the detector, 0.06 A apart, of a box of the perfect sheet, which repeats, and of the one with the cluster, float32,
+        shape (2, ny + 1, nx + 1): the last row and column are the first ones again.
     extent : tuple of float
-        Height and width, A, over which it repeats.
-    feature : tuple of float
-        Place (x, y) of the cluster, the mean of its atoms next to the sheet without the single one, A.
+        Height and width of a box, A; the one with the cluster begins at (0, 0).
+    feature, single : tuple of float
+        Places (x, y) of the middle of the cluster, the mean of its atoms, and of the single atom beside it, A.
     plan : ImagingPlan
         The detector.
     """
 
-    spline: np.ndarray
+    boxes: np.ndarray
     extent: tuple[float, float]
     feature: tuple[float, float]
+    single: tuple[float, float]
     plan: ImagingPlan
 
     def images(self, states: Sequence[Aberrations], **optics: object) -> "SceneImages":
@@ -68,11 +68,18 @@ class DriftScene:
         return SceneImages(scene=self, count=len(states))
 
     def at(self, points: np.ndarray) -> np.ndarray:
-        """Return the image at points (x, y), A, shape (..., 2), as float32, shape (...)."""
-        ny, nx = self.spline.shape
-        places = np.stack([points[..., 1] * (ny / self.extent[0]), points[..., 0] * (nx / self.extent[1])])
-        found = ndimage.map_coordinates(self.spline, places, order=3, mode="grid-wrap", prefilter=False)
-        return np.maximum(found, 0).astype(np.float32)
+        """Return the image at points (x, y), A, shape (..., 2), as float32, shape (...): linear between the points of the boxes."""
+        rows, columns = (size - 1 for size in self.boxes.shape[1:])
+        y, x = points[..., 1] * (rows / self.extent[0]), points[..., 0] * (columns / self.extent[1])
+        row, column = np.floor(y).astype(np.int64), np.floor(x).astype(np.int64)
+        inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+        down, right = (y - row).astype(np.float32), (x - column).astype(np.float32)
+        width = columns + 1
+        first = (inside * (rows + 1) + row % rows) * width + column % columns
+        table = self.boxes.ravel()
+        above = table[first] + right * (table[first + 1] - table[first])
+        below = table[first + width] + right * (table[first + width + 1] - table[first + width])
+        return above + down * (below - above)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -106,33 +113,42 @@ class SceneImages:
 
 
 @functools.lru_cache(maxsize=8)
-def sheet(sample: str, *, hopped: bool | None) -> Sample:
-    """Return a box of a sheet with a cluster in its middle, its single atom hopped or not; None: the perfect sheet.
+def sheet(sample: str) -> Sample:
+    """Return a box of a perfect sheet.
 
     Raises
     ------
     KeyError
         There is no scene of that sample.
     """
-    perfect = load_sample(sample, size_angstrom=BOXES[sample], seed=0, thickness_angstrom=12.0)
-    if hopped is None:
-        return perfect
-    places = (*MOTIF, HOPPED if hopped else BESIDE)
-    middle = centre(perfect)
+    return load_sample(sample, size_angstrom=BOXES[sample], seed=0, thickness_angstrom=12.0)
+
+
+def with_atoms(sample: str, atoms: Sequence[tuple[str, np.ndarray]]) -> Sample:
+    """Return a box of a sheet with heavy atoms.
+
+    Parameters
+    ----------
+    sample : str
+        Name of the sheet.
+    atoms : sequence of tuple
+        Kind of each, of ``ATOMS``, and its place (x, y) from :func:`centre`, A.
+    """
+    perfect = sheet(sample)
+    middle, heights = centre(sample), {"lower": GOLD_HEIGHT, "upper": GOLD_HEIGHT + GOLD_LAYER}
     if sample == "graphene":
         plane = perfect.positions_angstrom[:, 2].mean()
-        flat = [(*_step(place, bond(sample)), plane - GOLD_HEIGHT) for place in places]
-        top = (*_step((1 / 3, 1 / 3), bond(sample)), plane - GOLD_HEIGHT - GOLD_LAYER)
-        return add(perfect, ["Au"] * (len(flat) + 1), np.array([*flat, top]) + np.append(middle, 0.0), sigma_angstrom=0.08)
+        return add(perfect, ["Au"] * len(atoms), np.array([[*(middle + way), plane - heights[kind]] for kind, way in atoms]), sigma_angstrom=0.08)
     metal = sites(perfect, "Mo")
     at = perfect.positions_angstrom[metal, :2]
-    return substitute(perfect, [metal[np.linalg.norm(at - middle - _step(place, bond(sample)), axis=1).argmin()] for place in places], "W")
+    return substitute(perfect, [metal[np.linalg.norm(at - middle - way, axis=1).argmin()] for _, way in atoms], "W")
 
 
-def centre(sample: Sample) -> np.ndarray:
+def centre(sample: str) -> np.ndarray:
     """Return the place (x, y) from which the cluster's atoms are counted, A: of the heaviest atom of the perfect sheet next to the middle."""
-    box = np.array(sample.size_angstrom[::-1])
-    heavy = sample.positions_angstrom[sample.numbers == sample.numbers.max(), :2]
+    perfect = sheet(sample)
+    box = np.array(perfect.size_angstrom[::-1])
+    heavy = perfect.positions_angstrom[perfect.numbers == perfect.numbers.max(), :2]
     return heavy[np.linalg.norm(heavy - box / 2, axis=1).argmin()]
 
 
@@ -141,9 +157,12 @@ def bond(sample: str) -> float:
     return GOLD_BOND if sample == "graphene" else BOXES[sample][1] / 7
 
 
-def _step(place: Sequence[float], length: float) -> np.ndarray:
-    """Return a vector (x, y), A, of steps along the two axes of a hexagonal lattice."""
-    return length * np.array([place[0] + place[1] / 2, place[1] * 3**0.5 / 2])
+def cluster_atoms(sample: str, cluster: Cluster, *, hopped: bool) -> list[tuple[str, np.ndarray]]:
+    """Return kind and place (x, y), A from :func:`centre`, of all heavy atoms of a scene; the last one is the single atom."""
+    upper = [("upper", cluster.upper)] if "upper" in ATOMS[sample] else []
+    lower = [("lower", site) for site in cluster.sites]
+    named = [*lower, *upper, ("lower", cluster.hopped if hopped else cluster.single)]
+    return [(kind, bond(sample) * flat([site])[0]) for kind, site in named]
 
 
 def request(sample: Sample, beam: Beam, tilt_mrad: float) -> Request:
@@ -155,28 +174,51 @@ def request(sample: Sample, beam: Beam, tilt_mrad: float) -> Request:
     )
 
 
+def box_image(sample: Sample, beam: Beam, tilt_mrad: float) -> np.ndarray:
+    """Return the image of a box, fractions of the beam, float64, shape (POINTS, POINTS)."""
+    return simulate(request(sample, beam, tilt_mrad))["haadf"].to_numpy().astype(float)
+
+
 @functools.lru_cache(maxsize=64)
-def box_image(sample: str, beam: Beam, tilt_mrad: float, *, hopped: bool | None) -> np.ndarray:
-    """Return the image of one box, fractions of the beam, float64, shape (POINTS, POINTS)."""
-    found = simulate(request(sheet(sample, hopped=hopped), beam, tilt_mrad))
-    image = found["haadf"].to_numpy().astype(float)
-    image.setflags(write=False)
-    return image
+def part(sample: str, beam: Beam, tilt_mrad: float, kind: str = "") -> np.ndarray:
+    """Return the image of a perfect box, or the change of it by one heavy atom of a kind at its centre, float64, shape (POINTS, POINTS)."""
+    if not kind:
+        found = box_image(sheet(sample), beam, tilt_mrad)
+    else:
+        found = box_image(with_atoms(sample, [(kind, np.zeros(2))]), beam, tilt_mrad) - part(sample, beam, tilt_mrad)
+    found.setflags(write=False)
+    return found
 
 
-def scene(sample: str, beam: Beam, tilt_mrad: float, *, hopped: bool) -> DriftScene:
+def scene(sample: str, cluster: Cluster, beam: Beam, tilt_mrad: float, *, hopped: bool) -> DriftScene:
     """Return the scene of a sheet at a tilt, mrad: one box with the cluster among perfect ones."""
-    perfect = box_image(sample, beam, tilt_mrad, hopped=None)
-    marked = box_image(sample, beam, tilt_mrad, hopped=hopped)
-    whole = np.tile(perfect, (TILES, TILES))
-    box, middle = sheet(sample, hopped=None), TILES // 2
-    whole[middle * POINTS : (middle + 1) * POINTS, middle * POINTS : (middle + 1) * POINTS] = marked
-    extent = (box.size_angstrom[0] * TILES, box.size_angstrom[1] * TILES)
-    x, y = (centre(box) + _step(np.mean(MOTIF, axis=0), bond(sample)) + np.array(box.size_angstrom[::-1]) * middle).tolist()
+    box, atoms = sheet(sample), cluster_atoms(sample, cluster, hopped=hopped)
+    change = np.zeros((POINTS, POINTS))
+    for kind in ATOMS[sample]:
+        change += placed(part(sample, beam, tilt_mrad, kind), [way for one, way in atoms if one == kind], box.size_angstrom)
+    perfect = part(sample, beam, tilt_mrad)
+    boxes = np.stack([np.pad(refined(one, FINE), ((0, 1), (0, 1)), mode="wrap") for one in (perfect, perfect + change)])
+    boxes = np.maximum(boxes, 0).astype(np.float32)
+    boxes.setflags(write=False)
+    ways = np.array([way for _, way in atoms]) + centre(sample)
     asked = request(box, beam, tilt_mrad)
-    spline = ndimage.spline_filter(refined(whole, FINE), order=3, mode="grid-wrap")
-    spline.setflags(write=False)
-    return DriftScene(spline=spline, extent=extent, feature=(x, y), plan=ImagingPlan(request=asked, plan=make_plan(asked)))
+    feature, single = ways[:-1].mean(axis=0).tolist(), ways[-1].tolist()
+    return DriftScene(
+        boxes=boxes,
+        extent=box.size_angstrom,
+        feature=tuple(feature),
+        single=tuple(single),
+        plan=ImagingPlan(request=asked, plan=make_plan(asked)),
+    )
+
+
+def placed(image: np.ndarray, ways: Sequence[np.ndarray], extent: tuple[float, float]) -> np.ndarray:
+    """Return the sum of a periodic band-limited image moved by ways (x, y), A; its extent is (height, width), A."""
+    ny, nx = image.shape
+    rows, columns = np.fft.fftfreq(ny, 1 / ny)[:, None] / extent[0], np.arange(nx // 2 + 1) / extent[1]
+    turns = sum((np.exp(-2j * np.pi * (rows * y + columns * x)) for x, y in ways), np.zeros((ny, nx // 2 + 1), complex))
+    turns[ny // 2] = turns[:, nx // 2] = 0  # the highest frequency has no direction
+    return np.fft.irfft2(np.fft.rfft2(image) * turns, image.shape)
 
 
 def refined(image: np.ndarray, factor: int) -> np.ndarray:
@@ -190,6 +232,6 @@ def refined(image: np.ndarray, factor: int) -> np.ndarray:
     return np.fft.irfft2(found, (ny * factor, nx * factor)) * factor**2
 
 
-def keys(samples: Sequence[str], tilts_mrad: Sequence[float], *, event: bool) -> list[tuple[str, float, bool]]:
-    """Return sample, tilt and whether the atom has hopped of all scenes that episodes can show."""
-    return list(itertools.product(samples, tilts_mrad, (False, True) if event else (False,)))
+def keys(samples: Sequence[str], tilts_mrad: Sequence[float]) -> list[tuple[str, float, str]]:
+    """Return sample, tilt and kind of atom of all parts of which scenes are put together."""
+    return [(sample, tilt, kind) for sample, tilt in itertools.product(samples, tilts_mrad) for kind in ("", *ATOMS[sample])]

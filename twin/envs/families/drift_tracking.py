@@ -11,118 +11,57 @@ import numpy as np
 from stemtwin.twin import checks
 from stemtwin.twin.envs import drift_scenes
 from stemtwin.twin.envs import session as sessions
-from stemtwin.twin.envs.arguments import Conditions, Randomisation
+from stemtwin.twin.envs.arguments import Randomisation
 from stemtwin.twin.envs.discovery import environment
+from stemtwin.twin.envs.drift_clusters import draw_cluster
 from stemtwin.twin.envs.drift_instrument import (
     CURRENT_PA,
     FAST_S,
     FIELD,
+    LEAST_WATCH_S,
+    MOST_DOSE,
     PERIOD_S,
     PRESETS,
     SHAPE,
+    SPARE_FRAMES,
     WATCH_S,
     WIDE_FIELD,
     DriftPreset,
-    Fate,
     begin,
     fate,
+    prepare_part,
     scene,
     square_field,
     turned,
+    usual_frames,
 )
-from stemtwin.twin.envs.focus_features import square_roots
+from stemtwin.twin.envs.drift_watch import (
+    BLOCKS,
+    LARGEST_DOSE,
+    LARGEST_TILT_MRAD,
+    LATEST_S,
+    REACH,
+    SCALARS,
+    Watch,
+    block_means,
+    detection,
+    nearness,
+    scalars,
+    small_pictures,
+)
 from stemtwin.twin.envs.functional_env import read_only
 from stemtwin.twin.envs.goal_family import GoalFamily
 from stemtwin.twin.envs.preparation import PreparationLine
-from stemtwin.twin.envs.session import Session
 from stemtwin.twin.errors import SettingsError
-from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.physics import noise
 
 STEP = 16.0
 """Largest change of the shift along each axis in one action, A."""
-REACH = 400.0
-"""Largest shift along each axis, A."""
-NEAR = 3.0
-"""Distance of the feature from the middle of the frame at which a frame is worth 1/e, A."""
 START = 2.0
 """Largest distance of the feature from the middle of the first frame, A."""
 CHOSEN, DECLARE = 0.5, 0.8
 """Components of an action above these choose a searching frame and a fast one, and declare the end."""
-LEAST_WATCH_S = 12.0
-"""Shortest watch, s."""
-PATIENCE_S = 10.0
-"""Delay after which a detected event is worth 1/e, s."""
-LATEST_S = 1e3
-BLOCKS = 16
-"""Side of the small picture in the form "state"."""
 DRAWN = ("samples", "rotation_rad", "electrons_per_point", "drift", "knob_gain", "failing", "blocked_stage", "refused_while_moving", "closed_valve")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Watch:
-    """State of an episode.
-
-    Parameters
-    ----------
-    session : Session
-        The microscope and what was done with it.
-    conditions : Conditions
-        What was drawn.
-    fate : Fate
-        What is going to happen.
-    scans : tuple of RasterScan
-        The narrow and the wide field.
-    dwell_time_us : float
-        Time at each point, us.
-    shift : ndarray
-        Commanded shift along the axes of the frame, A.
-    true : ndarray
-        Where the feature was in the middle of the last frame, (x, y) along the axes of the frame from its middle, A.
-    kept : float
-        Sum over narrow frames of their time, s, times exp(-r^2 / NEAR^2).
-    hopped : bool
-        Whether the atom had hopped in the last frame.
-    tilt : int
-        Place in the tilt series.
-    images : tuple of ndarray
-        Readings of the last two frames, the latest first, uint16.
-    settings : tuple of ndarray
-        Field of view, A, and shift, A, of these frames, shape (3,) each.
-    path : tuple of ndarray
-        Shifts of all frames, A.
-    frames, moves, fast, alarms : int
-        Frames, actions, fast frames, and fast frames before the event.
-    detected_s : float
-        Time of the first fast frame after the event, s; infinite before.
-    stopped : bool
-        Whether the end was declared.
-    """
-
-    session: Session
-    conditions: Conditions
-    fate: Fate
-    scans: tuple[RasterScan, RasterScan]
-    dwell_time_us: float
-    shift: np.ndarray
-    true: np.ndarray
-    kept: float = 0.0
-    hopped: bool = False
-    tilt: int = 0
-    images: tuple[np.ndarray, ...] = ()
-    settings: tuple[np.ndarray, ...] = ()
-    path: tuple[np.ndarray, ...] = ()
-    frames: int = 0
-    moves: int = 0
-    fast: int = 0
-    alarms: int = 0
-    detected_s: float = math.inf
-    stopped: bool = False
-
-    @property
-    def dose(self) -> float:
-        """Dose so far, e-/A^2."""
-        return self.session.dose_e_per_angstrom2
 
 
 @environment("DriftTracking", version=1, max_episode_steps=66, reward_threshold=0.5)
@@ -134,10 +73,13 @@ class DriftTracking(GoalFamily[Watch]):
         A specimen that was just inserted drifts. The agent turns the beam shift (image shift on some instruments) after each
         HAADF frame of 128 x 128 points, so that a cluster of heavy atoms stays in the middle for two minutes. Between frames the
         beam is blanked. A narrow frame, 16 A, counts for the score; a wide one, 40 A, only searches. The cluster is gold on graphene or
-        tungsten in MoS2, whose lattice looks the same after a step by any lattice vector: the score asks where the cluster is.
-        The scene repeats after 88 A. Imaged at 60 kV, 22 mrad and 10 pA, monochromatic (no focal spread), with a dark-field ring from 90 to 190 mrad.
+        tungsten in MoS2, whose lattice looks the same after a step by any lattice vector: the score asks where the cluster is. There is one
+        cluster, and nothing else on the endless sheet; its image is that of the perfect sheet with the changes by single atoms, which add up to
+        that of the whole cluster within 0.1 % (MoS2) or 4 % (graphene) of the largest value. The specimen stands a dose: that of 60 narrow frames with the usual electrons at a
+        point, which each episode draws; frames may have a quarter to four times as many, and in a wide one they are spread over 6.25 times the area.
+        Imaged at 60 kV, 22 mrad and 30 pA, monochromatic (no focal spread), with a dark-field ring from 90 to 190 mrad.
     Action space
-        ``Box(-1, 1, (5,), float32)``; axes are those of the frame. A positive change moves the field along +x (right) and +y (down).
+        ``Box(-1, 1, (6,), float32)``; axes are those of the frame. A positive change moves the field along +x (right) and +y (down).
 
         ========= =============================== ==== ===========
         component meaning                         unit range
@@ -148,6 +90,8 @@ class DriftTracking(GoalFamily[Watch]):
                   nothing else is done
         4         above 0.5: a fast frame, after  --   -1 to 1
                   0.5 s in place of 2 s
+        5         c: electrons at a point, in     --   -1 to 1
+                  units of the usual ones: 4^c
         ========= =============================== ==== ===========
     Observation space
         ``"counts"``: a ``Dict``.
@@ -161,28 +105,31 @@ class DriftTracking(GoalFamily[Watch]):
         ``shift``     float32 (2,)        A         commanded shift, -400 to 400
         ``clock``     float32 (1,)        s         time at the end of the frame, 0 to 1000
         ``budget``    float32 (3,)        1         shares of frames, dose and of the two minutes that are left
-        ``electrons`` float32 (1,)        1         incident electrons at one point
-        ``tilt``      float32 (1,)        mrad      tilt of the holder, where the preset has a series
+        ``electrons`` float32 (1,)        1         incident electrons at one point of the last frame
+        ``dose``      float32 (1,)        e-/A^2    dose of all frames so far
+        ``tilt``      float32 (1,)        mrad      tilt of the holder, -60 to 60 (hard alone)
         ============= =================== ========= ==============================================================
 
         ``"pixels"``: a ``Dict`` of ``image`` uint8 (2, 64, 64), the last two frames, the latest first, as square roots of
-        readings above the least, 100 at the mean, and ``scalars`` float32 (10,): field and shift of both in units of
-        their largest, budget, clock. ``"state"``: float32 (522,): for each of the last two frames
-        such a picture of 16 x 16 points, in units of 255, then the scalars.
+        readings above the least, 100 at the mean, and ``scalars`` float32 (13,): for both, field and shift in units of their largest and
+        log(electrons) / log(1e5); then budget, clock, and tilt in units of 100 mrad. ``"state"``: float32 (525,): for each of the last two
+        frames such a picture of 16 x 16 points, in units of 255, then the scalars.
     Reward
         ``"dense"``: 0.3 times the change of the watched fraction, 0.6 times the achievement at the declared end, less 0.1
         times the change of the spent budget (the larger of the shares of frames and dose). The watched fraction is the sum over narrow
         frames of exp(-(r / 3 A)^2) times the time since the frame before, over 120 s, at most 1; r is the distance of
         the cluster from the middle of the frame, as the specimen lies when half of the frame is taken. The
-        achievement is that fraction; of the preset ``event`` it is that times (1 + e) / 2, e = exp(-delay / 10 s) / (1 + false alarms): the
-        delay is that of the first fast frame after the event, false alarms are fast frames before it. ``"sparse"``: the achievement.
+        achievement is that fraction; of the preset ``event`` it is that times (1 + e) / 2, e = exp(-delay / 10 s) / 2^(false alarms): the
+        delay is that of the first narrow fast frame after the event that shows the atom, false alarms are all fast frames before the event.
+        ``"sparse"``: the achievement.
     Starting state
-        The cluster lies uniformly within 2 A of the middle, on a scan at any rotation; the first frame is narrow. Each specimen has
-        one and the same cluster in all splits. Direction of the
-        drift, jumps and their times are drawn. Option of ``reset``: ``offset_angstrom``, (x, y) of the cluster, at most 2 A away.
+        The cluster lies uniformly within 2 A of the middle, on a scan at any rotation; the first frame is narrow, with the usual electrons. Each
+        episode draws a cluster: 4 to 7 atoms on neighbouring sites (gold: with one atom above three of them), and a single atom beside it.
+        Shapes of one split are in no other. Direction of the drift, jumps and their times are drawn. Option of ``reset``:
+        ``offset_angstrom``, (x, y) of the cluster, at most 2 A away.
     Episode end
-        Terminated by the declared end, and by nothing else; truncated with the 66th frame: 60 narrow frames are two minutes, and an end
-        has to be declared before it. The dose would allow more.
+        Terminated by the declared end, and by nothing else; truncated with the 66th frame, or when the dose is spent: an end has to be declared
+        before. Two minutes are 61 frames with the first one, more than the dose allows with the usual electrons.
     Presets
         ============ ========== =============== ============= ============== =========== ==========
         preset       drift, A/s walk, A/sqrt(s) jumps         specimens      electrons   tilts
@@ -196,7 +143,7 @@ class DriftTracking(GoalFamily[Watch]):
         Drift and walk are multiplied by 0.7 to 1.3. ``easy`` counts electrons of a perfect scan; the others have detector chain and scan
         faults, and a shift whose gain along each axis is 0.95 to 1.05 (hard: 0.85 to 1.15, and 5 % of the commands do nothing). The holder is
         tilted after 40 and 80 s, mrad, which moves a specimen 50 to 150 A off the axis by 3 to 9 A. In ``event`` the single atom beside the
-        cluster hops by one site between 24 and 96 s.
+        cluster hops by one site between 30 and 90 s.
     Example
         ::
 
@@ -208,7 +155,8 @@ class DriftTracking(GoalFamily[Watch]):
             while not over:
                 bright = np.maximum(seen["image"] - 3.0 - seen["image"].mean(), 0) + 1e-9
                 way = [float((bright * axis).sum() / bright.sum()) / 16 for axis in (x, y)]
-                seen, reward, done, cut, info = env.step(np.array([*way, -1, 1 if seen["budget"][2] < 0.01 else -1, -1], np.float32))
+                stop = 1 if seen["budget"][2] < 0.01 else -1
+                seen, reward, done, cut, info = env.step(np.array([*way, -1, stop, -1, -0.1], np.float32))
                 over = done or cut
     Version history
         v1: first version.
@@ -218,7 +166,7 @@ class DriftTracking(GoalFamily[Watch]):
     difficulty, split, observation, reward, randomisation, privileged_info
         See ``EnvArguments``; the samples are ``graphene`` and ``mos2-1h``, the first two gains are those of the shift.
     watch_s : float
-        Time of the watch, s, 12 to 120: frames and dose are less in proportion, jumps are as many.
+        Time of the watch, s, 24 to 120: dose, jumps and frames, but for six spare ones, are less in proportion.
 
     Raises
     ------
@@ -241,39 +189,38 @@ class DriftTracking(GoalFamily[Watch]):
         if other is not None:
             message = f"samples={drawn.samples!r}: there is no scene of {other!r}. Draw from {', '.join(drift_scenes.BOXES)}."
             raise SettingsError(message)
-        most = 0.8 * FAST_S / math.prod(SHAPE) * noise.electrons_per_point(CURRENT_PA, 1.0)
+        most = 0.8 * FAST_S / math.prod(SHAPE) * noise.electrons_per_point(CURRENT_PA, 1.0) / MOST_DOSE
         if drawn.electrons_per_point[1] > most:
             message = (
-                f"randomisation draws up to {drawn.electrons_per_point[1]:g} electrons_per_point, whose frames take longer than a fast frame's "
-                f"{FAST_S:g} s. Give at most {most:.0f}."
+                f"randomisation draws up to {drawn.electrons_per_point[1]:g} electrons_per_point: frames of {MOST_DOSE:g} times as many take longer "
+                f"than a fast frame's {FAST_S:g} s. Give at most {most:.0f}."
             )
             raise SettingsError(message)
 
     @property
     def _frames(self) -> int:
         """Frames in one episode."""
-        return round(self.preset.frames * self.watch_s / WATCH_S)
+        return usual_frames(self.watch_s) + SPARE_FRAMES
 
-    @property
-    def _dose(self) -> float:
-        """Dose in one episode, e-/A^2."""
-        return self.preset.dose_budget_e_per_angstrom2 * self.watch_s / WATCH_S
+    def _dose(self, state: Watch) -> float:
+        """Return the dose that the specimen stands, e-/A^2: that of all usual frames, narrow and with the usual electrons."""
+        return usual_frames(self.watch_s) * sessions.raster_dose(CURRENT_PA, state.scans[0], state.dwell_time_us)
 
     # ---- spaces
 
     @property
     def action_space(self) -> gym.spaces.Box:
-        """Changes of the shift in units of the largest, wide frame, end, fast frame."""
-        return gym.spaces.Box(-1.0, 1.0, (5,), np.float32)
+        """Changes of the shift in units of the largest, wide frame, end, fast frame, electrons."""
+        return gym.spaces.Box(-1.0, 1.0, (6,), np.float32)
 
     @property
     def observation_space(self) -> gym.spaces.Space:
         """Space of the form that ``observation`` names."""
         if self.observation == "state":
-            return gym.spaces.Box(-1.0, 1.0, (2 * BLOCKS**2 + 10,), np.float32)
+            return gym.spaces.Box(-1.0, 1.0, (2 * BLOCKS**2 + SCALARS,), np.float32)
         if self.observation == "pixels":
             image = gym.spaces.Box(0, 255, (2, SHAPE[0] // 2, SHAPE[1] // 2), np.uint8)
-            return gym.spaces.Dict({"image": image, "scalars": gym.spaces.Box(-1.0, 1.0, (10,), np.float32)})
+            return gym.spaces.Dict({"image": image, "scalars": gym.spaces.Box(-1.0, 1.0, (SCALARS,), np.float32)})
         parts: dict[str, gym.Space] = {
             "image": gym.spaces.Box(0, 65535, SHAPE, np.uint16),
             "field": gym.spaces.Box(0.0, WIDE_FIELD, (1,), np.float32),
@@ -281,17 +228,17 @@ class DriftTracking(GoalFamily[Watch]):
             "clock": gym.spaces.Box(0.0, LATEST_S, (1,), np.float32),
             "budget": gym.spaces.Box(0.0, 1.0, (3,), np.float32),
             "electrons": gym.spaces.Box(0.0, 6e4, (1,), np.float32),
+            "dose": gym.spaces.Box(0.0, LARGEST_DOSE, (1,), np.float32),
         }
-        tilts = self.preset.tilts_mrad
-        if len(tilts) > 1:
-            parts["tilt"] = gym.spaces.Box(min(tilts), max(tilts), (1,), np.float32)
+        if self.preset.tilted:
+            parts["tilt"] = gym.spaces.Box(-LARGEST_TILT_MRAD, LARGEST_TILT_MRAD, (1,), np.float32)
         return gym.spaces.Dict(parts)
 
     def prepare(self, line: PreparationLine) -> None:
-        """Compute the images of all specimens, at all tilts of the series, before and after the event."""
+        """Compute the images of all specimens and kinds of heavy atoms, at all tilts of the series."""
         del line  # some seconds at most
-        for sample, tilt, hopped in drift_scenes.keys(self.conditions().samples, self.preset.tilts_mrad, event=self.preset.event):
-            scene(sample, tilt, hopped=hopped)
+        for sample, tilt, kind in drift_scenes.keys(self.conditions().samples, self.preset.tilts_mrad):
+            prepare_part(sample, tilt, kind)
 
     # ---- the episode
 
@@ -315,19 +262,21 @@ class DriftTracking(GoalFamily[Watch]):
         drawn, coming = self.conditions().draw(rng), fate(self.preset, rng, self.watch_s)
         radius, angle = START * math.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)
         seed = int.from_bytes(rng.bytes(16), "little")
+        cluster = draw_cluster(np.random.Generator(np.random.Philox(int(rng.integers(2**62)))), self.split)
         offset = np.array([radius * math.cos(angle), radius * math.sin(angle)] if offset_angstrom is None else offset_angstrom, float)
         first = coming.tilts_mrad[0]
-        middle = np.array(scene(drawn.sample, first, hopped=False).feature) - turned(offset, drawn.rotation_rad)
+        middle = np.array(scene(drawn.sample, cluster, first, hopped=False).feature) - turned(offset, drawn.rotation_rad)
         state = Watch(
             session=begin(self.preset, drawn, seed, first),
             conditions=drawn,
             fate=coming,
+            cluster=cluster,
             scans=(square_field(middle, FIELD, drawn.rotation_rad), square_field(middle, WIDE_FIELD, drawn.rotation_rad)),
             dwell_time_us=drawn.electrons_per_point / noise.electrons_per_point(CURRENT_PA, 1e-6),
             shift=read_only(np.zeros(2)),
             true=read_only(offset),
         )
-        return self._photographed(state, wide=False)
+        return self._photographed(state, wide=False, exposure=1.0)
 
     def transition(self, state: Watch, action: np.ndarray, rng: np.random.Generator) -> Watch:
         """Declare the end, or turn the shift, let the time pass with what happens in it, and take a frame."""
@@ -335,21 +284,20 @@ class DriftTracking(GoalFamily[Watch]):
         moves = state.moves + 1
         if action[3] > DECLARE:
             return replace(state, moves=moves, stopped=True)
-        since, fast = state.session.clock_s, bool(action[4] > CHOSEN)
+        since, fast, wide, exposure = state.session.clock_s, bool(action[4] > CHOSEN), bool(action[2] > CHOSEN), MOST_DOSE ** float(action[5])
         state = self._shifted(replace(state, moves=moves), STEP * np.asarray(action[:2], float))
-        taken = sessions.scan_seconds(state.session, state.scans[0], state.dwell_time_us)
+        taken = sessions.scan_seconds(state.session, state.scans[0], exposure * state.dwell_time_us)
         state = self._tilted(replace(state, session=sessions.wait(state.session, max((FAST_S if fast else PERIOD_S) - taken, 0.0))))
         state = replace(state, session=sessions.displace(state.session, state.fate.jumped(since, state.session.clock_s)))
         hopped = state.session.clock_s >= state.fate.event_s
-        state = self._photographed(replace(state, hopped=hopped), wide=bool(action[2] > CHOSEN))
-        worth = 0.0 if action[2] > CHOSEN else nearness(state.true)
-        now = state.session.clock_s
+        state = self._photographed(replace(state, hopped=hopped), wide=wide, exposure=exposure)
+        worth, now = 0.0 if wide else nearness(state.true), state.session.clock_s
         return replace(
             state,
             kept=state.kept + worth * (now - since),
             fast=state.fast + fast,
             alarms=state.alarms + (fast and not hopped),
-            detected_s=min(state.detected_s, now) if fast and hopped else state.detected_s,
+            detected_s=min(state.detected_s, now) if fast and hopped and state.shown else state.detected_s,
         )
 
     def _shifted(self, state: Watch, way: np.ndarray) -> Watch:
@@ -370,20 +318,23 @@ class DriftTracking(GoalFamily[Watch]):
         way = coming.tilt_way_angstrom * (coming.tilts_mrad[following] - coming.tilts_mrad[state.tilt])
         return replace(state, session=sessions.displace(after, (0.0, way)), tilt=following)
 
-    def _photographed(self, state: Watch, *, wide: bool) -> Watch:
-        """Return the state after a frame."""
-        scan, before = state.scans[int(wide)], state.session
-        shown = scene(state.conditions.sample, state.fate.tilts_mrad[state.tilt], hopped=state.hopped)
-        middle_s = before.clock_s + sessions.scan_seconds(before, scan, state.dwell_time_us) / 2
+    def _photographed(self, state: Watch, *, wide: bool, exposure: float) -> Watch:
+        """Return the state after a frame with so many times the usual electrons."""
+        scan, before, dwell = state.scans[int(wide)], state.session, exposure * state.dwell_time_us
+        shown = scene(state.conditions.sample, state.cluster, state.tilt_mrad, hopped=state.hopped)
+        middle_s = before.clock_s + sessions.scan_seconds(before, scan, dwell) / 2
         where = np.array(scan.centre_angstrom) + before.setup.specimen_shift(before.scope, np.array([middle_s]))[0]
         taken: Any = [(shown, shown.plan)]
-        ((readings, _, after),) = sessions.acquire_bare([before], taken, [scan], [state.dwell_time_us])
+        ((readings, _, after),) = sessions.acquire_bare([before], taken, [scan], [dwell])
+        true, single = (turned(np.array(place) - where, -scan.rotation_rad) for place in (shown.feature, shown.single))
+        setting = [scan.field_of_view_angstrom[0], *state.shift, exposure * state.conditions.electrons_per_point]
         return replace(
             state,
             session=after,
-            true=read_only(turned(np.array(shown.feature) - where, -scan.rotation_rad)),
+            true=read_only(true),
+            shown=not wide and bool(np.abs(single).max() < FIELD / 2),
             images=(read_only(readings[0].astype(np.uint16)), *state.images)[:2],
-            settings=(read_only(np.array([scan.field_of_view_angstrom[0], *state.shift])), *state.settings)[:2],
+            settings=(read_only(np.array(setting)), *state.settings)[:2],
             path=(*state.path, state.shift),
             frames=state.frames + 1,
         )
@@ -392,30 +343,26 @@ class DriftTracking(GoalFamily[Watch]):
 
     def observe(self, state: Watch) -> Any:
         """Return the observation in the form that ``observation`` names."""
-        left, clock = self._left(state).astype(np.float32), min(state.session.clock_s, LATEST_S)
+        left = self._left(state)
         if self.observation == "counts":
-            seen = {
-                "image": state.images[0].copy(),
-                "field": state.settings[0][:1].astype(np.float32),
-                "shift": state.settings[0][1:].astype(np.float32),
-                "clock": np.array([clock], np.float32),
+            field, x, y, electrons = state.settings[0]
+            numbers = {
+                "field": [field],
+                "shift": [x, y],
+                "clock": [state.clock_s],
                 "budget": left,
-                "electrons": np.array([state.conditions.electrons_per_point], np.float32),
+                "electrons": [electrons],
+                "dose": [state.dose],
+                **({"tilt": [state.tilt_mrad]} if self.preset.tilted else {}),
             }
-            tilts = state.fate.tilts_mrad
-            return {**seen, "tilt": np.array([tilts[state.tilt]], np.float32)} if len(tilts) > 1 else seen
-        images, settings = ([*part, part[-1]][:2] for part in (state.images, state.settings))
-        told = np.concatenate([*(one / (WIDE_FIELD, REACH, REACH) for one in settings), left, [clock / LATEST_S]])
-        scalars = np.clip(told, -1, 1).astype(np.float32)
-        small = [square_roots(image) for image in images]
+            return {"image": state.images[0].copy(), **{name: np.array(value, np.float32) for name, value in numbers.items()}}
+        pictures, told = small_pictures(state), scalars(state, left)
         if self.observation == "pixels":
-            return {"image": np.stack(small), "scalars": scalars}
-        side = small[0].shape[0] // BLOCKS
-        maps = [one.reshape(BLOCKS, side, BLOCKS, side).mean(axis=(1, 3)).ravel() / 255 for one in small]
-        return np.concatenate([*maps, scalars]).astype(np.float32)
+            return {"image": pictures, "scalars": told}
+        return np.concatenate([block_means(pictures), told]).astype(np.float32)
 
     def _left(self, state: Watch) -> np.ndarray:
-        spent = [state.frames / self._frames, state.dose / self._dose, state.session.clock_s / self.watch_s]
+        spent = [state.frames / self._frames, state.dose / self._dose(state), state.session.clock_s / self.watch_s]
         return np.clip(1 - np.array(spent), 0, 1)
 
     # ---- the goal
@@ -430,16 +377,15 @@ class DriftTracking(GoalFamily[Watch]):
 
     def spent(self, state: Watch) -> float:
         """Return the larger of the spent shares of frames and dose."""
-        return min(1.0, max(state.frames / self._frames, state.dose / self._dose))
+        return min(1.0, max(state.frames / self._frames, state.dose / self._dose(state)))
 
     def declared(self, state: Watch) -> bool:
         """Return whether the end was declared."""
         return state.stopped
 
     def truncated(self, state: Watch) -> bool:
-        """Return whether the frames are spent, or the dose does not suffice for another narrow one."""
-        another = sessions.raster_dose(CURRENT_PA, state.scans[0], state.dwell_time_us)
-        return state.frames >= self._frames or state.dose + another > self._dose
+        """Return whether the frames or the dose that the specimen stands are spent."""
+        return state.frames >= self._frames or state.dose >= self._dose(state)
 
     def cost(self, state: Watch) -> dict[str, float]:
         """Return dose (e-/A^2), time with the beam on the specimen (s), moves, fast frames."""
@@ -460,10 +406,12 @@ class DriftTracking(GoalFamily[Watch]):
             "distance_angstrom": math.hypot(x, y),
             "watched": self.potential(state),
             "specimen": float(tuple(drift_scenes.BOXES).index(state.conditions.sample)) if state.conditions.sample in drift_scenes.BOXES else -1.0,
+            "log10_electrons": math.log10(state.conditions.electrons_per_point),
             "drift_angstrom_per_s": state.conditions.drift * self.preset.speed_angstrom_per_s,
             "event_s": state.fate.event_s if happens else -1.0,
             "hopped": float(state.hopped),
             "detection": detection(state) if happens else 0.0,
+            "delay_s": state.detected_s - state.fate.event_s if math.isfinite(state.detected_s) else -1.0,
             "false_alarms": float(state.alarms),
         }
 
@@ -472,8 +420,8 @@ class DriftTracking(GoalFamily[Watch]):
         from stemtwin.twin.envs import drift_pictures
 
         told = ["wide" if state.settings[0][0] == WIDE_FIELD else "narrow"]
-        tilts = state.fate.tilts_mrad
-        told += [f"tilted by {tilts[state.tilt]:+.0f} mrad"] if len(tilts) > 1 else []
+        told += [f"{state.settings[0][3]:.0f} electrons a point"]
+        told += [f"tilted by {state.tilt_mrad:+.0f} mrad"] if self.preset.tilted else []
         told += [f"{state.fast} fast"] if state.fast else []
         told += ["end declared"] if state.stopped else []
         return drift_pictures.watch_picture(
@@ -484,14 +432,3 @@ class DriftTracking(GoalFamily[Watch]):
             title=f"{state.session.clock_s:.1f} s    {', '.join(told)}",
             dose=state.dose,
         )
-
-
-def nearness(offset: np.ndarray) -> float:
-    """Return exp(-r^2 / NEAR^2) of a place in the frame, A."""
-    return math.exp(-float(offset @ offset) / NEAR**2)
-
-
-def detection(state: Watch) -> float:
-    """Return the worth of the detection of the event: exp(-delay / PATIENCE_S) / (1 + false alarms), 0 without one."""
-    delay = state.detected_s - state.fate.event_s
-    return math.exp(-delay / PATIENCE_S) / (1 + state.alarms) if math.isfinite(delay) else 0.0

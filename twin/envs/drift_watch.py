@@ -1,0 +1,147 @@
+"""State of a watch of ``stemtwin/DriftTracking-v1``, what it is worth, and what an agent sees of it besides the frame."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from stemtwin.twin.envs.arguments import Conditions
+from stemtwin.twin.envs.drift_clusters import Cluster
+from stemtwin.twin.envs.drift_instrument import WIDE_FIELD, Fate
+from stemtwin.twin.envs.focus_features import square_roots
+from stemtwin.twin.envs.session import Session
+from stemtwin.twin.instrument.scan import RasterScan
+
+REACH = 400.0
+"""Largest shift along each axis, A."""
+NEAR = 3.0
+"""Distance of the feature from the middle of the frame at which a frame is worth 1/e, A."""
+PATIENCE_S = 10.0
+"""Delay after which a detected event is worth 1/e, s."""
+LATEST_S, LARGEST_TILT_MRAD, LARGEST_ELECTRONS = 1e3, 100.0, 1e5
+"""Units of clock and tilt in the forms "pixels" and "state", and the number of electrons whose logarithm is 1 there."""
+LARGEST_DOSE = 1e8
+"""Largest dose in an observation, e-/A^2."""
+BLOCKS = 16
+"""Side of the small picture in the form "state"."""
+SCALARS = 13
+"""Numbers beside the pictures in the forms "pixels" and "state"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Watch:
+    """State of an episode.
+
+    Parameters
+    ----------
+    session : Session
+        The microscope and what was done with it.
+    conditions : Conditions
+        What was drawn.
+    fate : Fate
+        What is going to happen.
+    cluster : Cluster
+        What is kept in view.
+    scans : tuple of RasterScan
+        The narrow and the wide field.
+    dwell_time_us : float
+        Usual time at each point, us.
+    shift : ndarray
+        Commanded shift along the axes of the frame, A.
+    true : ndarray
+        Where the feature was in the middle of the last frame, (x, y) along the axes of the frame from its middle, A.
+    shown : bool
+        Whether the single atom lay in the last frame, and the frame was narrow.
+    kept : float
+        Sum over narrow frames of their time, s, times exp(-r^2 / NEAR^2).
+    hopped : bool
+        Whether the atom had hopped in the last frame.
+    tilt : int
+        Place in the tilt series.
+    images : tuple of ndarray
+        Readings of the last two frames, the latest first, uint16.
+    settings : tuple of ndarray
+        Field of view, A, shift, A, and electrons at one point of these frames, shape (4,) each.
+    path : tuple of ndarray
+        Shifts of all frames, A.
+    frames, moves, fast, alarms : int
+        Frames, actions, fast frames, and fast frames before the event.
+    detected_s : float
+        Time of the first narrow fast frame after the event that showed the atom, s; infinite before.
+    stopped : bool
+        Whether the end was declared.
+    """
+
+    session: Session
+    conditions: Conditions
+    fate: Fate
+    cluster: Cluster
+    scans: tuple[RasterScan, RasterScan]
+    dwell_time_us: float
+    shift: np.ndarray
+    true: np.ndarray
+    shown: bool = False
+    kept: float = 0.0
+    hopped: bool = False
+    tilt: int = 0
+    images: tuple[np.ndarray, ...] = ()
+    settings: tuple[np.ndarray, ...] = ()
+    path: tuple[np.ndarray, ...] = ()
+    frames: int = 0
+    moves: int = 0
+    fast: int = 0
+    alarms: int = 0
+    detected_s: float = math.inf
+    stopped: bool = False
+
+    @property
+    def dose(self) -> float:
+        """Dose so far, e-/A^2."""
+        return self.session.dose_e_per_angstrom2
+
+    @property
+    def tilt_mrad(self) -> float:
+        """Tilt of the holder, mrad."""
+        return self.fate.tilts_mrad[self.tilt]
+
+    @property
+    def clock_s(self) -> float:
+        """Time as it is shown, s."""
+        return min(self.session.clock_s, LATEST_S)
+
+
+def nearness(offset: np.ndarray) -> float:
+    """Return exp(-r^2 / NEAR^2) of a place in the frame, A."""
+    return math.exp(-float(offset @ offset) / NEAR**2)
+
+
+def detection(state: Watch) -> float:
+    """Return the worth of the detection of the event: exp(-delay / PATIENCE_S), halved by each false alarm; 0 without one."""
+    delay = state.detected_s - state.fate.event_s
+    return math.exp(-delay / PATIENCE_S) / 2**state.alarms if math.isfinite(delay) else 0.0
+
+
+def small_pictures(state: Watch) -> np.ndarray:
+    """Return the last two frames as square roots of readings, the latest first, uint8, shape (2, ny, nx)."""
+    return np.stack([square_roots(image) for image in [*state.images, state.images[-1]][:2]])
+
+
+def scalars(state: Watch, left: np.ndarray) -> np.ndarray:
+    """Return the numbers that belong to two frames and a state, in [-1, 1], float32, shape (SCALARS,).
+
+    Parameters
+    ----------
+    state : Watch
+        The state.
+    left : ndarray
+        Shares of the budgets that are left, shape (3,).
+    """
+    settings = [*state.settings, state.settings[-1]][:2]
+    frames = [part for one in settings for part in (*(one[:3] / (WIDE_FIELD, REACH, REACH)), math.log(one[3]) / math.log(LARGEST_ELECTRONS))]
+    return np.clip([*frames, *left, state.clock_s / LATEST_S, state.tilt_mrad / LARGEST_TILT_MRAD], -1, 1).astype(np.float32)
+
+
+def block_means(pictures: np.ndarray) -> np.ndarray:
+    """Return the means of blocks of small pictures, in units of 255, flat, shape (2 * BLOCKS^2,)."""
+    side = pictures.shape[-1] // BLOCKS
+    return (pictures.reshape(len(pictures), BLOCKS, side, BLOCKS, side).mean(axis=(2, 4)) / 255).ravel()
