@@ -1,4 +1,4 @@
-"""Pictures of a probe that is being corrected: image and Ronchigram, what was measured, what was commanded, what is left. Never the truth."""
+"""Pictures of a probe that is being corrected: the last image or Ronchigram, what was measured, what was commanded, what is left. Never the truth."""
 
 from collections.abc import Mapping
 
@@ -7,15 +7,12 @@ import numpy as np
 from stemtwin.twin.envs import tuning_ronchigram
 from stemtwin.twin.envs.canvas import AMBER, BLUE, GREY, RED, WHITE, PictureCanvas, amount
 
-SIZE = (640, 500)
-IMAGE, SHADOW = (14, 34, 228, 248), (14, 266, 228, 480)
-"""Where the image and the Ronchigram go, pixels."""
+SIZE, FRAME = (820, 500), (14, 34, 448, 468)
 HAIDER_NAMES = {"C10": "C1", "C12": "A1", "C21": "B2", "C23": "A2", "C30": "C3", "C32": "S3", "C34": "A3"}
 
 
 def tuning_picture(
-    image: np.ndarray,
-    ronchigram: np.ndarray,
+    frame: np.ndarray,
     *,
     names: tuple[str, ...],
     told: Mapping[str, np.ndarray],
@@ -25,16 +22,14 @@ def tuning_picture(
     note: str,
     failed: bool,
     dose: float,
-    field_of_view: float,
+    field_of_view: float | None,
 ) -> np.ndarray:
-    """Return image and Ronchigram beside gauges of estimates and knobs and of the budget, uint8, shape (500, 640, 3).
+    """Return the last image or Ronchigram beside gauges of estimates and knobs and of the budget, uint8, shape (500, 820, 3).
 
     Parameters
     ----------
-    image : ndarray
-        The last image, electrons.
-    ronchigram : ndarray
-        The last Ronchigram, counts; all 0 before.
+    frame : ndarray
+        What was taken last, electrons.
     names : tuple of str
         Cartesian coefficients.
     told : mapping
@@ -49,44 +44,43 @@ def tuning_picture(
         Whether it failed.
     dose : float
         Dose so far, e-/A^2.
-    field_of_view : float
-        Side of the image, A.
+    field_of_view : float, optional
+        Side of the image, A; None for a Ronchigram.
     """
     canvas = PictureCanvas(*SIZE)
     canvas.text(14, 23, title, size=16, colour=RED if failed else WHITE)
-    canvas.text(626, 23, note, colour=GREY, anchor="rs")
-    canvas.frame(image, IMAGE, field_of_view)
-    if ronchigram.any():
-        canvas.paste(tuning_ronchigram.levels(ronchigram), SHADOW, smooth=True)
+    canvas.text(448, 23, note, colour=GREY, anchor="rs")
+    if field_of_view is None:
+        canvas.paste(tuning_ronchigram.levels(frame), FRAME, smooth=True)
     else:
-        canvas.text(121, 376, "no Ronchigram yet", colour=GREY, anchor="ms")
-    canvas.text(354, 50, "measured", colour=BLUE, size=11, anchor="ms")
-    canvas.text(540, 50, "commanded since the start", colour=AMBER, size=11, anchor="ms")
-    pitch = min(28.0, 340 / len(names))
+        canvas.frame(frame, FRAME, field_of_view)
+    canvas.text(14, 490, f"{frame.mean():.1f} electrons per point", colour=GREY)
+    canvas.text(448, 490, f"dose {amount(dose)} electrons/Å²", colour=GREY, anchor="rs")
+    canvas.text(556, 22, "measured", colour=BLUE, size=11, anchor="ms")
+    canvas.text(724, 22, "commanded since the start", colour=AMBER, size=11, anchor="ms")
+    pitch = min(30.0, 350 / len(names))
     for i, name in enumerate(names):
-        _row(canvas, 72 + pitch * i, name, {part: float(values[i]) for part, values in told.items()}, float(steps[i]))
-    canvas.text(246, 420, f"{image.mean():.1f} electrons per point", colour=GREY)
-    canvas.text(626, 420, f"dose {amount(dose)} electrons/Å²", colour=GREY, anchor="rs")
+        _row(canvas, 44 + pitch * i, name, {part: float(values[i]) for part, values in told.items()}, float(steps[i]))
     for number, (name, share) in enumerate(left.items()):
-        y = 440 + 22 * number
-        canvas.text(246, y + 5, f"{name} left")
-        canvas.share((350, y - 5, 570, y + 5), share)
-        canvas.text(626, y + 5, f"{share:.0%}", anchor="rs")
+        y = 428 + 24 * number
+        canvas.text(462, y + 5, f"{name} left")
+        canvas.share((566, y - 5, 740, y + 5), share)
+        canvas.text(806, y + 5, f"{share:.0%}", anchor="rs")
     return canvas.array()
 
 
 def _row(canvas: PictureCanvas, y: float, name: str, told: Mapping[str, float], step: float) -> None:
     """Draw one coefficient: its last measured value with error, and its knob."""
     label = f"{HAIDER_NAMES[name[:3]]} {name[3:]}".strip()
-    canvas.text(246, y + 4, label, size=12)
+    canvas.text(462, y + 4, label, size=12)
     span = 2 * step
     if told["errors"] < 4 * step:
-        canvas.gauge((284, y - 7, 396, y + 7), told["estimates"] / span, colour=BLUE, width=4)
-        canvas.text(430, y + 4, _length(told["estimates"]), size=10, anchor="ms")
+        canvas.gauge((500, y - 7, 612, y + 7), told["estimates"] / span, colour=BLUE, width=4)
+        canvas.text(640, y + 4, _length(told["estimates"]), size=10, anchor="ms")
     else:
-        canvas.text(340, y + 4, "not yet", colour=GREY, size=10, anchor="ms")
-    canvas.gauge((470, y - 7, 562, y + 7), told["knobs"] / span, width=4)
-    canvas.text(626, y + 4, _length(told["knobs"]), size=10, anchor="rs")
+        canvas.text(556, y + 4, "not yet", colour=GREY, size=10, anchor="ms")
+    canvas.gauge((668, y - 7, 746, y + 7), told["knobs"] / span, width=4)
+    canvas.text(808, y + 4, _length(told["knobs"]), size=10, anchor="rs")
 
 
 def _length(value: float) -> str:

@@ -67,16 +67,22 @@ def transmission(optics: ronchigram_kernel.Lens, energy_ev: float, source_size: 
     seed : int
         Of the atoms' places.
     """
-    grid, rng = optics.grid, np.random.Generator(np.random.Philox(seed))
-    area = SIDE_ANGSTROM**2
-    atoms = rng.poisson(CARBON_DENSITY * THICKNESS_ANGSTROM * area / POINTS**2, grid.shape)
-    each = electrons.lorentz_factor(energy_ev) * optics.wavelength * scattering_factor("lobato", CARBON, grid.k**2)
-    spectrum = scipy.fft.fft2(atoms.astype(float)) * each * coherence.source_factor(source_size, grid.ky[:, None], grid.kx[None, :])
-    phase = scipy.fft.ifft2(np.where(grid.k < highest(optics), spectrum, 0.0)).real * (POINTS**2 / area)
-    spectrum = scipy.fft.fft2(np.exp(1j * phase))
-    out = scipy.fft.ifft2(np.where(grid.k < highest(optics), spectrum, 0.0)).astype(np.complex64)[None]
+    rng = np.random.Generator(np.random.Philox(seed))
+    atoms = rng.poisson(CARBON_DENSITY * THICKNESS_ANGSTROM * SIDE_ANGSTROM**2 / POINTS**2, optics.grid.shape)
+    out = grating(optics, energy_ev, source_size, atoms)
     out.flags.writeable = False
     return out
+
+
+def grating(optics: ronchigram_kernel.Lens, energy_ev: float, source_size: float, atoms: np.ndarray) -> np.ndarray:
+    """Return the transmission of a film with so many atoms of carbon at each point, complex64, shape (1, 320, 320); see :func:`transmission`."""
+    grid = optics.grid
+    each = electrons.lorentz_factor(energy_ev) * optics.wavelength * scattering_factor("lobato", CARBON, grid.k**2)
+    blurred = each * coherence.source_factor(source_size, grid.ky[:, None], grid.kx[None, :])
+    held = grid.k < highest(optics)
+    spectrum = scipy.fft.fft2(atoms.astype(float)) * np.where(held, blurred, 0.0)
+    phase = scipy.fft.ifft2(spectrum).real * (POINTS / SIDE_ANGSTROM) ** 2
+    return scipy.fft.ifft2(np.where(held, scipy.fft.fft2(np.exp(1j * phase)), 0.0)).astype(np.complex64)[None]
 
 
 def expected_pattern(
@@ -133,7 +139,7 @@ def expose(session: Session, incident: float, seconds: float, seed: int) -> np.n
         transmission(optics, knobs.energy_ev, knobs.source_size_angstrom, seed),
         setup.aberrations(scope, middle),
         focal_spread=knobs.focal_spread_angstrom,
-        position=tuple((-setup.specimen_shift(scope, np.array([middle]))[0]).tolist()),
+        position=tuple(setup.specimen_shift(scope, np.array([middle]))[0].tolist()),
     )
     rng = setup.rng("Ronchigram", scope.frames)
     counts = noise.count_electrons_by_inversion(fractions.reshape(-1), 0.0 if valve_closed(session) else incident, rng)

@@ -426,14 +426,13 @@ class AberrationCorrection(GoalFamily[Tuning]):
         }
 
     def picture(self, state: Tuning) -> np.ndarray:
-        """Return image, estimates, knobs and budget, uint8, shape (height, width, 3)."""
+        """Return the last image or Ronchigram, estimates, knobs and budget, uint8, shape (height, width, 3)."""
         from stemtwin.twin.envs import tuning_pictures
 
-        shares = self._fractions(state)
+        shares, shadow = self._fractions(state), state.taken == RONCHIGRAM and not state.failed
         done = state.taken if state.taken in (IMAGE, RONCHIGRAM) else f"image and {state.taken}"
         return tuning_pictures.tuning_picture(
-            sessions.in_electrons(state.session, state.image, "haadf"),
-            state.ronchigram,
+            state.ronchigram.astype(float) if shadow else sessions.in_electrons(state.session, state.image, "haadf"),
             names=self.preset.names,
             told={"knobs": state.knobs, "estimates": state.estimates, "errors": state.errors},
             steps=self.preset.step,
@@ -442,5 +441,5 @@ class AberrationCorrection(GoalFamily[Tuning]):
             note=f"action {state.moves}, {state.session.clock_s:.1f} s",
             failed=state.failed and not state.stopped,
             dose=state.dose,
-            field_of_view=FIELD_ANGSTROM,
+            field_of_view=None if shadow else FIELD_ANGSTROM,
         )
