@@ -11,7 +11,7 @@ import pytest
 from stemtwin.benchmarks.agents import Brief, find_baseline, load_baselines
 from stemtwin.benchmarks.baselines.tuning import TrueSteps
 from stemtwin.benchmarks.baselines.tuning_filter import ResponseFilter, phase_weights
-from stemtwin.benchmarks.baselines.tuning_search import TrustRegion, defocus_weights, normalised_variance, ray_weights, texture
+from stemtwin.benchmarks.baselines.tuning_search import WIDTH, TrustRegion, defocus_weights, normalised_variance, ray_weights, texture
 from stemtwin.benchmarks.returns import play
 from stemtwin.benchmarks.tasks import find_task
 from stemtwin.twin.envs.tuning_presets import NAMES
@@ -113,14 +113,17 @@ def test_a_trust_region_finds_the_least_place(count: int) -> None:
 
 
 def test_texture_is_finer_where_slopes_are_steeper() -> None:
-    """Counting noise alone has no texture on average; waves have the more the shorter they are, and the brightness does not matter."""
-    rng, x = np.random.default_rng(1), np.arange(128.0)
-    flat = [texture(rng.poisson(500, (128, 128))) for _ in range(5)]
-    waves = [texture(rng.poisson(500 * np.ones((128, 1)) * (1 + 0.1 * np.sin(2 * np.pi * x / length)))) for length in (32, 16, 8)]
-    assert np.mean(flat) < 0.1 * waves[0]
-    assert waves[0] < waves[1] / 3 < waves[2] / 9
-    bright = texture(rng.poisson(2000 * np.ones((128, 1)) * (1 + 0.1 * np.sin(2 * np.pi * x / 8))))
-    assert bright == pytest.approx(waves[2], rel=0.1)
+    """Counting noise has none on average; that of waves goes with the cube of their frequency, apart from smoothing; brightness does not matter."""
+    rng, x, lengths = np.random.default_rng(1), np.arange(128.0), np.array([32.0, 16.0, 8.0])
+
+    def of_waves(length: float, mean: float) -> float:
+        return texture(rng.poisson(mean * np.ones((128, 1)) * (1 + 0.1 * np.sin(2 * np.pi * x / length))))
+
+    found = np.array([of_waves(length, 5000) for length in lengths])
+    wanted = 0.005 * (2 * np.pi / lengths) ** 3 * np.exp(-((2 * np.pi * WIDTH / lengths) ** 2))
+    np.testing.assert_allclose(found, wanted, rtol=0.1)
+    assert np.mean([texture(rng.poisson(5000, (128, 128))) for _ in range(5)]) < 0.1 * found[0]
+    assert of_waves(8.0, 500) == pytest.approx(found[2], rel=0.1)
 
 
 def test_the_oracle_needs_the_truth() -> None:
