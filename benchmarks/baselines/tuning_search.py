@@ -41,6 +41,8 @@ STEPS = 30
 """Steps of a fit."""
 LIMIT = 1.3
 """Farthest places of the knobs, in units of the largest misalignment."""
+FINEST = 512
+"""Steps of a knob within the largest change: finer ones are of no use beside the film's chance."""
 
 
 class ContrastDescent(Knobs):
@@ -305,7 +307,8 @@ class RegionSearch(Knobs):
         ending = left.min() < 2.5 * max(used, 1e-3)
         place = self.region.least() if ending else self.region.next()
         target = np.clip(np.linalg.solve(self.axes, place), -LIMIT * self.step, LIMIT * self.step)
-        return action(target - knobs, self.step, self.taken, stop=ending)
+        change = np.rint((target - knobs) / self.step * FINEST) / FINEST * self.step
+        return action(change, self.step, self.taken, stop=ending)
 
 
 def texture_seen(observation: Mapping[str, np.ndarray]) -> float:

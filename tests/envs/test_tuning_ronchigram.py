@@ -31,7 +31,7 @@ def contrast(pattern: np.ndarray) -> np.ndarray:
 @pytest.mark.slow
 @pytest.mark.parametrize("state", STATES[:2])
 def test_patterns_are_those_of_multislice(state: Aberrations) -> None:
-    """Atoms of carbon at random places and depths: what multislice makes of them through 30 A is what the grating makes, to a third of the contrast."""
+    """What multislice makes of atoms at random places and depths in 30 A is what the grating makes, to a third of the contrast."""
     rng, pitch = np.random.default_rng(2), shadows.SIDE_ANGSTROM / shadows.POINTS
     layers = round(shadows.THICKNESS_ANGSTROM / (2 * pitch))  # sites that are not so near that atoms would lie on each other
     sites = rng.random((*LENS.grid.shape, layers)) < CARBON_DENSITY * pitch**2 * shadows.THICKNESS_ANGSTROM / layers

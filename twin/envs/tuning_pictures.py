@@ -54,7 +54,7 @@ def tuning_picture(
         canvas.paste(tuning_ronchigram.levels(frame), FRAME, smooth=True)
     else:
         canvas.frame(frame, FRAME, field_of_view)
-    canvas.text(14, 490, f"{frame.mean():.1f} electrons per point", colour=GREY)
+    canvas.text(14, 490, f"{frame.mean():.1f} electrons per {'point' if field_of_view else 'pixel'}", colour=GREY)
     canvas.text(448, 490, f"dose {amount(dose)} electrons/Å²", colour=GREY, anchor="rs")
     canvas.text(556, 22, "measured", colour=BLUE, size=11, anchor="ms")
     canvas.text(724, 22, "commanded since the start", colour=AMBER, size=11, anchor="ms")
