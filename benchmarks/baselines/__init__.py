@@ -18,7 +18,8 @@ File                      Content
 ``hypothesis.py``         baselines of ``hypothesis-test``: expected information, fixed, truth
 ``sparse.py``             baselines of ``sparse-scan``: uncertainty, rasters, truth
 ``spectrum_discovery.py`` baselines of ``spectrum-discovery``: Gaussian processes, fixed searches, truth
-``tuning.py``             ``aberration-correction``: Newton steps, contrast, blind policies, truth
+``tuning.py``             ``aberration-correction``: Newton steps, blind policies, truth
 ``tuning_filter.py``      recursive least squares for aberrations and a corrector's response
+``tuning_search.py``      ``aberration-correction``: trust regions and coordinate descent
 ========================= ==============================================================================
 """

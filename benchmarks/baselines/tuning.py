@@ -1,11 +1,10 @@
-"""Baselines of ``aberration-correction``: Newton steps through a learnt response, coordinate descent on contrast, blind ones, and the truth."""
+"""Baselines of ``aberration-correction``: Newton steps through a learnt response, blind ones, and the truth."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline
 from stemtwin.benchmarks.baselines.tuning_filter import ResponseFilter, phase_weights
@@ -32,10 +31,6 @@ SAFE_ANGSTROM = 250.0
 """Largest uncertainty of C10 and C12 that corrections of higher orders may bring, A: a third of what C1A1 can measure."""
 ENOUGH_RAD = 0.1
 """Phase error at which the policy that knows it declares the end, rad."""
-FIRST_CHANGE, DEFOCI = 0.4, np.array([-1.0, -0.7, -0.4, -0.2, 0.2, 0.4, 0.7, 1.0])
-"""First changes of knobs, and defoci that are gone through, in units of the largest misalignment, by the policy that looks at images alone."""
-CONVERTER_OFFSET = 1000.0
-"""Reading of the detector without electrons, ADU: the darkest pixels of a frame tell it."""
 SEARCH = (0.0, -0.8, 0.8, -1.4, 1.4)
 """C10 at which C1A1 is tried until it succeeds, in units of the largest misalignment."""
 
@@ -45,7 +40,7 @@ def action(change: np.ndarray, step: np.ndarray, measurement: str, *, stop: bool
     return np.concatenate([[CHOICES[measurement], 1.0 if stop else -1.0], np.clip(change / step, -1, 1)]).astype(np.float32)
 
 
-class _Knobs:
+class Knobs:
     """Knobs of an episode by its spaces: nothing else is known."""
 
     def reset(self, brief: Brief) -> None:
@@ -55,7 +50,7 @@ class _Knobs:
         self.seconds = float(brief.observation_space["ages"].high[0])
 
 
-class NewtonSteps(_Knobs):
+class NewtonSteps(Knobs):
     """Measures what promises most, and corrects all that is known through the response that it learns on the way.
 
     Parameters
@@ -157,57 +152,7 @@ class NewtonSteps(_Knobs):
         return action(change, self.step, "C1A1")
 
 
-class ContrastDescent(_Knobs):
-    """Turns one knob after the other to where the normalised variance of the image is largest; measures no aberration.
-
-    C10 is gone through first, because far from focus the contrast says nothing. Then each knob is tried on either side of its best place, by
-    half as much where neither was better.
-    """
-
-    def reset(self, brief: Brief) -> None:
-        """Begin anew."""
-        super().reset(brief)
-        self.size = np.full(len(self.names), FIRST_CHANGE)
-        self.best: tuple[float, np.ndarray] = (-math.inf, np.zeros(len(self.names)))
-        self.at, self.centre, self.trials = 0, 0.0, list(DEFOCI * self.step[0])
-        self.left = np.ones(3)
-
-    def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
-        """Return the next knob to try, or the way to the best one and the end."""
-        del cost
-        knobs, contrast = np.asarray(observation["knobs"], float), normalised_variance(observation["image"])
-        if contrast > self.best[0]:
-            self.best = contrast, knobs.copy()
-        left = np.asarray(observation["budget"], float)
-        used, self.left = float((self.left - left).max()), left
-        if not self.trials:
-            self._next_knob()
-        if left.min() < 2.5 * max(used, 1e-3):
-            return action(self.best[1] - knobs, self.step, IMAGE, stop=True)
-        target = self.best[1].copy()
-        target[self.at] = self.trials.pop(0)
-        return action(target - knobs, self.step, IMAGE)
-
-    def _next_knob(self) -> None:
-        """Go on to the next knob, and halve the changes of the last one where they were of no use."""
-        if self.best[1][self.at] == self.centre:
-            self.size[self.at] /= 2
-        self.at = (self.at + 1) % len(self.names)
-        self.centre = self.best[1][self.at]
-        way = self.size[self.at] * self.step[self.at]
-        self.trials = [self.centre + way, self.centre - way]
-
-
-def normalised_variance(image: np.ndarray) -> float:
-    """Return the variance of an image over its squared mean, without the offset that readings of a converter have."""
-    values = image.astype(float)
-    if values.mean() > CONVERTER_OFFSET / 2:
-        values = values - CONVERTER_OFFSET
-    values = gaussian_filter(values, 1.5, mode="wrap")
-    return float(values.var() / max(float(values.mean()), 1.0) ** 2)
-
-
-class NoCorrection(_Knobs):
+class NoCorrection(Knobs):
     """Takes images until the budget is spent."""
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
@@ -229,7 +174,7 @@ class RandomTuning:
         return self.rng.uniform(self.space.low, self.space.high).astype(np.float32)
 
 
-class BlindTuning(_Knobs):
+class BlindTuning(Knobs):
     """Goes through the defocus without a look at anything, and declares the end in the middle again."""
 
     def reset(self, brief: Brief) -> None:
@@ -245,7 +190,7 @@ class BlindTuning(_Knobs):
         return action(change, self.step, IMAGE, stop=target is None)
 
 
-class TrueSteps(_Knobs):
+class TrueSteps(Knobs):
     """Corrects the true aberrations through the response that it learns, and declares the end where no correction helps."""
 
     def reset(self, brief: Brief) -> None:
@@ -271,7 +216,6 @@ class TrueSteps(_Knobs):
 
 _ENTRIES: dict[str, tuple[str, Any]] = {
     "expert": ("C1A1 and tableaus, Newton steps through a response that is learnt on the way", NewtonSteps),
-    "contrast": ("coordinate descent on the normalised variance of images", ContrastDescent),
     "no-op": ("does nothing", NoCorrection),
     "random": ("uniform actions", RandomTuning),
     "blind": ("sweeps the defocus without a look", BlindTuning),

@@ -126,7 +126,7 @@ CORRECTION = add_metrics(
 )
 
 ACTION = (
-    f"({COUNT + 2},) what is measured ({', '.join(MEASUREMENTS)}, a quarter of the range each); above {STOP:g} the stop; changes of "
+    f"({COUNT + 2},) what is measured ({', '.join(MEASUREMENTS)}, a fifth of the range each); above {STOP:g} the stop; changes of "
     f"{', '.join(STANDARD.names)} in units of {', '.join(f'{one:g}' for one in STANDARD.step)} A"
 )
 
@@ -140,7 +140,7 @@ TASKS.add(
         kind="agent",
         title="Correct the aberrations of a probe up to second order, and say when it is done",
         text=(
-            f"A probe corrector is out of tune: {MISALIGNED}. Take images, C1A1 and tableaus of a film of gold "
+            f"A probe corrector is out of tune: {MISALIGNED}. Take images, Ronchigrams, C1A1 and tableaus of a film of gold "
             "clusters, and tell the corrector what to change; its gains, rotations and side effects are unknown. Declare the end within "
             f"{STANDARD.actions} actions, {STANDARD.time_s:g} s and {STANDARD.dose_e_per_angstrom2:.0e} e-/A^2. The score is exp(-s^2) of the root "
             "mean square phase error s over the aperture at the declared end, 0 without one."
@@ -149,11 +149,12 @@ TASKS.add(
         splits=("public",),
         inputs=(
             Field(name="image", dtype="uint16", unit="adu", text="(128, 128) readings of the last image, [y, x]: 1000 + 7.6 for each electron"),
+            Field(name="ronchigram", dtype="uint16", unit="e-", text="(128, 128) counts of the last Ronchigram, [ky, kx]; 0 before"),
             Field(name="knobs", dtype="float32", unit="A", text=f"({COUNT},) changes since the start, as commanded"),
             Field(name="estimates", dtype="float32", unit="A", text=f"({COUNT},) last measured coefficients, as they were then"),
             Field(name="errors", dtype="float32", unit="A", text=f"({COUNT},) their standard deviations"),
             Field(name="ages", dtype="float32", unit="s", text=f"({COUNT},) time since they were measured"),
-            Field(name="report", dtype="int8", text="(5,) what was taken: image alone, C1A1, Fast, Standard; and whether it failed"),
+            Field(name="report", dtype="int8", text="(6,) what was taken: image, Ronchigram, C1A1, Fast, Standard; and whether it failed"),
             Field(name="misfit", dtype="float32", text="(1,) chi-square per degree of freedom of the last result"),
             Field(name="budget", dtype="float32", text="(3,) what is left of actions, time, dose"),
             Field(name="electrons", dtype="float32", unit="e-", text="(1,) incident electrons at one point of an image"),

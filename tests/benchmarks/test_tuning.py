@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from stemtwin.benchmarks.agents import Brief, find_baseline, load_baselines
-from stemtwin.benchmarks.baselines.tuning import TrueSteps, normalised_variance
+from stemtwin.benchmarks.baselines.tuning import TrueSteps
 from stemtwin.benchmarks.baselines.tuning_filter import ResponseFilter, phase_weights
+from stemtwin.benchmarks.baselines.tuning_search import WIDTH, TrustRegion, defocus_weights, normalised_variance, ray_weights, texture
 from stemtwin.benchmarks.returns import play
 from stemtwin.benchmarks.tasks import find_task
 from stemtwin.twin.envs.tuning_presets import NAMES
@@ -83,6 +84,46 @@ def test_contrast_is_that_of_electrons() -> None:
     """The normalised variance is the same in electrons and in readings with offset and gain."""
     counts = np.random.default_rng(1).poisson(20, (64, 64))
     assert normalised_variance(1000 + 7.6 * counts) == pytest.approx(normalised_variance(counts))
+
+
+def test_curvatures_are_those_of_optics() -> None:
+    """C10 displaces rays by alpha C10 and is its own local defocus; C30 by alpha^3 C30, with local defoci of 3 and 1 alpha^2 C30."""
+    rays, defoci = ray_weights(NAMES), defocus_weights(NAMES)
+    assert rays[0, 0] == pytest.approx(25e-3**2 / 2, rel=0.02)
+    assert rays[7, 7] == pytest.approx(25e-3**6 / 4, rel=0.05)
+    assert defoci[0, 0] == pytest.approx(1)
+    assert defoci[1, 1] == pytest.approx(1)
+    assert defoci[7, 7] == pytest.approx(25e-3**4 / 3 * (9 + 1) / 2, rel=0.05)
+    assert min(np.linalg.eigvalsh(defoci / np.sqrt(np.outer(np.diag(defoci), np.diag(defoci))))) > 0.1
+
+
+@pytest.mark.parametrize("count", [3, 7])
+def test_a_trust_region_finds_the_least_place(count: int) -> None:
+    """A noisy power of the distance from an unknown place is brought to its least in a few evaluations for each coordinate."""
+    rng, rest = np.random.default_rng(4), []
+    for _ in range(5):
+        spreads, least = np.diag(rng.uniform(50, 200, count)), rng.normal(0, 1, count)
+        least = spreads @ least
+        region, place = TrustRegion(spreads, 5.0), np.zeros(count)
+        for _ in range(5 * count + 5):
+            region.add(place, float((np.sum((place - least) ** 2) + 25) ** 1.1 * math.exp(rng.normal(0, 0.05))))
+            place = region.next()
+        rest.append(np.linalg.norm(region.least() - least) / np.linalg.norm(least))
+    assert np.median(rest) < 0.2
+
+
+def test_texture_is_finer_where_slopes_are_steeper() -> None:
+    """Counting noise has none on average; that of waves goes with the cube of their frequency, apart from smoothing; brightness does not matter."""
+    rng, x, lengths = np.random.default_rng(1), np.arange(128.0), np.array([32.0, 16.0, 8.0])
+
+    def of_waves(length: float, mean: float) -> float:
+        return texture(rng.poisson(mean * np.ones((128, 1)) * (1 + 0.1 * np.sin(2 * np.pi * x / length))))
+
+    found = np.array([of_waves(length, 5000) for length in lengths])
+    wanted = 0.005 * (2 * np.pi / lengths) ** 3 * np.exp(-((2 * np.pi * WIDTH / lengths) ** 2))
+    np.testing.assert_allclose(found, wanted, rtol=0.1)
+    assert np.mean([texture(rng.poisson(5000, (128, 128))) for _ in range(5)]) < 0.1 * found[0]
+    assert of_waves(8.0, 500) == pytest.approx(found[2], rel=0.1)
 
 
 def test_the_oracle_needs_the_truth() -> None:

@@ -14,7 +14,7 @@ from stemtwin.twin.envs import tuning_film
 from stemtwin.twin.envs.families import aberration_correction as family
 from stemtwin.twin.envs.families.aberration_correction import AberrationCorrection, Tuning
 from stemtwin.twin.envs.functional_env import StemEnv, hidden_truth
-from stemtwin.twin.envs.tuning_presets import IMAGE, MEASUREMENTS, PRESETS
+from stemtwin.twin.envs.tuning_presets import IMAGE, MEASUREMENTS, PRESETS, RONCHIGRAM
 from stemtwin.twin.errors import SettingsError, UnknownNameError
 from stemtwin.twin.physics import electrons, zemlin
 from stemtwin.twin.physics import phase_diversity as film
@@ -118,13 +118,14 @@ def test_corrections_do_what_the_drawn_corrector_says(difficulty: str) -> None:
 
 
 def test_a_failed_command_leaves_the_knobs() -> None:
-    """With commands that always fail nothing changes but the clock of what was taken."""
+    """A command that fails changes nothing but the clock, which goes on by the second that a correction takes."""
     env = make("easy", randomisation={"failing": 0.9})
     kept = 0
     for seed in range(8):
-        env.reset(seed=seed)
+        _, info = env.reset(seed=seed)
         before = hidden_truth(env)["C10_angstrom"]
-        seen, *_ = env.step(told(env, {"C10": 100.0}))
+        seen, *_, after = env.step(told(env, {"C10": 100.0}))
+        assert after["cost"]["time_s"] == pytest.approx(2 * info["cost"]["time_s"] + 1)
         moved = seen["knobs"][0] != 0
         assert (hidden_truth(env)["C10_angstrom"] != before) == moved
         kept += not moved
@@ -149,12 +150,29 @@ def test_a_closed_valve_shows_a_dark_image() -> None:
     env = make("easy", randomisation={"closed_valve": 1.0})
     seen, info = env.reset(seed=1)
     assert seen["image"].max() == 0
+    assert env.step(told(env, measurement=RONCHIGRAM))[0]["ronchigram"].max() == 0
     assert info["cost"]["dose_e_per_angstrom2"] > 0
     seen, *_ = env.step(told(env, measurement="C1A1"))
     assert seen["report"][-1] == 1
 
 
 # ---- measurements and budgets
+
+
+def test_a_ronchigram_takes_what_an_image_takes() -> None:
+    """It has as many electrons, as long a time and as much dose as an image, which stays as it was; another one after nothing shows the same."""
+    env = make("easy")
+    first, start = env.reset(seed=4)
+    seen, *_, info = env.step(told(env, measurement=RONCHIGRAM))
+    for name in ("time_s", "dose_e_per_angstrom2", "beam_s"):
+        assert info["cost"][name] == pytest.approx(2 * start["cost"][name])
+    np.testing.assert_array_equal(seen["image"], first["image"])
+    np.testing.assert_array_equal(seen["report"], [0, 1, 0, 0, 0, 0])
+    incident = float(seen["electrons"][0]) * 128**2
+    assert 0.99 < seen["ronchigram"].sum() / incident < 1.001
+    again, *_ = env.step(told(env, measurement=RONCHIGRAM))
+    noise = (again["ronchigram"].astype(float) - seen["ronchigram"]) / np.sqrt(np.maximum(2.0 * seen["ronchigram"], 1))
+    assert noise[40:88, 40:88].std() == pytest.approx(1, abs=0.06)
 
 
 @pytest.mark.parametrize("tableau", ["emulated", "real"])
@@ -167,7 +185,7 @@ def test_a_measurement_finds_what_is_there(tableau: str) -> None:
     off = seen["estimates"] - [true[f"{name}_angstrom"] for name in task_of(env).preset.names]
     assert (np.abs(off) < 5 * seen["errors"]).all()
     np.testing.assert_array_equal(seen["ages"], 0)
-    np.testing.assert_array_equal(seen["report"], [0, 1, 0, 0, 0])
+    np.testing.assert_array_equal(seen["report"], [0, 0, 1, 0, 0, 0])
     other = make("easy")
     other.reset(seed=3)
     assert other.step(told(other, measurement="C1A1"))[-1]["cost"] == info["cost"]

@@ -1,4 +1,4 @@
-"""Environments: steps of AberrationCorrection with images alone, with C1A1, and with tableaus, and a picture."""
+"""Environments: steps of AberrationCorrection with images alone, with Ronchigrams, with C1A1, and with tableaus, and a picture."""
 
 import functools
 
@@ -55,6 +55,7 @@ ROWS = [
         value=rate, unit="steps/s")
     for difficulty, what, measurement, bar in (
         ("easy", "images without detector chain", "image", 100), ("standard", "images with detector chain", "image", 60),
+        ("easy", "Ronchigrams", "Ronchigram", 60),
         ("hard", "images with detector chain and C1A1", "C1A1", 60), ("hard", "images with detector chain and tableaus", "Standard", 60),
     )
 ] + [

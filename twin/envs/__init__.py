@@ -47,6 +47,8 @@ File                     Content
 ``tuning_film.py``       images of the film on which aberrations are corrected
 ``tuning_pictures.py``   pictures of a probe that is being corrected
 ``tuning_presets.py``    presets and instruments of the correction of aberrations
+``tuning_ronchigram.py`` Ronchigrams on which aberrations are corrected
+``tuning_state.py``      state of an episode of the correction of aberrations
 ``vector.py``            vectors of environments that compute together
 ``wrappers.py``          observation wrappers for training libraries
 ======================== ==================================================================

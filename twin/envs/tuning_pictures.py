@@ -1,17 +1,18 @@
-"""Pictures of a probe that is being corrected: the image, what was measured, what was commanded, what is left. Never the truth."""
+"""Pictures of a probe that is being corrected: the last image or Ronchigram, what was measured, what was commanded, what is left. Never the truth."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
+from stemtwin.twin.envs import tuning_ronchigram
 from stemtwin.twin.envs.canvas import AMBER, BLUE, GREY, RED, WHITE, PictureCanvas, amount
 
-SIZE = (820, 500)
+SIZE, FRAME = (820, 500), (14, 34, 448, 468)
 HAIDER_NAMES = {"C10": "C1", "C12": "A1", "C21": "B2", "C23": "A2", "C30": "C3", "C32": "S3", "C34": "A3"}
 
 
 def tuning_picture(
-    image: np.ndarray,
+    frame: np.ndarray,
     *,
     names: tuple[str, ...],
     told: Mapping[str, np.ndarray],
@@ -21,14 +22,14 @@ def tuning_picture(
     note: str,
     failed: bool,
     dose: float,
-    field_of_view: float,
+    field_of_view: float | None,
 ) -> np.ndarray:
-    """Return the image beside gauges of estimates and knobs and of the budget, uint8, shape (500, 820, 3).
+    """Return the last image or Ronchigram beside gauges of estimates and knobs and of the budget, uint8, shape (500, 820, 3).
 
     Parameters
     ----------
-    image : ndarray
-        The last image, electrons.
+    frame : ndarray
+        What was taken last, electrons.
     names : tuple of str
         Cartesian coefficients.
     told : mapping
@@ -43,14 +44,17 @@ def tuning_picture(
         Whether it failed.
     dose : float
         Dose so far, e-/A^2.
-    field_of_view : float
-        Side of the image, A.
+    field_of_view : float, optional
+        Side of the image, A; None for a Ronchigram.
     """
     canvas = PictureCanvas(*SIZE)
     canvas.text(14, 23, title, size=16, colour=RED if failed else WHITE)
     canvas.text(448, 23, note, colour=GREY, anchor="rs")
-    canvas.frame(image, (14, 34, 448, 468), field_of_view)
-    canvas.text(14, 490, f"{image.mean():.1f} electrons per point", colour=GREY)
+    if field_of_view is None:
+        canvas.paste(tuning_ronchigram.levels(frame), FRAME, smooth=True)
+    else:
+        canvas.frame(frame, FRAME, field_of_view)
+    canvas.text(14, 490, f"{frame.mean():.1f} electrons per {'point' if field_of_view else 'pixel'}", colour=GREY)
     canvas.text(448, 490, f"dose {amount(dose)} electrons/Å²", colour=GREY, anchor="rs")
     canvas.text(556, 22, "measured", colour=BLUE, size=11, anchor="ms")
     canvas.text(724, 22, "commanded since the start", colour=AMBER, size=11, anchor="ms")

@@ -17,9 +17,9 @@ NAMES = ("C10", "C12a", "C12b", "C21a", "C21b", "C23a", "C23b", "C30", "C32a", "
 """Coefficients that can be corrected: 3 of first order, 7 up to second, 12 up to third."""
 KNOBS = {1: 3, 2: 7, 3: 12}
 """Number of coefficients up to an order."""
-IMAGE = "image"
-MEASUREMENTS = (IMAGE, "C1A1", "Fast", "Standard")
-"""Images and measurements that an action can ask for."""
+IMAGE, RONCHIGRAM = "image", "Ronchigram"
+MEASUREMENTS = (IMAGE, RONCHIGRAM, "C1A1", "Fast", "Standard")
+"""What an action can ask for."""
 REACH = 5.0
 """Ends of the knobs, in units of the largest change by one action."""
 

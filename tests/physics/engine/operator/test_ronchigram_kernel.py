@@ -1,5 +1,7 @@
 """One wide probe through a film, and what a camera sees of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -61,6 +63,16 @@ def test_every_aberration_reaches_the_pattern(n, m):
     plain = lens.pattern(Aberrations(C10=-100), (0.5, 0.5), transmissions, [0.0])
     moved = lens.pattern(Aberrations(**{"C10": -100, f"C{n}{m}": strength - 100 * ((n, m) == (1, 0))}), (0.5, 0.5), transmissions, [0.0])
     assert np.abs(moved - plain).sum() > 0.02 * plain.sum()
+
+
+def test_a_focal_spread_is_a_mean_over_foci():
+    """A pattern with several foci is the weighted mean of patterns with as much more C10."""
+    cell, transmissions = cell_of(2)
+    lens, foci = lens_of(cell, (2, 3), 51), [(-20.0, 0.3), (0.0, 0.5), (35.0, 0.2)]
+    both = lens.pattern(STATE, (1.0, 2.0), transmissions, [0.0, 2.0], foci=foci)
+    alone = [lens.pattern(replace(STATE, C10=STATE.C10 + focus), (1.0, 2.0), transmissions, [0.0, 2.0]) for focus, _ in foci]
+    mean = sum(share * one for one, (_, share) in zip(alone, foci, strict=True))
+    np.testing.assert_allclose(both, mean, atol=1e-5 * float(mean.max()))
 
 
 def test_bits_do_not_depend_on_threads(monkeypatch):

@@ -73,9 +73,15 @@ class Lens:
         return self.basis.nbytes + self.covered.nbytes + 8 * self.shares.nnz
 
     def pattern(
-        self, aberrations: Aberrations, position: tuple[float, float], transmissions: np.ndarray, planes: Sequence[float] | np.ndarray
+        self,
+        aberrations: Aberrations,
+        position: tuple[float, float],
+        transmissions: np.ndarray,
+        planes: Sequence[float] | np.ndarray,
+        *,
+        foci: Sequence[tuple[float, float]] = ((0.0, 1.0),),
     ) -> np.ndarray:
-        """Return the signal of each camera pixel for one coherent probe.
+        """Return the signal of each camera pixel for one probe, coherent but for a focal spread.
 
         Parameters
         ----------
@@ -87,6 +93,8 @@ class Lens:
             Of each plane, on one cell, complex64, shape (n, my, mx).
         planes : sequence of float
             Their depths below the entrance face, increasing, A.
+        foci : sequence of tuple
+            What is added to C10, A, and its share of the electrons: a focal spread, of which the phases are computed once.
 
         Returns
         -------
@@ -94,8 +102,16 @@ class Lens:
             Fractions of the incident beam, float32, the camera's shape.
         """
         workers = threads.thread_count()
+        incident = self._incident(aberrations, position, float(planes[0]))
+        intensity = np.zeros((self.seen_rows.size, self.seen_columns.size), np.float32)
+        for focus, share in foci:
+            wave = self._probe(incident if not focus else incident * self._defocus(focus), workers)
+            intensity += np.float32(share) * self._far_field(wave, transmissions, planes, workers)
+        return (self.shares @ intensity.ravel()).reshape(self.camera.shape)
+
+    def _far_field(self, wave: np.ndarray, transmissions: np.ndarray, planes: Sequence[float] | np.ndarray, workers: int) -> np.ndarray:
+        """Return the intensities of the coefficients that the camera sees behind all planes, float32; the wave is overwritten."""
         (ny, nx), (my, mx) = self.grid.shape, transmissions.shape[1:]
-        wave = self._incident(aberrations, position, float(planes[0]), workers)
         tiles = wave.reshape(ny // my, my, nx // mx, mx)
         for number, transmission in enumerate(transmissions):
             if number:
@@ -103,8 +119,7 @@ class Lens:
             tiles *= transmission[:, None, :]
         part = scipy.fft.fft(wave, axis=1, overwrite_x=True, workers=workers)[:, self.seen_columns]
         part = scipy.fft.fft(part, axis=0, overwrite_x=True, workers=workers)[self.seen_rows] / np.float32(ny * nx)
-        intensity = np.real(part) ** 2 + np.imag(part) ** 2
-        return (self.shares @ intensity.ravel()).reshape(self.camera.shape)
+        return np.real(part) ** 2 + np.imag(part) ** 2
 
     def _phases(self, distance: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the phase of free flight over a distance, A, along y and along x, rad."""
@@ -112,14 +127,13 @@ class Lens:
         slope_y, slope_x = (2 * np.pi * distance * np.tan(t) for t in self.tilt)
         return y + slope_y * self.grid.ky, x + slope_x * self.grid.kx
 
-    def _incident(self, aberrations: Aberrations, position: tuple[float, float], depth: float, workers: int) -> np.ndarray:
-        """Return the probe at a depth, times the number of points, complex64, shape (ny, nx)."""
+    def _incident(self, aberrations: Aberrations, position: tuple[float, float], depth: float) -> np.ndarray:
+        """Return the beams within the aperture at a depth, complex64, shape (rows, columns)."""
         terms = [(-value, part) for value, part in zip(optics.vector(aberrations), self.basis, strict=True) if value]
         flight_y, flight_x = self._phases(depth)
         along_y = (flight_y - 2 * np.pi * position[1] * self.grid.ky)[self.rows, None]
         along_x = (flight_x - 2 * np.pi * position[0] * self.grid.kx)[self.columns]
-        ny, nx = self.grid.shape
-        incident = np.zeros((ny, self.columns.size), np.complex64)
+        incident = np.empty((self.rows.size, self.columns.size), np.complex64)
 
         def work(queue: Iterator[int]) -> None:
             for start in queue:
@@ -131,11 +145,25 @@ class Lens:
                 angle = phase.astype(np.float32)
                 lines = np.empty(angle.shape, np.complex64)
                 lines.real, lines.imag = np.cos(angle), np.sin(angle)
-                incident[self.rows[some]] = lines * self.covered[some]
+                incident[some] = lines * self.covered[some]
 
         threads.spread(work, range(0, self.rows.size, LINES))
+        return incident
+
+    def _defocus(self, focus: float) -> np.ndarray:
+        """Return what a change of C10, A, multiplies the beams within the aperture by, complex64."""
+        angle = (-focus * self.basis[0]).astype(np.float32)
+        out = np.empty(angle.shape, np.complex64)
+        out.real, out.imag = np.cos(angle), np.sin(angle)
+        return out
+
+    def _probe(self, incident: np.ndarray, workers: int) -> np.ndarray:
+        """Return the probe, times the number of points, complex64, shape (ny, nx)."""
+        ny, nx = self.grid.shape
+        filled = np.zeros((ny, self.columns.size), np.complex64)
+        filled[self.rows] = incident
         wave = np.zeros((ny, nx), np.complex64)
-        wave[:, self.columns] = scipy.fft.ifft(incident, axis=0, norm="forward", overwrite_x=True, workers=workers)
+        wave[:, self.columns] = scipy.fft.ifft(filled, axis=0, norm="forward", overwrite_x=True, workers=workers)
         return scipy.fft.ifft(wave, axis=1, norm="forward", overwrite_x=True, workers=workers)
 
     def _propagated(self, wave: np.ndarray, distance: float, workers: int) -> np.ndarray:

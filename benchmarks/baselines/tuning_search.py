@@ -1,0 +1,340 @@
+"""Baselines of ``aberration-correction`` that measure no aberration: they turn knobs until an image or a Ronchigram is best.
+
+Coordinate descent and a trust region on the contrast of images; a trust region on the texture of Ronchigrams. All of them are derivative-free.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline
+from stemtwin.benchmarks.baselines.tuning import TASK, Knobs, action
+from stemtwin.twin.envs.tuning_presets import IMAGE, RONCHIGRAM
+from stemtwin.twin.physics import aberrations as optics
+from stemtwin.twin.physics import electrons, zemlin
+
+FIRST_CHANGE, DEFOCI = 0.4, np.array([-1.0, -0.7, -0.4, -0.2, 0.2, 0.4, 0.7, 1.0])
+"""First changes of knobs, and defoci that are gone through, in units of the largest misalignment, by policies that look at images alone."""
+CONVERTER_OFFSET = 1000.0
+"""Reading of the detector without electrons, ADU: the darkest pixels of a frame tell it."""
+WIDTH = 1.5
+"""Standard deviation of the Gaussian with which counting noise is smoothed, points of an image or pixels of a Ronchigram."""
+SHARE = 0.8
+"""Share of a Ronchigram's disc, along its radius, of which the texture is taken."""
+LEAST_ENERGY, LEAST_CONTRAST = 1e-7, 1e-6
+"""Smallest values that figures of merit are computed with, where noise has taken off more than there was."""
+SPREAD = 0.5
+"""Standard deviation of the knobs' best places that is expected, in units of the largest misalignment."""
+FIRST_RADIUS, GROWN, SHRUNK, GOOD, BAD = 0.9, 1.5, 0.95, 0.5, 0.1
+"""First radius of the trust region in units of the expected distance, its factors, and the ratios of true and expected gain that they follow."""
+ASIDE = 1.0
+"""How far beside the best place it is looked for what is not known, in units of its standard deviation."""
+NOISE, FAR = 0.3, 0.1
+"""Relative error of the model at its best, and how it grows with the logarithm of the figure of merit: the film's own chance is in it."""
+POWER, LEVEL_SPREAD, POWER_SPREAD, FLOOR_SPREAD = 2.2, 0.8, 0.3, 0.3
+"""Expected power of the distance, and standard deviations of logarithm of the level, power and logarithm of the floor."""
+STEPS = 30
+"""Steps of a fit."""
+LIMIT = 1.3
+"""Farthest places of the knobs, in units of the largest misalignment."""
+FINEST = 512
+"""Steps of a knob within the largest change: finer ones are of no use beside the film's chance."""
+
+
+class ContrastDescent(Knobs):
+    """Turns one knob after the other to where the normalised variance of the image is largest; measures no aberration.
+
+    C10 is gone through first, because far from focus the contrast says nothing. Then each knob is tried on either side of its best place, by
+    half as much where neither was better.
+    """
+
+    def reset(self, brief: Brief) -> None:
+        """Begin anew."""
+        super().reset(brief)
+        self.size = np.full(len(self.names), FIRST_CHANGE)
+        self.best: tuple[float, np.ndarray] = (-math.inf, np.zeros(len(self.names)))
+        self.at, self.centre, self.trials = 0, 0.0, list(DEFOCI * self.step[0])
+        self.left = np.ones(3)
+
+    def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
+        """Return the next knob to try, or the way to the best one and the end."""
+        del cost
+        knobs, contrast = np.asarray(observation["knobs"], float), normalised_variance(observation["image"])
+        if contrast > self.best[0]:
+            self.best = contrast, knobs.copy()
+        left = np.asarray(observation["budget"], float)
+        used, self.left = float((self.left - left).max()), left
+        if not self.trials:
+            self._next_knob()
+        if left.min() < 2.5 * max(used, 1e-3):
+            return action(self.best[1] - knobs, self.step, IMAGE, stop=True)
+        target = self.best[1].copy()
+        target[self.at] = self.trials.pop(0)
+        return action(target - knobs, self.step, IMAGE)
+
+    def _next_knob(self) -> None:
+        """Go on to the next knob, and halve the changes of the last one where they were of no use."""
+        if self.best[1][self.at] == self.centre:
+            self.size[self.at] /= 2
+        self.at = (self.at + 1) % len(self.names)
+        self.centre = self.best[1][self.at]
+        way = self.size[self.at] * self.step[self.at]
+        self.trials = [self.centre + way, self.centre - way]
+
+
+def normalised_variance(image: np.ndarray) -> float:
+    """Return the variance of an image over its squared mean, without the offset that readings of a converter have."""
+    values = image.astype(float)
+    if values.mean() > CONVERTER_OFFSET / 2:
+        values = values - CONVERTER_OFFSET
+    values = gaussian_filter(values, WIDTH, mode="wrap")
+    return float(values.var() / max(float(values.mean()), 1.0) ** 2)
+
+
+def texture(ronchigram: np.ndarray) -> float:
+    """Return how fine the texture of a Ronchigram is: the geometric mean of its mean square gradient and Laplacian, in units of its mean.
+
+    A patch shows the film magnified by one over the local defocus, the second derivatives of the phase: the finer its texture, the larger they
+    are. Averaged over the disc that is nearly a quadratic form of all aberrations, least where the disc is flat. Counting noise is taken off.
+    """
+    lit, inner, noise = _disc(ronchigram.shape)
+    mean = float(ronchigram[lit].mean())
+    if mean <= 0:
+        return math.inf
+    counts = np.where(lit, ronchigram / mean, 1.0)
+    slopes = [gaussian_filter(counts, WIDTH, order=order)[inner] for order in ((0, 1), (1, 0))]
+    bends = sum(gaussian_filter(counts, WIDTH, order=order)[inner] for order in ((0, 2), (2, 0)))
+    energies = np.array([sum(float((one**2).mean()) for one in slopes), float((bends**2).mean())]) - noise / mean
+    return math.sqrt(math.prod(np.maximum(energies, LEAST_ENERGY)))
+
+
+@functools.lru_cache(maxsize=2)
+def _disc(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the pixels of the disc, those of its inner part, and mean square gradient and Laplacian of white noise of variance 1."""
+    y, x = (np.arange(n) - (n - 1) / 2 for n in shape)
+    share = np.hypot(y[:, None], x) / (shape[0] / 2.2)
+    point = np.zeros((31, 31))
+    point[15, 15] = 1
+    slope = gaussian_filter(point, WIDTH, order=(0, 1))
+    bend = gaussian_filter(point, WIDTH, order=(0, 2)) + gaussian_filter(point, WIDTH, order=(2, 0))
+    return share < 1, share < SHARE, np.array([2 * (slope**2).sum(), (bend**2).sum()])
+
+
+@functools.lru_cache(maxsize=8)
+def ray_weights(names: tuple[str, ...], energy_ev: float = 200e3, semiangle: float = 25e-3) -> np.ndarray:
+    """Return the mean over the aperture of products of the displacements of rays that coefficients make, read-only: the size of a probe squared."""
+    phases, _, small = _phases(names, energy_ev, semiangle)
+    first = [(phases(dy, dx) - phases(-dy, -dx)) / (4 * np.pi * small) for dy, dx in ((1, 0), (0, 1))]
+    return _mean_products(first)
+
+
+@functools.lru_cache(maxsize=8)
+def defocus_weights(names: tuple[str, ...], energy_ev: float = 200e3, semiangle: float = 25e-3) -> np.ndarray:
+    """Return the mean over the aperture of products of the coefficients' local defoci, 1 for C10, read-only.
+
+    The local defocus is the matrix of second derivatives of the phase over 2 pi times the wavelength, divided by that of C10.
+    """
+    phases, wavelength, small = _phases(names, energy_ev, semiangle)
+    middle, unit = phases(0, 0), math.sqrt(2) * 2 * np.pi * wavelength * small**2
+    second = [phases(1, 0) + phases(-1, 0) - 2 * middle, phases(0, 1) + phases(0, -1) - 2 * middle]
+    mixed = (phases(1, 1) + phases(-1, -1) - phases(1, -1) - phases(-1, 1)) / 4
+    return _mean_products([one / unit for one in (*second, mixed, mixed)])
+
+
+def _phases(names: tuple[str, ...], energy_ev: float, semiangle: float) -> tuple[Callable[[float, float], np.ndarray], float, float]:
+    """Return phases per A on points of the aperture that are displaced by small steps along y and x, the wavelength, A, and the step, 1/A."""
+    wavelength = electrons.wavelength(energy_ev)
+    radius, small = semiangle / wavelength, 1e-3 * semiangle / wavelength
+    line = np.linspace(-1, 1, 33) * radius
+    ky, kx = (k[np.hypot(line[:, None], line) < radius] for k in np.meshgrid(line, line, indexing="ij"))
+    at = [zemlin.PLACE[name] for name in names]
+
+    def phases(dy: float, dx: float) -> np.ndarray:
+        return optics.basis(ky + dy * small, kx + dx * small, wavelength)[at]
+
+    return phases, wavelength, small
+
+
+def _mean_products(parts: list[np.ndarray]) -> np.ndarray:
+    out = np.sum([one @ one.T for one in parts], axis=0) / parts[0].shape[1]
+    out.setflags(write=False)
+    return out
+
+
+class TrustRegion:
+    """Minimises a figure of merit that rises as a power of the distance from an unknown place, without derivatives.
+
+    In coordinates z in which optics makes the curvature the same along all axes the model is log f = log a + (p / 2) log(|z - z0|^2 + e^2),
+    with as many unknown numbers as there are knobs and three more. It is fitted by least squares to all that was seen, and its least place is gone
+    to as far as the region allows. Beside it goes, by turns on either side, what is least known. Sources: Powell, Acta Numerica 7 (1998) 287;
+    Debarre, Booth, Wilson, Opt. Express 15 (2007) 8176, for quadratic models of known curvature.
+
+    Parameters
+    ----------
+    spreads : ndarray
+        Columns that span what is expected of the place: its covariance is this matrix times its transpose.
+    floor : float
+        Distance that is expected to make as much as there is at best.
+    """
+
+    def __init__(self, spreads: np.ndarray, floor: float) -> None:
+        count = len(spreads)
+        size = math.sqrt(float((spreads**2).sum()))
+        self.size, self.count = size, count
+        self.radius, self.side = FIRST_RADIUS * size, 1.0
+        self.places: list[np.ndarray] = []
+        self.values: list[float] = []
+        self.promised = math.nan
+        self.middle = np.array([*np.zeros(count), 0.0, POWER, math.log(floor / size)])
+        self.prior = np.zeros((count + 3, count + 3))
+        self.prior[:count, :count] = np.linalg.inv(spreads / size)
+        self.prior[count:, count:] = np.diag([1 / LEVEL_SPREAD, 1 / POWER_SPREAD, 1 / FLOOR_SPREAD])
+        self.found = self.middle.copy()
+
+    @property
+    def best(self) -> int:
+        """Number of the best place so far."""
+        return int(np.argmin(self.values))
+
+    def add(self, place: np.ndarray, value: float) -> None:
+        """Take the value at a place, and grow or shrink the region by what the model had promised there."""
+        before = min(self.values, default=math.inf)
+        self.places.append(place / self.size)
+        self.values.append(math.log(max(value, 1e-30)))
+        if not math.isnan(self.promised):
+            ratio = (before - self.values[-1]) / max(self.promised, 1e-3)
+            self.radius = min(self.radius * (SHRUNK if ratio < BAD else GROWN if ratio > GOOD else 1.0), self.size)
+        self.promised = math.nan
+        if len(self.values) == 1:
+            self.middle[self.count] = self.found[self.count] = self.values[0]
+
+    def next(self) -> np.ndarray:
+        """Return the place to look at next: the model's least within the region, and beside it what is least known."""
+        self._fit()
+        centre, count, radius = self.places[self.best], self.count, self.radius / self.size
+        variances, directions = np.linalg.eigh(self.covariance[:count, :count])
+        step = self.found[:count] - centre
+        step *= min(1.0, radius / max(float(np.linalg.norm(step)), 1e-12))
+        self.promised = self.values[self.best] - float(self._model(self.found, (centre + step)[None])[0])
+        self.side = -self.side
+        beside = self.side * ASIDE * min(math.sqrt(variances[-1]), radius) * directions[:, -1]
+        return (centre + step + beside) * self.size
+
+    def least(self) -> np.ndarray:
+        """Return the place where the model is least, as far as the region allows."""
+        self._fit()
+        centre = self.places[self.best]
+        step = self.found[: self.count] - centre
+        return (centre + step * min(1.0, self.radius / self.size / max(float(np.linalg.norm(step)), 1e-12))) * self.size
+
+    def _model(self, numbers: np.ndarray, places: np.ndarray) -> np.ndarray:
+        off = places - numbers[: self.count]
+        return numbers[-3] + numbers[-2] / 2 * np.log((off**2).sum(axis=1) + math.exp(2 * numbers[-1]))
+
+    def _fit(self) -> None:
+        """Find the model's numbers and their covariance by Gauss and Newton's method with Marquardt's damping."""
+        places, values = np.array(self.places), np.array(self.values)
+        errors = NOISE * (1 + FAR * (values - values.min()))
+        numbers, damping = self.found.copy(), 1e-3
+
+        def misfit(at: np.ndarray) -> np.ndarray:
+            return np.concatenate([(self._model(at, places) - values) / errors, self.prior @ (at - self.middle)])
+
+        old = misfit(numbers)
+        for _ in range(STEPS):
+            slopes = np.vstack([self._slopes(numbers, places) / errors[:, None], self.prior])
+            normal, pull = slopes.T @ slopes, slopes.T @ old
+            trial = numbers - np.linalg.solve(normal + damping * np.diag(np.diag(normal)), pull)
+            new = misfit(trial)
+            if new @ new < old @ old:
+                done = old @ old - new @ new < 1e-4
+                numbers, old, damping = trial, new, damping / 5
+                if done:
+                    break
+            else:
+                damping *= 5
+        self.found, self.covariance = numbers, np.linalg.inv(normal)
+
+    def _slopes(self, numbers: np.ndarray, places: np.ndarray) -> np.ndarray:
+        off = places - numbers[: self.count]
+        floor = math.exp(2 * numbers[-1])
+        total = (off**2).sum(axis=1) + floor
+        rest = [np.ones(len(places)), np.log(total) / 2, numbers[-2] * floor / total]
+        return np.column_stack([-numbers[-2] * off / total[:, None], *rest])
+
+
+class RegionSearch(Knobs):
+    """Turns all knobs at once to where a figure of merit of what is taken is least, in a trust region; measures no aberration.
+
+    Parameters
+    ----------
+    taken : str
+        What is taken with each action.
+    merit : callable
+        The figure of merit of an observation.
+    weights : callable
+        What the optics say of its curvature, from the names of coefficients: a positive definite matrix.
+    floor : float
+        Distance from the best place that is expected to make as much as is left there, in units of the weights.
+    """
+
+    def __init__(
+        self, taken: str, merit: Callable[[Mapping[str, np.ndarray]], float], weights: Callable[[tuple[str, ...]], np.ndarray], floor: float
+    ) -> None:
+        self.taken, self.merit, self.weights, self.floor = taken, merit, weights, floor
+
+    def reset(self, brief: Brief) -> None:
+        """Begin anew."""
+        super().reset(brief)
+        self.axes = np.linalg.cholesky(self.weights(self.names)).T
+        self.region = TrustRegion(self.axes @ np.diag(SPREAD * self.step), self.floor)
+        self.left, self.asked = np.ones(3), False
+
+    def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
+        """Return the way to the next place, or to the best one and the end."""
+        del cost
+        knobs, left = np.asarray(observation["knobs"], float), np.asarray(observation["budget"], float)
+        used, self.left = float((self.left - left).max()), left
+        if not self.asked:
+            self.asked = True
+            return action(np.zeros(len(knobs)), self.step, self.taken)
+        if not observation["report"][-1]:
+            self.region.add(self.axes @ knobs, self.merit(observation))
+        ending = left.min() < 2.5 * max(used, 1e-3)
+        place = self.region.least() if ending else self.region.next()
+        target = np.clip(np.linalg.solve(self.axes, place), -LIMIT * self.step, LIMIT * self.step)
+        change = np.rint((target - knobs) / self.step * FINEST) / FINEST * self.step
+        return action(change, self.step, self.taken, stop=ending)
+
+
+def texture_seen(observation: Mapping[str, np.ndarray]) -> float:
+    """Return the figure of merit of the last Ronchigram: see :func:`texture`."""
+    return texture(observation["ronchigram"])
+
+
+def blur_seen(observation: Mapping[str, np.ndarray]) -> float:
+    """Return the figure of merit of the last image: one over its normalised variance, which is the blurred area, and so a square of lengths."""
+    return 1 / max(normalised_variance(observation["image"]), LEAST_CONTRAST)
+
+
+def images_in_region() -> RegionSearch:
+    """Return the trust region on the contrast of images; half an angstrom of blur is left."""
+    return RegionSearch(IMAGE, blur_seen, ray_weights, 0.5)
+
+
+def ronchigrams_in_region() -> RegionSearch:
+    """Return the trust region on the texture of Ronchigrams; 25 A of local defocus are left."""
+    return RegionSearch(RONCHIGRAM, texture_seen, defocus_weights, 25.0)
+
+
+_ENTRIES: dict[str, tuple[str, Any]] = {
+    "ronchigrams": ("trust region on the texture of Ronchigrams", ronchigrams_in_region),
+    "images": ("trust region on the contrast of images", images_in_region),
+    "contrast": ("coordinate descent on the contrast of images", ContrastDescent),
+}
+for _name, (_text, _factory) in _ENTRIES.items():
+    add_baseline(Baseline(task=TASK, name=_name, text=_text, factory=_factory))

@@ -1,0 +1,171 @@
+"""Ronchigrams on which aberrations are corrected: the shadow of the carbon between the clusters, by wave optics.
+
+The probe is parked on a thin amorphous film, a phase grating, and a camera behind it sees the far field: one pattern, of which every patch of the
+aperture shows the film magnified by what is left of defocus there. Where the phase is flat, so is the patch.
+"""
+
+import functools
+import math
+
+import numpy as np
+import scipy.fft
+
+from stemtwin.twin.envs.session import Session, valve_closed
+from stemtwin.twin.physics import coherence, electrons, noise
+from stemtwin.twin.physics.aberrations import Aberrations
+from stemtwin.twin.physics.engine.operator import ronchigram_kernel
+from stemtwin.twin.physics.engine.operator.diffraction import Camera
+from stemtwin.twin.physics.grids import Grid
+from stemtwin.twin.physics.overlayer import CARBON, CARBON_DENSITY
+from stemtwin.twin.physics.scattering_factors import scattering_factor
+
+PIXELS = 128
+"""Pixels along each side of the camera."""
+EDGE = 1.1
+"""Angle to the middle of the camera's sides, in units of the convergence semi-angle."""
+SIDE_ANGSTROM = 102.4
+"""Side of the window, with which the film repeats, A: two fields of an image."""
+POINTS = 320
+"""Points along it, and what they hold: beams within the aperture, scattered by up to ``HIGHEST``, fall on the camera nowhere else."""
+MIDDLE = slice(24, 104)
+"""Rows and columns of a square within the aperture."""
+THICKNESS_ANGSTROM = 30.0
+"""Of the film, A."""
+FOCI = ((-math.sqrt(3), 1 / 6), (0.0, 2 / 3), (math.sqrt(3), 1 / 6))
+"""Nodes and weights of a Gaussian focal spread of standard deviation 1 (Gauss and Hermite)."""
+
+
+@functools.lru_cache(maxsize=4)
+def lens(wavelength: float, semiangle: float) -> ronchigram_kernel.Lens:
+    """Return window, aperture and camera for a wavelength, A, and a convergence semi-angle, rad."""
+    window = Grid(shape=(POINTS, POINTS), extent=(SIDE_ANGSTROM, SIDE_ANGSTROM))
+    pitch = 2 * EDGE * semiangle / wavelength / PIXELS
+    camera = Camera(shape=(PIXELS, PIXELS), pitch=(pitch, pitch))
+    return ronchigram_kernel.make_lens(window, (1, 1), wavelength, semiangle, camera, limit=math.inf)
+
+
+def highest(optics: ronchigram_kernel.Lens) -> float:
+    """Return the highest frequency of a film that scatters beams of the aperture onto the camera at its own angles alone, 1/A."""
+    return POINTS / SIDE_ANGSTROM - (1 + EDGE) * optics.semiangle / optics.wavelength
+
+
+@functools.lru_cache(maxsize=16)
+def transmission(optics: ronchigram_kernel.Lens, energy_ev: float, source_size: float, seed: int) -> np.ndarray:
+    """Return the transmission of a carbon film of atoms at random places, complex64, shape (1, 320, 320), read-only.
+
+    The image of the source blurs the phase that the film makes: to first order in that phase this is what parking the probe at all points
+    of the source would give.
+
+    Parameters
+    ----------
+    optics : Lens
+        See :func:`lens`.
+    energy_ev : float
+        Beam energy, eV.
+    source_size : float
+        Standard deviation of the source's image, A.
+    seed : int
+        Of the atoms' places.
+    """
+    rng = np.random.Generator(np.random.Philox(seed))
+    atoms = rng.poisson(CARBON_DENSITY * THICKNESS_ANGSTROM * SIDE_ANGSTROM**2 / POINTS**2, optics.grid.shape)
+    out = grating(optics, energy_ev, source_size, atoms)
+    out.flags.writeable = False
+    return out
+
+
+def grating(optics: ronchigram_kernel.Lens, energy_ev: float, source_size: float, atoms: np.ndarray) -> np.ndarray:
+    """Return the transmission of a film with so many atoms of carbon at each point, complex64, shape (1, 320, 320); see :func:`transmission`."""
+    grid = optics.grid
+    each = electrons.lorentz_factor(energy_ev) * optics.wavelength * scattering_factor("lobato", CARBON, grid.k**2)
+    blurred = each * coherence.source_factor(source_size, grid.ky[:, None], grid.kx[None, :])
+    held = grid.k < highest(optics)
+    spectrum = scipy.fft.fft2(atoms.astype(float)) * np.where(held, blurred, 0.0)
+    phase = scipy.fft.ifft2(spectrum).real * (POINTS / SIDE_ANGSTROM) ** 2
+    return scipy.fft.ifft2(np.where(held, scipy.fft.fft2(np.exp(1j * phase)), 0.0)).astype(np.complex64)[None]
+
+
+def expected_pattern(
+    optics: ronchigram_kernel.Lens,
+    film: np.ndarray,
+    aberrations: Aberrations,
+    *,
+    focal_spread: float = 0.0,
+    position: tuple[float, float] = (0.0, 0.0),
+) -> np.ndarray:
+    """Return the fraction of the beam in each pixel of the camera.
+
+    Parameters
+    ----------
+    optics : Lens
+        See :func:`lens`.
+    film : ndarray
+        See :func:`transmission`.
+    aberrations : Aberrations
+        True aberrations, A and rad.
+    focal_spread : float
+        Standard deviation of C10, A.
+    position : tuple of float
+        Where the probe is parked on the film, (x, y), A.
+
+    Returns
+    -------
+    ndarray
+        float32, shape (128, 128).
+    """
+    foci = [(node * focal_spread, weight) for node, weight in FOCI] if focal_spread else [(0.0, 1.0)]
+    return optics.pattern(aberrations, position, film, [0.0], foci=foci)
+
+
+def expose(session: Session, incident: float, seconds: float, seed: int) -> np.ndarray:
+    """Return the counts of the camera behind a parked probe, uint16, shape (128, 128).
+
+    Parameters
+    ----------
+    session : Session
+        The microscope.
+    incident : float
+        Electrons of the beam in the exposure.
+    seconds : float
+        Duration of the exposure, s.
+    seed : int
+        Of the film's atoms.
+    """
+    setup, scope = session.setup, session.scope
+    knobs, middle = scope.knobs, scope.time_s + seconds / 2
+    optics = lens(electrons.wavelength(knobs.energy_ev), knobs.semiangle_mrad * 1e-3)
+    fractions = expected_pattern(
+        optics,
+        transmission(optics, knobs.energy_ev, knobs.source_size_angstrom, seed),
+        setup.aberrations(scope, middle),
+        focal_spread=knobs.focal_spread_angstrom,
+        position=tuple(setup.specimen_shift(scope, np.array([middle]))[0].tolist()),
+    )
+    rng = setup.rng("Ronchigram", scope.frames)
+    counts = noise.count_electrons_by_inversion(fractions.reshape(-1), 0.0 if valve_closed(session) else incident, rng)
+    return np.minimum(counts, 65535).astype(np.uint16).reshape(fractions.shape)
+
+
+def inside(share: float = 1.0) -> np.ndarray:
+    """Return which pixels of the camera lie within a share of the aperture's radius, bool."""
+    return _distances() < share * PIXELS / (2 * EDGE)
+
+
+def middle(counts: np.ndarray) -> np.ndarray:
+    """Return the square within the aperture, electrons, float64, shape (80, 80)."""
+    return counts[MIDDLE, MIDDLE].astype(float)
+
+
+def levels(counts: np.ndarray) -> np.ndarray:
+    """Return four pixels in one, 128 at the mean within the aperture and 5 for each percent about it, 0 outside, uint8, shape (64, 64)."""
+    four = counts.reshape(PIXELS // 2, 2, PIXELS // 2, 2).sum(axis=(1, 3), dtype=float)
+    lit = inside().reshape(PIXELS // 2, 2, PIXELS // 2, 2).all(axis=(1, 3))
+    mean = float(four[lit].mean())
+    contrast = four / mean - 1 if mean > 0 else np.zeros_like(four)
+    return np.where(lit & (mean > 0), np.clip(128 + 500 * contrast, 0, 255), 0).astype(np.uint8)
+
+
+@functools.cache
+def _distances() -> np.ndarray:
+    y, x = np.indices((PIXELS, PIXELS)) - (PIXELS - 1) / 2
+    return np.hypot(y, x)
