@@ -164,7 +164,7 @@ def derive_seed(task: Task, split: str, k: int, stream: str = "", *, keys: SeedK
 
 
 def sealed_arguments(task: Task, keys: SeedKeys | None = None) -> dict[str, Any]:
-    """Return the arguments of a sealed environment; where its family makes scenes in advance, their root follows from the key of the seeds as well."""
+    """Return the arguments of a sealed environment; the root of scenes that its family makes in advance follows from the key of the seeds, too."""
     preset = {"difficulty": task.difficulties[0]} if task.difficulties else {}
     if "scene_root" not in [one.name for one in dataclasses.fields(family_class(task.source))]:
         return {**SEALED, **preset}
