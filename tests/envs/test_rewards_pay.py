@@ -22,6 +22,8 @@ from stemtwin.twin.envs.making import family_class
 
 SMALL_EXPERTS: dict[str, Callable[[], Any]] = {"autofocus@2": functools.partial(MatchedFilter, phonons=1, kept=8)}
 """Experts that have a model of the environment, for its small settings, and with fewer hypotheses."""
+SEARCHES: dict[str, dict[str, Any]] = {"spectrum-discovery": {"spectra": 24}}
+"""Settings beside the small ones: of 144 places one is right, and a search needs more spectra than other tests."""
 LAZY, BLIND = ("no-op", "random"), "blind"
 NO_EDGE = {"aberration-correction", "atom-forge", "drift-tracking", "hypothesis-test", "sparse-scan", "spectrum-discovery"}
 """Tasks whose goal has no edge outside of which a policy could stay."""
@@ -69,7 +71,7 @@ def test_every_environment_pays_for_a_goal_or_is_named_here() -> None:
 @pytest.mark.parametrize("task", goals())
 def test_solving_pays_most(task: str, small_settings: dict[str, Any]) -> None:
     """Of eight episodes of the small environment the oracle earns most, then the expert, then no-op, random, blind and hovering policies."""
-    settings = small_settings.get(load_tasks()[task].source, {})
+    settings = {**small_settings.get(load_tasks()[task].source, {}), **SEARCHES.get(task, {})}
     assert settings["difficulty"] == "easy"
     check_order(task, settings, range(8))
 
@@ -78,4 +80,5 @@ def test_solving_pays_most(task: str, small_settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize("task", goals())
 def test_solving_pays_most_over_many_episodes(task: str, small_settings: dict[str, Any]) -> None:
     """The same order over 24 episodes; of HypothesisTest, whose answers are rarely wrong at a high price, over 100."""
-    check_order(task, small_settings.get(load_tasks()[task].source, {}), range(100 if task == "hypothesis-test" else 24))
+    settings = {**small_settings.get(load_tasks()[task].source, {}), **SEARCHES.get(task, {})}
+    check_order(task, settings, range(100 if task == "hypothesis-test" else 24))

@@ -1,7 +1,6 @@
 """Difficulties of SpectrumDiscovery, and the state of its episodes."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -77,8 +76,8 @@ class Discovery:
         Technique of each spectrum.
     scores : tuple of float
         Scalariser of the counts of each spectrum; 0 of spectra that do not have it, and of dark ones.
-    spectra : mapping of ndarray
-        Counts of the last spectrum by exposure; empty before the first.
+    spectra : tuple of ndarray
+        Counts of the last spectrum, in the order of the exposures, zeros where it has none; empty before the first.
     moves : int
         Number of actions.
     answer : int, optional
@@ -96,7 +95,7 @@ class Discovery:
     places: tuple[int, ...] = ()
     techniques: tuple[str, ...] = ()
     scores: tuple[float, ...] = ()
-    spectra: Mapping[str, np.ndarray] = field(default_factory=dict)
+    spectra: tuple[np.ndarray, ...] = ()
     moves: int = 0
     answer: int | None = None
 

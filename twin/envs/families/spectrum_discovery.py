@@ -335,7 +335,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
             places=(*state.places, place),
             techniques=(*state.techniques, technique),
             scores=(*state.scores, min(score, LARGEST)),
-            spectra=spectra,
+            spectra=tuple(spectra.values()),
         )
 
     def candidate(self, action: np.ndarray) -> int:
@@ -361,9 +361,10 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         target = np.array([self.preset.named and name == state.target for name in SCALARISERS], np.int8)
         left = np.array([1 - len(state.places) / count], np.float32)
         if self.observation == "counts":
-            spectra = {name: state.spectra.get(name, np.zeros(detector.channels, np.uint32)).copy() for name, (detector, _) in EXPOSURES.items()}
+            spectra = state.spectra or [np.zeros(detector.channels, np.uint32) for detector, _ in EXPOSURES.values()]
+            shown = {name: counts.copy() for name, counts in zip(EXPOSURES, spectra, strict=True)}
             told = {"places": places, "edx_taken": edx, "scores": scores, "target": target, "budget": left}
-            return {"image": state.image.copy(), **spectra, **told}
+            return {"image": state.image.copy(), **shown, **told}
         scalars = np.concatenate([target, left]).astype(np.float32)
         if self.observation == "pixels":
             return {"image": self._layers(state), "scalars": scalars}
@@ -463,7 +464,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         return spectra_pictures.spectra_picture(
             state.image,
             [(self.place(one), score) for one, score in zip(state.places, state.scores, strict=True)],
-            state.spectra,
+            dict(zip(EXPOSURES, state.spectra, strict=False)),
             answer=None if state.answer is None else self.place(state.answer),
             left=1 - self.spent(state),
             dose=self.cost(state)["dose_e_per_angstrom2"],
