@@ -3,7 +3,6 @@
 The shapes of a split, however they are turned or mirrored, are in no other split.
 """
 
-import itertools
 import json
 import zlib
 from collections.abc import Iterable
@@ -22,7 +21,7 @@ APART, NEAREST, FARTHEST = 1.7, 1.7, 2.4
 """Smallest distance of the single atom from the atoms of the cluster, and its distances from their middle, in bonds."""
 STEPS: tuple[HexagonalSite, ...] = ((1, 0), (0, 1), (-1, 1), (-1, 0), (0, -1), (1, -1))
 """Steps to the six neighbours of a site."""
-AROUND = tuple(itertools.product(range(-4, 5), repeat=2))
+AROUND = tuple((a, b) for a in range(-4, 5) for b in range(-4, 5))
 """Sites on which the single atom may lie."""
 
 
