@@ -40,8 +40,8 @@ def action(change: np.ndarray, step: np.ndarray, measurement: str, *, stop: bool
     return np.concatenate([[CHOICES[measurement], 1.0 if stop else -1.0], np.clip(change / step, -1, 1)]).astype(np.float32)
 
 
-class Knobs:
-    """Knobs of an episode by its spaces: nothing else is known."""
+class KnobPolicy:
+    """Policy that reads the knobs of an episode off its spaces: nothing else is known."""
 
     def reset(self, brief: Brief) -> None:
         """Read names and steps off the observation space."""
@@ -50,7 +50,7 @@ class Knobs:
         self.seconds = float(brief.observation_space["ages"].high[0])
 
 
-class NewtonSteps(Knobs):
+class NewtonSteps(KnobPolicy):
     """Measures what promises most, and corrects all that is known through the response that it learns on the way.
 
     Parameters
@@ -152,7 +152,7 @@ class NewtonSteps(Knobs):
         return action(change, self.step, "C1A1")
 
 
-class NoCorrection(Knobs):
+class NoCorrection(KnobPolicy):
     """Takes images until the budget is spent."""
 
     def act(self, observation: Mapping[str, np.ndarray], cost: Mapping[str, float]) -> np.ndarray:
@@ -174,7 +174,7 @@ class RandomTuning:
         return self.rng.uniform(self.space.low, self.space.high).astype(np.float32)
 
 
-class BlindTuning(Knobs):
+class BlindTuning(KnobPolicy):
     """Goes through the defocus without a look at anything, and declares the end in the middle again."""
 
     def reset(self, brief: Brief) -> None:
@@ -190,7 +190,7 @@ class BlindTuning(Knobs):
         return action(change, self.step, IMAGE, stop=target is None)
 
 
-class TrueSteps(Knobs):
+class TrueSteps(KnobPolicy):
     """Corrects the true aberrations through the response that it learns, and declares the end where no correction helps."""
 
     def reset(self, brief: Brief) -> None:

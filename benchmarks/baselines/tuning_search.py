@@ -12,7 +12,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from stemtwin.benchmarks.agents import Baseline, Brief, add_baseline
-from stemtwin.benchmarks.baselines.tuning import TASK, Knobs, action
+from stemtwin.benchmarks.baselines.tuning import TASK, KnobPolicy, action
 from stemtwin.twin.envs.tuning_presets import IMAGE, RONCHIGRAM
 from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.physics import electrons, zemlin
@@ -32,7 +32,7 @@ SPREAD = 0.5
 FIRST_RADIUS, GROWN, SHRUNK, GOOD, BAD = 0.9, 1.5, 0.95, 0.5, 0.1
 """First radius of the trust region in units of the expected distance, its factors, and the ratios of true and expected gain that they follow."""
 ASIDE = 1.0
-"""How far beside the best place it is looked for what is not known, in units of its standard deviation."""
+"""Distance beside the best place at which it is looked for what is not known, in units of its standard deviation."""
 NOISE, FAR = 0.3, 0.1
 """Relative error of the model at its best, and how it grows with the logarithm of the figure of merit: the film's own chance is in it."""
 POWER, LEVEL_SPREAD, POWER_SPREAD, FLOOR_SPREAD = 2.2, 0.8, 0.3, 0.3
@@ -45,7 +45,7 @@ FINEST = 512
 """Steps of a knob within the largest change: finer ones are of no use beside the film's chance."""
 
 
-class ContrastDescent(Knobs):
+class ContrastDescent(KnobPolicy):
     """Turns one knob after the other to where the normalised variance of the image is largest; measures no aberration.
 
     C10 is gone through first, because far from focus the contrast says nothing. Then each knob is tried on either side of its best place, by
@@ -96,7 +96,7 @@ def normalised_variance(image: np.ndarray) -> float:
 
 
 def texture(ronchigram: np.ndarray) -> float:
-    """Return how fine the texture of a Ronchigram is: the geometric mean of its mean square gradient and Laplacian, in units of its mean.
+    """Return the fineness of the texture of a Ronchigram: the geometric mean of its mean square gradient and Laplacian, in units of its mean.
 
     A patch shows the film magnified by one over the local defocus, the second derivatives of the phase: the finer its texture, the larger they
     are. Averaged over the disc that is nearly a quadratic form of all aberrations, least where the disc is flat. Counting noise is taken off.
@@ -107,7 +107,7 @@ def texture(ronchigram: np.ndarray) -> float:
         return math.inf
     counts = np.where(lit, ronchigram / mean, 1.0)
     slopes = [gaussian_filter(counts, WIDTH, order=order)[inner] for order in ((0, 1), (1, 0))]
-    bends = sum(gaussian_filter(counts, WIDTH, order=order)[inner] for order in ((0, 2), (2, 0)))
+    bends = np.sum([gaussian_filter(counts, WIDTH, order=order)[inner] for order in ((0, 2), (2, 0))], axis=0)
     energies = np.array([sum(float((one**2).mean()) for one in slopes), float((bends**2).mean())]) - noise / mean
     return math.sqrt(math.prod(np.maximum(energies, LEAST_ENERGY)))
 
@@ -267,7 +267,7 @@ class TrustRegion:
         return np.column_stack([-numbers[-2] * off / total[:, None], *rest])
 
 
-class RegionSearch(Knobs):
+class RegionSearch(KnobPolicy):
     """Turns all knobs at once to where a figure of merit of what is taken is least, in a trust region; measures no aberration.
 
     Parameters

@@ -47,7 +47,7 @@ def test_patterns_are_those_of_multislice(state: Aberrations) -> None:
     middle = replace(state, C10=state.C10 + z.mean())
     ours = shadows.expected_pattern(LENS, shadows.grating(LENS, ENERGY, 0.0, atoms), middle, position=(10.0, 20.0))
     beam = st.Beam(energy_ev=ENERGY, semiangle_mrad=25.0, aberrations=state)
-    camera = st.PixelatedDetector(shape=(shadows.PIXELS,) * 2, outer_mrad=shadows.EDGE * 25.0, name="shadow")
+    camera = st.PixelatedDetector(shape=(shadows.PIXELS, shadows.PIXELS), outer_mrad=shadows.EDGE * 25.0, name="shadow")
     exact = st.ronchigram(carbon, beam, camera=camera, engine="multislice", position_angstrom=(10.0, 20.0))["shadow"].to_numpy()
     exact, ours = contrast(exact), contrast(ours)
     assert np.corrcoef(exact, ours)[0, 1] > 0.94

@@ -19,7 +19,7 @@ KNOBS = {1: 3, 2: 7, 3: 12}
 """Number of coefficients up to an order."""
 IMAGE, RONCHIGRAM = "image", "Ronchigram"
 MEASUREMENTS = (IMAGE, RONCHIGRAM, "C1A1", "Fast", "Standard")
-"""What an action can ask for."""
+"""Images, Ronchigrams and measurements that an action can ask for."""
 REACH = 5.0
 """Ends of the knobs, in units of the largest change by one action."""
 

@@ -26,7 +26,7 @@ EDGE = 1.1
 SIDE_ANGSTROM = 102.4
 """Side of the window, with which the film repeats, A: two fields of an image."""
 POINTS = 320
-"""Points along it, and what they hold: beams within the aperture, scattered by up to ``HIGHEST``, fall on the camera nowhere else."""
+"""Points along it, and what they hold: beams within the aperture, scattered by up to :func:`highest`, fall on the camera nowhere else."""
 MIDDLE = slice(24, 104)
 """Rows and columns of a square within the aperture."""
 THICKNESS_ANGSTROM = 30.0
@@ -147,7 +147,7 @@ def expose(session: Session, incident: float, seconds: float, seed: int) -> np.n
 
 
 def inside(share: float = 1.0) -> np.ndarray:
-    """Return which pixels of the camera lie within a share of the aperture's radius, bool."""
+    """Return the pixels of the camera that lie within a share of the aperture's radius, bool."""
     return _distances() < share * PIXELS / (2 * EDGE)
 
 

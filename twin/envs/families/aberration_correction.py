@@ -65,7 +65,7 @@ class AberrationCorrection(GoalFamily[Tuning]):
         A Ronchigram is the shadow of 30 A of carbon, atoms at random places that repeat after 102 A, in the far field of the parked
         probe: a phase grating (its correlation with multislice is 0.95 and more), counted by a camera out to 1.1 times the
         convergence. Its texture is the finer the larger the local defocus is, and flat where the phase is. By the texture of
-        Ronchigrams alone, or the contrast of images alone, a trust region corrects 0.28 and 0.60 of the easy episodes, and none of
+        Ronchigrams alone, or the contrast of images alone, a trust region corrects 0.26 and 0.50 of the easy episodes, and none of
         the others: of the standard start's 12 rad about 4 are left (median of twelve training episodes).
         C1A1 and tableaus are drawn from the covariance of their counting statistics (``tableau="emulated"``, 1 ms), or their
         images are taken and fitted (``tableau="real"``, 0.05 to 1 s).

@@ -151,7 +151,7 @@ class Lens:
         return incident
 
     def _defocus(self, focus: float) -> np.ndarray:
-        """Return what a change of C10, A, multiplies the beams within the aperture by, complex64."""
+        """Return the factors of the beams within the aperture that a change of C10, A, makes, complex64."""
         angle = (-focus * self.basis[0]).astype(np.float32)
         out = np.empty(angle.shape, np.complex64)
         out.real, out.imag = np.cos(angle), np.sin(angle)
