@@ -216,9 +216,8 @@ def run_agent(
         Called with every finished episode.
     """
     split, n = task.check_split(split or task.splits[0]), task.episodes if episodes is None else episodes
-    if n < 1 or attempts < 1:
-        message = f"episodes={n} and attempts={attempts} must be at least 1."
-        raise SettingsError(message)
+    if min(n, attempts) < 1:
+        raise SettingsError(f"episodes={n} and attempts={attempts} must be at least 1.")  # noqa: EM102
     began, agent = time.perf_counter(), make_entry(entry, task.kind)
     isolation = agent.level if isinstance(agent, AgentProcess) else ""
     done, environments = {(one.number, one.attempt): one for one in kept}, TaskEnvironments(task, make, keys)
@@ -226,10 +225,9 @@ def run_agent(
     options = {"split": split, "keys": keys, "count_failures": bool(isolation)}
     try:
         for count, (number, attempt) in enumerate(order, start=1):
-            if (number, attempt) not in done:
-                env = environments.of_episode(number)
-                done[number, attempt] = run_episode(task, entry, agent, env, number=number, attempt=attempt, **options)
-                _tell(keep, done[number, attempt])
+            if (one := (number, attempt)) not in done:
+                done[one] = run_episode(task, entry, agent, environments.of_episode(number), number=number, attempt=attempt, **options)
+                _tell(keep, done[one])
             _tell(progress, count, len(order))
     finally:
         environments.close()

@@ -144,7 +144,7 @@ class WalkPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WalkTerms:
-    """What an observer knows of an episode.
+    """Terms of an episode that an observer knows.
 
     Parameters
     ----------

@@ -368,8 +368,11 @@ def test_an_environment_can_be_packed_in_the_middle_of_an_episode(env_id: str, s
     env.reset(seed=8)
     env.step(actions[0])
     twin = pickle.loads(pickle.dumps(env)) if how == "pickle" else copy.deepcopy(env)
-    assert same(twin.step(actions[1]), env.step(actions[1]))
-    assert same(twin.step(actions[2]), env.step(actions[2]))
+    for action in actions[1:3]:
+        there, here = twin.step(action), env.step(action)
+        assert same(there, here)
+        if here[2] or here[3]:
+            break
     assert same(twin.reset(), env.reset())
 
 
