@@ -65,6 +65,10 @@ def _write_pages(where: Path, folder: Path, task: str | None) -> None:
         message = f"pages are written of the whole board, {task!r} was named: leave it out"
         raise typer.BadParameter(message)
     check_writable(folder, folder=True)
+    there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if there and not {"index.html", "style.css"} <= set(there):
+        message = f"--pages {folder} holds {there[0]!r} and is not a folder of pages: name a new or an empty folder"
+        raise typer.BadParameter(message)
     with Store(where, read_only=where.exists()) as store:
         written = write_pages(store, folder)
     typer.echo(f"written: {len(written)} files, begin with {folder / 'index.html'}")
