@@ -67,7 +67,7 @@ class AgentProcess:
         self.command = confined_command(self.program, self.folder, self.limits, self.level)
         self.late, self.step, self.left_s = 0, 0, self.limits.episode_s
         self._acted: float | None = None
-        self._process: subprocess.Popen | None = None
+        self._process: Any = None  # a subprocess.Popen with its pipes, while one runs
         self._scratch: tempfile.TemporaryDirectory | None = None
         self._heard = b""
         self._told = bytearray()
@@ -159,7 +159,7 @@ class AgentProcess:
         if self.level == "process":
             self._scratch = tempfile.TemporaryDirectory(prefix="stemtwin-agent-")
             variables |= {"HOME": self._scratch.name, "TMPDIR": self._scratch.name}
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         self._process = subprocess.Popen(self.command, cwd=self.folder, env=variables, start_new_session=True, close_fds=True, bufsize=0, **pipes)
         for pipe in (self._process.stdin, self._process.stdout):
             os.set_blocking(pipe.fileno(), False)

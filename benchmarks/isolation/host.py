@@ -41,7 +41,7 @@ def serve(agent: Any, heard: BinaryIO, said: BinaryIO) -> None:
         if kind == "hello":
             said.write(pack({"type": "ready", "protocol": PROTOCOL}))
         elif kind == "reset":
-            spaces = {name: build_space(message[name]) for name in ("observation_space", "action_space")}
+            spaces: dict[str, Any] = {name: build_space(message[name]) for name in ("observation_space", "action_space")}
             agent.reset(Brief(task=message["task"], difficulty=message["difficulty"], seed=int.from_bytes(message["seed"]), **spaces))
         elif kind == "observe":
             action = agent.act(message["observation"], message["cost"])
