@@ -12,7 +12,7 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from stemtwin.twin.errors import StemtwinError
+from stemtwin.twin.errors import SubmissionError
 
 PROTOCOL = "stemtwin/agent@1"
 ARRAY = 1
@@ -24,7 +24,7 @@ DEEPEST = 16
 """Levels of nesting that a message may have."""
 
 
-class WireError(StemtwinError, ValueError):
+class WireError(SubmissionError):
     """A message that does not follow the protocol."""
 
 

@@ -62,13 +62,13 @@ def stack(thief: Thief) -> float | None:
 
 def collector(thief: Thief) -> float | None:
     """Ask the garbage collector for environments."""
-    found = [one for one in gc.get_objects() if isinstance(one, gym.Env)]
+    found = [one for one in gc.get_objects() if isinstance(one, gym.Env) and one.action_space is thief.brief.action_space]
     return law_of(found[-1]) if found else None
 
 
 def wrapper_attribute(thief: Thief) -> float | None:
     """Ask a wrapper for the family and its state."""
-    found = [one for one in gc.get_objects() if isinstance(one, gym.Env)]
+    found = [one for one in gc.get_objects() if isinstance(one, gym.Env) and one.action_space is thief.brief.action_space]
     return found[-1].get_wrapper_attr("task").truth(found[-1].get_wrapper_attr("_state"))["law"] if found else None
 
 
@@ -117,16 +117,19 @@ def test_a_hidden_seed_is_not_that_of_the_briefing() -> None:
 
     agent = Listener()
     entry = Baseline(task=TASK.name, name="listener", text="", factory=lambda: agent)
-    played = run_episode(TASK, entry, agent, make_environment(TASK), split="public", number=0, keys=keys)
-    env = make_environment(TASK)
-    public = derive_seed(TASK, "public", 0)
-    assert played.seed not in {public, *heard}
-    starts = []
-    for seed in (played.seed, public, heard[0]):
-        env.reset(seed=seed)
-        starts.append(hidden_truth(env))
-    assert starts[0] == played.start
-    assert played.start not in starts[1:]
+    env, starts = make_environment(TASK), []
+    for number in range(12):
+        played = run_episode(TASK, entry, agent, env, split="public", number=number, keys=keys)
+        public = derive_seed(TASK, "public", number)
+        assert played.seed not in {public, heard[-1]}
+        found = []
+        for seed in (played.seed, public, heard[-1]):
+            env.reset(seed=seed)
+            found.append(hidden_truth(env))
+        assert found[0] == played.start
+        starts.append(found)
+    hidden, public_, told = zip(*starts, strict=True)
+    assert hidden not in (public_, told)
 
 
 def ask(folder: Path, statement: str, level: Level, limits: Limits = LIMITS) -> str:
