@@ -107,7 +107,7 @@ def test_engines_and_depths_give_it_alike(static: Sample, beam: Beam, raster: Ra
     one, other = (simulate(static, beam, raster, engine=engine, **settings) for engine in ("operator", "multislice"))
     for name in one:
         assert one[name].dims == ("depth", "y", "x")
-        np.testing.assert_allclose(one[name], other[name], atol=2e-4 * float(np.ptp(other[name].to_numpy())))
+        np.testing.assert_allclose(one[name], other[name], atol=5e-4 * float(np.ptp(other[name].to_numpy())))
     alone = simulate(static, beam, raster, detectors="icom", engine="operator")
     np.testing.assert_allclose(one["icom"].isel(depth=1), alone["icom"], atol=1e-5)
 
