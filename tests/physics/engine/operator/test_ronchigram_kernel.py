@@ -71,7 +71,7 @@ def test_a_focal_spread_is_a_mean_over_foci():
     lens, foci = lens_of(cell, (2, 3), 51), [(-20.0, 0.3), (0.0, 0.5), (35.0, 0.2)]
     both = lens.pattern(STATE, (1.0, 2.0), transmissions, [0.0, 2.0], foci=foci)
     alone = [lens.pattern(replace(STATE, C10=STATE.C10 + focus), (1.0, 2.0), transmissions, [0.0, 2.0]) for focus, _ in foci]
-    mean = sum(share * one for one, (_, share) in zip(alone, foci, strict=True))
+    mean = np.sum([share * one for one, (_, share) in zip(alone, foci, strict=True)], axis=0)
     np.testing.assert_allclose(both, mean, atol=1e-5 * float(mean.max()))
 
 
