@@ -2,7 +2,7 @@
 
 A heavy atom changes what the detector sees of the sheet a few angstrom around it alone. So a scene is the image of the perfect sheet, which repeats
 with its lattice, and, added to it, the changes by single atoms, moved to where the atoms of the cluster are. The image of the sheet with the whole
-cluster differs from that by less than 0.1 % of its largest value in MoS2, where atoms lie in the sheet, and less than 4 % on graphene, where
+cluster differs from that by less than 1 % of its largest value in MoS2, where atoms lie in the sheet, and less than 6 % on graphene, where
 gold lies over different sites: a test holds them to each other.
 """
 

@@ -75,9 +75,9 @@ class DriftTracking(GoalFamily[Watch]):
         beam is blanked. A narrow frame, 16 A, counts for the score; a wide one, 40 A, only searches. The cluster is gold on graphene or
         tungsten in MoS2, whose lattice looks the same after a step by any lattice vector: the score asks where the cluster is. There is one
         cluster, and nothing else on the endless sheet; its image is that of the perfect sheet with the changes by single atoms, which add up to
-        that of the whole cluster within 0.1 % (MoS2) or 4 % (graphene) of the largest value. The specimen stands a dose:
-        that of 60 narrow frames with the usual electrons at a
-        point, which each episode draws; frames may have a quarter to four times as many, and in a wide one they are spread over 6.25 times the area.
+        that of the whole cluster within 1 % (MoS2) or 6 % (graphene) of the largest value. The specimen stands a dose: that of 60 narrow frames
+        with the usual electrons at a point, which each episode draws; frames may have a quarter to four times as many, and in a wide one they
+        are spread over 6.25 times the area.
         Imaged at 60 kV, 22 mrad and 30 pA, monochromatic (no focal spread), with a dark-field ring from 90 to 190 mrad.
     Action space
         ``Box(-1, 1, (6,), float32)``; axes are those of the frame. A positive change moves the field along +x (right) and +y (down).
@@ -152,13 +152,12 @@ class DriftTracking(GoalFamily[Watch]):
             env = gym.make("stemtwin/DriftTracking-v1", difficulty="easy")
             seen, info = env.reset(seed=1)
             y, x = np.mgrid[-8:8:128j, -8:8:128j]
-            over = False
-            while not over:
+            done = cut = False
+            while not (done or cut):
                 bright = np.maximum(seen["image"] - 3.0 - seen["image"].mean(), 0) + 1e-9
                 way = [float((bright * axis).sum() / bright.sum()) / 16 for axis in (x, y)]
-                stop = 1 if seen["budget"][2] < 0.01 else -1
-                seen, reward, done, cut, info = env.step(np.array([*way, -1, stop, -1, -0.1], np.float32))
-                over = done or cut
+                action = np.array([*way, -1, 1 if seen["budget"][2] < 0.01 else -1, -1, -0.1], np.float32)
+                seen, reward, done, cut, info = env.step(action)
     Version history
         v1: first version.
 
