@@ -94,9 +94,9 @@ def flat_forms(name: str) -> list[dict[str, Any]]:
     return [{"flat": True}, {"flat": True, "incremental": True}] if "flat" in settings_of(name) else []
 
 
-def draw(env: gym.Env, count: int) -> list:
+def draw(env: gym.Env, count: int, seed: int = 5) -> list:
     """Return actions, the same at every call."""
-    env.action_space.seed(5)
+    env.action_space.seed(seed)
     return [env.action_space.sample() for _ in range(count)]
 
 
@@ -158,12 +158,9 @@ def test_episodes_are_the_same_in_a_fresh_process(env_id: str, tmp_path: Path, s
 
 
 def test_gymnasium_finds_nothing_to_say(env_id: str, small: Make) -> None:
-    """Gymnasium's own checker passes in every form of observation and of action, and warns of nothing (warnings are errors here).
-
-    Pictures are those of states, whatever the form, and are made in one.
-    """
-    for number, form in enumerate((*forms(env_id), *flat_forms(env_id))):
-        check_env(small(env_id, render_mode="rgb_array", **form).unwrapped, skip_render_check=number > 0)
+    """Gymnasium's own checker passes in every form of observation and of action, and warns of nothing (warnings are errors here)."""
+    for form in (*forms(env_id), *flat_forms(env_id)):
+        check_env(small(env_id, render_mode="rgb_array", **form).unwrapped)
 
 
 @pytest.mark.slow
@@ -342,13 +339,13 @@ def test_observations_belong_to_the_agent(env_id: str, small: Make) -> None:
 
 
 def test_no_part_of_an_observation_is_constant(env_id: str, small: Make) -> None:
-    """Over a few episodes almost every element of every part of the observation takes more than one value; of X-rays most."""
+    """Over a few episodes almost every element of every part of the observation takes more than one value."""
     env = small(env_id)
     actions = draw(env, 40)
     seen = [observation for seed in range(4) for observation, *_ in episode(env, seed, actions[10 * seed : 10 * seed + 10])]
     for path, _ in leaves(seen[0]):
         values = np.array([dict(leaves(observation))[path] for observation in seen])
-        assert (np.ptp(values, axis=0) > 0).mean() > (0.5 if path == "/edx" else 0.95), path  # few photons reach most channels
+        assert (np.ptp(values, axis=0) > 0).mean() > 0.95, path
 
 
 def test_actions_reach_the_observation(env_id: str, small: Make) -> None:
@@ -364,15 +361,17 @@ def test_actions_reach_the_observation(env_id: str, small: Make) -> None:
 def test_an_environment_can_be_packed_in_the_middle_of_an_episode(env_id: str, small: Make, how: str) -> None:
     """A copy goes on exactly as the original does, and neither disturbs the other."""
     env = small(env_id)
-    actions = draw(env, 4)
-    env.reset(seed=8)
-    env.step(actions[0])
-    twin = pickle.loads(pickle.dumps(env)) if how == "pickle" else copy.deepcopy(env)
-    for action in actions[1:3]:
-        there, here = twin.step(action), env.step(action)
-        assert same(there, here)
-        if here[2] or here[3]:
+    for number in range(5, 25):  # drawn actions may declare an end
+        first, second, third = draw(env, 3, number)
+        env.reset(seed=8)
+        if any(env.step(first)[2:4]):
+            continue
+        twin = pickle.loads(pickle.dumps(env)) if how == "pickle" else copy.deepcopy(env)
+        after = env.step(second)
+        assert same(twin.step(second), after)
+        if not any(after[2:4]):
             break
+    assert same(twin.step(third), env.step(third))
     assert same(twin.reset(), env.reset())
 
 
