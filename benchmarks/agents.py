@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from stemtwin.benchmarks.discovery import import_modules
-from stemtwin.twin.errors import SettingsError, SubmissionError, UnknownNameError
+from stemtwin.twin.errors import SettingsError, UnknownNameError
 from stemtwin.twin.registry import Registry
 
 
@@ -39,7 +39,7 @@ class Brief:
     difficulty: str | None = None
 
 
-class AgentError(SubmissionError):
+class AgentError(RuntimeError):
     """The end of an episode by the agent's own fault.
 
     Parameters

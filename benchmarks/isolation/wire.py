@@ -12,8 +12,6 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from stemtwin.twin.errors import SubmissionError
-
 PROTOCOL = "stemtwin/agent@1"
 ARRAY = 1
 """Extension type of arrays."""
@@ -24,7 +22,7 @@ DEEPEST = 16
 """Levels of nesting that a message may have."""
 
 
-class WireError(SubmissionError):
+class WireError(ValueError):
     """A message that does not follow the protocol."""
 
 

@@ -129,7 +129,7 @@ def digest(env: Any) -> str:
         else:
             found.update(str(getattr(value, "dtype", type(value))).encode() + np.asarray(value).tobytes())
 
-    env.action_space.seed(5)
+    env.action_space.seed(seed)
     put(env.reset(seed=3))
     over, steps = False, 0
     while not over and steps < 6:
@@ -158,9 +158,12 @@ def test_episodes_are_the_same_in_a_fresh_process(env_id: str, tmp_path: Path, s
 
 
 def test_gymnasium_finds_nothing_to_say(env_id: str, small: Make) -> None:
-    """Gymnasium's own checker passes in every form of observation and of action, and warns of nothing (warnings are errors here)."""
-    for form in (*forms(env_id), *flat_forms(env_id)):
-        check_env(small(env_id, render_mode="rgb_array", **form).unwrapped)
+    """Gymnasium's own checker passes in every form of observation and of action, and warns of nothing (warnings are errors here).
+
+    Pictures are those of states, whatever the form, and are made in one.
+    """
+    for number, form in enumerate((*forms(env_id), *flat_forms(env_id))):
+        check_env(small(env_id, render_mode="rgb_array", **form).unwrapped, skip_render_check=number > 0)
 
 
 @pytest.mark.slow
@@ -339,13 +342,13 @@ def test_observations_belong_to_the_agent(env_id: str, small: Make) -> None:
 
 
 def test_no_part_of_an_observation_is_constant(env_id: str, small: Make) -> None:
-    """Over a few episodes almost every element of every part of the observation takes more than one value."""
+    """Over a few episodes almost every element of every part of the observation takes more than one value; of X-rays most."""
     env = small(env_id)
     actions = draw(env, 40)
     seen = [observation for seed in range(4) for observation, *_ in episode(env, seed, actions[10 * seed : 10 * seed + 10])]
     for path, _ in leaves(seen[0]):
         values = np.array([dict(leaves(observation))[path] for observation in seen])
-        assert (np.ptp(values, axis=0) > 0).mean() > 0.95, path
+        assert (np.ptp(values, axis=0) > 0).mean() > (0.5 if path == "/edx" else 0.95), path  # few photons reach most channels
 
 
 def test_actions_reach_the_observation(env_id: str, small: Make) -> None:
