@@ -129,7 +129,7 @@ def digest(env: Any) -> str:
         else:
             found.update(str(getattr(value, "dtype", type(value))).encode() + np.asarray(value).tobytes())
 
-    env.action_space.seed(seed)
+    env.action_space.seed(5)
     put(env.reset(seed=3))
     over, steps = False, 0
     while not over and steps < 6:
