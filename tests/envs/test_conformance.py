@@ -158,11 +158,11 @@ def test_episodes_are_the_same_in_a_fresh_process(env_id: str, tmp_path: Path, s
 
 
 def test_gymnasium_finds_nothing_to_say(env_id: str, small: Make) -> None:
-    """Gymnasium's own checker passes in every form of observation and of action, and warns of nothing (warnings are errors here).
+    """Gymnasium's own checker passes in one form of observation and every form of action, and warns of nothing (warnings are errors here).
 
-    Pictures are those of states, whatever the form, and are made in one.
+    The slow tests hold every form of observation to it. Pictures are those of states, whatever the form, and are made in one.
     """
-    for number, form in enumerate((*forms(env_id), *flat_forms(env_id))):
+    for number, form in enumerate((forms(env_id)[0], *flat_forms(env_id))):
         check_env(small(env_id, render_mode="rgb_array", **form).unwrapped, skip_render_check=number > 0)
 
 

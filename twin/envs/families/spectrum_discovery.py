@@ -154,8 +154,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
             seen, info = env.reset(seed=1)
             rng, over = np.random.default_rng(1), False
             while not over:
-                best = seen["places"][np.argmax(seen["scores"])]
-                stop = seen["budget"][0] == 0
+                best, stop = seen["places"][np.argmax(seen["scores"])], seen["budget"][0] == 0
                 technique = 1 if seen["target"][0] else -1
                 action = np.array([*(best if stop else rng.uniform(-1, 1, 2)), technique, 1 if stop else -1], np.float32)
                 seen, reward, terminated, truncated, info = env.step(action)
