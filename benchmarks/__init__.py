@@ -4,6 +4,7 @@
 File                     Content
 ======================== ===========================================================
 ``agents.py``            entries: predictors of answers, agents for environments
+``archives.py``          zip archives that are handed in, unpacked with limits
 ``attempts.py``          repeated attempts at the same episodes
 ``comparisons.py``       differences of entries on the same specimens
 ``denoiser.py``          a small U-Net that denoises, played from an ONNX file
