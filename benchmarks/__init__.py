@@ -15,6 +15,7 @@ File                     Content
 ``films.py``             films of episodes
 ``forge_learning.py``    training of a policy that leads Si through graphene
 ``header_text.py``       headers in YAML, read with suspicion
+``honeypots.py``         rows of a hidden split that nobody can answer
 ``kept_runs.py``         runs of policies on the scale, kept and replayed
 ``kept_scores.py``       scores of baselines: measured, kept, shown
 ``learner.py``           training of a policy, and its play from an ONNX file

@@ -7,7 +7,9 @@ from typing import Literal
 
 import pydantic
 
+from stemtwin.benchmarks.honeypots import Leak
 from stemtwin.benchmarks.names import check_name, printable
+from stemtwin.benchmarks.report import Report
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.files import write_atomically
 
@@ -53,6 +55,13 @@ class Review(pydantic.BaseModel):
     def _one_line(cls, value: str) -> str:
         """Return a text in one line."""
         return printable(value)[:LONGEST]
+
+
+def honeypot_review(report: Report, leak: Leak) -> Review | None:
+    """Return a request for review of an entry whose answers to honeypots are better than luck allows, None for others."""
+    if not leak.suspicious:
+        return None
+    return Review(team=report.team, name=report.entry, artefact_sha256=report.artefact_sha256, kind="honeypot", text=leak.text)
 
 
 class _Reviews(pydantic.BaseModel):
