@@ -21,6 +21,7 @@ File                     Content
 ``learner.py``           training of a policy, and its play from an ONNX file
 ``matching.py``          one-to-one matching of detected and true points
 ``measured.py``          tasks on measured data that a user packed
+``method_notes.py``      notes of a team on its method
 ``minari_export.py``     offline data in Minari's form
 ``names.py``             names of entries and teams that can be shown
 ``offline_data.py``      episodes as Parquet for offline learning

@@ -12,6 +12,7 @@ File                Content
 ``obstructions.py`` orders on slices beside that on the whole
 ``preview.py``      a row before it is entered
 ``reviews.py``      requests for review
+``serving.py``      the pages in one room, over HTTP
 ``store.py``        the store: one SQLite file that only grows
 ``tables.py``       boards as they are shown: rows in order, ranks
 ``cli/``            the command ``stemtwin``
