@@ -65,8 +65,9 @@ def _scored(path: Path) -> "Report":
 
 def _hand_in(path: Path, event: Path, team: str, *, json: bool) -> None:
     """Hand a submission in to an event and say where it lies."""
-    from stemtwin.leaderboard.event_inbox import hand_in
+    from stemtwin.leaderboard.event_inbox import hand_in, read_settings
 
+    read_settings(event)
     with opened(path) as folder:
         done = hand_in(folder, event, team)
     if json:
