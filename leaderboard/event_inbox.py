@@ -1,11 +1,12 @@
 """Submissions to an event: checked against its hidden inputs and copied, whole or not at all, to ``submissions/TEAM/NAME-<hash>`` of its folder.
 
-Of ``event.toml`` only what a submission needs is read: name, tasks and environments, teams. Nothing of the truth is there, and nothing is scored.
+A submission is a table of answers (``submission.yaml``) or an agent (``agent.toml`` and its program, of which nothing is run here). Of ``event.toml`` only what a submission needs is read: name, tasks and environments, teams. Nothing of the truth is there, and nothing is scored.
 """
 
 import dataclasses
 import hashlib
 import re
+import tempfile
 import tomllib
 import unicodedata
 from collections.abc import Iterable
@@ -13,21 +14,26 @@ from pathlib import Path
 from typing import Any
 
 from stemtwin.benchmarks.archives import copy_tree, plain_files
-from stemtwin.benchmarks.names import check_name
-from stemtwin.benchmarks.submission import Header, read_header, read_submission
+from stemtwin.benchmarks.names import LONGEST_NAME, check_name
+from stemtwin.benchmarks.submission import HEADER, Header, read_header, read_submission
+from stemtwin.benchmarks.submission_paths import check_folder
 from stemtwin.benchmarks.tasks import Task, load_tasks
 from stemtwin.datasets import storage
 from stemtwin.datasets.cards import named_card
 from stemtwin.datasets.inputs import shown_card
-from stemtwin.twin.errors import DatasetError, SettingsError, SubmissionError, suggestion
-from stemtwin.twin.files import replacing
+from stemtwin.twin.errors import DatasetError, SettingsError, StemtwinError, SubmissionError, suggestion
+from stemtwin.twin.files import check_writable, refusal
 
 SETTINGS = "event.toml"
 LARGEST_SETTINGS = 2**20
 """Most bytes of ``event.toml``."""
 INBOX, INPUTS = "submissions", "opened/inputs"
 """Folders of an event: what teams hand in; hidden inputs once the bundle is open."""
+AGENT = "agent.toml"
+INCOMING = ".incoming-"
+"""Beginning of the names of unfinished copies."""
 HASH_DIGITS = 12
+FORBIDDEN = "/\\:*?\"<>|"
 DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 """Names that Windows keeps for itself."""
 
@@ -49,7 +55,7 @@ def hand_in(folder: Path, event: Path, team: str) -> HandedIn:
     Parameters
     ----------
     folder : Path
-        The submission, with ``submission.yaml`` and ``predictions.parquet``.
+        The submission.
     event : Path
         Folder of the event, with ``event.toml`` and the opened bundle.
     team : str
@@ -70,25 +76,58 @@ def hand_in(folder: Path, event: Path, team: str) -> HandedIn:
     if teams and team not in teams:
         message = f"team={team!r} does not take part in {settings['name']}. {suggestion(team, teams, listed='Teams')}"
         raise SettingsError(message)
+    task, name = _checked(folder, event, settings, team)
+    entry = f"{_file_part(name)[: LONGEST_NAME - HASH_DIGITS - 1].rstrip(' .')}-{content_digest(folder)[:HASH_DIGITS]}"
+    target = event / INBOX / _team_folder(team) / entry
+    return HandedIn(path=target, new=_copy(folder, target, event), task=task, name=name, team=team)
+
+
+def _checked(folder: Path, event: Path, settings: dict[str, Any], team: str) -> tuple[str, str]:
+    """Check a submission whole; return its task and its name."""
+    if (folder / AGENT).is_file() and not (folder / HEADER).exists():
+        return _check_agent(folder, settings)
+    check_folder(folder)
     header = read_header(folder)
     if header.team not in ("", team):
         message = f"{folder}: key 'team' is {header.team!r}, the submission is handed in for {team!r}. Write the same name in both."
         raise SubmissionError(message)
     task = find_event_task(header, settings, folder)
     read_submission(folder, task, given_inputs(event, task, header.split))
-    name = f"{folder_name(header.name)[:80]}-{content_digest(folder)[:HASH_DIGITS]}"
-    target = event / INBOX / folder_name(team) / name
-    told = {"path": target, "task": header.task, "name": header.name, "team": team}
+    return header.task, header.name
+
+
+def _check_agent(folder: Path, settings: dict[str, Any]) -> tuple[str, str]:
+    """Check the header of an agent, ``agent.toml``; return its task and the name of its folder."""
+    content, tasks = _read_toml(folder / AGENT, SubmissionError), _names_of(settings, "environments")
+    if content.get("task") not in tasks:
+        message = f"{folder / AGENT}: key 'task' is {str(content.get('task'))[:80]!r}, which no agent plays in this event. {_listed(tasks)}"
+        raise SubmissionError(message)
+    program = content.get("program")
+    if not (isinstance(program, str) and program.strip()):
+        message = f"{folder / AGENT}: key 'program' is {str(program)[:80]!r}. Give the program that plays, as 'python agent.py'."
+        raise SubmissionError(message)
+    return str(content["task"]), "agent"
+
+
+def _copy(folder: Path, target: Path, event: Path) -> bool:
+    """Copy a submission to its place in one step; return whether it is new there.
+
+    What is not finished lies beside the submissions, not among them: who is stopped in the midst leaves nothing that could be scored.
+    """
     if target.is_dir():
-        return HandedIn(new=False, **told)
-    try:
-        with replacing(target, overwrite=False) as temporary:
-            copy_tree(folder, temporary)
-    except DatasetError:
-        if not target.is_dir():  # else another process was first, with the same content
-            raise
-        return HandedIn(new=False, **told)
-    return HandedIn(new=True, **told)
+        return False
+    check_writable(target, folder=True)
+    with tempfile.TemporaryDirectory(prefix=INCOMING, dir=event, ignore_cleanup_errors=True) as place:
+        copy = Path(place) / target.name
+        copy_tree(folder, copy)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            copy.rename(target)
+        except OSError as error:
+            if target.is_dir():  # another process was first, with the same content
+                return False
+            raise refusal(target, error) from error
+    return True
 
 
 def read_settings(event: Path) -> dict[str, Any]:
@@ -100,29 +139,39 @@ def read_settings(event: Path) -> dict[str, Any]:
         No such file, too large, not TOML, or without name and tasks.
     """
     path = event / SETTINGS
-    try:
-        with path.open("rb") as file:
-            raw = file.read(LARGEST_SETTINGS + 1)
-        content = tomllib.loads(raw.decode()) if len(raw) <= LARGEST_SETTINGS else None
-    except OSError as error:
-        message = f"{path}: {error.strerror}. Give the folder of an event."
-        raise SettingsError(message) from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        message = f"{path} is not TOML ({str(error).splitlines()[0]}). Take the file from the organiser again."
-        raise SettingsError(message) from None
-    if content is None:
-        message = f"{path} has more than {LARGEST_SETTINGS} bytes. Take the file from the organiser again."
-        raise SettingsError(message)
+    content = _read_toml(path, SettingsError)
     if not (isinstance(content.get("name"), str) and event_tasks(content)):
         message = f"{path} names no event, or no task of it. Take the file from the organiser again."
         raise SettingsError(message)
     return content
 
 
+def _read_toml(path: Path, kind: type[StemtwinError]) -> dict[str, Any]:
+    """Return the content of a small TOML file; raise an error of a kind where it is none."""
+    what = "an event" if path.name == SETTINGS else "an agent"
+    try:
+        with path.open("rb") as file:
+            raw = file.read(LARGEST_SETTINGS + 1)
+        if len(raw) <= LARGEST_SETTINGS:
+            return tomllib.loads(raw.decode())
+        reason = f"it has more than {LARGEST_SETTINGS} bytes"
+    except OSError as error:
+        message = f"{path}: {error.strerror}. Give the folder of {what}."
+        raise kind(message) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+    message = f"{path} is not TOML ({reason}). Write it again, or take it from the organiser."
+    raise kind(message)
+
+
+def _names_of(settings: dict[str, Any], key: str) -> list[str]:
+    """Return the registered names of the tasks, or of the environments, of an event."""
+    return [part["task"] for part in settings.get(key) or [] if isinstance(part, dict) and isinstance(part.get("task"), str)]
+
+
 def event_tasks(settings: dict[str, Any]) -> list[str]:
     """Return the registered names of the tasks of an event, predictions and environments."""
-    parts = [*(settings.get("tasks") or []), *(settings.get("environments") or [])]
-    return [part["task"] for part in parts if isinstance(part, dict) and isinstance(part.get("task"), str)]
+    return _names_of(settings, "tasks") + _names_of(settings, "environments")
 
 
 def find_event_task(header: Header, settings: dict[str, Any], folder: Path) -> Task:
@@ -140,7 +189,7 @@ def find_event_task(header: Header, settings: dict[str, Any], folder: Path) -> T
         raise SubmissionError(message)
     task = tasks[names[0]]
     if task.kind != "predictions":
-        message = f"{folder}: {header.task!r} is played by an agent and takes no predictions. Hand in the agent's folder, see docs/agents.md."
+        message = f"{folder}: {header.task!r} is played by an agent and takes no predictions. Hand in a folder with {AGENT} and the program."
         raise SubmissionError(message)
     there = dataclasses.replace(task, source_version=f"{task.source_version}+{settings['name']}")
     read_header(folder, there)
@@ -167,21 +216,24 @@ def given_inputs(event: Path, task: Task, split: str) -> Any:
     return storage.read_netcdf(path, shown_card(named_card(task.source, task.source_version.partition("+")[0])))
 
 
-def folder_name(text: str) -> str:
-    """Return the name of a folder for a name of a team or an entry: the name itself where every system takes it, else one that no other name has.
+def _team_folder(team: str) -> str:
+    """Return the name of a team as that of its folder, which everybody reads as the name of the team.
 
     Raises
     ------
     SettingsError
-        The name has neither letter nor digit.
+        Some system takes no such folder.
     """
-    plain = re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", text)).strip("-.")
-    if not re.search(r"\w", plain):
-        message = f"name {text!r} has neither letter nor digit, of which a folder's name is made. Give another one."
+    if _file_part(team) != team:
+        message = f"team={team!r} is no name that every system takes for a folder. Ask the organiser for one without any of {FORBIDDEN}."
         raise SettingsError(message)
-    if plain == text and not DEVICES.fullmatch(plain):
-        return plain
-    return f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    return team
+
+
+def _file_part(name: str) -> str:
+    """Return a name with what some system takes for no part of a file's name replaced."""
+    plain = re.sub(rf"[{re.escape(FORBIDDEN)}]", "-", unicodedata.normalize("NFC", name)).strip(" .") or "entry"
+    return f"{plain}-" if DEVICES.fullmatch(plain) else plain
 
 
 def content_digest(folder: Path) -> str:

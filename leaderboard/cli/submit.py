@@ -82,15 +82,15 @@ def _hand_in(path: Path, event: Path, team: str, *, json: bool) -> None:
 def opened(path: Path) -> "Iterator[Path]":
     """Give the folder of a submission for a block: an archive is unpacked into a temporary one, and messages name the archive."""
     from stemtwin.benchmarks.archives import unpacked
-    from stemtwin.benchmarks.submission_paths import check_folder, is_archive
+    from stemtwin.benchmarks.submission_paths import is_archive
     from stemtwin.twin.errors import SubmissionError
 
     if not is_archive(path):
-        yield check_folder(path, whole=False)
+        yield path
         return
     with unpacked(path) as folder:
         try:
-            yield check_folder(folder, whole=False)
+            yield folder
         except SubmissionError as error:
             raise SubmissionError(str(error).replace(str(folder), str(path))) from None
 

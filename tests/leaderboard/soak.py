@@ -143,8 +143,8 @@ def check(place: Place, acknowledged: dict[str, set[str]]) -> None:
 
 
 def handed(place: Place) -> Iterator[Path]:
-    """Give the submissions of the event; names that begin with a dot are copies that were stopped."""
-    yield from (place.folder / "event" / "submissions").glob("*/[!.]*")
+    """Give the submissions of the event: every folder there is a whole one."""
+    yield from (place.folder / "event" / "submissions").glob("*/*")
 
 
 def soak(kills: int, folder: Path, seed: int) -> None:

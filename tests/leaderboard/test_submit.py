@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,10 @@ from stemtwin.benchmarks.submission import write_submission
 from stemtwin.benchmarks.tasks import find_task
 from stemtwin.leaderboard import event_inbox
 from stemtwin.leaderboard.cli.main import main
-from stemtwin.leaderboard.event_inbox import content_digest, folder_name, hand_in
+from stemtwin.leaderboard.event_inbox import content_digest, hand_in
 from stemtwin.leaderboard.preview import preview
 from stemtwin.leaderboard.store import Store
-from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.errors import SettingsError, SubmissionError
 from tests.benchmarks.frames import make
 from tests.leaderboard.test_store import report_of
 
@@ -149,7 +150,7 @@ def test_a_submission_is_handed_in_once(event: Path, hidden: Path, tmp_path: Pat
     assert main(["submit", str(hidden), "--event", str(event), "--team", "us"]) == 0
     (place,) = (event / "submissions" / "us").iterdir()
     assert f"handed in: {place}" in capsys.readouterr().out
-    assert place.name == f"{folder_name('first try')}-{content_digest(hidden)[:12]}"
+    assert place.name == f"first try-{content_digest(hidden)[:12]}"
     assert content_digest(place) == content_digest(hidden)
     before = files(event)
     assert main(["submit", str(zipped(hidden, tmp_path / "a.zip")), "--event", str(event), "--team", "us", "--json"]) == 0
@@ -163,7 +164,7 @@ def test_a_submission_is_handed_in_once(event: Path, hidden: Path, tmp_path: Pat
     assert not (tmp_path / "board.db").exists()
 
 
-def change(**keys: str):  # noqa: ANN202 (a function of two paths)
+def change(**keys: str) -> Callable[[Path, Path], None]:
     """Return a change of a submission's header."""
 
     def made(event: Path, hidden: Path) -> None:
@@ -201,25 +202,61 @@ def test_what_an_event_refuses_leaves_nothing(case: str, event: Path, hidden: Pa
 
 def test_a_copy_that_stops_leaves_nothing(event: Path, hidden: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that fills while files are copied leaves no submission, and the next try makes a whole one."""
-    monkeypatch.setattr(event_inbox, "copy_tree", lambda source, target: (target.mkdir(), (target / "half").touch(), [][1]))
-    with pytest.raises(IndexError):
+
+    def stop(source: Path, target: Path) -> None:
+        target.mkdir()
+        shutil.copy(source / "submission.yaml", target)
+        message = "the disk is full"
+        raise OSError(message)
+
+    monkeypatch.setattr(event_inbox, "copy_tree", stop)
+    before = files(event)
+    with pytest.raises(OSError, match="the disk is full"):
         hand_in(hidden, event, "us")
-    assert [one for one in files(event) if "half" in one or one.startswith("submissions/us/")] == []
+    assert files(event) == before
     monkeypatch.undo()
     monkeypatch.setattr(event_inbox.storage, "read_netcdf", lambda *_: DATA)
     assert hand_in(hidden, event, "us").new
 
 
-def test_names_of_folders_are_one_to_one() -> None:
-    """Plain names are kept; others become names that every system takes and that no other name has."""
-    names = ["us", "A B", "A-B", "a b", "../..x", "CON", "nul.txt", "x/y", "x\\y", "Ö", "O\u0308", "team.", "-x"]
-    made = [folder_name(name) for name in names]
-    assert made[0] == "us"
-    assert len(set(made)) == len(names)
-    assert not any(character in name for name in made for character in '/\\:*?"<>| ')
-    assert not {"con", "nul.txt"} & {name.lower() for name in made}
-    with pytest.raises(SettingsError, match="has neither letter nor digit"):
-        folder_name("../..")
+@pytest.mark.parametrize("team", ["a/b", "..", "a\\b", "CON", "nul.txt", "x:y", "team.", "O\u0308", "~a|b"])
+def test_teams_whose_names_make_no_folder_are_refused(team: str, event: Path, hidden: Path) -> None:
+    """A team's folder has its name, so that names which some system takes for another path are refused; nothing is written."""
+    (event / "event.toml").write_text('name = "spring"\n[[tasks]]\ntask = "atoms-2d"\n')
+    change(team=team)(event, hidden)
+    before = files(event)
+    with pytest.raises(SettingsError, match="is no name that every system takes for a folder"):
+        hand_in(hidden, event, team)
+    assert files(event) == before
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", "nul", "x" * 80, "~", "a|b?.", "Ö"])
+def test_every_name_of_an_entry_makes_a_folder(name: str, event: Path, hidden: Path) -> None:
+    """Whatever an entry is called, it lies in one folder of its team, of at most 80 characters."""
+    change(name=name, team="A B")(event, hidden)
+    place = hand_in(hidden, event, "A B").path
+    assert place.parent == event / "submissions" / "A B"
+    assert [one for one in place.parent.iterdir()] == [place]
+    assert len(place.name) <= 80
+    assert not set(place.name) & set('/\\:*?"<>|')
+
+
+def test_agents_are_handed_in_unseen(event: Path, tmp_path: Path) -> None:
+    """An agent's folder is copied with its program, of which nothing is run; another task, or no program, is refused."""
+    (event / "event.toml").write_text('name = "spring"\n[[tasks]]\ntask = "atoms-2d"\n[[environments]]\ntask = "hypothesis-test"\n')
+    agent = tmp_path / "agent"
+    agent.mkdir()
+    (agent / "agent.py").write_text("raise SystemExit")
+    for text, told in (('task = "atoms-2d"', "no agent plays in this event. Its tasks: hypothesis-test"), ('task = "hypothesis-test"', "key 'program'")):
+        (agent / "agent.toml").write_text(text)
+        with pytest.raises(SubmissionError, match=told):
+            hand_in(agent, event, "us")
+    (agent / "agent.toml").write_text('task = "hypothesis-test"\nprogram = "python agent.py"\n')
+    assert main(["submit", str(zipped(agent, tmp_path / "agent.zip")), "--event", str(event), "--team", "us"]) == 0
+    done = hand_in(agent, event, "us")
+    assert not done.new
+    assert files(done.path) == {"agent.toml", "agent.py"}
+    assert (done.task, done.path.name) == ("hypothesis-test", f"agent-{content_digest(agent)[:12]}")
 
 
 @pytest.mark.parametrize("words", [("--team", "us"), ("--event", "spring"), ("--event", "spring", "--team", "us", "--dry-run")])

@@ -16,6 +16,7 @@ import pytest
 
 from stemtwin.benchmarks.agents import Baseline, Brief, find_baseline, make_entry
 from stemtwin.benchmarks.episodes import derive_seed, make_environment, run_episode
+from stemtwin.benchmarks.isolation import agent_process
 from stemtwin.benchmarks.isolation.agent_process import AgentProcess
 from stemtwin.benchmarks.isolation.sandbox import Level, Limits, strongest_level
 from stemtwin.benchmarks.seed_keys import draw_keys
@@ -79,7 +80,23 @@ def seed_replay(thief: Thief) -> float | None:
     return law_of(env)
 
 
-CHEATS = {"stack": stack, "collector": collector, "wrapper attribute": wrapper_attribute, "seed replay": seed_replay}
+def generator_replay(thief: Thief) -> float | None:
+    """Read the seed of the environment's generator, and play it in an environment of its own."""
+    found = [one for one in gc.get_objects() if isinstance(one, gym.Env) and one.action_space is thief.brief.action_space]
+    if not found:
+        return None
+    env = make_environment(TASK)
+    env.reset(seed=found[-1].unwrapped.np_random_seed)
+    return law_of(env)
+
+
+CHEATS = {
+    "stack": stack,
+    "collector": collector,
+    "wrapper attribute": wrapper_attribute,
+    "seed replay": seed_replay,
+    "np_random_seed replay": generator_replay,
+}
 
 
 @pytest.mark.parametrize("how", CHEATS)
@@ -95,6 +112,8 @@ def test_in_this_process_the_truth_can_be_read(how: str) -> None:
 SEARCHES = {
     "stack": "import inspect; found = any('env' in one.frame.f_locals for one in inspect.stack())",
     "collector": "import gc; found = any(type(one).__name__ == 'StemEnv' for one in gc.get_objects())",
+    "vector environments": "import gc; found = any(type(one).__name__.endswith('VectorEnv') for one in gc.get_objects())",
+    "gymnasium": "found = 'gymnasium' in sys.modules",
     "modules": "found = any(name.startswith('stemtwin') for name in sys.modules)",
 }
 
@@ -103,6 +122,45 @@ SEARCHES = {
 def test_in_a_process_of_its_own_there_is_nothing_to_read(tmp_path: Path, how: str) -> None:
     """Stack, collector and modules of an agent's process hold neither environment nor package."""
     assert ask(tmp_path, SEARCHES[how], "process") == "False"
+
+
+def test_a_vector_environment_tells_the_truth_to_who_has_it() -> None:
+    """The guard is off: who holds a vector environment asks it by ``call`` for the state; agents that are ranked hold none, see the searches above."""
+    vec = gym.vector.SyncVectorEnv([lambda: make_environment(TASK)] * 2)
+    vec.reset(seed=[1, 2])
+    states, tasks = (vec.call("get_wrapper_attr", name) for name in ("_state", "task"))
+    assert [task.truth(state)["law"] for task, state in zip(tasks, states, strict=True)] == [law_of(env) for env in vec.envs]
+    vec.close()
+
+
+@pytest.mark.parametrize("name", ["hypothesis-test", *(pytest.param(one, marks=pytest.mark.slow) for one in ("drift-tracking", "sparse-scan"))])
+def test_no_reward_and_no_truth_is_sent(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every message to an agent, the last one among them, has the keys of the protocol alone: neither reward nor end nor truth.
+
+    The guard is off: the environment itself, unsealed, gives a reward that follows the truth, and the truth in its info.
+    """
+    task, sent = find_task(name), []
+    pack = agent_process.pack
+    monkeypatch.setattr(agent_process, "pack", lambda message: sent.append(message) or pack(message))
+    env = make_environment(task)
+    low = np.clip(np.zeros(env.action_space.shape), env.action_space.low, env.action_space.high).tolist()
+    with AgentProcess(program(tmp_path, act=f"action = {low}"), folder=tmp_path, limits=LIMITS, level="process") as agent:
+        entry = Baseline(task=name, name="listener", text="", factory=lambda: agent)
+        run_episode(task, entry, agent, env, split=task.splits[0], number=0, count_failures=True)
+    keys = {
+        "hello": {"type", "protocol", "act_s", "message_bytes"},
+        "reset": {"type", "task", "difficulty", "seed", "observation_space", "action_space"},
+        "observe": {"type", "step", "observation", "cost"},
+        "end": {"type", "step"},
+    }
+    assert {message["type"] for message in sent} == set(keys)
+    assert all(set(message) == keys[message["type"]] for message in sent)
+    heard = [name for message in sent if message["type"] == "observe" for name in message["observation"]]
+    assert not {"truth", "law", "reward", "is_success"} & set(heard)
+    open_env = gym.make(task.source, privileged_info=True)
+    _, info = open_env.reset(seed=1)
+    assert info["truth"]
+    open_env.close()
 
 
 def test_a_hidden_seed_is_not_that_of_the_briefing() -> None:
