@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from stemtwin.benchmarks.names import printable
+from stemtwin.benchmarks.names import REFUSED, printable
 from stemtwin.twin.errors import StemtwinError, SubmissionError
 from stemtwin.twin.files import LONGEST_NAME, check_space, is_full
 
@@ -145,7 +145,8 @@ def _check_sizes(entries: list[zipfile.ZipInfo], path: Path, size: int) -> None:
         message = f"{path}: entries of {packed} bytes in a file of {size}: they overlap. Pack the folder again with 'zip -r'."
         raise SubmissionError(message)
     if whole > SMALL_BYTES and whole > LARGEST_RATIO * packed:
-        message = f"{path}: grows {whole / max(packed, 1):.0f} times when unpacked, at most {LARGEST_RATIO} times is taken. Store it without compression."
+        times = whole / max(packed, 1)
+        message = f"{path}: grows {times:.0f} times when unpacked, at most {LARGEST_RATIO} times is taken. Store it without compression."
         raise SubmissionError(message)
 
 
@@ -172,22 +173,21 @@ def _check_names(entries: list[zipfile.ZipInfo], path: Path) -> None:
 def _wrong_name(name: str) -> str:
     """Return the end of a sentence about a name that is not taken; "" for one that is."""
     parts = name.rstrip("/").split("/")
-    bad = next((character for character in name if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")), None)
-    if bad is not None:
-        return f"holds the control character U+{ord(bad):04X} in its name. Rename the file."
-    if "\\" in name:
-        return "has a backslash in its name, which some systems take for a folder. Pack it with '/' between folders."
-    if name.startswith("/") or DRIVE.match(name):
-        return "has an absolute path. Pack the folder from inside, with relative paths."
-    if any(part in ("", ".", "..") for part in parts):
-        return "leads out of the archive by '..', or has an empty part. Pack the folder from inside, with relative paths."
-    if len(parts) > DEEPEST + 1:
-        return f"lies {len(parts) - 1} folders deep, at most {DEEPEST} are unpacked. Pack the submission's folder itself."
-    if long := next((part for part in parts if len(part.encode()) > LONGEST_NAME), None):
-        return f"has a part of {len(long.encode())} bytes in its name, at most {LONGEST_NAME} are taken. Give it a shorter name."
-    if any(":" in part or part != part.rstrip(" .") for part in parts):
-        return "has a colon in its name, or a blank or a dot at the end of a part, which some systems do not keep. Rename the file."
-    return ""
+    bad = next((character for character in name if unicodedata.category(character) in REFUSED), "")
+    longest = max(len(part.encode(errors="surrogatepass")) for part in parts)
+    inside = "Pack the folder from inside, with relative paths."
+    wrong = {
+        f"holds the control character U+{ord(bad or ' '):04X} in its name. Rename the file.": bool(bad),
+        "has a backslash in its name, which some systems take for a folder. Pack it with '/' between folders.": "\\" in name,
+        f"has an absolute path. {inside}": name.startswith("/") or DRIVE.match(name) is not None,
+        f"leads out of the archive by '..', or has an empty part. {inside}": bool({"", ".", ".."} & set(parts)),
+        f"lies {len(parts) - 1} folders deep, at most {DEEPEST} are unpacked. Pack the submission's folder itself.": len(parts) > DEEPEST + 1,
+        f"has a part of {longest} bytes in its name, at most {LONGEST_NAME} are taken. Give it a shorter name.": longest > LONGEST_NAME,
+        "has a colon in its name, or a blank or a dot at the end of a part, which some systems do not keep. Rename the file.": any(
+            ":" in part or part != part.rstrip(" .") for part in parts
+        ),
+    }
+    return next((told for told, holds in wrong.items() if holds), "")
 
 
 def _check_kind(entry: zipfile.ZipInfo, path: Path) -> None:

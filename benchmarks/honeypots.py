@@ -122,14 +122,14 @@ class HoneypotForm(Protocol):
         ...
 
     def similarity(self, answer: Any, candidate: Any) -> float:
-        """Return how near an answer is to a truth, at most 1, whatever its scale."""
+        """Return the similarity of an answer to a truth, at most 1, whatever its scale."""
         ...
 
 
 class ImageHoneypots:
     """Form of ``denoise``: similarity is the correlation of two images, a mean over the channels."""
 
-    truth = ("expected", "n_sites", "site_x_angstrom", "site_y_angstrom", "site_species", "site_atoms", "site_missing")
+    truth: tuple[str, ...] = ("expected", "n_sites", "site_x_angstrom", "site_y_angstrom", "site_species", "site_atoms", "site_missing")
 
     def candidate(self, data: "xr.Dataset", row: int, base: int, part: float) -> np.ndarray:
         """Return the expected electrons of a row at a part of the dose of another one, (channel, y, x)."""
@@ -156,7 +156,7 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float:
 class PointHoneypots:
     """Form of ``atoms-2d``: similarity is the F1 of points within a third of the distance between neighbours."""
 
-    truth = ("n_columns", "column_x_angstrom", "column_y_angstrom", "column_heaviest", "column_visible")
+    truth: tuple[str, ...] = ("n_columns", "column_x_angstrom", "column_y_angstrom", "column_heaviest", "column_visible")
     gate = 1 / 3
 
     def candidate(self, data: "xr.Dataset", row: int, base: int, part: float) -> np.ndarray:

@@ -18,8 +18,8 @@ from llvmlite import binding
 
 from stemtwin.benchmarks.attempts import Attempts
 from stemtwin.benchmarks.comparisons import ClusterSums, cluster_sums, detectable_beside
-from stemtwin.benchmarks.metrics.metric import Metric
 from stemtwin.benchmarks.method_notes import check_notes
+from stemtwin.benchmarks.metrics.metric import Metric
 from stemtwin.benchmarks.names import check_name
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn, gluing_residual, parts
 from stemtwin.benchmarks.statistics import MIN_CLUSTERS, Interval, interval

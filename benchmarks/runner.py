@@ -173,8 +173,8 @@ def _check_ids(data: "xr.Dataset", found: Mapping[str, Any], split: str) -> None
 def score_submission(task: Task, data: "xr.Dataset", submission: Submission) -> Evaluation:
     """Score a submission that was read and checked."""
     header = submission.header
-    told = {"split": header.split, "size": header.size, "entry": header.name, "team": header.team}
-    scored = score_predictions(task, data, submission.found, trust="scored", **told)
+    split, size = header.split, header.size
+    scored = score_predictions(task, data, submission.found, split=split, size=size, entry=header.name, team=header.team, trust="scored")
     return dataclasses.replace(scored, report=dataclasses.replace(scored.report, method=shown_notes(header.method)))
 
 

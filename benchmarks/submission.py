@@ -63,7 +63,7 @@ class Header(pydantic.BaseModel):
     @pydantic.field_validator("method")
     @classmethod
     def _noted(cls, value: dict[str, Any]) -> dict[str, Any]:
-        """Check what a jury reads."""
+        """Check the notes for a jury."""
         return check_notes(value)
 
     @property

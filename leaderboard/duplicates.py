@@ -96,7 +96,8 @@ class Pair:
         found = self.found
         what = f"actions differ by {found.typical:.2g} of their range" if self.agents else f"errors are {found.typical:.2%} common"
         unit, limit = ("episodes", f"{NEAR:.0%} of the range") if self.agents else ("samples", f"{SHARED:.0%}")
-        numbers = f"{found.close} of {found.units} {unit} are closer than {limit}; typically {what}; p = {self.p_value:.1g} for all pairs of the table"
+        count = f"{found.close} of {found.units} {unit} are closer than {limit}"
+        numbers = f"{count}; typically {what}; p = {self.p_value:.1g} for all pairs of the table"
 
         def review(own: TeamAnswers, other: TeamAnswers) -> Review:
             whose = f"{other.name} ({other.team})" if other.team else other.name
@@ -144,7 +145,7 @@ def compare_answers(one: Mapping[str, Any], other: Mapping[str, Any], truth: Map
     rows = [squares(one[name], other[name], true) for name, true in truth.items()]
     parts = sorted({part for row in rows for part in row})
     table = np.array([[row.get(part, NOTHING) for part in parts] for row in rows]).reshape(len(rows), -1, 3)
-    scale = table[..., 1:].sum(axis=2).mean(axis=0) if len(rows) else np.ones(len(parts))
+    scale = table[..., 1:].sum(axis=2).mean(axis=0) if rows else np.ones(len(parts))
     apart, first, second = (table[:, scale > 0] / scale[scale > 0, None]).sum(axis=1).T
     errors = first + second
     told = errors > 0

@@ -1,6 +1,7 @@
 """Submissions to an event: checked against its hidden inputs and copied, whole or not at all, to ``submissions/TEAM/NAME-<hash>`` of its folder.
 
-A submission is a table of answers (``submission.yaml``) or an agent (``agent.toml`` and its program, of which nothing is run here). Of ``event.toml`` only what a submission needs is read: name, tasks and environments, teams. Nothing of the truth is there, and nothing is scored.
+A submission is a table of answers (``submission.yaml``) or an agent (``agent.toml`` and its program, of which nothing is run here). Of ``event.toml``
+only what a submission needs is read: name, tasks and environments, teams. Nothing of the truth is there, and nothing is scored.
 """
 
 import dataclasses
@@ -33,7 +34,7 @@ AGENT = "agent.toml"
 INCOMING = ".incoming-"
 """Beginning of the names of unfinished copies."""
 HASH_DIGITS = 12
-FORBIDDEN = "/\\:*?\"<>|"
+FORBIDDEN = '/\\:*?"<>|'
 DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 """Names that Windows keeps for itself."""
 

@@ -18,7 +18,7 @@ class Preview:
 
 
 def preview(report: Report, path: Path | None = None) -> Preview:
-    """Return what the board would show once a report was entered; nothing is written, and the board need not exist.
+    """Return the board as it would be with a report on it; nothing is written, and the board need not exist.
 
     Parameters
     ----------

@@ -86,7 +86,7 @@ class BoardServer:
         return f"http://{name}:{port}/"
 
     def _state(self) -> tuple[tuple[int, int, int] | None, ...]:
-        """Return what tells one content of the watched files from another."""
+        """Return times, sizes and numbers of the watched files, which change with their content."""
         found = []
         for path in self.watched:
             try:

@@ -47,12 +47,12 @@ def board(
     written = {"--pages": pages, "--jury": jury, "--serve": serve or None}
     _check_together(written, task, {"--reviews": reviews, "--title": title}, {"--host": host, "--port": port})
     if any(written.values()):
-        told = _Told(where, title=title, reviews=reviews)
+        publication = _Publication(where, title=title, reviews=reviews)
         for folder, kind in ((pages, "pages"), (jury, "jury")):
             if folder is not None:
-                told.write(folder, kind)
+                publication.write(folder, kind)
         if serve:
-            told.serve(pages, host or "127.0.0.1", port or PORT)
+            publication.serve(pages, host or "127.0.0.1", port or PORT)
         return
     if where.exists():
         with Store(where, read_only=True) as store:
@@ -84,8 +84,8 @@ def _check_together(written: dict[str, object], task: str | None, shown: dict[st
             raise typer.BadParameter(message)
 
 
-class _Told:
-    """A board, and what is written of it."""
+class _Publication:
+    """A board with its options, written as pages and sheets, or served."""
 
     def __init__(self, where: Path, *, title: str | None, reviews: Path | None) -> None:
         from stemtwin.benchmarks.names import check_name

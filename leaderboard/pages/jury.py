@@ -34,7 +34,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Reading:
+class SheetNumber:
     """A number of a sheet: its title, value, ends of its interval, and unit."""
 
     title: str
@@ -80,36 +80,36 @@ class SheetEntry:
         return self.report.get("method", {})
 
     @property
-    def score(self) -> Reading:
+    def score(self) -> SheetNumber:
         """The primary metric."""
         row = self.row
-        return Reading(title=row.metric, value=row.value, unit=row.unit, low=row.low, high=row.high)
+        return SheetNumber(title=row.metric, value=row.value, unit=row.unit, low=row.low, high=row.high)
 
-    def _readings(self, names: Sequence[str], units: Sequence[str]) -> list[Reading]:
+    def _readings(self, names: Sequence[str], units: Sequence[str]) -> list[SheetNumber]:
         """Return the metrics beside the primary one that have a name or a unit of a list."""
         listed = (*SPENT, *RESIDUALS, *DECLARED, *AGAINST_NOISE)
         found = []
         for one in self.report["metrics"][1:]:
             if one["value"] is not None and (one["name"] in names or (one["name"] not in listed and one["unit"] in units)):
                 ends = one["interval"] or {}
-                found.append(Reading(title=one["title"], value=one["value"], unit=one["unit"], low=ends.get("low"), high=ends.get("high")))
+                found.append(SheetNumber(title=one["title"], value=one["value"], unit=one["unit"], low=ends.get("low"), high=ends.get("high")))
         return found
 
     @property
-    def spent(self) -> list[Reading]:
+    def spent(self) -> list[SheetNumber]:
         """Dose, time and work."""
         found = self._readings(SPENT, SPENT_UNITS)
         if DOSE in self.row.cost and not any(one.unit == "e-/A^2" for one in found):
-            found.insert(0, Reading(title="dose", value=self.row.cost[DOSE], unit="e-/A^2"))
+            found.insert(0, SheetNumber(title="dose", value=self.row.cost[DOSE], unit="e-/A^2"))
         return found
 
     @property
-    def residuals(self) -> list[Reading]:
+    def residuals(self) -> list[SheetNumber]:
         """Errors that remain, after the gauge where the task has one."""
         return self._readings(RESIDUALS, RESIDUAL_UNITS)
 
     @property
-    def declared(self) -> list[Reading]:
+    def declared(self) -> list[SheetNumber]:
         """Numbers on what was declared."""
         return self._readings(DECLARED, ())
 
@@ -119,30 +119,30 @@ class SheetEntry:
         return self.report.get("failures", {})
 
     @property
-    def worst(self) -> Reading | None:
+    def worst(self) -> SheetNumber | None:
         """The worst slice."""
         one = self.report["worst"]
         if one is None:
             return None
         ends = one["interval"] or {}
-        return Reading(title=one["title"], value=one["value"], unit=self.row.unit, low=ends.get("low"), high=ends.get("high"))
+        return SheetNumber(title=one["title"], value=one["value"], unit=self.row.unit, low=ends.get("low"), high=ends.get("high"))
 
-    def extremes(self, columns: Sequence[str]) -> list[Reading]:
-        """Return the primary metric on the worst and on the best slice of the first of some columns that the report has, those with few samples too."""
+    def extremes(self, columns: Sequence[str]) -> list[SheetNumber]:
+        """Return the primary metric on the worst and on the best slice of the first of some columns that the report has, small ones too."""
         for column in columns:
             there = [one for one in self.report["slices"] if one["column"] == column and one["value"] is not None]
             if len(there) > 1:
                 there.sort(key=lambda one: one["value"], reverse=self.row.direction == "min")
-                return [Reading(title=one["title"], value=one["value"], unit=self.row.unit) for one in (there[0], there[-1])]
+                return [SheetNumber(title=one["title"], value=one["value"], unit=self.row.unit) for one in (there[0], there[-1])]
         return []
 
     @property
-    def over_instruments(self) -> list[Reading]:
+    def over_instruments(self) -> list[SheetNumber]:
         """The worst and the best instrument."""
         return self.extremes(INSTRUMENTS)
 
     @property
-    def over_noise(self) -> list[Reading]:
+    def over_noise(self) -> list[SheetNumber]:
         """The worst and the best dose, and metrics of the noise that an entry stands."""
         return [*self.extremes(NOISE), *self._readings(AGAINST_NOISE, ())]
 

@@ -59,7 +59,7 @@ def test_who_has_the_truth_is_found(planted: Any) -> None:
 def test_honeypots_do_not_count(planted: Any) -> None:
     """The score of a planted split is that of the rows before, to the last bit, whatever stands in the honeypots."""
     task, data, made = planted
-    before = {name: answer for name, answer in answers(task, TASKS[task.name][1], data).items()}
+    before = answers(task, TASKS[task.name][1], data)
     back = {new: before[old] for new, old in made.names.items()}
     all_ = back | {one.sample_id: next(iter(before.values())) for one in made.honeypots}
     told = {"split": "test", "size": "tiny", "entry": "one", "trust": "scored"}
@@ -98,7 +98,7 @@ def test_an_impossible_dose_is_one(planted: Any) -> None:
 
 
 def test_the_rate_is_that_which_is_stated() -> None:
-    """Answers that do not know the kept truth have p-values of 5 % or less in one of 20 plantings at most; what they know of the rest does not matter."""
+    """Answers that do not know the kept truth have p-values of 5 % or less in one of 20 plantings at most, whatever else they know."""
     task = find_task("denoise")
     data, _ = noisy_frames.make(n=6, clusters=6)
     found, rng = [], np.random.default_rng(9)

@@ -101,7 +101,7 @@ def test_a_copy_with_jitter_is_named(honest: Any, truth: Any) -> None:
 
 
 def test_numbers_of_ones_own_hold_no_place(tmp_path: Path) -> None:
-    """A report with a perfect score that nobody checked would be first; its trust keeps it out of order, and what says "scored" in the file does not."""
+    """A report with a perfect score that nobody checked would be first; its trust keeps it out of order, whatever the file says."""
     mine, forged = report_of(0.7, entry="mine", truth="hidden"), report_of(1.0, entry="forged", truth="hidden")
     assert board_of(tmp_path, mine, forged).rows[0].name == "forged"
     forged.save(tmp_path / "report.json")
@@ -171,7 +171,7 @@ def test_pickles_in_arrays_run_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(SubmissionError, match="Object arrays cannot be loaded"), arrays.open_arrays(tmp_path / "a.npz") as store:
         store.read("image")
     assert not (tmp_path / "harmed").exists()
-    pickle.loads(pickle.dumps(Harmful()))  # noqa: S301 (the guard is off)
+    pickle.loads(pickle.dumps(Harmful()))
     assert (tmp_path / "harmed").exists()
 
 

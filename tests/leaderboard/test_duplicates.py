@@ -70,7 +70,7 @@ def jittered(points: Points, rng: np.random.Generator, size: float) -> Points:
 
 
 def test_copies_of_points_are_named(atoms: Any) -> None:
-    """An exact copy, one in another order, and one with noise of a tenth of the error are named; the answers made apart are not; rows name each other."""
+    """An exact copy, one in another order, and one with noise of a tenth of the error are named, answers made apart are not."""
     _, truth, found = atoms
     rng = np.random.default_rng(1)
     sums = np.sum([squares(found[0][name], found[0][name], truth[name])["positions"] for name in truth], axis=0)
@@ -122,7 +122,7 @@ def correlated(rng: np.random.Generator, n: int, size: int, shared: float) -> tu
 
 @pytest.mark.parametrize("size", [1, pytest.param(5, marks=pytest.mark.slow)])
 def test_the_stated_rate_holds_at_the_limit(size: int) -> None:
-    """Errors of which 98 % are common are close in half of the samples: named at 5 % in one of 20 draws at most, and hardly ever at less in common."""
+    """Errors of which 98 % are common are close in half of the samples: named at 5 % in one of 20 draws at most, below it hardly ever."""
     rng, draws = np.random.default_rng(3), 200
     at_limit = [compare_answers(*correlated(rng, 30, size, SHARED)) for _ in range(draws)]
     assert abs(np.mean([one.close / one.units for one in at_limit]) - 0.5) < 4 * 0.5 / np.sqrt(30 * draws)

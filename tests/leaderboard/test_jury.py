@@ -24,8 +24,13 @@ from stemtwin.twin.errors import SettingsError
 from tests.leaderboard.test_pages import Words, sliced
 from tests.leaderboard.test_store import report_of
 
-HOSTILE = "=HYPERLINK(\"http://x\")<script>alert(1)</script>&'"
-NOTES = {"domain": "Atoms scatter. Noise is Poisson's. So we fit.", "code": "https://host/code", "film": "https://host/film?a=1&b=2", "summary": "<b>fits</b>"}
+HOSTILE = '=HYPERLINK("http://x")<script>alert(1)</script>&\''
+NOTES = {
+    "domain": "Atoms scatter. Noise is Poisson's. So we fit.",
+    "code": "https://host/code",
+    "film": "https://host/film?a=1&b=2",
+    "summary": "<b>fits</b>",
+}
 
 
 def noted(report: Report, **notes: str) -> Report:

@@ -134,7 +134,7 @@ def test_an_address_that_is_taken_is_told(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(SettingsError, match=f"port={port}: pages cannot be served there"):
             BoardServer(tmp_path, (), lambda: None, port=port)
-    with pytest.raises(SettingsError, match="host='192.0.2.1', port=0"):
+    with pytest.raises(SettingsError, match=r"host='192\.0\.2\.1', port=0"):
         BoardServer(tmp_path, (), lambda: None, host="192.0.2.1")
 
 
@@ -143,7 +143,16 @@ def test_the_command_ends_by_an_interrupt(board: Path, tmp_path: Path) -> None:
     """``stemtwin board --serve`` answers, and ends on Ctrl-C with exit code 0 and without a rest of its pages."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    words = [sys.executable, "-c", "from stemtwin.leaderboard.cli.main import run; run()", "board", "--database", str(board), "--serve", f"--port={port}"]
+    words = [
+        sys.executable,
+        "-c",
+        "from stemtwin.leaderboard.cli.main import run; run()",
+        "board",
+        "--database",
+        str(board),
+        "--serve",
+        f"--port={port}",
+    ]
     environment = {**os.environ, "TMPDIR": str(tmp_path / "temporary")}
     (tmp_path / "temporary").mkdir()
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment)

@@ -236,7 +236,7 @@ def test_every_name_of_an_entry_makes_a_folder(name: str, event: Path, hidden: P
     change(name=name, team="A B")(event, hidden)
     place = hand_in(hidden, event, "A B").path
     assert place.parent == event / "submissions" / "A B"
-    assert [one for one in place.parent.iterdir()] == [place]
+    assert list(place.parent.iterdir()) == [place]
     assert len(place.name) <= 80
     assert not set(place.name) & set('/\\:*?"<>|')
 
@@ -247,7 +247,10 @@ def test_agents_are_handed_in_unseen(event: Path, tmp_path: Path) -> None:
     agent = tmp_path / "agent"
     agent.mkdir()
     (agent / "agent.py").write_text("raise SystemExit")
-    for text, told in (('task = "atoms-2d"', "no agent plays in this event. Its tasks: hypothesis-test"), ('task = "hypothesis-test"', "key 'program'")):
+    for text, told in (
+        ('task = "atoms-2d"', "no agent plays in this event. Its tasks: hypothesis-test"),
+        ('task = "hypothesis-test"', "key 'program'"),
+    ):
         (agent / "agent.toml").write_text(text)
         with pytest.raises(SubmissionError, match=told):
             hand_in(agent, event, "us")

@@ -125,7 +125,7 @@ def test_in_a_process_of_its_own_there_is_nothing_to_read(tmp_path: Path, how: s
 
 
 def test_a_vector_environment_tells_the_truth_to_who_has_it() -> None:
-    """The guard is off: who holds a vector environment asks it by ``call`` for the state; agents that are ranked hold none, see the searches above."""
+    """The guard is off: who holds a vector environment asks it by ``call`` for the state; ranked agents hold none, see the searches above."""
     vec = gym.vector.SyncVectorEnv([lambda: make_environment(TASK)] * 2)
     vec.reset(seed=[1, 2])
     states, tasks = (vec.call("get_wrapper_attr", name) for name in ("_state", "task"))
