@@ -38,10 +38,9 @@ DATA = make(n=10, clusters=10, dose=12.0)
 TOLD: dict[str, Any] = {"split": "test", "size": "tiny", "trust": "scored"}
 
 
-def scored(found: dict[str, Points], name: str, team: str, truth: str = "public") -> Any:
-    """Return the report of answers, on truth that is public or hidden."""
-    report = score_predictions(TASK, DATA, found, entry=name, team=team, **TOLD).report
-    return dataclasses.replace(report, source=dataclasses.replace(report.source, truth=truth))
+def scored(found: dict[str, Points], name: str, team: str) -> Any:
+    """Return the report of answers."""
+    return score_predictions(TASK, DATA, found, entry=name, team=team, **TOLD).report
 
 
 def board_of(tmp_path: Path, *reports: Any) -> Board:
@@ -65,14 +64,15 @@ def truth() -> dict[str, Points]:
     return predict(TASK, find_baseline("atoms-2d", "oracle"), DATA)
 
 
-@pytest.mark.parametrize("jitter", [0.0, 0.02])
+@pytest.mark.parametrize("jitter", [0.0, pytest.param(0.02, marks=pytest.mark.slow)])
 def test_the_truth_of_a_public_split_holds_no_rank(jitter: float, honest: Any, truth: Any, tmp_path: Path) -> None:
     """Who hands in the truth that anybody can build is first where it counts as hidden, and unranked like all where it is public."""
     rng = np.random.default_rng(1)
     moved = {name: dataclasses.replace(one, positions=one.positions + rng.normal(0, jitter, one.positions.shape)) for name, one in truth.items()}
-    off = board_of(tmp_path, *(scored(found, name, name, "hidden") for found, name in ((honest, "honest"), (moved, "thief"))))
+    reports = [scored(found, name, name) for found, name in ((honest, "honest"), (moved, "thief"))]
+    off = board_of(tmp_path, *(dataclasses.replace(one, source=dataclasses.replace(one.source, truth="hidden")) for one in reports))
     assert [row.name for row in off.rows if row.rank == (1, 1)] == ["thief"]
-    on = board_of(tmp_path, *(scored(found, name, name) for found, name in ((honest, "honest"), (moved, "thief"))))
+    on = board_of(tmp_path, *reports)
     assert on.public
     assert [(row.rank, row.status) for row in on.rows] == [(None, "public truth")] * 2
 
@@ -82,13 +82,13 @@ def test_a_copy_with_another_score_column_gains_no_place(honest: Any, tmp_path: 
     copied = {name: dataclasses.replace(one, confidence=np.linspace(0, 1, len(one))) for name, one in honest.items()}
     form = dataclasses.replace(TASK.form, confidence=dataclasses.replace(TASK.form.confidence, scored=True))  # type: ignore[attr-defined, type-var]
     plain = {name: dataclasses.replace(one, confidence=np.ones(len(one))) for name, one in honest.items()}
-    assert form.digest(copied) != form.digest(plain)
-    assert TASK.form.digest(copied) == TASK.form.digest(plain)
-    same = board_of(tmp_path, scored(plain, "mine", "us"), scored(copied, "again", "us"))
-    assert [row.name for row in same.rows] == ["mine"]
-    board = board_of(tmp_path, scored(plain, "mine", "us"), scored(copied, "copy", "them"))
-    assert [row.order for row in board.rows] == [(1, 1), (1, 1)]
-    assert all("same answers as row" in row.notes[0] for row in board.rows)
+    off, on = ([one.digest(found) for found in (plain, copied)] for one in (form, TASK.form))
+    for digests, rows, orders in ((off, 2, [(1, 2), (1, 2)]), (on, 1, [(1, 1), (1, 1)])):
+        own = board_of(tmp_path, *(report_of(0.7, entry=one[:4], team="us", artefact=one) for one in digests))
+        assert len(own.rows) == rows
+        board = board_of(tmp_path, *(report_of(0.7, entry=team, team=team, artefact=one) for team, one in zip(("us", "them"), digests, strict=True)))
+        assert [row.order for row in board.rows] == orders
+        assert all(bool(row.notes) == (rows == 1) for row in board.rows)
 
 
 def test_a_copy_with_jitter_is_named(honest: Any, truth: Any) -> None:
@@ -188,6 +188,7 @@ def test_links_bring_no_file_of_the_organiser(tmp_path: Path, honest: Any) -> No
     assert not (tmp_path / "copy").exists()
 
 
+@pytest.mark.slow
 def test_truth_beside_the_answers_is_not_read(tmp_path: Path, honest: Any) -> None:
     """A file of scores, or of truth, beside the table changes nothing: only the table and the header are read."""
     folder = write_submission(tmp_path / "entry", TASK, honest, split="test", size="tiny", name="mine")
