@@ -28,9 +28,9 @@ from stemtwin.twin.files import check_writable, refusal
 SETTINGS = "event.toml"
 LARGEST_SETTINGS = 2**20
 """Most bytes of ``event.toml``."""
-INBOX, INPUTS = "submissions", "opened/inputs"
-"""Folders of an event: what teams hand in; hidden inputs once the bundle is open."""
-AGENT = "agent.toml"
+INBOX, BUNDLE, OPENED = "submissions", "bundle.stemtwin", "opened"
+"""Parts of an event: what teams hand in; the sealed bundle; its content once it is open."""
+AGENT, AGENT_SCHEMA = "agent.toml", "stemtwin/agent-submission@1"
 INCOMING = ".incoming-"
 """Beginning of the names of unfinished copies."""
 HASH_DIGITS = 12
@@ -103,7 +103,12 @@ def _check_agent(folder: Path, settings: dict[str, Any]) -> tuple[str, str]:
     if content.get("task") not in tasks:
         message = f"{folder / AGENT}: key 'task' is {str(content.get('task'))[:80]!r}, which no agent plays in this event. {_listed(tasks)}"
         raise SubmissionError(message)
-    program = content.get("program")
+    if content.get("schema") != AGENT_SCHEMA or content.keys() != {"schema", "task", "program"}:
+        message = (
+            f"{folder / AGENT}: it has the keys {', '.join(map(repr, content))[:200]}. Give schema = {AGENT_SCHEMA!r}, task and program, no others."
+        )
+        raise SubmissionError(message)
+    program = content["program"]
     if not (isinstance(program, str) and program.strip()):
         message = f"{folder / AGENT}: key 'program' is {str(program)[:80]!r}. Give the program that plays, as 'python agent.py'."
         raise SubmissionError(message)
@@ -194,6 +199,10 @@ def find_event_task(header: Header, settings: dict[str, Any], folder: Path) -> T
         raise SubmissionError(message)
     there = dataclasses.replace(task, source_version=f"{task.source_version}+{settings['name']}")
     read_header(folder, there)
+    size = next(part.get("size", header.size) for part in settings["tasks"] if part["task"] == names[0])
+    if header.size != size:
+        message = f"{folder}: key 'size' is {header.size!r}, accepted here: {size}."
+        raise SubmissionError(message)
     return there
 
 
@@ -210,9 +219,10 @@ def given_inputs(event: Path, task: Task, split: str) -> Any:
     DatasetError
         The bundle is not open, or a file is damaged.
     """
-    path = event / INPUTS / f"{task.name}-{task.major}" / f"{split}.nc"
+    path = event / OPENED / "inputs" / f"{task.name}-{task.major}" / f"{split}.nc"
     if not path.is_file():
-        message = f"{path}: there is no such file: the event's bundle is not open. Run 'stemtwin event open {event} --key KEY' first."
+        repair = f"Run 'stemtwin event open {event / BUNDLE} --key KEY --output {event / OPENED}' first."
+        message = f"{path}: there is no such file: the event's bundle is not open. {repair}"
         raise DatasetError(message)
     return storage.read_netcdf(path, shown_card(named_card(task.source, task.source_version.partition("+")[0])))
 

@@ -179,6 +179,7 @@ WRONG = {
     "another task": (change(task="denoise/test@1"), "us", "key 'task' is 'denoise/test@1', which is not of this event. Its tasks: atoms-2d."),
     "public rows": (change(dataset="atoms-2d@1.0.0"), "us", "key 'dataset' is 'atoms-2d@1.0.0', accepted here: atoms-2d@1.0.0+spring"),
     "another team": (change(team="them"), "us", "key 'team' is 'them', the submission is handed in for 'us'"),
+    "another size": (change(size="std"), "us", "key 'size' is 'std', accepted here: tiny."),
     "a stranger": (change(), "uss", "'uss' does not take part in spring. Did you mean 'us'?"),
     "a table cut off": (lambda _, hidden: (hidden / "predictions.parquet").write_bytes(b"PAR1"), "us", "not a parquet file"),
     "a closed bundle": (lambda event, _: shutil.rmtree(event / "opened"), "us", "the event's bundle is not open. Run 'stemtwin event open"),
@@ -247,14 +248,18 @@ def test_agents_are_handed_in_unseen(event: Path, tmp_path: Path) -> None:
     agent = tmp_path / "agent"
     agent.mkdir()
     (agent / "agent.py").write_text("raise SystemExit")
-    for text, told in (
-        ('task = "atoms-2d"', "no agent plays in this event. Its tasks: hypothesis-test"),
-        ('task = "hypothesis-test"', "key 'program'"),
-    ):
+    head = 'schema = "stemtwin/agent-submission@1"\n'
+    wrong = {
+        head + 'task = "atoms-2d"\nprogram = "a"': "no agent plays in this event. Its tasks: hypothesis-test",
+        head + 'task = "hypothesis-test"': "it has the keys 'schema', 'task'",
+        head + 'task = "hypothesis-test"\nprogram = 3': "key 'program' is '3'",
+        'task = "hypothesis-test"\nprogram = "a"': "it has the keys 'task', 'program'",
+    }
+    for text, told in wrong.items():
         (agent / "agent.toml").write_text(text)
         with pytest.raises(SubmissionError, match=told):
             hand_in(agent, event, "us")
-    (agent / "agent.toml").write_text('task = "hypothesis-test"\nprogram = "python agent.py"\n')
+    (agent / "agent.toml").write_text(f'{head}task = "hypothesis-test"\nprogram = "python agent.py"\n')
     assert main(["submit", str(zipped(agent, tmp_path / "agent.zip")), "--event", str(event), "--team", "us"]) == 0
     done = hand_in(agent, event, "us")
     assert not done.new
