@@ -1,14 +1,15 @@
 """Near-duplicates: answers of two teams that are closer to each other than answers made apart, for predictions and for traces of actions.
 
 Two good answers to the same samples are alike, because both are near the truth, and err alike, because both saw the same noise. What answers made
-apart do not share is all of their errors. With e = A - truth and f = B - truth, the common part of the errors of one sample is::
+apart do not share is all of their errors. With e = A - truth and f = B - truth, the common part of the errors in a quarter of a picture is::
 
     c = 1 - |A - B|^2 / (|e|^2 + |f|^2)        2 cov(e, f) / (var e + var f) on average: 1 for copies, 0 for independent errors
 
-A pair is tested against the hypothesis that c is above ``SHARED`` = 0.98 in a sample with probability 1/2 at most, by the number of samples in which
-it is, and the binomial distribution. For Gaussian errors whose common part is 0.98 that probability is 1/2 exactly, whatever their number: |A - B|^2
-and |A + B - 2 truth|^2 are then independent and, scaled, distributed alike. So of pairs whose errors share 98 % or less, at most one in a hundred
-tables has one that is named (``LEVEL``, by Bonferroni's bound over the pairs of a table). A copy with noise of a tenth of its error shares 99.5 %.
+A pair is tested against the hypothesis that c is above ``SHARED`` = 0.98 in a quarter with probability 1/2 at most, by the number of quarters in
+which it is, and the binomial distribution; the noise of quarters is independent. For Gaussian errors whose common part is 0.98 that probability is
+1/2 exactly, whatever their number: |A - B|^2 and |A + B - 2 truth|^2 are then independent and, scaled, distributed alike. So of pairs whose errors
+share 98 % or less, at most one in a hundred tables has one that is named (``LEVEL``, by Bonferroni's bound over the pairs of a table). A copy with
+noise of a tenth of its error shares 99.5 %.
 
 For actions there is no truth. Two traces of an episode count as close where the root mean square of their differences is below ``NEAR`` = 1 % of the
 range in which the two agents act; that agents made apart come so close in half of the episodes or fewer is the hypothesis, and an assumption. Agents
@@ -41,6 +42,10 @@ LEVEL = 0.01
 GATE = 0.5
 """Farthest from a true point that a point is paired with it, in distances to the nearest other true one."""
 NOTHING = (0.0, 0.0, 0.0)
+QUARTERS = tuple(itertools.product((False, True), repeat=2))
+SMALLEST = 8
+"""Smallest side of a picture that is quartered, px."""
+Squares = tuple[float, float, float]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -68,11 +73,11 @@ class Resemblance:
     Parameters
     ----------
     units, close : int
-        Samples or episodes that were compared, and those that are close.
+        Quarters of samples, or episodes, that were compared, and those that are close.
     p_value : float
         Probability of that many or more, where half of them are close on average.
     typical : float
-        Median over the samples of the common part of the errors, or over the episodes of the difference in parts of the range.
+        Median over the quarters of the common part of the errors, or over the episodes of the difference in parts of the range.
     """
 
     units: int
@@ -95,7 +100,7 @@ class Pair:
         """Return a request for review of each of the two rows."""
         found = self.found
         what = f"actions differ by {found.typical:.2g} of their range" if self.agents else f"errors are {found.typical:.2%} common"
-        unit, limit = ("episodes", f"{NEAR:.0%} of the range") if self.agents else ("samples", f"{SHARED:.0%}")
+        unit, limit = ("episodes", f"{NEAR:.0%} of the range") if self.agents else ("quarters of samples", f"{SHARED:.0%}")
         count = f"{found.close} of {found.units} {unit} are closer than {limit}"
         numbers = f"{count}; typically {what}; p = {self.p_value:.1g} for all pairs of the table"
 
@@ -129,20 +134,20 @@ def find_pairs(rows: Sequence[TeamAnswers], truth: Mapping[str, Any] | None = No
 
 
 def sign_test(close: np.ndarray, typical: float) -> Resemblance:
-    """Return the resemblance for the samples or episodes (n,) that are close."""
+    """Return the resemblance for the quarters or episodes (n,) that are close."""
     units, count = len(close), int(np.count_nonzero(close))
     return Resemblance(units=units, close=count, p_value=float(stats.binom.sf(count - 1, units, 0.5)), typical=typical)
 
 
 def compare_answers(one: Mapping[str, Any], other: Mapping[str, Any], truth: Mapping[str, Any]) -> Resemblance:
-    """Compare predictions of two teams; samples in which both are exactly right tell nothing and are left out.
+    """Compare predictions of two teams; quarters in which both are exactly right tell nothing and are left out.
 
     Parameters
     ----------
     one, other, truth : mapping
         Answers, and the true ones, by sample id.
     """
-    rows = [squares(one[name], other[name], true) for name, true in truth.items()]
+    rows = [row for name, true in truth.items() for row in squares(one[name], other[name], true)]
     parts = sorted({part for row in rows for part in row})
     table = np.array([[row.get(part, NOTHING) for part in parts] for row in rows]).reshape(len(rows), -1, 3)
     scale = table[..., 1:].sum(axis=2).mean(axis=0) if rows else np.ones(len(parts))
@@ -153,18 +158,23 @@ def compare_answers(one: Mapping[str, Any], other: Mapping[str, Any], truth: Map
     return sign_test(shared > SHARED, float(np.median(shared)) if told.any() else 0.0)
 
 
-def squares(one: Any, other: Any, true: Any) -> dict[str, tuple[float, float, float]]:
-    """Return three summed squares for each part of the answers of a sample: of their difference, and of the error of each.
+def squares(one: Any, other: Any, true: Any) -> list[dict[str, Squares]]:
+    """Return three summed squares for each quarter of a sample and each part of its answers: of their difference, and of the error of each.
 
     Of points, only those count that both answers and the truth have; which ones an answer misses follows from the image more than from its maker.
+    Answers without a picture are one whole.
     """
     if isinstance(true, Points):
-        return {"positions": _squares_of_points(one, other, true)}
-    sums = [square_distances(*pair) for pair in ((one, other), (one, true), (other, true))]
-    return {part: (sums[0][part], sums[1][part], sums[2][part]) for part in sums[0] if part in sums[1] and part in sums[2]}
+        return _squares_of_points(one, other, true)
+    pairs = [_arrays(*pair) for pair in ((one, other), (one, true), (other, true))]
+    quarters = []
+    for place in QUARTERS if all(_pictures(*pair) for arrays in pairs for pair in arrays.values()) else [None]:
+        sums = [{name: _square_distance(*(_quarter(each, place) for each in pair)) for name, pair in arrays.items()} for arrays in pairs]
+        quarters.append({part: (sums[0][part], sums[1][part], sums[2][part]) for part in sums[0] if part in sums[1] and part in sums[2]})
+    return quarters
 
 
-def _squares_of_points(one: Points, other: Points, true: Points) -> tuple[float, float, float]:
+def _squares_of_points(one: Points, other: Points, true: Points) -> list[dict[str, Squares]]:
     """Return the summed squares of the points that both answers have, paired with the truth one to one, in whatever order they come."""
     gates = np.ones(len(true))
     if len(true) > 1:
@@ -173,27 +183,37 @@ def _squares_of_points(one: Points, other: Points, true: Points) -> tuple[float,
     both = sorted(pairs[0].keys() & pairs[1].keys())
     first, second = (each.positions[[pair[number] for number in both]] for each, pair in zip((one, other), pairs, strict=True))
     at = true.positions[both]
-    return float(np.sum((first - second) ** 2)), float(np.sum((first - at) ** 2)), float(np.sum((second - at) ** 2))
+    sums = np.stack([np.sum((a - b) ** 2, axis=1) for a, b in ((first, second), (first, at), (second, at))], axis=1)
+    sides = at[:, :2] > np.median(true.positions[:, :2], axis=0) if len(true) else np.empty((0, 2), dtype=bool)
+    quarters = [sums[(sides == np.array(place)).all(axis=1)].sum(axis=0) for place in QUARTERS]
+    return [{"positions": (float(d), float(e), float(f))} for d, e, f in quarters]
 
 
-def square_distances(one: Any, other: Any) -> dict[str, float]:
-    """Return the summed squared differences of two answers of a sample, by their parts; whole numbers that differ count as 1."""
+def _arrays(one: Any, other: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return the numbers of two answers by the parts that both have."""
     if isinstance(one, Values):
-        names = ("value", "sigma", "low", "high")
-        given = {name: (getattr(one, name), getattr(other, name)) for name in names}
-        arrays = {
-            f"{name} {key}": (np.asarray(own[key]), np.asarray(its[key])) for name, (own, its) in given.items() if own is not None and its is not None
-            for key in own
-        }  # fmt: skip
-    else:
-        fields = [field.name for field in dataclasses.fields(one)]
-        arrays = {name: (getattr(one, name), getattr(other, name)) for name in fields}
-    return {name: _square_distance(*pair) for name, pair in arrays.items() if pair[0] is not None and pair[1] is not None}
+        given = {name: (getattr(one, name), getattr(other, name)) for name in ("value", "sigma", "low", "high")}
+        there = {name: pair for name, pair in given.items() if None not in pair}
+        return {f"{name} {key}": (np.asarray(own[key]), np.asarray(its[key])) for name, (own, its) in there.items() for key in own}
+    fields = {field.name: (getattr(one, field.name), getattr(other, field.name)) for field in dataclasses.fields(one)}
+    return {name: (np.asarray(own), np.asarray(its)) for name, (own, its) in fields.items() if own is not None and its is not None}
 
 
-def _square_distance(one: Any, other: Any) -> float:
+def _pictures(one: np.ndarray, other: np.ndarray) -> bool:
+    """Return whether two arrays are pictures of one shape that can be quartered."""
+    return one.shape == other.shape and one.ndim > 1 and min(one.shape[-2:]) >= SMALLEST
+
+
+def _quarter(array: np.ndarray, place: tuple[bool, bool] | None) -> np.ndarray:
+    """Return a quarter of a picture, or the whole."""
+    if place is None:
+        return array
+    halves = (slice(size // 2, None) if side else slice(size // 2) for side, size in zip(place, array.shape[-2:], strict=True))
+    return array[(..., *halves)]
+
+
+def _square_distance(one: np.ndarray, other: np.ndarray) -> float:
     """Return the summed squared difference of two arrays, or the number of whole numbers that differ; arrays of two shapes differ in everything."""
-    one, other = np.asarray(one), np.asarray(other)
     if one.dtype.kind in "iub" and other.dtype.kind in "iub":
         return float(np.count_nonzero(one != other)) if one.shape == other.shape else float(max(one.size, other.size))
     one, other = one.astype(float), other.astype(float)

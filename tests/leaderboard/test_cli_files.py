@@ -33,6 +33,7 @@ READING = {
     "measured": ("eval", "atoms-2d", "--baseline", "log", "--data"),
     "knobs": ("knobs", "--page"),
     "event": ("submit", "report.json", "--team", "us", "--event"),
+    "review": ("review",),
     "reviews": ("board", "--pages", "pages", "--reviews"),
 }
 """Words before the file of every command that reads one."""
@@ -47,6 +48,7 @@ WRITING = {
     "episodes": ("data", "episodes", "stemtwin/HypothesisTest-v1", "--folder"),
     "episode film": ("film", "stemtwin/HypothesisTest-v1", "--output"),
     "submit": ("submit", "report.json", "--database"),
+    "review": ("review", "nowhere", "--output"),
     "pages": ("board", "--pages"),
     "jury": ("board", "--jury"),
 }

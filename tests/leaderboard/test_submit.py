@@ -12,13 +12,16 @@ import pytest
 import yaml
 
 from stemtwin.benchmarks import runner
+from stemtwin.benchmarks.agents import find_baseline
 from stemtwin.benchmarks.answers.points import Points
+from stemtwin.benchmarks.runner import predict
 from stemtwin.benchmarks.submission import write_submission
 from stemtwin.benchmarks.tasks import find_task
-from stemtwin.leaderboard import event_inbox
+from stemtwin.leaderboard import event_inbox, review_checks
 from stemtwin.leaderboard.cli.main import main
 from stemtwin.leaderboard.event_inbox import content_digest, hand_in
 from stemtwin.leaderboard.preview import preview
+from stemtwin.leaderboard.reviews import read_reviews
 from stemtwin.leaderboard.store import Store
 from stemtwin.twin.errors import SettingsError, SubmissionError
 from tests.benchmarks.frames import make
@@ -47,7 +50,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in an empty folder with a board of its own, on a small dataset."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STEMTWIN_DATABASE", str(tmp_path / "board.db"))
-    monkeypatch.setattr(runner, "load_samples", lambda *_, **__: DATA)
+    for module in (runner, review_checks):
+        monkeypatch.setattr(module, "load_samples", lambda *_, **__: DATA)
     return tmp_path
 
 
@@ -272,3 +276,26 @@ def test_options_that_do_not_go_together(words: tuple[str, ...], entry: Path, ca
     """An event needs a team and the reverse, and has no dry run."""
     assert main(["submit", str(entry), *words]) == 2
     assert "stemtwin: " in capsys.readouterr().err
+
+
+def test_copies_between_teams_are_named_over_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``stemtwin review`` names a copy with jitter of another team, no other pair, and what it cannot compare; the board reads the file."""
+    rng = np.random.default_rng(6)
+    truth = predict(TASK, find_baseline("atoms-2d", "oracle"), DATA)
+    noisy = [
+        {n: dataclasses.replace(p, positions=np.clip(p.positions + rng.normal(0, 0.1, p.positions.shape), 0, 12)) for n, p in truth.items()}
+        for _ in range(3)
+    ]
+    copy = {n: dataclasses.replace(p, positions=np.clip(p.positions + rng.normal(0, 1e-3, p.positions.shape), 0, 12)) for n, p in noisy[0].items()}
+    for team, found in zip(("a", "b", "c", "thief"), (*noisy, copy), strict=True):
+        write_submission(tmp_path / "teams" / team / "try", TASK, found, split="test", size="tiny", name="try", team=team)
+    (tmp_path / "teams" / "a" / "notes").mkdir()
+    (tmp_path / "teams" / "b" / "broken").mkdir()
+    (tmp_path / "teams" / "b" / "broken" / "submission.yaml").write_text("- 1")
+    assert main(["review", str(tmp_path / "teams"), "--output", "reviews.json"]) == 0
+    told = capsys.readouterr()
+    assert "4 submissions compared, 2 reviews asked for, written: reviews.json" in told.out
+    assert [line.partition(":")[0] for line in told.out.splitlines()[:-1]] == ["a/try", "thief/try"]
+    assert told.err.count("not compared: ") == 2
+    reviews = read_reviews(tmp_path / "reviews.json")
+    assert {one.artefact_sha256 for one in reviews} == {TASK.form.digest(found) for found in (noisy[0], copy)}
