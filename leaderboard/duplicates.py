@@ -42,7 +42,7 @@ LEVEL = 0.01
 GATE = 0.5
 """Farthest from a true point that a point is paired with it, in distances to the nearest other true one."""
 NOTHING = (0.0, 0.0, 0.0)
-QUARTERS = tuple(itertools.product((False, True), repeat=2))
+QUARTERS = ((False, False), (False, True), (True, False), (True, True))
 SMALLEST = 8
 """Smallest side of a picture that is quartered, px."""
 Squares = tuple[float, float, float]
