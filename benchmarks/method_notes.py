@@ -7,7 +7,7 @@ from typing import Any
 from stemtwin.benchmarks.names import printable
 from stemtwin.twin.errors import SettingsError
 
-TEXTS = {"domain": 800, "summary": 800, "license": 80}
+TEXTS = {"domain": 600, "summary": 400, "license": 80}
 """Texts and the most characters of each: three sentences on the physics of the problem, the method, the license of the code."""
 LINKS = ("code", "film")
 LINK = re.compile(r"https?://[^\s<>\"'`\\@{}|^]{1,300}")

@@ -97,7 +97,7 @@ def _task_of(place: Path) -> tuple[Task, Header]:
 
 
 def _run_of(place: Path) -> tuple[str, TeamAnswers]:
-    """Return what a run can be compared with, and its episodes."""
+    """Return the key of the runs that a run can be compared with, and its episodes."""
     report = read_report(place / RUN[0])
     episodes = {(one.number, one.attempt): one for one in read_episodes(place / RUN[1])}
     row = TeamAnswers(team=report.team, name=report.entry, artefact_sha256=report.artefact_sha256, answers=episodes)

@@ -163,6 +163,8 @@ def number(value: float | None) -> str:
     """Return a number with three digits; a dash for None."""
     if value is None or not math.isfinite(value):
         return "–"  # noqa: RUF001 (a dash in a table)
+    if 1e3 <= abs(value) < 1e5:
+        return f"{float(f'{value:.3g}'):.0f}"
     return f"{value:.3g}" if abs(value) < 1e5 else f"{value:.2e}"
 
 

@@ -51,6 +51,15 @@ def store(tmp_path: Path) -> Store:
     return one
 
 
+def busy(store: Store) -> None:
+    """Enter a team in four tables with notes as long as they may be."""
+    text = "The contrast follows the potential only where the probe is small. " * 20
+    for number, sha in enumerate("cdef"):
+        one = sliced(f"entry {number}", 0.8 - number / 10, {"corrected-200kv": 0.8, "nion-60": 0.6}, team="busy", trust="isolated", sha=sha * 64)
+        notes = {"domain": f"{number} {text[:597]}.", "summary": f"{number} {text[:397]}.", "code": "https://host/code", "license": "MIT"}
+        store.submit(dataclasses.replace(noted(one, **notes), isolation="bubblewrap", failures={"timed out": 3, "invalid action": 1}))
+
+
 def asked() -> list[Review]:
     """Return a request for review of one entry."""
     return [Review(team="steady", name="second", artefact_sha256="second-0.8", kind="duplicate", text="near <i>first</i>")]
@@ -119,7 +128,7 @@ BAD = {
     "a script": ({"code": "javascript:alert(1)"}, "method.code is 'javascript:alert.1.', which is no link of the web"),
     "a user": ({"film": "https://bank.example@evil.example/"}, "method.film is .* which is no link"),
     "a quote": ({"film": 'https://a/" onclick="x'}, "method.film is"),
-    "too long": ({"domain": "x" * 801}, "method.domain has 801 characters, at most 800"),
+    "too long": ({"domain": "x" * 601}, "method.domain has 601 characters, at most 600"),
     "a list": ({"summary": ["a"]}, "method.summary holds list, a text is needed"),
 }
 
@@ -135,16 +144,17 @@ def test_notes_that_cannot_be_shown_are_refused(case: str) -> None:
 
 @pytest.mark.slow
 def test_sheets_fit_on_one_page_and_on_a_phone(store: Store, tmp_path: Path) -> None:
-    """Chromium prints a sheet on one page of A4 upright; at 390 px no page is wider than the screen."""
+    """Chromium prints the sheet of a team with four full entries on one page of A4 upright; at 390 px no page is wider than the screen."""
     program = shutil.which("chromium")
     if program is None:
         if os.environ.get("CI"):
             pytest.fail("chromium is not installed: .ci/run installs it")
         pytest.skip("chromium is not installed")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", f"--user-data-dir={tmp_path}/user"]
+    busy(store)
     sheets = write_sheets(store, tmp_path / "jury", reviews=asked())
     pages = write_pages(store, tmp_path / "pages", reviews=asked())
-    (sheet,) = [path for path in sheets if "steady" in path.name]
+    (sheet,) = [path for path in sheets if "busy" in path.name]
     printed = tmp_path / "sheet.pdf"
     subprocess.run([program, *flags, f"--print-to-pdf={printed}", sheet.as_uri()], capture_output=True, timeout=60, check=True)
     raw = printed.read_bytes()
