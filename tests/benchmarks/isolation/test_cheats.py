@@ -1,6 +1,7 @@
 """Cheats of agents: each finds what it looks for where its guard is off, and nothing where it is on."""
 
 import gc
+import hashlib
 import inspect
 import os
 import socket
@@ -137,7 +138,7 @@ def test_a_vector_environment_tells_the_truth_to_who_has_it() -> None:
 def test_no_reward_and_no_truth_is_sent(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every message to an agent, the last one among them, has the keys of the protocol alone: neither reward nor end nor truth.
 
-    The guard is off: the environment itself, unsealed, gives a reward that follows the truth, and the truth in its info.
+    The guard is off: the environment itself, where it is asked to, gives the truth in its info.
     """
     task, sent = find_task(name), []
     pack = agent_process.pack
@@ -161,6 +162,42 @@ def test_no_reward_and_no_truth_is_sent(name: str, tmp_path: Path, monkeypatch: 
     _, info = open_env.reset(seed=1)
     assert info["truth"]
     open_env.close()
+
+
+def test_a_reward_tells_the_truth_where_it_is_paid() -> None:
+    """The guard is off: one declaration is paid otherwise for each law, in the environment for training; that of the task pays nothing."""
+    paid = {}
+    for sealed, env in ((False, gym.make(TASK.source)), (True, make_environment(TASK))):
+        told: dict[float, set[float]] = {}
+        for seed in range(8):
+            env.reset(seed=seed)
+            law = law_of(env)
+            told.setdefault(law, set()).add(round(float(env.step(np.array(ACTION, np.float32))[1]), 9))
+        paid[sealed] = told
+        env.close()
+    assert all(len(rewards) == 1 for rewards in paid[False].values())
+    assert paid[False][0.0] != paid[False][1.0]
+    assert paid[True] == {0.0: {0.0}, 1.0: {0.0}}
+
+
+def first_sight(env: Any, seed: int) -> str:
+    """Return the hash of what is seen after a reset and one measurement."""
+    out = hashlib.sha256()
+    for observation in (env.reset(seed=seed)[0], env.step(np.array([0, 0, 0, -1, 0], np.float32))[0]):
+        for name in sorted(observation):
+            out.update(np.ascontiguousarray(observation[name]).tobytes())
+    return out.hexdigest()
+
+
+def test_small_seeds_are_looked_up_and_hidden_ones_are_not() -> None:
+    """The guard is off: an episode of a small seed is found among those that anybody can play; one of a hidden, 128-bit seed is not among them."""
+    env = make_environment(TASK)
+    looked_up = {first_sight(env, seed): seed for seed in range(24)}
+    assert len(looked_up) == 24
+    assert looked_up[first_sight(env, 17)] == 17
+    hidden = derive_seed(TASK, "public", 0, keys=draw_keys())
+    assert hidden > 1 << 64
+    assert first_sight(env, hidden) not in looked_up
 
 
 def test_a_hidden_seed_is_not_that_of_the_briefing() -> None:
