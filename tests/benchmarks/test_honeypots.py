@@ -47,11 +47,11 @@ def test_who_has_the_truth_is_found(planted: Any) -> None:
     truth = answers(task, "oracle", made.data)
     rng = np.random.default_rng(8)
     for found in (truth, {name: blurred(answer, rng) for name, answer in truth.items()}):
-        leak = find_leak(task, found, made.honeypots)
+        leak = find_leak(task, found, made.honeypots, draws=9999)
         assert leak.suspicious
         assert leak.excess > 0.2
         assert f"{leak.excess:+.2f} above luck" in leak.text
-    honest = find_leak(task, answers(task, TASKS[task.name][1], made.data), made.honeypots)
+    honest = find_leak(task, answers(task, TASKS[task.name][1], made.data), made.honeypots, draws=9999)
     assert not honest.suspicious
     assert honest.excess < 0.2
 

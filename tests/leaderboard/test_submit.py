@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from stemtwin.benchmarks import runner
+from stemtwin.benchmarks import report, runner
 from stemtwin.benchmarks.agents import find_baseline
 from stemtwin.benchmarks.answers.points import Points
 from stemtwin.benchmarks.runner import predict
@@ -50,6 +50,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in an empty folder with a board of its own, on a small dataset."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STEMTWIN_DATABASE", str(tmp_path / "board.db"))
+    real = report.interval
+    monkeypatch.setattr(report, "interval", lambda *given, **options: real(*given, **{**options, "resamples": 99}))
     for module in (runner, review_checks):
         monkeypatch.setattr(module, "load_samples", lambda *_, **__: DATA)
     return tmp_path
@@ -114,13 +116,13 @@ def test_a_preview_has_the_place_of_the_row(tmp_path: Path) -> None:
     path = tmp_path / "new.db"
     made = [(0.9, "a"), (0.88, "b"), (0.9, "c"), (0.3, "a"), (0.9, "a")]
     for value, team in made:
-        report = report_of(value, entry="entry", team=team, artefact=f"answers {value}", truth="hidden")
-        shown = preview(report, path)
+        one = report_of(value, entry="entry", team=team, artefact=f"answers {value}", truth="hidden")
+        shown = preview(one, path)
         with Store(path) as store:
-            receipt = store.submit(report)
+            receipt = store.submit(one)
             (board,) = store.boards()
         assert (shown.new, shown.row.entry_id) == (receipt.new, receipt.entry_id)
-        row = next(one for one in board.rows if one.entry_id == receipt.entry_id)
+        row = next(each for each in board.rows if each.entry_id == receipt.entry_id)
         assert dataclasses.replace(shown.row, created="") == dataclasses.replace(row, created="")
 
 
