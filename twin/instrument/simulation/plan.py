@@ -19,7 +19,7 @@ from stemtwin.twin.physics.potential import Slices
 PATIENCE = 20.0
 """Work that takes less, s, is done by the exact engine that gives every further image in milliseconds."""
 LOCAL_GAIN = 0.2
-"""Engines to a tolerance are taken where they need at most this share of the time of the exact ones."""
+"""Engines to a tolerance are taken where they need at most this share of the time of the exact ones, and never more than all of it."""
 
 SINGLE_IMAGE = 2.0
 """An engine whose next image takes as long as the first one must be so many times quicker than one that keeps what it built."""
@@ -183,7 +183,8 @@ def _automatic(found: Discretisation) -> tuple[EngineChoice, dict[str, Cost]]:
     if price[engine].seconds <= PATIENCE:
         return (engine, reason, price[engine]), {}
     near = _to_tolerance(found) if len(found.beams) == 1 else []
-    quick = [choice for choice in near if choice[2].seconds <= LOCAL_GAIN * price[engine].seconds]
+    most = price[engine].seconds
+    quick = [choice for choice in near if choice[2].seconds <= LOCAL_GAIN * most and choice[2].longest <= most]
     fitting = [choice for choice in quick if memory.fits(choice[2].memory_bytes)]
     large = [
         f"{name} would take {cost.seconds:.0f} s, but needs {cost.memory_bytes / 2**30:.1f} GiB"

@@ -25,6 +25,8 @@ OVERSAMPLING = 2.5
 """Lattice points per 1/k_top."""
 SIDE = 4
 """Functions along each side of a patch."""
+ROWS = 8
+"""Functions of a patch whose overlaps with those of another are summed together: their sums stay in registers."""
 PIECE = 8
 """Patches along each side of a piece, the unit of building and of storing."""
 Sides = tuple[float, float]
@@ -205,12 +207,14 @@ def _steps(band: float, hy: float, hx: float) -> np.ndarray:
 class Partner:
     """A patch whose functions overlap with those of another: its index, in which period of the field it lies, and the lanes that meet.
 
-    ``entries`` (n, 3), int64: lane of the first patch, lane of this one, number of the step.
+    ``entries`` (n, 3), int64: lane of the first patch, lane of this one, number of the step. ``rows``, int64: this one's lanes in them, the last one
+    repeated up to a multiple of 8.
     """
 
     patch: tuple[int, int]
     cell: tuple[int, int]
     entries: np.ndarray
+    rows: np.ndarray
 
 
 def partners(basis: Basis, patch: tuple[int, int]) -> list[Partner]:
@@ -229,9 +233,13 @@ def partners(basis: Basis, patch: tuple[int, int]) -> list[Partner]:
     b = ty % SIDE * SIDE + tx % SIDE
     keys, number = np.unique(np.column_stack([cy, cx, ty // SIDE, tx // SIDE]), axis=0, return_inverse=True)
     entries = np.column_stack([a, b, slot]).astype(np.int64)
-    return [
-        Partner(patch=(int(key[2]), int(key[3])), cell=(int(key[0]), int(key[1])), entries=entries[number.ravel() == i]) for i, key in enumerate(keys)
-    ]
+    found = []
+    for i, key in enumerate(keys.tolist()):
+        met = entries[number.ravel() == i]
+        rows = np.unique(met[:, 1])
+        rows = np.append(rows, np.repeat(rows[-1:], -len(rows) % ROWS))
+        found.append(Partner(patch=(key[2], key[3]), cell=(key[0], key[1]), entries=met, rows=rows))
+    return found
 
 
 def pieces_of(basis: Basis, region: Region | None, margin: float) -> list[Piece]:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -171,7 +172,7 @@ class Windows:
         move = (patch[0] - key[0], patch[1] - key[1])
         if move == (0, 0):
             return found
-        return [Partner(patch=(f.patch[0] + move[0], f.patch[1] + move[1]), cell=f.cell, entries=f.entries) for f in found]
+        return [replace(each, patch=(each.patch[0] + move[0], each.patch[1] + move[1])) for each in found]
 
     # ---- work ----
 
@@ -233,7 +234,7 @@ class Windows:
                     ramps.append(turns[axis][np.arange(n) * move % n])
                 for channel, out in zip(self.channels, overlaps, strict=True):
                     local_kernels.overlap(
-                        waves[patch], waves[partner.patch], channel.chosen, channel.weights, channel.qy, channel.qx,
+                        waves[patch], waves[partner.patch], partner.rows, channel.chosen, channel.weights, channel.qy, channel.qx,
                         ramps[0], ramps[1], shifted, sums,
                     )  # fmt: skip
                     local_kernels.deposit(sums, partner.entries, SIDE * patch[0], SIDE * patch[1], SIDE, np.float32(share), add, out)

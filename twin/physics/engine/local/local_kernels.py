@@ -12,9 +12,7 @@ from numba.extending import intrinsic
 from stemtwin.twin.physics.engine.kernels.fft import descend_line
 from stemtwin.twin.physics.engine.kernels.jit import inlined, kernel
 from stemtwin.twin.physics.engine.kernels.simd_complex64 import ALIGNMENT, LANES, POINT, lanes, load, store, zeros
-
-ROWS = 8
-"""Functions of the right patch whose sums stay in registers together."""
+from stemtwin.twin.physics.engine.local.basis import ROWS
 
 _FLAGS = ("contract", "nsz")
 
@@ -142,41 +140,43 @@ def subtract_incident(chosen, values, qy, qx, phase_y, phase_x, points):
 
 
 @inlined
-def _sums(left, shifted, j, first, total):
-    return _accumulate(total, shifted, first + j, left)
+def _sums(left, shifted, at, total):
+    return _accumulate(total, shifted, at, left)
 
 
 @kernel
-def overlap(left, right, chosen, weights, qy, qx, ramp_y, ramp_x, shifted, out):
-    """Sum ``weights[i] conj(right_b ramp) left_a`` over the chosen points, for all 16 x 16 pairs of lanes.
+def overlap(left, right, rows, chosen, weights, qy, qx, ramp_y, ramp_x, shifted, out):
+    """Sum ``weights[i] conj(right_b ramp) left_a`` over the chosen points, for the lanes b in ``rows`` (a multiple of 8 of them) and all lanes a.
 
-    ``chosen`` lists point numbers, ``qy, qx`` rows and columns of the ramps for each of these; sums go to points b = 0..15 of ``out`` (lane a).
+    ``chosen`` lists point numbers, ``qy, qx`` rows and columns of the ramps for each of these; sums go to points b of ``out`` (lane a).
     """
     count = chosen.size
     for i in range(count):
         factor = weights[i] * ramp_y[qy[i]] * ramp_x[qx[i]]
         store(shifted, i * POINT, factor * load(right, chosen[i] * POINT))
-    for b in range(0, LANES, ROWS):
+    for first in range(0, rows.size, ROWS):
+        b0, b1, b2, b3 = rows[first], rows[first + 1], rows[first + 2], rows[first + 3]
+        b4, b5, b6, b7 = rows[first + 4], rows[first + 5], rows[first + 6], rows[first + 7]
         t0, t1, t2, t3, t4, t5, t6, t7 = zeros(), zeros(), zeros(), zeros(), zeros(), zeros(), zeros(), zeros()
         for i in range(count):
             value = load(left, chosen[i] * POINT)
-            first = i * POINT + b
-            t0 = _sums(value, shifted, 0, first, t0)
-            t1 = _sums(value, shifted, 1, first, t1)
-            t2 = _sums(value, shifted, 2, first, t2)
-            t3 = _sums(value, shifted, 3, first, t3)
-            t4 = _sums(value, shifted, 4, first, t4)
-            t5 = _sums(value, shifted, 5, first, t5)
-            t6 = _sums(value, shifted, 6, first, t6)
-            t7 = _sums(value, shifted, 7, first, t7)
-        store(out, (b + 0) * POINT, t0)
-        store(out, (b + 1) * POINT, t1)
-        store(out, (b + 2) * POINT, t2)
-        store(out, (b + 3) * POINT, t3)
-        store(out, (b + 4) * POINT, t4)
-        store(out, (b + 5) * POINT, t5)
-        store(out, (b + 6) * POINT, t6)
-        store(out, (b + 7) * POINT, t7)
+            at = i * POINT
+            t0 = _sums(value, shifted, at + b0, t0)
+            t1 = _sums(value, shifted, at + b1, t1)
+            t2 = _sums(value, shifted, at + b2, t2)
+            t3 = _sums(value, shifted, at + b3, t3)
+            t4 = _sums(value, shifted, at + b4, t4)
+            t5 = _sums(value, shifted, at + b5, t5)
+            t6 = _sums(value, shifted, at + b6, t6)
+            t7 = _sums(value, shifted, at + b7, t7)
+        store(out, b0 * POINT, t0)
+        store(out, b1 * POINT, t1)
+        store(out, b2 * POINT, t2)
+        store(out, b3 * POINT, t3)
+        store(out, b4 * POINT, t4)
+        store(out, b5 * POINT, t5)
+        store(out, b6 * POINT, t6)
+        store(out, b7 * POINT, t7)
 
 
 @kernel
