@@ -18,7 +18,7 @@ from stemtwin.twin.instrument.detectors import AnyDetector, checked
 from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.instrument.settings import LARGEST_TILT_MRAD, Beam, PotentialSlices
 from stemtwin.twin.instrument.simulation import serialisation
-from stemtwin.twin.instrument.simulation.engines.registry import DEPTHS, ENGINES
+from stemtwin.twin.instrument.simulation.engines.registry import DEPTHS, ENGINES, JOINING
 from stemtwin.twin.physics.scattering_factors import PARAMETRIZATIONS
 from stemtwin.twin.samples.sample import Sample
 
@@ -95,6 +95,10 @@ class Request:
         crystal by the places of its atoms (within 0.001 A), and the engine has images of whole cells (``"operator"``, patterns by the scattering
         matrix, spectra by their operator). True: with any number of configurations; a sample that is no perfect crystal and other engines are
         refused. False: never.
+    film_slices_angstrom : float, optional
+        Of the local operator: slices that hold light atoms alone (up to silicon), such as amorphous films, are joined up to this thickness, A, where
+        the check allows it: where single probes through all slices show that joining costs at most half of ``tolerance``, else up to a half, a
+        quarter ... of it. Without it: never.
 
     Raises
     ------
@@ -122,6 +126,7 @@ class Request:
     blocks: tuple[int, int] | None = None
     measure_error: bool = True
     lattice_average: bool | str = AUTO
+    film_slices_angstrom: float | None = None
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -149,6 +154,7 @@ class Request:
         if self.slice_thickness_angstrom is not None:
             value = checks.number("slice_thickness_angstrom", self.slice_thickness_angstrom, "A", low=0.05, high=100)
             object.__setattr__(self, "slice_thickness_angstrom", value)
+        _check_film_slices(self)
         object.__setattr__(self, "tolerance", checks.number("tolerance", self.tolerance, "of the mean signal", low=0, high=0.2))
         if 0 < self.tolerance < LEAST_TOLERANCE:
             message = f"tolerance={self.tolerance:g} is below {LEAST_TOLERANCE:g} of the mean signal. Use 0 for exact work, or at least that."
@@ -294,6 +300,20 @@ def _checked_depths(depths: object, sample: Sample | PotentialSlices) -> tuple[f
         message = f"depths_angstrom={out} are not increasing depths. Give each depth once, the smallest first."
         raise SettingsError(message)
     return out
+
+
+def _check_film_slices(request: Request) -> None:
+    if request.film_slices_angstrom is None:
+        return
+    value = checks.number("film_slices_angstrom", request.film_slices_angstrom, "A", low=1, high=20)
+    object.__setattr__(request, "film_slices_angstrom", value)
+    if request.engine not in ENGINES.names(JOINING) or isinstance(request.sample, PotentialSlices):
+        what = "a potential has no atoms" if isinstance(request.sample, PotentialSlices) else f"engine={request.engine!r} joins none"
+        message = (
+            f"film_slices_angstrom={value:g} joins slices of atoms for engine={ENGINES.names(JOINING)[0]!r}, and {what}. "
+            "Use that engine with a Sample, or leave it out."
+        )
+        raise SettingsError(message)
 
 
 def _check_phonons(request: Request) -> None:

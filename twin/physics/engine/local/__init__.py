@@ -6,6 +6,7 @@ File                  Content
 ``accuracy_check.py`` comparison with multislice at random points
 ``basis.py``          localised band-limited functions on a lattice
 ``exit_waves.py``     exit waves of the basis functions, and their correlations
+``film_slices.py``    slices of films joined into thicker ones
 ``local_cache.py``    local operators on disk
 ``local_image.py``    images by lattice transforms
 ``local_kernels.py``  compiled parts

@@ -66,6 +66,8 @@ class Windows:
         A specimen: its planes count, not its transmission.
     weights : callable
         Detector weights of reciprocal pixels.
+    planes : ndarray, optional
+        Depths of other planes, A, that waves go through instead.
 
     Raises
     ------
@@ -73,15 +75,16 @@ class Windows:
         A detector sees the bright field, or beyond the band limit, or nothing.
     """
 
-    def __init__(self, basis: Basis, stack: SliceStack, weights: Weights) -> None:
+    def __init__(self, basis: Basis, stack: SliceStack, weights: Weights, planes: np.ndarray | None = None) -> None:
         self.basis = basis
+        planes = stack.planes if planes is None else planes
         self.grid = window_grid(basis)
         shape = self.grid.shape
         empty = SliceStack(
             grid=self.grid,
             wavelength=stack.wavelength,
-            transmission=np.broadcast_to(np.complex64(1), (len(stack.planes), *shape)),
-            planes=stack.planes,
+            transmission=np.broadcast_to(np.complex64(1), (len(planes), *shape)),
+            planes=planes,
             thickness=stack.thickness,
             tilt=stack.tilt,
         )
