@@ -142,6 +142,7 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
     (engine, reason, price), compared = _choice(found)
     memory.check(price.memory_bytes)
     average = crystal_average.average_of(request) if AVERAGING in ENGINES.tags(engine) else None
+    crystal_average.check_round(average, found.detectors, request.beam.wavelength_angstrom)
     return Plan(
         engine=engine,
         reason=reason,
@@ -176,7 +177,7 @@ def _choice(found: Discretisation) -> tuple[EngineChoice, dict[str, Cost]]:
 
 def _automatic(found: Discretisation) -> tuple[EngineChoice, dict[str, Cost]]:
     """Return the engine that ``"auto"`` stands for: the quicker exact one, or one to a tolerance where that saves most of a long time."""
-    if found.request.lattice_average is True and crystal_average.average_of(found.request) is not None:
+    if found.request.asks_for_average and crystal_average.average_of(found.request) is not None:
         (dense,) = ENGINES.names(DENSE)[:1]
         return (dense, "its images are averaged over the lattice", ENGINES[dense].cost(found)), {}
     engine, reason, price = _exact(replace(found, request=replace(found.request, tolerance=0.0)))

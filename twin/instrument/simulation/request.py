@@ -28,6 +28,8 @@ MOST_BLOCKS = 2**15
 """Cells that a probe can spread over: a plan looks at each of them, and beyond this no memory holds what it would need."""
 LEAST_TOLERANCE = 1e-4
 """Smallest tolerance beside 0: single precision is no better."""
+POINT_GROUP = "point group"
+"""The average over a crystal's translations, turns and mirrors."""
 AUTO_PHONONS = 8
 """Frozen-phonon configurations of ``phonons="auto"``."""
 _STATIC = "needs thermal displacements, but this sample is static. Give it thermal_sigma_angstrom, or use phonons='static'."
@@ -94,7 +96,8 @@ class Request:
         all displacements has this symmetry, that of a few configurations has not. ``"auto"``: where ``phonons="auto"``, the sample is a perfect
         crystal by the places of its atoms (within 0.001 A), and the engine has images of whole cells (``"operator"``, patterns by the scattering
         matrix, spectra by their operator). True: with any number of configurations; a sample that is no perfect crystal and other engines are
-        refused. False: never.
+        refused. ``"point group"``: as True, and over the crystal's turns and mirrors across the beam, for which the aberrations are turned along:
+        images on round detectors, without tilts; each image takes up to eight times as long, the operator no longer. False: never.
     film_slices_angstrom : float, optional
         Of the local operator: slices that hold light atoms alone (up to silicon), such as amorphous films, are joined up to this thickness, A, where
         the check allows it: where single probes through all slices show that joining costs at most half of ``tolerance``, else up to a half, a
@@ -178,6 +181,11 @@ class Request:
                 )
                 raise SettingsError(message)
         _check_phonons(self)
+
+    @property
+    def asks_for_average(self) -> bool:
+        """Whether an average over the crystal's symmetries is asked for by name, whatever ``phonons`` is."""
+        return self.lattice_average is True or self.lattice_average == POINT_GROUP
 
     @property
     def configurations(self) -> int:
@@ -346,15 +354,15 @@ def checked_phonons(phonons: object) -> int | str:
 
 
 def checked_average(value: object) -> bool | str:
-    """Return a setting of the average over lattice translations: a flag or ``"auto"``.
+    """Return a setting of the average over lattice translations: a flag, ``"auto"`` or ``"point group"``.
 
     Raises
     ------
     SettingsError
-        It is neither.
+        It is none of these.
     """
-    if isinstance(value, str) and value != AUTO:
-        message = f"lattice_average={value!r} is not known. Use 'auto', True or False."
+    if isinstance(value, str) and value not in (AUTO, POINT_GROUP):
+        message = f"lattice_average={value!r} is not known. Use 'auto', 'point group', True or False."
         raise SettingsError(message)
     return value if isinstance(value, str) else checks.flag("lattice_average", value)
 

@@ -92,7 +92,7 @@ def supported() -> Request:
 
 
 def test_films_pass_in_fewer_slices_where_asked(supported: Request, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Joined slices are foretold, said and kept on disk; images stay within the tolerance of multislice through all slices; without asking, none are."""
+    """Joined slices are foretold, said and kept on disk; images are within the tolerance of multislice through all slices; unasked, none are."""
     monkeypatch.setenv("STEMTWIN_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("STEMTWIN_CACHE_BYTES", str(2**30))
     asked = replace(supported, film_slices_angstrom=4.0)

@@ -201,7 +201,7 @@ def test_auto_takes_windows_for_large_bright_fields() -> None:
 
 
 def test_plans_count_windows_that_grow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A plan says the time with the largest windows too, which is that of the first ones if none are larger; `auto` takes it only below exact work."""
+    """A plan says the time with the largest windows too, that of the first ones if none are larger; `auto` takes it only below exact work."""
     scan = RasterScan(shape=(128, 128), field_of_view_angstrom=(30, 30))
     request = Request(sample=load_sample("mos2-1h", size_angstrom=(60, 60)), beam=BEAM, scan=scan, detectors=("haadf", "bf"), phonons=2)
 

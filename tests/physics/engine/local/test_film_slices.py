@@ -57,7 +57,7 @@ def film(stack: SliceStack, thickness: float) -> Film:
 )
 @settings(deadline=None, max_examples=60)
 def test_only_neighbours_of_a_film_are_joined(gaps: list[float], thickness: float, seed: int) -> None:
-    """Each plane is in one group, in order; groups of several planes hold planes of a film alone; their mean thickness is at most the one asked for."""
+    """Each plane is in one group, in order; groups of several planes are of a film alone; their mean thickness is at most the one asked for."""
     planes = np.cumsum(gaps)
     inside = np.random.default_rng(seed).random(len(planes)) < 0.7
     found = Film(inside=inside, thickness=thickness).joined(planes)
