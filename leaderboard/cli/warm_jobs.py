@@ -12,7 +12,7 @@ from stemtwin.twin.instrument.scan import RasterScan, SpiralScan
 from stemtwin.twin.instrument.scope.microscope import Microscope
 from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.simulation.engines import thermal
-from stemtwin.twin.instrument.simulation.engines.registry import DENSE, ENGINES, REFERENCE, REIMAGING
+from stemtwin.twin.instrument.simulation.engines.registry import DENSE, ENGINES, JOINING, REFERENCE, REIMAGING
 from stemtwin.twin.instrument.simulation.plan import make_plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.instrument.simulation.simulate import simulate
@@ -62,6 +62,9 @@ def _engines() -> None:
     small, local = {*ENGINES.names(DENSE), *ENGINES.names(REFERENCE)}, {*ENGINES.names(REIMAGING)} - {*ENGINES.names(DENSE)}
     for engine, sample in [(name, _cell()) for name in sorted(small)] + [(name, _sheet()) for name in sorted(local)]:
         simulate(sample, beam=beam, scan=SCAN, engine=engine, phonons=1, seed=SEED, detectors="haadf")
+    thick = load_sample("srtio3-001", size_angstrom=(16.0, 16.0), thickness_angstrom=60.0)
+    grown = {"phonons": "static", "detectors": "haadf", "tolerance": 0.1, "growing_windows": True}
+    simulate(thick, beam=beam, scan=SCAN, engine=ENGINES.names(JOINING)[0], **grown)
     turned = dataclasses.replace(SCAN, rotation_rad=0.3)
     simulate(_cell(), beam=beam, scan=turned, engine=ENGINES.names(DENSE)[0], phonons=1, seed=SEED, detectors="haadf")
     simulate(_cell(), beam=beam, scan=SCAN, phonons=1, seed=SEED, detectors="pixelated")

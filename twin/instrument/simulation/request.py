@@ -102,6 +102,8 @@ class Request:
         Of the local operator: slices that hold light atoms alone (up to silicon), such as amorphous films, are joined up to this thickness, A, where
         the check allows it: where single probes through all slices show that joining costs at most half of ``tolerance``, else up to a half, a
         quarter ... of it. Without it: never.
+    growing_windows : bool
+        Of the local operator: whether windows grow with depth, within the same ``tolerance``, where that takes less time: thick specimens.
 
     Raises
     ------
@@ -130,6 +132,7 @@ class Request:
     measure_error: bool = True
     lattice_average: bool | str = AUTO
     film_slices_angstrom: float | None = None
+    growing_windows: bool = False
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -158,6 +161,7 @@ class Request:
             value = checks.number("slice_thickness_angstrom", self.slice_thickness_angstrom, "A", low=0.05, high=100)
             object.__setattr__(self, "slice_thickness_angstrom", value)
         _check_film_slices(self)
+        _check_growing_windows(self)
         object.__setattr__(self, "tolerance", checks.number("tolerance", self.tolerance, "of the mean signal", low=0, high=0.2))
         if 0 < self.tolerance < LEAST_TOLERANCE:
             message = f"tolerance={self.tolerance:g} is below {LEAST_TOLERANCE:g} of the mean signal. Use 0 for exact work, or at least that."
@@ -320,6 +324,16 @@ def _check_film_slices(request: Request) -> None:
         message = (
             f"film_slices_angstrom={value:g} joins slices of atoms for engine={ENGINES.names(JOINING)[0]!r}, and {what}. "
             "Use that engine with a Sample, or leave it out."
+        )
+        raise SettingsError(message)
+
+
+def _check_growing_windows(request: Request) -> None:
+    object.__setattr__(request, "growing_windows", checks.flag("growing_windows", request.growing_windows))
+    if request.growing_windows and request.engine not in ENGINES.names(JOINING):
+        message = (
+            f"growing_windows=True is for engine={ENGINES.names(JOINING)[0]!r}, and engine={request.engine!r} has no windows that grow. "
+            "Use that engine, or leave it out."
         )
         raise SettingsError(message)
 

@@ -13,7 +13,7 @@ from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.simulation import operator_cache, simulate
 from stemtwin.twin.instrument.simulation.plan import make_plan
 from stemtwin.twin.instrument.simulation.request import Request
-from stemtwin.twin.physics.engine.local import local_operator
+from stemtwin.twin.physics.engine.local import growing_windows, local_operator
 from stemtwin.twin.samples.library import load_sample
 from tests.instrument.simulation.engines.dark_field import BEAM, DARK, points
 
@@ -91,6 +91,7 @@ def supported() -> Request:
     )
 
 
+@pytest.mark.slow
 def test_films_pass_in_fewer_slices_where_asked(supported: Request, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Joined slices are foretold, said and kept on disk; images are within the tolerance of multislice through all slices; unasked, none are."""
     monkeypatch.setenv("STEMTWIN_CACHE_DIR", str(tmp_path))
@@ -122,3 +123,22 @@ def test_films_are_for_atoms_and_the_local_operator(supported: Request) -> None:
     gold = load_sample("au-001", size_angstrom=(24.0, 24.0), thickness_angstrom=20.0)
     crystal = replace(supported, sample=gold, film_slices_angstrom=4.0)
     assert make_plan(crystal).seconds == make_plan(replace(crystal, film_slices_angstrom=None)).seconds
+
+
+@pytest.mark.slow
+def test_windows_grow_with_depth_where_asked(supported: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are costed, said, and within the tolerance of multislice; other engines are refused; off by default."""
+    gold = replace(load_sample("au-001", size_angstrom=(24.0, 24.0), thickness_angstrom=60.0), thermal_sigma_angstrom=None, recipe="")
+    one = replace(supported, sample=gold)
+    asked = replace(one, growing_windows=True)
+    assert not one.growing_windows
+    assert make_plan(asked).seconds < 0.9 * make_plan(one).seconds
+    monkeypatch.setattr(growing_windows, "CHANGE", 0.0)  # thin specimens would have one window
+    data = simulate.simulate(replace(supported, growing_windows=True, tolerance=0.05))
+    sides = re.search(r"windows of ([\d., ]+) A$", data.attrs["engine_error"])
+    assert sides is not None
+    assert len(sides[1].split(", ")) >= 2
+    exact = simulate.simulate(replace(supported, engine="multislice", tolerance=0.0))
+    assert np.sqrt(np.square(data["dark"] - exact["dark"]).mean()) < 0.05 * exact["dark"].mean()
+    with pytest.raises(SettingsError, match="engine='auto' has no windows that grow"):
+        replace(supported, growing_windows=True, engine="auto")

@@ -16,7 +16,8 @@ from stemtwin.twin.instrument.simulation.plan import Plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.instrument.simulation.scan_signals import region_of, reports_all_waves, scanned
 from stemtwin.twin.physics.engine.kernels import array_cache as disk
-from stemtwin.twin.physics.engine.local import accuracy_check, exit_waves, local_cache, local_operator, resources
+from stemtwin.twin.physics.engine.kernels import threads
+from stemtwin.twin.physics.engine.local import accuracy_check, exit_waves, growing_windows, local_cache, local_operator, resources
 from stemtwin.twin.physics.engine.local.basis import Basis, Localisation, localisation
 from stemtwin.twin.physics.engine.local.film_slices import Film
 from stemtwin.twin.physics.engine.local.local_operator import LocalOperator
@@ -103,9 +104,11 @@ def cost_beside(found: Discretisation, program: int) -> Cost:
     checking = 2 * count * accuracy_check.POINTS * costs.step_seconds(size.checked)  # sixteen at a time: on one of two cores
     film = film_of(request, found.slices)
     joined = None if film is None else film.joined(planes)
-    passed = len(planes) if joined is None else len(joined.starts)
-    stepping = waves * passed * costs.step_seconds(math.prod(size.window.shape)) + checking * len(planes)
-    held = 0 if joined is None else 8 * passed * math.prod(grid.shape)
+    passed = planes if joined is None else joined.planes(planes)
+    stages = growing_windows.stages(basis, passed, size.window)
+    stepping = sum(waves * steps * costs.step_seconds(area) for area, steps in growing_windows.steps(stages)) + checking * len(planes)
+    held = 0 if joined is None else 8 * len(passed) * math.prod(grid.shape)
+    held += threads.thread_count() * growing_windows.more_bytes(stages)
     overlaps = count * size.functions * len(basis.steps) * size.points * channels
     return Cost(
         waves=waves,
@@ -140,6 +143,7 @@ def _basis(found: Discretisation) -> tuple[Basis, tuple[float, float]]:
         thickness=float(found.slices.planes[-1] - found.slices.planes[0]),
         tilt=request.relative_tilt_rad,
         tolerance=request.tolerance,
+        growing=request.growing_windows,
     )
     return Basis(grid=found.grid, radius=radius, periodic=getattr(request.sample, "periodic", True), local=near), seen
 
@@ -179,13 +183,16 @@ def image_signals(operator: LocalOperator, request: Request) -> Signals:
     if request.film_slices_angstrom is not None:
         joined = operator.joined
         remark += "; no slices of films were joined" if joined is None else f"; {len(joined.starts)} slices in place of {joined.count}, films joined"
+    if request.growing_windows:
+        remark += f"; windows of {', '.join(f'{max(stage.grid.extent):.1f}' for stage in operator.windows.stages)} A"
     return values, np.full(len(values), accuracy.standard_error), remark
 
 
 def operator_for(request: Request, plan: Plan, progress: Progress | None = None) -> LocalOperator:
     """Return the local operator of a request, built where a probe of its scan sees; what the process or the disk holds is not built again."""
-    joining = () if request.film_slices_angstrom is None else ("films", request.film_slices_angstrom)
-    key = operator_cache.physics_key(request, plan, engine=(NAME, request.tolerance, *joining))
+    asked = () if request.film_slices_angstrom is None else ("films", request.film_slices_angstrom)
+    asked += ("growing",) * request.growing_windows
+    key = operator_cache.physics_key(request, plan, engine=(NAME, request.tolerance, *asked))
     beam, region = request.beam, region_of(request.scan)
     weights, periodic = operator_cache.detector_weights(request, plan), getattr(request.sample, "periodic", True)
     cache = disk.default_cache()
@@ -210,6 +217,7 @@ def operator_for(request: Request, plan: Plan, progress: Progress | None = None)
             cache=cache,
             key=key,
             film=film_of(request, plan.slices),
+            growing=request.growing_windows,
         )
         local_cache.keep(cache, key, found)
         return found

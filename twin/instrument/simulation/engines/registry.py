@@ -10,7 +10,7 @@ Tag               Engines that carry it
 ``re-imaging``    those that keep what they built: a further image takes milliseconds
 ``depths``        those that give signals at several depths from one pass
 ``averaging``     those that average their images over a crystal's lattice translations
-``joining``       those that may join slices of films
+``joining``       those that may join slices of films and have windows that grow with depth
 ================= =================================================================================
 """
 

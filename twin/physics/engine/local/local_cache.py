@@ -30,7 +30,7 @@ def keep(cache: ArrayCache, key: str, operator: LocalOperator) -> None:
     if accuracy is None:
         return
     arrays = {
-        "local": np.array([local.shape, local.reach, local.band, local.correlation]),
+        "local": np.array(local.numbers),
         "accuracy": np.array([accuracy.points, accuracy.rms, accuracy.largest, accuracy.standard_error, *accuracy.mean]),
     }
     if operator.joined is not None:
@@ -45,8 +45,7 @@ def load(
     found = cache.get(key)
     if found is None:
         return None
-    shape, reach, band, correlation = found["local"].tolist()
-    local = Localisation(shape=shape, reach=reach, band=band, correlation=correlation)
+    local = Localisation.from_numbers(found["local"].tolist())
     operator = LocalOperator(stacks, semiangle, weights, local, periodic=periodic, antialias=antialias)
     joined = None
     if "joined" in found:

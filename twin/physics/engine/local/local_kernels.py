@@ -11,7 +11,7 @@ from numba.extending import intrinsic
 
 from stemtwin.twin.physics.engine.kernels.fft import descend_line
 from stemtwin.twin.physics.engine.kernels.jit import inlined, kernel
-from stemtwin.twin.physics.engine.kernels.simd_complex64 import ALIGNMENT, LANES, POINT, lanes, load, store, zeros
+from stemtwin.twin.physics.engine.kernels.simd_complex64 import ALIGNMENT, LANES, POINT, lanes, load, store, swapped, zeros
 from stemtwin.twin.physics.engine.local.basis import ROWS
 
 _FLAGS = ("contract", "nsz")
@@ -137,6 +137,47 @@ def subtract_incident(chosen, values, qy, qx, phase_y, phase_x, points):
             value = values[i] * phase_y[qy[i], j // side] * phase_x[qx[i], j % side]
             points[at + j] -= value.real
             points[at + LANES + j] -= value.imag
+
+
+@kernel
+def add_swapped(wave, given, columns, rows, pitch, factor):
+    """Add ``factor`` times some columns of another batch, whose real and imaginary parts are exchanged, to a batch of as many rows and columns."""
+    for y in range(rows):
+        for c in range(columns.size):
+            at = (y * pitch + columns[c]) * POINT
+            store(wave, at, load(wave, at) + factor * swapped(load(given, at)))
+
+
+@kernel
+def widen(small, small_pitch, reads, large, large_pitch, kept, slots, corner_y, corner_x, scale, source, line, small_plans, large_plans, places):
+    """Put a batch behind its rows into that of a larger window, with 0 around it.
+
+    Row and column 0 of the small window are row ``corner_y`` and column ``corner_x`` of the large one.
+
+    ``reads`` are the places of a row's coefficients in the small batch, ``slots`` the numbers of those that the large one keeps, or -1; after these
+    ``kept`` comes its point that is always zero. ``scale`` undoes the transform of a small row; ``source`` and ``line`` are scratch of a large row.
+    """
+    small_y, small_x = small_plans
+    large_y, large_x = large_plans
+    for y in range(large_y.order.size):
+        base, row = y * large_pitch * POINT, y - corner_y
+        store(large, base + kept * POINT, zeros())
+        if row < 0 or row >= small_y.order.size:
+            for i in range(kept):
+                store(large, base + i * POINT, zeros())
+            continue
+        for i in range(small_x.order.size):
+            store(source, i * POINT, swapped(load(small, row * small_pitch * POINT + reads[i])))
+        descend_line(source, 0, places, line, small_x)
+        for i in range(large_x.order.size):
+            store(source, i * POINT, zeros())
+        for i in range(small_x.order.size):
+            store(source, (corner_x + small_x.order[i]) * POINT, scale * swapped(load(line, i * POINT)))
+        descend_line(source, 0, places, line, large_x)
+        for i in range(large_x.order.size):
+            slot = slots[large_x.order[i]]
+            if slot >= 0:
+                store(large, base + slot * POINT, load(line, i * POINT))
 
 
 @inlined

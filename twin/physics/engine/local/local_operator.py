@@ -126,7 +126,7 @@ class LocalOperator:
             "periodic": self.periodic,
             "lattice": list(basis.counts),
             "window": list(self.windows.grid.shape),
-            "local": [local.shape, local.reach, local.band, local.correlation],
+            "local": local.numbers,
             "steps": len(basis.steps),
             **({} if self.joined is None else {"joined": list(self.joined.starts)}),
         }
@@ -175,6 +175,11 @@ class LocalOperator:
                 beside(self.stacks[number])
         for piece in missing:
             self._built[piece] = True
+
+    def forget_pieces(self) -> None:
+        """Drop what is kept on disk of the pieces."""
+        if self.store is not None:
+            self.store.drop()
 
     def _restore(self, piece: Piece) -> int:
         """Put in what is kept on disk of a piece; return over how many configurations it is summed."""
@@ -403,7 +408,7 @@ def blur(aberrations: Aberrations, semiangle: float) -> float:
     return sum(abs(value) * semiangle ** int(name[1]) for name, value in orders)
 
 
-def _first_localisation(stack: SliceStack, semiangle: float, weights: Weights, tolerance: float) -> Localisation:
+def _first_localisation(stack: SliceStack, semiangle: float, weights: Weights, tolerance: float, growing: bool) -> Localisation:
     """Return the distances that a build to a tolerance begins with; refuse a tolerance that is not between 0 and 1."""
     if not 0 < tolerance < 1:
         message = f"tolerance={tolerance:g} is not between 0 and 1. It is the rms error divided by the mean signal, 0.01 for 1 %."
@@ -417,6 +422,7 @@ def _first_localisation(stack: SliceStack, semiangle: float, weights: Weights, t
         thickness=float(stack.planes[-1] - stack.planes[0]),  # behind the last plane detectors see no difference
         tilt=stack.tilt,
         tolerance=tolerance,
+        growing=growing,
     )
 
 
@@ -434,6 +440,7 @@ def build(
     cache: ArrayCache | None = None,
     key: str = "",
     film: Film | None = None,
+    growing: bool = False,
 ) -> LocalOperator:
     """Build the operator of a specimen, or of a region of it, to a tolerance.
 
@@ -449,22 +456,22 @@ def build(
         As for :meth:`LocalOperator.build`; points of the check lie in the region. The rest can be built later.
     cache, key : ArrayCache, str
         Keeps the pieces, under the operator's key, so that a build that was killed goes on from there, to the same bits.
-    film : Film, optional
-        Planes that functions may pass joined, where single probes show that it costs at most half of the tolerance.
+    film, growing : Film, bool
+        Planes that functions may pass joined, where single probes show that it costs at most half of the tolerance; whether windows grow with depth.
 
     Returns
     -------
     LocalOperator
-        The operator, its ``accuracy`` measured.
+        Its ``accuracy`` is measured.
 
     Raises
     ------
     SamplingError
         A detector sees the bright field or exceeds the band limit, or the tolerance is missed with larger windows too.
     SettingsError
-        The tolerance is not positive.
+        The tolerance is not between 0 and 1.
     """
-    local, tried = _first_localisation(stacks[0], semiangle, weights, tolerance), []
+    local, tried = _first_localisation(stacks[0], semiangle, weights, tolerance, growing), []
     for _ in range(GROWTHS + 1):
         operator = LocalOperator(stacks, semiangle, weights, local, periodic=periodic, antialias=antialias)
         comparison = accuracy_check.Comparison(operator, rng, region)
@@ -474,8 +481,7 @@ def build(
         operator.accuracy = accuracy = comparison.accuracy()
         if accuracy.rms <= tolerance:
             return operator
-        if operator.store is not None:
-            operator.store.drop()
+        operator.forget_pieces()
         tried.append(f"{accuracy.rms:.2%} with windows of {max(operator.windows.grid.extent):.0f} A and a band of {local.band:.1f} A")
         local = local.grown()
     message = f"The local operator misses tolerance={tolerance:g}: {', '.join(tried)}. Allow a larger tolerance, or use the dense imaging operator."

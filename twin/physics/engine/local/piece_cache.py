@@ -29,7 +29,7 @@ class PieceStore:
     def __init__(self, cache: ArrayCache, key: str, local: Localisation, configurations: int, joined: JoinedSlices | None = None) -> None:
         self.cache, self.configurations = cache, configurations
         slices = {} if joined is None else {"joined": list(joined.starts)}
-        self.key = content_key({"operator": key, "local": [local.shape, local.reach, local.band, local.correlation], **slices})
+        self.key = content_key({"operator": key, "local": local.numbers, **slices})
 
     def load(self, piece: Piece) -> tuple[int, dict[str, np.ndarray]]:
         """Return the sum over most configurations that is kept of a piece, and over how many; 0 and nothing if there is none."""
