@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from stemtwin.twin.physics.engine.operator.lattice_average import Translations
-from stemtwin.twin.physics.engine.operator.point_group import Turn
+from stemtwin.twin.physics.engine.operator.point_group import PlaneSymmetry
 from stemtwin.twin.samples.sample import Sample
 
 TOLERANCE = 1e-3
@@ -58,7 +58,7 @@ def lattice_translations(sample: Sample) -> Translations:
 
 
 @functools.lru_cache(maxsize=32)
-def point_group(sample: Sample) -> tuple[Turn, ...]:
+def point_group(sample: Sample) -> tuple[PlaneSymmetry, ...]:
     """Return the turns and mirrors across the beam that leave a sample as it is, its thermal displacements included, that by nothing first.
 
     Those are tried that map the cell on itself, on every atom as translations are: mirrors on x and y and the half turn, in a square cell turns by a
@@ -71,11 +71,11 @@ def point_group(sample: Sample) -> tuple[Turn, ...]:
 
     Returns
     -------
-    tuple of Turn
+    tuple of PlaneSymmetry
         One for each element of the point group, at most eight.
     """
     if not sample.periodic or not len(sample):
-        return (Turn(matrix=((1, 0), (0, 1))),)
+        return (PlaneSymmetry(matrix=((1, 0), (0, 1))),)
     kinds, size = _kinds(sample), np.array(sample.size_angstrom[::-1])
     atoms, places = _Atoms(sample, kinds), sample.positions_angstrom[:, :2]
     rarest = places[kinds == np.argmin(np.bincount(kinds))]
@@ -89,7 +89,7 @@ def point_group(sample: Sample) -> tuple[Turn, ...]:
         step = next((each for each in steps[np.lexsort(np.round(steps, 3).T)] if atoms.repeat(each, turn)), None)
         if step is not None:
             y, x = (step / size)[::-1].tolist()
-            found.append(Turn(matrix=matrix, step=(y, x)))
+            found.append(PlaneSymmetry(matrix=matrix, step=(y, x)))
     return tuple(found)
 
 

@@ -19,7 +19,7 @@ from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.instrument.simulation.simulate import explain, simulate
 from stemtwin.twin.instrument.spectra.areal_densities import LossChannel, densities
 from stemtwin.twin.physics.aberrations import Aberrations
-from stemtwin.twin.physics.engine.operator.point_group import Turn
+from stemtwin.twin.physics.engine.operator.point_group import PlaneSymmetry
 from stemtwin.twin.samples.lattice_translations import lattice_translations, point_group
 from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
@@ -168,7 +168,7 @@ def test_turned_probes_see_a_turned_average(upright: Request) -> None:
     averaged, (height, width) = values(upright), upright.sample.size_angstrom
     for turn in point_group(upright.sample)[1:]:
         at = POINTS.positions_angstrom @ np.array(turn.matrix)[::-1, ::-1].T + np.array([turn.step[1] * width, turn.step[0] * height])
-        inverse = Turn(matrix=((turn.matrix[0][0], turn.matrix[1][0]), (turn.matrix[0][1], turn.matrix[1][1])))
+        inverse = PlaneSymmetry(matrix=((turn.matrix[0][0], turn.matrix[1][0]), (turn.matrix[0][1], turn.matrix[1][1])))
         beam = replace(upright.beam, aberrations=inverse.aberrations(upright.beam.aberrations))
         close(values(replace(upright, scan=PathScan(positions_angstrom=at), beam=beam)), averaged)
         assert np.abs(values(replace(upright, scan=PathScan(positions_angstrom=at)))[0] / averaged[0] - 1).max() > 0.01
@@ -219,7 +219,7 @@ def test_turns_are_for_upright_probes_and_round_detectors(upright: Request) -> N
     with pytest.raises(SettingsError, match="spectra"):
         densities(upright.sample, upright.beam, POINTS, (LossChannel(name="Ti", numbers=(22,), d50=1.0),), lattice_average="point group", phonons=2)
     with pytest.raises(SettingsError, match="maps no square"):
-        Turn(matrix=((1, 1), (0, 1)))
+        PlaneSymmetry(matrix=((1, 1), (0, 1)))
     assert make_plan(replace(upright, engine="auto")).engine == "operator"
 
 

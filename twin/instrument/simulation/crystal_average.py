@@ -9,7 +9,7 @@ from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.detectors import Detector
 from stemtwin.twin.instrument.simulation.request import AUTO, POINT_GROUP, Request
 from stemtwin.twin.physics.engine.operator.lattice_average import LatticeAverage, MeasuredAverage
-from stemtwin.twin.physics.engine.operator.point_group import Turn
+from stemtwin.twin.physics.engine.operator.point_group import PlaneSymmetry
 from stemtwin.twin.samples.lattice_translations import TOLERANCE, lattice_translations, point_group
 from stemtwin.twin.samples.sample import Sample
 
@@ -53,7 +53,7 @@ def average_of(request: Request) -> LatticeAverage | None:
     return LatticeAverage(translations=translations, least=least, most=most, turns=turns)
 
 
-def _turns(request: Request) -> tuple[Turn, ...]:
+def _turns(request: Request) -> tuple[PlaneSymmetry, ...]:
     """Return the turns and mirrors that a request is averaged over: those of the sample that leave the request's grid as it is."""
     if request.lattice_average != POINT_GROUP:
         return ()

@@ -188,7 +188,7 @@ class Request:
 
     @property
     def asks_for_average(self) -> bool:
-        """Whether an average over the crystal's symmetries is asked for by name, whatever ``phonons`` is."""
+        """Return whether an average over the crystal's symmetries is asked for by name, whatever ``phonons`` is."""
         return self.lattice_average is True or self.lattice_average == POINT_GROUP
 
     @property

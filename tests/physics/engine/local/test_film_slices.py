@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stemtwin.twin.physics import detector_weights, electrons, potential
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.physics.engine.local import film_slices, local_operator
-from stemtwin.twin.physics.engine.local.film_slices import Film
+from stemtwin.twin.physics.engine.local.film_slices import FilmSlices
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 from stemtwin.twin.physics.engine.operator import single_probes
 from stemtwin.twin.physics.grids import Grid
@@ -42,9 +42,9 @@ def stack() -> SliceStack:
     return SliceStack(grid=GRID, wavelength=WAVELENGTH, transmission=transmission, planes=cut.planes, thickness=18.0)
 
 
-def film(stack: SliceStack, thickness: float) -> Film:
+def film(stack: SliceStack, thickness: float) -> FilmSlices:
     """Return the carbon of the specimen."""
-    return Film(inside=stack.planes > 8.5, thickness=thickness)
+    return FilmSlices(inside=stack.planes > 8.5, thickness=thickness)
 
 
 # ---- which slices ----------------------------------------------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ def test_only_neighbours_of_a_film_are_joined(gaps: list[float], thickness: floa
     """Each plane is in one group, in order; groups of several planes are of a film alone; their mean thickness is at most the one asked for."""
     planes = np.cumsum(gaps)
     inside = np.random.default_rng(seed).random(len(planes)) < 0.7
-    found = Film(inside=inside, thickness=thickness).joined(planes)
+    found = FilmSlices(inside=inside, thickness=thickness).joined(planes)
     if found is None:
         return
     parts = np.split(np.arange(len(planes)), found.starts[1:])
@@ -94,7 +94,7 @@ def test_joined_slices_transmit_the_sum_of_their_potentials(stack: SliceStack) -
 # ---- where the check allows ------------------------------------------------------------------------------------------------------------
 
 
-def built(stack: SliceStack, film: Film | None, tolerance: float = 0.02) -> local_operator.LocalOperator:
+def built(stack: SliceStack, film: FilmSlices | None, tolerance: float = 0.02) -> local_operator.LocalOperator:
     """Return an operator."""
     return local_operator.build([stack], SEMIANGLE, weights, rng=np.random.default_rng(3), tolerance=tolerance, film=film)
 

@@ -8,7 +8,7 @@ import pytest
 from stemtwin.twin.physics.aberrations import Aberrations, chi
 from stemtwin.twin.physics.engine.operator import point_group
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImageCoefficients
-from stemtwin.twin.physics.engine.operator.point_group import Turn
+from stemtwin.twin.physics.engine.operator.point_group import PlaneSymmetry
 
 SIGNS = list(itertools.product((1, -1), (1, -1)))
 MATRICES = [((a, 0), (0, d)) for a, d in SIGNS] + [((0, b), (c, 0)) for b, c in SIGNS]
@@ -20,7 +20,7 @@ STATE = Aberrations(
 @pytest.mark.parametrize("matrix", MATRICES)
 def test_aberrations_are_turned_along(matrix: tuple) -> None:
     """The phase of the turned aberrations at any k is that of the given ones at R k; round ones stay as they are."""
-    turn, rng = Turn(matrix=matrix), np.random.default_rng(1)
+    turn, rng = PlaneSymmetry(matrix=matrix), np.random.default_rng(1)
     ky, kx = rng.normal(0, 0.5, (2, 50))
     there = np.array(matrix) @ np.stack([ky, kx])
     np.testing.assert_allclose(chi(turn.aberrations(STATE), ky, kx, 0.025), chi(STATE, *there, 0.025), rtol=1e-9, atol=1e-9)
@@ -30,7 +30,7 @@ def test_aberrations_are_turned_along(matrix: tuple) -> None:
 def test_coefficients_are_averaged_as_images_are() -> None:
     """The average of coefficients gives at any point the mean of the images of all turns at the points that each turn maps there."""
     rng, extent = np.random.default_rng(2), (7.0, 7.0)
-    turns = [Turn(matrix=matrix, step=tuple(rng.random(2).tolist())) for matrix in MATRICES]
+    turns = [PlaneSymmetry(matrix=matrix, step=tuple(rng.random(2).tolist())) for matrix in MATRICES]
     given = rng.normal(size=(8, 2, 4, 7)) + 1j * rng.normal(size=(8, 2, 4, 7))
     at = rng.uniform(-9, 9, (40, 2))
     found = ImageCoefficients(coefficients=point_group.averaged(given, turns), extent=extent).at(at)
@@ -43,7 +43,7 @@ def test_coefficients_are_averaged_as_images_are() -> None:
 
 def test_an_oblong_image_is_averaged_over_its_mirrors() -> None:
     """Coefficients of other numbers along y and x, by turns that exchange neither."""
-    rng, turns = np.random.default_rng(3), [Turn(matrix=matrix) for matrix in MATRICES[:4]]
+    rng, turns = np.random.default_rng(3), [PlaneSymmetry(matrix=matrix) for matrix in MATRICES[:4]]
     given = np.repeat(rng.normal(size=(1, 1, 3, 11)) + 0j, 4, axis=0)
     image = ImageCoefficients(coefficients=point_group.averaged(given, turns), extent=(4.0, 9.0))
     y, x = rng.uniform(0, 4, 5), rng.uniform(0, 9, 6)

@@ -19,7 +19,7 @@ from stemtwin.twin.physics.engine.kernels import array_cache as disk
 from stemtwin.twin.physics.engine.kernels import threads
 from stemtwin.twin.physics.engine.local import accuracy_check, exit_waves, growing_windows, local_cache, local_operator, resources
 from stemtwin.twin.physics.engine.local.basis import Basis, Localisation, localisation
-from stemtwin.twin.physics.engine.local.film_slices import Film
+from stemtwin.twin.physics.engine.local.film_slices import FilmSlices
 from stemtwin.twin.physics.engine.local.local_operator import LocalOperator
 from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.physics.potential import Slices
@@ -117,14 +117,14 @@ def cost_beside(found: Discretisation, program: int) -> Cost:
     )
 
 
-def film_of(request: Request, slices: Slices) -> Film | None:
+def film_of(request: Request, slices: Slices) -> FilmSlices | None:
     """Return the slices that a request allows to join: those that hold light atoms alone, up to silicon."""
     if request.film_slices_angstrom is None:
         return None
     assert isinstance(request.sample, Sample)  # Request checked it
     heaviest = np.zeros(len(slices.planes), int)
     np.maximum.at(heaviest, slices.index, request.sample.numbers)
-    return Film(inside=heaviest <= HEAVIEST_OF_FILMS, thickness=request.film_slices_angstrom)
+    return FilmSlices(inside=heaviest <= HEAVIEST_OF_FILMS, thickness=request.film_slices_angstrom)
 
 
 def _basis(found: Discretisation) -> tuple[Basis, tuple[float, float]]:

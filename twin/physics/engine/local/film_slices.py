@@ -60,7 +60,7 @@ def _product(transmission: np.ndarray, inside: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Film:
+class FilmSlices:
     """Planes of a specimen that may be joined.
 
     Parameters

@@ -29,7 +29,7 @@ from stemtwin.twin.physics.engine.local import accuracy_check
 from stemtwin.twin.physics.engine.local.accuracy_check import Accuracy
 from stemtwin.twin.physics.engine.local.basis import MARGIN, PIECE, SIDE, Basis, Localisation, Piece, Region, canvas_span, localisation, pieces_of
 from stemtwin.twin.physics.engine.local.exit_waves import Patch, Windows, seen_frequencies
-from stemtwin.twin.physics.engine.local.film_slices import Film, JoinedSlices
+from stemtwin.twin.physics.engine.local.film_slices import FilmSlices, JoinedSlices
 from stemtwin.twin.physics.engine.local.local_image import Canvas, LocalImage
 from stemtwin.twin.physics.engine.local.piece_cache import PieceStore
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
@@ -439,7 +439,7 @@ def build(
     progress: Callable[[int], None] | None = None,
     cache: ArrayCache | None = None,
     key: str = "",
-    film: Film | None = None,
+    film: FilmSlices | None = None,
     growing: bool = False,
 ) -> LocalOperator:
     """Build the operator of a specimen, or of a region of it, to a tolerance.
@@ -456,7 +456,7 @@ def build(
         As for :meth:`LocalOperator.build`; points of the check lie in the region. The rest can be built later.
     cache, key : ArrayCache, str
         Keeps the pieces, under the operator's key, so that a build that was killed goes on from there, to the same bits.
-    film, growing : Film, bool
+    film, growing : FilmSlices, bool
         Planes that functions may pass joined, where single probes show that it costs at most half of the tolerance; whether windows grow with depth.
 
     Returns

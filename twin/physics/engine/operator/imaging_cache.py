@@ -10,7 +10,7 @@ from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 from stemtwin.twin.physics.engine.operator import beam_blocks, imaging_operator
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
 from stemtwin.twin.physics.engine.operator.lattice_average import LatticeAverage, MeasuredAverage, Translations
-from stemtwin.twin.physics.engine.operator.point_group import Turn
+from stemtwin.twin.physics.engine.operator.point_group import PlaneSymmetry
 from stemtwin.twin.physics.grids import Grid
 
 
@@ -122,5 +122,7 @@ def _average(arrays: dict[str, np.ndarray]) -> MeasuredAverage | None:
     if "translations" not in arrays:
         return None
     steps = tuple((int(iy), int(ix)) for iy, ix in arrays["translations"])
-    turns = tuple(Turn(matrix=((int(a), int(b)), (int(c), int(d))), step=(float(y), float(x))) for a, b, c, d, y, x in arrays["turns"].tolist())
+    turns = tuple(
+        PlaneSymmetry(matrix=((int(a), int(b)), (int(c), int(d))), step=(float(y), float(x))) for a, b, c, d, y, x in arrays["turns"].tolist()
+    )
     return MeasuredAverage(translations=Translations(steps=steps), compared=int(arrays["compared"]), plain_error=arrays["plain_error"], turns=turns)

@@ -18,7 +18,7 @@ import numpy as np
 
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.physics.engine.operator import point_group
-from stemtwin.twin.physics.engine.operator.point_group import Turn
+from stemtwin.twin.physics.engine.operator.point_group import PlaneSymmetry
 
 
 @functools.lru_cache(maxsize=64)
@@ -92,14 +92,14 @@ class LatticeAverage:
         The crystal's translations.
     least, most : int
         Configurations that are computed in any case, and at most: in between, as many as reach the error that ``most`` have without the average.
-    turns : tuple of Turn
+    turns : tuple of PlaneSymmetry
         The turns and mirrors that images are averaged over beside, that by nothing among them; none: over translations alone.
     """
 
     translations: Translations
     least: int
     most: int
-    turns: tuple[Turn, ...] = ()
+    turns: tuple[PlaneSymmetry, ...] = ()
 
     def suffices(self, plain: np.ndarray, averaged: np.ndarray) -> bool:
         """Return whether the configurations computed so far reach the error that ``most`` have without the average.
@@ -137,14 +137,14 @@ class MeasuredAverage:
         Configurations without the average that it is compared with.
     plain_error : ndarray
         Relative standard error of so many configurations without the average, (channels,), estimated from those that were computed.
-    turns : tuple of Turn
+    turns : tuple of PlaneSymmetry
         The turns and mirrors; none: translations alone.
     """
 
     translations: Translations
     compared: int
     plain_error: np.ndarray
-    turns: tuple[Turn, ...] = ()
+    turns: tuple[PlaneSymmetry, ...] = ()
 
     def of_channels(self, part: slice) -> Self:
         """Return the average of some channels."""

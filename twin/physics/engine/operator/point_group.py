@@ -20,7 +20,7 @@ from stemtwin.twin.physics.aberrations import Aberrations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class PlaneSymmetry:
     """A symmetry of a crystal inside a rectangular periodic cell: a turn or mirror, and a translation after it.
 
     Parameters
@@ -48,7 +48,7 @@ class Turn:
 
     @property
     def swaps(self) -> bool:
-        """Whether x and y are exchanged."""
+        """Return whether x and y are exchanged."""
         return not self.matrix[0][0]
 
     def aberrations(self, state: Aberrations) -> Aberrations:
@@ -67,21 +67,21 @@ class Turn:
         return a * hy + c * hx, b * hy + d * hx
 
 
-def turned(states: Sequence[Aberrations], turns: Sequence[Turn]) -> tuple[list[Aberrations], np.ndarray]:
+def turned(states: Sequence[Aberrations], turns: Sequence[PlaneSymmetry]) -> tuple[list[Aberrations], np.ndarray]:
     """Return the different aberrations that turns make of some, and their numbers in that list, int, shape (states, turns)."""
     numbers: dict[Aberrations, int] = {}
     found = [[numbers.setdefault(turn.aberrations(state), len(numbers)) for turn in turns] for state in states]
     return list(numbers), np.array(found)
 
 
-def averaged(coefficients: np.ndarray, turns: Sequence[Turn]) -> np.ndarray:
+def averaged(coefficients: np.ndarray, turns: Sequence[PlaneSymmetry]) -> np.ndarray:
     """Return the average over turns of an image's Fourier coefficients.
 
     Parameters
     ----------
     coefficients : ndarray
         For the aberrations as each turn makes them, complex, shape (..., turns, channels, my + 1, 2 mx + 1), as in ``ImageCoefficients``.
-    turns : sequence of Turn
+    turns : sequence of PlaneSymmetry
         As many turns.
 
     Returns
