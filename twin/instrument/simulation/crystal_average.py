@@ -81,9 +81,9 @@ def check_round(average: LatticeAverage | None, detectors: Sequence[Detector], w
     if average is None or not average.turns:
         return
     for detector in detectors:
-        radius = detector.outer_mrad * 1e-3 / wavelength
-        ky, kx = np.meshgrid(*2 * [(np.arange(2 * ROUND) - ROUND + 0.5) * 1.05 * radius / ROUND], indexing="ij")
-        pixel = (2.1 * radius / ROUND / 2,) * 2
+        step = 1.05 * detector.outer_mrad * 1e-3 / wavelength / ROUND
+        k, pixel = (np.arange(2 * ROUND) - ROUND + 0.5) * step, (step, step)
+        ky, kx = np.meshgrid(k, k, indexing="ij")
         weights = detector.weights(ky, kx, pixel, wavelength, antialias=True)
         for turn in average.turns:
             turned = detector.weights(*turn.sources(ky, kx), pixel, wavelength, antialias=True)
