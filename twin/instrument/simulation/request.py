@@ -30,6 +30,8 @@ LEAST_TOLERANCE = 1e-4
 """Smallest tolerance beside 0: single precision is no better."""
 POINT_GROUP = "point group"
 """The average over a crystal's translations, turns and mirrors."""
+INDEPENDENT, LATIN = "independent", "latin"
+"""Thermal displacements of frozen-phonon configurations: drawn one by one, or together."""
 AUTO_PHONONS = 8
 """Frozen-phonon configurations of ``phonons="auto"``."""
 _STATIC = "needs thermal displacements, but this sample is static. Give it thermal_sigma_angstrom, or use phonons='static'."
@@ -104,6 +106,10 @@ class Request:
         quarter ... of it. Without it: never.
     growing_windows : bool
         Of the local operator: whether windows grow with depth, within the same ``tolerance``, where that takes less time: thick specimens.
+    displacements : str
+        ``"independent"`` in each frozen-phonon configuration, or ``"latin"``: drawn together, each coordinate of each atom once from each of as many
+        equally probable intervals, for a number of ``phonons``. The mean of all configurations then varies less than the stated standard error,
+        that of independent ones.
 
     Raises
     ------
@@ -133,6 +139,7 @@ class Request:
     lattice_average: bool | str = AUTO
     film_slices_angstrom: float | None = None
     growing_windows: bool = False
+    displacements: str = INDEPENDENT
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -185,6 +192,7 @@ class Request:
                 )
                 raise SettingsError(message)
         _check_phonons(self)
+        _check_displacements(self)
 
     @property
     def asks_for_average(self) -> bool:
@@ -348,6 +356,18 @@ def _check_phonons(request: Request) -> None:
     object.__setattr__(request, "phonons", phonons)
     if not is_thermal(request.sample):
         message = f"phonons={phonons} {_STATIC}"
+        raise SettingsError(message)
+
+
+def _check_displacements(request: Request) -> None:
+    if request.displacements not in (INDEPENDENT, LATIN):
+        message = f"displacements={request.displacements!r} is not known. Use {INDEPENDENT!r} or {LATIN!r}."
+        raise SettingsError(message)
+    if request.displacements == LATIN and not isinstance(request.phonons, int):
+        message = (
+            f"displacements={LATIN!r} draws a number of configurations together, and phonons={request.phonons!r} is none. "
+            "Give phonons=8, or leave displacements out."
+        )
         raise SettingsError(message)
 
 
