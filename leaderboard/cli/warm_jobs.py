@@ -12,10 +12,15 @@ from stemtwin.twin.instrument.scan import RasterScan, SpiralScan
 from stemtwin.twin.instrument.scope.microscope import Microscope
 from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.simulation.engines import thermal
-from stemtwin.twin.instrument.simulation.engines.registry import DENSE, ENGINES, JOINING, REFERENCE, REIMAGING
+from stemtwin.twin.instrument.simulation.engines.registry import DENSE, ENGINES, REFERENCE, REIMAGING
 from stemtwin.twin.instrument.simulation.plan import make_plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.instrument.simulation.simulate import simulate
+from stemtwin.twin.physics import detector_weights
+from stemtwin.twin.physics.engine.local.basis import Basis, Localisation
+from stemtwin.twin.physics.engine.local.exit_waves import Windows
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
+from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
 
@@ -62,14 +67,20 @@ def _engines() -> None:
     small, local = {*ENGINES.names(DENSE), *ENGINES.names(REFERENCE)}, {*ENGINES.names(REIMAGING)} - {*ENGINES.names(DENSE)}
     for engine, sample in [(name, _cell()) for name in sorted(small)] + [(name, _sheet()) for name in sorted(local)]:
         simulate(sample, beam=beam, scan=SCAN, engine=engine, phonons=1, seed=SEED, detectors="haadf")
-    thick = load_sample("srtio3-001", size_angstrom=(16.0, 16.0), thickness_angstrom=60.0)
-    grown = {"phonons": "static", "detectors": "haadf", "tolerance": 0.1, "growing_windows": True}
-    simulate(thick, beam=beam, scan=SCAN, engine=ENGINES.names(JOINING)[0], **grown)
     turned = dataclasses.replace(SCAN, rotation_rad=0.3)
     simulate(_cell(), beam=beam, scan=turned, engine=ENGINES.names(DENSE)[0], phonons=1, seed=SEED, detectors="haadf")
     simulate(_cell(), beam=beam, scan=SCAN, phonons=1, seed=SEED, detectors="pixelated")
     request = Request(sample=_sheet(), beam=beam, scan=SCAN, engine=thermal.NAME, seed=SEED, detectors=("haadf",))
     thermal.model_of(request, make_plan(request))(np.zeros((1, 2)))  # without its check, which compiles nothing more
+
+
+def _growing_windows() -> None:
+    """Send sixteen functions of a local operator through windows that grow with depth, without a specimen."""
+    grid, planes, wavelength = Grid(shape=(160, 160), extent=(16.0, 16.0)), 1.5 * np.arange(40.0), 0.025
+    near = Localisation(shape=6.0, reach=5.0, band=3.0, correlation=3.5, near=1.8)
+    nothing = SliceStack(grid=grid, wavelength=wavelength, transmission=np.ones((40, 160, 160), np.complex64), planes=planes, thickness=60.0)
+    basis = Basis(grid=grid, radius=0.8, periodic=True, local=near)
+    Windows(basis, nothing, lambda ky, kx, pixel: detector_weights.annulus(ky, kx, pixel, 2.0, 3.0)[None]).propagate(nothing, [(0, 0)])
 
 
 @_nothing_kept()
@@ -112,6 +123,7 @@ def _trees() -> None:
 JOBS: dict[str, Callable[[], None]] = {
     "frames of an instrument": _frames,
     "engines": _engines,
+    "windows that grow": _growing_windows,
     "damage": _damage,
     "batches of environments": _batches,
     "atoms that are moved": _forge,
