@@ -16,6 +16,11 @@ from stemtwin.twin.instrument.simulation.engines.registry import DENSE, ENGINES,
 from stemtwin.twin.instrument.simulation.plan import make_plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.instrument.simulation.simulate import simulate
+from stemtwin.twin.physics import detector_weights
+from stemtwin.twin.physics.engine.local.basis import Basis, Localisation
+from stemtwin.twin.physics.engine.local.exit_waves import Windows
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
+from stemtwin.twin.physics.grids import Grid
 from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
 
@@ -69,6 +74,15 @@ def _engines() -> None:
     thermal.model_of(request, make_plan(request))(np.zeros((1, 2)))  # without its check, which compiles nothing more
 
 
+def _growing_windows() -> None:
+    """Send sixteen functions of a local operator through windows that grow with depth, without a specimen."""
+    grid, planes, wavelength = Grid(shape=(160, 160), extent=(16.0, 16.0)), 1.5 * np.arange(40.0), 0.025
+    near = Localisation(shape=6.0, reach=5.0, band=3.0, correlation=3.5, near=1.8)
+    nothing = SliceStack(grid=grid, wavelength=wavelength, transmission=np.ones((40, 160, 160), np.complex64), planes=planes, thickness=60.0)
+    basis = Basis(grid=grid, radius=0.8, periodic=True, local=near)
+    Windows(basis, nothing, lambda ky, kx, pixel: detector_weights.annulus(ky, kx, pixel, 2.0, 3.0)[None]).propagate(nothing, [(0, 0)])
+
+
 @_nothing_kept()
 def _damage() -> None:
     """Scan a sheet that the beam damages."""
@@ -109,6 +123,7 @@ def _trees() -> None:
 JOBS: dict[str, Callable[[], None]] = {
     "frames of an instrument": _frames,
     "engines": _engines,
+    "windows that grow": _growing_windows,
     "damage": _damage,
     "batches of environments": _batches,
     "atoms that are moved": _forge,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import constants, integrate
+from scipy import constants, integrate, special
 
 from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.scan import PathScan
@@ -171,3 +171,27 @@ def test_strontium_titanate():
     for part, mean, error in ((signals[:16], 0.2080, 0.0027), (signals[16:], 0.1147, 0.0011)):
         allowed = max(0.03 * mean, 3 * np.hypot(error, part.std(ddof=1) / 4))
         assert abs(part.mean() - mean) < allowed
+
+
+def test_latin_displacements_fill_every_interval_once() -> None:
+    """Each coordinate of each atom has one value in each of as many equally probable intervals; orders differ, and no value is infinite."""
+    found = phonons.latin_displacements(np.full(200, 0.1), 8, np.random.default_rng(1))
+    assert found.shape == (8, 200, 3)
+    assert np.isfinite(found).all()
+    intervals = np.floor(8 * special.ndtr(found / 0.1)).astype(int)
+    np.testing.assert_array_equal(np.sort(intervals, axis=0), np.broadcast_to(np.arange(8)[:, None, None], intervals.shape))
+    assert len(np.unique(intervals.reshape(8, -1), axis=1).T) > 500
+    assert phonons.latin_displacements(np.full(3, 0.1), 1, np.random.default_rng(1)).shape == (1, 3, 3)
+
+
+def test_latin_displacements_are_normal_and_their_mean_varies_less() -> None:
+    """Over many draws each configuration has the moments of a normal distribution; the mean of cos(u) over 8 varies less than of independent ones."""
+    rng = np.random.default_rng(2)
+    found = phonons.latin_displacements(np.ones(20_000), 8, rng)
+    for one in found:
+        assert abs(one.mean()) < 0.02
+        assert abs((one**2).mean() - 1) < 0.03
+        assert abs((one**4).mean() - 3) < 0.25
+    independent = np.stack([phonons.displacements(np.ones(20_000), rng) for _ in range(8)])
+    together, apart = (np.cos(each).mean(axis=0).var() for each in (found, independent))
+    assert together < 0.25 * apart

@@ -3,7 +3,7 @@
 Each row of the speed table runs in two processes, one per checkout, which take turns: at least fifteen calls each and for ten seconds, ours first or
 second by turns. A row is slower where the median of the ratios ours / other is above 1.05 and its 95 % interval (bootstrap of the median) above 1. It
 cannot tell where that interval reaches from below 1 to above 1.05. A row
-that the other checkout lacks is named new. Exits 1 if a row is slower. Run it on a quiet machine.
+that the other checkout lacks, or that is not timed, is named new. Exits 1 if a row is slower. Run it on a quiet machine.
 """
 
 import argparse

@@ -9,7 +9,9 @@ import numpy as np
 from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.settings import Beam
+from stemtwin.twin.instrument.simulation import operator_cache, slice_stacks
 from stemtwin.twin.instrument.simulation.incremental_operator import ChangingOperator
+from stemtwin.twin.instrument.simulation.plan import make_plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics import detector_weights, electrons, potential
 from stemtwin.twin.physics.aberrations import Aberrations
@@ -17,7 +19,7 @@ from stemtwin.twin.physics.engine.local import local_operator
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 from stemtwin.twin.physics.grids import Grid, fast_length
 from stemtwin.twin.samples.library import load_sample
-from tests.speed.run import Row
+from tests.speed.run import Row, peak_bytes
 
 ENERGY, SEMIANGLE, INNER, OUTER = 80e3, 25e-3, 60e-3, 150e-3
 WAVELENGTH, INTERACTION = electrons.wavelength(ENERGY), electrons.interaction_constant(ENERGY)
@@ -121,6 +123,38 @@ def changed_request():
     return ours, None
 
 
+THICK = """
+from tests.speed.bench_local import in_configurations
+in_configurations()
+"""
+
+
+def in_configurations():
+    """Build the operator of 130 A of MoS2 with 8 configurations, none of them on disk."""
+    sample = load_sample("mos2-1h", size_angstrom=(130.0, 130.0))
+    request = Request(
+        sample=sample,
+        beam=Beam(energy_ev=ENERGY, semiangle_mrad=SEMIANGLE * 1e3),
+        scan=RasterScan(shape=(POINTS, POINTS), field_of_view_angstrom=sample.size_angstrom),
+        detectors=(AnnularDetector(inner_mrad=INNER * 1e3, outer_mrad=OUTER * 1e3),),
+        engine="local",
+        phonons=8,
+    )
+    plan = make_plan(request)
+    weights, stacks = operator_cache.detector_weights(request, plan), slice_stacks.Configurations(request, plan)
+    return local_operator.build(stacks, SEMIANGLE, weights, rng=np.random.default_rng(1), tolerance=0.01)
+
+
+def peak_memory():
+    """Return the peak, MiB, of a process that builds it."""
+    return lambda: peak_bytes(THICK) / 2**20, None
+
+
+def found(ours, _):
+    """What ours returned."""
+    return ours
+
+
 def milliseconds(ours, _):
     """Our time."""
     return ours * 1e3
@@ -128,6 +162,15 @@ def milliseconds(ours, _):
 
 FIELD = "local operator, MoS2 100 x 100 A, 80 kV, 25 mrad, 60-150 mrad, 1 %"
 ROWS = [
+    Row(
+        work="local operator, MoS2 130 x 130 A, 80 kV, 25 mrad, 60-150 mrad, 1 %, 8 configurations: peak memory",
+        bar=950,
+        prepare=peak_memory,
+        value=found,
+        unit="MiB",
+        at_most=True,
+        returned=True,
+    ),
     Row(work=f"{FIELD}: new aberrations, image 256 x 256", bar=25, prepare=new_image, value=milliseconds, unit="ms", at_most=True),
     Row(work=f"{FIELD}: one atom moved, until the next image", bar=400, prepare=moved_atom, value=milliseconds, unit="ms", at_most=True),
     Row(work=f"{FIELD}: one atom moved, from request to signals", bar=400, prepare=changed_request, value=milliseconds, unit="ms", at_most=True),

@@ -10,6 +10,7 @@ import importlib
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -47,6 +48,8 @@ class Row:
         Unit of the value; empty for a ratio.
     at_most : bool
         Whether the value must not exceed the bar, rather than not fall below it.
+    returned : bool
+        Whether the functions return what is compared, bytes or errors, instead of being timed; they are called once.
     """
 
     work: str
@@ -55,6 +58,11 @@ class Row:
     value: Callable[[float, float], float]
     unit: str = ""
     at_most: bool = False
+    returned: bool = False
+
+    def once(self, function: Callable[[], float | None] | None) -> float:
+        """Return what one call of a side says or takes."""
+        return float(function() or 0.0) if self.returned and function is not None else seconds(function)
 
     def met(self, value: float) -> bool:
         """Whether a value reaches the bar."""
@@ -70,6 +78,21 @@ def seconds(function: Callable[[], float | None] | None) -> float:
     return (time.perf_counter() - start) / (units or 1)
 
 
+PEAK = """
+from pathlib import Path
+peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+print("VmHWM", int(peak.split()[1]) * 1024)
+"""
+"""Not ru_maxrss: on Linux a new process starts with that of the one that started it."""
+
+
+def peak_bytes(program: str) -> int:
+    """Return the peak of the resident memory of a process of its own that runs a program, bytes."""
+    command = [sys.executable, "-c", f"{program}\n{PEAK}"]
+    said = subprocess.run(command, check=True, env=os.environ.copy(), cwd=HERE.parent.parent, stdout=subprocess.PIPE, text=True).stdout
+    return int(said.split()[-1])
+
+
 def measure(row: Row, pairs: int) -> tuple[str, bool]:
     """Measure a row; return its line of the table and whether the bar was met."""
     sign = "<=" if row.at_most else ">="
@@ -77,16 +100,20 @@ def measure(row: Row, pairs: int) -> tuple[str, bool]:
         ours, peer = row.prepare()
     except ModuleNotFoundError as error:
         return f"| {row.work} | {sign} {row.bar:g} {row.unit} | not measured: {error.name} is not installed | | | no |", False
-    for function in (ours, peer):
-        seconds(function)
     times, start = [], time.perf_counter()
     with console.status(row.work):
-        while len(times) < pairs or time.perf_counter() - start < LEAST_SECONDS:
+        if row.returned:
+            times.append((row.once(ours), row.once(peer)))
+        else:
+            for function in (ours, peer):
+                seconds(function)
+        while not row.returned and (len(times) < pairs or time.perf_counter() - start < LEAST_SECONDS):
             times.append((seconds(ours), seconds(peer)))
     values = [row.value(*pair) for pair in times]
     low, high = np.quantile(values, (0.05, 0.95))
     value = statistics.median(values)
-    mine, theirs = (f"{statistics.median(column) * 1e3:.4g} ms" if column[0] == column[0] else "" for column in zip(*times, strict=True))
+    timed = (not row.returned and column[0] == column[0] for column in zip(*times, strict=True))
+    mine, theirs = (f"{statistics.median(column) * 1e3:.4g} ms" if said else "" for said, column in zip(timed, zip(*times, strict=True), strict=True))
     met = row.met(value)
     spread = f"{value:.3g} {row.unit} ({low:.3g} to {high:.3g})".replace("  ", " ")
     return f"| {row.work} | {sign} {row.bar:g} {row.unit} | {spread} | {mine} | {theirs} | {'yes' if met else '**no**'} |", met

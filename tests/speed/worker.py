@@ -21,6 +21,9 @@ def main() -> None:
     if row is None:
         sys.stdout.write("no such row\n")
         return
+    if getattr(row, "returned", False):  # no time to compare
+        sys.stdout.write("no such row\n")
+        return
     ours, _ = row.prepare()
     run.seconds(ours)
     sys.stdout.write("ready\n")

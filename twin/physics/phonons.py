@@ -1,9 +1,10 @@
-"""Thermal motion: independent Gaussian displacements of each atom (Einstein), Debye's mean square displacement and velocity."""
+"""Thermal motion: Gaussian displacements of each atom (Einstein), Debye's mean square displacement and velocity."""
 
 import math
 
 import numpy as np
 from scipy.integrate import quad
+from scipy.special import ndtri
 
 BOLTZMANN = 8.617333262e-5
 """eV/K."""
@@ -29,6 +30,33 @@ def displacements(sigma: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         Displacements (x, y, z), A, shape (n, 3).
     """
     return np.asarray(sigma, dtype=float)[:, None] * rng.standard_normal((len(sigma), 3))
+
+
+def latin_displacements(sigma: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw frozen-phonon configurations together, as a Latin sample.
+
+    Each coordinate of each atom takes one value from each of ``count`` intervals of equal probability, in an order of its own (M. D. McKay, R. J.
+    Beckman and W. J. Conover, Technometrics 21 (1979) 239). Every single configuration is distributed as those of :func:`displacements`, and the mean
+    over all of them varies less.
+
+    Parameters
+    ----------
+    sigma : ndarray
+        Root mean square displacement of each atom along one axis, A, shape (n,).
+    count : int
+        Number of configurations.
+    rng : numpy.random.Generator
+        The only source of randomness.
+
+    Returns
+    -------
+    ndarray
+        Displacements (x, y, z), A, shape (count, n, 3).
+    """
+    shape = (count, len(sigma), 3)
+    interval = rng.permuted(np.broadcast_to(np.arange(count)[:, None, None], shape), axis=0)
+    inside = rng.uniform(np.finfo(float).eps, 1, shape)  # the first interval reaches to minus infinity
+    return np.asarray(sigma, dtype=float)[:, None] * ndtri((interval + inside) / count)
 
 
 def debye_sigma(mass: float, debye_temperature: float, temperature: float) -> float:

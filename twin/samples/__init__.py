@@ -18,7 +18,7 @@ File                         Content
 ``field_samples.py``         ``load_fields``: samples that hold a field of view, from a file or the library
 ``graphene.py``              graphene with its defects, holes and edges
 ``kinetics_conversion.py``   from a sample to the specimen of ``physics/dynamics`` that changes under the beam, and back; what can happen to it
-``lattice_translations.py``  the translations of a perfect crystal inside a sample's periodic cell
+``lattice_translations.py``  the translations, turns and mirrors of a perfect crystal inside a sample's periodic cell
 ``library.py``               ``load_sample``, ``list_samples``: specimens by name, each with its knobs, its numbers and their sources
 ``metals.py``                Au, Pt, Al, Cu, Ni, Fe; Sigma5 (310) grain boundaries of Au, Al, Ni
 ``moire.py``                 two sheets of graphene or MoS2, stacked as in the crystal or twisted

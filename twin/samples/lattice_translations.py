@@ -1,17 +1,21 @@
-"""The translations of a perfect crystal inside a sample's periodic cell, found from the atoms themselves."""
+"""The translations, turns and mirrors of a perfect crystal inside a sample's periodic cell, found from the atoms themselves."""
 
 import functools
+import itertools
 import math
 
 import numpy as np
 
 from stemtwin.twin.physics.engine.operator.lattice_average import Translations
+from stemtwin.twin.physics.engine.operator.point_group import PlaneSymmetry
 from stemtwin.twin.samples.sample import Sample
 
 TOLERANCE = 1e-3
 """Largest distance, A, of an atom from where a translation puts its like: a hundredth of thermal motion."""
 SIGMA_TOLERANCE = 1e-6
 """Displacements that differ by less, A, rms, are the same."""
+SQUARE = 1e-6
+"""Largest relative difference of the sides of a square cell."""
 PROBES = 32
 """Atoms that a translation is tried on before all of them."""
 
@@ -53,6 +57,42 @@ def lattice_translations(sample: Sample) -> Translations:
     return Translations(steps=tuple(sorted((y * order // most, x * order // most) for y, x in group)))
 
 
+@functools.lru_cache(maxsize=32)
+def point_group(sample: Sample) -> tuple[PlaneSymmetry, ...]:
+    """Return the turns and mirrors across the beam that leave a sample as it is, its thermal displacements included, that by nothing first.
+
+    Those are tried that map the cell on itself, on every atom as translations are: mirrors on x and y and the half turn, in a square cell turns by a
+    right angle and mirrors on its diagonals, each with any translation after it. Sixfold axes of a rectangular cell are not among them.
+
+    Parameters
+    ----------
+    sample : Sample
+        The sample; the answer for the last few is remembered.
+
+    Returns
+    -------
+    tuple of PlaneSymmetry
+        One for each element of the point group, at most eight.
+    """
+    if not sample.periodic or not len(sample):
+        return (PlaneSymmetry(matrix=((1, 0), (0, 1))),)
+    kinds, size = _kinds(sample), np.array(sample.size_angstrom[::-1])
+    atoms, places = _Atoms(sample, kinds), sample.positions_angstrom[:, :2]
+    rarest = places[kinds == np.argmin(np.bincount(kinds))]
+    found = []
+    for swapped, sign_y, sign_x in itertools.product((False, True), (1, -1), (1, -1)):
+        if swapped and abs(size[0] - size[1]) > SQUARE * size[0]:
+            continue
+        matrix = ((0, sign_y), (sign_x, 0)) if swapped else ((sign_y, 0), (0, sign_x))
+        turn = np.array(matrix)[::-1, ::-1]  # of (x, y)
+        steps = (rarest - turn @ rarest[0]) % size
+        step = next((each for each in steps[np.lexsort(np.round(steps, 3).T)] if atoms.repeat(each, turn)), None)
+        if step is not None:
+            y, x = (step / size)[::-1].tolist()
+            found.append(PlaneSymmetry(matrix=matrix, step=(y, x)))
+    return tuple(found)
+
+
 def _kinds(sample: Sample) -> np.ndarray:
     """Return the kind of each atom, (n,) integers from 0: its element, thermal displacement and layer."""
     sigma = np.zeros(len(sample)) if sample.thermal_sigma_angstrom is None else np.round(sample.thermal_sigma_angstrom / SIGMA_TOLERANCE)
@@ -82,17 +122,18 @@ class _Atoms:
         self._sorted = keys[self._order]
         self._tried = np.unique(np.linspace(0, len(kinds) - 1, PROBES).astype(int))
 
-    def repeat(self, step: np.ndarray) -> bool:
-        """Return whether a translation (x, y), A, puts every atom on its like."""
-        if not self._found(self._tried, step).all():
+    def repeat(self, step: np.ndarray, turn: np.ndarray | None = None) -> bool:
+        """Return whether a translation (x, y), A, after a turn if one is given, puts every atom on its like."""
+        if not self._found(self._tried, step, turn).all():
             return False
-        found = self._found(np.arange(len(self._kinds)), step)
+        found = self._found(np.arange(len(self._kinds)), step, turn)
         self._tried = np.concatenate([self._tried, np.flatnonzero(~found)[:PROBES]])
         return bool(found.all())
 
-    def _found(self, which: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """Return a mask of the atoms that a translation puts on their like; of several in one row and column, only the first is compared."""
-        moved = self._places[which, :2] + step
+    def _found(self, which: np.ndarray, step: np.ndarray, turn: np.ndarray | None) -> np.ndarray:
+        """Return a mask of the atoms that are put on their like; of several in one row and column, only the first is compared."""
+        moved = self._places[which, :2] if turn is None else self._places[which, :2] @ turn.T
+        moved = moved + step
         keys = self._keys(moved, self._kinds[which])
         at = np.minimum(np.searchsorted(self._sorted, keys), len(self._sorted) - 1)
         like = self._order[at]

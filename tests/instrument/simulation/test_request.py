@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import ndtr
 
 from stemtwin.twin.errors import SettingsError, StemtwinError, StructureFileError, UnknownNameError
 from stemtwin.twin.instrument.detectors import AnnularDetector, SegmentedDetector
 from stemtwin.twin.instrument.scan import PathScan, RasterScan
 from stemtwin.twin.instrument.settings import Beam, PotentialSlices
+from stemtwin.twin.instrument.simulation import operator_cache, slice_stacks
+from stemtwin.twin.instrument.simulation.plan import make_plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.physics.aberrations import Aberrations
 from stemtwin.twin.samples.defects import substitute
@@ -254,3 +257,20 @@ def test_numbers_of_numpy_are_numbers(request_: Request) -> None:
     asked = replace(request_, seed=np.uint64(2**63), oversampling=np.int32(2), sampling_angstrom=np.float32(0.05))
     assert [type(v) for v in (asked.seed, asked.oversampling, asked.sampling_angstrom)] == [int, int, tuple]
     assert math.isclose(asked.to_dict()["sampling_angstrom"][0], 0.05, rel_tol=1e-6)
+
+
+def test_displacements_may_be_drawn_together(thermal: Sample, beam: Beam, raster: RasterScan) -> None:
+    """Latin configurations differ from each other, from other numbers of them and from independent ones, in keys too; a number is needed."""
+    asked = Request(sample=thermal, beam=beam, scan=raster, phonons=4, engine="operator")
+    latin = replace(asked, displacements="latin")
+    sigma = thermal.thermal_sigma_angstrom
+    assert sigma is not None
+    moved = np.stack([slice_stacks.positions(latin, number) - thermal.positions_angstrom for number in range(4)]) / sigma[:, None]
+    intervals = np.sort(np.floor(4 * ndtr(moved)), axis=0)
+    np.testing.assert_array_equal(intervals, np.broadcast_to(np.arange(4)[:, None, None], moved.shape))
+    assert not np.allclose(slice_stacks.positions(replace(latin, phonons=5), 0), slice_stacks.positions(latin, 0))
+    np.testing.assert_array_equal(slice_stacks.positions(replace(asked, phonons=5), 0), slice_stacks.positions(asked, 0))
+    assert operator_cache.physics_key(latin, make_plan(latin)) != operator_cache.physics_key(asked, make_plan(asked))
+    for settings in ({"phonons": "auto"}, {"phonons": "static"}, {"phonons": "damped"}, {"displacements": "sobol"}):
+        with pytest.raises(SettingsError, match="displacements="):
+            replace(latin, **settings)

@@ -170,13 +170,13 @@ def test_every_configuration_is_checked(monkeypatch: pytest.MonkeyPatch) -> None
     values, said = signals(asked)
     assert "in 3 configurations" in said
     first = float(re.search(r"windows of ([\d.]+) A", said)[1])
-    whole, sent = windowed_probes._Check._whole, []
+    whole, sent = windowed_probes.WindowCheck._whole, []
 
-    def misses(check: windowed_probes._Check, stack: SliceStack, rim: np.ndarray, at: np.ndarray) -> np.ndarray:
+    def misses(check: windowed_probes.WindowCheck, stack: SliceStack, rim: np.ndarray, at: np.ndarray) -> np.ndarray:
         sent.append(len(at))
         return whole(check, stack, rim, at) * (2 if len(sent) == 3 else 1)
 
-    monkeypatch.setattr(windowed_probes._Check, "_whole", misses)
+    monkeypatch.setattr(windowed_probes.WindowCheck, "_whole", misses)
     again, larger = signals(asked)
     assert len(sent) == 6
     assert float(re.search(r"windows of ([\d.]+) A", larger)[1]) > first

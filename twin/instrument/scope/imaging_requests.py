@@ -17,7 +17,7 @@ from stemtwin.twin.instrument.simulation.discretisation import LEAST_WINDOW, WIN
 from stemtwin.twin.instrument.simulation.engines import operator
 from stemtwin.twin.instrument.simulation.engines.registry import ENGINES, REIMAGING
 from stemtwin.twin.instrument.simulation.plan import PATIENCE, Plan, make_plan
-from stemtwin.twin.instrument.simulation.request import AUTO, Request, is_thermal
+from stemtwin.twin.instrument.simulation.request import AUTO, POINT_GROUP, Request, is_thermal
 from stemtwin.twin.physics import aberrations as optics
 from stemtwin.twin.samples.sample import Sample
 
@@ -83,7 +83,7 @@ def thermal_setting(setup: Setup, state: ScopeState) -> int | str:
 
 def average_setting(setup: Setup) -> bool | str:
     """Return the setting of the average over a crystal's translations: never one that ends with the first atom that the beam moves."""
-    return False if setup.damage is not None and setup.lattice_average is not True else setup.lattice_average
+    return False if setup.damage is not None and setup.lattice_average not in (True, POINT_GROUP) else setup.lattice_average
 
 
 def at_camera_length(detectors: tuple[str | AnyDetector, ...], profile: Profile, knobs: Knobs) -> tuple[str | AnyDetector, ...]:

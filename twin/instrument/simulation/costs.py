@@ -28,7 +28,8 @@ class Cost:
     """Waves sent through the specimen over all configurations, peak memory (bytes, the program included), and time on two cores (s).
 
     ``waves_bytes`` of the memory hold exit amplitudes while an operator is built; with less, every wave goes through the
-    specimen more than once. ``exactness`` is that of this work, where the engine's own sentence is of other work.
+    specimen more than once. ``exactness`` is that of this work, where the engine's own sentence is of other work. ``longest`` is the time where the
+    check of an error asks for larger parts of the field as often as it may, s; 0: there is no such check.
     """
 
     waves: int
@@ -36,6 +37,7 @@ class Cost:
     seconds: float
     waves_bytes: int = gram_matrix.WAVES_BYTES
     exactness: str = ""
+    longest: float = 0.0
 
 
 def program_bytes(found: Discretisation) -> int:

@@ -115,6 +115,7 @@ def plan_patterns(request: Request, *, held: bool = True) -> Patterns:
     if request.depths_angstrom is not None:
         message = f"A camera sees the exit face only, and depths_angstrom asks for {request.faces} depths. Leave it out, or take other detectors."
         raise SettingsError(message)
+    crystal_average.check_without_turns(request, "diffraction patterns")
     ring = AnnularDetector(inner_mrad=0, outer_mrad=camera.corner_mrad, name=camera.name)
     whole = {"engine": multislice.NAME, "tolerance": 0.0}  # patterns come from the whole field
     alone = replace(request, detectors=(ring,), lattice_average=False, **whole)
@@ -167,7 +168,7 @@ def _choice(found: Patterns, *, held: bool) -> tuple[str, str, Cost]:
         means = PATTERN_ENGINES[asked].means
         return asked, f"asked for: {means}" if means else "asked for", price[asked]
     matrix, waves = price[operator.NAME], price[multislice.NAME]
-    if found.request.lattice_average is True and crystal_average.average_of(found.request) is not None:
+    if found.request.asks_for_average and crystal_average.average_of(found.request) is not None:
         return operator.NAME, f"{found.plan.beams} plane waves give every pattern, averaged over the lattice: the scattering matrix", matrix
     if waves.waves < matrix.waves or not memory.fits(matrix.memory_bytes):
         few = f"{waves.waves} probes and plane waves" if waves.waves < matrix.waves else "the scattering matrix does not fit the memory"

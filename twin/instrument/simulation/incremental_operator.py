@@ -186,6 +186,7 @@ def _sigma(sample: Sample) -> np.ndarray:
 def _same_but_atoms(request: Request, plan: Plan, other: Request, other_plan: Plan) -> bool:
     """Return whether an operator of one request serves another one, but for the atoms."""
     same = operator_cache.surroundings(request, plan) == operator_cache.surroundings(other, other_plan) and request.tolerance == other.tolerance
+    same = same and (request.film_slices_angstrom, request.growing_windows) == (other.film_slices_angstrom, other.growing_windows)
     return same and other.beam.semiangle_mrad <= request.beam.semiangle_mrad * (1 + 1e-12)
 
 

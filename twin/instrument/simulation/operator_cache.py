@@ -17,7 +17,7 @@ from stemtwin.twin.instrument.settings import PotentialSlices
 from stemtwin.twin.instrument.simulation import serialisation, slice_stacks
 from stemtwin.twin.instrument.simulation.discretisation import Discretisation
 from stemtwin.twin.instrument.simulation.plan import Plan
-from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.instrument.simulation.request import INDEPENDENT, Request
 from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.engine.kernels import array_cache as disk
 from stemtwin.twin.physics.engine.local.local_operator import LocalOperator
@@ -232,6 +232,7 @@ def surroundings(request: Request, plan: Plan) -> dict[str, Any]:
         "oversampling": request.oversampling,
         "tilt": request.tilt_mrad,
         "beam tilt": request.beam.beam_tilt_mrad,
+        **({"displacements": request.displacements} if frozen and request.displacements != INDEPENDENT else {}),
     }
 
 

@@ -19,7 +19,7 @@ from stemtwin.twin.physics.potential import Slices
 PATIENCE = 20.0
 """Work that takes less, s, is done by the exact engine that gives every further image in milliseconds."""
 LOCAL_GAIN = 0.2
-"""Engines to a tolerance are taken where they need at most this share of the time of the exact ones."""
+"""Engines to a tolerance are taken where they need at most this share of the time of the exact ones, and never more than all of it."""
 
 SINGLE_IMAGE = 2.0
 """An engine whose next image takes as long as the first one must be so many times quicker than one that keeps what it built."""
@@ -142,6 +142,7 @@ def make_plan(request: Request, *, window_angstrom: float = 0.0) -> Plan:
     (engine, reason, price), compared = _choice(found)
     memory.check(price.memory_bytes)
     average = crystal_average.average_of(request) if AVERAGING in ENGINES.tags(engine) else None
+    crystal_average.check_round(average, found.detectors, request.beam.wavelength_angstrom)
     return Plan(
         engine=engine,
         reason=reason,
@@ -176,14 +177,15 @@ def _choice(found: Discretisation) -> tuple[EngineChoice, dict[str, Cost]]:
 
 def _automatic(found: Discretisation) -> tuple[EngineChoice, dict[str, Cost]]:
     """Return the engine that ``"auto"`` stands for: the quicker exact one, or one to a tolerance where that saves most of a long time."""
-    if found.request.lattice_average is True and crystal_average.average_of(found.request) is not None:
+    if found.request.asks_for_average and crystal_average.average_of(found.request) is not None:
         (dense,) = ENGINES.names(DENSE)[:1]
         return (dense, "its images are averaged over the lattice", ENGINES[dense].cost(found)), {}
     engine, reason, price = _exact(replace(found, request=replace(found.request, tolerance=0.0)))
     if price[engine].seconds <= PATIENCE:
         return (engine, reason, price[engine]), {}
     near = _to_tolerance(found) if len(found.beams) == 1 else []
-    quick = [choice for choice in near if choice[2].seconds <= LOCAL_GAIN * price[engine].seconds]
+    most = price[engine].seconds
+    quick = [choice for choice in near if choice[2].seconds <= LOCAL_GAIN * most and choice[2].longest <= most]
     fitting = [choice for choice in quick if memory.fits(choice[2].memory_bytes)]
     large = [
         f"{name} would take {cost.seconds:.0f} s, but needs {cost.memory_bytes / 2**30:.1f} GiB"

@@ -18,7 +18,7 @@ from stemtwin.twin.instrument.detectors import AnyDetector, checked
 from stemtwin.twin.instrument.scan import Scan
 from stemtwin.twin.instrument.settings import LARGEST_TILT_MRAD, Beam, PotentialSlices
 from stemtwin.twin.instrument.simulation import serialisation
-from stemtwin.twin.instrument.simulation.engines.registry import DEPTHS, ENGINES
+from stemtwin.twin.instrument.simulation.engines.registry import DEPTHS, ENGINES, JOINING
 from stemtwin.twin.physics.scattering_factors import PARAMETRIZATIONS
 from stemtwin.twin.samples.sample import Sample
 
@@ -28,6 +28,10 @@ MOST_BLOCKS = 2**15
 """Cells that a probe can spread over: a plan looks at each of them, and beyond this no memory holds what it would need."""
 LEAST_TOLERANCE = 1e-4
 """Smallest tolerance beside 0: single precision is no better."""
+POINT_GROUP = "point group"
+"""The average over a crystal's translations, turns and mirrors."""
+INDEPENDENT, LATIN = "independent", "latin"
+"""Thermal displacements of frozen-phonon configurations: drawn one by one, or together."""
 AUTO_PHONONS = 8
 """Frozen-phonon configurations of ``phonons="auto"``."""
 _STATIC = "needs thermal displacements, but this sample is static. Give it thermal_sigma_angstrom, or use phonons='static'."
@@ -94,7 +98,18 @@ class Request:
         all displacements has this symmetry, that of a few configurations has not. ``"auto"``: where ``phonons="auto"``, the sample is a perfect
         crystal by the places of its atoms (within 0.001 A), and the engine has images of whole cells (``"operator"``, patterns by the scattering
         matrix, spectra by their operator). True: with any number of configurations; a sample that is no perfect crystal and other engines are
-        refused. False: never.
+        refused. ``"point group"``: as True, and over the crystal's turns and mirrors across the beam, for which the aberrations are turned along:
+        images on round detectors, without tilts; each image takes up to eight times as long, the operator no longer. False: never.
+    film_slices_angstrom : float, optional
+        Of the local operator: slices that hold light atoms alone (up to silicon), such as amorphous films, are joined up to this thickness, A, where
+        the check allows it: where single probes through all slices show that joining costs at most half of ``tolerance``, else up to a half, a
+        quarter ... of it. Without it: never.
+    growing_windows : bool
+        Of the local operator: whether windows grow with depth, within the same ``tolerance``, where that takes less time: thick specimens.
+    displacements : str
+        ``"independent"`` in each frozen-phonon configuration, or ``"latin"``: drawn together, each coordinate of each atom once from each of as many
+        equally probable intervals, for a number of ``phonons``. The mean of all configurations then varies less than the stated standard error,
+        that of independent ones.
 
     Raises
     ------
@@ -122,6 +137,9 @@ class Request:
     blocks: tuple[int, int] | None = None
     measure_error: bool = True
     lattice_average: bool | str = AUTO
+    film_slices_angstrom: float | None = None
+    growing_windows: bool = False
+    displacements: str = INDEPENDENT
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -149,6 +167,8 @@ class Request:
         if self.slice_thickness_angstrom is not None:
             value = checks.number("slice_thickness_angstrom", self.slice_thickness_angstrom, "A", low=0.05, high=100)
             object.__setattr__(self, "slice_thickness_angstrom", value)
+        _check_film_slices(self)
+        _check_growing_windows(self)
         object.__setattr__(self, "tolerance", checks.number("tolerance", self.tolerance, "of the mean signal", low=0, high=0.2))
         if 0 < self.tolerance < LEAST_TOLERANCE:
             message = f"tolerance={self.tolerance:g} is below {LEAST_TOLERANCE:g} of the mean signal. Use 0 for exact work, or at least that."
@@ -172,6 +192,12 @@ class Request:
                 )
                 raise SettingsError(message)
         _check_phonons(self)
+        _check_displacements(self)
+
+    @property
+    def asks_for_average(self) -> bool:
+        """Return whether an average over the crystal's symmetries is asked for by name, whatever ``phonons`` is."""
+        return self.lattice_average is True or self.lattice_average == POINT_GROUP
 
     @property
     def configurations(self) -> int:
@@ -296,6 +322,30 @@ def _checked_depths(depths: object, sample: Sample | PotentialSlices) -> tuple[f
     return out
 
 
+def _check_film_slices(request: Request) -> None:
+    if request.film_slices_angstrom is None:
+        return
+    value = checks.number("film_slices_angstrom", request.film_slices_angstrom, "A", low=1, high=20)
+    object.__setattr__(request, "film_slices_angstrom", value)
+    if request.engine not in ENGINES.names(JOINING) or isinstance(request.sample, PotentialSlices):
+        what = "a potential has no atoms" if isinstance(request.sample, PotentialSlices) else f"engine={request.engine!r} joins none"
+        message = (
+            f"film_slices_angstrom={value:g} joins slices of atoms for engine={ENGINES.names(JOINING)[0]!r}, and {what}. "
+            "Use that engine with a Sample, or leave it out."
+        )
+        raise SettingsError(message)
+
+
+def _check_growing_windows(request: Request) -> None:
+    object.__setattr__(request, "growing_windows", checks.flag("growing_windows", request.growing_windows))
+    if request.growing_windows and request.engine not in ENGINES.names(JOINING):
+        message = (
+            f"growing_windows=True is for engine={ENGINES.names(JOINING)[0]!r}, and engine={request.engine!r} has no windows that grow. "
+            "Use that engine, or leave it out."
+        )
+        raise SettingsError(message)
+
+
 def _check_phonons(request: Request) -> None:
     phonons = checked_phonons(request.phonons)
     if isinstance(phonons, str):
@@ -306,6 +356,18 @@ def _check_phonons(request: Request) -> None:
     object.__setattr__(request, "phonons", phonons)
     if not is_thermal(request.sample):
         message = f"phonons={phonons} {_STATIC}"
+        raise SettingsError(message)
+
+
+def _check_displacements(request: Request) -> None:
+    if request.displacements not in (INDEPENDENT, LATIN):
+        message = f"displacements={request.displacements!r} is not known. Use {INDEPENDENT!r} or {LATIN!r}."
+        raise SettingsError(message)
+    if request.displacements == LATIN and not isinstance(request.phonons, int):
+        message = (
+            f"displacements={LATIN!r} draws a number of configurations together, and phonons={request.phonons!r} is none. "
+            "Give phonons=8, or leave displacements out."
+        )
         raise SettingsError(message)
 
 
@@ -326,15 +388,15 @@ def checked_phonons(phonons: object) -> int | str:
 
 
 def checked_average(value: object) -> bool | str:
-    """Return a setting of the average over lattice translations: a flag or ``"auto"``.
+    """Return a setting of the average over lattice translations: a flag, ``"auto"`` or ``"point group"``.
 
     Raises
     ------
     SettingsError
-        It is neither.
+        It is none of these.
     """
-    if isinstance(value, str) and value != AUTO:
-        message = f"lattice_average={value!r} is not known. Use 'auto', True or False."
+    if isinstance(value, str) and value not in (AUTO, POINT_GROUP):
+        message = f"lattice_average={value!r} is not known. Use 'auto', 'point group', True or False."
         raise SettingsError(message)
     return value if isinstance(value, str) else checks.flag("lattice_average", value)
 

@@ -121,6 +121,7 @@ def visible_settings(request: Request, plan: Plan) -> dict[str, Any]:
         "phonons": request.phonons,
         "configurations": plan.configurations,
         **({} if plan.average is None else {"lattice_translations": plan.average.translations.count}),
+        **({"point_group": len(plan.average.turns)} if plan.average is not None and plan.average.turns else {}),
         "parametrization": request.parametrization,
         "antialias": request.antialias,
         "oversampling": request.oversampling,

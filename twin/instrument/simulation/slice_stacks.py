@@ -8,28 +8,39 @@ import scipy.fft
 
 from stemtwin.twin.instrument.settings import PotentialSlices
 from stemtwin.twin.instrument.simulation.plan import Plan
-from stemtwin.twin.instrument.simulation.request import Request
+from stemtwin.twin.instrument.simulation.request import LATIN, Request
 from stemtwin.twin.physics import electrons, phonons, potential
 from stemtwin.twin.physics.engine.local.tiles import Rectangle
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 
 SPECIMEN_STREAM = 0
 """First part of the spawn key of the thermal displacements."""
+LATIN_STREAM = 16
+"""First part of the spawn key of thermal displacements that are drawn together."""
 
 
 def positions(request: Request, configuration: int) -> np.ndarray:
-    """Return the atoms' places (x, y, z), A, shape (n, 3), in one frozen-phonon configuration: the same for every number of configurations."""
+    """Return the atoms' places (x, y, z), A, shape (n, 3), in one frozen-phonon configuration.
+
+    Independent ones are the same for every number of configurations.
+    """
     sample = request.sample
     assert not isinstance(sample, PotentialSlices)  # callers ask samples only
     if sample.thermal_sigma_angstrom is None or request.thermal_motion != "frozen":
         return sample.positions_angstrom
-    stream = np.random.SeedSequence(request.seed, spawn_key=(SPECIMEN_STREAM, configuration))
-    rng = np.random.Generator(np.random.Philox(stream))
     sigma, sites = sample.thermal_sigma_angstrom, sample.sites
     if sites is None or not len(sites):
-        return sample.positions_angstrom + phonons.displacements(sigma, rng)
-    unit = phonons.displacements(np.ones(int(sites.max()) + 1), rng)  # drawn for every site, whether an atom stands on it or not
+        return sample.positions_angstrom + _displacements(request, configuration, sigma)
+    unit = _displacements(request, configuration, np.ones(int(sites.max()) + 1))  # drawn for every site, whether an atom stands on it or not
     return sample.positions_angstrom + sigma[:, None] * unit[sites]
+
+
+def _displacements(request: Request, configuration: int, sigma: np.ndarray) -> np.ndarray:
+    """Return the displacements (n, 3) of one configuration, A, for rms displacements (n,)."""
+    together = request.displacements == LATIN
+    key = (LATIN_STREAM, request.configurations) if together else (SPECIMEN_STREAM, configuration)
+    rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(request.seed, spawn_key=key)))
+    return phonons.latin_displacements(sigma, request.configurations, rng)[configuration] if together else phonons.displacements(sigma, rng)
 
 
 def stacks(request: Request, plan: Plan) -> Iterator[SliceStack]:

@@ -57,11 +57,12 @@ SECONDS_PER_WINDOW, SECONDS_PER_BATCH, SECONDS_PER_COPY = 3e-4, 3e-4, 5e-10
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Windowed:
-    """Windows for a scan, their margin, A, and the time of all the work in them, s, on two cores."""
+    """Windows for a scan, their margin, A, the time of all work, s, on two cores, and that of waves through the whole field in it."""
 
     windows: ProbeWindows
     margin: float
     seconds: float
+    beside: float
 
     @property
     def side(self) -> float:
@@ -91,12 +92,13 @@ def planned(request: Request, grid: Grid, planes: np.ndarray, blocks: tuple[int,
     if whole <= WORTH:
         return None
     margin = _margin(request, float(planes[-1])) * growth
+    beside = _whole_waves(request) * len(planes) * costs.step_seconds(math.prod(grid.shape))
     points, found = request.scan.points(), []
     for size in GROUPS:
         windows = probe_windows.layout(grid, points, size, margin)
         if windows is not None and _holds(windows.grid, grid, request):
-            seconds = _seconds(request, windows, len(planes))
-            found.append(Windowed(windows=windows, margin=margin, seconds=seconds))
+            seconds = _seconds(request, windows, len(planes)) + beside
+            found.append(Windowed(windows=windows, margin=margin, seconds=seconds, beside=beside))
         if size >= len(points):
             break
     best = min(found, key=lambda each: each.seconds, default=None)
@@ -128,13 +130,12 @@ def _whole_seconds(request: Request, grid: Grid, slices: int) -> float:
 
 
 def _seconds(request: Request, windows: ProbeWindows, slices: int) -> float:
-    """Return the time of all probes through windows, of the waves for their tails and of the check, s."""
+    """Return the time of all probes through windows, s."""
     focal, source = partial_coherence.counts(request.beam)
     batches, area = math.ceil(windows.largest * source / LANES), math.prod(windows.grid.shape)
     batch = SECONDS_PER_BATCH + LANES * slices * costs.step_seconds(area)
     window = SECONDS_PER_WINDOW + slices * area * SECONDS_PER_COPY + batches * batch
-    whole = _whole_waves(request) * slices * costs.step_seconds(math.prod(windows.field.shape))
-    return request.configurations * focal * len(windows.corners) * window + whole
+    return request.configurations * focal * len(windows.corners) * window
 
 
 def _whole_waves(request: Request) -> int:
@@ -173,7 +174,7 @@ def signals(request: Request, plan: Plan, windowed: Windowed, progress: Progress
     SamplingError
         The tolerance is missed with larger windows, too.
     """
-    check = _Check(request, plan, windowed)
+    check = WindowCheck(request, plan, windowed)
     while isinstance(check.windowed, Windowed):
         found = _attempt(request, plan, check, progress)
         if found is not None:
@@ -182,7 +183,7 @@ def signals(request: Request, plan: Plan, windowed: Windowed, progress: Progress
     return f"windows that reach {request.tolerance:g} would save less than half: {', '.join(check.tried)}"
 
 
-def _attempt(request: Request, plan: Plan, check: "_Check", progress: Progress | None) -> list[np.ndarray] | None:
+def _attempt(request: Request, plan: Plan, check: "WindowCheck", progress: Progress | None) -> list[np.ndarray] | None:
     """Return the signals of each configuration; None where a further one misses the tolerance, or windows save too little."""
     found, report, weights = [], progress or (lambda _: None), operator_cache.detector_weights(request, plan)
     for number, stack in enumerate(slice_stacks.stacks(request, plan)):
@@ -213,7 +214,7 @@ def _of_one(
     return partial_coherence.averaged(request, coherent)
 
 
-class _Check:
+class WindowCheck:
     """The check of windows, and the windows that pass it; none where these save too little."""
 
     def __init__(self, request: Request, plan: Plan, first: Windowed) -> None:

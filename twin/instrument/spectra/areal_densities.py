@@ -189,7 +189,7 @@ class _Asked:
     def request(self, scan: Scan | None = None) -> Request:
         """Return a request for the part of the beam inside the collection aperture."""
         outer = self.collection if self.collection is not None else self.beam.semiangle_mrad
-        return Request(
+        asked = Request(
             sample=self.sample,
             beam=self.beam,
             scan=scan or PathScan(positions_angstrom=np.array([[0.0, 0.0]])),
@@ -200,6 +200,8 @@ class _Asked:
             tilt_mrad=self.tilt,
             lattice_average=self.average,
         )
+        crystal_average.check_without_turns(asked, "spectra")
+        return asked
 
     def elements(self) -> list[LossChannel]:
         """Return one channel per element, as it scatters elastically."""

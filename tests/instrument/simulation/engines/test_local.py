@@ -1,13 +1,19 @@
 """The local operator: dark field within the tolerance asked for, and the error stated."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from stemtwin.twin.errors import SamplingError
+from stemtwin.twin.errors import SamplingError, SettingsError
+from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.scan import PathScan, RasterScan
+from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.simulation import operator_cache, simulate
+from stemtwin.twin.instrument.simulation.plan import make_plan
 from stemtwin.twin.instrument.simulation.request import Request
-from stemtwin.twin.physics.engine.local import local_operator
+from stemtwin.twin.physics.engine.local import growing_windows, local_operator
 from stemtwin.twin.samples.library import load_sample
 from tests.instrument.simulation.engines.dark_field import BEAM, DARK, points
 
@@ -67,3 +73,72 @@ def test_local_operators_are_kept_on_disk(sheet, tmp_path, monkeypatch):
     assert sum(counted) == sum(waves)
     np.testing.assert_array_equal(first["haadf"], again["haadf"])
     assert first.attrs["engine_error"] == again.attrs["engine_error"]
+
+
+@pytest.fixture(scope="module")
+def supported() -> Request:
+    """Points over a small gold particle on 16 A of carbon."""
+    settings = {"diameter_angstrom": 8.0, "film_thickness_angstrom": 16.0, "size_angstrom": (24.0, 24.0)}
+    return Request(
+        sample=load_sample("au-particle-carbon", **settings),
+        beam=Beam(energy_ev=200e3, semiangle_mrad=20),
+        scan=PathScan(positions_angstrom=np.random.default_rng(1).uniform(8, 16, (24, 2))),
+        detectors=(AnnularDetector(inner_mrad=50, outer_mrad=80, name="dark"),),
+        engine="local",
+        phonons="static",
+        oversampling=1,
+        tolerance=0.03,
+    )
+
+
+@pytest.mark.slow
+def test_films_pass_in_fewer_slices_where_asked(supported: Request, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Joined slices are foretold, said and kept on disk; images are within the tolerance of multislice through all slices; unasked, none are."""
+    monkeypatch.setenv("STEMTWIN_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("STEMTWIN_CACHE_BYTES", str(2**30))
+    asked = replace(supported, film_slices_angstrom=4.0)
+    assert make_plan(asked).seconds < make_plan(supported).seconds
+    data = simulate.simulate(asked)
+    said = re.search(r"(\d+) slices in place of (\d+), films joined$", data.attrs["engine_error"])
+    assert said is not None
+    assert int(said[1]) < int(said[2]) == len(make_plan(asked).slices.planes)
+    exact = simulate.simulate(replace(supported, engine="multislice", tolerance=0.0))
+    assert np.sqrt(np.square(data["dark"] - exact["dark"]).mean()) < 0.04 * exact["dark"].mean()
+    operator_cache.clear()
+    monkeypatch.setattr(local_operator, "build", None)
+    again = simulate.simulate(asked)
+    np.testing.assert_array_equal(again["dark"], data["dark"])
+    assert again.attrs["engine_error"] == data.attrs["engine_error"]
+    assert "film_slices" not in str(supported.to_dict().keys())
+    assert Request.from_dict(asked.to_dict()).film_slices_angstrom == 4.0
+
+
+def test_films_are_for_atoms_and_the_local_operator(supported: Request) -> None:
+    """Other engines and `auto`, and thicknesses that are none, are refused with the repair; slices of gold are never joined."""
+    for engine in ("auto", "multislice", "tiled"):
+        with pytest.raises(SettingsError, match=f"engine='{engine}' joins none. Use that engine"):
+            replace(supported, film_slices_angstrom=4.0, engine=engine)
+    with pytest.raises(SettingsError, match="film_slices_angstrom"):
+        replace(supported, film_slices_angstrom=0.0)
+    gold = load_sample("au-001", size_angstrom=(24.0, 24.0), thickness_angstrom=20.0)
+    crystal = replace(supported, sample=gold, film_slices_angstrom=4.0)
+    assert make_plan(crystal).seconds == make_plan(replace(crystal, film_slices_angstrom=None)).seconds
+
+
+@pytest.mark.slow
+def test_windows_grow_with_depth_where_asked(supported: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are costed, said, and within the tolerance of multislice; other engines are refused; off by default."""
+    gold = replace(load_sample("au-001", size_angstrom=(24.0, 24.0), thickness_angstrom=60.0), thermal_sigma_angstrom=None, recipe="")
+    one = replace(supported, sample=gold)
+    asked = replace(one, growing_windows=True)
+    assert not one.growing_windows
+    assert make_plan(asked).seconds < 0.9 * make_plan(one).seconds
+    monkeypatch.setattr(growing_windows, "CHANGE", 0.0)  # thin specimens would have one window
+    data = simulate.simulate(replace(supported, growing_windows=True, tolerance=0.05))
+    sides = re.search(r"windows of ([\d., ]+) A$", data.attrs["engine_error"])
+    assert sides is not None
+    assert len(sides[1].split(", ")) >= 2
+    exact = simulate.simulate(replace(supported, engine="multislice", tolerance=0.0))
+    assert np.sqrt(np.square(data["dark"] - exact["dark"]).mean()) < 0.05 * exact["dark"].mean()
+    with pytest.raises(SettingsError, match="engine='auto' has no windows that grow"):
+        replace(supported, growing_windows=True, engine="auto")

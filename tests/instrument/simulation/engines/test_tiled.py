@@ -200,6 +200,29 @@ def test_auto_takes_windows_for_large_bright_fields() -> None:
     assert re.search(r"\d+ s instead of \d+ s, to 0.01", plan.reason)
 
 
+def test_plans_count_windows_that_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan says the time with the largest windows too, that of the first ones if none are larger; `auto` takes it only below exact work."""
+    scan = RasterScan(shape=(128, 128), field_of_view_angstrom=(30, 30))
+    request = Request(sample=load_sample("mos2-1h", size_angstrom=(60, 60)), beam=BEAM, scan=scan, detectors=("haadf", "bf"), phonons=2)
+
+    def planned() -> tuple[float, float]:
+        plan = make_plan(replace(request, engine="tiled"))
+        found = re.search(r"asks for it, (\S+) s at most", plan.exactness)
+        assert found is not None
+        return plan.seconds, float(found[1])
+
+    first, longest = planned()
+    assert longest > 1.5 * first
+    assert make_plan(request).engine == "tiled"
+    monkeypatch.setattr(engine, "GROWTHS", 0)
+    assert planned() == (first, pytest.approx(first, rel=5e-3))
+    monkeypatch.setattr(engine, "GROWTHS", 8)  # the last of these windows are as large as the field
+    plan = make_plan(replace(request, engine="tiled"))
+    assert plan.seconds == first
+    assert "at most" not in plan.exactness
+    assert make_plan(request).engine != "tiled"
+
+
 def test_windows_keep_probes_from_their_edges() -> None:
     """Wherever a probe stands in the field, its window holds at least the seam around it, on any field; tiles cover it without gaps."""
     rng = np.random.default_rng(0)

@@ -402,7 +402,7 @@ def test_a_change_of_more_than_a_field_that_does_not_repeat_is_all_of_it():
 
 
 def test_overlap_twin():
-    """The kernel of overlaps equals a matrix product in numpy."""
+    """The kernel of overlaps equals a matrix product in numpy; of some functions only, it has the same bits and leaves those of others alone."""
     rng = np.random.default_rng(0)
     count, chosen = 40, np.sort(rng.choice(40, 25, replace=False))
     left, right, shifted, out = aligned(count * POINT), aligned(count * POINT), aligned(25 * POINT), aligned(LANES * POINT)
@@ -410,12 +410,15 @@ def test_overlap_twin():
     weights = rng.random(25).astype(np.float32)
     qy, qx = rng.integers(0, 6, 25), rng.integers(0, 8, 25)
     ramps = [np.exp(2j * np.pi * rng.random(n)).astype(np.complex64) for n in (6, 8)]
-    local_kernels.overlap(left, right, chosen, weights, qy, qx, ramps[0], ramps[1], shifted, out)
+    local_kernels.overlap(left, right, np.arange(LANES), chosen, weights, qy, qx, ramps[0], ramps[1], shifted, out)
     u, v = (a.reshape(-1, 2, LANES)[:, 0] + 1j * a.reshape(-1, 2, LANES)[:, 1] for a in (left, right))
     v = v[chosen] * (ramps[0][qy] * ramps[1][qx])[:, None]
     expected = (v.conj() * weights[:, None]).T @ u[chosen]
     found = out.reshape(-1, 2, LANES)
     np.testing.assert_allclose(found[:, 0] + 1j * found[:, 1], expected, atol=1e-4)
+    some, partly = np.array([0, 1, 4, 5, 12, 13, 13, 13]), aligned(LANES * POINT)
+    local_kernels.overlap(left, right, some, chosen, weights, qy, qx, ramps[0], ramps[1], shifted, partly)
+    np.testing.assert_array_equal(partly.reshape(LANES, -1), np.where(np.isin(np.arange(LANES), some)[:, None], out.reshape(LANES, -1), 0))
 
 
 def test_image_twin():

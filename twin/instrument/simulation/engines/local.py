@@ -11,20 +11,26 @@ from stemtwin.twin.instrument.detectors import Detector
 from stemtwin.twin.instrument.simulation import costs, memory, operator_cache, slice_stacks
 from stemtwin.twin.instrument.simulation.costs import Cost
 from stemtwin.twin.instrument.simulation.discretisation import Discretisation, check_whole_probe
-from stemtwin.twin.instrument.simulation.engines.registry import ENGINES, REIMAGING, Engine, Signals
+from stemtwin.twin.instrument.simulation.engines.registry import ENGINES, JOINING, REIMAGING, Engine, Signals
 from stemtwin.twin.instrument.simulation.plan import Plan
 from stemtwin.twin.instrument.simulation.request import Request
 from stemtwin.twin.instrument.simulation.scan_signals import region_of, reports_all_waves, scanned
 from stemtwin.twin.physics.engine.kernels import array_cache as disk
-from stemtwin.twin.physics.engine.local import accuracy_check, exit_waves, local_cache, local_operator, resources
+from stemtwin.twin.physics.engine.kernels import threads
+from stemtwin.twin.physics.engine.local import accuracy_check, exit_waves, growing_windows, local_cache, local_operator, resources
 from stemtwin.twin.physics.engine.local.basis import Basis, Localisation, localisation
+from stemtwin.twin.physics.engine.local.film_slices import FilmSlices
 from stemtwin.twin.physics.engine.local.local_operator import LocalOperator
 from stemtwin.twin.physics.grids import Grid
+from stemtwin.twin.physics.potential import Slices
 from stemtwin.twin.progress import Progress
+from stemtwin.twin.samples.sample import Sample
 
 NAME = "local"
 SECONDS_PER_OVERLAP = 1.1e-10
 """Usual time per function, partner function and point of the overlaps on two cores, s."""
+HEAVIEST_OF_FILMS = 14
+"""Largest atomic number in slices that may be joined: amorphous films are of carbon, silicon, its nitride or oxide."""
 CHECK_STREAM = 9
 """First part of the spawn key of the points at which a local operator is checked."""
 
@@ -96,13 +102,29 @@ def cost_beside(found: Discretisation, program: int) -> Cost:
     size = resources.size(basis, len(planes), seen, channels, region_of(request.scan), blurs)
     waves = count * size.waves
     checking = 2 * count * accuracy_check.POINTS * costs.step_seconds(size.checked)  # sixteen at a time: on one of two cores
-    stepping = (waves * costs.step_seconds(math.prod(size.window.shape)) + checking) * len(planes)
+    film = film_of(request, found.slices)
+    joined = None if film is None else film.joined(planes)
+    passed = planes if joined is None else joined.planes(planes)
+    stages = growing_windows.stages(basis, passed, size.window)
+    stepping = sum(waves * steps * costs.step_seconds(area) for area, steps in growing_windows.steps(stages)) + checking * len(planes)
+    held = 0 if joined is None else 8 * len(passed) * math.prod(grid.shape)
+    held += threads.thread_count() * growing_windows.more_bytes(stages)
     overlaps = count * size.functions * len(basis.steps) * size.points * channels
     return Cost(
         waves=waves,
-        memory_bytes=int(program + memory.LOCAL_KERNELS + memory.of_local(size, grid, len(planes), request.oversampling)),
+        memory_bytes=int(program + held + memory.LOCAL_KERNELS + memory.of_local(size, grid, len(planes), request.oversampling)),
         seconds=costs.first_seconds(found) + stepping + overlaps * SECONDS_PER_OVERLAP,
     )
+
+
+def film_of(request: Request, slices: Slices) -> FilmSlices | None:
+    """Return the slices that a request allows to join: those that hold light atoms alone, up to silicon."""
+    if request.film_slices_angstrom is None:
+        return None
+    assert isinstance(request.sample, Sample)  # Request checked it
+    heaviest = np.zeros(len(slices.planes), int)
+    np.maximum.at(heaviest, slices.index, request.sample.numbers)
+    return FilmSlices(inside=heaviest <= HEAVIEST_OF_FILMS, thickness=request.film_slices_angstrom)
 
 
 def _basis(found: Discretisation) -> tuple[Basis, tuple[float, float]]:
@@ -121,6 +143,7 @@ def _basis(found: Discretisation) -> tuple[Basis, tuple[float, float]]:
         thickness=float(found.slices.planes[-1] - found.slices.planes[0]),
         tilt=request.relative_tilt_rad,
         tolerance=request.tolerance,
+        growing=request.growing_windows,
     )
     return Basis(grid=found.grid, radius=radius, periodic=getattr(request.sample, "periodic", True), local=near), seen
 
@@ -157,12 +180,19 @@ def image_signals(operator: LocalOperator, request: Request) -> Signals:
         f"local operator: at {accuracy.points} random points rms {accuracy.rms:.2e}, largest {accuracy.largest:.2e} "
         f"of the mean, against multislice; asked for {request.tolerance:g}"
     )
+    if request.film_slices_angstrom is not None:
+        joined = operator.joined
+        remark += "; no slices of films were joined" if joined is None else f"; {len(joined.starts)} slices in place of {joined.count}, films joined"
+    if request.growing_windows:
+        remark += f"; windows of {', '.join(f'{max(stage.grid.extent):.1f}' for stage in operator.windows.stages)} A"
     return values, np.full(len(values), accuracy.standard_error), remark
 
 
 def operator_for(request: Request, plan: Plan, progress: Progress | None = None) -> LocalOperator:
     """Return the local operator of a request, built where a probe of its scan sees; what the process or the disk holds is not built again."""
-    key = operator_cache.physics_key(request, plan, engine=(NAME, request.tolerance))
+    asked = () if request.film_slices_angstrom is None else ("films", request.film_slices_angstrom)
+    asked += ("growing",) * request.growing_windows
+    key = operator_cache.physics_key(request, plan, engine=(NAME, request.tolerance, *asked))
     beam, region = request.beam, region_of(request.scan)
     weights, periodic = operator_cache.detector_weights(request, plan), getattr(request.sample, "periodic", True)
     cache = disk.default_cache()
@@ -186,6 +216,8 @@ def operator_for(request: Request, plan: Plan, progress: Progress | None = None)
             progress=progress,
             cache=cache,
             key=key,
+            film=film_of(request, plan.slices),
+            growing=request.growing_windows,
         )
         local_cache.keep(cache, key, found)
         return found
@@ -205,4 +237,5 @@ ENGINES.add(
     NAME,
     Engine(cost=cost, signals=signals, exactness=to_tolerance, check=check, suits=suits, vacuum_around=True),
     REIMAGING,
+    JOINING,
 )

@@ -10,6 +10,7 @@ Tag               Engines that carry it
 ``re-imaging``    those that keep what they built: a further image takes milliseconds
 ``depths``        those that give signals at several depths from one pass
 ``averaging``     those that average their images over a crystal's lattice translations
+``joining``       those that may join slices of films and have windows that grow with depth
 ================= =================================================================================
 """
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from stemtwin.twin.instrument.simulation.plan import Plan
     from stemtwin.twin.instrument.simulation.request import Request
 
-REFERENCE, DENSE, REIMAGING, DEPTHS, AVERAGING = "reference", "dense", "re-imaging", "depths", "averaging"
+REFERENCE, DENSE, REIMAGING, DEPTHS, AVERAGING, JOINING = "reference", "dense", "re-imaging", "depths", "averaging", "joining"
 """Tags of engines; see the module's table."""
 
 Signals = tuple[np.ndarray, np.ndarray, str]

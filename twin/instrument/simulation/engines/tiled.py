@@ -46,41 +46,78 @@ def suits(found: Discretisation) -> str:
 def cost(found: Discretisation) -> Cost:
     """Return the cost of the windows that the scan visits, for bright detectors, and of the local operator, for dark ones."""
     program, (bright, dark) = costs.program_bytes(found), bright_and_dark(found.request, found.detectors)
-    parts = [_cost_of_windows(replace(found, detectors=bright), program)] if bright else []
+    windowed = replace(found, detectors=bright)
+    parts = [_cost_of_windows(windowed, program)] if bright else []
     parts += [local.cost_beside(replace(found, detectors=dark), program)] if dark else []
+    longest = _longest(windowed) + sum(p.seconds for p in parts[1:]) if bright else 0.0
+    said = f"; windows larger where the check asks for it, {longest:.3g} s at most" if math.isfinite(longest) and bright else ""
     return Cost(
         waves=sum(p.waves for p in parts),
         memory_bytes=max(p.memory_bytes for p in parts),
         seconds=sum(p.seconds for p in parts),
+        exactness=local.to_tolerance(found.request) + said,
+        longest=longest,
     )
 
 
 def _cost_of_windows(found: Discretisation, program: int) -> Cost:
-    """Return the cost of windows beside so many bytes of the program and the result."""
-    request, detectors, channels, slices = found.request, found.detectors, found.channels, len(found.slices.planes)
-    beam, count = request.beam, request.configurations
+    """Return the cost of windows that pass their check at once, beside so many bytes of the program and the result."""
+    request, channels, slices, count = found.request, found.channels, len(found.slices.planes), found.request.configurations
     divided = _layout(request, found.grid, _held(request, found.slices.planes))
-    tiles, window = divided.tiles_at(request.scan.points()), divided.window((0, 0)).grid
-    offset, blocks = (0.0, 0.0), (1, 1)
-    beams = beam_blocks.aperture_beams(window, beam.wavelength_angstrom, beam.semiangle_rad, offset, blocks, antialias=request.antialias).size
-    pixels = memory.seen_pixels(detectors, window, beam.wavelength_angstrom)
+    tiles, window, beams = divided.tiles_at(request.scan.points()), divided.window((0, 0)).grid, _beams(found, divided)
+    pixels = memory.seen_pixels(found.detectors, window, request.beam.wavelength_angstrom)
     reference = divided.around((0, 0), windows.reference_shape(divided)).grid
-    waves = count * beams * len(tiles)
-    products = count * len(tiles) * beams**2 * channels * pixels[1]
     building = memory.of_specimen(window, slices, request.oversampling, count) + memory.working_memory(window)
     building += memory.of_operator(window, [beams], channels, pixels, count)
     checking = memory.of_specimen(reference, slices, request.oversampling, count) + memory.wave_memory(reference)
     held = min(
-        len(tiles) * memory.of_matrices([beams], channels) * (2 if beam.focal_spread_angstrom else 1),
+        len(tiles) * memory.of_matrices([beams], channels) * (2 if request.beam.focal_spread_angstrom else 1),
         memory.HELD_OPERATORS,
     )
+    each, check = _seconds(found, divided)
+    return Cost(
+        waves=count * beams * len(tiles),
+        memory_bytes=int(program + held + max(building, checking)),
+        seconds=costs.FIRST_SECONDS + len(tiles) * each + check,
+    )
+
+
+def _beams(found: Discretisation, divided: TileLayout) -> int:
+    """Return the number of plane waves of a window."""
+    beam, window, offset, blocks = found.request.beam, divided.window((0, 0)).grid, (0.0, 0.0), (1, 1)
+    antialias = found.request.antialias
+    return beam_blocks.aperture_beams(window, beam.wavelength_angstrom, beam.semiangle_rad, offset, blocks, antialias=antialias).size
+
+
+def _seconds(found: Discretisation, divided: TileLayout) -> tuple[float, float]:
+    """Return the time of one window's operator, and of the multislice of a check with its specimens, s."""
+    request, slices, window, beams = found.request, len(found.slices.planes), divided.window((0, 0)).grid, _beams(found, divided)
+    count, area = request.configurations, math.prod(found.grid.extent)
+    reference = divided.around((0, 0), windows.reference_shape(divided)).grid
+    pixels = memory.seen_pixels(found.detectors, window, request.beam.wavelength_angstrom)
     passes = math.ceil(pixels[0] / gram_matrix.portion(beams, gram_matrix.WAVES_BYTES))
-    probing = count * windows.POINTS * costs.step_seconds(math.prod(reference.shape))
-    stepping = (waves * passes * costs.step_seconds(math.prod(window.shape)) + probing) * slices
-    share = math.prod(window.extent) / math.prod(found.grid.extent)
-    first = costs.FIRST_SECONDS + len(tiles) * costs.specimen_seconds(request, window, slices, share)
-    seconds = first + stepping + products * costs.SECONDS_PER_PRODUCT
-    return Cost(waves=waves, memory_bytes=int(program + held + max(building, checking)), seconds=seconds)
+    each = count * beams * passes * slices * costs.step_seconds(math.prod(window.shape))
+    each += count * beams**2 * found.channels * pixels[1] * costs.SECONDS_PER_PRODUCT
+    each += costs.specimen_seconds(request, window, slices, math.prod(window.extent) / area)
+    check = 2 * count * windows.POINTS * slices * costs.step_seconds(math.prod(reference.shape))  # sixteen at a time: on one of two cores
+    whole = costs.specimen_seconds(request, reference, slices, min(1.0, math.prod(reference.extent) / area))
+    return each, check + windows.POINTS // windows.IN_TILE * whole
+
+
+def _longest(found: Discretisation) -> float:
+    """Return the time of windows that grow as often as they may, s; infinite where they would then be as large as the field."""
+    request, held = found.request, _held(found.request, found.slices.planes)
+    total = costs.FIRST_SECONDS
+    for number in range(windows.GROWTHS + 1):
+        try:
+            divided = _layout(request, found.grid, held, windows.GROWTH**number)
+        except SamplingError:
+            return math.inf
+        tiles = len(divided.tiles_at(request.scan.points()))
+        each, check = _seconds(found, divided)
+        built = tiles if number == windows.GROWTHS else min(tiles, windows.POINTS // windows.IN_TILE)
+        total += built * each + check
+    return total
 
 
 def _held(request: Request, planes: np.ndarray) -> float:

@@ -1,7 +1,7 @@
 """Accuracy of the local operator: a comparison with multislice of single probes at random points."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -100,11 +100,19 @@ class Comparison:
 
     def take(self, stack: SliceStack) -> None:
         """Send the probes through one configuration of the specimen."""
+        for found, signals in zip(self._through(stack), self._signals, strict=True):
+            signals.append(found)
+
+    def through(self, stack: SliceStack) -> np.ndarray:
+        """Return the signals of the probes' parts inside their windows behind one specimen, which is not counted, (channels, points)."""
+        return np.concatenate(list(self._through(stack)), axis=1)
+
+    def _through(self, stack: SliceStack) -> Iterator[np.ndarray]:
         detector = None
-        for probes, signals in zip(self._probes, self._signals, strict=True):
+        for probes in self._probes:
             if detector is None or detector.shape[1:] != probes.grid.shape:
                 detector = probes.weights()
-            signals.append(probes.through(stack, detector))
+            yield probes.through(stack, detector)
 
     def accuracy(self) -> Accuracy:
         """Return the comparison, when the operator is built and has taken all configurations."""

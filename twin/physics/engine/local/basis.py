@@ -14,7 +14,8 @@ Patches of 4 x 4 neighbouring functions share a window and ride in the SIMD lane
 
 import itertools
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -25,6 +26,8 @@ OVERSAMPLING = 2.5
 """Lattice points per 1/k_top."""
 SIDE = 4
 """Functions along each side of a patch."""
+ROWS = 8
+"""Functions of a patch whose overlaps with those of another are summed together: their sums stay in registers."""
 PIECE = 8
 """Patches along each side of a piece, the unit of building and of storing."""
 Sides = tuple[float, float]
@@ -71,20 +74,43 @@ class Localisation:
         Largest distance between two functions whose overlap counts, A.
     correlation : float
         The detector's coherence between two points of the exit wave counts up to this distance, A.
+    near : float, optional
+        Windows grow with depth, from this reach at the first plane, A, to ``reach`` at the last one; without it all of the way is in one window.
     """
 
     shape: float
     reach: float
     band: float
     correlation: float
+    near: float | None = None
+
+    @property
+    def numbers(self) -> list[float]:
+        """The numbers, as `from_numbers` takes them."""
+        return [self.shape, self.reach, self.band, self.correlation, *([] if self.near is None else [self.near])]
+
+    @classmethod
+    def from_numbers(cls, numbers: Sequence[float]) -> "Localisation":
+        """Return the distances of some ``numbers``."""
+        shape, reach, band, correlation, *near = numbers
+        return cls(shape=shape, reach=reach, band=band, correlation=correlation, near=near[0] if near else None)
 
     def grown(self, factor: float = 1.3) -> "Localisation":
         """Return one that leaves out less."""
-        return Localisation(shape=self.shape, reach=self.reach * factor, band=self.band * factor, correlation=self.correlation * factor)
+        near = None if self.near is None else self.near * factor
+        return replace(self, reach=self.reach * factor, band=self.band * factor, correlation=self.correlation * factor, near=near)
 
 
 def localisation(
-    *, radius: float, inner: float, outer: float, wavelength: float, thickness: float, tolerance: float, tilt: tuple[float, float] = (0.0, 0.0)
+    *,
+    radius: float,
+    inner: float,
+    outer: float,
+    wavelength: float,
+    thickness: float,
+    tolerance: float,
+    tilt: tuple[float, float] = (0.0, 0.0),
+    growing: bool = False,
 ) -> Localisation:
     """Return initial truncation distances: those that thin specimens were found to need, and the sideways reach of waves in thicker ones.
 
@@ -100,14 +126,21 @@ def localisation(
         rms error / mean signal that is asked for.
     tilt : tuple of float
         Tilt (ty, tx) of the specimen against the beam, rad: waves drift sideways by it on their way.
+    growing : bool
+        Whether windows grow with depth.
     """
     stricter = float(np.clip((0.01 / tolerance) ** 0.25, 1.0, MOST_STRICT))
     spread = 0.5 * thickness * wavelength * (outer + radius)
     inner = max(inner, radius)
     band = (1.6 / radius + 0.6 / max(inner - radius, 0.25 * radius)) * stricter
     aside = thickness * max(abs(math.tan(t)) for t in tilt)
+    near = (1.2 / radius + 0.5) * stricter
     return Localisation(
-        shape=6.0, reach=(1.2 / radius + 0.5) * stricter + spread + aside, band=band + 0.5 * spread, correlation=(3.0 + 2.2 / inner) * stricter
+        shape=6.0,
+        reach=near + spread + aside,
+        band=band + 0.5 * spread,
+        correlation=(3.0 + 2.2 / inner) * stricter,
+        near=near if growing else None,
     )
 
 
@@ -205,12 +238,14 @@ def _steps(band: float, hy: float, hx: float) -> np.ndarray:
 class Partner:
     """A patch whose functions overlap with those of another: its index, in which period of the field it lies, and the lanes that meet.
 
-    ``entries`` (n, 3), int64: lane of the first patch, lane of this one, number of the step.
+    ``entries`` (n, 3), int64: lane of the first patch, lane of this one, number of the step. ``rows``, int64: this one's lanes in them, the last one
+    repeated up to a multiple of 8.
     """
 
     patch: tuple[int, int]
     cell: tuple[int, int]
     entries: np.ndarray
+    rows: np.ndarray
 
 
 def partners(basis: Basis, patch: tuple[int, int]) -> list[Partner]:
@@ -229,9 +264,13 @@ def partners(basis: Basis, patch: tuple[int, int]) -> list[Partner]:
     b = ty % SIDE * SIDE + tx % SIDE
     keys, number = np.unique(np.column_stack([cy, cx, ty // SIDE, tx // SIDE]), axis=0, return_inverse=True)
     entries = np.column_stack([a, b, slot]).astype(np.int64)
-    return [
-        Partner(patch=(int(key[2]), int(key[3])), cell=(int(key[0]), int(key[1])), entries=entries[number.ravel() == i]) for i, key in enumerate(keys)
-    ]
+    found = []
+    for i, key in enumerate(keys.tolist()):
+        met = entries[number.ravel() == i]
+        rows = np.unique(met[:, 1])
+        rows = np.append(rows, np.repeat(rows[-1:], -len(rows) % ROWS))
+        found.append(Partner(patch=(key[2], key[3]), cell=(key[0], key[1]), entries=met, rows=rows))
+    return found
 
 
 def pieces_of(basis: Basis, region: Region | None, margin: float) -> list[Piece]:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,9 +12,10 @@ from stemtwin.twin.errors import SamplingError
 from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.engine.kernels import threads
 from stemtwin.twin.physics.engine.kernels.simd_complex64 import LANES, POINT, aligned
-from stemtwin.twin.physics.engine.local import local_kernels
+from stemtwin.twin.physics.engine.local import growing_windows, local_kernels
 from stemtwin.twin.physics.engine.local.basis import EDGE, SIDE, Basis, Partner, partners
-from stemtwin.twin.physics.engine.multislice import multislice, multislice_kernels
+from stemtwin.twin.physics.engine.local.growing_windows import Change, Functions, Stage
+from stemtwin.twin.physics.engine.multislice import multislice
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 from stemtwin.twin.physics.grids import Grid, fast_length
 
@@ -40,12 +42,11 @@ class CorrelationChannel(NamedTuple):
 
 
 class _Scratch(NamedTuple):
-    """Buffers of one thread that propagates."""
+    """Buffers of one thread that propagates: of each window its tables, waves and slices, of the first one functions, of the changes between them."""
 
-    setup: "multislice._Setup"
-    waves: "multislice._Buffers"
-    window: np.ndarray
+    windows: "list[tuple[multislice._Setup, multislice._Buffers, np.ndarray]]"
     incident: np.ndarray
+    changes: list[tuple]
 
 
 class Windows:
@@ -65,6 +66,8 @@ class Windows:
         A specimen: its planes count, not its transmission.
     weights : callable
         Detector weights of reciprocal pixels.
+    planes : ndarray, optional
+        Depths of other planes, A, that waves go through instead.
 
     Raises
     ------
@@ -72,38 +75,22 @@ class Windows:
         A detector sees the bright field, or beyond the band limit, or nothing.
     """
 
-    def __init__(self, basis: Basis, stack: SliceStack, weights: Weights) -> None:
+    def __init__(self, basis: Basis, stack: SliceStack, weights: Weights, planes: np.ndarray | None = None) -> None:
         self.basis = basis
+        planes = stack.planes if planes is None else planes
         self.grid = window_grid(basis)
-        shape = self.grid.shape
-        empty = SliceStack(
-            grid=self.grid,
-            wavelength=stack.wavelength,
-            transmission=np.broadcast_to(np.complex64(1), (len(stack.planes), *shape)),
-            planes=stack.planes,
-            thickness=stack.thickness,
-            tilt=stack.tilt,
-        )
-        self.setup = multislice._Setup(empty, (0.0, 0.0))
-        self._make_incident()
+        self.stages = growing_windows.stages(basis, planes, self.grid)
+        self.setups = [growing_windows.window_setup(stage.grid, stack, planes) for stage in self.stages]
+        self.setup, first = self.setups[-1], self.setups[0]
+        self.incident = Functions(basis, first, planes[0])
+        self.first_reads = first.row_places(first.kept[self.incident.columns], first.kept.size)
+        pairs = zip(self.setups[:-1], self.setups[1:], self.stages[:-1], strict=True)
+        self.changes = [Change(basis, before, after, stage.end - 1) for before, after, stage in pairs]
         self._make_channels(weights)
         self._partners: dict[tuple[int, int], list[Partner]] = {}
         self.far = tuple(max(2, -(-int(np.abs(basis.steps[:, axis]).max()) // SIDE) + 1) for axis in (0, 1))
 
     # ---- tables ----
-
-    def _make_incident(self) -> None:
-        """List the Fourier coefficients of a function, by column, at the first plane."""
-        setup, grid = self.setup, self.grid
-        beams = np.flatnonzero(self.basis.shape(grid.k).ravel() > 0)
-        beams = beams[np.argsort(setup.slot[beams % grid.shape[1]], kind="stable")]
-        values = self.basis.shape(grid.k.flat[beams]) * setup.propagator(beams, setup.stack.planes[0]) / np.prod(grid.extent)
-        self.incident = values.astype(np.complex64)
-        self.beam_y, self.beam_x = np.divmod(beams, grid.shape[1])
-        columns, starts, _ = setup.columns_of(beams)
-        self.enter_columns, self.enter_starts = columns, starts
-        self.enter_places = setup.place_y[self.beam_y]
-        self.first_reads = setup.row_places(setup.kept[columns], setup.kept.size)
 
     def _make_channels(self, weights: Weights) -> None:
         """List the exit coefficients that detectors see, by column, and each channel's weights."""
@@ -136,24 +123,25 @@ class Windows:
 
     # ---- where patches are ----
 
-    def corner(self, patch: Patch) -> tuple[int, int]:
-        """Return the first row and column of a patch's window on the field's grid, which may lie outside."""
+    def corner(self, patch: Patch, grid: Grid | None = None) -> tuple[int, int]:
+        """Return the first row and column of a patch's window on the field's grid, which may lie outside; of the last window, or that of a grid."""
+        grid = self.grid if grid is None else grid
         centre = [o + (SIDE * p + (SIDE - 1) / 2) * h for o, p, h in zip(self.basis.origin, patch, self.basis.spacing, strict=True)]
-        cells = zip(centre, self.grid.sampling, self.grid.shape, strict=True)
+        cells = zip(centre, grid.sampling, grid.shape, strict=True)
         return tuple(int(np.floor(c / step + 0.5)) - n // 2 for c, step, n in cells)  # type: ignore[return-value]
 
-    def sight(self, patch: Patch) -> list[tuple[np.ndarray, np.ndarray]]:
+    def sight(self, patch: Patch, stage: Stage | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return rows and columns of the field's grid under a patch's window (-1 outside a specimen that does not repeat), with their shares."""
         out = []
-        local, basis = self.basis.local, self.basis
-        for axis, start in enumerate(self.corner(patch)):
-            pixel = start + np.arange(self.grid.shape[axis])
+        stage, basis = self.stages[-1] if stage is None else stage, self.basis
+        for axis, start in enumerate(self.corner(patch, stage.grid)):
+            pixel = start + np.arange(stage.grid.shape[axis])
             first = basis.origin[axis] + SIDE * patch[axis] * basis.spacing[axis]
             last = first + (SIDE - 1) * basis.spacing[axis]
-            place = pixel * self.grid.sampling[axis]
+            place = pixel * stage.grid.sampling[axis]
             outside = np.maximum(np.maximum(first - place, place - last), 0)
-            share = 0.5 + 0.5 * np.cos(np.pi * np.clip((outside - local.reach + EDGE / 2) / EDGE, 0, 1))
-            share[outside >= local.reach + EDGE / 2] = 0
+            share = 0.5 + 0.5 * np.cos(np.pi * np.clip((outside - stage.reach + EDGE / 2) / EDGE, 0, 1))
+            share[outside >= stage.reach + EDGE / 2] = 0
             count = basis.grid.shape[axis]
             pixel = pixel % count if basis.periodic else np.where((pixel >= 0) & (pixel < count), pixel, -1)
             out.append((pixel, share.astype(np.float32)))
@@ -171,7 +159,7 @@ class Windows:
         move = (patch[0] - key[0], patch[1] - key[1])
         if move == (0, 0):
             return found
-        return [Partner(patch=(f.patch[0] + move[0], f.patch[1] + move[1]), cell=f.cell, entries=f.entries) for f in found]
+        return [replace(each, patch=(each.patch[0] + move[0], each.patch[1] + move[1])) for each in found]
 
     # ---- work ----
 
@@ -192,29 +180,40 @@ class Windows:
         return done
 
     def _scratch(self) -> _Scratch:
-        setup = copy.copy(self.setup)
-        window = np.empty(self.setup.transmission.size, np.complex64)
-        setup.transmission = multislice._unwritable(window)
-        return _Scratch(setup, setup.buffers(), window, aligned(self.incident.size * POINT))
+        windows = []
+        for each in self.setups:
+            setup, window = copy.copy(each), np.empty(each.transmission.size, np.complex64)
+            setup.transmission = multislice._unwritable(window)
+            windows.append((setup, setup.buffers(), window))
+        return _Scratch(windows, aligned(self.incident.values.size * POINT), [change.scratch() for change in self.changes])
 
     def _send(self, transmission: np.ndarray, patch: Patch, scratch: _Scratch) -> np.ndarray:
-        setup, waves = scratch.setup, scratch.waves
-        (rows, share_y), (columns, share_x) = self.sight(patch)
-        local_kernels.cut_window(transmission, rows, columns, share_y, share_x, scratch.window)
-        phases = []
-        for axis, k in ((0, self.grid.ky), (1, self.grid.kx)):
-            lanes = SIDE * patch[axis] + np.arange(SIDE)
-            place = self.basis.origin[axis] + lanes * self.basis.spacing[axis] - self.corner(patch)[axis] * self.grid.sampling[axis]
-            phases.append((np.exp(-2j * np.pi * np.outer(k, place)) * (lanes < self.basis.counts[axis])).astype(np.complex64))
-        local_kernels.fill_incident(self.incident, self.beam_y, self.beam_x, phases[0], phases[1], scratch.incident)
-        multislice_kernels.enter_waves(
-            waves.wave, scratch.incident, self.enter_places, self.enter_starts, self.enter_columns, waves.line, setup.plan_y, setup.places_y
-        )
-        setup.advance(waves, 0, len(setup.stack.planes), self.first_reads)
-        out = aligned(self.points * POINT)
+        phases = [self._phases(patch, stage.grid) for stage in self.stages]
+        for number, (stage, (setup, waves, window)) in enumerate(zip(self.stages, scratch.windows, strict=True)):
+            (rows, share_y), (columns, share_x) = self.sight(patch, stage)
+            area = stage.grid.shape[0] * stage.grid.shape[1]
+            part = window[stage.begin * area : stage.end * area]
+            local_kernels.cut_window(transmission[stage.begin : stage.end], rows, columns, share_y, share_x, part)
+            if number:
+                here, before = self.corner(patch, stage.grid), self.corner(patch, self.stages[number - 1].grid)
+                both, inside = (scratch.windows[number - 1][1], waves), (before[0] - here[0], before[1] - here[1])
+                self.changes[number - 1].carry(both, phases[number - 1 : number + 1], inside, scratch.changes[number - 1])
+            else:
+                self.incident.enter(phases[0], scratch.incident, waves.wave, waves.line)
+            setup.advance(waves, stage.begin, stage.end, self.first_reads)
+        out, (setup, waves, _) = aligned(self.points * POINT), scratch.windows[-1]
         local_kernels.pick_points(waves.wave, self.pick_columns, self.pick_starts, self.pick_places, out, waves.line, setup.plan_y, setup.places_y)
-        local_kernels.subtract_incident(self.direct, self.unscattered, self.direct_y, self.direct_x, phases[0], phases[1], out)
+        local_kernels.subtract_incident(self.direct, self.unscattered, self.direct_y, self.direct_x, phases[-1][0], phases[-1][1], out)
         return out
+
+    def _phases(self, patch: Patch, grid: Grid) -> list[np.ndarray]:
+        """Return the phase factors of a patch's functions, along y and x, at the frequencies of a window; 0 for those that are no functions."""
+        phases = []
+        for axis, k in ((0, grid.ky), (1, grid.kx)):
+            lanes = SIDE * patch[axis] + np.arange(SIDE)
+            place = self.basis.origin[axis] + lanes * self.basis.spacing[axis] - self.corner(patch, grid)[axis] * grid.sampling[axis]
+            phases.append((np.exp(-2j * np.pi * np.outer(k, place)) * (lanes < self.basis.counts[axis])).astype(np.complex64))
+        return phases
 
     def correlate(self, pairs: list[tuple[Patch, Partner]], waves: dict[Patch, np.ndarray], overlaps: np.ndarray, share: float, *, add: bool) -> None:
         """Write the overlaps of pairs of patches, conjugated, where they belong; ``overlaps`` is (channels, batches, ny, nx, 2, 16)."""
@@ -233,7 +232,7 @@ class Windows:
                     ramps.append(turns[axis][np.arange(n) * move % n])
                 for channel, out in zip(self.channels, overlaps, strict=True):
                     local_kernels.overlap(
-                        waves[patch], waves[partner.patch], channel.chosen, channel.weights, channel.qy, channel.qx,
+                        waves[patch], waves[partner.patch], partner.rows, channel.chosen, channel.weights, channel.qy, channel.qx,
                         ramps[0], ramps[1], shifted, sums,
                     )  # fmt: skip
                     local_kernels.deposit(sums, partner.entries, SIDE * patch[0], SIDE * patch[1], SIDE, np.float32(share), add, out)

@@ -8,6 +8,7 @@ from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache
 from stemtwin.twin.physics.engine.local.accuracy_check import Accuracy
 from stemtwin.twin.physics.engine.local.basis import Localisation
+from stemtwin.twin.physics.engine.local.film_slices import JoinedSlices
 from stemtwin.twin.physics.engine.local.local_operator import LocalOperator
 from stemtwin.twin.physics.engine.local.piece_cache import PieceStore
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
@@ -29,9 +30,11 @@ def keep(cache: ArrayCache, key: str, operator: LocalOperator) -> None:
     if accuracy is None:
         return
     arrays = {
-        "local": np.array([local.shape, local.reach, local.band, local.correlation]),
+        "local": np.array(local.numbers),
         "accuracy": np.array([accuracy.points, accuracy.rms, accuracy.largest, accuracy.standard_error, *accuracy.mean]),
     }
+    if operator.joined is not None:
+        arrays["joined"] = np.array([*operator.joined.starts, operator.joined.count])
     cache.put(key, arrays)
 
 
@@ -42,10 +45,14 @@ def load(
     found = cache.get(key)
     if found is None:
         return None
-    shape, reach, band, correlation = found["local"].tolist()
-    local = Localisation(shape=shape, reach=reach, band=band, correlation=correlation)
+    local = Localisation.from_numbers(found["local"].tolist())
     operator = LocalOperator(stacks, semiangle, weights, local, periodic=periodic, antialias=antialias)
-    operator.store = PieceStore(cache, key, local, len(stacks))
+    joined = None
+    if "joined" in found:
+        *starts, count = found["joined"].tolist()
+        joined = JoinedSlices(starts=tuple(starts), count=count)
+        operator.join(joined)
+    operator.store = PieceStore(cache, key, local, len(stacks), joined)
     points, rms, largest, error, *mean = found["accuracy"].tolist()
     operator.accuracy = Accuracy(points=int(points), rms=rms, largest=largest, standard_error=error, mean=tuple(mean))
     return operator

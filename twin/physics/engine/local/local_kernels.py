@@ -11,10 +11,8 @@ from numba.extending import intrinsic
 
 from stemtwin.twin.physics.engine.kernels.fft import descend_line
 from stemtwin.twin.physics.engine.kernels.jit import inlined, kernel
-from stemtwin.twin.physics.engine.kernels.simd_complex64 import ALIGNMENT, LANES, POINT, lanes, load, store, zeros
-
-ROWS = 8
-"""Functions of the right patch whose sums stay in registers together."""
+from stemtwin.twin.physics.engine.kernels.simd_complex64 import ALIGNMENT, LANES, POINT, lanes, load, store, swapped, zeros
+from stemtwin.twin.physics.engine.local.basis import ROWS
 
 _FLAGS = ("contract", "nsz")
 
@@ -141,42 +139,85 @@ def subtract_incident(chosen, values, qy, qx, phase_y, phase_x, points):
             points[at + LANES + j] -= value.imag
 
 
-@inlined
-def _sums(left, shifted, j, first, total):
-    return _accumulate(total, shifted, first + j, left)
+@kernel
+def add_swapped(wave, given, columns, rows, pitch, factor):
+    """Add ``factor`` times some columns of another batch, whose real and imaginary parts are exchanged, to a batch of as many rows and columns."""
+    for y in range(rows):
+        for c in range(columns.size):
+            at = (y * pitch + columns[c]) * POINT
+            store(wave, at, load(wave, at) + factor * swapped(load(given, at)))
 
 
 @kernel
-def overlap(left, right, chosen, weights, qy, qx, ramp_y, ramp_x, shifted, out):
-    """Sum ``weights[i] conj(right_b ramp) left_a`` over the chosen points, for all 16 x 16 pairs of lanes.
+def widen(small, small_pitch, reads, large, large_pitch, kept, slots, corner_y, corner_x, scale, source, line, small_plans, large_plans, places):
+    """Put a batch behind its rows into that of a larger window, with 0 around it.
 
-    ``chosen`` lists point numbers, ``qy, qx`` rows and columns of the ramps for each of these; sums go to points b = 0..15 of ``out`` (lane a).
+    Row and column 0 of the small window are row ``corner_y`` and column ``corner_x`` of the large one.
+
+    ``reads`` are the places of a row's coefficients in the small batch, ``slots`` the numbers of those that the large one keeps, or -1; after these
+    ``kept`` comes its point that is always zero. ``scale`` undoes the transform of a small row; ``source`` and ``line`` are scratch of a large row.
+    """
+    small_y, small_x = small_plans
+    large_y, large_x = large_plans
+    for y in range(large_y.order.size):
+        base, row = y * large_pitch * POINT, y - corner_y
+        store(large, base + kept * POINT, zeros())
+        if row < 0 or row >= small_y.order.size:
+            for i in range(kept):
+                store(large, base + i * POINT, zeros())
+            continue
+        for i in range(small_x.order.size):
+            store(source, i * POINT, swapped(load(small, row * small_pitch * POINT + reads[i])))
+        descend_line(source, 0, places, line, small_x)
+        for i in range(large_x.order.size):
+            store(source, i * POINT, zeros())
+        for i in range(small_x.order.size):
+            store(source, (corner_x + small_x.order[i]) * POINT, scale * swapped(load(line, i * POINT)))
+        descend_line(source, 0, places, line, large_x)
+        for i in range(large_x.order.size):
+            slot = slots[large_x.order[i]]
+            if slot >= 0:
+                store(large, base + slot * POINT, load(line, i * POINT))
+
+
+@inlined
+def _sums(left, shifted, at, total):
+    return _accumulate(total, shifted, at, left)
+
+
+@kernel
+def overlap(left, right, rows, chosen, weights, qy, qx, ramp_y, ramp_x, shifted, out):
+    """Sum ``weights[i] conj(right_b ramp) left_a`` over the chosen points, for the lanes b in ``rows`` (a multiple of 8 of them) and all lanes a.
+
+    ``chosen`` lists point numbers, ``qy, qx`` rows and columns of the ramps for each of these; sums go to points b of ``out`` (lane a).
     """
     count = chosen.size
     for i in range(count):
         factor = weights[i] * ramp_y[qy[i]] * ramp_x[qx[i]]
         store(shifted, i * POINT, factor * load(right, chosen[i] * POINT))
-    for b in range(0, LANES, ROWS):
+    for first in range(0, rows.size, ROWS):
+        b0, b1, b2, b3 = rows[first], rows[first + 1], rows[first + 2], rows[first + 3]
+        b4, b5, b6, b7 = rows[first + 4], rows[first + 5], rows[first + 6], rows[first + 7]
         t0, t1, t2, t3, t4, t5, t6, t7 = zeros(), zeros(), zeros(), zeros(), zeros(), zeros(), zeros(), zeros()
         for i in range(count):
             value = load(left, chosen[i] * POINT)
-            first = i * POINT + b
-            t0 = _sums(value, shifted, 0, first, t0)
-            t1 = _sums(value, shifted, 1, first, t1)
-            t2 = _sums(value, shifted, 2, first, t2)
-            t3 = _sums(value, shifted, 3, first, t3)
-            t4 = _sums(value, shifted, 4, first, t4)
-            t5 = _sums(value, shifted, 5, first, t5)
-            t6 = _sums(value, shifted, 6, first, t6)
-            t7 = _sums(value, shifted, 7, first, t7)
-        store(out, (b + 0) * POINT, t0)
-        store(out, (b + 1) * POINT, t1)
-        store(out, (b + 2) * POINT, t2)
-        store(out, (b + 3) * POINT, t3)
-        store(out, (b + 4) * POINT, t4)
-        store(out, (b + 5) * POINT, t5)
-        store(out, (b + 6) * POINT, t6)
-        store(out, (b + 7) * POINT, t7)
+            at = i * POINT
+            t0 = _sums(value, shifted, at + b0, t0)
+            t1 = _sums(value, shifted, at + b1, t1)
+            t2 = _sums(value, shifted, at + b2, t2)
+            t3 = _sums(value, shifted, at + b3, t3)
+            t4 = _sums(value, shifted, at + b4, t4)
+            t5 = _sums(value, shifted, at + b5, t5)
+            t6 = _sums(value, shifted, at + b6, t6)
+            t7 = _sums(value, shifted, at + b7, t7)
+        store(out, b0 * POINT, t0)
+        store(out, b1 * POINT, t1)
+        store(out, b2 * POINT, t2)
+        store(out, b3 * POINT, t3)
+        store(out, b4 * POINT, t4)
+        store(out, b5 * POINT, t5)
+        store(out, b6 * POINT, t6)
+        store(out, b7 * POINT, t7)
 
 
 @kernel

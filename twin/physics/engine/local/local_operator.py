@@ -29,6 +29,7 @@ from stemtwin.twin.physics.engine.local import accuracy_check
 from stemtwin.twin.physics.engine.local.accuracy_check import Accuracy
 from stemtwin.twin.physics.engine.local.basis import MARGIN, PIECE, SIDE, Basis, Localisation, Piece, Region, canvas_span, localisation, pieces_of
 from stemtwin.twin.physics.engine.local.exit_waves import Patch, Windows, seen_frequencies
+from stemtwin.twin.physics.engine.local.film_slices import FilmSlices, JoinedSlices
 from stemtwin.twin.physics.engine.local.local_image import Canvas, LocalImage
 from stemtwin.twin.physics.engine.local.piece_cache import PieceStore
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
@@ -88,6 +89,7 @@ class LocalOperator:
                 f"band limit ({first.grid.max_angle(self.wavelength) * 1e3:.1f} mrad). Use a finer sampling or a smaller convergence."
             )
             raise SamplingError(message)
+        self.joined: JoinedSlices | None = None
         self.windows = Windows(self.basis, first, weights)
         shape = (len(self.windows.channels), self.basis.batches, *self.basis.counts, 2, LANES)
         self._overlaps = aligned(math.prod(shape)).reshape(shape)
@@ -95,6 +97,12 @@ class LocalOperator:
         self._canvases: dict[tuple[int, ...], Canvas] = {}
         self.accuracy: Accuracy | None = None
         self.store: PieceStore | None = None
+
+    def join(self, joined: JoinedSlices | None) -> None:
+        """Send functions through joined slices, if any, before anything is built; single probes of the check still go through all of them."""
+        if joined is not None:
+            first = self.stacks[0]
+            self.joined, self.windows = joined, Windows(self.basis, first, self.weights, joined.planes(first.planes))
 
     # ---- what it is ----
 
@@ -118,8 +126,9 @@ class LocalOperator:
             "periodic": self.periodic,
             "lattice": list(basis.counts),
             "window": list(self.windows.grid.shape),
-            "local": [local.shape, local.reach, local.band, local.correlation],
+            "local": local.numbers,
             "steps": len(basis.steps),
+            **({} if self.joined is None else {"joined": list(self.joined.starts)}),
         }
 
     def copy(self) -> "LocalOperator":
@@ -166,6 +175,11 @@ class LocalOperator:
                 beside(self.stacks[number])
         for piece in missing:
             self._built[piece] = True
+
+    def forget_pieces(self) -> None:
+        """Drop what is kept on disk of the pieces."""
+        if self.store is not None:
+            self.store.drop()
 
     def _restore(self, piece: Piece) -> int:
         """Put in what is kept on disk of a piece; return over how many configurations it is summed."""
@@ -253,6 +267,7 @@ class LocalOperator:
         if not rows:
             return
         stack, waves = self.stacks[number], {}
+        stack = stack if self.joined is None else self.joined.stack(stack)
         for i, (y, row) in enumerate(rows):
             waves |= self.windows.propagate(stack, sorted(needs[i] - waves.keys()), progress)
             self.windows.correlate(row, waves, self._overlaps, 1 / len(self.stacks), add=number > 0)
@@ -393,7 +408,7 @@ def blur(aberrations: Aberrations, semiangle: float) -> float:
     return sum(abs(value) * semiangle ** int(name[1]) for name, value in orders)
 
 
-def _first_localisation(stack: SliceStack, semiangle: float, weights: Weights, tolerance: float) -> Localisation:
+def _first_localisation(stack: SliceStack, semiangle: float, weights: Weights, tolerance: float, growing: bool) -> Localisation:
     """Return the distances that a build to a tolerance begins with; refuse a tolerance that is not between 0 and 1."""
     if not 0 < tolerance < 1:
         message = f"tolerance={tolerance:g} is not between 0 and 1. It is the rms error divided by the mean signal, 0.01 for 1 %."
@@ -407,6 +422,7 @@ def _first_localisation(stack: SliceStack, semiangle: float, weights: Weights, t
         thickness=float(stack.planes[-1] - stack.planes[0]),  # behind the last plane detectors see no difference
         tilt=stack.tilt,
         tolerance=tolerance,
+        growing=growing,
     )
 
 
@@ -423,6 +439,8 @@ def build(
     progress: Callable[[int], None] | None = None,
     cache: ArrayCache | None = None,
     key: str = "",
+    film: FilmSlices | None = None,
+    growing: bool = False,
 ) -> LocalOperator:
     """Build the operator of a specimen, or of a region of it, to a tolerance.
 
@@ -434,38 +452,36 @@ def build(
         Draws the points of the check.
     tolerance : float
         rms error over random points of full multislice, divided by the mean signal.
-    region : tuple, optional
-        ((y0, y1), (x0, x1)), A, to build and to check; the whole field if not given. The rest can be built later.
-    progress : callable, optional
-        Called with 16 for each sixteen functions propagated.
-    cache : ArrayCache, optional
-        Keeps the pieces, so that a build that was killed goes on from there, to the same bits.
-    key : str
-        The operator's key there.
+    region, progress
+        As for :meth:`LocalOperator.build`; points of the check lie in the region. The rest can be built later.
+    cache, key : ArrayCache, str
+        Keeps the pieces, under the operator's key, so that a build that was killed goes on from there, to the same bits.
+    film, growing : FilmSlices, bool
+        Planes that functions may pass joined, where single probes show that it costs at most half of the tolerance; whether windows grow with depth.
 
     Returns
     -------
     LocalOperator
-        The operator, its ``accuracy`` measured.
+        Its ``accuracy`` is measured.
 
     Raises
     ------
     SamplingError
         A detector sees the bright field or exceeds the band limit, or the tolerance is missed with larger windows too.
     SettingsError
-        The tolerance is not positive.
+        The tolerance is not between 0 and 1.
     """
-    local, tried = _first_localisation(stacks[0], semiangle, weights, tolerance), []
+    local, tried = _first_localisation(stacks[0], semiangle, weights, tolerance, growing), []
     for _ in range(GROWTHS + 1):
         operator = LocalOperator(stacks, semiangle, weights, local, periodic=periodic, antialias=antialias)
-        operator.store = None if cache is None else PieceStore(cache, key, local, len(stacks))
         comparison = accuracy_check.Comparison(operator, rng, region)
+        operator.join(None if film is None else film.allowed(comparison, stacks[0], tolerance))
+        operator.store = None if cache is None else PieceStore(cache, key, local, len(stacks), operator.joined)
         operator.build(region, margin=MARGIN + accuracy_check.blur_of_check(operator.basis.radius), progress=progress, beside=comparison.take)
         operator.accuracy = accuracy = comparison.accuracy()
         if accuracy.rms <= tolerance:
             return operator
-        if operator.store is not None:
-            operator.store.drop()
+        operator.forget_pieces()
         tried.append(f"{accuracy.rms:.2%} with windows of {max(operator.windows.grid.extent):.0f} A and a band of {local.band:.1f} A")
         local = local.grown()
     message = f"The local operator misses tolerance={tolerance:g}: {', '.join(tried)}. Allow a larger tolerance, or use the dense imaging operator."

@@ -4,6 +4,7 @@ import numpy as np
 
 from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache, content_key, piece_key
 from stemtwin.twin.physics.engine.local.basis import Localisation, Piece
+from stemtwin.twin.physics.engine.local.film_slices import JoinedSlices
 
 
 class PieceStore:
@@ -21,11 +22,14 @@ class PieceStore:
         How far things reach: with another reach pieces are others.
     configurations : int
         How many configurations there are.
+    joined : JoinedSlices, optional
+        The slices that are joined.
     """
 
-    def __init__(self, cache: ArrayCache, key: str, local: Localisation, configurations: int) -> None:
+    def __init__(self, cache: ArrayCache, key: str, local: Localisation, configurations: int, joined: JoinedSlices | None = None) -> None:
         self.cache, self.configurations = cache, configurations
-        self.key = content_key({"operator": key, "local": [local.shape, local.reach, local.band, local.correlation]})
+        slices = {} if joined is None else {"joined": list(joined.starts)}
+        self.key = content_key({"operator": key, "local": local.numbers, **slices})
 
     def load(self, piece: Piece) -> tuple[int, dict[str, np.ndarray]]:
         """Return the sum over most configurations that is kept of a piece, and over how many; 0 and nothing if there is none."""

@@ -12,6 +12,7 @@ File                          Content
 ``imaging_operator.py``       the dense imaging operator
 ``inelastic.py``              quadratic forms of localised losses, with channelling
 ``lattice_average.py``        averages over the translations of a perfect crystal
+``point_group.py``            averages over the turns and mirrors of a perfect crystal
 ``prism.py``                  the scattering matrix, and PRISM
 ``quadratic_form_kernels.py`` compiled quadratic forms
 ``ronchigram_kernel.py``      the diffraction pattern of one wide probe

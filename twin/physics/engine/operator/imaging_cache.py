@@ -10,6 +10,7 @@ from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
 from stemtwin.twin.physics.engine.operator import beam_blocks, imaging_operator
 from stemtwin.twin.physics.engine.operator.imaging_operator import ImagingOperator
 from stemtwin.twin.physics.engine.operator.lattice_average import LatticeAverage, MeasuredAverage, Translations
+from stemtwin.twin.physics.engine.operator.point_group import PlaneSymmetry
 from stemtwin.twin.physics.grids import Grid
 
 
@@ -84,6 +85,7 @@ def to_arrays(operator: ImagingOperator) -> dict[str, np.ndarray]:
             "translations": np.array(operator.average.translations.steps),
             "compared": np.array(operator.average.compared),
             "plain_error": operator.average.plain_error,
+            "turns": np.array([(*turn.matrix[0], *turn.matrix[1], *turn.step) for turn in operator.average.turns]).reshape(-1, 6),
         }
     for number, (part, matrix, diagonal) in enumerate(zip(operator.parts, operator.matrices, operator.diagonals, strict=True)):
         arrays |= {
@@ -120,4 +122,7 @@ def _average(arrays: dict[str, np.ndarray]) -> MeasuredAverage | None:
     if "translations" not in arrays:
         return None
     steps = tuple((int(iy), int(ix)) for iy, ix in arrays["translations"])
-    return MeasuredAverage(translations=Translations(steps=steps), compared=int(arrays["compared"]), plain_error=arrays["plain_error"])
+    turns = tuple(
+        PlaneSymmetry(matrix=((int(a), int(b)), (int(c), int(d))), step=(float(y), float(x))) for a, b, c, d, y, x in arrays["turns"].tolist()
+    )
+    return MeasuredAverage(translations=Translations(steps=steps), compared=int(arrays["compared"]), plain_error=arrays["plain_error"], turns=turns)

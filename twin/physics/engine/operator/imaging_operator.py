@@ -28,7 +28,7 @@ from stemtwin.twin.physics.detector_weights import Weights
 from stemtwin.twin.physics.engine.kernels import blas, threads
 from stemtwin.twin.physics.engine.kernels.array_cache import ArrayCache, piece_key
 from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
-from stemtwin.twin.physics.engine.operator import gram_matrix, image_kernels, lattice_average, quadratic_form_kernels, rotated_rasters
+from stemtwin.twin.physics.engine.operator import gram_matrix, image_kernels, lattice_average, point_group, quadratic_form_kernels, rotated_rasters
 from stemtwin.twin.physics.engine.operator.beam_blocks import BeamBlock, aperture_beams, block_offsets, block_pixel, make_block
 from stemtwin.twin.physics.engine.operator.image_layout import ApertureAmplitudes, ImageLayout, image_layout
 from stemtwin.twin.physics.engine.operator.lattice_average import LatticeAverage, MeasuredAverage
@@ -228,11 +228,13 @@ class ImagingOperator:
         layout = self._layout
         my, mx = layout.form.my, layout.form.mx
         aperture, matrices = self._aperture(semiangle), self._with_focal_spread(focal_spread)
-        real, imag = self._amplitudes(states, aperture)
+        turns = () if self.average is None else self.average.turns
+        seen, numbers = point_group.turned(states, turns) if turns else (states, None)
+        real, imag = self._amplitudes(seen, aperture)
         total = quadratic_form_kernels.quadratic_form(real, imag, list(matrices), layout.form)
         total[:, :, 0, mx] += aperture.missing * aperture.beyond
         if self.average is not None:
-            total *= lattice_average.mask(self.average.translations, my, mx)
+            total = lattice_average.averaged(total if numbers is None else total[numbers], self.average)
         if np.any(source_size):
             qy, qx = np.arange(my + 1)[:, None] / self.grid.extent[0], np.arange(-mx, mx + 1) / self.grid.extent[1]
             sizes = np.broadcast_to(np.asarray(source_size, float), len(states)).tolist()
@@ -468,8 +470,10 @@ class _ProbeImages:
         image = operator.image(Aberrations())
         self._plain.append(_raster(image))
         if self.average is not None:
-            kept = lattice_average.mask(self.average.translations, image.coefficients.shape[-2] - 1, image.coefficients.shape[-1] // 2)
-            self._averaged.append(_raster(ImageCoefficients(coefficients=image.coefficients * kept, extent=image.extent)))
+            turns = self.average.turns  # of a probe in focus, which is round
+            alike = np.repeat(image.coefficients[None], len(turns), axis=0) if turns else image.coefficients
+            mean = lattice_average.averaged(alike, self.average)
+            self._averaged.append(_raster(ImageCoefficients(coefficients=mean, extent=image.extent)))
         return self.average is not None and self.average.suffices(np.array(self._plain), np.array(self._averaged))
 
     def standard_error(self) -> np.ndarray:
@@ -481,7 +485,8 @@ class _ProbeImages:
         if self.average is None:
             return None
         error = _standard_error(np.array(self._plain)) * math.sqrt(len(self._plain) / self.average.most)
-        return MeasuredAverage(translations=self.average.translations, compared=self.average.most, plain_error=error)
+        average = self.average
+        return MeasuredAverage(translations=average.translations, compared=average.most, plain_error=error, turns=average.turns)
 
 
 def _raster(image: ImageCoefficients, points: int = 24) -> np.ndarray:

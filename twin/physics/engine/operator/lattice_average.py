@@ -17,6 +17,8 @@ from typing import Self
 import numpy as np
 
 from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.physics.engine.operator import point_group
+from stemtwin.twin.physics.engine.operator.point_group import PlaneSymmetry
 
 
 @functools.lru_cache(maxsize=64)
@@ -90,11 +92,14 @@ class LatticeAverage:
         The crystal's translations.
     least, most : int
         Configurations that are computed in any case, and at most: in between, as many as reach the error that ``most`` have without the average.
+    turns : tuple of PlaneSymmetry
+        The turns and mirrors that images are averaged over beside, that by nothing among them; none: over translations alone.
     """
 
     translations: Translations
     least: int
     most: int
+    turns: tuple[PlaneSymmetry, ...] = ()
 
     def suffices(self, plain: np.ndarray, averaged: np.ndarray) -> bool:
         """Return whether the configurations computed so far reach the error that ``most`` have without the average.
@@ -132,11 +137,14 @@ class MeasuredAverage:
         Configurations without the average that it is compared with.
     plain_error : ndarray
         Relative standard error of so many configurations without the average, (channels,), estimated from those that were computed.
+    turns : tuple of PlaneSymmetry
+        The turns and mirrors; none: translations alone.
     """
 
     translations: Translations
     compared: int
     plain_error: np.ndarray
+    turns: tuple[PlaneSymmetry, ...] = ()
 
     def of_channels(self, part: slice) -> Self:
         """Return the average of some channels."""
@@ -149,3 +157,12 @@ def mask(translations: Translations, my: int, mx: int) -> np.ndarray:
     found = translations.kept(np.arange(my + 1)[:, None], np.arange(-mx, mx + 1))
     found.flags.writeable = False
     return found
+
+
+def averaged(coefficients: np.ndarray, average: LatticeAverage | MeasuredAverage) -> np.ndarray:
+    """Return the average of an image's Fourier coefficients over translations, and over turns of a probe that these leave as it is.
+
+    ``coefficients`` has the shape (..., channels, my + 1, 2 mx + 1); with turns, (..., turns, channels, my + 1, 2 mx + 1) is averaged to that.
+    """
+    found = point_group.averaged(coefficients, average.turns) if average.turns else coefficients
+    return found * mask(average.translations, coefficients.shape[-2] - 1, coefficients.shape[-1] // 2)

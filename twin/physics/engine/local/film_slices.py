@@ -1,0 +1,99 @@
+"""Slices of amorphous films joined into thicker ones for the functions of a local operator.
+
+Atoms of a film do not stand behind each other, so that the depth of each counts little for a dark field. Single probes still go through all slices:
+what joining costs in accuracy is measured with the rest of the local operator's error.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.fft
+
+from stemtwin.twin.physics.engine.kernels import threads
+from stemtwin.twin.physics.engine.local.accuracy_check import ROUNDING, Comparison
+from stemtwin.twin.physics.engine.multislice.multislice import SliceStack
+
+SHARE = 0.5
+"""Films are joined where that costs at most this share of the tolerance: added in quadrature to the rest, it is an eighth of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinedSlices:
+    """Groups of neighbouring planes that are joined.
+
+    Parameters
+    ----------
+    starts : tuple of int
+        First plane of each group, increasing from 0; most groups of a crystal have one plane.
+    count : int
+        Number of planes.
+    """
+
+    starts: tuple[int, ...]
+    count: int
+
+    def planes(self, planes: np.ndarray) -> np.ndarray:
+        """Return the depth of each group, A: the mean of its planes."""
+        return np.add.reduceat(planes, self.starts) / np.diff((*self.starts, self.count))
+
+    def stack(self, stack: SliceStack) -> SliceStack:
+        """Return a specimen whose joined planes transmit the band-limited product of their transmission functions."""
+        out = np.empty((len(self.starts), *stack.grid.shape), np.complex64)
+        inside = stack.grid.band
+
+        def work(queue: Iterator[int]) -> None:
+            for group in queue:
+                first, last = (*self.starts, self.count)[group : group + 2]
+                out[group] = _product(stack.transmission[first:last], inside)
+
+        threads.spread(work, range(len(self.starts)), threads=min(threads.thread_count(), len(self.starts)))
+        return replace(stack, transmission=out, planes=self.planes(stack.planes))
+
+
+def _product(transmission: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Return the product of transmission functions, (n, ny, nx), below the band limit; a single one as it is."""
+    if len(transmission) == 1:
+        return transmission[0]
+    whole = scipy.fft.fft2(np.multiply.reduce(transmission, axis=0), workers=1)
+    return scipy.fft.ifft2(whole * inside, workers=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FilmSlices:
+    """Planes of a specimen that may be joined.
+
+    Parameters
+    ----------
+    inside : ndarray
+        Whether each plane belongs to a film, bool, shape (n,).
+    thickness : float
+        Largest thickness of what is joined, A.
+    """
+
+    inside: np.ndarray
+    thickness: float
+
+    def joined(self, planes: np.ndarray) -> JoinedSlices | None:
+        """Return neighbouring planes of films, at depths ``planes``, A, in groups of equal thickness; None where there are no two to join."""
+        starts: list[int] = []
+        edges = np.flatnonzero(np.diff(self.inside)) + 1
+        for run in np.split(np.arange(len(planes)), edges):
+            parts = len(run)
+            if self.inside[run[0]] and len(run) > 1:
+                depth = float(planes[run[-1]] - planes[run[0]]) * len(run) / (len(run) - 1)
+                parts = min(parts, max(1, int(np.ceil(depth / self.thickness - 1e-9))))
+            starts += [int(part[0]) for part in np.array_split(run, parts)]
+        return JoinedSlices(starts=tuple(starts), count=len(planes)) if len(starts) < len(planes) else None
+
+    def allowed(self, comparison: Comparison, stack: SliceStack, tolerance: float) -> JoinedSlices | None:
+        """Return the thickest groups that cost at most half of a tolerance, the whole thickness or a half, a quarter ... of it; None if none do."""
+        film, true = self, None
+        while (groups := film.joined(stack.planes)) is not None:
+            true = comparison.through(stack) if true is None else true
+            found = comparison.through(groups.stack(stack))
+            rms = np.sqrt(((found - true) ** 2).mean(axis=1)) / np.maximum(true.mean(axis=1), ROUNDING)
+            if float(rms.max()) <= SHARE * tolerance:
+                return groups
+            film = replace(film, thickness=film.thickness / 2)
+        return None
