@@ -21,7 +21,7 @@ TASKS: dict[str, tuple[Callable[..., Any], str]] = {
 }
 
 
-@pytest.fixture(scope="module", params=TASKS)
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=[pytest.mark.slow] if name == "atoms-2d" else []) for name in TASKS])
 def planted(request: pytest.FixtureRequest) -> tuple[Task, Any, Planted]:
     """Return a task, its rows, and these with six honeypots."""
     make, _ = TASKS[request.param]
