@@ -77,8 +77,8 @@ class OnnxPolicy:
 
     Parameters
     ----------
-    path : Path
-        The file.
+    path : Path or bytes
+        The file, or its content.
 
     Raises
     ------
@@ -86,7 +86,7 @@ class OnnxPolicy:
         onnxruntime is not installed.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | bytes) -> None:
         try:
             import onnxruntime  # pyright: ignore[reportMissingImports] - only where policies are played
         except ImportError:
@@ -94,7 +94,7 @@ class OnnxPolicy:
             raise SettingsError(message) from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(path if isinstance(path, bytes) else str(path), options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
 
     def reset(self, brief: Brief) -> None:
