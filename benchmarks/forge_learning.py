@@ -161,7 +161,7 @@ def policy_class(choices: ForgeChoices) -> Any:
             self.action_net, self.value_net = torch.nn.Identity(), torch.nn.Identity()
             self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), eps=1e-5)
 
-    return functools.partial(_Policy, ortho_init=False)
+    return _Policy
 
 
 def imitate(policy: Any, seen: np.ndarray, chosen: np.ndarray, seed: int) -> None:
@@ -212,7 +212,8 @@ def train(goal: str, seed: int, steps: int, taught: tuple[np.ndarray, np.ndarray
 
     envs = DummyVecEnv([functools.partial(practice, number) for number in range(TOGETHER)])
     envs.seed(10_000 * (seed + 1))
-    model = PPO(policy_class(choices), envs, learning_rate=LinearSchedule(*RATES, 1.0), seed=seed, **SETTINGS)
+    rates = LinearSchedule(*RATES, 1.0)
+    model = PPO(policy_class(choices), envs, learning_rate=rates, policy_kwargs={"ortho_init": False}, seed=seed, **SETTINGS)
     began = time.process_time()
     imitate(model.policy, *taught, seed)
     watch = _watcher(goal, seed, steps, began)

@@ -20,7 +20,7 @@ import gymnasium
 from stemtwin.benchmarks import kept_runs, return_tables
 from stemtwin.benchmarks.agents import Baseline, Brief, load_baselines
 from stemtwin.benchmarks.kept_runs import RUNS, EpisodeRecorder, KeptEpisode, KeptRun, run_path
-from stemtwin.benchmarks.return_statistics import EXPERT, failings, scale_of, summary
+from stemtwin.benchmarks.return_statistics import EXPERT, LEARNER, failings, scale_of, summary
 from stemtwin.benchmarks.tasks import load_tasks
 from stemtwin.twin import checks, files
 from stemtwin.twin.envs.arguments import one_of
@@ -35,8 +35,6 @@ MORE = {"stemtwin/HypothesisTest-v1": 400}
 """Episodes where they are cheap (milliseconds) and ends by chance (a wrong answer of a right rule) scatter returns more than presets differ."""
 PILOT, QUIET_S = 2, 10.0
 """Episodes by which time is told; progress is told so often, s."""
-LEARNER = "learner"
-"""Name of the trained policy, which is measured by itself."""
 ARGUMENTS: dict[str, Any] = {"split": "val"}
 """Arguments of the environments on the scale beside the difficulty: episodes of the validation split."""
 ORDERED = 3
@@ -223,7 +221,7 @@ def _resumed(path: Path, blank: KeptRun, pilot: Pilot, count: int) -> KeptRun | 
 
 
 def save(scale: ReturnScale, folder: Path = FOLDER) -> Path:
-    """Write a scale into the file of its environment and return the path; the return of a trained policy that stands there is kept."""
+    """Write a scale into the file of its environment and return the path; that of a trained policy without a run beside the others is kept."""
     path = folder / f"{scale.environment.partition('/')[2]}.json"
     content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"environment": scale.environment, "scales": {}}
     before = content["scales"].get(scale.difficulty, {"version": "", "policies": {}})

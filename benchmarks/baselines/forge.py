@@ -134,6 +134,17 @@ class Planner(ForgePolicy):
     def walk(self, seen: Seen, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
         """Return the beam of the greatest expected return."""
         self._budgets(observation, cost)
+        side, site = self.located(seen)
+        chosen = self._plan(side, site, forge_eyes.energy_ev(observation)).at(site, round(seen.looks * self.looks))
+        if chosen is None:
+            return stop()
+        found, (number, beyond, seconds) = self.patches[side], chosen
+        step = found.places[found.links[site, number]] - found.places[site]
+        best = seen.steps[int(np.hypot(*(seen.steps - step).T).argmin())]
+        return park((best + beyond / BOND * step) / REACH_ANGSTROM["walk"], seconds)
+
+    def located(self, seen: Seen) -> tuple[int, int]:
+        """Return the sublattice of the target, 1 or -1, that fits all looks best, and the site of Si in its patch; the look is kept."""
         angles = np.arctan2(seen.steps[:, 1], seen.steps[:, 0])
         own = -1 if np.sin(3 * angles).mean() > 0 else 1
         sites = {}
@@ -145,14 +156,7 @@ class Planner(ForgePolicy):
             self.misfit[side] += apart
             self._note(side, sites[side], seen)
         side = min(self.misfit, key=lambda one: self.misfit[one])
-        chosen = self._plan(side, sites[side], forge_eyes.energy_ev(observation)).at(sites[side], round(seen.looks * self.looks))
-        if chosen is None:
-            return stop()
-        found, (number, beyond, seconds) = self.patches[side], chosen
-        goal = found.places[found.links[sites[side], number]]
-        step = goal - found.places[sites[side]]
-        best = seen.steps[int(np.hypot(*(seen.steps - step).T).argmin())]
-        return park((best + beyond / BOND * step) / REACH_ANGSTROM["walk"], seconds)
+        return side, sites[side]
 
     def _note(self, side: int, site: int, seen: Seen) -> None:
         """Take a look into what is known of the sites."""
