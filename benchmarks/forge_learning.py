@@ -12,7 +12,8 @@ import io
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -22,6 +23,7 @@ from stemtwin.benchmarks import forge_choices, learner, return_statistics
 from stemtwin.benchmarks.agents import Brief, load_baselines
 from stemtwin.benchmarks.forge_choices import CHOICES, ForgeChoices
 from stemtwin.benchmarks.learner import CurvePoint
+from stemtwin.benchmarks.onnx_policy import OnnxPolicy, learned_path
 from stemtwin.benchmarks.returns import agent_seed
 from stemtwin.twin import files
 
@@ -180,7 +182,7 @@ def imitate(policy: Any, seen: np.ndarray, chosen: np.ndarray, seed: int) -> Non
             loss.backward()
             optimiser.step()
             steps.step()
-    _tell(f"imitation of {len(seen)} choices: cross entropy {float(loss):.3f} in the last batch")
+    _tell(f"imitation of {len(seen)} choices: cross entropy {loss.item():.3f} in the last batch")
 
 
 def train(goal: str, seed: int, steps: int, taught: tuple[np.ndarray, np.ndarray]) -> tuple[bytes, list[CurvePoint]]:
@@ -262,7 +264,7 @@ def _watcher(goal: str, seed: int, steps: int, began: float) -> Any:
 
 def _actor(made: bytes) -> Callable[[np.ndarray], np.ndarray]:
     """Return the function from an observation to the action of an exported policy."""
-    policy = learner.OnnxPolicy(made)
+    policy = OnnxPolicy(made)
     return lambda observation: policy.act(observation, {})
 
 
@@ -302,15 +304,35 @@ def main(words: list[str] | None = None) -> None:
     for goal in given.goals:
         steps, taught = given.steps or STEPS[goal], demonstrations(goal, DEMONSTRATIONS[goal])
         trained = {seed: train(goal, seed, steps, taught) for seed in given.seeds}
-        best = max(trained.values(), key=lambda one: max(point.mean_return for point in one[1]))[0]
-        curves = {str(seed): [dataclasses.asdict(point) for point in curve] for seed, (_, curve) in trained.items()}
-        imitation = {"episodes": DEMONSTRATIONS[goal], "choices": len(taught[1]), "passes": PASSES, "learning_rate": RATE}
-        settings = {**SETTINGS, "learning_rate": RATES, "width": NETWORK, "n_envs": TOGETHER, "critic_alone": WARM, "steps": steps}
-        told = {"environment": ENVIRONMENT, "arguments": arguments(goal), "presets": PRESETS[goal], "imitation": imitation, "settings": settings}
-        path = learner.learned_path(ENVIRONMENT, f"-{goal}.onnx")
-        files.write_atomically(path, best)
-        files.write_atomically(path.with_suffix(".json"), (json.dumps({**told, "curves": curves}, indent=1) + "\n").encode())
-        _tell(f"wrote {path}")
+        _tell(f"wrote {keep(goal, trained, steps, len(taught[1]))}; its scale: python -m stemtwin.benchmarks.returns {ENVIRONMENT}")
+
+
+def keep(goal: str, trained: Mapping[int, tuple[bytes, list[CurvePoint]]], steps: int, choices: int) -> Path:
+    """Write the policy with the best point of all curves, and the curves beside it; return the path of the policy.
+
+    Parameters
+    ----------
+    goal : str
+        ``"walk"`` or ``"drill"``.
+    trained : mapping
+        By seed what :func:`train` returned.
+    steps, choices : int
+        Steps of PPO; choices of the planner that were imitated.
+    """
+    best = max(trained.values(), key=lambda one: max(point.mean_return for point in one[1]))[0]
+    imitation = {"episodes": DEMONSTRATIONS[goal], "choices": choices, "passes": PASSES, "learning_rate": RATE}
+    told = {
+        "environment": ENVIRONMENT,
+        "arguments": arguments(goal),
+        "presets": PRESETS[goal],
+        "imitation": imitation,
+        "settings": {**SETTINGS, "learning_rate": RATES, "width": NETWORK, "n_envs": TOGETHER, "critic_alone": WARM, "steps": steps},
+        "curves": {str(seed): [dataclasses.asdict(point) for point in curve] for seed, (_, curve) in trained.items()},
+    }
+    path = learned_path(ENVIRONMENT, f"-{goal}.onnx")
+    files.write_atomically(path, best)
+    files.write_atomically(path.with_suffix(".json"), (json.dumps(told, indent=1) + "\n").encode())
+    return path
 
 
 def _tell(line: str) -> None:

@@ -111,6 +111,7 @@ def test_an_agents_draws_are_not_the_environments() -> None:
         (["stemtwin/Autofocus-v3"], "Did you mean 'stemtwin/Autofocus-v2'"),
         (["stemtwin/Microscope-v2"], "environment='stemtwin/Microscope-v2' is unknown"),
         (["--difficulties", "easy", "standrad"], "Did you mean 'standard'"),
+        (["stemtwin/AtomForge-v1", "--policies", "learnt"], "Did you mean 'learner'"),
         (["--episodes", "0"], "episodes=0 must be a whole number, 1 or more"),
     ],
 )
