@@ -35,7 +35,7 @@ JUDGED = {"walk": "standard", "drill": "drill"}
 DEMONSTRATIONS, PASSES, RATE = {"walk": 120, "drill": 200}, 30, 2e-3
 """Episodes of the planner for each preset; passes through them, and their learning rate."""
 SETTINGS: dict[str, Any] = {"n_steps": 512, "batch_size": 1024, "n_epochs": 6, "gamma": 1.0, "gae_lambda": 0.97, "ent_coef": 0.0, "clip_range": 0.1}
-"""Settings of the PPO of Stable-Baselines3."""
+"""Settings of the PPO of Stable-Baselines3. A discount of 0.995 prices a look at 0.003 of a return of 0.6, one of 0.99 at 0.006; it costs 0.00125."""
 RATES, NETWORK, TOGETHER = (3e-4, 3e-5), 64, 24
 """Learning rates of PPO at the beginning and at the end; width of the layers; environments that are played in turn."""
 WARM, STEPS, EVERY = 49_152, {"walk": 196_608, "drill": 98_304}, 49_152

@@ -21,6 +21,8 @@ from stemtwin.twin.physics.electrons import ELECTRONS_PER_PICOAMPERE_SECOND
 
 NEGLIGIBLE = 1e-6
 """Cross-sections below this part of the largest one are left out."""
+ABOUT = np.array([(0.0, 0.0)] + [(r * np.cos(a), r * np.sin(a)) for r in (0.4, 0.8, 1.2) for a in np.arange(6) * np.pi / 3])
+"""Places about an atom at which its next event is looked for, A, (19, 2)."""
 GONE = -1
 """Stands for the loss of an atom where sites are named with which it may change places."""
 UNKNOWN = -1.0
