@@ -27,7 +27,7 @@ BUDGET_AND_ENERGY = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ForgeChoices:
-    """What a policy chooses among.
+    """Choices of a policy of a goal.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def features(choices: ForgeChoices, observation: Any, xp: Any) -> tuple[Any, Any
 
 
 def _common(observation: Any) -> list[Any]:
-    """Return what every observation tells of budget and energy, three columns."""
+    """Return budget and energy of every observation, three columns."""
     looks, beam, energy = (observation[:, k : k + 1] for k in range(-BUDGET_AND_ENERGY + observation.shape[1], observation.shape[1]))
     return [looks, beam, (energy - USUAL_ENERGY) / ENERGY_SPREAD]
 
@@ -109,7 +109,7 @@ def _drill_features(observation: Any, xp: Any) -> tuple[Any, Any]:
 
 @functools.cache
 def shells() -> tuple[np.ndarray, np.ndarray]:
-    """Return which places of S are first and second neighbours, over six, float64 (33, 33) each."""
+    """Return masks of the first and of the second neighbours of places of S, over six, float64 (33, 33) each."""
     places = forge_scenes.lattice("drill").places[forge_scenes.drilled()]
     apart = np.hypot(*(places[:, None] - places).transpose(2, 0, 1)) / SULPHUR_ANGSTROM
     return ((apart > 0.1) & (apart < 1.2)) / 6, ((apart > 1.2) & (apart < 2.2)) / 6

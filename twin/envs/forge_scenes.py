@@ -260,7 +260,7 @@ def nearer_hops(numbers: np.ndarray, bonds_left: np.ndarray, site: int | None, t
 
 
 def drilling_events(numbers: np.ndarray, target: tuple[int, ...]) -> list[dict[int, tuple[int, ...]]]:
-    """Return what S atoms are to do for a pattern: sites with which each may change places, ``GONE`` where it may be lost; the second is next best.
+    """Return wanted events of S atoms: sites with which each may change places, ``GONE`` where it may be lost; the best ones, and the next best.
 
     Best are losses of atoms of the pattern, the one with most vacancies beside it first, and their jumps into vacancies outside of it; next best
     jumps within the pattern to where fewer vacancies are beside the atom, for there its loss is likelier.
