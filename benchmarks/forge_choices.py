@@ -16,6 +16,7 @@ from stemtwin.twin.envs import forge_scenes
 from stemtwin.twin.envs.families.atom_forge import SHORTEST_S, dwell_component
 from stemtwin.twin.envs.forge_scenes import SULPHUR_ANGSTROM
 from stemtwin.twin.envs.forge_sight import DRILLED, FAR_ANGSTROM, FAR_BONDS, NEAR_ANGSTROM, NEIGHBOUR, PLACE, SINGLE
+from stemtwin.twin.envs.functional_env import read_only
 
 SEEN = 0.34
 """Brightness of the brightest place, in units of the observation, above which Si is seen."""
@@ -115,6 +116,7 @@ def shells() -> tuple[np.ndarray, np.ndarray]:
     return ((apart > 0.1) & (apart < 1.2)) / 6, ((apart > 1.2) & (apart < 2.2)) / 6
 
 
+@functools.cache
 def table(choices: ForgeChoices) -> np.ndarray:
     """Return of each choice factors of the candidates' places, a place of its own, and components of time and stop, float32 (count, c + 4)."""
     rows = []
@@ -124,7 +126,7 @@ def table(choices: ForgeChoices) -> np.ndarray:
         rows.append([*factors, 0, 0, dwell_component(seconds), -1])
     nowhere = np.zeros(choices.candidates)
     away = [*nowhere, 1, 1, dwell_component(SHORTEST_S), -1]
-    return np.array([*rows, away, [*nowhere, 0, 0, 0, 1]], np.float32)
+    return read_only(np.array([*rows, away, [*nowhere, 0, 0, 0, 1]], np.float32))
 
 
 def action_of(choices: ForgeChoices, observation: Any, row: Any, xp: Any) -> Any:

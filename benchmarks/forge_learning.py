@@ -281,7 +281,7 @@ def export(policy: Any, choices: ForgeChoices) -> bytes:
         def __init__(self, scores: Any) -> None:
             super().__init__()
             self.scores = scores
-            self.register_buffer("rows", torch.tensor(forge_choices.table(choices)))
+            self.register_buffer("rows", torch.tensor(forge_choices.table(choices).copy()))
 
         def forward(self, observation: Any) -> Any:
             best = self.scores.logits(observation).argmax(1)
