@@ -304,7 +304,8 @@ def main(words: list[str] | None = None) -> None:
     for goal in given.goals:
         steps, taught = given.steps or STEPS[goal], demonstrations(goal, DEMONSTRATIONS[goal])
         trained = {seed: train(goal, seed, steps, taught) for seed in given.seeds}
-        _tell(f"wrote {keep(goal, trained, steps, len(taught[1]))}; its scale: python -m stemtwin.benchmarks.returns {ENVIRONMENT}")
+        _tell(f"wrote {keep(goal, trained, steps, len(taught[1]))}")
+        _tell(f"its scale: python -m stemtwin.benchmarks.returns {ENVIRONMENT} --difficulties {' '.join(PRESETS[goal])} --policies learner")
 
 
 def keep(goal: str, trained: Mapping[int, tuple[bytes, list[CurvePoint]]], steps: int, choices: int) -> Path:

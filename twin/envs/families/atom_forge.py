@@ -107,7 +107,7 @@ class AtomForge(GoalFamily[ForgeState]):
         A fixed rule comes close to the planner there. ``learner`` has no memory: it imitates the planner in episodes of the split ``train``; PPO
         after that (``make learn``) added nothing that 100 episodes show. It leads ``towards`` in walks and does not in ``drill``: table below.
         In ``counts`` (``easy``, 12 episodes, 4 s of processor time each) planner, ``learner`` and ``towards`` return 0.58 (0.33 to 0.71), 0.51
-        (0.26 to 0.65) and 0.59 (0.30 to 0.73), the first two by the graph that they detect in frames: too few episodes to tell them apart.
+        (0.26 to 0.65) and 0.59 (0.30 to 0.73), all by what they detect in frames: too few episodes to tell them apart.
 
         The same processes act in all forms of observation. In ``state`` they are all that is computed, on the sites of the lattice,
         and a look (a frame) is a graph with detection noise; in the others the microscope takes frames and parks the beam. Atoms stay on
