@@ -20,7 +20,7 @@ help:
 	@echo "make lowest     the default tests with the oldest versions that pyproject.toml allows"
 	@echo "make foreign    files of all signals, opened by HyperSpy, eXSpy, SciFiReaders and py4DSTEM; environments and episodes taken by Stable-Baselines3 and Minari"
 	@echo "make baselines  play the baselines of every environment with a goal, keep the runs, write their scale of returns (goes on where it stopped)"
-	@echo "make learn      train policies in an environment with torch, write curves and ONNX (an hour and more)"
+	@echo "make learn      train policies in an environment with torch, write curves and ONNX (an hour and a half)"
 	@echo "make learn-denoise  train the U-Net of the task denoise on its dataset of size std (15 minutes)"
 	@echo "make datasets   build all released datasets, copy them into build/mirror, write the registries that ship (half an hour)"
 	@echo "make measured-data  numbers and picture of docs/measured-data.md, where ../shared/real has the files (a minute)"
@@ -104,6 +104,7 @@ build/learn/ready: pyproject.toml
 
 learn: build/learn/ready
 	OMP_NUM_THREADS=1 build/learn/bin/python -m stemtwin.benchmarks.learner
+	OMP_NUM_THREADS=1 build/learn/bin/python -m stemtwin.benchmarks.forge_learning
 
 learn-denoise: build/learn/ready
 	OMP_NUM_THREADS=1 build/learn/bin/python -m stemtwin.benchmarks.denoiser_training

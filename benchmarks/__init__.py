@@ -13,18 +13,20 @@ File                     Content
 ``environment_pages.py`` pages of environments as Markdown
 ``episodes.py``          episodes of agents: played, kept, replayed
 ``films.py``             films of episodes
-``forge_learning.py``    training of a policy that leads Si through graphene
+``forge_choices.py``     choices of a policy that makes structures atom by atom
+``forge_learning.py``    its training: imitation of the planner, then PPO
 ``header_text.py``       headers in YAML, read with suspicion
 ``honeypots.py``         rows of a hidden split that nobody can answer
 ``kept_runs.py``         runs of policies on the scale, kept and replayed
 ``kept_scores.py``       scores of baselines: measured, kept, shown
-``learner.py``           training of a policy, and its play from an ONNX file
+``learner.py``           training of a policy by Stable-Baselines3
 ``matching.py``          one-to-one matching of detected and true points
 ``measured.py``          tasks on measured data that a user packed
 ``method_notes.py``      notes of a team on its method
 ``minari_export.py``     offline data in Minari's form
 ``names.py``             names of entries and teams that can be shown
 ``offline_data.py``      episodes as Parquet for offline learning
+``onnx_policy.py``       play of trained policies from ONNX files
 ``replays.py``           replays of kept runs
 ``report.py``            the score report
 ``return_statistics.py`` means, intervals and paired differences of returns

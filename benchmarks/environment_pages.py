@@ -16,6 +16,7 @@ from stemtwin.twin import files
 from stemtwin.twin.envs import ENVIRONMENTS
 from stemtwin.twin.envs.discovery import descriptions
 from stemtwin.twin.envs.making import family_class
+from stemtwin.twin.envs.reference import ReturnScale
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 EXAMPLE, HISTORY = "Example", "Version history"
@@ -137,14 +138,25 @@ def _scores(environment: str) -> list[str]:
     if not own:
         return []
     head = tuple(name for name in return_tables.COLUMNS if any(name in scale.policies for scale in own))
-    further = [f"| {one.difficulty} | {name} | {return_tables.mean_cell(one.policies[name])} |" for one in own for name in return_tables.others(one)]
     few = [one.difficulty for one in own if len(one.seeds) < 100]
     text = "Returns over episodes of the validation split with 95 % intervals; `st.reference` gives the same numbers."
     if few:
         text += f" Of {', '.join(few)} there are fewer episodes than 100, because one of the expert takes long."
     parts = ["## Reference scores", text, return_tables.rows(own, head, named=False)]
     parts += ["Interquartile means, and mean differences over the same episodes:", return_tables.middle_rows(own, head, named=False)]
-    return [*parts, "\n".join(["| difficulty | further policy | mean return |", "|---|---|---|", *further])] if further else parts
+    return [*parts, *_further(own)]
+
+
+def _further(own: list[ReturnScale]) -> list[str]:
+    """Return the table of policies without a column of their own, and by how much a trained policy leads them; nothing where there are none."""
+    found = [(scale, name) for scale in own for name in return_tables.others(scale)]
+    led = any(return_tables.lead_cell(scale, name) for scale, name in found)
+    lines = [["difficulty", "further policy", "mean return", *(("learner less it",) if led else ())]]
+    for scale, name in found:
+        lead = (return_tables.lead_cell(scale, name),) if led else ()
+        lines.append([scale.difficulty, name, return_tables.mean_cell(scale.policies[name]), *lead])
+    told = [f"| {' | '.join(line)} |" for line in lines]
+    return ["\n".join([told[0], "|---" * len(lines[0]) + "|", *told[1:]])] if found else []
 
 
 def _film(environment: str) -> list[str]:

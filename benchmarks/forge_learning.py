@@ -1,264 +1,344 @@
-"""Training of the learner of ``stemtwin/AtomForge-v1``: proximal policy optimisation from the rule that always goes towards the target.
+"""Training of the learner of ``stemtwin/AtomForge-v1``: imitation of the planner, then proximal policy optimisation (PPO).
 
-Run ``python -m stemtwin.benchmarks.forge_learning`` in the environment that ``make learn`` makes. The policy chooses among a neighbour of Si, a
-distance behind it, a time, a look and the stop; its logits begin as those of the rule, and what PPO adds to them is learned from rewards of the split
-``train`` alone. The file takes the observation and returns the action of the environment, as any agent does.
+``make learn`` runs ``python -m stemtwin.benchmarks.forge_learning`` in an environment with torch. One network scores every candidate place of the
+beam by the same weights (:mod:`~stemtwin.benchmarks.forge_choices`); it first learns the choices of the baseline ``expert`` in episodes of the split
+``train``, then from rewards of that split. The file takes an observation of the form ``state`` and returns an action, without memory.
 """
 
 import argparse
 import dataclasses
+import functools
 import io
-import itertools
 import json
 import sys
 import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-from stemtwin.benchmarks import learner, return_statistics
+from stemtwin.benchmarks import forge_choices, learner, return_statistics
+from stemtwin.benchmarks.agents import Brief, load_baselines
+from stemtwin.benchmarks.forge_choices import CHOICES, ForgeChoices
 from stemtwin.benchmarks.learner import CurvePoint
+from stemtwin.benchmarks.onnx_policy import OnnxPolicy, learned_path
+from stemtwin.benchmarks.returns import agent_seed
 from stemtwin.twin import files
-from stemtwin.twin.envs.families.atom_forge import SHORTEST_S, dwell_component
-from stemtwin.twin.envs.forge_sight import FAR_BONDS, NEIGHBOUR
 
-ENVIRONMENT = "stemtwin/AtomForge-v1"
-ARGUMENTS: dict[str, Any] = {"difficulty": "standard", "observation": "state"}
-"""Arguments of ``gymnasium.make`` in training: the difficulty of the task ``atom-forge``; nothing privileged is among them."""
-BEYOND_ANGSTROM, DWELLS_S = (0.0, 0.4), (0.1, 0.2, 0.5)
-"""Distances behind a neighbour, A, and times of the parked beam, s, among which the policy chooses."""
-CHOICES = tuple(itertools.product(range(3), BEYOND_ANGSTROM, DWELLS_S))
-"""Neighbour, distance and time of each choice; after them come a look (the beam far from Si, for the shortest time) and the stop."""
-LOOK, STOP = len(CHOICES), len(CHOICES) + 1
-BOND_ANGSTROM, DARKEST = 1.42, 0.34
-"""Bond of graphene, A; brightness of the brightest place, in units of the observation, below which Si is not seen."""
-PRIOR = 3.0
-"""Logit of the choice of the rule at the start; that of the same neighbour with another place or time is half of it."""
-SETTINGS: dict[str, Any] = {"n_steps": 256, "batch_size": 512, "n_epochs": 6, "gamma": 0.99, "gae_lambda": 0.95, "ent_coef": 0.003}
-"""Settings of the proximal policy optimisation (PPO) of Stable-Baselines3."""
-RATES, NETWORK, TOGETHER = (1e-3, 1e-4), (128, 64), 16
-"""Learning rates at the beginning and at the end; widths of the layers; environments that are played in turn."""
-STEPS, EVERY = 98_304, 32_768
-"""Steps of the environment; steps between two points of the curve."""
+ENVIRONMENT, TASK = "stemtwin/AtomForge-v1", "atom-forge"
+PRESETS = {"walk": ("easy", "standard", "hard"), "drill": ("drill",)}
+"""Presets that a policy is trained on, by goal: those of walks by turns."""
+JUDGED = {"walk": "standard", "drill": "drill"}
+"""Preset of the learning curve."""
+DEMONSTRATIONS, PASSES, RATE = {"walk": 120, "drill": 200}, 30, 2e-3
+"""Episodes of the planner for each preset; passes through them, and their learning rate."""
+SETTINGS: dict[str, Any] = {"n_steps": 512, "batch_size": 1024, "n_epochs": 6, "gamma": 1.0, "gae_lambda": 0.97, "ent_coef": 0.0, "clip_range": 0.1}
+"""Settings of the PPO of Stable-Baselines3. A discount of 0.995 prices a look at 0.003 of a return of 0.6, one of 0.99 at 0.006; it costs 0.00125."""
+RATES, NETWORK, TOGETHER = (3e-4, 3e-5), 64, 24
+"""Learning rates of PPO at the beginning and at the end; width of the layers; environments that are played in turn."""
+WARM, STEPS, EVERY = 49_152, {"walk": 196_608, "drill": 98_304}, 49_152
+"""Steps in which the critic alone learns, steps in all by goal, steps between two points of the curve."""
 
 
-def features(observation: Any, xp: Any) -> Any:
-    """Return the inputs of the network, and after them the logits of the rule, (n, 35 + choices), of observations (n, 24).
-
-    Parameters
-    ----------
-    observation : array or tensor
-        Observations of the form ``state`` of a walk.
-    xp : module
-        numpy or torch.
-    """
-    seen = (observation[:, :1] > DARKEST) * 1.0
-    arrived = (observation[:, 5:6] < 0.5 / FAR_BONDS) * seen
-    way = observation[:, 3:5]
-    length = xp.sqrt((way * way).sum(1))[:, None] + 1e-6
-    cosines, bright = [], []
-    for number in range(3):
-        first = 6 + NEIGHBOUR * number
-        step = observation[:, first : first + 2]
-        size = xp.sqrt((step * step).sum(1))[:, None] + 1e-6
-        cosines.append((step * way).sum(1)[:, None] / (size * length))
-        bright.append(4 * observation[:, first + 2 : first + NEIGHBOUR])
-    inputs = [observation, seen, arrived, 2 * observation[:, 5:6], *cosines, *bright]
-    going, shut = seen * (1 - arrived), bright[0][:, :1]
-    rule = [
-        PRIOR * going * ((1.0 if dwell == DWELLS_S[1] and not beyond else 0.5) if number == 0 else 0.0) + 0 * shut
-        for number, beyond, dwell in CHOICES
-    ]
-    return xp.concatenate([*inputs, *rule, PRIOR * (1 - seen) - PRIOR * seen, 2 * PRIOR * arrived - PRIOR * going], 1)
-
-
-def table() -> np.ndarray:
-    """Return of each choice the factors of the steps to the neighbours, a place, and the components of time and stop, float32 (choices, 7)."""
-    rows = []
-    for number, beyond, dwell in CHOICES:
-        factors = [0.0, 0.0, 0.0]
-        factors[number] = 1 + beyond / BOND_ANGSTROM
-        rows.append([*factors, 0.0, 0.0, dwell_component(dwell), -1.0])
-    away = [0.0, 0.0, 0.0, 1.0, 1.0, dwell_component(SHORTEST_S), -1.0]
-    return np.array([*rows, away, [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]], np.float32)
-
-
-def action_of(observation: Any, row: Any, xp: Any) -> Any:
-    """Return the actions of the environment, (n, 4), of observations and rows of :func:`table`, (n, 7)."""
-    steps = [observation[:, 6 + NEIGHBOUR * number : 8 + NEIGHBOUR * number] for number in range(3)]
-    place = sum((row[:, number : number + 1] * step for number, step in enumerate(steps)), row[:, 3:5])
-    return xp.clip(xp.concatenate([place, row[:, 5:]], 1), -1, 1)
-
-
-class ForgeChoices(gymnasium.Wrapper):
-    """The environment with the inputs of the network as its observations and choices as its actions.
+class ForgePractice(gymnasium.Wrapper):
+    """The environment with choices as its actions.
 
     Parameters
     ----------
     env : gymnasium.Env
         The environment, of the form ``state``.
+    choices : ForgeChoices
+        Those of its goal.
     """
 
-    def __init__(self, env: gymnasium.Env) -> None:
+    def __init__(self, env: gymnasium.Env, choices: ForgeChoices) -> None:
         super().__init__(env)
-        self.rows, self.last = table(), np.zeros((1, *(env.observation_space.shape or ())), np.float32)
-        self.observation_space = gymnasium.spaces.Box(-10, 10, features(self.last, np).shape[1:], np.float32)
-        self.action_space = gymnasium.spaces.Discrete(len(self.rows))
+        self.choices, self.rows, self.last = choices, forge_choices.table(choices), np.zeros((1, 1), np.float32)
+        self.action_space = gymnasium.spaces.Discrete(choices.count)
 
     def reset(self, **given: Any) -> tuple[np.ndarray, dict[str, Any]]:
         """Begin an episode."""
         observation, info = self.env.reset(**given)
-        return self._told(observation), info
+        self.last = observation[None]
+        return observation, info
 
     def step(self, action: Any) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
         """Take a choice."""
-        taken = action_of(self.last, self.rows[int(action)][None], np)[0].astype(np.float32)
+        taken = forge_choices.action_of(self.choices, self.last, self.rows[int(action)][None], np)[0].astype(np.float32)
         observation, reward, terminated, truncated, info = self.env.step(taken)
-        return self._told(observation), reward, terminated, truncated, info
-
-    def _told(self, observation: np.ndarray) -> np.ndarray:
         self.last = observation[None]
-        return features(self.last, np)[0].astype(np.float32)
+        return observation, reward, terminated, truncated, info
 
 
-def _policy_class() -> Any:
-    """Return the policy whose logits begin as those of the rule."""
+def demonstrations(goal: str, episodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return observations (n, m) of the planner's episodes of the split ``train``, and the choices nearest to its actions, int (n,).
+
+    Parameters
+    ----------
+    goal : str
+        ``"walk"`` or ``"drill"``.
+    episodes : int
+        Episodes of each preset.
+    """
+    seen, chosen, agent = [], [], load_baselines()[f"{TASK}/expert"].factory()
+    for difficulty in PRESETS[goal]:
+        env = gymnasium.make(ENVIRONMENT, difficulty=difficulty, split="train", disable_env_checker=True)
+        for seed in range(episodes):
+            observation, info = env.reset(seed=seed)
+            spaces = {"observation_space": env.observation_space, "action_space": env.action_space}
+            agent.reset(Brief(task=TASK, seed=agent_seed(seed), difficulty=difficulty, truth=None, **spaces))
+            over = False
+            while not over:
+                action = agent.act(observation, dict(info["cost"]))
+                seen.append(observation)
+                chosen.append(forge_choices.nearest_choice(CHOICES[goal], observation, action))
+                observation, _, terminated, truncated, info = env.step(action)
+                over = terminated or truncated
+        env.close()
+        _tell(f"{goal}: {episodes} episodes of the planner on {difficulty}, {len(seen)} choices so far")
+    return np.array(seen, np.float32), np.array(chosen)
+
+
+def network(choices: ForgeChoices) -> Any:
+    """Return a module from observations to logits of all choices and a value: candidates share their weights, and see the mean of all."""
     import torch  # pyright: ignore[reportMissingImports] - only where policies are trained
+    from torch import nn  # pyright: ignore[reportMissingImports]
+
+    class _Scores(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.each = nn.Sequential(nn.Linear(choices.width + choices.common, NETWORK), nn.ReLU(), nn.Linear(NETWORK, NETWORK), nn.ReLU())
+            self.ways = nn.Sequential(nn.Linear(2 * NETWORK, NETWORK), nn.ReLU(), nn.Linear(NETWORK, len(choices.ways)))
+            self.whole = nn.Sequential(nn.Linear(NETWORK + choices.common, NETWORK), nn.ReLU(), nn.Linear(NETWORK, 2))
+            self.forms = nn.Sequential(nn.Linear(choices.width + choices.common, NETWORK), nn.ReLU(), nn.Linear(NETWORK, NETWORK), nn.ReLU())
+            self.worth = nn.Sequential(nn.Linear(NETWORK + choices.common, NETWORK), nn.ReLU(), nn.Linear(NETWORK, 1))
+
+        def joined(self, observation: Any) -> tuple[Any, Any]:
+            rows, common = forge_choices.features(choices, observation, torch)
+            return torch.cat([rows, common[:, None].expand(-1, rows.shape[1], -1)], 2), common
+
+        def logits(self, observation: Any) -> Any:
+            rows, common = self.joined(observation)
+            each = self.each(rows)
+            mean = each.mean(1)
+            ways = self.ways(torch.cat([each, mean[:, None].expand(-1, each.shape[1], -1)], 2))
+            return torch.cat([ways.flatten(1), self.whole(torch.cat([mean, common], 1))], 1)
+
+        def value(self, observation: Any) -> Any:
+            rows, common = self.joined(observation)
+            return self.worth(torch.cat([self.forms(rows).mean(1), common], 1))
+
+    return _Scores()
+
+
+def policy_class(choices: ForgeChoices) -> Any:
+    """Return the policy of Stable-Baselines3 whose logits and values are those of :func:`network`."""
+    import torch  # pyright: ignore[reportMissingImports]
     from stable_baselines3.common.policies import ActorCriticPolicy  # pyright: ignore[reportMissingImports]
 
-    rule = len(CHOICES) + 2
-
-    def layers(width: int) -> tuple[torch.nn.Module, int]:
-        """Return layers of the network, and the width of the last one."""
-        made = []
-        for size in NETWORK:
-            made += [torch.nn.Linear(width, size), torch.nn.Tanh()]
-            width = size
-        return torch.nn.Sequential(*made), width
-
     class _Extractor(torch.nn.Module):
-        def __init__(self, width: int) -> None:
+        latent_dim_pi, latent_dim_vf = choices.count, 1
+
+        def __init__(self) -> None:
             super().__init__()
-            self.actor, last = layers(width - rule)
-            self.critic, self.latent_dim_vf = layers(width - rule)
-            self.latent_dim_pi = last + rule
+            self.scores = network(choices)
 
         def forward(self, given: Any) -> tuple[Any, Any]:
             return self.forward_actor(given), self.forward_critic(given)
 
         def forward_actor(self, given: Any) -> Any:
-            return torch.cat([self.actor(given[:, :-rule]), given[:, -rule:]], 1)
+            return self.scores.logits(given)
 
         def forward_critic(self, given: Any) -> Any:
-            return self.critic(given[:, :-rule])
+            return self.scores.value(given)
 
     class _Policy(ActorCriticPolicy):
         def _build_mlp_extractor(self) -> None:
-            self.mlp_extractor = _Extractor(self.features_dim)
+            self.mlp_extractor = _Extractor()
 
         def _build(self, lr_schedule: Any) -> None:
             super()._build(lr_schedule)
-            with torch.no_grad():
-                self.action_net.weight[:, -rule:] = torch.eye(rule)
+            self.action_net, self.value_net = torch.nn.Identity(), torch.nn.Identity()
+            self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), eps=1e-5)
 
     return _Policy
 
 
-def train(seed: int, steps: int) -> tuple[bytes, list[CurvePoint]]:
-    """Return a trained policy as ONNX and its learning curve, which is told on stderr as it grows.
+def imitate(policy: Any, seen: np.ndarray, chosen: np.ndarray, seed: int) -> None:
+    """Fit the logits of a policy to the choices of the planner, by cross entropy."""
+    import torch  # pyright: ignore[reportMissingImports]
+
+    rng, scores = np.random.default_rng(seed), policy.mlp_extractor.scores
+    inputs, wanted, size = torch.tensor(seen), torch.tensor(chosen), 512
+    optimiser = torch.optim.Adam(scores.parameters(), lr=RATE)
+    steps = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, PASSES * (len(seen) // size + 1))
+    loss = inputs.new_zeros(())
+    for _ in range(PASSES):
+        for batch in np.array_split(rng.permutation(len(seen)), len(seen) // size + 1):
+            loss = torch.nn.functional.cross_entropy(scores.logits(inputs[batch]), wanted[batch], label_smoothing=0.02)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            steps.step()
+    _tell(f"imitation of {len(seen)} choices: cross entropy {loss.item():.3f} in the last batch")
+
+
+def train(goal: str, seed: int, steps: int, taught: tuple[np.ndarray, np.ndarray]) -> tuple[bytes, list[CurvePoint]]:
+    """Return a trained policy as ONNX and its learning curve, which is told on stderr as it grows; the first point is the imitation.
 
     Parameters
     ----------
+    goal : str
+        ``"walk"`` or ``"drill"``.
     seed : int
         Seed of the training.
     steps : int
-        Steps of the environment.
+        Steps of the environment in PPO.
+    taught : tuple of ndarray
+        See :func:`demonstrations`.
     """
     import torch  # pyright: ignore[reportMissingImports]
     from stable_baselines3 import PPO  # pyright: ignore[reportMissingImports]
-    from stable_baselines3.common.callbacks import BaseCallback  # pyright: ignore[reportMissingImports]
-    from stable_baselines3.common.env_util import make_vec_env  # pyright: ignore[reportMissingImports]
     from stable_baselines3.common.utils import LinearSchedule  # pyright: ignore[reportMissingImports]
+    from stable_baselines3.common.vec_env import DummyVecEnv  # pyright: ignore[reportMissingImports]
 
     torch.set_num_threads(1)
-    curve: list[CurvePoint] = []
-    rows = table()
+    choices, presets = CHOICES[goal], PRESETS[goal]
+
+    def practice(number: int) -> ForgePractice:
+        """Return one of the environments that are played in turn."""
+        preset = presets[number % len(presets)]
+        return ForgePractice(gymnasium.make(ENVIRONMENT, difficulty=preset, split="train", disable_env_checker=True), choices)
+
+    envs = DummyVecEnv([functools.partial(practice, number) for number in range(TOGETHER)])
+    envs.seed(10_000 * (seed + 1))
+    rates = LinearSchedule(*RATES, 1.0)
+    model = PPO(policy_class(choices), envs, learning_rate=rates, policy_kwargs={"ortho_init": False}, seed=seed, **SETTINGS)
+    began = time.process_time()
+    imitate(model.policy, *taught, seed)
+    watch = _watcher(goal, seed, steps, began)
+    model.learn(steps, callback=watch)
+    watch.point()
+    envs.close()
+    return watch.best, watch.curve
+
+
+def _watcher(goal: str, seed: int, steps: int, began: float) -> Any:
+    """Return the keeper of the learning curve and of its best policy; in the first steps the critic learns alone."""
+    from stable_baselines3.common.callbacks import BaseCallback  # pyright: ignore[reportMissingImports]
 
     class _Curve(BaseCallback):
-        began, evaluating = 0.0, 0.0
+        evaluating, best = 0.0, b""
 
-        def _on_training_start(self) -> None:
-            self.began = time.process_time()
+        def __init__(self) -> None:
+            super().__init__()
+            self.curve: list[CurvePoint] = []
 
         def _on_step(self) -> bool:
             return True
 
         def _on_rollout_start(self) -> None:
-            if self.num_timesteps >= EVERY * len(curve):
+            scores = self.model.policy.mlp_extractor.scores
+            for part in (scores.each, scores.ways, scores.whole):
+                part.requires_grad_(self.num_timesteps >= WARM)
+            if self.num_timesteps >= EVERY * len(self.curve):
                 self.point()
-
-        def act(self, observation: np.ndarray) -> np.ndarray:
-            """Return the action of the mode of the policy."""
-            chosen, _ = self.model.predict(features(observation[None], np).astype(np.float32), deterministic=True)
-            return action_of(observation[None], rows[chosen], np)[0].astype(np.float32)
 
         def point(self) -> None:
             """Add a point to the curve; its evaluation does not count as time of the training."""
             before = time.process_time()
-            found = return_statistics.summary(learner.play(ENVIRONMENT, self.act, learner.CURVE_SEEDS, ARGUMENTS))
-            cpu_s = before - self.began - self.evaluating
+            made = export(self.model.policy, CHOICES[goal])
+            found = return_statistics.summary(learner.play(ENVIRONMENT, _actor(made), learner.CURVE_SEEDS, arguments(goal)))
+            cpu_s = before - began - self.evaluating
             self.evaluating += time.process_time() - before
-            curve.append(CurvePoint(steps=self.num_timesteps, cpu_s=cpu_s, mean_return=found.mean, success=found.success))
-            sys.stderr.write(f"{ENVIRONMENT} seed {seed}: {self.num_timesteps} of {steps} steps, {cpu_s:.0f} s of CPU, return {found.mean:.3f}\n")
-            sys.stderr.flush()
+            if not self.curve or found.mean > max(one.mean_return for one in self.curve):
+                self.best = made
+            self.curve.append(CurvePoint(steps=self.num_timesteps, cpu_s=cpu_s, mean_return=found.mean, success=found.success))
+            told = f"return {found.mean:.3f} ({found.low:.3f} to {found.high:.3f})"
+            _tell(f"{ENVIRONMENT} {goal} seed {seed}: {self.num_timesteps} of {steps} steps, {cpu_s:.0f} s of CPU, {told}")
 
-    envs = make_vec_env(ENVIRONMENT, n_envs=TOGETHER, seed=seed, env_kwargs={**ARGUMENTS, "split": "train"}, wrapper_class=ForgeChoices)
-    model = PPO(_policy_class(), envs, learning_rate=LinearSchedule(*RATES, 1.0), seed=seed, **SETTINGS)
-    watch = _Curve()
-    model.learn(steps, callback=watch)
-    watch.point()
-    return export(model), curve
+    return _Curve()
 
 
-def export(model: Any) -> bytes:
-    """Return the mode of a model's policy as ONNX, from observations to actions of the environment."""
+def _actor(made: bytes) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function from an observation to the action of an exported policy."""
+    policy = OnnxPolicy(made)
+    return lambda observation: policy.act(observation, {})
+
+
+def arguments(goal: str) -> dict[str, Any]:
+    """Return the arguments of ``gymnasium.make`` of the learning curve; nothing privileged is among them."""
+    return {"difficulty": JUDGED[goal], "observation": "state"}
+
+
+def export(policy: Any, choices: ForgeChoices) -> bytes:
+    """Return the mode of a policy as ONNX, from an observation to an action of the environment."""
     import torch  # pyright: ignore[reportMissingImports]
 
     class _Mode(torch.nn.Module):
-        def __init__(self, policy: Any) -> None:
+        def __init__(self, scores: Any) -> None:
             super().__init__()
-            self.policy = policy
-            self.register_buffer("rows", torch.tensor(table()))
+            self.scores = scores
+            self.register_buffer("rows", torch.tensor(forge_choices.table(choices).copy()))
 
         def forward(self, observation: Any) -> Any:
-            given = features(observation, torch)
-            logits = self.policy.action_net(self.policy.mlp_extractor.forward_actor(given))
-            return action_of(observation, self.rows[logits.argmax(1)], torch)
+            best = self.scores.logits(observation).argmax(1)
+            return forge_choices.action_of(choices, observation, self.rows[best], torch)
 
     written = io.BytesIO()
-    example = torch.zeros(1, *ForgeChoices(gymnasium.make(ENVIRONMENT, **ARGUMENTS)).last.shape[1:])
-    mode = _Mode(model.policy.eval().cpu())
+    example = torch.zeros(1, *policy.observation_space.shape)
+    mode = _Mode(policy.mlp_extractor.scores).eval()
     torch.onnx.export(mode, (example,), written, input_names=["observation"], output_names=["action"], dynamo=False, opset_version=17)
     return written.getvalue()
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Train, write the best policy and the curves, and put the learner on the scale."""
+def main(words: list[str] | None = None) -> None:
+    """Train, and write the best policies and their curves."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--score", action="store_true", help="play the policy that is kept, put it on the scale, and train nothing")
-    given = parser.parse_args(arguments)
-    if not given.score:
-        trained = {seed: train(seed, given.steps) for seed in given.seeds}
-        curves = {str(seed): [dataclasses.asdict(point) for point in curve] for seed, (_, curve) in trained.items()}
-        best = max(trained.values(), key=lambda one: one[1][-1].mean_return)[0]
-        settings = {**SETTINGS, "learning_rate": RATES, "net_arch": NETWORK, "n_envs": TOGETHER}
-        told = {"environment": ENVIRONMENT, "arguments": ARGUMENTS, "settings": settings, "curves": curves}
-        files.write_atomically(learner.learned_path(ENVIRONMENT), best)
-        files.write_atomically(learner.learned_path(ENVIRONMENT, ".json"), (json.dumps(told, indent=1) + "\n").encode())
-    learner.put_on_scale(ENVIRONMENT, ARGUMENTS)
+    parser.add_argument("--goals", nargs="+", default=list(PRESETS), choices=list(PRESETS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--steps", type=int, help="steps of the environment in PPO, of each seed")
+    given = parser.parse_args(words)
+    for goal in given.goals:
+        steps, taught = given.steps or STEPS[goal], demonstrations(goal, DEMONSTRATIONS[goal])
+        trained = {seed: train(goal, seed, steps, taught) for seed in given.seeds}
+        _tell(f"wrote {keep(goal, trained, steps, len(taught[1]))}")
+        _tell(f"its scale: python -m stemtwin.benchmarks.returns {ENVIRONMENT} --difficulties {' '.join(PRESETS[goal])} --policies learner")
+
+
+def keep(goal: str, trained: Mapping[int, tuple[bytes, list[CurvePoint]]], steps: int, choices: int) -> Path:
+    """Write the policy with the best point of all curves, and the curves beside it; return the path of the policy.
+
+    Parameters
+    ----------
+    goal : str
+        ``"walk"`` or ``"drill"``.
+    trained : mapping
+        By seed what :func:`train` returned.
+    steps, choices : int
+        Steps of PPO; choices of the planner that were imitated.
+    """
+    best = max(trained.values(), key=lambda one: max(point.mean_return for point in one[1]))[0]
+    imitation = {"episodes": DEMONSTRATIONS[goal], "choices": choices, "passes": PASSES, "learning_rate": RATE}
+    told = {
+        "environment": ENVIRONMENT,
+        "arguments": arguments(goal),
+        "presets": PRESETS[goal],
+        "imitation": imitation,
+        "settings": {**SETTINGS, "learning_rate": RATES, "width": NETWORK, "n_envs": TOGETHER, "critic_alone": WARM, "steps": steps},
+        "curves": {str(seed): [dataclasses.asdict(point) for point in curve] for seed, (_, curve) in trained.items()},
+    }
+    path = learned_path(ENVIRONMENT, f"-{goal}.onnx")
+    files.write_atomically(path, best)
+    files.write_atomically(path.with_suffix(".json"), (json.dumps(told, indent=1) + "\n").encode())
+    return path
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 if __name__ == "__main__":

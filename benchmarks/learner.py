@@ -23,11 +23,10 @@ import numpy as np
 from stemtwin.benchmarks import kept_runs, return_statistics, returns
 from stemtwin.benchmarks.agents import Brief
 from stemtwin.benchmarks.kept_runs import EpisodeRecorder, KeptEpisode, KeptRun
+from stemtwin.benchmarks.onnx_policy import OnnxPolicy, learned_path
 from stemtwin.twin import files
 from stemtwin.twin.envs.reference import reference
-from stemtwin.twin.errors import SettingsError
 
-FOLDER = Path(__file__).parent / "learned"
 DIFFICULTY = "easy"
 ARGUMENTS: dict[str, Any] = {"difficulty": DIFFICULTY, "observation": "state"}
 """Arguments of ``gymnasium.make`` in training; nothing privileged is among them."""
@@ -70,47 +69,6 @@ class CurvePoint:
     cpu_s: float
     mean_return: float
     success: float
-
-
-class OnnxPolicy:
-    """A policy from an ONNX file: one input (1, n), one output (1, m), float32; see ``agents.Agent``.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Raises
-    ------
-    SettingsError
-        onnxruntime is not installed.
-    """
-
-    def __init__(self, path: Path) -> None:
-        try:
-            import onnxruntime  # pyright: ignore[reportMissingImports] - only where policies are played
-        except ImportError:
-            message = "onnxruntime, which plays trained policies, is not installed. Install it by: pip install onnxruntime"
-            raise SettingsError(message) from None
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        self._input = self._session.get_inputs()[0].name
-
-    def reset(self, brief: Brief) -> None:
-        """Prepare for an episode: a policy remembers nothing."""
-        del brief
-
-    def act(self, observation: np.ndarray, cost: Mapping[str, float]) -> np.ndarray:
-        """Return the action of the mode of the policy."""
-        del cost
-        (action,) = self._session.run(None, {self._input: np.asarray(observation, np.float32)[None]})
-        return np.clip(np.asarray(action)[0], -1, 1).astype(np.float32)
-
-
-def learned_path(environment: str, ending: str = ".onnx") -> Path:
-    """Return the path of a trained policy, or of its curves (``.json``)."""
-    return FOLDER / f"{environment.partition('/')[2]}{ending}"
 
 
 def play(

@@ -16,7 +16,8 @@ TAIL = 0.25
 """Share of episodes that the interquartile mean leaves out at either end."""
 LAZY = ("no-op", "random", "blind")
 """Policies that look at nothing: the expert has to beat the best of them, and none may reach half of what it earns."""
-EXPERT, ORACLE = "expert", "oracle"
+EXPERT, ORACLE, LEARNER, RULE = "expert", "oracle", "learner", "towards"
+"""Names of further policies; a trained one is compared with a fixed rule that takes it towards the goal, where a family has one."""
 
 
 class Played(Protocol):
@@ -129,6 +130,8 @@ def scale_of(runs: Mapping[str, KeptRun]) -> ReturnScale:
         lazy = [runs[name] for name in LAZY if name in runs]
         differences += [difference(runs[EXPERT], max(lazy, key=lambda run: run.totals.mean()))] if lazy else []
         differences += [difference(runs[ORACLE], runs[EXPERT])] if ORACLE in runs else []
+    if {LEARNER, RULE} <= runs.keys():
+        differences.append(difference(runs[LEARNER], runs[RULE]))
     return ReturnScale(
         environment=first.environment,
         difficulty=first.difficulty,
@@ -143,8 +146,8 @@ def scale_of(runs: Mapping[str, KeptRun]) -> ReturnScale:
 def failings(scales: Sequence[ReturnScale]) -> list[str]:
     """Return the failings of a family's scales, from the easiest preset to the hardest, a sentence each.
 
-    Oracle, expert and the best lazy policy are apart by separated paired intervals, no lazy policy reaches half of the
-    expert's normalised return, and the intervals of the expert's interquartile means on neighbouring presets are separated.
+    Oracle, expert and the best lazy policy, and a trained policy and the rule, are apart by separated paired intervals, no lazy policy reaches half
+    of the expert's normalised return, and the intervals of the expert's interquartile means on neighbouring presets are separated.
     """
     found = []
     for scale in scales:

@@ -2,10 +2,10 @@
 
 import json
 
-from stemtwin.benchmarks.return_statistics import EXPERT, LAZY, ORACLE
+from stemtwin.benchmarks.return_statistics import EXPERT, LAZY, LEARNER, ORACLE
 from stemtwin.twin.envs.reference import FOLDER, PairedReturn, PolicyReturn, ReturnScale, reference
 
-COLUMNS = (*LAZY, EXPERT, "learner", ORACLE)
+COLUMNS = (*LAZY, EXPERT, LEARNER, ORACLE)
 """Policies that have a column of their own."""
 
 
@@ -73,6 +73,11 @@ def _normalized(scale: ReturnScale) -> str:
 def mean_cell(policy: PolicyReturn | None) -> str:
     """Return a mean with its interval, nothing of a policy that is not there."""
     return "" if policy is None else f"{policy.mean:.3f} ({policy.low:.3f} to {policy.high:.3f})"
+
+
+def lead_cell(scale: ReturnScale, name: str) -> str:
+    """Return the paired lead of the trained policy over a policy, nothing where they were not compared."""
+    return _pair(next((pair for pair in scale.paired if (pair.better, pair.other) == (LEARNER, name)), None))
 
 
 def _middle(policy: PolicyReturn | None) -> str:

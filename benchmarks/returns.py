@@ -10,8 +10,9 @@ import dataclasses
 import hashlib
 import json
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,7 +21,7 @@ import gymnasium
 from stemtwin.benchmarks import kept_runs, return_tables
 from stemtwin.benchmarks.agents import Baseline, Brief, load_baselines
 from stemtwin.benchmarks.kept_runs import RUNS, EpisodeRecorder, KeptEpisode, KeptRun, run_path
-from stemtwin.benchmarks.return_statistics import EXPERT, failings, scale_of, summary
+from stemtwin.benchmarks.return_statistics import EXPERT, LEARNER, failings, scale_of, summary
 from stemtwin.benchmarks.tasks import load_tasks
 from stemtwin.twin import checks, files
 from stemtwin.twin.envs.arguments import one_of
@@ -35,8 +36,6 @@ MORE = {"stemtwin/HypothesisTest-v1": 400}
 """Episodes where they are cheap (milliseconds) and ends by chance (a wrong answer of a right rule) scatter returns more than presets differ."""
 PILOT, QUIET_S = 2, 10.0
 """Episodes by which time is told; progress is told so often, s."""
-LEARNER = "learner"
-"""Name of the trained policy, which is measured by itself."""
 ARGUMENTS: dict[str, Any] = {"split": "val"}
 """Arguments of the environments on the scale beside the difficulty: episodes of the validation split."""
 ORDERED = 3
@@ -223,7 +222,7 @@ def _resumed(path: Path, blank: KeptRun, pilot: Pilot, count: int) -> KeptRun | 
 
 
 def save(scale: ReturnScale, folder: Path = FOLDER) -> Path:
-    """Write a scale into the file of its environment and return the path; the return of a trained policy that stands there is kept."""
+    """Write a scale into the file of its environment and return the path; that of a trained policy without a run beside the others is kept."""
     path = folder / f"{scale.environment.partition('/')[2]}.json"
     content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"environment": scale.environment, "scales": {}}
     before = content["scales"].get(scale.difficulty, {"version": "", "policies": {}})
@@ -257,6 +256,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--difficulties", nargs="+", help="presets; the family's three ordered ones where none is named")
     parser.add_argument("--table", action="store_true", help="print the tables of docs/environments.md and measure nothing")
     parser.add_argument("--rescore", action="store_true", help="compute the scales from the kept runs again and measure nothing")
+    parser.add_argument("--policies", nargs="+", help="play these alone; the kept runs of the others stay")
+    parser.add_argument("--observation", help="play this form of observation, print its returns and keep nothing")
     given = parser.parse_args(arguments)
     if given.table:
         sys.stdout.write(f"{return_tables.tables()}\n")
@@ -264,16 +265,31 @@ def main(arguments: list[str] | None = None) -> None:
     known = environments()
     asked = given.environments or list(known)
     try:
-        check_asked(asked, known, given.difficulties or (), EPISODES if given.episodes is None else given.episodes)
+        check_asked(asked, known, given.difficulties or (), EPISODES if given.episodes is None else given.episodes, given.policies or ())
     except StemtwinError as error:
         parser.error(str(error))
     for name in asked:
         for difficulty in given.difficulties or (kept_runs.presets(name) if given.rescore else ordered(name)):
-            scale = rescored(name, difficulty) if given.rescore else measure(name, difficulty, known[name], episodes=given.episodes, tell=_tell)
-            _tell(f"wrote {save(scale)}")
+            policies = {one: known[name][one] for one in given.policies or known[name]}
+            if given.observation is not None:
+                tell_form(name, difficulty, policies, given.observation, episodes=given.episodes, tell=_tell)
+                continue
+            scale = None if given.rescore else measure(name, difficulty, policies, episodes=given.episodes, tell=_tell)
+            _tell(f"wrote {save(rescored(name, difficulty) if scale is None or given.policies else scale)}")
         measured = [reference(name, difficulty) for difficulty in ordered(name) if (FOLDER / f"{name.partition('/')[2]}.json").exists()]
         for failing in failings(measured):
             _tell(f"NOT AS IT SHOULD BE: {failing}")
+
+
+def tell_form(
+    environment: str, difficulty: str, policies: Mapping[str, Baseline], form: str, *, episodes: int | None, tell: Callable[[str], None]
+) -> None:
+    """Play policies over a form of observation that has no scale, and tell their returns and paired differences; nothing is kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = {**ARGUMENTS, "observation": form}
+        scale = measure(environment, difficulty, policies, episodes=episodes, arguments=arguments, tell=tell, folder=Path(folder))
+    for pair in scale.paired:
+        tell(f"{environment} {difficulty}, {form}: {pair.better} less {pair.other} {pair.mean:.3f} ({pair.low:.3f} to {pair.high:.3f})")
 
 
 def ordered(environment: str) -> tuple[str, ...]:
@@ -296,17 +312,21 @@ def rescored(environment: str, difficulty: str, folder: Path = RUNS) -> ReturnSc
     return scale_of(runs)
 
 
-def check_asked(asked: Iterable[str], known: Collection[str], difficulties: Iterable[str], episodes: int) -> None:
+def check_asked(
+    asked: Iterable[str], known: Mapping[str, Mapping[str, Baseline]], difficulties: Iterable[str], episodes: int, policies: Iterable[str] = ()
+) -> None:
     """Refuse what cannot be measured, before anything is.
 
     Raises
     ------
     StemtwinError
-        An environment has no goal or does not exist, a preset does not exist, or the number of episodes is below 1.
+        An environment has no goal or does not exist, a preset or a policy does not exist, or the number of episodes is below 1.
     """
     checks.whole("episodes", episodes, low=1)
     for name in asked:
         one_of("environment", name, known)
+        for policy in policies:
+            one_of("policy", policy, known[name])
         for difficulty in difficulties:
             one_of("difficulty", difficulty, family_class(name).PRESETS)  # type: ignore[attr-defined] - a family with a goal
 

@@ -14,6 +14,7 @@ File                      Content
 ``forge.py``              baselines of ``atom-forge``: a planner, rules, fixed, random, truth
 ``forge_drill.py``        the planner of patterns of vacancies of the expert of ``atom-forge``
 ``forge_eyes.py``         readings of looks at atoms that are moved
+``forge_learned.py``      trained policies of ``atom-forge``, on features or frames
 ``forge_planner.py``      the planner of the expert of ``atom-forge``
 ``hypothesis.py``         baselines of ``hypothesis-test``: expected information, fixed, truth
 ``sparse.py``             baselines of ``sparse-scan``: uncertainty, rasters, truth

@@ -11,7 +11,7 @@ from stemtwin.benchmarks.baselines import forge_eyes
 from stemtwin.benchmarks.baselines.forge_drill import SURE, DrillEye, DrillPlan, drill_rates
 from stemtwin.benchmarks.baselines.forge_eyes import FieldEye, Seen
 from stemtwin.benchmarks.baselines.forge_planner import BOND, SitePatch, WalkPlan, WalkTerms, patch, plan
-from stemtwin.twin.envs.families.atom_forge import LONGEST_S, REACH_ANGSTROM, SHORTEST_S, dwell_component
+from stemtwin.twin.envs.families.atom_forge import REACH_ANGSTROM, READY_S, SHORTEST_S, dwell_component
 from stemtwin.twin.envs.forge_scenes import FIELD_ANGSTROM
 
 USUAL_S = 0.2
@@ -22,6 +22,8 @@ NEAR_ANGSTROM = 0.7
 """Distance at which a rule takes Si to be at its target, A: half a bond."""
 PATIENCE = 2
 """Looks in turn without an atom after which it counts as lost; one may be dark, or misread."""
+SOON_S = 0.4
+"""Time below which who knows the events takes the first of them, s: a look costs as much."""
 LAST = 1.5
 """Number of looks left below which a part of a pattern is declared."""
 TURNS = 30
@@ -132,6 +134,17 @@ class Planner(ForgePolicy):
     def walk(self, seen: Seen, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
         """Return the beam of the greatest expected return."""
         self._budgets(observation, cost)
+        side, site = self.located(seen)
+        chosen = self._plan(side, site, forge_eyes.energy_ev(observation)).at(site, round(seen.looks * self.looks))
+        if chosen is None:
+            return stop()
+        found, (number, beyond, seconds) = self.patches[side], chosen
+        step = found.places[found.links[site, number]] - found.places[site]
+        best = seen.steps[int(np.hypot(*(seen.steps - step).T).argmin())]
+        return park((best + beyond / BOND * step) / REACH_ANGSTROM["walk"], seconds)
+
+    def located(self, seen: Seen) -> tuple[int, int]:
+        """Return the sublattice of the target, 1 or -1, that fits all looks best, and the site of Si in its patch; the look is kept."""
         angles = np.arctan2(seen.steps[:, 1], seen.steps[:, 0])
         own = -1 if np.sin(3 * angles).mean() > 0 else 1
         sites = {}
@@ -143,14 +156,7 @@ class Planner(ForgePolicy):
             self.misfit[side] += apart
             self._note(side, sites[side], seen)
         side = min(self.misfit, key=lambda one: self.misfit[one])
-        chosen = self._plan(side, sites[side], forge_eyes.energy_ev(observation)).at(sites[side], round(seen.looks * self.looks))
-        if chosen is None:
-            return stop()
-        found, (number, beyond, seconds) = self.patches[side], chosen
-        goal = found.places[found.links[sites[side], number]]
-        step = goal - found.places[sites[side]]
-        best = seen.steps[int(np.hypot(*(seen.steps - step).T).argmin())]
-        return park((best + beyond / BOND * step) / REACH_ANGSTROM["walk"], seconds)
+        return side, sites[side]
 
     def _note(self, side: int, site: int, seen: Seen) -> None:
         """Take a look into what is known of the sites."""
@@ -232,7 +238,7 @@ class BlindCycle:
 
 
 class Clairvoyant:
-    """The beam on a neighbour of which the truth says that it is the next to hop, for as long as that takes; else far from Si.
+    """The beam where the truth says that a wanted event is the next one, for as long as that takes; else a short one that does nothing.
 
     Events that come before the shortest time of the beam are waived, as it would stay on what has just moved.
     """
@@ -245,17 +251,19 @@ class Clairvoyant:
     def act(self, observation: Any, cost: Mapping[str, float]) -> np.ndarray:
         """Return the beam that brings the wanted event."""
         del cost
-        truth = self.truth()
-        if not truth["left"] or not (forge_eyes.is_pattern(observation) or truth["dopant"]):
+        truth, pattern = self.truth(), forge_eyes.is_pattern(observation)
+        if not truth["left"] or not (pattern or truth["dopant"]):
             return stop()
         events = [number for number in range(sum(name.startswith("event_") for name in truth)) if truth[f"event_{number}"]]
         if not events:
             return stop()
-        ready = [one for one in events if SHORTEST_S <= truth[f"seconds_{one}"] <= 0.99 * LONGEST_S]
-        best = min(ready, key=lambda one: truth[f"seconds_{one}"]) if ready else events[0]
-        if not ready:
-            return park((1, 1), SHORTEST_S)
-        return park((truth[f"x_{best}"], truth[f"y_{best}"]), 1.005 * truth[f"seconds_{best}"])
+        ready = [one for one in events if SHORTEST_S <= truth[f"seconds_{one}"] <= READY_S]
+        if ready:
+            best = min(ready, key=lambda one: max(truth[f"seconds_{one}"], SOON_S))
+            return park((truth[f"x_{best}"], truth[f"y_{best}"]), 1.005 * truth[f"seconds_{best}"])
+        last = max(events, key=lambda one: truth[f"seconds_{one}"])
+        harmless = pattern and truth[f"seconds_{last}"] > READY_S
+        return park((truth[f"x_{last}"], truth[f"y_{last}"]) if harmless else (1, 1), SHORTEST_S)
 
 
 TEXTS = {

@@ -102,9 +102,13 @@ class FieldEye:
         far = np.flatnonzero(np.hypot(*(self.places - seen.place).T) > GLARE_ANGSTROM)
         self.add(far, bright[far] / np.median(bright[far]))
 
+    def means(self) -> np.ndarray:
+        """Return the mean brightness of sites over that of carbon, (n,); one that was never seen is taken for carbon."""
+        return np.where(self.weight > 0, self.total / np.maximum(self.weight, 1e-9), 1.0)
+
     def kinds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return masks of foreign and of empty sites, bool (n,) each; one that was never seen is taken for carbon."""
-        mean = np.where(self.weight > 0, self.total / np.maximum(self.weight, 1e-9), 1.0)
+        """Return masks of foreign and of empty sites, bool (n,) each."""
+        mean = self.means()
         return mean > BRIGHT, mean < HOLLOW
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from stemtwin.benchmarks import kept_runs, return_statistics, returns
+from stemtwin.benchmarks import kept_runs, return_statistics, return_tables, returns
 from stemtwin.benchmarks.kept_runs import KeptEpisode, KeptRun
 from stemtwin.benchmarks.return_statistics import difference, failings, interquartile_mean, scale_of, summary
 from stemtwin.benchmarks.returns import PlayedEpisode
@@ -166,6 +166,20 @@ def test_what_a_scale_has_to_show_is_told_where_it_does_not(monkeypatch: pytest.
         told = failings(list(scales(**{**right, **wrong})))
         assert len(told) >= 1
         assert any(said[0] in one for one in told)
+
+
+def test_a_trained_policy_is_compared_with_the_rule() -> None:
+    """Its paired lead stands in the scale and on the page where both were played over the same episodes, and is told where it is none."""
+    rng = np.random.default_rng(1)
+    runs = {name: run_of(name, mean + 0.1 * rng.random(50)) for name, mean in {"no-op": 0.0, "expert": 0.6, "oracle": 0.8, "towards": 0.4}.items()}
+    assert [pair.better for pair in scale_of(runs).paired] == ["expert", "oracle"]
+    for mean, ahead in ((0.5, True), (0.4, False)):
+        scale = scale_of({**runs, "learner": run_of("learner", mean + 0.1 * rng.random(50))})
+        assert (scale.paired[-1].better, scale.paired[-1].other) == ("learner", "towards")
+        assert (scale.paired[-1].low > 0) is ahead
+        assert any("learner less towards" in line for line in failings([scale])) is not ahead
+        assert return_tables.lead_cell(scale, "towards").startswith(f"{scale.paired[-1].mean:.3f} (")
+        assert return_tables.lead_cell(scale, "expert") == ""
 
 
 def test_other_files_are_no_runs(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ as that of ``twin/physics/dynamics/kinetics.py``, which follows any path. Atoms 
 """
 
 import functools
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Self
 
@@ -20,6 +21,12 @@ from stemtwin.twin.physics.electrons import ELECTRONS_PER_PICOAMPERE_SECOND
 
 NEGLIGIBLE = 1e-6
 """Cross-sections below this part of the largest one are left out."""
+ABOUT = np.array([(0.0, 0.0)] + [(r * np.cos(a), r * np.sin(a)) for r in (0.4, 0.8, 1.2) for a in np.arange(6) * np.pi / 3])
+"""Places about an atom at which its next event is looked for, A, (19, 2)."""
+GONE = -1
+"""Stands for the loss of an atom where sites are named with which it may change places."""
+UNKNOWN = -1.0
+"""Value of the time of an event that nobody knows beforehand, or that another one precedes, s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +158,44 @@ def next_event(hazards: np.ndarray, fate: tuple[float, float]) -> tuple[int | No
     if total <= 0:
         return None, np.inf
     return min(int(np.searchsorted(summed, fate[1] * total, side="right")), len(summed) - 1), fate[0] / total
+
+
+def first_wait(
+    found: ForgedSites,
+    beam: ForgeBeam,
+    places: np.ndarray,
+    fate: tuple[float, float],
+    wanted: tuple[int, Collection[int]],
+    between: tuple[float, float],
+) -> tuple[int, float]:
+    """Return the number of the first place under which a wanted event is the next one within some times, and its time, s; else that of the latest.
+
+    Parameters
+    ----------
+    found, beam, fate
+        See :func:`parked`.
+    places : ndarray
+        Places of the beam (x, y), A, (k, 2).
+    wanted : tuple
+        Site of the atom that is hit, and the sites with which it may change places, -1 among them where it may be ejected.
+    between : tuple of float
+        Shortest and longest time, s.
+    """
+    waits = []
+    for x, y in places.tolist():
+        event, waited = next_event(found.hazards(beam, (x, y)), fate)
+        waits.append(waited if event is not None and _brings(found, beam, event, wanted) else UNKNOWN)
+        if between[0] <= waits[-1] <= between[1]:
+            return len(waits) - 1, waits[-1]
+    latest = int(np.argmax(waits))
+    return latest, waits[latest]
+
+
+def _brings(found: ForgedSites, beam: ForgeBeam, event: int, wanted: tuple[int, Collection[int]]) -> bool:
+    """Return whether an event is a wanted one; see :func:`first_wait`."""
+    action, (site, partners) = beam.processes[found.causes[event]].action, wanted
+    partner = int(found.partners[event]) if action == "exchange" else GONE if action == "eject" else None
+    return found.sites[event] == site and partner in partners
 
 
 def looked(

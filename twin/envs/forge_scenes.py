@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stemtwin.twin.envs.arguments import SPLITS, Randomisation
-from stemtwin.twin.envs.forge_kinetics import ForgeBeam
+from stemtwin.twin.envs.forge_kinetics import GONE, ForgeBeam
 from stemtwin.twin.envs.functional_env import read_only
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.instrument.hardware.profiles import PROFILES
@@ -249,6 +249,39 @@ def shut_sites(numbers: np.ndarray, target: int) -> frozenset[int]:
     foreign = np.flatnonzero((numbers != CARBON) & (numbers != SILICON))
     beside = {site for hole in empty for site in bonds[hole]} - {target}
     return _outside() | frozenset(foreign.tolist()) | frozenset(beside)
+
+
+def nearer_hops(numbers: np.ndarray, bonds_left: np.ndarray, site: int | None, target: int) -> dict[int, tuple[int, ...]]:
+    """Return the C neighbours of Si at a site that are nearer to the target, each with the site of Si; none at the target, or without Si."""
+    if site is None or site == target:
+        return {}
+    near = (one for one in lattice("walk").bonds[site] if numbers[one] == CARBON and bonds_left[one] < bonds_left[site])
+    return dict.fromkeys(near, (site,))
+
+
+def drilling_events(numbers: np.ndarray, target: tuple[int, ...]) -> list[dict[int, tuple[int, ...]]]:
+    """Return wanted events of S atoms: sites with which each may change places, ``GONE`` where it may be lost; the best ones, and the next best.
+
+    Best are losses of atoms of the pattern, the one with most vacancies beside it first, and their jumps into vacancies outside of it; next best
+    jumps within the pattern to where fewer vacancies are beside the atom, for there its loss is likelier.
+    """
+    near, empty = sulphur_neighbours(), {one for one in sulphur_neighbours() if not numbers[one]}
+    beside = {one: len(empty & set(row)) for one, row in near.items()}
+    held = sorted((one for one in target if numbers[one]), key=lambda one: -beside[one])
+    best = {one: (GONE, *(hole for hole in near[one] if hole in empty and hole not in target)) for one in held}
+    moves = {one: tuple(hole for hole in near[one] if hole in empty and hole in target and beside[hole] + 1 < beside[one]) for one in held}
+    return [best, {one: holes for one, holes in moves.items() if holes}]
+
+
+@functools.cache
+def sulphur_neighbours() -> dict[int, tuple[int, ...]]:
+    """Return the neighbours of every site of S on the exit face."""
+    sheet = lattice("drill")
+    sites, size = exit_face(sheet), np.array(sheet.sample.size_angstrom[::-1])
+    steps = sheet.places[sites][:, None] - sheet.places[sites]
+    apart = np.hypot(*(steps - size * np.rint(steps / size)).transpose(2, 0, 1))
+    close = (apart > 0.1) & (apart < SULPHUR_ANGSTROM + 0.1)
+    return {int(site): tuple(sites[row].tolist()) for site, row in zip(sites, close, strict=True)}
 
 
 # ---- starts

@@ -88,7 +88,8 @@ class ReturnScale:
         Returns by the policy's name: ``no-op``, ``random``, ``blind``, ``expert``, ``oracle``, and ``learner`` where one
         was trained.
     paired : tuple of PairedReturn
-        The expert less the best of no-op, random and blind, and the oracle less the expert; empty in older scales.
+        The expert less the best of no-op, random and blind, the oracle less the expert, and a trained policy less a fixed rule where there are
+        both; empty in older scales.
     """
 
     environment: str

@@ -1,0 +1,150 @@
+"""Choices of a trained policy of ``stemtwin/AtomForge-v1``, and what its networks see of them: one row of features for each place the beam may go to.
+
+A policy scores candidates, the three neighbours of Si in a walk or the 33 places of S in a pattern, each at a few times (and, in a walk, distances
+behind the atom), and a look and the stop. The functions take arrays of numpy or tensors of torch: training and the exported file compute the same.
+"""
+
+import functools
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stemtwin.benchmarks.baselines import forge_drill, forge_planner
+from stemtwin.twin.envs import forge_scenes
+from stemtwin.twin.envs.families.atom_forge import SHORTEST_S, dwell_component
+from stemtwin.twin.envs.forge_scenes import SULPHUR_ANGSTROM
+from stemtwin.twin.envs.forge_sight import DRILLED, FAR_ANGSTROM, FAR_BONDS, NEAR_ANGSTROM, NEIGHBOUR, PLACE, SINGLE
+from stemtwin.twin.envs.functional_env import read_only
+
+SEEN = 0.34
+"""Brightness of the brightest place, in units of the observation, above which Si is seen."""
+USUAL_ENERGY, ENERGY_SPREAD = 0.66, 0.05
+"""Middle and spread of beam energies, in units of the observation."""
+BUDGET_AND_ENERGY = 3
+"""Last numbers of an observation: what is left of looks and beam time, and the energy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ForgeChoices:
+    """Choices of a policy of a goal.
+
+    Parameters
+    ----------
+    goal : str
+        ``"walk"`` or ``"drill"``.
+    candidates : int
+        Places that the beam may go to.
+    ways : tuple of (float, float)
+        Distance behind the atom, A, and time, s, of each way to park the beam on a candidate.
+    width, common : int
+        Numbers of features of a candidate, and of the observation as a whole.
+    """
+
+    goal: str
+    candidates: int
+    ways: tuple[tuple[float, float], ...]
+    width: int
+    common: int
+
+    @property
+    def count(self) -> int:
+        """Number of choices: those of all candidates, a look, and the stop."""
+        return self.candidates * len(self.ways) + 2
+
+
+WALK = ForgeChoices(goal="walk", candidates=3, ways=tuple(itertools.product(forge_planner.BEYOND, forge_planner.DWELLS)), width=13, common=9)
+DRILL = ForgeChoices(goal="drill", candidates=DRILLED, ways=tuple((0.0, one) for one in forge_drill.DWELLS[4:]), width=14, common=3)
+CHOICES = {"walk": WALK, "drill": DRILL}
+
+
+def features(choices: ForgeChoices, observation: Any, xp: Any) -> tuple[Any, Any]:
+    """Return features of the candidates, (n, candidates, width), and of the whole, (n, common), of observations of the form ``state``, (n, m).
+
+    Parameters
+    ----------
+    choices : ForgeChoices
+        Those of the goal.
+    observation : array or tensor
+        Observations.
+    xp : module
+        numpy or torch.
+    """
+    return _walk_features(observation, xp) if choices.goal == "walk" else _drill_features(observation, xp)
+
+
+def _common(observation: Any) -> list[Any]:
+    """Return budget and energy of every observation, three columns."""
+    looks, beam, energy = (observation[:, k : k + 1] for k in range(-BUDGET_AND_ENERGY + observation.shape[1], observation.shape[1]))
+    return [looks, beam, (energy - USUAL_ENERGY) / ENERGY_SPREAD]
+
+
+def _walk_features(observation: Any, xp: Any) -> tuple[Any, Any]:
+    seen = (observation[:, :1] > SEEN) * 1.0
+    bonds = observation[:, 5:6]
+    arrived = seen * (bonds < 0.5 / FAR_BONDS)
+    way = observation[:, 3:5] * FAR_ANGSTROM
+    length = xp.sqrt((way * way).sum(1))[:, None]
+    rows = []
+    for number in range(3):
+        at = 6 + NEIGHBOUR * number
+        step = observation[:, at : at + 2] * NEAR_ANGSTROM
+        rest = way - step
+        left = xp.sqrt((rest * rest).sum(1))[:, None]
+        bright = observation[:, at + 2 : at + NEIGHBOUR]
+        foreign, empty = xp.clip(5 * bright, 0, 2), xp.clip(-2 * bright, 0, 2)
+        rank = [seen * float(number == one) for one in range(3)]
+        rows.append(xp.concatenate([length - left, left / 5, *rank, foreign, empty, arrived, seen], 1)[:, None])
+    return xp.concatenate(rows, 1), xp.concatenate([seen, arrived, 4 * bonds, length / 5, observation[:, 1:3], *_common(observation)], 1)
+
+
+def _drill_features(observation: Any, xp: Any) -> tuple[Any, Any]:
+    rows = observation[:, : DRILLED * PLACE].reshape(-1, DRILLED, PLACE)
+    empty = xp.clip((1 - 2 * rows[:, :, 2:3]) / SINGLE, 0, 1)
+    wanted = rows[:, :, 3:4]
+    own = xp.concatenate([empty, wanted, empty * wanted, empty * (1 - wanted)], 2)
+    first, second = (xp.asarray(one, dtype=observation.dtype) for one in shells())
+    return xp.concatenate([own, first @ own, second @ own, rows[:, :, :2]], 2), xp.concatenate(_common(observation), 1)
+
+
+@functools.cache
+def shells() -> tuple[np.ndarray, np.ndarray]:
+    """Return masks of the first and of the second neighbours of places of S, over six, float64 (33, 33) each."""
+    places = forge_scenes.lattice("drill").places[forge_scenes.drilled()]
+    apart = np.hypot(*(places[:, None] - places).transpose(2, 0, 1)) / SULPHUR_ANGSTROM
+    return ((apart > 0.1) & (apart < 1.2)) / 6, ((apart > 1.2) & (apart < 2.2)) / 6
+
+
+@functools.cache
+def table(choices: ForgeChoices) -> np.ndarray:
+    """Return of each choice factors of the candidates' places, a place of its own, and components of time and stop, float32 (count, c + 4)."""
+    rows = []
+    for number, (beyond, seconds) in itertools.product(range(choices.candidates), choices.ways):
+        factors = np.zeros(choices.candidates)
+        factors[number] = 1 + beyond / forge_planner.BOND
+        rows.append([*factors, 0, 0, dwell_component(seconds), -1])
+    nowhere = np.zeros(choices.candidates)
+    away = [*nowhere, 1, 1, dwell_component(SHORTEST_S), -1]
+    return read_only(np.array([*rows, away, [*nowhere, 0, 0, 0, 1]], np.float32))
+
+
+def action_of(choices: ForgeChoices, observation: Any, row: Any, xp: Any) -> Any:
+    """Return the actions of the environment, (n, 4), of observations and rows of :func:`table`."""
+    if choices.goal == "walk":
+        places = xp.concatenate([observation[:, 6 + NEIGHBOUR * k : 8 + NEIGHBOUR * k][:, None] for k in range(3)], 1)
+    else:
+        places = observation[:, : DRILLED * PLACE].reshape(-1, DRILLED, PLACE)[:, :, :2]
+    many = choices.candidates
+    place = (row[:, :many, None] * places).sum(1) + row[:, many : many + 2]
+    return xp.clip(xp.concatenate([place, row[:, many + 2 :]], 1), -1, 1)
+
+
+def nearest_choice(choices: ForgeChoices, observation: np.ndarray, action: np.ndarray) -> int:
+    """Return the choice whose action is nearest to an action (4,), at an observation (m,)."""
+    rows = table(choices)
+    actions = action_of(choices, np.repeat(observation[None], len(rows), 0), rows, np)
+    if action[3] > 0.5:
+        return choices.count - 1
+    apart = np.abs(actions - action)[:-1]
+    return int((10 * apart[:, 0] + 10 * apart[:, 1] + apart[:, 2]).argmin())

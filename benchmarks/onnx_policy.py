@@ -1,0 +1,52 @@
+"""Play of trained policies from ONNX files, which needs onnxruntime alone."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from stemtwin.benchmarks.agents import Brief
+from stemtwin.twin.errors import SettingsError
+
+FOLDER = Path(__file__).parent / "learned"
+
+
+class OnnxPolicy:
+    """A policy from an ONNX file: one input (1, n), one output (1, m), float32; see ``agents.Agent``.
+
+    Parameters
+    ----------
+    path : Path or bytes
+        The file, or its content.
+
+    Raises
+    ------
+    SettingsError
+        onnxruntime is not installed.
+    """
+
+    def __init__(self, path: Path | bytes) -> None:
+        try:
+            import onnxruntime  # pyright: ignore[reportMissingImports] - only where policies are played
+        except ImportError:
+            message = "onnxruntime, which plays trained policies, is not installed. Install it by: pip install onnxruntime"
+            raise SettingsError(message) from None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(path if isinstance(path, bytes) else str(path), options, providers=["CPUExecutionProvider"])
+        self._input = self._session.get_inputs()[0].name
+
+    def reset(self, brief: Brief) -> None:
+        """Prepare for an episode: a policy remembers nothing."""
+        del brief
+
+    def act(self, observation: np.ndarray, cost: Mapping[str, float]) -> np.ndarray:
+        """Return the action of the mode of the policy."""
+        del cost
+        (action,) = self._session.run(None, {self._input: np.asarray(observation, np.float32)[None]})
+        return np.clip(np.asarray(action)[0], -1, 1).astype(np.float32)
+
+
+def learned_path(environment: str, ending: str = ".onnx") -> Path:
+    """Return the path of a trained policy, or of its curves (``.json``)."""
+    return FOLDER / f"{environment.partition('/')[2]}{ending}"
