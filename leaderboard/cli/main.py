@@ -36,6 +36,7 @@ COMMANDS = {  # name: (module, function or Typer in it, one line for the help)
     "replay": ("stemtwin.leaderboard.cli.replay", "replay", "Play the episodes of a run again and compare everything."),
     "submit": ("stemtwin.leaderboard.cli.submit", "submit", "Enter a submission folder or a report on the board."),
     "board": ("stemtwin.leaderboard.cli.board", "board", "Show the board."),
+    "event": ("stemtwin.leaderboard.cli.event", "app", "Hold an event: make it, open it, score, freeze, close, verify."),
 }
 
 ARGUMENT = re.compile(r"for '\[?([A-Z_]+)\]?:\[[^\]]*\]'")

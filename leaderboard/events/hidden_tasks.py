@@ -11,6 +11,7 @@ from stemtwin.datasets.cards import Card, named_card
 from stemtwin.datasets.generate import build
 from stemtwin.datasets.hidden import hidden_card, load_given, load_hidden
 from stemtwin.datasets.inputs import write_inputs
+from stemtwin.datasets.verify import verify
 from stemtwin.leaderboard.events.settings import Event, EventEnvironment, EventTask
 
 if TYPE_CHECKING:
@@ -60,6 +61,22 @@ class HiddenTask:
     def truth(self, keys: SeedKeys, folder: Path) -> "xr.Dataset":
         """Return the rows of a build in ``folder/<slug>`` with their truth."""
         return load_hidden(self.hidden(keys), folder / self.slug, self.split)
+
+    def verify(self, keys: SeedKeys, folder: Path, tell: Callable[[str], None] | None = None) -> int:
+        """Make all rows of a build in ``folder/<slug>`` again, compare them with the tolerances of a dataset, and return their number.
+
+        Raises
+        ------
+        DatasetError
+            A file is damaged, or a row is not the one that the keys give.
+        """
+
+        def progress(done: int, total: int, text: str) -> None:
+            if tell is not None and done % 10 == 0:
+                tell(f"hidden rows of {self.task.name}: {done} of {total} specimens made again, {text}")
+
+        card = self.hidden(keys)
+        return verify(card, folder / self.slug, regenerate=card.sizes[self.size].specimens[self.split], progress=progress).rows_made_again
 
     def given(self, opened: Path) -> "xr.Dataset":
         """Return the inputs in the content of a bundle."""
