@@ -94,9 +94,7 @@ def open_(
         key = announced_key(open_folder(path))
         own = secret or secret_of(path)
         if key is None and own.is_dir():
-            organiser = _organiser(path, own)
-            _check_start(bundle, organiser)
-            key = publish_key(organiser)
+            key = publish_key(_organiser(path, own))
             typer.echo(f"published: the key of the bundle, {key}")
     if key is None:
         message = f"no key of {bundle} is published yet: give the one that the organiser announced by --key"
@@ -105,17 +103,6 @@ def open_(
     with progress(f"opening {bundle}") as tick:
         count = unseal(bundle, target, key=key, progress=tick)
     typer.echo(f"opened: {count} files in {target}, begin with {target / 'guide.md'}")
-
-
-def _check_start(bundle: Path, organiser: "Organiser") -> None:
-    """Refuse to publish a key before the start hour, or of no bundle."""
-    from stemtwin.leaderboard.events.bundle import read_header
-    from stemtwin.twin.errors import SettingsError
-
-    when = read_header(bundle)["when"]
-    if datetime.datetime.now(datetime.UTC) < when:
-        message = f"{bundle} opens at {when.isoformat()}: its key is not published before. Wait for the start hour of {organiser.event.name}."
-        raise SettingsError(message)
 
 
 @app.command()
@@ -230,9 +217,7 @@ def verify(
 
 
 @app.command()
-def withdraw(
-    folder: Folder, entry: Annotated[str, typer.Argument(help="TEAM/NAME.")], reason: Reason, secret: Secret = None
-) -> None:
+def withdraw(folder: Folder, entry: Annotated[str, typer.Argument(help="TEAM/NAME.")], reason: Reason, secret: Secret = None) -> None:
     """Withdraw an entry: it stays in the log and does not count."""
     from stemtwin.leaderboard.events import moderation
 
@@ -241,9 +226,7 @@ def withdraw(
 
 
 @app.command()
-def disqualify(
-    folder: Folder, team: Annotated[str, typer.Argument(help="Team.")], reason: Reason, secret: Secret = None
-) -> None:
+def disqualify(folder: Folder, team: Annotated[str, typer.Argument(help="Team.")], reason: Reason, secret: Secret = None) -> None:
     """Disqualify a team: none of its entries counts."""
     from stemtwin.leaderboard.events import moderation
 

@@ -10,7 +10,7 @@ import yaml
 from stemtwin.benchmarks.report import version
 from stemtwin.benchmarks.seed_keys import write_keys
 from stemtwin.leaderboard.events.event_pages import write_event_pages
-from stemtwin.leaderboard.events.folders import BOARD, BUNDLE, BUNDLE_KEY, KEYS, LOG, OPENED, PAGES, RESULTS, STATE, SUBMISSIONS, EventFolder, Organiser
+from stemtwin.leaderboard.events.folders import BOARD, BUNDLE, BUNDLE_KEY, KEYS, LOG, PAGES, RESULTS, STATE, SUBMISSIONS, EventFolder, Organiser
 from stemtwin.leaderboard.events.folders import files_below as all_files
 from stemtwin.leaderboard.events.hidden_tasks import hidden_tasks
 from stemtwin.leaderboard.events.log import LogLine, next_line, now, write_log
@@ -84,19 +84,21 @@ def _pack(organiser: Organiser, target: Path, tell: Tell) -> None:
     path, event = organiser.path, organiser.event
     target.mkdir(parents=True)
     write_keys(target / KEYS, organiser.keys).chmod(0o644)
-    for name in (FILE, "guide.md", BUNDLE, BUNDLE_KEY, BOARD):
-        if (path / name).is_file():
-            shutil.copyfile(path / name, target / name)
-    for name in (SUBMISSIONS, RESULTS, OPENED):
-        if (path / name).is_dir():
-            shutil.copytree(path / name, target / name, symlinks=True, ignore=_links)
+    for one in (path / FILE, path / "guide.md", path / BUNDLE, path / BUNDLE_KEY, organiser.secret / BOARD):
+        if one.is_file():
+            shutil.copyfile(one, target / one.name)
+    for one in (path / SUBMISSIONS, organiser.secret / RESULTS):
+        if one.is_dir():
+            shutil.copytree(one, target / one.name, symlinks=True, ignore=_links)
     for hidden in hidden_tasks(event):
         tell(f"hidden rows of {hidden.task.name} are built again from the revealed key")
         hidden.build(organiser.keys, target / DATA, build_lines(hidden, tell))
+    for lock in (target / DATA).glob(".*.lock"):
+        lock.unlink()
     (target / RESULTS).mkdir(exist_ok=True)
     lines = organiser.folder.lines
     write_log(target / LOG, lines)
-    there = EventFolder(path=target, event=event)
+    there = EventFolder(path=target, event=event, records=target)
     with counted_store(there, scores(lines, event)) as store:
         for number, board in enumerate(store.boards(), start=1):
             _draw(board, target / "figures" / f"{number}-{board.task}-{board.major}.svg")
@@ -105,8 +107,8 @@ def _pack(organiser: Organiser, target: Path, tell: Tell) -> None:
 
 
 def _links(folder: str, names: list[str]) -> list[str]:
-    """Return the links among the names of a folder, which no archive holds."""
-    return [name for name in names if (Path(folder) / name).is_symlink() or name.endswith(".lock")]
+    """Return the links among the names of a folder, which no archive holds: a submission with one is refused."""
+    return [name for name in names if (Path(folder) / name).is_symlink()]
 
 
 def _sign(organiser: Organiser, target: Path) -> list[LogLine]:
@@ -116,7 +118,7 @@ def _sign(organiser: Organiser, target: Path) -> list[LogLine]:
     content = {"sums_sha256": file_sha256(target / SUMS), "keys": "revealed"}
     lines = [*lines, next_line(lines, "closed", content, organiser.signing_key)]
     write_log(target / LOG, lines)
-    there = EventFolder(path=target, event=organiser.event)
+    there = EventFolder(path=target, event=organiser.event, records=target)
     write_state(target / STATE, state_of(there, lines), organiser.signing_key)
     write_event_pages(there, lines)
     return lines
@@ -125,7 +127,7 @@ def _sign(organiser: Organiser, target: Path) -> list[LogLine]:
 def checksums(folder: Path) -> str:
     """Return the sha256 of every file of an archive, a line each as ``sha256sum`` has it; what ``ABOUT_LAST`` names is left out."""
     names = (path.relative_to(folder) for path in all_files(folder))
-    kept = [name for name in names if name.parts[0] not in ABOUT_LAST and not name.name.endswith(".lock")]
+    kept = [name for name in names if name.parts[0] not in ABOUT_LAST]
     return "".join(f"{file_sha256(folder / name)}  {name.as_posix()}\n" for name in kept)
 
 
@@ -186,7 +188,9 @@ def _readme(event: Event) -> str:
 
 def _zip(target: Path) -> None:
     """Write the archive as one zip file beside it."""
-    with replacing(target.with_name(f"{target.name}.zip")) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+    with replacing(target.with_name(f"{target.name}.zip")) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for path in all_files(target):
-            if not path.name.endswith(".lock"):
-                archive.write(path, f"{target.name}/{path.relative_to(target).as_posix()}")
+            member = zipfile.ZipInfo(f"{target.name}/{path.relative_to(target).as_posix()}")  # of no date: the same archive is the same file
+            member.compress_type, member.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            with path.open("rb") as source, archive.open(member, "w", force_zip64=True) as out:
+                shutil.copyfileobj(source, out)

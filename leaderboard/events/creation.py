@@ -1,5 +1,6 @@
 """New events: folder, secrets, hidden rows, and the bundle that is given out early."""
 
+import datetime
 import json
 import shutil
 from pathlib import Path
@@ -13,7 +14,6 @@ from stemtwin.leaderboard.events.folders import (
     BUNDLE,
     BUNDLE_KEY,
     KEYS,
-    OPENED,
     PRACTICE,
     SIGNING,
     SUBMISSIONS,
@@ -23,9 +23,10 @@ from stemtwin.leaderboard.events.folders import (
     secret_of,
 )
 from stemtwin.leaderboard.events.hidden_tasks import hidden_tasks
+from stemtwin.leaderboard.events.log import now
 from stemtwin.leaderboard.events.scoring import Tell, build_lines, one_at_a_time, publish
 from stemtwin.leaderboard.events.settings import FILE, make_event, write_event
-from stemtwin.leaderboard.events.signing import draw_signing_key, file_sha256, public_text, write_signing_key
+from stemtwin.leaderboard.events.signing import draw_signing_key, file_sha256, public_text, sha256, write_signing_key
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.files import check_writable, replacing, write_atomically
 
@@ -71,8 +72,6 @@ def new_event(path: Path, settings: dict[str, Any], *, secret: Path | None = Non
     secret.chmod(0o700)
     write_keys(secret / KEYS, keys)
     write_signing_key(secret / SIGNING, signing_key)
-    write_atomically(secret / BUNDLE_KEY, f"{bundle.draw_bundle_key()}\n".encode())
-    (secret / BUNDLE_KEY).chmod(0o600)
     write_atomically(secret / ".gitignore", b"*\n")
     with replacing(path) as temporary:
         write_event(temporary / FILE, event)
@@ -83,7 +82,9 @@ def new_event(path: Path, settings: dict[str, Any], *, secret: Path | None = Non
         for name, text in TEAMS_FOLDERS.items():
             write_atomically(temporary / name / "README.md", text.encode())
     organiser = open_organiser(path, secret)
-    organiser.append("created", event=event.name, commitment=event.commitment, public_key=event.public_key, stemtwin=version())
+    organiser.append(
+        "created", event=event.name, commitment=event.commitment, public_key=event.public_key, stemtwin=version(), sha256=file_sha256(path / FILE)
+    )
     publish(organiser)
     return organiser
 
@@ -115,9 +116,10 @@ def seal_event(organiser: Organiser, *, wheels: Path | None = None, tell: Tell |
         payload, target = organiser.secret / "payload", organiser.path / BUNDLE
         shutil.rmtree(payload, ignore_errors=True)
         _fill_payload(organiser, payload, wheels, tell)
-        write_atomically(organiser.secret / BUNDLE_KEY, f"{bundle.draw_bundle_key()}\n".encode())  # one key a bundle
+        key = bundle.draw_bundle_key()  # one key a bundle; the earlier one is kept until this bundle is whole
+        digest = bundle.seal(payload, target, key=key, event=organiser.event.name, opens=organiser.event.opens)
+        write_atomically(organiser.secret / BUNDLE_KEY, f"{key}\n".encode())
         (organiser.secret / BUNDLE_KEY).chmod(0o600)
-        digest = bundle.seal(payload, target, key=organiser.bundle_key, event=organiser.event.name, opens=organiser.event.opens)
         shutil.rmtree(payload)
         organiser.append("sealed", sha256=digest)
         publish(organiser)
@@ -140,17 +142,33 @@ def _fill_payload(organiser: Organiser, payload: Path, wheels: Path | None, tell
         shutil.copyfile(wheel, payload / "wheels" / wheel.name)
 
 
-def publish_key(organiser: Organiser) -> str:
+def publish_key(organiser: Organiser, *, clock: datetime.datetime | None = None) -> str:
     """Publish the key of the bundle in the event's folder and in its log, and return it.
+
+    Parameters
+    ----------
+    organiser : Organiser
+        The event with its secrets.
+    clock : datetime, optional
+        Time of the clock; the system's by default.
 
     Raises
     ------
     SettingsError
-        Before the start hour, or where nothing is sealed.
+        Before the start hour, where nothing is sealed, or where the sealing was stopped halfway.
     """
     path = organiser.path / BUNDLE
-    if not path.is_file():
+    if not path.is_file() or not (organiser.secret / BUNDLE_KEY).is_file():
         message = f"{path}: nothing is sealed yet. Run 'stemtwin event seal {organiser.path}' first."
+        raise SettingsError(message)
+    header = bundle.read_header(path)
+    if (clock or now()) < header["when"]:
+        message = f"{path} opens at {header['opens']}: its key is not published before. Wait for the start hour of {organiser.event.name}."
+        raise SettingsError(message)
+    if sha256(bundle.read_key(organiser.bundle_key)) != header["key_sha256"]:
+        message = (
+            f"{organiser.secret / BUNDLE_KEY} is not the key of {path}. Run 'stemtwin event seal {organiser.path}' again and hand that bundle out."
+        )
         raise SettingsError(message)
     with one_at_a_time(organiser):
         if organiser.folder.first("opened") is None:
@@ -164,6 +182,3 @@ def announced_key(folder: EventFolder) -> str | None:
     """Return the key that was published in an event's folder, None before."""
     path = folder.path / BUNDLE_KEY
     return path.read_text(encoding="utf-8").strip() if path.is_file() else None
-
-
-__all__ = ["OPENED", "announced_key", "new_event", "publish_key", "seal_event"]

@@ -8,12 +8,12 @@
       opened/                   the bundle's content, once it is opened
       submissions/TEAM/NAME/    what teams hand in
       log.jsonl board.json      signed log, signed state of the board
-      board.db results/         scored reports and runs
       pages/                    static pages
       keys.json                 the revealed keys, after the end
 
     NAME-secret/                only the organiser
       keys.json signing.json bundle-key.txt
+      board.db results/         reports and runs, whose clusters, episodes and samples tell seeds and truth; the archive holds them afterwards
       data/ runs/ payload/      truth, unfinished runs, the bundle's content
 """
 
@@ -48,10 +48,11 @@ RESULTS, PAGES = "results", "pages"
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class EventFolder:
-    """The public folder of an event, and its settings."""
+    """The public folder of an event, its settings, and the folder of its board and runs: the secret one until the event is closed."""
 
     path: Path
     event: Event
+    records: Path
 
     @property
     def log_path(self) -> Path:
@@ -117,7 +118,7 @@ def open_folder(path: Path) -> EventFolder:
     SettingsError
         The folder does not hold an event.
     """
-    return EventFolder(path=path, event=read_event(path / FILE))
+    return EventFolder(path=path, event=read_event(path / FILE), records=path)
 
 
 def secret_of(path: Path) -> Path:
@@ -134,7 +135,8 @@ def open_organiser(path: Path, secret: Path | None = None) -> Organiser:
     SettingsError
         A folder or file is missing or wrong, or the secrets are those of another event.
     """
-    folder, secret = open_folder(path), secret or secret_of(path)
+    secret = secret or secret_of(path)
+    folder = dataclasses.replace(open_folder(path), records=secret)
     if not secret.is_dir():
         message = f"{secret}: there is no such folder of secrets. Name it by --secret; 'stemtwin event new' made it beside the event."
         raise SettingsError(message)

@@ -72,8 +72,9 @@ class HiddenTask:
         """
 
         def progress(done: int, total: int, text: str) -> None:
+            del text
             if tell is not None and done % 10 == 0:
-                tell(f"hidden rows of {self.task.name}: {done} of {total} specimens made again, {text}")
+                tell(f"hidden rows of {self.task.name}: {done} of {total} specimens made again")
 
         card = self.hidden(keys)
         return verify(card, folder / self.slug, regenerate=card.sizes[self.size].specimens[self.split], progress=progress).rows_made_again

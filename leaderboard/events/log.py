@@ -22,6 +22,7 @@ START = "0" * 64
 """Hash before the first line."""
 KINDS = {
     "created": "the event was made",
+    "settings": "event.toml was changed",
     "sealed": "the bundle was sealed",
     "opened": "the key of the bundle was published",
     "scored": "a submission was scored",

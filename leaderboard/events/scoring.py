@@ -6,6 +6,7 @@ it stopped, and unfinished episodes of an agent lie in the secret folder until t
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from stemtwin.leaderboard.events.event_pages import write_event_pages
 from stemtwin.leaderboard.events.folders import STATE, Organiser
 from stemtwin.leaderboard.events.hidden_tasks import HiddenTask, hidden_task, split_of
 from stemtwin.leaderboard.events.log import LogLine
-from stemtwin.leaderboard.events.settings import EventEnvironment, EventTask
+from stemtwin.leaderboard.events.settings import FILE, EventEnvironment, EventTask
 from stemtwin.leaderboard.events.signing import file_sha256
 from stemtwin.leaderboard.events.standings import fill_board, run_of, scores, state_of, write_state
 from stemtwin.leaderboard.events.submissions import Handed, find_submissions, part_of, read_agent
@@ -88,10 +89,11 @@ def build_lines(hidden: HiddenTask, tell: Tell | None) -> Callable[[int, int, st
 
     def progress(done: int, total: int, text: str) -> None:
         nonlocal told
+        del text  # the name of a specimen holds its secret seed
         tenth = 10 * done // max(total, 1)
         if tenth > told:
             told = tenth
-            tell(f"hidden rows of {hidden.task.name}: {done} of {total} specimens, {text}")
+            tell(f"hidden rows of {hidden.task.name}: {done} of {total} specimens")
 
     return progress
 
@@ -127,13 +129,21 @@ def score_event(organiser: Organiser, *, isolation: str | None = None, tell: Tel
     return outcomes
 
 
+def _without_seeds(text: str) -> str:
+    """Return a text without long numbers, which may be secret seeds."""
+    return re.sub(r"\d{12,}", "<secret>", text)
+
+
 def _silent(text: str) -> None:
     """Say nothing."""
 
 
 def publish(organiser: Organiser) -> None:
-    """Write board, signed state and pages of an event from its log and reports."""
-    lines = organiser.folder.lines
+    """Write board, signed state and pages of an event from its log and reports; settings that were changed are a line of the log first."""
+    settings, lines = file_sha256(organiser.path / FILE), organiser.folder.lines
+    if settings != next((line.content["sha256"] for line in reversed(lines) if line.kind in ("created", "settings")), settings):
+        organiser.append("settings", sha256=settings)
+        lines = organiser.folder.lines
     fill_board(organiser.folder, scores(lines, organiser.event))
     write_state(organiser.path / STATE, state_of(organiser.folder, lines), organiser.signing_key)
     write_event_pages(organiser.folder, lines)
@@ -168,7 +178,7 @@ def _score_one(organiser: Organiser, handed: Handed, isolation: str | None, trut
         organiser.append("refused", **content)
         return Outcome(label=handed.label, status="refused", text=str(error))
     except (DatasetError, OSError) as error:
-        return Outcome(label=handed.label, status="failed", text=f"not its own fault, it is tried again next time: {error}")
+        return Outcome(label=handed.label, status="failed", text=f"not its own fault, it is tried again next time: {_without_seeds(str(error))}")
     return _enter(organiser, handed, part, evaluation)
 
 
@@ -197,18 +207,14 @@ def _check_rules(organiser: Organiser, lines: Sequence[LogLine], handed: Handed,
         message = f"{handed.label} came after {event.name} was frozen at {frozen.time}. It does not count."
         raise SubmissionError(message)
     earlier = {
-        line.content["digest"]
-        for line in lines
-        if line.kind == "scored" and (line.content["team"], line.content["task"]) == (handed.team, part.task)
+        line.content["digest"] for line in lines if line.kind == "scored" and (line.content["team"], line.content["task"]) == (handed.team, part.task)
     }
     if handed.digest not in earlier and len(earlier) >= event.submissions:
         message = f"{handed.label}: {handed.team} has had its {event.submissions} submissions to {part.task!r}. No further one is scored."
         raise SubmissionError(message)
 
 
-def evaluate(
-    organiser: Organiser, handed: Handed, part: EventTask | EventEnvironment, isolation: str | None, truths: Truths
-) -> Evaluation:
+def evaluate(organiser: Organiser, handed: Handed, part: EventTask | EventEnvironment, isolation: str | None, truths: Truths) -> Evaluation:
     """Return the evaluation of a submission.
 
     Raises
@@ -261,7 +267,7 @@ def _enter(organiser: Organiser, handed: Handed, part: EventTask | EventEnvironm
     """Write the run of a submission, then its line of the log."""
     report, lines = evaluation.report, organiser.folder.lines
     run = run_of(handed.mark, _correction(lines, part))
-    with replacing(organiser.path / run) as temporary:
+    with replacing(organiser.secret / run) as temporary:
         save_run(temporary, part.find(), evaluation)
     organiser.append(
         "scored",
@@ -270,7 +276,7 @@ def _enter(organiser: Organiser, handed: Handed, part: EventTask | EventEnvironm
         task=part.task,
         digest=handed.digest,
         run=run,
-        report_sha256=file_sha256(organiser.path / run / "report.json"),
+        report_sha256=file_sha256(organiser.secret / run / "report.json"),
         comparability_key=report.comparability_key,
         artefact_sha256=report.artefact_sha256,
         direction=report.primary.direction,

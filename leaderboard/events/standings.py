@@ -104,19 +104,19 @@ class CountedStore(Store):
 
 def counted_store(folder: EventFolder, valid: Sequence[Scored]) -> CountedStore:
     """Return the board of an event with the rows that count."""
-    return CountedStore(folder.path / BOARD, {one.row for one in valid if one.counts})
+    return CountedStore(folder.records / BOARD, {one.row for one in valid if one.counts})
 
 
 def fill_board(folder: EventFolder, valid: Sequence[Scored]) -> None:
     """Enter the reports of all valid scores on the event's board; a board with rows that a correction made void is laid aside and begun anew."""
-    path, lines = folder.path / BOARD, folder.lines
+    path, lines = folder.records / BOARD, folder.lines
     last = max((line.number for line in lines if line.kind == "corrected"), default=-1)
     aside = path.with_name(f"board-until-{last}.db")
     if last >= 0 and path.exists() and not aside.exists():
         path.replace(aside)
     with Store(path) as store:
         for one in valid:
-            store.submit(read_report(folder.path / one.run / "report.json"))
+            store.submit(read_report(folder.records / one.run / "report.json"))
 
 
 def state_of(folder: EventFolder, lines: Sequence[LogLine]) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def read_state(path: Path, public_key: str) -> dict[str, Any]:
 def check_reports(folder: EventFolder, valid: Sequence[Scored]) -> None:
     """Raise SubmissionError where a report is not the one that the log names."""
     for one in valid:
-        path = folder.path / one.run / "report.json"
+        path = folder.records / one.run / "report.json"
         if not path.is_file() or file_sha256(path) != one.report_sha256:
             message = f"{path}: the report of {one.label} was altered, its sha256 is not the log's. Take it from another copy of the event."
             raise SubmissionError(message)
@@ -189,6 +189,5 @@ def check_reports(folder: EventFolder, valid: Sequence[Scored]) -> None:
 
 
 def run_of(mark: str, correction: int) -> str:
-    """Return the path of a run below the event's folder; scores after a correction have runs of their own."""
+    """Return the path of a run below the folder of records; scores after a correction have runs of their own."""
     return f"{RESULTS}/{mark}" + (f"-{correction}" if correction >= 0 else "")
-

@@ -64,6 +64,8 @@ def verify_archive(path: Path, *, public_key: str | None = None, tell: Tell | No
     yield f"keys: their commitment is the published {event.commitment}"
     count = _check_sums(path, lines)
     yield f"files: {count} with their checksums, none added"
+    changes = sum(line.kind == "settings" for line in lines)
+    yield f"settings: event.toml was {'changed in ' + str(changes) + ' lines of the log' if changes else 'never changed'}"
     yield from _check_scores(folder, keys, valid, tell)
     _check_ranks(folder, lines, valid, state)
     yield "ranks: computed again from the reports, equal to the signed board"
@@ -97,7 +99,7 @@ def _check_sums(path: Path, lines: Sequence[LogLine]) -> int:
         message = f"{sums}: the checksums were altered, their sha256 is not that of the last line of the log."
         raise SubmissionError(message)
     named = {name: digest for digest, _, name in (line.partition("  ") for line in sums.read_text(encoding="utf-8").splitlines())}
-    there = {one.relative_to(path).as_posix() for one in files_below(path) if one.relative_to(path).parts[0] not in LEFT_OUT and one.suffix != ".lock"}
+    there = {one.relative_to(path).as_posix() for one in files_below(path) if one.relative_to(path).parts[0] not in LEFT_OUT}
     if odd := sorted(set(named) ^ there):
         told = "is missing" if odd[0] in named else "was added"
         message = f"{path / odd[0]} {told}: it is not as SHA256SUMS says. Take the archive from another copy."
@@ -128,10 +130,10 @@ def _score_again(folder: EventFolder, one: Scored, keys: SeedKeys, truths: Truth
     """Score a submission again, and return the words about it."""
     part = folder.event.task(one.task)
     if not isinstance(part, EventTask):
-        return replay_run(folder.path / one.run, keys=keys).text
+        return replay_run(folder.records / one.run, keys=keys).text
     handed = Handed(team=one.team, name=one.name, folder=folder.path / SUBMISSIONS / one.team / one.name, digest=one.digest)
     if not handed.folder.is_dir() or digest_of(handed.folder) != one.digest:  # a later one of that name took its place: the answers are kept
-        handed = Handed(team=one.team, name=one.name, folder=folder.path / one.run / "submission", digest=one.digest)
+        handed = Handed(team=one.team, name=one.name, folder=folder.records / one.run / "submission", digest=one.digest)
     report = evaluate_table(hidden_task(folder.event, part), handed, truths).report
     value, kept = report.primary.value, one.value
     same = (report.artefact_sha256, report.comparability_key) == (one.artefact_sha256, one.comparability_key) and (value is None) == (kept is None)
@@ -144,10 +146,10 @@ def _score_again(folder: EventFolder, one: Scored, keys: SeedKeys, truths: Truth
 def _check_ranks(folder: EventFolder, lines: Sequence[LogLine], valid: Sequence[Scored], state: dict) -> None:
     """Raise SubmissionError unless a board made anew of the reports has the rows of the signed one."""
     with tempfile.TemporaryDirectory(prefix="stemtwin-verify-") as fresh:
-        anew = EventFolder(path=Path(fresh), event=folder.event)
+        anew = EventFolder(path=Path(fresh), event=folder.event, records=Path(fresh))
         for one in valid:
-            (anew.path / one.run).mkdir(parents=True, exist_ok=True)
-            read_report(folder.path / one.run / "report.json").save(anew.path / one.run / "report.json")
+            (anew.records / one.run).mkdir(parents=True, exist_ok=True)
+            read_report(folder.records / one.run / "report.json").save(anew.records / one.run / "report.json")
         fill_board(anew, valid)
         rows = state_of(anew, lines)["rows"]
     if canonical(rows) != canonical(json.loads(json.dumps(state["rows"]))):
