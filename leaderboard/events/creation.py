@@ -4,10 +4,10 @@ import datetime
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stemtwin.benchmarks.report import version
-from stemtwin.benchmarks.seed_keys import draw_keys, write_keys
+from stemtwin.benchmarks.seed_keys import SeedKeys, draw_keys, write_keys
 from stemtwin.leaderboard.events import bundle
 from stemtwin.leaderboard.events.event_pages import WORKFLOWS, guide_text, workflow_text
 from stemtwin.leaderboard.events.folders import (
@@ -29,6 +29,9 @@ from stemtwin.leaderboard.events.settings import FILE, make_event, write_event
 from stemtwin.leaderboard.events.signing import draw_signing_key, file_sha256, public_text, sha256, write_signing_key
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.files import check_writable, replacing, write_atomically
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 IGNORED = "opened/\n*.lock\n"
 TEAMS_FOLDERS = {
@@ -56,6 +59,8 @@ def new_event(path: Path, settings: dict[str, Any], *, secret: Path | None = Non
     DatasetError
         A folder cannot be written.
     """
+    for one in (path, *(() if secret is None else (secret,))):
+        check_writable(one, folder=True)
     path, secret = path.resolve(), (secret or secret_of(path)).resolve()
     if path == secret or path in secret.parents:
         message = f"The secret folder {secret} lies in the public folder {path}, which others read. Name another by --secret."
@@ -68,11 +73,7 @@ def new_event(path: Path, settings: dict[str, Any], *, secret: Path | None = Non
     keys, signing_key = draw_keys(), draw_signing_key()
     values = {"schema": "stemtwin/event@1", "name": path.name, "title": path.name, **settings}
     event = make_event(values | {"commitment": keys.commitment, "public_key": public_text(signing_key)}, f"The event {path.name!r}")
-    secret.mkdir(mode=0o700, parents=True, exist_ok=True)
-    secret.chmod(0o700)
-    write_keys(secret / KEYS, keys)
-    write_signing_key(secret / SIGNING, signing_key)
-    write_atomically(secret / ".gitignore", b"*\n")
+    write_secrets(secret, keys, signing_key)
     with replacing(path) as temporary:
         write_event(temporary / FILE, event)
         write_atomically(temporary / "guide.md", guide_text(event).encode())
@@ -82,11 +83,19 @@ def new_event(path: Path, settings: dict[str, Any], *, secret: Path | None = Non
         for name, text in TEAMS_FOLDERS.items():
             write_atomically(temporary / name / "README.md", text.encode())
     organiser = open_organiser(path, secret)
-    organiser.append(
-        "created", event=event.name, commitment=event.commitment, public_key=event.public_key, stemtwin=version(), sha256=file_sha256(path / FILE)
-    )
+    public = {"commitment": event.commitment, "public_key": event.public_key}
+    organiser.append("created", event=event.name, stemtwin=version(), sha256=file_sha256(path / FILE), **public)
     publish(organiser)
     return organiser
+
+
+def write_secrets(secret: Path, keys: SeedKeys, signing_key: "Ed25519PrivateKey") -> None:
+    """Write the keys of an event into a folder that only this user may read, and no repository takes up."""
+    secret.mkdir(mode=0o700, parents=True, exist_ok=True)
+    secret.chmod(0o700)
+    write_keys(secret / KEYS, keys)
+    write_signing_key(secret / SIGNING, signing_key)
+    write_atomically(secret / ".gitignore", b"*\n")
 
 
 def seal_event(organiser: Organiser, *, wheels: Path | None = None, tell: Tell | None = None) -> Path:
@@ -167,7 +176,7 @@ def publish_key(organiser: Organiser, *, clock: datetime.datetime | None = None)
         raise SettingsError(message)
     if sha256(bundle.read_key(organiser.bundle_key)) != header["key_sha256"]:
         message = (
-            f"{organiser.secret / BUNDLE_KEY} is not the key of {path}. Run 'stemtwin event seal {organiser.path}' again and hand that bundle out."
+            f"{organiser.secret / BUNDLE_KEY} is not the key of {path}. Run 'stemtwin event seal {organiser.path}' again."
         )
         raise SettingsError(message)
     with one_at_a_time(organiser):

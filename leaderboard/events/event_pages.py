@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import jinja2
 
-from stemtwin.benchmarks.agents import load_baselines
+from stemtwin.benchmarks.agents import Baseline, load_baselines
 from stemtwin.benchmarks.names import printable
 from stemtwin.benchmarks.report import version
 from stemtwin.leaderboard.events.folders import PAGES, EventFolder
@@ -15,6 +15,7 @@ from stemtwin.leaderboard.events.settings import Event
 from stemtwin.leaderboard.events.standings import counted_store, scores
 from stemtwin.leaderboard.pages.site import write_pages
 from stemtwin.twin.files import write_atomically
+from stemtwin.twin.registry import Registry
 
 WORKFLOWS = ("check.yml", "score.yml")
 """Templates of workflows; GitHub's expressions in them are left as they are."""
@@ -61,7 +62,7 @@ def guide_text(event: Event) -> str:
     return _templates(autoescape=False).get_template("guide.md").render(event=event, hidden_tasks=hidden, baselines=simple, version=version())
 
 
-def _honest_baseline(baselines, task: str) -> str:  # noqa: ANN001
+def _honest_baseline(baselines: Registry[Baseline], task: str) -> str:
     """Return the name of a baseline that does not read the truth."""
     return next((baselines[full].name for full in baselines.names(task) if not baselines[full].oracle), "NAME")
 

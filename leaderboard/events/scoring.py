@@ -174,9 +174,9 @@ def _score_one(organiser: Organiser, handed: Handed, isolation: str | None, trut
     except SubmissionError as error:
         if (known := _known(lines, handed, None)) is not None:
             return Outcome(label=handed.label, status="known", text=known)
-        content = {"team": handed.team, "name": handed.name, "digest": handed.digest, "reason": str(error)}
-        organiser.append("refused", **content)
-        return Outcome(label=handed.label, status="refused", text=str(error))
+        reason = str(error).replace(f"{organiser.path}/", "")  # the organiser's folders are nobody's business
+        organiser.append("refused", team=handed.team, name=handed.name, digest=handed.digest, reason=reason)
+        return Outcome(label=handed.label, status="refused", text=reason)
     except (DatasetError, OSError) as error:
         return Outcome(label=handed.label, status="failed", text=f"not its own fault, it is tried again next time: {_without_seeds(str(error))}")
     return _enter(organiser, handed, part, evaluation)

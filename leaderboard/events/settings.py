@@ -79,8 +79,8 @@ class EventEnvironment(pydantic.BaseModel):
 class Event(pydantic.BaseModel):
     """An event, checked.
 
-    ``counts`` says which of a team's submissions to a task counts, ``submissions`` how many of them are scored, ``teams`` who may take part (everybody
-    where it is empty), ``isolation`` in what agents must run.
+    ``counts`` says which of a team's submissions to a task counts, ``submissions`` how many of them are scored, ``teams`` who may take part
+    (everybody where it is empty), ``isolation`` in what agents must run.
     """
 
     model_config = STRICT

@@ -109,7 +109,7 @@ def find_submissions(event_folder: Path) -> tuple[list[Handed], list[str]]:
         try:
             if folder.is_symlink() or folder.parent.is_symlink():
                 message = f"{folder} is a link. Hand in plain folders only."
-                raise SubmissionError(message)  # noqa: TRY301 - one sentence for each folder
+                raise SubmissionError(message)
             team, name = check_name(folder.parent.name, "team"), check_name(folder.name, "entry")
             found.append(Handed(team=team, name=name, folder=folder, digest=digest_of(folder)))
         except (SubmissionError, SettingsError) as error:

@@ -32,6 +32,9 @@ READING = {
     "inputs": ("data", "inputs", "atoms-2d@1", "handed", "--size", "tiny", "--folder"),
     "measured": ("eval", "atoms-2d", "--baseline", "log", "--data"),
     "knobs": ("knobs", "--page"),
+    "event": ("event", "score"),
+    "bundle": ("event", "open", "--key", "00" * 32),
+    "archive": ("event", "verify"),
 }
 """Words before the file of every command that reads one."""
 WRITING = {
@@ -45,6 +48,8 @@ WRITING = {
     "episodes": ("data", "episodes", "stemtwin/HypothesisTest-v1", "--folder"),
     "episode film": ("film", "stemtwin/HypothesisTest-v1", "--output"),
     "submit": ("submit", "report.json", "--database"),
+    "event": ("event", "new", "--environment", "hypothesis-test:1"),
+    "answers": ("event", "predict", "nowhere", "--task", "denoise", "--baseline", "counts", "--output"),
 }
 """Words before the file or folder of every command that writes one."""
 NOISE = np.random.default_rng(0).integers(0, 256, 4096, dtype=np.uint8).tobytes()
