@@ -70,7 +70,7 @@ def close_event(organiser: Organiser, target: Path, *, isolation: str | None = N
         with replacing(target) as temporary:
             _pack(organiser, temporary, tell)
             lines = _sign(organiser, temporary)
-            for text in verify_archive(temporary, tell=tell):
+            for text in verify_archive(temporary, tell=tell, remake=False):
                 tell(text)
         write_keys(organiser.path / KEYS, organiser.keys).chmod(0o644)
         write_log(organiser.folder.log_path, lines)

@@ -175,9 +175,7 @@ def publish_key(organiser: Organiser, *, clock: datetime.datetime | None = None)
         message = f"{path} opens at {header['opens']}: its key is not published before. Wait for the start hour of {organiser.event.name}."
         raise SettingsError(message)
     if sha256(bundle.read_key(organiser.bundle_key)) != header["key_sha256"]:
-        message = (
-            f"{organiser.secret / BUNDLE_KEY} is not the key of {path}. Run 'stemtwin event seal {organiser.path}' again."
-        )
+        message = f"{organiser.secret / BUNDLE_KEY} is not the key of {path}. Run 'stemtwin event seal {organiser.path}' again."
         raise SettingsError(message)
     with one_at_a_time(organiser):
         if organiser.folder.first("opened") is None:

@@ -22,7 +22,7 @@ Tell = Callable[[str], None]
 SUMS, LEFT_OUT = "SHA256SUMS", (LOG, STATE, "SHA256SUMS", "pages")
 
 
-def verify_archive(path: Path, *, public_key: str | None = None, tell: Tell | None = None) -> Iterator[str]:
+def verify_archive(path: Path, *, public_key: str | None = None, tell: Tell | None = None, remake: bool = True) -> Iterator[str]:
     """Verify an archive step by step, and give a sentence for each step that is right.
 
     Parameters
@@ -33,6 +33,8 @@ def verify_archive(path: Path, *, public_key: str | None = None, tell: Tell | No
         The organiser's key as it was announced elsewhere; without it, the archive's own is believed.
     tell : callable, optional
         Called with sentences about long work.
+    remake : bool
+        Whether the truth is made again; not where it was made from the revealed keys just now.
 
     Raises
     ------
@@ -66,7 +68,11 @@ def verify_archive(path: Path, *, public_key: str | None = None, tell: Tell | No
     yield f"files: {count} with their checksums, none added"
     changes = sum(line.kind == "settings" for line in lines)
     yield f"settings: event.toml was {'changed in ' + str(changes) + ' lines of the log' if changes else 'never changed'}"
-    yield from _check_scores(folder, keys, valid, tell)
+    if remake:
+        yield from _check_truth(folder, keys, tell)
+    truths = Truths(keys, path / "data", build=False)
+    for one in valid:
+        yield f"score: {one.label}, {_score_again(folder, one, keys, truths)}"
     _check_ranks(folder, lines, valid, state)
     yield "ranks: computed again from the reports, equal to the signed board"
 
@@ -111,19 +117,15 @@ def _check_sums(path: Path, lines: Sequence[LogLine]) -> int:
     return len(named)
 
 
-def _check_scores(folder: EventFolder, keys: SeedKeys, valid: Sequence[Scored], tell: Tell | None) -> Iterator[str]:
-    """Make the truth again from the keys, and score every submission again."""
-    data = folder.path / "data"
+def _check_truth(folder: EventFolder, keys: SeedKeys, tell: Tell | None) -> Iterator[str]:
+    """Make the truth again from the keys."""
     for hidden in hidden_tasks(folder.event):
         try:
-            rows = hidden.verify(keys, data, tell)
+            rows = hidden.verify(keys, folder.path / "data", tell)
         except DatasetError as error:
             message = f"The truth of {hidden.task.name} does not follow from the keys here: {error}"
             raise SubmissionError(message) from None
         yield f"truth: {hidden.task.name}, {rows} rows made again from the keys, the archive's"
-    truths = Truths(keys, data, build=False)
-    for one in valid:
-        yield f"score: {one.label}, {_score_again(folder, one, keys, truths)}"
 
 
 def _score_again(folder: EventFolder, one: Scored, keys: SeedKeys, truths: Truths) -> str:

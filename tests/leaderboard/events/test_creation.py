@@ -142,7 +142,13 @@ def shell(organiser: Organiser, name: str, number: int) -> str:
 
 @pytest.mark.parametrize(
     ("path", "allowed"),
-    [("submissions/ours/one/a.parquet", True), ("practice/ours/one/a", True), ("event.toml", False), ("submissions/a", False), ("x/submissions/a/b/c", False)],
+    [
+        ("submissions/ours/one/a.parquet", True),
+        ("practice/ours/one/a", True),
+        ("event.toml", False),
+        ("submissions/a", False),
+        ("x/submissions/a/b/c", False),
+    ],
 )
 def test_files_elsewhere_end_the_check(organiser: Organiser, path: str, allowed: bool, tmp_path: Path) -> None:
     """The workflow and the command agree on what a pull request may change."""

@@ -161,7 +161,12 @@ def test_a_quota_is_kept(changed: Callable[..., Organiser], scored: list[str]) -
         for number in range(count):
             hand(organiser.path, team, f"try{number}", 0.25 + 0.25 * number)
     outcomes = score_event(organiser)
-    assert sorted(statuses(outcomes).items()) == [("ours/try0", "scored"), ("ours/try1", "scored"), ("ours/try2", "refused"), ("theirs/try0", "scored")]
+    assert sorted(statuses(outcomes).items()) == [
+        ("ours/try0", "scored"),
+        ("ours/try1", "scored"),
+        ("ours/try2", "refused"),
+        ("theirs/try0", "scored"),
+    ]
     assert "has had its 2 submissions" in next(one.text for one in outcomes if one.status == "refused")
     assert set(statuses(score_event(organiser)).values()) == {"known"}
 

@@ -67,7 +67,10 @@ def first_run(archive: Path, file: str) -> Path:
 
 
 CHANGES: dict[str, tuple[Callable[[Path], None], str]] = {
-    "a value in the log": (lambda where: edit(where / "log.jsonl", lambda text: text.replace('"team":"ours"', '"team":"cheats"')), "the log was altered"),
+    "a value in the log": (
+        lambda where: edit(where / "log.jsonl", lambda text: text.replace('"team":"ours"', '"team":"cheats"')),
+        "the log was altered",
+    ),
     "a line less": (lambda where: edit(where / "log.jsonl", lambda text: "".join(text.splitlines(True)[:-1])), "the event is not closed"),
     "a line less in between": (
         lambda where: edit(where / "log.jsonl", lambda text: "".join(text.splitlines(True)[:1] + text.splitlines(True)[2:])),
@@ -75,14 +78,25 @@ CHANGES: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "half a line": (lambda where: edit(where / "log.jsonl", lambda text: text[:-5]), "its last line is not whole"),
     "a rank on the board": (
-        lambda where: edit(where / "board.json", lambda text: text.replace('"theirs"', '"them"')), "the board was altered, its signature"),
+        lambda where: edit(where / "board.json", lambda text: text.replace('"theirs"', '"them"')),
+        "the board was altered, its signature",
+    ),
     "no board": (lambda where: (where / "board.json").unlink(), "does not hold the state of a board"),
-    "a report": (lambda where: edit(first_run(where, "report.json"), lambda text: text.replace('"wall_s": ', '"wall_s": 1')), "the report of ours/half"),
+    "a report": (
+        lambda where: edit(first_run(where, "report.json"), lambda text: text.replace('"wall_s": ', '"wall_s": 1')),
+        "the report of ours/half",
+    ),
     "another key": (lambda where: write_keys(where / "keys.json", draw_keys()), "the keys were altered, their commitment"),
     "half a key": (lambda where: edit(where / "keys.json", lambda text: text.replace('"nonce": "', '"nonce": "0')), "The keys were altered"),
     "a submission": (lambda where: edit(where / "submissions/ours/half/agent.py", lambda text: text + "#"), "agent.py was altered"),
-    "episodes": (lambda where: edit(first_run(where, "episodes.json"), lambda text: text.replace('"attempt": 0', '"attempt": 1')), "episodes.json was"),
-    "the settings": (lambda where: edit(where / "event.toml", lambda text: text.replace("submissions = 20", "submissions = 21")), "event.toml was altered"),
+    "episodes": (
+        lambda where: edit(first_run(where, "episodes.json"), lambda text: text.replace('"attempt": 0', '"attempt": 1')),
+        "episodes.json was",
+    ),
+    "the settings": (
+        lambda where: edit(where / "event.toml", lambda text: text.replace("submissions = 20", "submissions = 21")),
+        "event.toml was altered",
+    ),
     "a file more": (lambda where: edit(where / "data.csv", str.upper) if (where / "data.csv").write_text("a") else None, "data.csv was added"),
     "a file less": (lambda where: (where / "guide.md").unlink(), "guide.md is missing"),
     "the checksums": (lambda where: edit(where / "SHA256SUMS", lambda text: text + "\n"), "the checksums were altered"),
