@@ -152,7 +152,7 @@ def publish(organiser: Organiser) -> None:
 def _score_all(organiser: Organiser, isolation: str | None, tell: Tell) -> list[Outcome]:
     """Score every submission that needs it."""
     handed, wrong = find_submissions(organiser.path)
-    outcomes = [Outcome(label="", status="refused", text=text) for text in wrong]
+    outcomes = [Outcome(label=label, status="refused", text=text) for label, text in wrong]
     truths = Truths(organiser.keys, organiser.secret / "data", tell)
     for number, one in enumerate(handed, start=1):
         outcome = _score_one(organiser, one, isolation, truths)

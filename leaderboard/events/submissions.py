@@ -96,8 +96,8 @@ def digest_of(folder: Path) -> str:
     return sha256(canonical(entries))
 
 
-def find_submissions(event_folder: Path) -> tuple[list[Handed], list[str]]:
-    """Return the submissions of an event in the order in which they count as received, and a sentence about each folder that is none.
+def find_submissions(event_folder: Path) -> tuple[list[Handed], list[tuple[str, str]]]:
+    """Return the submissions of an event in the order in which they count as received, and label and a sentence of each folder that is none.
 
     The order is that of their last commits where the folder is a Git repository, else that of their newest files; then that of their names.
     """
@@ -113,7 +113,7 @@ def find_submissions(event_folder: Path) -> tuple[list[Handed], list[str]]:
             team, name = check_name(folder.parent.name, "team"), check_name(folder.name, "entry")
             found.append(Handed(team=team, name=name, folder=folder, digest=digest_of(folder)))
         except (SubmissionError, SettingsError) as error:
-            wrong.append(str(error))
+            wrong.append((folder.relative_to(root).as_posix(), str(error)))
     return sorted(found, key=lambda one: (_received(event_folder, one.folder), one.label)), wrong
 
 
