@@ -1,7 +1,7 @@
 """A rehearsal of an event: twelve teams, each a process of its own that uses documented commands only, from an empty folder to a verified archive.
 
-``make rehearsal`` runs it in full, ``python -m tests.rehearsal.rehearse FOLDER --small`` in its small form. It ends with exit code 1 and a sentence where
-anything is not as it should be.
+``make rehearsal`` runs it in full, ``python -m tests.rehearsal.rehearse FOLDER --small`` in its small form. It ends with exit code 1 and a sentence
+where anything is not as it should be.
 """
 
 import argparse

@@ -70,7 +70,7 @@ def parts(sealed: Path) -> tuple[bytes, list[bytes]]:
         lambda found: [*found[:-1], found[-1] + b"\0"],
         lambda found: [found[0][:100] + bytes([found[0][100] ^ 1]) + found[0][101:], *found[1:]],
         lambda found: [*found, found[-1]],
-        lambda found: [],
+        lambda _: [],
     ],
     ids=["last part gone", "two parts left", "exchanged", "repeated", "shorter", "longer", "one bit", "end twice", "empty"],
 )

@@ -123,7 +123,7 @@ def test_the_check_of_a_pull_request_has_no_secrets_and_runs_nothing_of_it(organ
 
 def test_scoring_is_started_by_hand_in_a_private_copy(organiser: Organiser) -> None:
     """Runs hold hidden seeds, and agents get neither secrets nor a network."""
-    found, text = workflow(organiser, "score.yml")
+    found, _ = workflow(organiser, "score.yml")
     assert set(found[True]) == {"workflow_dispatch"}
     assert found["permissions"] == {"contents": "read"}
     (job,) = found["jobs"].values()

@@ -36,6 +36,7 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         """An agent in this process."""
 
         def __init__(self, program: str, *, folder: Path, level: str) -> None:
+            del program
             self.level, self.number = level, float((folder / "number").read_text())
 
         def reset(self, brief) -> None:
@@ -43,6 +44,7 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             self.space.seed(int(1000 * self.number))
 
         def act(self, observation, cost):
+            del observation, cost
             return self.space.sample()
 
         def close(self) -> None: ...
