@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Hold an event: make it, seal and open its bundle, score, freeze, close, verify.")
 
-Folder = Annotated[Path, typer.Argument(help="Folder of the event.")]
-Secret = Annotated[Path | None, typer.Option(help="Folder of the secrets; FOLDER-secret beside the event where none is named.")]
-Isolation = Annotated[str | None, typer.Option(help="bubblewrap or process, in the place of the event's.")]
-Reason = Annotated[str, typer.Option(help="Why: a sentence, which everybody will read.")]
+FolderArgument = Annotated[Path, typer.Argument(help="Folder of the event.")]
+SecretOption = Annotated[Path | None, typer.Option(help="Folder of the secrets; FOLDER-secret beside the event where none is named.")]
+IsolationOption = Annotated[str | None, typer.Option(help="bubblewrap or process, in the place of the event's.")]
+ReasonOption = Annotated[str, typer.Option(help="Why: a sentence, which everybody will read.")]
 
 
 @app.command()
@@ -35,7 +35,7 @@ def new(
     submissions: Annotated[int, typer.Option(help="Submissions of a team to a task that are scored.")] = 20,
     team: Annotated[list[str] | None, typer.Option(help="A team that may take part; everybody may where none is named.")] = None,
     isolation: Annotated[str, typer.Option(help="In what agents run: bubblewrap or process.")] = "bubblewrap",
-    secret: Secret = None,
+    secret: SecretOption = None,
 ) -> None:
     """Make the folder of an event, ready for a Git repository, and the folder of its secrets beside it."""
     from stemtwin.leaderboard.events.creation import new_event
@@ -63,11 +63,11 @@ def _site(text: str) -> dict[str, str]:
 
 @app.command()
 def seal(
-    folder: Folder,
+    folder: FolderArgument,
     wheels: Annotated[Path | None, typer.Option(help="Folder of wheels for an install without a network, filled by 'pip download'.")] = None,
-    secret: Secret = None,
+    secret: SecretOption = None,
 ) -> None:
-    """Build the hidden rows, and seal tasks, inputs and wheels into bundle.stemtwin, to be given out before the start."""
+    """Build the hidden rows, and seal tasks, inputs and wheels into sealed.bundle, to be given out before the start."""
     from stemtwin.leaderboard.events.creation import seal_event
 
     organiser = _organiser(folder, secret)
@@ -82,7 +82,7 @@ def open_(
     path: Annotated[Path, typer.Argument(help="The bundle, or the folder of the event that holds it.")],
     key: Annotated[str | None, typer.Option(help="Key of the bundle; the published one where none is given.")] = None,
     output: Annotated[Path | None, typer.Option(help="New folder of the content; 'opened' beside the bundle where none is named.")] = None,
-    secret: Secret = None,
+    secret: SecretOption = None,
 ) -> None:
     """Open the bundle at the start hour; an organiser, whose secrets are beside the event, publishes its key by that."""
     from stemtwin.leaderboard.events.bundle import unseal
@@ -150,7 +150,7 @@ def check(
 
 
 @app.command()
-def score(folder: Folder, secret: Secret = None, isolation: Isolation = None, json: JsonFlag = False) -> None:
+def score(folder: FolderArgument, secret: SecretOption = None, isolation: IsolationOption = None, json: JsonFlag = False) -> None:
     """Score what was handed in and not scored yet, and write board, log and pages; begun again, it goes on where it stopped."""
     from stemtwin.leaderboard.events.scoring import score_event
 
@@ -176,7 +176,7 @@ def _show(outcomes: "list[Outcome]", folder: Path) -> None:
 
 
 @app.command()
-def freeze(folder: Folder, secret: Secret = None) -> None:
+def freeze(folder: FolderArgument, secret: SecretOption = None) -> None:
     """Freeze the event: what is handed in now still counts, nothing later does."""
     from stemtwin.leaderboard.events.moderation import freeze as freeze_event
 
@@ -189,10 +189,10 @@ def freeze(folder: Folder, secret: Secret = None) -> None:
 
 @app.command()
 def close(
-    folder: Folder,
+    folder: FolderArgument,
     output: Annotated[Path | None, typer.Option(help="Folder of the archive; FOLDER-archive beside the event where none is named.")] = None,
-    secret: Secret = None,
-    isolation: Isolation = None,
+    secret: SecretOption = None,
+    isolation: IsolationOption = None,
 ) -> None:
     """Reveal the keys, compute every score again, and pack everything into a signed archive: a folder and a zip file."""
     from stemtwin.leaderboard.events.archive import close_event
@@ -217,7 +217,14 @@ def verify(
 
 
 @app.command()
-def withdraw(folder: Folder, entry: Annotated[str, typer.Argument(help="TEAM/NAME.")], reason: Reason, secret: Secret = None) -> None:
+def withdraw(
+    folder: FolderArgument,
+    entry: Annotated[str, typer.Argument(help="TEAM/NAME.")],
+    reason: ReasonOption,
+    secret: SecretOption = None,
+) -> None:
+    folder: FolderArgument, entry: Annotated[str, typer.Argument(help="TEAM/NAME.")], reason: ReasonOption, secret: SecretOption = None
+) -> None:
     """Withdraw an entry: it stays in the log and does not count."""
     from stemtwin.leaderboard.events import moderation
 
@@ -226,7 +233,7 @@ def withdraw(folder: Folder, entry: Annotated[str, typer.Argument(help="TEAM/NAM
 
 
 @app.command()
-def disqualify(folder: Folder, team: Annotated[str, typer.Argument(help="Team.")], reason: Reason, secret: Secret = None) -> None:
+def disqualify(folder: FolderArgument, team: Annotated[str, typer.Argument(help="Team.")], reason: ReasonOption, secret: SecretOption = None) -> None:
     """Disqualify a team: none of its entries counts."""
     from stemtwin.leaderboard.events import moderation
 
@@ -236,11 +243,11 @@ def disqualify(folder: Folder, team: Annotated[str, typer.Argument(help="Team.")
 
 @app.command()
 def correct(
-    folder: Folder,
+    folder: FolderArgument,
     task: Annotated[str, typer.Argument(help="Task or environment of the event.")],
-    reason: Reason,
-    secret: Secret = None,
-    isolation: Isolation = None,
+    reason: ReasonOption,
+    secret: SecretOption = None,
+    isolation: IsolationOption = None,
 ) -> None:
     """Make all scores of a task void after a fault of it, and score its submissions again."""
     from stemtwin.leaderboard.events import moderation

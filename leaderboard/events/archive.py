@@ -10,12 +10,12 @@ import yaml
 from stemtwin.benchmarks.report import version
 from stemtwin.benchmarks.seed_keys import write_keys
 from stemtwin.leaderboard.events.event_pages import write_event_pages
-from stemtwin.leaderboard.events.folders import BOARD, BUNDLE, BUNDLE_KEY, KEYS, LOG, PAGES, RESULTS, STATE, SUBMISSIONS, EventFolder, Organiser
+from stemtwin.leaderboard.events.folders import BOARD, BUNDLE, BUNDLE_KEY, KEYS, LOG, PAGES, RESULTS, STATE, SUBMISSIONS, EventFolder, Organiser, Tell
 from stemtwin.leaderboard.events.folders import files_below as all_files
 from stemtwin.leaderboard.events.hidden_tasks import hidden_tasks
 from stemtwin.leaderboard.events.log import LogLine, next_line, now, write_log
-from stemtwin.leaderboard.events.scoring import Tell, build_lines, one_at_a_time, publish, score_event
-from stemtwin.leaderboard.events.settings import FILE, Event
+from stemtwin.leaderboard.events.scoring import build_lines, one_at_a_time, publish, score_event
+from stemtwin.leaderboard.events.settings import FILE, EventSettings
 from stemtwin.leaderboard.events.signing import file_sha256
 from stemtwin.leaderboard.events.standings import counted_store, scores, state_of, write_state
 from stemtwin.leaderboard.events.verification import verify_archive
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SUMS = "SHA256SUMS"
 DATA = "data"
 ABOUT_LAST = (LOG, STATE, SUMS, PAGES)
-"""What the checksums leave out: the log holds their hash, the state follows from the log, and pages show both."""
+"""Files without a checksum: the log holds the hash of the checksums, the state follows from the log, and pages show both."""
 
 
 def close_event(organiser: Organiser, target: Path, *, isolation: str | None = None, tell: Tell | None = None) -> Path:
@@ -154,7 +154,7 @@ def _draw(board: "Board", path: Path) -> None:
             figure.savefig(temporary, format="svg", metadata={"Date": None})
 
 
-def _citation(event: Event) -> str:
+def _citation(event: EventSettings) -> str:
     """Return the file by which the archive is cited."""
     content = {
         "cff-version": "1.2.0",
@@ -171,13 +171,13 @@ def _citation(event: Event) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
-def _readme(event: Event) -> str:
+def _readme(event: EventSettings) -> str:
     """Return the text that explains the archive."""
     return (
         f"# {event.title}: archive\n\n"
         f"Every rank can be computed again, without a network, with stemtwin {version()}:\n\n    stemtwin event verify .\n\n"
         f"Compare the public key that it prints with the one that was announced: `{event.public_key}`.\n\n"
-        "- `event.toml`, `guide.md`, `bundle.stemtwin`: the event as teams saw it, the bundle with its key.\n"
+        "- `event.toml`, `guide.md`, `sealed.bundle`: the event as teams saw it, the bundle with its key.\n"
         "- `keys.json`: the keys of all hidden rows and episodes, whose hash was published before.\n"
         "- `data/`: the hidden rows with their truth, as Parquet and netCDF.\n"
         "- `submissions/`, `results/`: what teams handed in, and reports, answers and actions.\n"

@@ -29,7 +29,8 @@ TAG = 16
 """Bytes that encryption adds to a chunk."""
 LONGEST_HEADER = 1 << 16
 NONCE, BOUND = struct.Struct(">IQ"), struct.Struct(">Q?")
-Tell = Callable[[int, int], None]
+ByteProgress = Callable[[int, int], None]
+"""Called with the bytes done and all bytes."""
 
 
 def draw_bundle_key() -> str:
@@ -52,7 +53,7 @@ def read_key(text: str) -> bytes:
     return bytes.fromhex(digits)
 
 
-def seal(folder: Path, path: Path, *, key: str, event: str, opens: datetime.datetime, progress: Tell | None = None) -> str:
+def seal(folder: Path, path: Path, *, key: str, event: str, opens: datetime.datetime, progress: ByteProgress | None = None) -> str:
     """Write the files of a folder as a sealed bundle and return its sha256.
 
     Parameters
@@ -80,7 +81,8 @@ def seal(folder: Path, path: Path, *, key: str, event: str, opens: datetime.date
         content = canonical(header)
         out.write(MAGIC + content + b"\n")
         writer = _Encrypter(out, AESGCM(secret), hashlib.sha256(content).digest())
-        with tarfile.open(fileobj=writer, mode="w|", format=tarfile.PAX_FORMAT) as archive:
+        stream: Any = writer
+        with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:
             for name in names:
                 _add(archive, folder / name, name)
                 if progress:
@@ -123,7 +125,7 @@ class _Encrypter:
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """Return what a bundle says of itself without a key: ``event``, ``opens``, ``files``, ``bytes``.
+    """Return the header of a bundle, for which no key is needed: ``event``, ``opens``, ``files``, ``bytes``.
 
     Raises
     ------
@@ -136,7 +138,7 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def _none(path: Path) -> SubmissionError:
-    return SubmissionError(f"{path} is not a sealed bundle. Give the file that the organiser handed out, bundle.stemtwin, whole.")
+    return SubmissionError(f"{path} is not a sealed bundle. Give the file that the organiser handed out, sealed.bundle, whole.")
 
 
 def _header(path: Path, stream: IO[bytes]) -> tuple[dict[str, Any], bytes]:
@@ -154,7 +156,7 @@ def _header(path: Path, stream: IO[bytes]) -> tuple[dict[str, Any], bytes]:
     return header, hashlib.sha256(line.removesuffix(b"\n")).digest()
 
 
-def unseal(path: Path, target: Path, *, key: str, now: datetime.datetime | None = None, progress: Tell | None = None) -> int:
+def unseal(path: Path, target: Path, *, key: str, now: datetime.datetime | None = None, progress: ByteProgress | None = None) -> int:
     """Open a bundle into a new folder and return the number of files; the folder appears when everything in it is there.
 
     Parameters
@@ -204,7 +206,7 @@ def unseal(path: Path, target: Path, *, key: str, now: datetime.datetime | None 
     return count
 
 
-def _extract(archive: tarfile.TarFile, folder: Path, total: int, progress: Tell | None) -> int:
+def _extract(archive: tarfile.TarFile, folder: Path, total: int, progress: ByteProgress | None) -> int:
     """Write the files of an archive and return their number."""
     count, done = 0, 0
     for member in archive:

@@ -19,12 +19,13 @@ from stemtwin.leaderboard.events.folders import (
     SUBMISSIONS,
     EventFolder,
     Organiser,
+    Tell,
     open_organiser,
     secret_of,
 )
 from stemtwin.leaderboard.events.hidden_tasks import hidden_tasks
 from stemtwin.leaderboard.events.log import now
-from stemtwin.leaderboard.events.scoring import Tell, build_lines, one_at_a_time, publish
+from stemtwin.leaderboard.events.scoring import build_lines, one_at_a_time, publish
 from stemtwin.leaderboard.events.settings import FILE, make_event, write_event
 from stemtwin.leaderboard.events.signing import draw_signing_key, file_sha256, public_text, sha256, write_signing_key
 from stemtwin.twin.errors import SettingsError

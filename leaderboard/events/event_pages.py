@@ -11,7 +11,7 @@ from stemtwin.benchmarks.report import version
 from stemtwin.leaderboard.events.folders import PAGES, EventFolder
 from stemtwin.leaderboard.events.hidden_tasks import hidden_tasks
 from stemtwin.leaderboard.events.log import KINDS, LogLine, now
-from stemtwin.leaderboard.events.settings import Event
+from stemtwin.leaderboard.events.settings import EventSettings
 from stemtwin.leaderboard.events.standings import counted_store, scores
 from stemtwin.leaderboard.pages.site import write_pages
 from stemtwin.twin.files import write_atomically
@@ -54,7 +54,7 @@ def why(line: LogLine) -> str:
     return str(content.get("reason", content.get("sha256", "")))
 
 
-def guide_text(event: Event) -> str:
+def guide_text(event: EventSettings) -> str:
     """Return the guide for teams, Markdown."""
     baselines = load_baselines()
     hidden = hidden_tasks(event)

@@ -4,7 +4,7 @@
 
     NAME/                       everybody may read it
       event.toml guide.md       settings, guide for teams
-      bundle.stemtwin           sealed tasks and hidden inputs
+      sealed.bundle           sealed tasks and hidden inputs
       opened/                   the bundle's content, once it is opened
       submissions/TEAM/NAME/    what teams hand in
       log.jsonl board.json      signed log, signed state of the board
@@ -18,12 +18,13 @@
 """
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stemtwin.benchmarks.seed_keys import SeedKeys, read_keys
 from stemtwin.leaderboard.events import log
-from stemtwin.leaderboard.events.settings import FILE, Event, read_event
+from stemtwin.leaderboard.events.settings import FILE, EventSettings, read_event
 from stemtwin.leaderboard.events.signing import public_text, read_signing_key
 from stemtwin.twin.errors import SettingsError
 
@@ -32,10 +33,12 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+Tell = Callable[[str], None]
+"""Called with sentences about long work."""
 SECRET = "-secret"
 KEYS, SIGNING, BUNDLE_KEY = "keys.json", "signing.json", "bundle-key.txt"
 BUNDLE, OPENED, SUBMISSIONS, PRACTICE, LOG, STATE, BOARD = (
-    "bundle.stemtwin",
+    "sealed.bundle",
     "opened",
     "submissions",
     "practice",
@@ -51,7 +54,7 @@ class EventFolder:
     """The public folder of an event, its settings, and the folder of its board and runs: the secret one until the event is closed."""
 
     path: Path
-    event: Event
+    event: EventSettings
     records: Path
 
     @property
@@ -91,7 +94,7 @@ class Organiser:
     signing_key: "Ed25519PrivateKey"
 
     @property
-    def event(self) -> Event:
+    def event(self) -> EventSettings:
         """The settings."""
         return self.folder.event
 

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING
 from stemtwin.benchmarks.seed_keys import SeedKeys, seed_from
 from stemtwin.benchmarks.tasks import Task
 from stemtwin.datasets.cards import Card, named_card
-from stemtwin.datasets.generate import build
+from stemtwin.datasets.generate import BuildProgress, build
 from stemtwin.datasets.hidden import hidden_card, load_given, load_hidden
 from stemtwin.datasets.inputs import write_inputs
 from stemtwin.datasets.verify import verify
-from stemtwin.leaderboard.events.settings import Event, EventEnvironment, EventTask
+from stemtwin.leaderboard.events.settings import EventEnvironment, EventSettings, EventTask
 
 if TYPE_CHECKING:
     import xarray as xr
-
-BuildProgress = Callable[[int, int, str], None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +82,7 @@ class HiddenTask:
         return load_given(self.card, opened / "inputs" / self.slug, self.split)
 
 
-def hidden_task(event: Event, part: EventTask) -> HiddenTask:
+def hidden_task(event: EventSettings, part: EventTask) -> HiddenTask:
     """Return the hidden rows of a task of an event."""
     task = part.find()
     card = named_card(task.source, task.source_version)
@@ -92,7 +90,7 @@ def hidden_task(event: Event, part: EventTask) -> HiddenTask:
     return HiddenTask(task=there, size=part.size, split=task.splits[0], card=card)
 
 
-def hidden_tasks(event: Event) -> list[HiddenTask]:
+def hidden_tasks(event: EventSettings) -> list[HiddenTask]:
     """Return the hidden rows of all prediction tasks of an event."""
     return [hidden_task(event, part) for part in event.tasks]
 

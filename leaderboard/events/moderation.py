@@ -1,4 +1,4 @@
-"""What an organiser decides: freeze, withdraw, disqualify, correct. Every decision is a signed line of the log, which the event's page shows."""
+"""Decisions of an organiser: freeze, withdraw, disqualify, correct. Every decision is a signed line of the log, which the event's page shows."""
 
 from stemtwin.benchmarks.names import LONGEST_NAME
 from stemtwin.leaderboard.events.folders import Organiser

@@ -18,7 +18,7 @@ from stemtwin.benchmarks.runner import Evaluation, run_agent, save_run, score_su
 from stemtwin.benchmarks.seed_keys import SeedKeys
 from stemtwin.benchmarks.submission import read_submission
 from stemtwin.leaderboard.events.event_pages import write_event_pages
-from stemtwin.leaderboard.events.folders import STATE, Organiser
+from stemtwin.leaderboard.events.folders import STATE, Organiser, Tell
 from stemtwin.leaderboard.events.hidden_tasks import HiddenTask, hidden_task, split_of
 from stemtwin.leaderboard.events.log import LogLine
 from stemtwin.leaderboard.events.settings import FILE, EventEnvironment, EventTask
@@ -31,7 +31,6 @@ from stemtwin.twin.files import locked, replacing
 if TYPE_CHECKING:
     import xarray as xr
 
-Tell = Callable[[str], None]
 LOCK_S = 60.0
 """Longest wait for another process that scores the same event and writes nothing, s."""
 

@@ -24,7 +24,7 @@ LONGEST = 40
 """Characters of an event's name."""
 
 
-class Site(pydantic.BaseModel):
+class EventSite(pydantic.BaseModel):
     """A place of the event: its name and its time zone, as ``America/New_York``."""
 
     model_config = STRICT
@@ -76,7 +76,7 @@ class EventEnvironment(pydantic.BaseModel):
         return find_task(self.task)
 
 
-class Event(pydantic.BaseModel):
+class EventSettings(pydantic.BaseModel):
     """An event, checked.
 
     ``counts`` says which of a team's submissions to a task counts, ``submissions`` how many of them are scored, ``teams`` who may take part
@@ -96,7 +96,7 @@ class Event(pydantic.BaseModel):
     isolation: Literal["bubblewrap", "process"] = "bubblewrap"
     commitment: Hexadecimal
     public_key: Hexadecimal
-    sites: tuple[Site, ...] = ()
+    sites: tuple[EventSite, ...] = ()
     tasks: tuple[EventTask, ...] = ()
     environments: tuple[EventEnvironment, ...] = ()
 
@@ -172,7 +172,7 @@ def parse_time(text: str, what: str) -> datetime.datetime:
     return when.astimezone(datetime.UTC).replace(microsecond=0)
 
 
-def make_event(values: dict[str, Any], source: str = FILE) -> Event:
+def make_event(values: dict[str, Any], source: str = FILE) -> EventSettings:
     """Return the event of plain values.
 
     Raises
@@ -181,7 +181,7 @@ def make_event(values: dict[str, Any], source: str = FILE) -> Event:
         A key is missing, unknown or wrong; the message names the first such key.
     """
     try:
-        return Event.model_validate(values)
+        return EventSettings.model_validate(values)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the whole"
@@ -193,7 +193,7 @@ def make_event(values: dict[str, Any], source: str = FILE) -> Event:
         raise SettingsError(message) from None
 
 
-def write_event(path: Path, event: Event) -> None:
+def write_event(path: Path, event: EventSettings) -> None:
     """Write the settings of an event as TOML."""
     values = event.model_dump(by_alias=True, exclude={"opens", "closes"})
     dates = {name: getattr(event, name).astimezone(datetime.UTC) for name in ("opens", "closes")}
@@ -203,7 +203,7 @@ def write_event(path: Path, event: Event) -> None:
     write_atomically(path, tomli_w.dumps(ordered).encode())
 
 
-def read_event(path: Path) -> Event:
+def read_event(path: Path) -> EventSettings:
     """Return the settings in a TOML file.
 
     Raises

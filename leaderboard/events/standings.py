@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stemtwin.benchmarks.report import read_report
 from stemtwin.leaderboard.events.folders import BOARD, RESULTS, EventFolder
 from stemtwin.leaderboard.events.log import LogLine
-from stemtwin.leaderboard.events.settings import Event
+from stemtwin.leaderboard.events.settings import EventSettings
 from stemtwin.leaderboard.events.signing import canonical, file_sha256, signed_by
 from stemtwin.leaderboard.models import Entry
 from stemtwin.leaderboard.store import Store
@@ -46,11 +46,11 @@ class Scored:
 
     @property
     def row(self) -> tuple[str, str, str]:
-        """What a row of the board is known by."""
+        """Key of its row on the board."""
         return self.comparability_key, self.artefact_sha256, self.team
 
 
-def scores(lines: Sequence[LogLine], event: Event) -> list[Scored]:
+def scores(lines: Sequence[LogLine], event: EventSettings) -> list[Scored]:
     """Return the valid scores of a log: those that no correction has made void, with the ones that count marked.
 
     A withdrawn entry and all entries of a disqualified team are valid and do not count. Of a team's others in a task the best one counts, the earlier

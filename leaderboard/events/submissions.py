@@ -18,7 +18,7 @@ import pydantic
 from stemtwin.benchmarks.names import check_name
 from stemtwin.benchmarks.submission import HEADER, read_header
 from stemtwin.leaderboard.events.folders import SUBMISSIONS, files_below
-from stemtwin.leaderboard.events.settings import Event, EventEnvironment, EventTask
+from stemtwin.leaderboard.events.settings import EventEnvironment, EventSettings, EventTask
 from stemtwin.leaderboard.events.signing import canonical, file_sha256, sha256
 from stemtwin.twin.errors import SettingsError, SubmissionError
 
@@ -70,7 +70,7 @@ class Handed:
 
     @property
     def agent(self) -> bool:
-        """Whether it is an agent."""
+        """Kind: an agent, not a table."""
         return (self.folder / AGENT).is_file() and not (self.folder / HEADER).exists()
 
 
@@ -150,7 +150,7 @@ def read_agent(folder: Path) -> AgentHeader:
     raise SubmissionError(message)
 
 
-def part_of(event: Event, handed: Handed) -> EventTask | EventEnvironment:
+def part_of(event: EventSettings, handed: Handed) -> EventTask | EventEnvironment:
     """Return the task of the event that a submission is for.
 
     Raises

@@ -1,4 +1,4 @@
-"""What teams do with an opened bundle: answer its rows, and check a submission before it is handed in."""
+"""The teams' side of an opened bundle: answer its rows, and check a submission before it is handed in."""
 
 from collections.abc import Iterable
 from pathlib import Path

@@ -2,13 +2,13 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from stemtwin.benchmarks.replays import TOLERANCE, replay_run
 from stemtwin.benchmarks.report import read_report
 from stemtwin.benchmarks.seed_keys import SeedKeys, read_keys
-from stemtwin.leaderboard.events.folders import KEYS, LOG, STATE, SUBMISSIONS, EventFolder, files_below, open_folder
+from stemtwin.leaderboard.events.folders import KEYS, LOG, STATE, SUBMISSIONS, EventFolder, Tell, files_below, open_folder
 from stemtwin.leaderboard.events.hidden_tasks import hidden_task, hidden_tasks
 from stemtwin.leaderboard.events.log import LogLine, read_log
 from stemtwin.leaderboard.events.scoring import Truths, evaluate_table
@@ -18,7 +18,6 @@ from stemtwin.leaderboard.events.standings import Scored, check_reports, fill_bo
 from stemtwin.leaderboard.events.submissions import Handed, digest_of
 from stemtwin.twin.errors import DatasetError, SettingsError, SubmissionError
 
-Tell = Callable[[str], None]
 SUMS, LEFT_OUT = "SHA256SUMS", (LOG, STATE, "SHA256SUMS", "pages")
 
 
