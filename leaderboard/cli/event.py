@@ -223,8 +223,6 @@ def withdraw(
     reason: ReasonOption,
     secret: SecretOption = None,
 ) -> None:
-    folder: FolderArgument, entry: Annotated[str, typer.Argument(help="TEAM/NAME.")], reason: ReasonOption, secret: SecretOption = None
-) -> None:
     """Withdraw an entry: it stays in the log and does not count."""
     from stemtwin.leaderboard.events import moderation
 

@@ -16,6 +16,7 @@ from stemtwin.datasets.verify import verify
 from stemtwin.twin.errors import DatasetError
 from stemtwin.twin.samples.library import load_sample
 from tests.datasets.conftest import small_card_text, spots
+from tests.datasets.stacks import stacks_card
 
 ROOT = 0xC0FFEE << 230 | 0xDEADBEEF << 90 | 12345
 
@@ -36,6 +37,7 @@ def given_bytes(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
 
 
+@pytest.mark.slow
 def test_what_teams_get_tells_no_truth(built: tuple[cards.Card, Path], tmp_path: Path) -> None:
     """Only ids and inputs: no truth, condition, seed or name of a specimen in columns, attributes or metadata; ids in an order that tells nothing."""
     card, folder = built
@@ -55,6 +57,7 @@ def test_what_teams_get_tells_no_truth(built: tuple[cards.Card, Path], tmp_path:
     assert (specimen[1:] == specimen[:-1]).mean() < 0.6  # rows of a specimen do not lie together
 
 
+@pytest.mark.slow
 def test_rows_follow_from_the_root_alone(built: tuple[cards.Card, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """The same root makes the same rows; another one, or the released card, shares neither ids nor seeds nor noise."""
     card, folder = built
@@ -80,6 +83,7 @@ def test_specimens_take_seeds_of_that_width() -> None:
     assert wide.shape != narrow.shape or not np.array_equal(wide, narrow)
 
 
+@pytest.mark.slow
 def test_the_truth_is_the_released_kind(built: tuple[cards.Card, Path]) -> None:
     """Scoring finds every column of the released card, in its types, and the hash of the content."""
     card, folder = built
@@ -87,6 +91,23 @@ def test_the_truth_is_the_released_kind(built: tuple[cards.Card, Path]) -> None:
     assert set(data.data_vars) == set(card.column_names())
     assert data.attrs["content_sha256"] == storage.content_sha256(storage.content_digests({name: data[name].values for name in data.data_vars}, card))
     assert data.attrs["size"] == "tiny"
+
+
+def test_a_hidden_card_shares_no_stream_with_the_released_one(tmp_path: Path) -> None:
+    """Its inputs hold neither truth nor seeds, it has its own ids, and a build of it is made again from the same root only."""
+    released = stacks_card()
+    card = hidden_card(released, size="tiny", split="test", root=ROOT)
+    generate.build(card, "tiny", tmp_path / "built")
+    write_inputs(card, tmp_path / "built", "test", tmp_path / "given")
+    given, truth = load_given(released, tmp_path / "given", "test"), load_hidden(card, tmp_path / "built", "test")
+    assert set(given.data_vars) == {"sample_id", "stack"}
+    content = given_bytes(tmp_path / "given")
+    seeds = [str(card.seeds.entropy), *map(str, truth["structure_seed"].values.tolist())]
+    assert not [one for one in seeds if one.encode() in content]
+    assert verify(card, tmp_path / "built", regenerate=2).rows_made_again == 2
+    for root in (ROOT + (1 << 128), ROOT ^ 1 << 127):
+        with pytest.raises(DatasetError):
+            verify(hidden_card(released, size="tiny", split="test", root=root), tmp_path / "built", regenerate=1)
 
 
 @pytest.mark.parametrize("asked", [{"size": "huge"}, {"split": "hidden"}])

@@ -18,6 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from stemtwin.twin.physics.engine.kernels.jit import cache_folder
+
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "python -m stemtwin.benchmarks.isolation.host baseline:"
 WRAPPER = '#!/bin/sh\nexec "{python}" -c "from stemtwin.leaderboard.cli.main import run; run()" "$@"\n'
@@ -230,6 +232,8 @@ class Rehearsal:
         apart.mkdir()
         shutil.copytree(self.archive, apart / "archive")
         places = {name: str(apart / name.lower()) for name in ("HOME", "STEMTWIN_DATA_DIR", "XDG_CACHE_HOME", "XDG_DATA_HOME")}
+        if self.small:  # compiled kernels are kept, which would take a minute
+            places["STEMTWIN_CACHE_DIR"] = str(cache_folder())
         public_key = next(line.split('"')[1] for line in (self.event / "event.toml").read_text().splitlines() if line.startswith("public_key"))
         said = self.run(f"stemtwin event verify archive --public-key {public_key}", apart, **places)
         if not said.endswith("verified\n"):

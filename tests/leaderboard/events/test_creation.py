@@ -72,6 +72,7 @@ def test_secrets_lie_apart_and_are_private(organiser: Organiser, tmp_path: Path)
         new_event(organiser.path, SETTINGS)
 
 
+@pytest.mark.slow
 def test_the_bundle_goes_from_the_organiser_to_the_teams(organiser: Organiser, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Sealed with wheels, its key secret until the start; then published, and everybody opens it by the same command."""
     (tmp_path / "wheels").mkdir()
@@ -140,6 +141,7 @@ def shell(organiser: Organiser, name: str, number: int) -> str:
     return job["steps"][number]["run"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "allowed"),
     [
@@ -164,6 +166,7 @@ def test_files_elsewhere_end_the_check(organiser: Organiser, path: str, allowed:
             changed_folders([path])
 
 
+@pytest.mark.slow
 def test_the_folder_is_ready_for_a_repository(organiser: Organiser) -> None:
     """Everything in it may be committed, and what teams open is left out."""
     (organiser.path / "opened").mkdir()

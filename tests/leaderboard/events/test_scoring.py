@@ -83,6 +83,7 @@ def test_scoring_twice_changes_nothing(organiser: Organiser, scored: list[str]) 
     assert scored == ["ours/one", "theirs/two"]
 
 
+@pytest.mark.slow
 def test_what_is_public_tells_no_seed(organiser: Organiser, scored: list[str]) -> None:
     """Neither seeds nor keys nor single episodes stand in the public folder while the event runs."""
     hand(organiser.path, "ours", "one", 0.25)
@@ -97,6 +98,7 @@ def test_what_is_public_tells_no_seed(organiser: Organiser, scored: list[str]) -
     assert all(path.stat().st_mode & 0o077 == 0 for path in (organiser.secret, *organiser.secret.glob("*.json")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", ["save_run", "fill_board", "write_state"])
 def test_a_stop_between_two_submissions_loses_nothing(organiser: Organiser, scored: list[str], stop: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever scoring is stopped, the next one ends with the same board; nobody is scored twice."""
@@ -120,6 +122,7 @@ def test_a_stop_between_two_submissions_loses_nothing(organiser: Organiser, scor
     assert len(scored) == 3 + (stop == "save_run")
 
 
+@pytest.mark.slow
 def test_episodes_of_a_stopped_agent_are_not_played_again(organiser: Organiser, scored: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """An agent that was stopped goes on with the next episode."""
     hand(organiser.path, "ours", "one", 0.25)
@@ -144,6 +147,7 @@ def values(organiser: Organiser) -> dict[str, float]:
     return {one.name: one.value or 0.0 for one in scores(organiser.folder.lines, organiser.event)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("counts", ["best", "last"])
 def test_the_best_or_the_last_counts(changed: Callable[..., Organiser], counts: str, scored: list[str]) -> None:
     """One row a team: its best submission, or its last one."""
@@ -173,6 +177,7 @@ def test_a_quota_is_kept(changed: Callable[..., Organiser], scored: list[str]) -
     assert set(statuses(score_event(organiser)).values()) == {"known"}
 
 
+@pytest.mark.slow
 def test_only_entered_teams_take_part(changed: Callable[..., Organiser], scored: list[str]) -> None:
     """Where the event names teams, others are refused."""
     organiser = changed(teams=["ours"])
@@ -194,6 +199,7 @@ def test_nothing_later_than_the_freeze_counts(organiser: Organiser, scored: list
         freeze(organiser)
 
 
+@pytest.mark.slow
 def test_decisions_are_signed_lines_on_the_pages(organiser: Organiser, scored: list[str]) -> None:
     """Withdrawn entries and disqualified teams hold no row, stay in the log with their reason, and stand on the event's page."""
     for team, name, number in (("ours", "good", 0.25), ("ours", "other", 0.5), ("theirs", "one", 0.75)):
@@ -216,6 +222,7 @@ def test_decisions_are_signed_lines_on_the_pages(organiser: Organiser, scored: l
         disqualify(organiser, "ours", " ")
 
 
+@pytest.mark.slow
 def test_a_correction_scores_all_of_a_task_again(organiser: Organiser, scored: list[str]) -> None:
     """Scores before it are void and stay in the log; the old board is laid aside."""
     hand(organiser.path, "ours", "one", 0.25)
@@ -229,6 +236,7 @@ def test_a_correction_scores_all_of_a_task_again(organiser: Organiser, scored: l
     assert list(organiser.secret.glob("board-until-*.db"))
 
 
+@pytest.mark.slow
 def test_changed_settings_are_a_line(organiser: Organiser) -> None:
     """Rules that change after the event was made are seen."""
     path = organiser.path / "event.toml"

@@ -19,6 +19,9 @@ from stemtwin.leaderboard.events.standings import state_of, write_state
 from stemtwin.leaderboard.events.verification import verify_archive
 from stemtwin.twin.errors import SettingsError, StemtwinError, SubmissionError
 
+pytestmark = pytest.mark.slow
+"""A closed event takes seconds to make."""
+
 
 def signing_key(closed: Path):
     """Return the organiser's key."""
