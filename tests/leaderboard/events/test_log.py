@@ -64,7 +64,7 @@ def test_only_the_organiser_adds_lines(path: Path) -> None:
     """A line that follows from the others and is signed by another key is refused."""
     lines = log.read_log(path, PUBLIC)
     log.write_log(path, [*lines, log.next_line(lines, "withdrawn", {"team": "a", "name": "b", "reason": "c"}, draw_signing_key())])
-    with pytest.raises(SubmissionError, match="line 4: .* its signature is not the organiser's"):
+    with pytest.raises(SubmissionError, match=r"line 4: .* its signature is not the organiser's"):
         log.read_log(path, PUBLIC)
 
 

@@ -160,6 +160,7 @@ def test_the_best_or_the_last_counts(changed: Callable[..., Organiser], counts: 
     assert rows(organiser) == [("ours", max(found, key=lambda name: found[name]) if counts == "best" else "three")]
 
 
+@pytest.mark.slow
 def test_a_quota_is_kept(changed: Callable[..., Organiser], scored: list[str]) -> None:
     """No submission beyond the number is scored, for each team by itself; the refusal is a line, and is not repeated."""
     organiser = changed(submissions=2)
