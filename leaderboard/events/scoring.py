@@ -123,6 +123,7 @@ def score_event(organiser: Organiser, *, isolation: str | None = None, tell: Tel
         if organiser.folder.first("closed") is not None:
             message = f"{organiser.event.name} is closed: its scores are final. Verify its archive with 'stemtwin event verify'."
             raise SettingsError(message)
+        check_records(organiser)
         outcomes = _score_all(organiser, isolation, tell or _silent)
         publish(organiser)
     return outcomes
@@ -135,6 +136,23 @@ def _without_seeds(text: str) -> str:
 
 def _silent(text: str) -> None:
     """Say nothing."""
+
+
+def check_records(organiser: Organiser) -> None:
+    """Refuse to go on without the runs of earlier scores.
+
+    Raises
+    ------
+    SettingsError
+        A run is not in the secret folder.
+    """
+    for one in scores(organiser.folder.lines, organiser.event):
+        if not (organiser.secret / one.run / "report.json").is_file():
+            message = (
+                f"{organiser.secret / one.run}: the run of {one.label} is missing. Copy 'results' from where it was scored into the secret folder, "
+                f"or score all of {one.task} again with 'stemtwin event correct'."
+            )
+            raise SettingsError(message)
 
 
 def publish(organiser: Organiser) -> None:

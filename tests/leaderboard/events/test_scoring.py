@@ -1,6 +1,7 @@
 """Scoring of events: each submission once, by the rules, whatever interrupts it; decisions are lines that nobody can take back."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -269,6 +270,20 @@ def test_a_submission_that_is_none_is_refused_with_its_reason(organiser: Organis
     assert told in outcome.text
     assert str(organiser.path.parent) not in outcome.text
     assert organiser.folder.lines[-1].content["reason"] == outcome.text
+
+
+@pytest.mark.slow
+def test_a_missing_run_is_named(organiser: Organiser, scored: list[str]) -> None:
+    """Where the secret folder lacks the runs of earlier scores, nothing is scored; a correction makes them needless."""
+    hand(organiser.path, "ours", "one", 0.25)
+    score_event(organiser)
+    shutil.rmtree(organiser.secret / "results")
+    (organiser.secret / "board.db").unlink()
+    with pytest.raises(SettingsError, match="the run of ours/one is missing"):
+        score_event(organiser)
+    correct(organiser, "hypothesis-test", "The runs were lost.")
+    assert list(statuses(score_event(organiser)).values()) == ["scored"]
+    assert rows(organiser) == [("ours", "one")]
 
 
 def test_links_are_not_followed(organiser: Organiser) -> None:
