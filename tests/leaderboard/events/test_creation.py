@@ -35,7 +35,7 @@ def test_times_are_those_of_the_sites(organiser: Organiser) -> None:
     ]
     for name in ("guide.md", "pages/index.html"):
         assert "Thu 2026-01-15 04:00 EST" in (organiser.path / name).read_text()
-    assert local_time(datetime.datetime(2026, 7, 1, 22, 30, tzinfo=datetime.UTC), "Asia/Kolkata") == "Thu 2026-07-02 04:00 IST"
+    assert local_time(datetime.datetime(2026, 7, 1, 22, 30, tzinfo=datetime.UTC), "Asia/Tokyo") == "Thu 2026-07-02 07:30 JST"
     assert parse_time("2026-12-15T10:00+01:00", "opens") == parse_time("2026-12-15T09:00Z", "opens")
 
 
