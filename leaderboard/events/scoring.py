@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from stemtwin.benchmarks.agents import Baseline
 from stemtwin.benchmarks.episodes import Episode, read_episodes, write_episodes
 from stemtwin.benchmarks.isolation.agent_process import AgentProcess
+from stemtwin.benchmarks.isolation.sandbox import OPEN, Level
 from stemtwin.benchmarks.runner import Evaluation, run_agent, save_run, score_submission
 from stemtwin.benchmarks.seed_keys import SeedKeys
 from stemtwin.benchmarks.submission import read_submission
@@ -169,6 +170,9 @@ def publish(organiser: Organiser) -> None:
 def _score_all(organiser: Organiser, isolation: str | None, tell: Tell) -> list[Outcome]:
     """Score every submission that needs it."""
     handed, wrong = find_submissions(organiser.path)
+    level: Level = "process" if (isolation or organiser.event.isolation) == "process" else "bubblewrap"
+    if any(one.agent for one in handed):
+        tell(f"isolation of agents: {level}, which leaves open: {'; '.join(OPEN[level])}")
     outcomes = [Outcome(label=label, status="refused", text=text) for label, text in wrong]
     truths = Truths(organiser.keys, organiser.secret / "data", tell)
     for number, one in enumerate(handed, start=1):

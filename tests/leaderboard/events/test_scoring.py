@@ -76,7 +76,10 @@ def test_scoring_twice_changes_nothing(organiser: Organiser, scored: list[str]) 
     """What was scored is known by its content: neither log nor state nor a score changes, also under another name of the same team."""
     hand(organiser.path, "ours", "one", 0.25)
     hand(organiser.path, "theirs", "two", 0.5)
-    assert set(statuses(score_event(organiser)).values()) == {"scored"}
+    told: list[str] = []
+    assert set(statuses(score_event(organiser, tell=told.append)).values()) == {"scored"}
+    assert "keys of the event among them" in told[0]  # what processes without a sandbox leave open
+    assert len(told) == 3
     log, state = organiser.folder.log_path.read_bytes(), (organiser.path / "board.json").read_bytes()
     hand(organiser.path, "ours", "copy", 0.25)
     assert set(statuses(score_event(again(organiser))).values()) == {"known"}
