@@ -64,7 +64,7 @@ def close_event(organiser: Organiser, target: Path, *, isolation: str | None = N
         raise SettingsError(message)
     failed = [one for one in score_event(organiser, isolation=isolation, tell=tell) if one.status == "failed"]
     if failed:
-        message = f"{failed[0].label} could not be scored ({failed[0].text}). Close the event once that is repaired."
+        message = f"{failed[0].label} could not be scored ({failed[0].text}). Repair that, or disqualify the team, and close it then."
         raise SettingsError(message)
     with one_at_a_time(organiser):
         with replacing(target) as temporary:

@@ -51,7 +51,8 @@ def disqualify(organiser: Organiser, team: str, reason: str) -> None:
     SettingsError
         There is no such team, or no reason.
     """
-    known = {line.content["team"] for line in organiser.folder.lines if "team" in line.content}
+    handed, _ = find_submissions(organiser.path)
+    known = {line.content["team"] for line in organiser.folder.lines if "team" in line.content} | {one.team for one in handed}
     _check_known(team, team in known, sorted(known), "team")
     _decide(organiser, "disqualified", reason, team=team)
 
@@ -89,5 +90,5 @@ def _check_open(organiser: Organiser) -> None:
 def _check_known(name: str, there: bool, known: list[str], what: str) -> None:
     """Refuse what is not on the board."""
     if not there:
-        message = f"{name[:LONGEST_NAME]!r} is not an {what} of the log. Known: {', '.join(known[:10]) or 'none'}."
+        message = f"{name[:LONGEST_NAME]!r} is not an {what} of this event. Known: {', '.join(known[:10]) or 'none'}."
         raise SettingsError(message.replace("an team", "a team"))

@@ -26,7 +26,7 @@ from stemtwin.leaderboard.events.settings import FILE, EventEnvironment, EventTa
 from stemtwin.leaderboard.events.signing import file_sha256
 from stemtwin.leaderboard.events.standings import fill_board, run_of, scores, state_of, write_state
 from stemtwin.leaderboard.events.submissions import Handed, find_submissions, part_of, read_agent
-from stemtwin.twin.errors import DatasetError, SettingsError, SubmissionError
+from stemtwin.twin.errors import SettingsError, SubmissionError
 from stemtwin.twin.files import locked, replacing
 
 if TYPE_CHECKING:
@@ -198,8 +198,11 @@ def _score_one(organiser: Organiser, handed: Handed, isolation: str | None, trut
         reason = str(error).replace(f"{organiser.path}/", "")  # the organiser's folders are nobody's business
         organiser.append("refused", team=handed.team, name=handed.name, digest=handed.digest, reason=reason)
         return Outcome(label=handed.label, status="refused", text=reason)
-    except (DatasetError, OSError) as error:
-        return Outcome(label=handed.label, status="failed", text=f"not its own fault, it is tried again next time: {_without_seeds(str(error))}")
+    except SettingsError:  # the event's or the machine's, which concerns all
+        raise
+    except Exception as error:  # one submission must not keep the others from being scored
+        text = f"{type(error).__name__}: {_without_seeds(str(error))}"
+        return Outcome(label=handed.label, status="failed", text=f"not scored, it is tried again next time: {text}")
     return _enter(organiser, handed, part, evaluation)
 
 
@@ -221,6 +224,9 @@ def _correction(lines: Sequence[LogLine], part: EventTask | EventEnvironment | N
 def _check_rules(organiser: Organiser, lines: Sequence[LogLine], handed: Handed, part: EventTask | EventEnvironment) -> None:
     """Raise SubmissionError where the rules of the event exclude a submission."""
     event, frozen = organiser.event, next((line for line in lines if line.kind == "frozen"), None)
+    if any(line.kind == "disqualified" and line.content["team"] == handed.team for line in lines):
+        message = f"{handed.label}: {handed.team} was disqualified. Nothing of it is scored."
+        raise SubmissionError(message)
     if event.teams and handed.team not in event.teams:
         message = f"{handed.label}: team {handed.team!r} is not one of the {len(event.teams)} teams of {event.name}. Ask the organiser to enter it."
         raise SubmissionError(message)

@@ -289,6 +289,25 @@ def test_a_missing_run_is_named(organiser: Organiser, scored: list[str]) -> None
     assert rows(organiser) == [("ours", "one")]
 
 
+def test_a_submission_that_breaks_the_scorer_keeps_nobody_waiting(organiser: Organiser, scored: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others are scored; it is tried again each time, until its team is disqualified; long numbers, which may be seeds, are not told."""
+    hand(organiser.path, "hostile", "one", 0.25)
+    hand(organiser.path, "ours", "one", 0.5)
+    real = scoring.run_agent
+
+    def broken(task, entry, trust, **options):
+        if options["team"] == "hostile":
+            raise MemoryError(2**61 + 7)
+        return real(task, entry, trust, **options)
+
+    monkeypatch.setattr(scoring, "run_agent", broken)
+    outcomes = score_event(organiser)
+    assert statuses(outcomes) == {"hostile/one": "failed", "ours/one": "scored"}
+    assert outcomes[0].text.endswith("MemoryError: <secret>")
+    disqualify(organiser, "hostile", "It breaks the scorer.")
+    assert statuses(score_event(organiser)) == {"hostile/one": "refused", "ours/one": "known"}
+
+
 def test_links_are_not_followed(organiser: Organiser) -> None:
     """A link in a submission, or a submission that is one, is refused before anything of it is read."""
     folder = hand_in(organiser.path, "ours", "link")
