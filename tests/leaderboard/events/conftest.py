@@ -44,10 +44,19 @@ def hand_in(event: Path, team: str, name: str, value: str = "0.5", *, task: str 
     return folder
 
 
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a new event and of its secrets, which is copied."""
+    root = tmp_path_factory.mktemp("made")
+    new_event(root / "trial", SETTINGS)
+    return root
+
+
 @pytest.fixture
-def organiser(tmp_path: Path) -> Organiser:
+def organiser(made: Path, tmp_path: Path) -> Organiser:
     """Return a new event."""
-    return new_event(tmp_path / "trial", SETTINGS)
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return open_organiser(tmp_path / "trial")
 
 
 @pytest.fixture

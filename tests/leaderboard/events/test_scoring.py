@@ -289,6 +289,7 @@ def test_a_missing_run_is_named(organiser: Organiser, scored: list[str]) -> None
     assert rows(organiser) == [("ours", "one")]
 
 
+@pytest.mark.slow
 def test_a_submission_that_breaks_the_scorer_keeps_nobody_waiting(organiser: Organiser, scored: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Others are scored; it is tried again each time, until its team is disqualified; long numbers, which may be seeds, are not told."""
     hand(organiser.path, "hostile", "one", 0.25)
