@@ -10,6 +10,7 @@ from tests.rehearsal.rehearse import rehearse
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 @pytest.mark.skipif(shutil.which("git") is None, reason="teams hand in by Git")
 def test_twelve_teams_from_an_empty_folder_to_a_verified_archive(tmp_path: Path) -> None:
     """Honest teams are ranked, broken and late submissions are not, cheats gain nothing, and the archive alone gives equal ranks."""
