@@ -8,7 +8,7 @@ READY := .venv/ready
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --durations 15
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test format check check-all golden lowest foreign baselines learn learn-denoise datasets measured-data pages scores rehearsal speed speed-against
+.PHONY: help demo test format check check-all golden lowest foreign baselines learn learn-denoise datasets measured-data pages scores rehearsal soak speed speed-against
 
 help:
 	@echo "make demo       image a sample, run an agent, score the baselines, print the board"
@@ -27,6 +27,7 @@ help:
 	@echo "make pages      docs/environments: a page for each environment, from its docstring and its scale (seconds)"
 	@echo "make scores     run the baselines of the task denoise and keep their scores (half an hour)"
 	@echo "make rehearsal  an event with twelve teams that are processes, from its making to a verified archive (half an hour; needs bubblewrap and git)"
+	@echo "make soak       kill submitters and scorers at random moments 200 times: nothing lost, nothing twice (minutes)"
 	@echo "make speed      the speed benchmarks (on a quiet machine)"
 	@echo "make speed-against CHECKOUT=FOLDER   the same rows of two checkouts by turns, as ratios"
 
@@ -124,6 +125,10 @@ scores: $(READY)
 rehearsal: $(READY)
 	rm -rf build/rehearsal && mkdir -p build
 	$(BIN)/python -m tests.rehearsal.rehearse build/rehearsal
+
+soak: $(READY)
+	rm -rf build/soak && mkdir -p build/soak
+	$(BIN)/python -m tests.leaderboard.soak 200 build/soak
 
 speed: $(READY)
 	$(BIN)/python -m tests.speed.run

@@ -4,6 +4,7 @@
 File                     Content
 ======================== ===========================================================
 ``agents.py``            entries: predictors of answers, agents for environments
+``archives.py``          zip archives that are handed in, unpacked with limits
 ``attempts.py``          repeated attempts at the same episodes
 ``comparisons.py``       differences of entries on the same specimens
 ``denoiser.py``          a small U-Net that denoises, played from an ONNX file
@@ -14,11 +15,13 @@ File                     Content
 ``films.py``             films of episodes
 ``forge_learning.py``    training of a policy that leads Si through graphene
 ``header_text.py``       headers in YAML, read with suspicion
+``honeypots.py``         rows of a hidden split that nobody can answer
 ``kept_runs.py``         runs of policies on the scale, kept and replayed
 ``kept_scores.py``       scores of baselines: measured, kept, shown
 ``learner.py``           training of a policy, and its play from an ONNX file
 ``matching.py``          one-to-one matching of detected and true points
 ``measured.py``          tasks on measured data that a user packed
+``method_notes.py``      notes of a team on its method
 ``minari_export.py``     offline data in Minari's form
 ``names.py``             names of entries and teams that can be shown
 ``offline_data.py``      episodes as Parquet for offline learning

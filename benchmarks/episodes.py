@@ -231,7 +231,7 @@ def check_difficulty(task: Task, env: Any, number: int) -> None:
 
 
 def check_sealed(task: Task, env: Any, keys: SeedKeys | None = None) -> None:
-    """Refuse the environment of a sealed task that gives rewards or truth.
+    """Refuse the environment of a sealed task that gives rewards or truth; :func:`check_difficulty` sees to its preset.
 
     Raises
     ------
@@ -241,7 +241,7 @@ def check_sealed(task: Task, env: Any, keys: SeedKeys | None = None) -> None:
     if not sealed(task):
         return
     family = getattr(env.unwrapped, "task", None)
-    for name, value in sealed_arguments(task, keys).items():
+    for name, value in sealed_arguments(dataclasses.replace(task, difficulties=()), keys).items():
         given = getattr(family, name, None)
         if given != value:
             message = f"{task.name}@{task.major} runs in an environment with {name}={value!r}, not {given!r}. Make it by make_environment."

@@ -18,6 +18,7 @@ from llvmlite import binding
 
 from stemtwin.benchmarks.attempts import Attempts
 from stemtwin.benchmarks.comparisons import ClusterSums, cluster_sums, detectable_beside
+from stemtwin.benchmarks.method_notes import check_notes
 from stemtwin.benchmarks.metrics.metric import Metric
 from stemtwin.benchmarks.names import check_name
 from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn, gluing_residual, parts
@@ -146,6 +147,8 @@ class Report:
         Number of episodes that the agent's own faults ended, by kind; they count as 0.
     attempts : Attempts or None
         Repeated attempts at the same episodes.
+    method : dict
+        Notes of the team for a jury, see :mod:`stemtwin.benchmarks.method_notes`.
     detectable : float or None
         Minimum detectable difference of the primary metric from a second entry, see :mod:`stemtwin.benchmarks.comparisons`.
 
@@ -173,12 +176,14 @@ class Report:
     isolation: Isolation = ""
     failures: dict[str, int] = dataclasses.field(default_factory=dict)
     attempts: Attempts | None = None
+    method: dict[str, str] = dataclasses.field(default_factory=dict)
     schema: Literal["stemtwin/report@1", "stemtwin/report@2"] = SCHEMA
 
     def __post_init__(self) -> None:
         """Check the names."""
         check_name(self.entry, "entry")
         check_name(self.team, "team", empty=True)
+        check_notes(self.method)
 
     @property
     def ranked(self) -> bool:

@@ -16,6 +16,7 @@ from stemtwin.benchmarks.agents import Baseline, find_baseline, load_entry_point
 from stemtwin.benchmarks.attempts import combine_attempts, reliability
 from stemtwin.benchmarks.episodes import Episode, TaskEnvironments, run_episode, write_episodes
 from stemtwin.benchmarks.isolation.agent_process import AgentProcess
+from stemtwin.benchmarks.method_notes import shown_notes
 from stemtwin.benchmarks.report import Isolation, Report, Source, Trust, build_report
 from stemtwin.benchmarks.seed_keys import SeedKeys
 from stemtwin.benchmarks.slices import SampleStatistics
@@ -172,7 +173,9 @@ def _check_ids(data: "xr.Dataset", found: Mapping[str, Any], split: str) -> None
 def score_submission(task: Task, data: "xr.Dataset", submission: Submission) -> Evaluation:
     """Score a submission that was read and checked."""
     header = submission.header
-    return score_predictions(task, data, submission.found, split=header.split, size=header.size, entry=header.name, team=header.team, trust="scored")
+    split, size = header.split, header.size
+    scored = score_predictions(task, data, submission.found, split=split, size=size, entry=header.name, team=header.team, trust="scored")
+    return dataclasses.replace(scored, report=dataclasses.replace(scored.report, method=shown_notes(header.method)))
 
 
 def run_agent(

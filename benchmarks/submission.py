@@ -11,6 +11,7 @@
     team: ...
     name: ...
     empty: [sample ids without a point]
+    method: {domain: three sentences, summary: ..., code: https://..., film: https://..., license: ...}
 
 A sample without points has one row whose coordinates are NaN or null, or is listed under ``empty``: every sample is answered for, none is skipped.
 Messages count rows from 0. Nothing is unpickled: YAML is read by ``safe_load``, Parquet by pyarrow, arrays by numpy or zarr.
@@ -26,6 +27,7 @@ import yaml
 
 from stemtwin.benchmarks.answers.form import TABLE
 from stemtwin.benchmarks.header_text import read_keys
+from stemtwin.benchmarks.method_notes import check_notes
 from stemtwin.benchmarks.names import check_name
 from stemtwin.benchmarks.submission_paths import HEADER, check_folder
 from stemtwin.benchmarks.tasks import Task
@@ -57,6 +59,12 @@ class Header(pydantic.BaseModel):
     def _shown(cls, value: str, info: pydantic.ValidationInfo) -> str:
         """Check a name, which a board must be able to show."""
         return check_name(value, str(info.field_name), empty=info.field_name == "team")
+
+    @pydantic.field_validator("method")
+    @classmethod
+    def _noted(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """Check the notes for a jury."""
+        return check_notes(value)
 
     @property
     def split(self) -> str:

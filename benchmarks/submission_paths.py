@@ -61,6 +61,15 @@ def check_file(path: Path) -> None:
         raise SubmissionError(message)
 
 
+def is_archive(path: Path) -> bool:
+    """Return whether a file begins as zip archives do, whole or not."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+    except OSError:
+        return False
+
+
 def _found(names: list[str], endings: tuple[str, ...], told: str) -> str:
     """Return a sentence about the first of some files, where there is one."""
     near = [name for name in names if name.lower().endswith(endings) and name not in (HEADER, TABLE)]

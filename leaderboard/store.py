@@ -10,7 +10,7 @@ import datetime
 import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import platformdirs
@@ -118,7 +118,7 @@ class Store:
             found = session.scalar(same.limit(1))
             new = found is None
             if found is None:
-                found = _entry(report)
+                found = make_entry(report)
                 session.add(found)
                 session.flush()
             return Receipt(entry_id=found.id, new=new, created=found.created, name=found.name, trust=found.trust)
@@ -183,8 +183,15 @@ def _unusable(path: Path, reason: object) -> DatasetError:
     return DatasetError(f"{path} cannot be used as a board ({reason}). Set {VARIABLE} to a path that can be written.")
 
 
-def _entry(report: Report) -> Entry:
-    """Return the row of a report."""
+def same_answers(entries: Iterable[Entry], report: Report) -> Entry | None:
+    """Return the entry that holds the answers of a report already, as :meth:`Store.submit` finds it; None where none does."""
+    ordered, key = report.trust in ORDERED, (report.comparability_key, report.artefact_sha256, report.team)
+    same = [one for one in entries if (one.comparability_key, one.artefact_sha256, one.team) == key and (one.ordered or not ordered)]
+    return max(same, key=lambda one: one.ordered, default=None)
+
+
+def make_entry(report: Report) -> Entry:
+    """Return the row of a report, which is on no board yet."""
     made, source, primary = report.provenance, report.source, report.primary
     scores = [
         Score(

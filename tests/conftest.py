@@ -1,6 +1,9 @@
 """What all tests share: real structure files, a cache of their own, a display that is none."""
 
+import fcntl
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,6 +31,19 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.delenv("STEMTWIN_DATA_URL", raising=False)
         patch.delenv("STEMTWIN_DATA_REGISTRY", raising=False)
         yield folder
+
+
+@pytest.fixture(scope="session")
+def tiny_atoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data folder with `atoms-2d` of size tiny: the first process of a run that needs it builds it, and the others wait."""
+    root = tmp_path_factory.getbasetemp()
+    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "tiny-atoms"
+    folder.mkdir(exist_ok=True)
+    build = [sys.executable, "-c", "from stemtwin.leaderboard.cli.main import run; run()", "data", "build", "atoms-2d", "--size", "tiny"]
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run(build, env={**os.environ, "STEMTWIN_DATA_DIR": str(folder)}, check=True, capture_output=True, timeout=900)
+    return folder
 
 
 @pytest.fixture(scope="session")

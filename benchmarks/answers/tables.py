@@ -21,6 +21,8 @@ INDEX = re.compile(r"__index_level_\d+__")
 """Names under which pandas writes an index that nobody asked for."""
 LARGEST_BYTES = 2**30
 """Most bytes of a table's columns once unpacked, as its footer says."""
+LONGEST_TEXT = 255
+"""Most bytes of one text."""
 LARGEST_EXACT = 2**53
 """Whole numbers up to here are exact as floats."""
 
@@ -169,6 +171,20 @@ def _chosen(there: Sequence[str], fields: Sequence[Field], path: Path) -> list[s
     return chosen
 
 
+def _check_texts(column: "pa.ChunkedArray", field: Field, path: Path) -> None:
+    """Refuse long texts while a repeated one takes no memory: a thousand rows of one text of 50 MB are a file of 3 kB."""
+    import pyarrow.compute as pc
+    from pyarrow import types
+
+    for chunk in column.chunks:
+        texts = chunk.dictionary if types.is_dictionary(chunk.type) else chunk
+        if types.is_string(texts.type) or types.is_large_string(texts.type) or types.is_binary(texts.type) or types.is_large_binary(texts.type):
+            longest = pc.max(pc.binary_length(texts)).as_py() or 0
+            if longest > LONGEST_TEXT:
+                message = f"{path}: column {field.name!r} holds a text of {longest} bytes, at most {LONGEST_TEXT} are read. Give a shorter one."
+                raise SubmissionError(message)
+
+
 def _plain(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
     """Return a column without categories."""
     from pyarrow import types
@@ -183,6 +199,7 @@ def _column(column: "pa.ChunkedArray", field: Field, path: Path) -> tuple[np.nda
     """
     from pyarrow import types
 
+    _check_texts(column, field, path)
     column, kind = _plain(column), field.dtype
     fits = {
         "string": lambda t: types.is_string(t) or types.is_large_string(t) or types.is_string_view(t),

@@ -26,6 +26,7 @@ File                     Content
 ``output.py``            JSON, tables and progress bars
 ``pack.py``              ``stemtwin data pack``
 ``replay.py``            ``stemtwin replay``
+``review.py``            ``stemtwin review``
 ``structure_options.py`` thermal motion as people write it; the library's messages in the command's words
 ``submit.py``            ``stemtwin submit``
 ``task.py``              ``stemtwin task``

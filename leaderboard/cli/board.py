@@ -16,10 +16,19 @@ if TYPE_CHECKING:
     from stemtwin.leaderboard.tables import Board, BoardRow
 
 
+PORT = 8765
+
+
 def board(
     task: Annotated[str | None, typer.Argument(help="Task; all where none is named.")] = None,
     database: Annotated[Path | None, typer.Option(help="File of the board; STEMTWIN_DATABASE or the user's data folder where none is named.")] = None,
     pages: Annotated[Path | None, typer.Option(help="Write the board as static pages into this folder.")] = None,
+    jury: Annotated[Path | None, typer.Option(help="Write one printable sheet a team, and all numbers as CSV, into this folder.")] = None,
+    reviews: Annotated[Path | None, typer.Option(help="File of requests for review, which pages and sheets show.")] = None,
+    title: Annotated[str | None, typer.Option(help="Heading of pages and sheets.")] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve the pages until Ctrl-C, written again when the board changes.")] = False,
+    host: Annotated[str | None, typer.Option(help="Address to serve at; 127.0.0.1, this machine alone, where none is named.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to serve at; 8765 where none is named.", min=1, max=65535)] = None,
     json: JsonFlag = False,
 ) -> None:
     """Show the board: one table for each task and data, places as intervals where scores cannot be told apart."""
@@ -35,8 +44,15 @@ def board(
         message = f"There is no board {database}. {repair}"
         raise SettingsError(message)
     where, boards = database or default_path(), []
-    if pages is not None:
-        _write_pages(where, pages, task)
+    written = {"--pages": pages, "--jury": jury, "--serve": serve or None}
+    _check_together(written, task, {"--reviews": reviews, "--title": title}, {"--host": host, "--port": port})
+    if any(written.values()):
+        publication = _Publication(where, title=title, reviews=reviews)
+        for folder, kind in ((pages, "pages"), (jury, "jury")):
+            if folder is not None:
+                publication.write(folder, kind)
+        if serve:
+            publication.serve(pages, host or "127.0.0.1", port or PORT)
         return
     if where.exists():
         with Store(where, read_only=True) as store:
@@ -55,23 +71,68 @@ def board(
         show(one, console)
 
 
-def _write_pages(where: Path, folder: Path, task: str | None) -> None:
-    """Write the pages of a whole board and say where they are."""
-    from stemtwin.leaderboard.pages.site import write_pages
-    from stemtwin.leaderboard.store import Store
-    from stemtwin.twin.files import check_writable
+def _check_together(written: dict[str, object], task: str | None, shown: dict[str, object], served: dict[str, object]) -> None:
+    """Refuse options that do not go together."""
+    first = next((name for name, value in written.items() if value is not None), None)
+    if first is not None and task is not None:
+        message = f"{first} is of the whole board, {task!r} was named: leave it out"
+        raise typer.BadParameter(message)
+    for given, needed in ((shown, tuple(written)), (served, ("--serve",))):
+        named = next((name for name, value in given.items() if value is not None), None)
+        if named is not None and all(written[name] is None for name in needed):
+            message = f"{named} needs {' or '.join(needed)}: name one of them, or leave {named} out"
+            raise typer.BadParameter(message)
 
-    if task is not None:
-        message = f"pages are written of the whole board, {task!r} was named: leave it out"
-        raise typer.BadParameter(message)
-    check_writable(folder, folder=True)
-    there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if there and not {"index.html", "style.css"} <= set(there):
-        message = f"--pages {folder} holds {there[0]!r} and is not a folder of pages: name a new or an empty folder"
-        raise typer.BadParameter(message)
-    with Store(where, read_only=where.exists()) as store:
-        written = write_pages(store, folder)
-    typer.echo(f"written: {len(written)} files, begin with {folder / 'index.html'}")
+
+class _Publication:
+    """A board with its options, written as pages and sheets, or served."""
+
+    def __init__(self, where: Path, *, title: str | None, reviews: Path | None) -> None:
+        from stemtwin.benchmarks.names import check_name
+        from stemtwin.leaderboard.reviews import read_reviews
+
+        self.where, self.reviews = where, reviews
+        self.options = {} if title is None else {"title": check_name(title, "title")}
+        if reviews is not None:
+            read_reviews(reviews)
+
+    def _write(self, folder: Path, kind: str) -> "list[Path]":
+        """Write files of the board as it is now."""
+        from stemtwin.leaderboard.pages.jury import write_sheets
+        from stemtwin.leaderboard.pages.site import write_pages
+        from stemtwin.leaderboard.reviews import read_reviews
+        from stemtwin.leaderboard.store import Store
+
+        asked = () if self.reviews is None else read_reviews(self.reviews)
+        with Store(self.where, read_only=self.where.exists()) as store:
+            return (write_sheets if kind == "jury" else write_pages)(store, folder, reviews=asked, **self.options)
+
+    def write(self, folder: Path, kind: str) -> None:
+        """Write files into a folder that holds such files or nothing, and say where they are."""
+        from stemtwin.twin.files import check_writable
+
+        check_writable(folder, folder=True)
+        there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        if there and not {"index.html", "style.css"} <= set(there):
+            message = f"--{kind} {folder} holds {there[0]!r} and is not a folder of pages: name a new or an empty folder"
+            raise typer.BadParameter(message)
+        typer.echo(f"written: {len(self._write(folder, kind))} files, begin with {folder / 'index.html'}")
+
+    def serve(self, pages: Path | None, host: str, port: int) -> None:
+        """Serve the pages until the user interrupts."""
+        import contextlib
+        import tempfile
+
+        from stemtwin.leaderboard.serving import BoardServer
+
+        with contextlib.ExitStack() as stack:
+            folder = pages or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stemtwin-")))
+            watched = (self.where,) if self.reviews is None else (self.where, self.reviews)
+            server = BoardServer(folder, watched, lambda: self._write(folder, "pages"), host=host, port=port)
+            typer.echo(f"serving {self.where} at {server.address} until Ctrl-C; pages follow the board")
+            with contextlib.suppress(KeyboardInterrupt):
+                server.run()
+        typer.echo("stopped")
 
 
 def show(found: "Board", console: "Console") -> None:

@@ -34,7 +34,8 @@ COMMANDS = {  # name: (module, function or Typer in it, one line for the help)
     "task": ("stemtwin.leaderboard.cli.task", "task", "Show the card of a task."),
     "eval": ("stemtwin.leaderboard.cli.evaluate", "evaluate", "Run a baseline, an agent or predictions on a task and score it."),
     "replay": ("stemtwin.leaderboard.cli.replay", "replay", "Play the episodes of a run again and compare everything."),
-    "submit": ("stemtwin.leaderboard.cli.submit", "submit", "Enter a submission folder or a report on the board."),
+    "submit": ("stemtwin.leaderboard.cli.submit", "submit", "Enter a submission or a report on the board, or hand it in to an event."),
+    "review": ("stemtwin.leaderboard.cli.review", "review", "Compare answers between teams: near-duplicates that a person has to look at."),
     "board": ("stemtwin.leaderboard.cli.board", "board", "Show the board."),
     "event": ("stemtwin.leaderboard.cli.event", "app", "Hold an event: make it, open it, score, freeze, close, verify."),
 }

@@ -1,12 +1,14 @@
-"""``stemtwin submit``: enter a submission folder or a report on the board."""
+"""``stemtwin submit``: enter a submission folder, an archive of one, or a report on the board; or hand a submission in to an event."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stemtwin.leaderboard.cli.output import JsonFlag, print_json
+from stemtwin.leaderboard.cli.output import JsonFlag, make_console, print_json
 
 if TYPE_CHECKING:
     from stemtwin.benchmarks.report import Report
@@ -16,18 +18,34 @@ if TYPE_CHECKING:
 
 
 def submit(
-    path: Annotated[Path, typer.Argument(help="Folder with submission.yaml and predictions.parquet, or a report.json.")],
+    path: Annotated[Path, typer.Argument(help="Folder or zip archive with submission.yaml and predictions.parquet, or a report.json.")],
     database: Annotated[Path | None, typer.Option(help="File of the board; STEMTWIN_DATABASE or the user's data folder where none is named.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, score, and print the row that the board would show; enter nothing.")] = False,
+    event: Annotated[Path | None, typer.Option(help="Hand in to the event of this folder, which its organiser scores.")] = None,
+    team: Annotated[str | None, typer.Option(help="Your team in the event.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Check and score a submission folder and enter it; enter a report file out of order, because its numbers cannot be checked."""
-    from stemtwin.benchmarks.report import read_report
-    from stemtwin.benchmarks.submission_paths import check_file
+    """Check and score a submission and enter it; enter a report file out of order, because its numbers cannot be checked."""
+    from stemtwin.benchmarks.submission_paths import check_file, is_archive
     from stemtwin.leaderboard.store import check_board
 
-    check_board(database)
-    check_file(path)
-    report = score_folder(path).report if path.is_dir() else dataclasses.replace(read_report(path), trust="reported")
+    if (event is None) != (team is None):
+        message = f"{'--team' if event is None else '--event'} was named without {'--event' if event is None else '--team'}: name both or neither"
+        raise typer.BadParameter(message)
+    if event is not None and team is not None:
+        if database is not None or dry_run:
+            message = f"a submission to an event is scored by its organiser: leave out {'--database' if database is not None else '--dry-run'}"
+            raise typer.BadParameter(message)
+        _hand_in(path, event, team, json=json)
+        return
+    if not dry_run:
+        check_board(database)
+    if not is_archive(path):
+        check_file(path)
+    report = _scored(path)
+    if dry_run:
+        _show_row(report, database, json=json)
+        return
     receipt, line = _enter(report, database)
     if json:
         print_json(dataclasses.asdict(receipt) | {"created": receipt.created.isoformat() + "Z"})
@@ -35,14 +53,62 @@ def submit(
         typer.echo(line)
 
 
-def score_folder(folder: Path, task: "Task | None" = None, measured: Path | None = None) -> "Evaluation":
-    """Read, check and score a submission folder, on the task that it names or on the one given; on a folder of measured data where one is given."""
+def _scored(path: Path) -> "Report":
+    """Return the report of a submission that is scored here, or that of a file, which cannot be checked."""
+    from stemtwin.benchmarks.report import read_report
+    from stemtwin.benchmarks.submission_paths import is_archive
+
+    if path.is_dir() or is_archive(path):
+        return score_folder(path).report
+    return dataclasses.replace(read_report(path), trust="reported")
+
+
+def _hand_in(path: Path, event: Path, team: str, *, json: bool) -> None:
+    """Hand a submission in to an event and say where it lies."""
+    from stemtwin.leaderboard.event_inbox import hand_in, read_settings
+
+    read_settings(event)
+    with opened(path) as folder:
+        done = hand_in(folder, event, team)
+    if json:
+        print_json(dataclasses.asdict(done) | {"path": str(done.path)})
+    elif done.new:
+        typer.echo(f"handed in: {done.path}; the organiser scores it")
+    else:
+        typer.echo(f"already there: {done.path} holds the same files")
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> "Iterator[Path]":
+    """Give the folder of a submission for a block: an archive is unpacked into a temporary one, and messages name the archive."""
+    from stemtwin.benchmarks.archives import unpacked
+    from stemtwin.benchmarks.submission_paths import is_archive
+    from stemtwin.twin.errors import SubmissionError
+
+    if not is_archive(path):
+        yield path
+        return
+    with unpacked(path) as folder:
+        try:
+            yield folder
+        except SubmissionError as error:
+            raise SubmissionError(str(error).replace(str(folder), str(path))) from None
+
+
+def score_folder(path: Path, task: "Task | None" = None, measured: Path | None = None) -> "Evaluation":
+    """Read, check and score a submission, on the task that it names or on the one given; on a folder of measured data where one is given."""
+    from stemtwin.benchmarks.submission_paths import check_folder
+
+    with opened(path) as folder:
+        return _score(check_folder(folder), task, measured)
+
+
+def _score(folder: Path, task: "Task | None", measured: Path | None) -> "Evaluation":
+    """Read and score a submission in a folder."""
     from stemtwin.benchmarks.runner import load_samples, score_submission
     from stemtwin.benchmarks.submission import read_header, read_submission
-    from stemtwin.benchmarks.submission_paths import check_folder
     from stemtwin.benchmarks.tasks import find_task
 
-    check_folder(folder)
     if task is not None and measured is not None:
         from stemtwin.benchmarks.measured import load_task, mark
 
@@ -54,6 +120,21 @@ def score_folder(folder: Path, task: "Task | None" = None, measured: Path | None
         header = read_header(folder, task)
     data = load_samples(task, split=header.split, size=header.size)
     return score_submission(task, data, read_submission(folder, task, data))
+
+
+def _show_row(report: "Report", database: Path | None, *, json: bool) -> None:
+    """Print the row that a report would have on the board, by the code of the board itself; nothing is written."""
+    from stemtwin.leaderboard.cli.board import show
+    from stemtwin.leaderboard.preview import preview
+
+    shown = preview(report, database)
+    if json:
+        print_json({"new": shown.new, "board": dataclasses.asdict(shown.board), "row": dataclasses.asdict(shown.row)})
+        return
+    show(dataclasses.replace(shown.board, rows=(shown.row,)), make_console())
+    others = len(shown.board.rows) - 1
+    told = "the row that the board would show" if shown.new else f"already there: row {shown.row.entry_id} holds the same answers"
+    typer.echo(f"{told}, beside {others} other{'' if others == 1 else 's'}; nothing was entered")
 
 
 def enter(report: "Report", database: Path | None = None) -> str:

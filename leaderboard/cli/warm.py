@@ -35,5 +35,7 @@ def warm(
     typer.echo(f"{len(warm_jobs.JOBS)} jobs that compile kernels, about a minute where none is kept; then environments: {len(asked)}.", err=True)
     warm_jobs.run(tell)
     for name in asked:
-        make_family(name)
+        prepare_all = getattr(make_family(name), "prepare_all", None)
+        if prepare_all is not None:
+            prepare_all()
         tell(name)

@@ -34,7 +34,7 @@ from stemtwin.twin.files import check_writable, replacing, write_atomically
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-IGNORED = "opened/\n*.lock\n"
+IGNORED = "opened/\n.incoming-*/\n*.lock\n"
 TEAMS_FOLDERS = {
     SUBMISSIONS: "Submissions: a folder TEAM/NAME each, see guide.md.\n",
     PRACTICE: "Practice tables for the public rows: a folder TEAM/NAME each, see guide.md. They are scored in the check and never ranked.\n",

@@ -4,6 +4,7 @@
 File            Content
 =============== =========================================================
 ``drawings.py`` intervals and Pareto pictures as SVG
+``jury.py``     one printable page a team, and all numbers as CSV
 ``site.py``     all pages of a board, written into a folder
 =============== =========================================================
 """

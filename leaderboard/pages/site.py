@@ -16,6 +16,7 @@ from stemtwin.benchmarks.report import TRUST
 from stemtwin.leaderboard.models import Entry
 from stemtwin.leaderboard.obstructions import SliceTable, slice_table
 from stemtwin.leaderboard.pages.drawings import pareto, whisker
+from stemtwin.leaderboard.reviews import KINDS, Review, reviews_of
 from stemtwin.leaderboard.store import Store
 from stemtwin.leaderboard.tables import Board, BoardRow, make_board
 from stemtwin.twin.files import write_atomically
@@ -62,12 +63,12 @@ def collect(store: Store) -> list[BoardPage]:
         ordered = [by_id[row.entry_id] for row in board.rows]
         reports = tuple(json.loads(entry.report) for entry in ordered)
         table = slice_table(ordered, reports, [row.order for row in board.rows])
-        slug = _slug(f"{board.task}-{board.major}-{board.split}-{board.size}-{board.source}-{board.source_version}", taken)
+        slug = make_slug(f"{board.task}-{board.major}-{board.split}-{board.size}-{board.source}-{board.source_version}", taken)
         pages.append(BoardPage(slug=slug, board=board, reports=reports, slices=table))
     return sorted(pages, key=lambda page: (page.measured, page.board.task, page.board.major, page.slug))
 
 
-def _slug(text: str, taken: set[str]) -> str:
+def make_slug(text: str, taken: set[str]) -> str:
     """Return a file name of small letters, digits and dashes that is not taken yet, and take it."""
     base = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:80]
     slug = next(name for name in (base, *(f"{base}-{number}" for number in range(2, 10_000))) if name not in taken)
@@ -75,7 +76,15 @@ def _slug(text: str, taken: set[str]) -> str:
     return slug
 
 
-def write_pages(store: Store, folder: Path | str, *, title: str = "stemtwin board") -> list[Path]:
+def make_templates() -> jinja2.Environment:
+    """Return the templates of all pages, with their filters."""
+    loader = jinja2.PackageLoader("stemtwin.leaderboard.pages", "templates")
+    templates = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    templates.filters |= {"number": number, "place": place, "shown": printable, "unit": unit, "units": units}
+    return templates
+
+
+def write_pages(store: Store, folder: Path | str, *, title: str = "stemtwin board", reviews: Sequence[Review] = ()) -> list[Path]:
     """Write the pages of a board and return their paths; each file is replaced at once.
 
     Parameters
@@ -86,6 +95,8 @@ def write_pages(store: Store, folder: Path | str, *, title: str = "stemtwin boar
         Folder of the pages, which is made.
     title : str
         Heading of the index.
+    reviews : sequence of Review
+        Requests for review, which stand beside their rows.
 
     Raises
     ------
@@ -94,17 +105,15 @@ def write_pages(store: Store, folder: Path | str, *, title: str = "stemtwin boar
     """
     folder, pages = Path(folder), collect(store)
     folder.mkdir(parents=True, exist_ok=True)
-    loader = jinja2.PackageLoader("stemtwin.leaderboard.pages", "templates")
-    templates = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    templates.filters |= {"number": number, "place": place, "shown": printable}
+    templates = make_templates()
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    common = {"title": title, "now": now, "trust": TRUST}
+    common = {"title": title, "now": now, "trust": TRUST, "kinds": KINDS}
     files = {
         "style.css": templates.get_template("style.css").render(),
         "index.html": templates.get_template("index.html").render(common, pages=pages),
     }
     for page in pages:
-        rows = list(_rows(page))
+        rows = list(_rows(page, reviews))
         shown = {"page": page, "rows": rows, "picture": _picture(page), "instruments": any(one["drop"] is not None for one in rows)}
         files[f"{page.slug}.html"] = templates.get_template("board.html").render(common, **shown)
         files[f"{page.slug}-slices.html"] = templates.get_template("slices.html").render(common, page=page)
@@ -114,7 +123,7 @@ def write_pages(store: Store, folder: Path | str, *, title: str = "stemtwin boar
     return [folder / name for name in files]
 
 
-def _rows(page: BoardPage) -> Iterable[dict[str, Any]]:
+def _rows(page: BoardPage, reviews: Sequence[Review]) -> Iterable[dict[str, Any]]:
     """Give the cells of each row."""
     ends = [one for row in page.board.rows for one in (row.value, row.low, row.high) if one is not None]
     scale = (min(ends, default=0.0), max(ends, default=1.0))
@@ -129,6 +138,8 @@ def _rows(page: BoardPage) -> Iterable[dict[str, Any]]:
             "isolation": report.get("isolation", ""),
             "failures": report.get("failures", {}),
             "attempts": report.get("attempts"),
+            "notes": report.get("method", {}),
+            "reviews": reviews_of(reviews, row.team, row.artefact_sha256),
         }
 
 
@@ -152,7 +163,19 @@ def number(value: float | None) -> str:
     """Return a number with three digits; a dash for None."""
     if value is None or not math.isfinite(value):
         return "–"  # noqa: RUF001 (a dash in a table)
+    if 1e3 <= abs(value) < 1e5:
+        return f"{float(f'{value:.3g}'):.0f}"
     return f"{value:.3g}" if abs(value) < 1e5 else f"{value:.2e}"
+
+
+def unit(text: str) -> str:
+    """Return a unit as pages show it."""
+    return {"e-/A^2": "e⁻/Å²", "A": "Å"}.get(text, text)
+
+
+def units(text: str) -> str:
+    """Return a text of a slice with its units as pages show them."""
+    return re.sub(r"(?<=\d )A\b", "Å", text.replace("e-/A^2", unit("e-/A^2")))
 
 
 def place(row: BoardRow) -> str:

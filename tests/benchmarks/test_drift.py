@@ -1,5 +1,6 @@
 """Task drift-tracking: scores are those of the watch, and parts of the expert keep to their laws."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from stemtwin.benchmarks.baselines import drift_fit
 from stemtwin.benchmarks.baselines.drift import BlindWatch, DriftTracker, cluster_middle
 from stemtwin.benchmarks.baselines.drift_fit import BIN, PITCH, SIDE, Motion, Template, log_likelihood, peak, places
-from stemtwin.benchmarks.episodes import Episode, TaskEnvironments, check_difficulty
+from stemtwin.benchmarks.episodes import Episode, TaskEnvironments, check_difficulty, check_sealed, sealed_arguments
 from stemtwin.benchmarks.families.drift import score
 from stemtwin.benchmarks.returns import play
 from stemtwin.benchmarks.runner import evaluate
@@ -65,6 +66,10 @@ def test_episodes_take_the_presets_in_turn() -> None:
     made = [environments.of_episode(number) for number in range(8)]
     assert [one.difficulty for one in made] == [("easy",), ("standard",), ("hard",), ("event",)] * 2
     assert made[0] is made[4]
+    for number, preset in enumerate(task.difficulties):
+        env: Any = SimpleNamespace(unwrapped=SimpleNamespace(task=SimpleNamespace(**sealed_arguments(replace(task, difficulties=(preset,))))))
+        check_sealed(task, env)
+        check_difficulty(task, env, number)
     with pytest.raises(SettingsError, match="difficulty='easy', not 'hard'"):
         check_difficulty(task, SimpleNamespace(unwrapped=SimpleNamespace(task=SimpleNamespace(difficulty="hard"))), 0)
 

@@ -54,6 +54,7 @@ def test_baselines_stand_in_their_order() -> None:
     value = {name: report.primary.value or 0.0 for name, report in reports.items()}
     assert value["oracle"] > value["expert"] > 0.2
     assert value["expert"] > value["raster"] + 0.15
-    assert min(value["raster"], value["blind"]) > value["no-op"]
+    assert value["raster"] > value["no-op"]
+    assert value["blind"] >= value["no-op"]
     assert reports["oracle"].trust == "oracle"
     assert {one.column for one in reports["expert"].slices} == {"sample", "electrons"}

@@ -1,4 +1,4 @@
-"""The dataset of CONTRIBUTING.md, and the lines for readers of README.md, run as they stand there."""
+"""The dataset of CONTRIBUTING.md, run as it stands there."""
 
 import importlib.util
 import re
@@ -40,9 +40,13 @@ def walked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "defocus-1.0.0.toml"
 
 
-def test_the_dataset_of_the_page(walked: Path) -> None:
-    """Card and generator build, load and verify; frames near focus are sharper than those far from it, so image and truth belong together."""
+def test_the_dataset_of_the_page(walked: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Card and generator build where they are first loaded, which is said, and verify.
+
+    Frames near focus are sharper than those far from it, so image and truth belong together.
+    """
     images, truth, facts = st.load_arrays(str(walked), size="tiny")
+    assert "it is built here, about" in capsys.readouterr().err
     assert (images.shape, images.dtype) == ((6, 32, 32), np.uint16)
     assert len(set(truth["C10_angstrom"])) == 6
     assert set(facts["specimen"]) == {"defocus/0", "defocus/1"}
@@ -53,15 +57,3 @@ def test_the_dataset_of_the_page(walked: Path) -> None:
         rows = np.flatnonzero(facts["specimen"] == specimen)
         far = np.abs(truth["C10_angstrom"][rows])
         assert contrast[rows][far.argmin()] > contrast[rows][far.argmax()]
-
-
-@pytest.mark.slow
-def test_the_lines_for_readers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The README's lines for those who analyse images run in a fresh folder, where the dataset is built."""
-    monkeypatch.setenv("STEMTWIN_DATA_DIR", str(tmp_path))
-    monkeypatch.delenv("STEMTWIN_DATA_URL", raising=False)
-    (code,) = blocks("README.md", "## For those who analyse images", "python")
-    exec(compile(code, "README.md", "exec"), {})
-    told = capsys.readouterr()
-    assert "(30, 128, 128) uint16" in told.out
-    assert "it is built here, about" in told.err

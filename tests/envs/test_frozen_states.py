@@ -59,9 +59,11 @@ def test_nothing_in_a_state_can_be_written_into(env_id: str, form: str, small: C
         if env_id.endswith(("Autofocus-v1", "Microscope-v1")):
             pytest.skip("it has one form")
         settings["observation"] = form
+    if env_id in FRAMES_ARE_SLOW and form == "pixels":
+        pytest.skip("its frames take seconds, and those of counts are the same")
     env: Any = small(env_id, **settings).unwrapped
     env.action_space.seed(1)
-    for seed in range(1 if env_id in FRAMES_ARE_SLOW and form == "pixels" else 4):
+    for seed in range(2):
         env.reset(seed=seed)
         assert list(changeable(env._state)) == []
         env.step(env.action_space.sample())

@@ -219,14 +219,14 @@ def test_a_wrong_submission_is_one_sentence(tmp_path, capsys):
     assert json.loads(call("board", "--json")) == []
 
 
-def test_a_zip_is_named_by_every_door(tmp_path, capsys):
-    """A packed submission is named for what it is, by submit and by eval, and nothing is entered."""
+def test_a_zip_is_opened_by_every_door(tmp_path, capsys):
+    """A packed submission is unpacked by submit and by eval; what it lacks is named in it, and nothing is entered."""
     path = tmp_path / "entry.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("submission.yaml", "name: mine")
     for words in (["submit", str(path)], ["eval", "atoms-2d", "--predictions", str(path)]):
         assert main(words) == 1
-        assert f"{path}: a zip archive, which must be unpacked first. A submission is a folder" in capsys.readouterr().err
+        assert f"{path}/predictions.parquet: there is no such file, a header alone is no submission." in capsys.readouterr().err
     assert json.loads(call("board", "--json")) == []
 
 

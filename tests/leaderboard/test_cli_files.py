@@ -32,9 +32,12 @@ READING = {
     "inputs": ("data", "inputs", "atoms-2d@1", "handed", "--size", "tiny", "--folder"),
     "measured": ("eval", "atoms-2d", "--baseline", "log", "--data"),
     "knobs": ("knobs", "--page"),
-    "event": ("event", "score"),
+    "event score": ("event", "score"),
     "bundle": ("event", "open", "--key", "00" * 32),
     "archive": ("event", "verify"),
+    "event": ("submit", "report.json", "--team", "us", "--event"),
+    "review": ("review",),
+    "reviews": ("board", "--pages", "pages", "--reviews"),
 }
 """Words before the file of every command that reads one."""
 WRITING = {
@@ -48,8 +51,11 @@ WRITING = {
     "episodes": ("data", "episodes", "stemtwin/HypothesisTest-v1", "--folder"),
     "episode film": ("film", "stemtwin/HypothesisTest-v1", "--output"),
     "submit": ("submit", "report.json", "--database"),
-    "event": ("event", "new", "--environment", "hypothesis-test:1"),
+    "event new": ("event", "new", "--environment", "hypothesis-test:1"),
     "answers": ("event", "predict", "nowhere", "--task", "denoise", "--baseline", "counts", "--output"),
+    "review": ("review", "nowhere", "--output"),
+    "pages": ("board", "--pages"),
+    "jury": ("board", "--jury"),
 }
 """Words before the file or folder of every command that writes one."""
 NOISE = np.random.default_rng(0).integers(0, 256, 4096, dtype=np.uint8).tobytes()

@@ -29,6 +29,7 @@ GIVEN = {
     "task": ("autofocus",),
     "eval": ("autofocus", "--baseline=oracle"),
     "submit": ("report.json",),
+    "review": ("nowhere",),
     "build": ("atoms-2d",),
     "fetch": ("atoms-2d",),
     "verify": ("atoms-2d", "--size=tiny", "--folder=nowhere"),

@@ -1,6 +1,7 @@
 """Cheats of agents: each finds what it looks for where its guard is off, and nothing where it is on."""
 
 import gc
+import hashlib
 import inspect
 import os
 import socket
@@ -16,6 +17,7 @@ import pytest
 
 from stemtwin.benchmarks.agents import Baseline, Brief, find_baseline, make_entry
 from stemtwin.benchmarks.episodes import derive_seed, make_environment, run_episode
+from stemtwin.benchmarks.isolation import agent_process
 from stemtwin.benchmarks.isolation.agent_process import AgentProcess
 from stemtwin.benchmarks.isolation.sandbox import Level, Limits, strongest_level
 from stemtwin.benchmarks.seed_keys import draw_keys
@@ -79,7 +81,23 @@ def seed_replay(thief: Thief) -> float | None:
     return law_of(env)
 
 
-CHEATS = {"stack": stack, "collector": collector, "wrapper attribute": wrapper_attribute, "seed replay": seed_replay}
+def generator_replay(thief: Thief) -> float | None:
+    """Read the seed of the environment's generator, and play it in an environment of its own."""
+    found = [one for one in gc.get_objects() if isinstance(one, gym.Env) and one.action_space is thief.brief.action_space]
+    if not found:
+        return None
+    env = make_environment(TASK)
+    env.reset(seed=found[-1].unwrapped.np_random_seed)
+    return law_of(env)
+
+
+CHEATS = {
+    "stack": stack,
+    "collector": collector,
+    "wrapper attribute": wrapper_attribute,
+    "seed replay": seed_replay,
+    "np_random_seed replay": generator_replay,
+}
 
 
 @pytest.mark.parametrize("how", CHEATS)
@@ -95,6 +113,8 @@ def test_in_this_process_the_truth_can_be_read(how: str) -> None:
 SEARCHES = {
     "stack": "import inspect; found = any('env' in one.frame.f_locals for one in inspect.stack())",
     "collector": "import gc; found = any(type(one).__name__ == 'StemEnv' for one in gc.get_objects())",
+    "vector environments": "import gc; found = any(type(one).__name__.endswith('VectorEnv') for one in gc.get_objects())",
+    "gymnasium": "found = 'gymnasium' in sys.modules",
     "modules": "found = any(name.startswith('stemtwin') for name in sys.modules)",
 }
 
@@ -103,6 +123,81 @@ SEARCHES = {
 def test_in_a_process_of_its_own_there_is_nothing_to_read(tmp_path: Path, how: str) -> None:
     """Stack, collector and modules of an agent's process hold neither environment nor package."""
     assert ask(tmp_path, SEARCHES[how], "process") == "False"
+
+
+def test_a_vector_environment_tells_the_truth_to_who_has_it() -> None:
+    """The guard is off: who holds a vector environment asks it by ``call`` for the state; ranked agents hold none, see the searches above."""
+    vec = gym.vector.SyncVectorEnv([lambda: make_environment(TASK)] * 2)
+    vec.reset(seed=[1, 2])
+    states, tasks = (vec.call("get_wrapper_attr", name) for name in ("_state", "task"))
+    assert [task.truth(state)["law"] for task, state in zip(tasks, states, strict=True)] == [law_of(env) for env in vec.envs]
+    vec.close()
+
+
+@pytest.mark.parametrize("name", ["hypothesis-test", pytest.param("sparse-scan", marks=pytest.mark.slow)])
+def test_no_reward_and_no_truth_is_sent(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every message to an agent, the last one among them, has the keys of the protocol alone: neither reward nor end nor truth.
+
+    The guard is off: the environment itself, where it is asked to, gives the truth in its info.
+    """
+    task, sent = find_task(name), []
+    pack = agent_process.pack
+    monkeypatch.setattr(agent_process, "pack", lambda message: sent.append(message) or pack(message))
+    env = make_environment(task)
+    low = np.clip(np.zeros(env.action_space.shape), env.action_space.low, env.action_space.high).tolist()
+    with AgentProcess(program(tmp_path, act=f"action = {low}"), folder=tmp_path, limits=LIMITS, level="process") as agent:
+        entry = Baseline(task=name, name="listener", text="", factory=lambda: agent)
+        run_episode(task, entry, agent, env, split=task.splits[0], number=0, count_failures=True)
+    keys = {
+        "hello": {"type", "protocol", "act_s", "message_bytes"},
+        "reset": {"type", "task", "difficulty", "seed", "observation_space", "action_space"},
+        "observe": {"type", "step", "observation", "cost"},
+        "end": {"type", "step"},
+    }
+    assert {message["type"] for message in sent} == set(keys)
+    assert all(set(message) == keys[message["type"]] for message in sent)
+    heard = [name for message in sent if message["type"] == "observe" for name in message["observation"]]
+    assert not {"truth", "law", "reward", "is_success"} & set(heard)
+    open_env = gym.make(task.source, privileged_info=True)
+    _, info = open_env.reset(seed=1)
+    assert info["truth"]
+    open_env.close()
+
+
+def test_a_reward_tells_the_truth_where_it_is_paid() -> None:
+    """The guard is off: one declaration is paid otherwise for each law, in the environment for training; that of the task pays nothing."""
+    paid = {}
+    for sealed, env in ((False, gym.make(TASK.source)), (True, make_environment(TASK))):
+        told: dict[float, set[float]] = {}
+        for seed in range(8):
+            env.reset(seed=seed)
+            law = law_of(env)
+            told.setdefault(law, set()).add(round(float(env.step(np.array(ACTION, np.float32))[1]), 9))
+        paid[sealed] = told
+        env.close()
+    assert all(len(rewards) == 1 for rewards in paid[False].values())
+    assert paid[False][0.0] != paid[False][1.0]
+    assert paid[True] == {0.0: {0.0}, 1.0: {0.0}}
+
+
+def first_sight(env: Any, seed: int) -> str:
+    """Return the hash of what is seen after a reset and one measurement."""
+    out = hashlib.sha256()
+    for observation in (env.reset(seed=seed)[0], env.step(np.array([0, 0, 0, -1, 0], np.float32))[0]):
+        for name in sorted(observation):
+            out.update(np.ascontiguousarray(observation[name]).tobytes())
+    return out.hexdigest()
+
+
+def test_small_seeds_are_looked_up_and_hidden_ones_are_not() -> None:
+    """The guard is off: an episode of a small seed is found among those that anybody can play; one of a hidden, 128-bit seed is not among them."""
+    env = make_environment(TASK)
+    looked_up = {first_sight(env, seed): seed for seed in range(24)}
+    assert len(looked_up) == 24
+    assert looked_up[first_sight(env, 17)] == 17
+    hidden = derive_seed(TASK, "public", 0, keys=draw_keys())
+    assert hidden > 1 << 64
+    assert first_sight(env, hidden) not in looked_up
 
 
 def test_a_hidden_seed_is_not_that_of_the_briefing() -> None:

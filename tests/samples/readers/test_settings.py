@@ -80,5 +80,5 @@ def test_settings_small(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_settings_full(tmp_path: Path) -> None:
-    """Of 2,000 crystals in all 564 settings, each is read back atom for atom, or the reader says what the file leaves open."""
-    check_shares(check_many(2000, tmp_path), 2000)
+    """Of 1,128 crystals in all 564 settings, each is read back atom for atom, or the reader says what the file leaves open."""
+    check_shares(check_many(1128, tmp_path), 1128)

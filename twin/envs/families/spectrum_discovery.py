@@ -21,6 +21,7 @@ from stemtwin.twin.envs.spectral_presets import EASY, HARD, SECONDS_PER_ELECTRON
 from stemtwin.twin.envs.spectral_scenes import SpectralScene
 from stemtwin.twin.errors import SettingsError
 
+ID = "stemtwin/SpectrumDiscovery-v1"
 DECLARE = 0.9
 """The last component of an action declares the end where it is above this."""
 LARGEST = 100.0
@@ -106,7 +107,8 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
 
     Starting state
         One of the scenes of the split, in one of eight ways of lying, and one of the three scalarisers, each with the same
-        probability. ``train`` and ``val`` have eight scenes each and share none; their seeds are public, and whoever computes
+        probability. A scene is made when an episode first shows it, which takes about 15 s, and kept; ``stemtwin warm`` makes
+        all of them beforehand. ``train`` and ``val`` have eight scenes each and share none; their seeds are public, and whoever computes
         them knows their answers. The eight scenes of the task's episodes follow, as their seeds do, from the task's key; that of
         the split ``public`` is published, so its scores are for practice.
 
@@ -154,8 +156,7 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
             seen, info = env.reset(seed=1)
             rng, over = np.random.default_rng(1), False
             while not over:
-                best = seen["places"][np.argmax(seen["scores"])]
-                stop = seen["budget"][0] == 0
+                best, stop = seen["places"][np.argmax(seen["scores"])], seen["budget"][0] == 0
                 technique = 1 if seen["target"][0] else -1
                 action = np.array([*(best if stop else rng.uniform(-1, 1, 2)), technique, 1 if stop else -1], np.float32)
                 seen, reward, terminated, truncated, info = env.step(action)
@@ -227,11 +228,14 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
         return scenes.scene_seeds(self.split, self.scenes, self.scene_root)
 
     def prepare(self, line: PreparationLine) -> None:
-        """Make the scenes of the split (about 15 s of processor time each) where neither process nor disk holds them."""
-        missing = [seed for seed in self.scene_seeds if not scenes.is_kept(self.field_angstrom, seed)]
-        for number, seed in enumerate(missing, 1):
-            line.part("scene", number, len(missing), scenes.seconds(self.field_angstrom))
-            scenes.scene(self.field_angstrom, seed)
+        """Check that the split has scenes; each is made when an episode first shows it (about 15 s of processor time), and kept."""
+        del line
+        _ = self.scene_seeds
+
+    def prepare_all(self) -> None:
+        """Make all scenes of the split that neither process nor disk holds."""
+        for number in range(self.scenes):
+            self.shown(number, 0)
 
     # ---- spaces
 
@@ -311,7 +315,10 @@ class SpectrumDiscovery(GoalFamily[Discovery]):
 
     def shown(self, number: int, turn: int) -> SpectralScene:
         """Return a scene in one of its ways of lying."""
-        return scenes.scene(self.field_angstrom, self.scene_seeds[number]).turned(turn)
+        seed = self.scene_seeds[number]
+        if not scenes.is_kept(self.field_angstrom, seed):
+            PreparationLine(ID).part("scene", number + 1, self.scenes, scenes.seconds(self.field_angstrom))
+        return scenes.scene(self.field_angstrom, seed).turned(turn)
 
     def transition(self, state: Discovery, action: np.ndarray, rng: np.random.Generator) -> Discovery:
         """Declare, or take a spectrum by a technique at the candidate that is nearest to the place."""

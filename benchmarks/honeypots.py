@@ -1,0 +1,333 @@
+"""Honeypots: rows of a hidden split that do not count and that nobody can answer, so that good answers to them show a leak of the truth.
+
+Three kinds are planted among the rows of a split, in an order and under names that tell nothing:
+
+``pure noise``
+    counts without a picture, with the mean of a real image;
+``impossible dose``
+    less than one electron on average, drawn from the mean of the images of all candidates;
+``swapped labels``
+    a real image, mirrored and with half of its electrons, whose truth is that of another row.
+
+The truth that is kept with such a row is one of several candidates, drawn with equal probabilities by the organiser. What is given says nothing about
+which one, so that for an answer made without the truth all candidates are alike. The test is therefore exact: the similarity of the answers to the
+candidates that were drawn is compared with that to candidates drawn anew (``DRAWS`` times), all honeypots together. Of entries that have not seen the
+truth, at most one in a thousand has a p-value of 0.001 or less, whatever its method. The excess says how much better than possible the answers are:
+the mean similarity to the truth that was kept, less that to all candidates, which is 0 on average without a leak.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from stemtwin.benchmarks.matching import match
+from stemtwin.benchmarks.tasks import Task
+from stemtwin.twin.errors import SettingsError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+NOISE, DOSE, SWAPPED = "pure noise", "impossible dose", "swapped labels"
+KINDS = (NOISE, DOSE, SWAPPED)
+CANDIDATES = 12
+"""Most truths of one honeypot."""
+FEWEST = 3
+"""Fewest of them."""
+ELECTRONS = 0.5
+"""Mean number of electrons in an image of an impossible dose."""
+DRAWS = 99_999
+LEVEL = 1e-3
+"""p-value from which on a review is asked for."""
+SEED = 20_261_129
+DIGITS = 16
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Honeypot:
+    """One row that does not count: its sample, its kind, the truths that it might have, and the number of the one that it has."""
+
+    sample_id: str
+    kind: str
+    candidates: tuple[Any, ...]
+    chosen: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Planted:
+    """A split with honeypots.
+
+    Parameters
+    ----------
+    data : Dataset
+        All rows in a new order, under new names.
+    honeypots : tuple of Honeypot
+        Those that do not count; they stay with the organiser.
+    names : dict
+        Former name of each row that counts, by its new one.
+    """
+
+    data: "xr.Dataset"
+    honeypots: tuple[Honeypot, ...]
+    names: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Leak:
+    """Result of the test of an entry's answers to honeypots.
+
+    Parameters
+    ----------
+    n : int
+        Honeypots.
+    p_value : float
+        Probability of answers so near the kept truths without having seen them.
+    excess : float
+        Mean similarity to the kept truth, less that to all candidates; 0 on average without a leak, 1 at most.
+    by_kind : dict
+        Excess of each kind.
+    """
+
+    n: int
+    p_value: float
+    excess: float
+    by_kind: dict[str, float]
+
+    @property
+    def suspicious(self) -> bool:
+        """Need of a review."""
+        return self.p_value <= LEVEL
+
+    @property
+    def text(self) -> str:
+        """A sentence with the numbers."""
+        kinds = ", ".join(f"{kind} {value:+.2f}" for kind, value in self.by_kind.items())
+        return f"similarity to the truth of {self.n} items that nobody can answer is {self.excess:+.2f} above luck ({kinds}), p = {self.p_value:.1g}"
+
+
+class HoneypotForm(Protocol):
+    """Part of a task that honeypots need."""
+
+    truth: tuple[str, ...]
+    """Variables of the truth, which a row of a honeypot has from another one."""
+
+    def candidate(self, data: "xr.Dataset", row: int, base: int, part: float) -> Any:
+        """Return the truth of a row as that of an image with the pixels of another one, at a part of its dose."""
+        ...
+
+    def put(self, data: "xr.Dataset", row: int, candidate: Any) -> None:
+        """Write a truth into a row, whose variables of the truth are those of the candidate's row already."""
+        ...
+
+    def similarity(self, answer: Any, candidate: Any) -> float:
+        """Return the similarity of an answer to a truth, at most 1, whatever its scale."""
+        ...
+
+
+class ImageHoneypots:
+    """Form of ``denoise``: similarity is the correlation of two images, a mean over the channels."""
+
+    truth: tuple[str, ...] = ("expected", "n_sites", "site_x_angstrom", "site_y_angstrom", "site_species", "site_atoms", "site_missing")
+
+    def candidate(self, data: "xr.Dataset", row: int, base: int, part: float) -> np.ndarray:
+        """Return the expected electrons of a row at a part of the dose of another one, (channel, y, x)."""
+        dose, step = data["dose_e_per_angstrom2"].values, data["sampling_angstrom"].values
+        return data["expected"].values[row] * float(part * dose[base] * step[base] ** 2 / (dose[row] * step[row] ** 2))
+
+    def put(self, data: "xr.Dataset", row: int, candidate: np.ndarray) -> None:
+        """Write expected electrons into a row."""
+        data["expected"].values[row] = candidate
+
+    def similarity(self, answer: Any, candidate: np.ndarray) -> float:
+        """Return the mean correlation of the channels; 0 for one without a picture."""
+        found = [_correlation(one, other) for one, other in zip(np.asarray(answer.image, dtype=float), candidate.astype(float), strict=True)]
+        return float(np.mean(found))
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Return Pearson's coefficient of two images; 0 where one of them is constant."""
+    first, second = one - one.mean(), other - other.mean()
+    scale = float(np.sqrt(np.sum(first**2) * np.sum(second**2)))
+    return float(np.sum(first * second)) / scale if scale > 1e-12 * max(1.0, float(np.abs(one).max() * np.abs(other).max())) else 0.0
+
+
+class PointHoneypots:
+    """Form of ``atoms-2d``: similarity is the F1 of points within a third of the distance between neighbours."""
+
+    truth: tuple[str, ...] = ("n_columns", "column_x_angstrom", "column_y_angstrom", "column_heaviest", "column_visible")
+    gate = 1 / 3
+
+    def candidate(self, data: "xr.Dataset", row: int, base: int, part: float) -> np.ndarray:
+        """Return the columns of a row in the pixels of another one, (n, 2) A, NaN where they are not visible; no dose changes them."""
+        del part
+        step, n = data["sampling_angstrom"].values, int(data["n_columns"].values[row])
+        x, y = (data[f"column_{axis}_angstrom"].values[row, :n] for axis in "xy")
+        places = np.stack([x, y], axis=1) * float(step[base] / step[row])
+        return np.where(data["column_visible"].values[row, :n, None], places, np.nan)
+
+    def put(self, data: "xr.Dataset", row: int, candidate: np.ndarray) -> None:
+        """Write the columns of a candidate into a row; those that are not visible are left where they are, and inside the frame."""
+        n = len(candidate)
+        visible = np.isfinite(candidate[:, 0])
+        for axis, values in zip("xy", candidate.T, strict=True):
+            column = data[f"column_{axis}_angstrom"].values
+            column[row, :n] = np.where(visible, values, np.nan_to_num(np.nanmean(values)) if visible.any() else 0.0)
+
+    def similarity(self, answer: Any, candidate: np.ndarray) -> float:
+        """Return the F1 of an answer; 0 for one without points."""
+        true = candidate[np.isfinite(candidate[:, 0])]
+        if len(answer) == 0 or len(true) < 2:
+            return 0.0
+        gates = self.gate * cKDTree(true).query(true, k=2)[0][:, 1]
+        return 2 * len(match(answer.positions, true, gates)[0]) / (len(answer) + len(true))
+
+
+FORMS: dict[str, HoneypotForm] = {"denoise": ImageHoneypots(), "atoms-2d": PointHoneypots()}
+"""Tasks that have honeypots."""
+
+
+def plant(task: Task, data: "xr.Dataset", rng: np.random.Generator, *, each: int = 2) -> Planted:
+    """Return the rows of a split with honeypots among them, in a new order and under new names.
+
+    Parameters
+    ----------
+    task : Task
+        ``denoise`` or ``atoms-2d``.
+    data : Dataset
+        The rows, truth included.
+    rng : numpy.random.Generator
+        The organiser's, from a secret seed: it draws the kept truths, the order and the names.
+    each : int
+        Honeypots of each of the three kinds.
+
+    Raises
+    ------
+    SettingsError
+        The task has none, ``each`` is below 1, or the rows have too few specimens to draw candidates from.
+    """
+    import xarray as xr
+
+    form = _form(task)
+    if each < 1:
+        message = f"each={each} must be at least 1."
+        raise SettingsError(message)
+    rows, made = [], []
+    for kind in KINDS:
+        for base in rng.choice(data.sizes["sample"], each).tolist():
+            row, honeypot = _make(form, data, kind, base, rng)
+            rows.append(row)
+            made.append(honeypot)
+    whole = xr.concat([data, *rows], dim="sample")
+    n, total = data.sizes["sample"], data.sizes["sample"] + len(rows)
+    old = data["sample_id"].values.astype(str)
+    prefix = old[0].rpartition("/")[0]
+    digests = {rng.bytes(DIGITS // 2).hex() for _ in range(2 * total)}
+    fresh = rng.permutation(sorted(digests))[:total]
+    ids = np.array([f"{prefix}/{digest}" if prefix else digest for digest in fresh])
+    whole["sample_id"] = ("sample", ids)
+    honeypots = tuple(dataclasses.replace(one, sample_id=str(ids[n + number])) for number, one in enumerate(made))
+    order = np.argsort(ids)
+    return Planted(data=whole.isel(sample=order), honeypots=honeypots, names=dict(zip(ids[:n].tolist(), old.tolist(), strict=True)))
+
+
+def _form(task: Task) -> HoneypotForm:
+    """Return the form of a task's honeypots."""
+    if task.name not in FORMS:
+        message = f"Task {task.name!r} has no honeypots; those that do: {', '.join(FORMS)}."
+        raise SettingsError(message)
+    return FORMS[task.name]
+
+
+def _make(form: HoneypotForm, data: "xr.Dataset", kind: str, base: int, rng: np.random.Generator) -> "tuple[xr.Dataset, Honeypot]":
+    """Return the row of a honeypot, without its name, and the honeypot."""
+    specimens = data["specimen"].values.astype(str)
+    others = [int(np.flatnonzero(specimens == one)[0]) for one in np.unique(specimens[specimens != specimens[base]])]
+    if len(others) < FEWEST:
+        message = f"{len(others)} other specimens are there to draw a truth from, at least {FEWEST} are needed. Plant honeypots into a larger split."
+        raise SettingsError(message)
+    donors = rng.permutation(others)[:CANDIDATES].tolist()
+    row = data.isel(sample=[base]).copy(deep=True)
+    row["image"].values[0] = _image(data, kind, base, donors, rng)
+    factor = 0.5 if kind == SWAPPED else 1.0
+    if kind == DOSE:
+        factor = ELECTRONS / max(float(data["image"].values[base].sum()), 1.0)
+    for name in ("dose_e_per_angstrom2", "dwell_time_us"):
+        row[name].values[0] = row[name].values[0] * factor
+    candidates = tuple(form.candidate(data, donor, base, factor) for donor in donors)
+    chosen = int(rng.integers(len(donors)))
+    for name in form.truth:
+        row[name].values[0] = data[name].values[donors[chosen]]
+    form.put(row, 0, candidates[chosen])
+    return row, Honeypot(sample_id="", kind=kind, candidates=candidates, chosen=chosen)
+
+
+def _image(data: "xr.Dataset", kind: str, base: int, donors: Sequence[int], rng: np.random.Generator) -> np.ndarray:
+    """Return the counts of a honeypot, of the shape and the type of an image."""
+    image = data["image"].values[base]
+    if kind == NOISE:
+        made = rng.poisson(np.broadcast_to(image.mean(axis=(-2, -1), keepdims=True), image.shape))
+    elif kind == DOSE:
+        flat = [data["image"].values[one].astype(float).reshape(-1, *image.shape[-2:]).sum(axis=0) for one in donors]
+        rate = np.mean([one / max(one.sum(), 1.0) for one in flat], axis=0)
+        taken = image.sum(axis=(-2, -1), keepdims=True) > 0
+        made = rng.poisson(ELECTRONS * rate * taken / max(int(taken.sum()), 1))
+    else:
+        made = rng.binomial(image[..., ::-1], 0.5)
+    return made.astype(image.dtype)
+
+
+def counted(data: "xr.Dataset", found: Mapping[str, Any], honeypots: Sequence[Honeypot]) -> "tuple[xr.Dataset, dict[str, Any]]":
+    """Return the rows that count and the answers to them: what a scorer is given.
+
+    Parameters
+    ----------
+    data : Dataset
+        Rows with honeypots.
+    found : mapping
+        Answers to all of them by sample id.
+    honeypots : sequence of Honeypot
+        Rows that are left out.
+    """
+    out = {one.sample_id for one in honeypots}
+    keep = np.array([name not in out for name in data["sample_id"].values.astype(str).tolist()])
+    return data.isel(sample=np.flatnonzero(keep)), {name: answer for name, answer in found.items() if name not in out}
+
+
+def find_leak(task: Task, found: Mapping[str, Any], honeypots: Sequence[Honeypot], *, draws: int = DRAWS, seed: int = SEED) -> Leak:
+    """Test an entry's answers to honeypots.
+
+    Parameters
+    ----------
+    task : Task
+        The task.
+    found : mapping
+        Answers by sample id, those to honeypots among them.
+    honeypots : sequence of Honeypot
+        At least one.
+    draws, seed : int
+        Number of draws of candidates, and the seed of their generator.
+
+    Raises
+    ------
+    SettingsError
+        There is no honeypot.
+    """
+    form = _form(task)
+    if not honeypots:
+        message = f"honeypots of {task.name!r} are none. Plant some by plant()."
+        raise SettingsError(message)
+    rng = np.random.Generator(np.random.Philox(seed))
+    kept, total, excess = 0.0, np.zeros(draws), []
+    for one in honeypots:
+        near = np.array([form.similarity(found[one.sample_id], candidate) for candidate in one.candidates])
+        excess.append(float(near[one.chosen] - near.mean()))
+        spread = float(near.std())
+        ranks = (near - near.mean()) / spread if spread > 1e-9 else np.zeros(len(near))
+        kept += float(ranks[one.chosen])
+        total += ranks[rng.integers(0, len(ranks), draws)]
+    p_value = (1 + int(np.count_nonzero(total >= kept - 1e-9))) / (draws + 1)
+    kinds = np.array([one.kind for one in honeypots])
+    by_kind = {kind: float(np.mean(np.array(excess)[kinds == kind])) for kind in KINDS if kind in kinds}
+    return Leak(n=len(honeypots), p_value=p_value, excess=float(np.mean(excess)), by_kind=by_kind)

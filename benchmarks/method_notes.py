@@ -1,0 +1,43 @@
+"""Notes of a team on its method, ``method`` of ``submission.yaml``: what a jury reads, checked for what pages can show."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from stemtwin.benchmarks.names import printable
+from stemtwin.twin.errors import SettingsError
+
+TEXTS = {"domain": 600, "summary": 400, "license": 80}
+"""Texts and the most characters of each: three sentences on the physics of the problem, the method, the license of the code."""
+LINKS = ("code", "film")
+LINK = re.compile(r"https?://[^\s<>\"'`\\@{}|^]{1,300}")
+"""An address that a page makes a link: of the web, and without the name of a user, which could show another host than it leads to."""
+
+
+def check_notes(method: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the notes on a method; keys that no page shows stay as they are.
+
+    Raises
+    ------
+    SettingsError
+        A text is none, too long or empty, or a link is not one of the web.
+    """
+    for name, longest in TEXTS.items():
+        value = method.get(name, "")
+        if not isinstance(value, str):
+            message = f"method.{name} holds {type(value).__name__}, a text is needed. Write it in quotes."
+            raise SettingsError(message)
+        if len(value) > longest:
+            message = f"method.{name} has {len(value)} characters, at most {longest} are shown. Shorten it."
+            raise SettingsError(message)
+    for name in LINKS:
+        value = method.get(name, "")
+        if value and not (isinstance(value, str) and LINK.fullmatch(value)):
+            message = f"method.{name} is {ascii(value)[:80]}, which is no link of the web. Give one as https://host/path, without a user's name."
+            raise SettingsError(message)
+    return dict(method)
+
+
+def shown_notes(method: Mapping[str, Any]) -> dict[str, str]:
+    """Return the notes that pages show, each in one line."""
+    return {name: printable(" ".join(method[name].split())) for name in (*TEXTS, *LINKS) if method.get(name)}

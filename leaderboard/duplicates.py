@@ -1,0 +1,274 @@
+"""Near-duplicates: answers of two teams that are closer to each other than answers made apart, for predictions and for traces of actions.
+
+Two good answers to the same samples are alike, because both are near the truth, and err alike, because both saw the same noise. What answers made
+apart do not share is all of their errors. With e = A - truth and f = B - truth, the common part of the errors in a quarter of a picture is::
+
+    c = 1 - |A - B|^2 / (|e|^2 + |f|^2)        2 cov(e, f) / (var e + var f) on average: 1 for copies, 0 for independent errors
+
+A pair is tested against the hypothesis that c is above ``SHARED`` = 0.98 in a quarter with probability 1/2 at most, by the number of quarters in
+which it is, and the binomial distribution; the noise of quarters is independent. For Gaussian errors whose common part is 0.98 that probability is
+1/2 exactly, whatever their number: |A - B|^2 and |A + B - 2 truth|^2 are then independent and, scaled, distributed alike. So of pairs whose errors
+share 98 % or less, at most one in a hundred tables has one that is named (``LEVEL``, by Bonferroni's bound over the pairs of a table). A copy with
+noise of a tenth of its error shares 99.5 %.
+
+For actions there is no truth. Two traces of an episode count as close where the root mean square of their differences is below ``NEAR`` = 1 % of the
+range in which the two agents act; that agents made apart come so close in half of the episodes or fewer is the hypothesis, and an assumption. Agents
+without chance that do the same are the same agent, and are named.
+
+Nothing follows from a pair but a request for review: a row stays where it is.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats
+from scipy.spatial import cKDTree
+
+from stemtwin.benchmarks.answers.points import Points
+from stemtwin.benchmarks.answers.values import Values
+from stemtwin.benchmarks.episodes import Episode
+from stemtwin.benchmarks.matching import match
+from stemtwin.leaderboard.reviews import Review
+
+SHARED = 0.98
+"""Common part of the errors up to which answers may have been made apart."""
+NEAR = 0.01
+"""Difference of actions, in parts of their range, below which traces of an episode are close."""
+LEVEL = 0.01
+"""Probability that a table of answers made apart holds a pair that is named."""
+GATE = 0.5
+"""Farthest from a true point that a point is paired with it, in distances to the nearest other true one."""
+NOTHING = (0.0, 0.0, 0.0)
+QUARTERS = ((False, False), (False, True), (True, False), (True, True))
+SMALLEST = 8
+"""Smallest side of a picture that is quartered, px."""
+Squares = tuple[float, float, float]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class TeamAnswers:
+    """Answers of one row of a table.
+
+    Parameters
+    ----------
+    team, name, artefact_sha256 : str
+        Row that they are of.
+    answers : mapping
+        Answers by sample id; or, of an agent, episodes by their numbers and attempts.
+    """
+
+    team: str
+    name: str
+    artefact_sha256: str
+    answers: Mapping[Any, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Resemblance:
+    """Result of a comparison of two answers.
+
+    Parameters
+    ----------
+    units, close : int
+        Quarters of samples, or episodes, that were compared, and those that are close.
+    p_value : float
+        Probability of that many or more, where half of them are close on average.
+    typical : float
+        Median over the quarters of the common part of the errors, or over the episodes of the difference in parts of the range.
+    """
+
+    units: int
+    close: int
+    p_value: float
+    typical: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """Two rows of different teams that are closer than answers made apart; ``p_value`` holds for all pairs of the table together."""
+
+    first: TeamAnswers
+    second: TeamAnswers
+    found: Resemblance
+    p_value: float
+    agents: bool
+
+    def reviews(self) -> tuple[Review, Review]:
+        """Return a request for review of each of the two rows."""
+        found = self.found
+        what = f"actions differ by {found.typical:.2g} of their range" if self.agents else f"errors are {found.typical:.2%} common"
+        unit, limit = ("episodes", f"{NEAR:.0%} of the range") if self.agents else ("quarters of samples", f"{SHARED:.0%}")
+        count = f"{found.close} of {found.units} {unit} are closer than {limit}"
+        numbers = f"{count}; typically {what}; p = {self.p_value:.1g} for all pairs of the table"
+
+        def review(own: TeamAnswers, other: TeamAnswers) -> Review:
+            whose = f"{other.name} ({other.team})" if other.team else other.name
+            return Review(team=own.team, name=own.name, artefact_sha256=own.artefact_sha256, kind="duplicate", text=f"near {whose}: {numbers}")
+
+        return review(self.first, self.second), review(self.second, self.first)
+
+
+def find_pairs(rows: Sequence[TeamAnswers], truth: Mapping[str, Any] | None = None, *, level: float = LEVEL) -> list[Pair]:
+    """Return the pairs of rows of different teams that are closer than answers made apart, the surest first.
+
+    Parameters
+    ----------
+    rows : sequence of TeamAnswers
+        Rows of one table.
+    truth : mapping, optional
+        True answers by sample id, in the form of answers, as the task's oracle gives them; None for agents, whose actions are compared.
+    level : float
+        Probability that a pair is named although all answers were made apart.
+    """
+    pairs = [(one, other) for one, other in itertools.combinations(rows, 2) if one.team != other.team]
+    found = []
+    for one, other in pairs:
+        result = compare_traces(one.answers, other.answers) if truth is None else compare_answers(one.answers, other.answers, truth)
+        p_value = min(1.0, result.p_value * len(pairs))
+        if p_value <= level:
+            found.append(Pair(first=one, second=other, found=result, p_value=p_value, agents=truth is None))
+    return sorted(found, key=lambda pair: pair.p_value)
+
+
+def sign_test(close: np.ndarray, typical: float) -> Resemblance:
+    """Return the resemblance for the quarters or episodes (n,) that are close."""
+    units, count = len(close), int(np.count_nonzero(close))
+    return Resemblance(units=units, close=count, p_value=float(stats.binom.sf(count - 1, units, 0.5)), typical=typical)
+
+
+def compare_answers(one: Mapping[str, Any], other: Mapping[str, Any], truth: Mapping[str, Any]) -> Resemblance:
+    """Compare predictions of two teams; quarters in which both are exactly right tell nothing and are left out.
+
+    Parameters
+    ----------
+    one, other, truth : mapping
+        Answers, and the true ones, by sample id.
+    """
+    rows = [row for name, true in truth.items() for row in squares(one[name], other[name], true)]
+    parts = sorted({part for row in rows for part in row})
+    table = np.array([[row.get(part, NOTHING) for part in parts] for row in rows]).reshape(len(rows), -1, 3)
+    scale = table[..., 1:].sum(axis=2).mean(axis=0) if rows else np.ones(len(parts))
+    apart, first, second = (table[:, scale > 0] / scale[scale > 0, None]).sum(axis=1).T
+    errors = first + second
+    told = errors > 0
+    shared = 1 - apart[told] / errors[told]
+    return sign_test(shared > SHARED, float(np.median(shared)) if told.any() else 0.0)
+
+
+def squares(one: Any, other: Any, true: Any) -> list[dict[str, Squares]]:
+    """Return three summed squares for each quarter of a sample and each part of its answers: of their difference, and of the error of each.
+
+    Of points, only those count that both answers and the truth have; which ones an answer misses follows from the image more than from its maker.
+    Answers without a picture are one whole.
+    """
+    if isinstance(true, Points):
+        return _squares_of_points(one, other, true)
+    pairs = [_arrays(*pair) for pair in ((one, other), (one, true), (other, true))]
+    quarters = []
+    for place in QUARTERS if all(_pictures(*pair) for arrays in pairs for pair in arrays.values()) else [None]:
+        sums = [{name: _square_distance(*(_quarter(each, place) for each in pair)) for name, pair in arrays.items()} for arrays in pairs]
+        quarters.append({part: (sums[0][part], sums[1][part], sums[2][part]) for part in sums[0] if part in sums[1] and part in sums[2]})
+    return quarters
+
+
+def _squares_of_points(one: Points, other: Points, true: Points) -> list[dict[str, Squares]]:
+    """Return the summed squares of the points that both answers have, paired with the truth one to one, in whatever order they come."""
+    gates = np.ones(len(true))
+    if len(true) > 1:
+        gates = GATE * cKDTree(true.positions).query(true.positions, k=2)[0][:, 1]
+    pairs = [dict(zip(*match(each.positions, true.positions, gates)[1::-1], strict=True)) for each in (one, other)]
+    both = sorted(pairs[0].keys() & pairs[1].keys())
+    first, second = (each.positions[[pair[number] for number in both]] for each, pair in zip((one, other), pairs, strict=True))
+    at = true.positions[both]
+    sums = np.stack([np.sum((a - b) ** 2, axis=1) for a, b in ((first, second), (first, at), (second, at))], axis=1)
+    sides = at[:, :2] > np.median(true.positions[:, :2], axis=0) if len(true) else np.empty((0, 2), dtype=bool)
+    quarters = [sums[(sides == np.array(place)).all(axis=1)].sum(axis=0) for place in QUARTERS]
+    return [{"positions": (float(d), float(e), float(f))} for d, e, f in quarters]
+
+
+def _arrays(one: Any, other: Any) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return the numbers of two answers by the parts that both have."""
+    if isinstance(one, Values):
+        given = {name: (getattr(one, name), getattr(other, name)) for name in ("value", "sigma", "low", "high")}
+        there = {name: pair for name, pair in given.items() if None not in pair}
+        return {f"{name} {key}": (np.asarray(own[key]), np.asarray(its[key])) for name, (own, its) in there.items() for key in own}
+    fields = {field.name: (getattr(one, field.name), getattr(other, field.name)) for field in dataclasses.fields(one)}
+    return {name: (np.asarray(own), np.asarray(its)) for name, (own, its) in fields.items() if own is not None and its is not None}
+
+
+def _pictures(one: np.ndarray, other: np.ndarray) -> bool:
+    """Return whether two arrays are pictures of one shape that can be quartered."""
+    return one.shape == other.shape and one.ndim > 1 and min(one.shape[-2:]) >= SMALLEST
+
+
+def _quarter(array: np.ndarray, place: tuple[bool, bool] | None) -> np.ndarray:
+    """Return a quarter of a picture, or the whole."""
+    if place is None:
+        return array
+    halves = (slice(size // 2, None) if side else slice(size // 2) for side, size in zip(place, array.shape[-2:], strict=True))
+    return array[(..., *halves)]
+
+
+def _square_distance(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the summed squared difference of two arrays, or the number of whole numbers that differ; arrays of two shapes differ in everything."""
+    if one.dtype.kind in "iub" and other.dtype.kind in "iub":
+        return float(np.count_nonzero(one != other)) if one.shape == other.shape else float(max(one.size, other.size))
+    one, other = one.astype(float), other.astype(float)
+    return float(np.sum((one - other) ** 2)) if one.shape == other.shape else float(np.sum(one**2) + np.sum(other**2))
+
+
+def compare_traces(one: Mapping[Any, Episode], other: Mapping[Any, Episode]) -> Resemblance:
+    """Compare the actions of two agents in the episodes that both have played.
+
+    Parameters
+    ----------
+    one, other : mapping
+        Episodes by what tells them apart: their number and attempt.
+    """
+    keys = [key for key in one if key in other]
+    pairs = [(trace(one[key]), trace(other[key])) for key in keys]
+    whole = [part for pair in pairs for part in pair if part.size]
+    if not whole:
+        return sign_test(np.zeros(0, dtype=bool), np.inf)
+    width = max(part.shape[1] for part in whole)
+    stacked = np.concatenate([part for part in whole if part.shape[1] == width])
+    span = np.ptp(stacked, axis=0)
+    differences = np.array([_difference(*pair, span) for pair in pairs])
+    return sign_test(differences < NEAR, float(np.median(differences)))
+
+
+def trace(episode: Episode) -> np.ndarray:
+    """Return the actions of an episode as numbers, (steps, numbers)."""
+    rows = [list(_numbers(action)) for action in episode.actions]
+    width = max(map(len, rows), default=0)
+    return np.array([row + [np.inf] * (width - len(row)) for row in rows], dtype=float).reshape(len(rows), width)
+
+
+def _numbers(action: Any) -> "Any":
+    """Give the numbers of an action in plain values; a text is one number for each of its characters."""
+    if isinstance(action, Mapping):
+        for name in sorted(action):
+            yield from _numbers(action[name])
+    elif isinstance(action, str):
+        yield from (float(ord(character)) for character in action)
+    elif isinstance(action, Sequence):
+        for part in action:
+            yield from _numbers(part)
+    else:
+        yield float(action)
+
+
+def _difference(one: np.ndarray, other: np.ndarray, span: np.ndarray) -> float:
+    """Return the root mean square difference of two traces in parts of the range; steps that only one has differ by all of it."""
+    if one.shape[1] != other.shape[1] or one.shape[1] != len(span):
+        return 1.0
+    used = span > 0
+    steps = min(len(one), len(other))
+    longer = max(len(one), len(other))
+    if not used.any():  # both do one thing all the time
+        return 0.0 if len(one) == len(other) else 1.0
+    squares = ((one[:steps, used] - other[:steps, used]) / span[used]) ** 2
+    return float(np.sqrt((squares.sum() + (longer - steps) * used.sum()) / (longer * used.sum()))) if longer else 0.0

@@ -1,0 +1,123 @@
+"""Checks between teams over folders of submissions and runs: what they find are requests for review.
+
+::
+
+    FOLDER/TEAM/NAME/       submission.yaml predictions.parquet     answers of a team
+                            report.json episodes.json               a run of an agent, as 'stemtwin eval --output' writes it
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stemtwin.benchmarks.agents import load_baselines
+from stemtwin.benchmarks.episodes import read_episodes
+from stemtwin.benchmarks.report import read_report
+from stemtwin.benchmarks.runner import load_samples, predict
+from stemtwin.benchmarks.submission import HEADER, Header, read_header, read_submission
+from stemtwin.benchmarks.tasks import Task, load_tasks
+from stemtwin.leaderboard.duplicates import TeamAnswers, find_pairs
+from stemtwin.leaderboard.reviews import Review
+from stemtwin.twin.errors import StemtwinError, SubmissionError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+RUN = ("report.json", "episodes.json")
+Load = Callable[[Task, Header], "xr.Dataset"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Checked:
+    """Result of the checks: requests for review, the number of submissions that were compared, and a sentence about each that was not."""
+
+    reviews: tuple[Review, ...]
+    compared: int
+    left_out: tuple[str, ...]
+
+
+def check_between_teams(folder: Path, load: Load | None = None) -> Checked:
+    """Compare all submissions and runs of ``folder/TEAM/NAME`` between teams, those on the same data with each other.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the teams' folders, such as ``submissions`` of an event.
+    load : callable, optional
+        (task, header) to the rows with their truth; the public split that a header names where none is given.
+
+    Raises
+    ------
+    SubmissionError
+        The folder holds no folder of a team with a submission.
+    """
+    tables: dict[str, list[tuple[Path, Task, Header]]] = {}
+    runs: dict[str, list[TeamAnswers]] = {}
+    left_out, places = [], [one for one in sorted(folder.glob("[!.]*/[!.]*")) if one.is_dir()]
+    for place in places:
+        try:
+            if (place / HEADER).is_file():
+                task, header = _task_of(place)
+                tables.setdefault("\n".join((header.task, header.dataset, header.size)), []).append((place, task, header))
+            elif all((place / name).is_file() for name in RUN):
+                key, row = _run_of(place)
+                runs.setdefault(key, []).append(row)
+            else:
+                left_out.append(f"{place}: neither a submission nor a run with {' and '.join(RUN)}")
+        except StemtwinError as error:
+            left_out.append(str(error))
+    if not places:
+        message = f"{folder}: it holds no TEAM/NAME with a submission. Give the folder of the teams' folders."
+        raise SubmissionError(message)
+    reviews, count = [], 0
+    for group in tables.values():
+        rows, truth = _answers(group, load or _public, left_out)
+        count += len(rows)
+        reviews += [review for pair in find_pairs(rows, truth) for review in pair.reviews()] if len(rows) > 1 else []
+    for rows in runs.values():
+        count += len(rows)
+        reviews += [review for pair in find_pairs(rows) for review in pair.reviews()]
+    return Checked(reviews=tuple(reviews), compared=count, left_out=tuple(left_out))
+
+
+def _public(task: Task, header: Header) -> "xr.Dataset":
+    """Return the rows of a public split."""
+    return load_samples(task, split=header.split, size=header.size)
+
+
+def _task_of(place: Path) -> tuple[Task, Header]:
+    """Return the task and the header of a submission; the version of the data may be an event's own."""
+    header, tasks = read_header(place), load_tasks()
+    task = next((tasks[name] for name in tasks if header.task == tasks[name].address(header.split)), None)
+    if task is None or task.kind != "predictions":
+        message = f"{place}: key 'task' is {header.task!r}, which is no task of predictions here. Compare it with the stemtwin that knows it."
+        raise SubmissionError(message)
+    return dataclasses.replace(task, source_version=header.dataset.partition("@")[2]), header
+
+
+def _run_of(place: Path) -> tuple[str, TeamAnswers]:
+    """Return the key of the runs that a run can be compared with, and its episodes."""
+    report = read_report(place / RUN[0])
+    episodes = {(one.number, one.attempt): one for one in read_episodes(place / RUN[1])}
+    row = TeamAnswers(team=report.team, name=report.entry, artefact_sha256=report.artefact_sha256, answers=episodes)
+    return report.comparability_key, row
+
+
+def _answers(group: list[tuple[Path, Task, Header]], load: Load, left_out: list[str]) -> tuple[list[TeamAnswers], dict[str, Any]]:
+    """Return the answers of submissions on the same rows, under the names of their folders, and the truth; those that are wrong are left out."""
+    _, task, header = group[0]
+    data = load(task, header)
+    oracle = next((one for name in load_baselines().names(task.registered) if (one := load_baselines()[name]).oracle), None)
+    if oracle is None:
+        left_out += [f"{place}: {task.name!r} has no oracle that gives the truth as answers, by which they are compared" for place, _, _ in group]
+        return [], {}
+    rows = []
+    for place, one, _ in group:
+        try:
+            found = read_submission(place, one, data).found
+        except StemtwinError as error:
+            left_out.append(str(error))
+            continue
+        rows.append(TeamAnswers(team=place.parent.name, name=place.name, artefact_sha256=one.form.digest(found), answers=found))
+    return rows, predict(task, oracle, data)

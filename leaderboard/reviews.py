@@ -1,0 +1,104 @@
+"""Requests for review: what a check found that a person has to look at. They are shown beside a row, which stays where it is."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import pydantic
+
+from stemtwin.benchmarks.honeypots import Leak
+from stemtwin.benchmarks.names import check_name, printable
+from stemtwin.benchmarks.report import Report
+from stemtwin.twin.errors import SettingsError
+from stemtwin.twin.files import write_atomically
+
+SCHEMA = "stemtwin/reviews@1"
+LONGEST = 500
+"""Characters of a text."""
+KINDS = {
+    "duplicate": "closer to the answers of another team than answers that were made apart",
+    "honeypot": "better on items that do not count, and cannot be answered, than luck allows",
+    "bound": "better than the data allow",
+}
+
+
+class Review(pydantic.BaseModel):
+    """A request for review of one row.
+
+    Parameters
+    ----------
+    team, name, artefact_sha256 : str
+        Row that it is about: its team, its name, the hash of its answers.
+    kind : str
+        One of ``KINDS``.
+    text : str
+        The numbers, in one sentence.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    team: str = ""
+    name: str
+    artefact_sha256: str
+    kind: Literal["duplicate", "honeypot", "bound"]
+    text: str
+
+    @pydantic.field_validator("name", "team")
+    @classmethod
+    def _shown(cls, value: str, info: pydantic.ValidationInfo) -> str:
+        """Check a name."""
+        return check_name(value, str(info.field_name), empty=info.field_name == "team")
+
+    @pydantic.field_validator("text")
+    @classmethod
+    def _one_line(cls, value: str) -> str:
+        """Return a text in one line."""
+        return printable(value)[:LONGEST]
+
+
+def honeypot_review(report: Report, leak: Leak) -> Review | None:
+    """Return a request for review of an entry whose answers to honeypots are better than luck allows, None for others."""
+    if not leak.suspicious:
+        return None
+    return Review(team=report.team, name=report.entry, artefact_sha256=report.artefact_sha256, kind="honeypot", text=leak.text)
+
+
+class _Reviews(pydantic.BaseModel):
+    """Content of a file."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", populate_by_name=True)
+
+    schema_name: Literal["stemtwin/reviews@1"] = pydantic.Field(alias="schema")
+    reviews: tuple[Review, ...]
+
+
+def write_reviews(path: Path, reviews: Iterable[Review]) -> Path:
+    """Write requests for review as JSON and return the path."""
+    content = {"schema": SCHEMA, "reviews": [one.model_dump() for one in reviews]}
+    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+    return path
+
+
+def read_reviews(path: Path) -> tuple[Review, ...]:
+    """Return the requests for review in a file.
+
+    Raises
+    ------
+    SettingsError
+        No such file, or not of that form.
+    """
+    try:
+        return _Reviews.model_validate_json(path.read_bytes()).reviews
+    except OSError as error:
+        message = f"{path}: {error.strerror}. Give a file of reviews."
+        raise SettingsError(message) from None
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        message = f"{path}: {'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg']}. Give a file of reviews."
+        raise SettingsError(message) from None
+
+
+def reviews_of(reviews: Sequence[Review], team: str, artefact_sha256: str) -> tuple[Review, ...]:
+    """Return the requests for review of one row."""
+    return tuple(one for one in reviews if (one.team, one.artefact_sha256) == (team, artefact_sha256))

@@ -1,0 +1,125 @@
+"""A board served in one room: static pages over HTTP, written again when the board's file changes. Nothing is taken from who asks."""
+
+import http.server
+import os
+import sys
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from stemtwin.twin.errors import SettingsError, StemtwinError
+
+POLL_S = 0.5
+"""Time between two looks at the board's file."""
+REFRESH_S = 10
+"""Time after which a browser asks again, without a script."""
+POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+TIMEOUT_S = 20.0
+"""Longest wait for a request on an open connection, so that a silent browser holds no thread for ever."""
+
+
+class PageHandler(http.server.SimpleHTTPRequestHandler):
+    """Handler of requests for the files of one folder; folders are not listed."""
+
+    server_version = "stemtwin"
+    sys_version = ""
+    timeout = TIMEOUT_S
+
+    def end_headers(self) -> None:
+        """Send the headers of every answer."""
+        self.send_header("Content-Security-Policy", POLICY)
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Cache-Control", "no-cache")
+        self.send_header("Refresh", str(REFRESH_S))
+        super().end_headers()
+
+    def list_directory(self, path: Any) -> None:
+        """Refuse to list a folder."""
+        del path
+        self.send_error(HTTPStatus.NOT_FOUND)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing of single requests."""
+
+
+class BoardServer:
+    """Server of the pages of a board: one thread for each request, one that watches the board's file.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the pages.
+    watched : sequence of Path
+        Files whose change makes the pages old.
+    write : callable
+        Writes the pages.
+    host, port : str, int
+        Address; port 0 means any that is free.
+
+    Raises
+    ------
+    SettingsError
+        The address is not this machine's, or is taken.
+    """
+
+    def __init__(self, folder: Path, watched: tuple[Path, ...], write: Callable[[], object], *, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.watched, self.write = watched, write
+        self._stop = threading.Event()
+        self._seen = self._state()
+        self.write()
+        try:
+            self.server = http.server.ThreadingHTTPServer((host, port), lambda *request: PageHandler(*request, directory=os.fspath(folder)))
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            message = f"host={host!r}, port={port}: pages cannot be served there ({reason}). Choose another port, or an address of this machine."
+            raise SettingsError(message) from None
+        self.server.daemon_threads = True
+        self.server.block_on_close = False  # a browser that keeps its connection open does not hold up the end
+
+    @property
+    def address(self) -> str:
+        """Address for browsers."""
+        host, port = self.server.server_address[:2]
+        name = host.decode() if isinstance(host, bytes) else str(host)
+        return f"http://{name}:{port}/"
+
+    def _state(self) -> tuple[tuple[int, int, int] | None, ...]:
+        """Return times, sizes and numbers of the watched files, which change with their content."""
+        found = []
+        for path in self.watched:
+            try:
+                one = path.stat()
+                found.append((one.st_mtime_ns, one.st_size, one.st_ino))
+            except OSError:
+                found.append(None)
+        return tuple(found)
+
+    def _watch(self) -> None:
+        """Write the pages again whenever the files have changed; a board that cannot be read now leaves the pages as they are."""
+        while not self._stop.wait(POLL_S):
+            state = self._state()
+            if state == self._seen:
+                continue
+            try:
+                self.write()
+                self._seen = state
+            except StemtwinError as error:
+                sys.stderr.write(f"stemtwin: the pages stay as they are: {error}\n")
+                self._seen = state
+
+    def run(self) -> None:
+        """Serve until :meth:`stop` is called in another thread, or the user interrupts."""
+        watcher = threading.Thread(target=self._watch, name="watcher", daemon=True)
+        watcher.start()
+        try:
+            self.server.serve_forever(poll_interval=0.1)
+        finally:
+            self._stop.set()
+            self.server.server_close()
+            watcher.join()
+
+    def stop(self) -> None:
+        """End :meth:`run` in another thread."""
+        self.server.shutdown()

@@ -1,0 +1,181 @@
+"""Kills of submitters and scorers at random moments, by ``make soak`` 200 times, in the slow tests 12 times.
+
+Run as ``python -m tests.leaderboard.soak KILLS FOLDER [SEED]``. A process that has everything imported makes children; each does one of four jobs
+over and over the same work, and is killed by SIGKILL at a random moment of it, or is not. What a child has been told to be done must be there after
+that, whole and once; in the end everything is.
+"""
+
+import contextlib
+import dataclasses
+import os
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from stemtwin.benchmarks.answers.points import Points
+from stemtwin.benchmarks.runner import score_submission
+from stemtwin.benchmarks.submission import read_submission, write_submission
+from stemtwin.benchmarks.tasks import find_task
+from stemtwin.leaderboard import event_inbox
+from stemtwin.leaderboard.event_inbox import content_digest, hand_in
+from stemtwin.leaderboard.pages.site import write_pages
+from stemtwin.leaderboard.store import Store
+from tests.benchmarks.frames import make
+from tests.leaderboard.test_store import report_of
+
+TASK = find_task("atoms-2d")
+DATA = make(n=3, clusters=3)
+EVENT = 'name = "spring"\n[[tasks]]\ntask = "atoms-2d"\n'
+REPORTS, FOLDERS = 30, 5
+Acknowledge = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Folder in which everything lies."""
+
+    folder: Path
+
+    @property
+    def board(self) -> Path:
+        """File of the board."""
+        return self.folder / "board.db"
+
+    @property
+    def sources(self) -> list[Path]:
+        """Submissions that are scored and handed in."""
+        return [self.folder / "sources" / f"{number}" for number in range(FOLDERS)]
+
+    def prepare(self) -> None:
+        """Write the submissions and the settings of an event."""
+        there = dataclasses.replace(TASK, source_version=f"{TASK.source_version}+spring")
+        for number, path in enumerate(self.sources):
+            rng = np.random.default_rng(number)
+            found = {name: Points.at(rng.uniform(0, 12, (4, 2))) for name in DATA["sample_id"].values.tolist()}
+            write_submission(path, there, found, split="test", size="tiny", name=f"entry {number}", team="us")
+        inputs = self.folder / "event" / "opened" / "inputs" / "atoms-2d-1"
+        inputs.mkdir(parents=True)
+        (inputs / "test.nc").touch()
+        (self.folder / "event" / "event.toml").write_text(EVENT)
+
+
+def submit(place: Place, done: Acknowledge) -> None:
+    """Enter reports."""
+    with Store(place.board) as store:
+        for number in range(REPORTS):
+            store.submit(report_of(number / 100, entry="report"))
+            done(f"report-{number / 100}")
+
+
+def score(place: Place, done: Acknowledge) -> None:
+    """Read, check, score and enter submissions."""
+    there = dataclasses.replace(TASK, source_version=f"{TASK.source_version}+spring")
+    for path in place.sources:
+        report = score_submission(there, DATA, read_submission(path, there, DATA)).report
+        with Store(place.board) as store:
+            store.submit(report)
+        done(report.artefact_sha256)
+
+
+def hand(place: Place, done: Acknowledge) -> None:
+    """Hand submissions in to the event."""
+    for path in place.sources:
+        done(hand_in(path, place.folder / "event", "us").path.name)
+
+
+def show(place: Place, done: Acknowledge) -> None:
+    """Write pages of the board."""
+    with Store(place.board, read_only=place.board.exists()) as store:
+        for path in write_pages(store, place.folder / "pages"):
+            done(path.name)
+
+
+JOBS = (submit, score, hand, show)
+
+
+def work(job: Callable[[Place, Acknowledge], None], place: Place, wait_s: float | None) -> tuple[set[str], bool]:
+    """Do a job in a child, kill it after a time unless it has ended; return what it said to be done, and whether it was killed."""
+    out, into = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.close(out)
+            job(place, lambda text: os.write(into, f"{text}\n".encode()) and None)
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(into)
+    if wait_s is not None:
+        time.sleep(wait_s)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+    with os.fdopen(out) as pipe:
+        told = pipe.read()
+    _, status = os.waitpid(child, 0)
+    killed = os.WIFSIGNALED(status)
+    assert killed or os.waitstatus_to_exitcode(status) == 0, f"{job.__name__} ended with {status}"
+    return {line for line in told.split("\n")[:-1] if line}, killed
+
+
+def check(place: Place, acknowledged: dict[str, set[str]]) -> None:
+    """Compare what is there with what was said to be done."""
+    if place.board.exists():
+        with Store(place.board) as store:
+            entries = store.entries()
+        artefacts = [entry.artefact_sha256 for entry in entries]
+        assert len(artefacts) == len(set(artefacts)), "a row stands twice"
+        assert acknowledged["submit"] | acknowledged["score"] <= set(artefacts), "a row is lost"
+        assert all(len(entry.scores) >= 2 for entry in entries), "a row is not whole"
+        connection = sqlite3.connect(place.board)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        connection.close()
+    there = {path.name: path for path in handed(place)}
+    assert acknowledged["hand"] <= set(there), "a submission is lost"
+    assert all(path.name.endswith(content_digest(path)[: event_inbox.HASH_DIGITS]) for path in there.values()), "a submission is not whole"
+    for path in (place.folder / "pages").glob("[!.]*.html"):
+        assert path.read_text(encoding="utf-8").rstrip().endswith("</html>"), "a page is not whole"
+
+
+def handed(place: Place) -> Iterator[Path]:
+    """Give the submissions of the event: every folder there is a whole one."""
+    yield from (place.folder / "event" / "submissions").glob("*/*")
+
+
+def soak(kills: int, folder: Path, seed: int) -> None:
+    """Kill jobs until so many are dead, then let each job end, and compare everything."""
+    rng, place = np.random.default_rng(seed), Place(folder)
+    place.prepare()
+    event_inbox.storage.read_netcdf = lambda *_: DATA  # type: ignore[assignment]
+    acknowledged: dict[str, set[str]] = {job.__name__: set() for job in JOBS}
+    lengths: dict[str, float] = {}
+    for job in JOBS:  # how long one takes, in a place of its own
+        trial = Place(folder / f"trial-{job.__name__}")
+        trial.prepare()
+        began = time.monotonic()
+        work(job, trial, None)
+        lengths[job.__name__] = time.monotonic() - began
+    dead, number = 0, 0
+    while dead < kills:
+        job = JOBS[number % len(JOBS)]
+        number += 1
+        told, killed = work(job, place, float(rng.uniform(0, 1.1 * lengths[job.__name__])))
+        dead += killed
+        acknowledged[job.__name__] |= told
+        check(place, acknowledged)
+    for job in JOBS:
+        acknowledged[job.__name__] |= work(job, place, None)[0]
+    check(place, acknowledged)
+    with Store(place.board) as store:
+        assert len(store.entries()) == REPORTS + FOLDERS, "rows are missing or too many"
+    assert len(list(handed(place))) == FOLDERS, "submissions are missing or too many"
+    sys.stdout.write(f"{dead} of {number} jobs killed; {REPORTS + FOLDERS} rows, {FOLDERS} submissions: nothing lost, nothing twice\n")
+
+
+if __name__ == "__main__":
+    soak(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 0)
