@@ -317,10 +317,10 @@ def _play(task: Task, agent: Any, env: Any, seen: tuple[Any, dict], brief: Brief
     """Play from a reset to the end and return the fields of the episode that play gives."""
     (observation, info), space, digest = seen, env.action_space, hashlib.sha256()
     actions, rewards, wall, terminated, truncated, failure = [], [], 0.0, False, False, None
+    add_to_digest(digest, observation)  # before the agent's reset, so that one which fails there is replayed like one that fails at its first action
     try:
         agent.reset(brief)
         while not (terminated or truncated):
-            add_to_digest(digest, observation)
             given, cost = copied(observation), _agent_cost(task, info)
             began = time.perf_counter()
             answer = agent.act(given, cost)
@@ -329,6 +329,8 @@ def _play(task: Task, agent: Any, env: Any, seen: tuple[Any, dict], brief: Brief
             observation, reward, terminated, truncated, info = env.step(action)
             actions.append(plain_action(space, action))
             rewards.append(float(reward))
+            if not (terminated or truncated):
+                add_to_digest(digest, observation)
     except AgentError as error:
         failure, terminated = error, False
     add_to_digest(digest, observation)

@@ -28,7 +28,7 @@ from stemtwin.twin.files import check_writable, refusal
 SETTINGS = "event.toml"
 LARGEST_SETTINGS = 2**20
 """Most bytes of ``event.toml``."""
-INBOX, BUNDLE, OPENED = "submissions", "bundle.stemtwin", "opened"
+INBOX, BUNDLE, OPENED = "submissions", "sealed.bundle", "opened"
 """Parts of an event: what teams hand in; the sealed bundle; its content once it is open."""
 AGENT, AGENT_SCHEMA = "agent.toml", "stemtwin/agent-submission@1"
 INCOMING = ".incoming-"

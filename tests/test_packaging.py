@@ -164,7 +164,11 @@ def test_the_wheel_holds_our_packages_and_nothing_else(wheel: Path) -> None:
     wanted |= {f"stemtwin/twin/physics/tables/{name}.csv" for name in PARAMETRIZATIONS}
     wanted |= {f"stemtwin/twin/envs/scales/{path.name}" for path in (ROOT / "twin" / "envs" / "scales").glob("*.json")}
     wanted |= {f"stemtwin/benchmarks/learned/{path.name}" for path in (ROOT / "benchmarks" / "learned").glob("*.*")}
-    wanted |= {f"stemtwin/leaderboard/pages/templates/{path.name}" for path in (ROOT / "leaderboard" / "pages" / "templates").glob("*.*")}
+    wanted |= {
+        f"stemtwin/leaderboard/{room}/templates/{path.name}"
+        for room in ("events", "pages")
+        for path in (ROOT / "leaderboard" / room / "templates").glob("*.*")
+    }
     wanted |= {f"stemtwin/benchmarks/scores/{path.name}" for path in (ROOT / "benchmarks" / "scores").glob("*.json")}
     wanted.add("stemtwin/twin/instrument/simulation/thermal_errors.json")
     assert {name for name in names if name.startswith("stemtwin/")} == wanted

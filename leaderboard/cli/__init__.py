@@ -9,6 +9,7 @@ File                     Content
 ``data.py``              ``stemtwin data``
 ``demo.py``              ``stemtwin demo``
 ``evaluate.py``          ``stemtwin eval``
+``event.py``             ``stemtwin event``
 ``film.py``              ``stemtwin film``
 ``image.py``             ``stemtwin image``
 ``image_files.py``       files of ``stemtwin image``, by their endings

@@ -37,6 +37,7 @@ COMMANDS = {  # name: (module, function or Typer in it, one line for the help)
     "submit": ("stemtwin.leaderboard.cli.submit", "submit", "Enter a submission or a report on the board, or hand it in to an event."),
     "review": ("stemtwin.leaderboard.cli.review", "review", "Compare answers between teams: near-duplicates that a person has to look at."),
     "board": ("stemtwin.leaderboard.cli.board", "board", "Show the board."),
+    "event": ("stemtwin.leaderboard.cli.event", "app", "Hold an event: make it, open it, score, freeze, close, verify."),
 }
 
 ARGUMENT = re.compile(r"for '\[?([A-Z_]+)\]?:\[[^\]]*\]'")

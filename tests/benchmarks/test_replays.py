@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from stemtwin.benchmarks import replays
+from stemtwin.benchmarks.agents import AgentError, Baseline
+from stemtwin.benchmarks.episodes import make_environment, replay, run_episode
 from stemtwin.benchmarks.report import read_report
 from stemtwin.benchmarks.runner import resolve, run_agent, save_run
 from stemtwin.benchmarks.seed_keys import SeedKeys, draw_keys, read_keys, write_keys
@@ -105,3 +107,22 @@ def test_keys_are_kept_and_checked(tmp_path: Path, keys: SeedKeys) -> None:
         dataclasses.replace(keys, agent="short")
     with pytest.raises(SettingsError, match="are equal"):
         dataclasses.replace(keys, agent=keys.environment)
+
+
+def test_an_agent_that_fails_before_its_first_action_is_replayed() -> None:
+    """Its episode has no action, counts as failed, and is the same when it is played again."""
+    failure = ("crashed", "it ended")
+
+    class Failing:
+        """An agent whose process ends at the briefing."""
+
+        def reset(self, brief: Any) -> None:
+            del brief
+            raise AgentError(*failure)
+
+        def act(self, observation: Any, cost: Any) -> None: ...
+
+    entry = Baseline(task=TASK.name, name="failing", text="", factory=Failing)
+    one = run_episode(TASK, entry, Failing(), make_environment(TASK), split=TASK.splits[0], number=0, count_failures=True)
+    assert (one.failure, one.actions) == ("crashed", ())
+    assert replay(TASK, [one]) == (one,)

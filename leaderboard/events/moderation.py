@@ -1,0 +1,94 @@
+"""Decisions of an organiser: freeze, withdraw, disqualify, correct. Every decision is a signed line of the log, which the event's page shows."""
+
+from stemtwin.benchmarks.names import LONGEST_NAME
+from stemtwin.leaderboard.events.folders import Organiser
+from stemtwin.leaderboard.events.scoring import one_at_a_time, publish
+from stemtwin.leaderboard.events.submissions import find_submissions
+from stemtwin.twin.errors import SettingsError
+
+LONGEST_REASON = 500
+"""Characters of a reason."""
+
+
+def freeze(organiser: Organiser) -> int:
+    """Freeze an event: what is handed in now still counts, scored or not; nothing later does. Return the number of submissions.
+
+    Raises
+    ------
+    SettingsError
+        It is frozen already.
+    """
+    with one_at_a_time(organiser):
+        _check_open(organiser)
+        if (line := organiser.folder.first("frozen")) is not None:
+            message = f"{organiser.event.name} has been frozen since {line.time}. Close it with 'stemtwin event close'."
+            raise SettingsError(message)
+        handed, _ = find_submissions(organiser.path)
+        organiser.append("frozen", submissions=[[one.team, one.name, one.digest] for one in handed])
+        publish(organiser)
+    return len(handed)
+
+
+def withdraw(organiser: Organiser, label: str, reason: str) -> None:
+    """Withdraw an entry, ``TEAM/NAME``: its scores stay in the log and do not count.
+
+    Raises
+    ------
+    SettingsError
+        There is no such entry, or no reason.
+    """
+    team, _, name = label.partition("/")
+    known = [(line.content["team"], line.content["name"]) for line in organiser.folder.lines if line.kind == "scored"]
+    _check_known(label, (team, name) in known, sorted({f"{one}/{other}" for one, other in known}), "entry")
+    _decide(organiser, "withdrawn", reason, team=team, name=name)
+
+
+def disqualify(organiser: Organiser, team: str, reason: str) -> None:
+    """Disqualify a team: none of its entries counts, earlier or later.
+
+    Raises
+    ------
+    SettingsError
+        There is no such team, or no reason.
+    """
+    handed, _ = find_submissions(organiser.path)
+    known = {line.content["team"] for line in organiser.folder.lines if "team" in line.content} | {one.team for one in handed}
+    _check_known(team, team in known, sorted(known), "team")
+    _decide(organiser, "disqualified", reason, team=team)
+
+
+def correct(organiser: Organiser, task: str, reason: str) -> None:
+    """Make all scores of a task void after a fault of it; the next scoring scores its submissions again.
+
+    Raises
+    ------
+    SettingsError
+        The event has no such task, or there is no reason.
+    """
+    _decide(organiser, "corrected", reason, task=organiser.event.task(task).task)
+
+
+def _decide(organiser: Organiser, kind: str, reason: str, **content: str) -> None:
+    """Write a decision into the log and the pages."""
+    reason = " ".join(reason.split())
+    if not 3 <= len(reason) <= LONGEST_REASON or not reason.isprintable():
+        message = f"The reason has {len(reason)} characters; it must be a sentence of 3 to {LONGEST_REASON}, which everybody will read."
+        raise SettingsError(message)
+    with one_at_a_time(organiser):
+        _check_open(organiser)
+        organiser.append(kind, **content, reason=reason)
+        publish(organiser)
+
+
+def _check_open(organiser: Organiser) -> None:
+    """Refuse decisions about a closed event."""
+    if organiser.folder.first("closed") is not None:
+        message = f"{organiser.event.name} is closed: its archive is signed. State what was found beside the archive."
+        raise SettingsError(message)
+
+
+def _check_known(name: str, there: bool, known: list[str], what: str) -> None:
+    """Refuse what is not on the board."""
+    if not there:
+        message = f"{name[:LONGEST_NAME]!r} is not an {what} of this event. Known: {', '.join(known[:10]) or 'none'}."
+        raise SettingsError(message.replace("an team", "a team"))

@@ -1,0 +1,315 @@
+"""Scoring of an event's submissions: each once, in order, whatever interrupts it.
+
+A submission is known by its content. Its report is written, then its line of the log, then its row on the board; a run that was stopped goes on where
+it stopped, and unfinished episodes of an agent lie in the secret folder until then.
+"""
+
+import contextlib
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stemtwin.benchmarks.agents import Baseline
+from stemtwin.benchmarks.episodes import Episode, read_episodes, write_episodes
+from stemtwin.benchmarks.isolation.agent_process import AgentProcess
+from stemtwin.benchmarks.isolation.sandbox import OPEN, Level
+from stemtwin.benchmarks.runner import Evaluation, run_agent, save_run, score_submission
+from stemtwin.benchmarks.seed_keys import SeedKeys
+from stemtwin.benchmarks.submission import read_submission
+from stemtwin.leaderboard.events.event_pages import write_event_pages
+from stemtwin.leaderboard.events.folders import STATE, Organiser, Tell
+from stemtwin.leaderboard.events.hidden_tasks import HiddenTask, hidden_task, split_of
+from stemtwin.leaderboard.events.log import LogLine
+from stemtwin.leaderboard.events.settings import FILE, EventEnvironment, EventTask
+from stemtwin.leaderboard.events.signing import file_sha256
+from stemtwin.leaderboard.events.standings import fill_board, run_of, scores, state_of, write_state
+from stemtwin.leaderboard.events.submissions import Handed, find_submissions, part_of, read_agent
+from stemtwin.twin.errors import SettingsError, SubmissionError
+from stemtwin.twin.files import locked, replacing
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+LOCK_S = 60.0
+"""Longest wait for another process that scores the same event and writes nothing, s."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """Result of one submission: ``"scored"``, ``"refused"`` (with the reason), ``"failed"`` by a fault that is not its own, or ``"known"``."""
+
+    label: str
+    status: str
+    text: str
+
+
+@contextlib.contextmanager
+def one_at_a_time(organiser: Organiser) -> Iterator[None]:
+    """Hold the lock of an event's log and board during a block."""
+    path = organiser.folder.log_path
+    with locked(organiser.secret / ".lock", limit_s=LOCK_S, holder="another command on this event", sign_of_life=lambda: path.stat().st_mtime_ns):
+        yield
+
+
+class Truths:
+    """Hidden rows with their truth, built when they are first needed and kept in memory.
+
+    Parameters
+    ----------
+    keys : SeedKeys
+        Keys of the event.
+    folder : Path
+        Folder of the builds.
+    tell : callable, optional
+        Called with sentences about long work.
+    build : bool
+        Whether rows that are not there are built, or nothing is written.
+    """
+
+    def __init__(self, keys: SeedKeys, folder: Path, tell: Tell | None = None, *, build: bool = True) -> None:
+        self.keys, self.folder, self.tell, self.build = keys, folder, tell, build
+        self._loaded: dict[str, Any] = {}
+
+    def of(self, hidden: HiddenTask) -> "xr.Dataset":
+        """Return the rows of a task."""
+        if hidden.slug not in self._loaded:
+            if self.build:
+                hidden.build(self.keys, self.folder, build_lines(hidden, self.tell))
+            self._loaded[hidden.slug] = hidden.truth(self.keys, self.folder)
+        return self._loaded[hidden.slug]
+
+
+def build_lines(hidden: HiddenTask, tell: Tell | None) -> Callable[[int, int, str], None] | None:
+    """Return the progress of a build as sentences, one for each tenth."""
+    if tell is None:
+        return None
+    told = -1
+
+    def progress(done: int, total: int, text: str) -> None:
+        nonlocal told
+        del text  # the name of a specimen holds its secret seed
+        tenth = 10 * done // max(total, 1)
+        if tenth > told:
+            told = tenth
+            tell(f"hidden rows of {hidden.task.name}: {done} of {total} specimens")
+
+    return progress
+
+
+def score_event(organiser: Organiser, *, isolation: str | None = None, tell: Tell | None = None) -> list[Outcome]:
+    """Score what was handed in and is not scored yet, and write board, state and pages.
+
+    Parameters
+    ----------
+    organiser : Organiser
+        The event with its secrets.
+    isolation : str, optional
+        Level of isolation of agents in the place of the event's.
+    tell : callable, optional
+        Called with a sentence for each submission and for long work.
+
+    Returns
+    -------
+    list of Outcome
+        One for each submission, and for each folder that is none.
+
+    Raises
+    ------
+    SettingsError
+        The event is closed, or agents cannot be kept apart here as the event demands.
+    """
+    with one_at_a_time(organiser):
+        if organiser.folder.first("closed") is not None:
+            message = f"{organiser.event.name} is closed: its scores are final. Verify its archive with 'stemtwin event verify'."
+            raise SettingsError(message)
+        check_records(organiser)
+        outcomes = _score_all(organiser, isolation, tell or _silent)
+        publish(organiser)
+    return outcomes
+
+
+def _without_seeds(text: str) -> str:
+    """Return a text without long numbers, which may be secret seeds."""
+    return re.sub(r"\d{12,}", "<secret>", text)
+
+
+def _silent(text: str) -> None:
+    """Say nothing."""
+
+
+def check_records(organiser: Organiser) -> None:
+    """Refuse to go on without the runs of earlier scores.
+
+    Raises
+    ------
+    SettingsError
+        A run is not in the secret folder.
+    """
+    for one in scores(organiser.folder.lines, organiser.event):
+        if not (organiser.secret / one.run / "report.json").is_file():
+            message = (
+                f"{organiser.secret / one.run}: the run of {one.label} is missing. Copy 'results' from where it was scored into the secret folder, "
+                f"or score all of {one.task} again with 'stemtwin event correct'."
+            )
+            raise SettingsError(message)
+
+
+def publish(organiser: Organiser) -> None:
+    """Write board, signed state and pages of an event from its log and reports; settings that were changed are a line of the log first."""
+    settings, lines = file_sha256(organiser.path / FILE), organiser.folder.lines
+    if settings != next((line.content["sha256"] for line in reversed(lines) if line.kind in ("created", "settings")), settings):
+        organiser.append("settings", sha256=settings)
+        lines = organiser.folder.lines
+    fill_board(organiser.folder, scores(lines, organiser.event))
+    write_state(organiser.path / STATE, state_of(organiser.folder, lines), organiser.signing_key)
+    write_event_pages(organiser.folder, lines)
+
+
+def _score_all(organiser: Organiser, isolation: str | None, tell: Tell) -> list[Outcome]:
+    """Score every submission that needs it."""
+    handed, wrong = find_submissions(organiser.path)
+    level: Level = "process" if (isolation or organiser.event.isolation) == "process" else "bubblewrap"
+    if any(one.agent for one in handed):
+        tell(f"isolation of agents: {level}, which leaves open: {'; '.join(OPEN[level])}")
+    outcomes = [Outcome(label=label, status="refused", text=text) for label, text in wrong]
+    truths = Truths(organiser.keys, organiser.secret / "data", tell)
+    for number, one in enumerate(handed, start=1):
+        outcome = _score_one(organiser, one, isolation, truths)
+        outcomes.append(outcome)
+        if outcome.status != "known":
+            tell(f"{number} of {len(handed)}: {outcome.label} {outcome.status}: {outcome.text}")
+    return outcomes
+
+
+def _score_one(organiser: Organiser, handed: Handed, isolation: str | None, truths: Truths) -> Outcome:
+    """Score a submission unless that was done, and write its line of the log."""
+    lines = organiser.folder.lines
+    try:
+        part = part_of(organiser.event, handed)
+        if (known := _known(lines, handed, part)) is not None:
+            return Outcome(label=handed.label, status="known", text=known)
+        _check_rules(organiser, lines, handed, part)
+        evaluation = evaluate(organiser, handed, part, isolation, truths)
+    except SubmissionError as error:
+        if (known := _known(lines, handed, None)) is not None:
+            return Outcome(label=handed.label, status="known", text=known)
+        reason = str(error).replace(f"{organiser.path}/", "")  # the organiser's folders are nobody's business
+        organiser.append("refused", team=handed.team, name=handed.name, digest=handed.digest, reason=reason)
+        return Outcome(label=handed.label, status="refused", text=reason)
+    except SettingsError:  # the event's or the machine's, which concerns all
+        raise
+    except Exception as error:  # one submission must not keep the others from being scored
+        text = f"{type(error).__name__}: {_without_seeds(str(error))}"
+        return Outcome(label=handed.label, status="failed", text=f"not scored, it is tried again next time: {text}")
+    return _enter(organiser, handed, part, evaluation)
+
+
+def _known(lines: Sequence[LogLine], handed: Handed, part: EventTask | EventEnvironment | None) -> str | None:
+    """Return the words about a submission that was scored since the last correction of its task, or refused; None about a new one."""
+    void = _correction(lines, part)
+    for line in lines:
+        same = line.content.get("digest") == handed.digest and line.content.get("team") == handed.team and line.number > void
+        if same and line.kind in ("scored", "refused"):
+            return f"{line.kind} in line {line.number} of the log"
+    return None
+
+
+def _correction(lines: Sequence[LogLine], part: EventTask | EventEnvironment | None) -> int:
+    """Return the number of the last line that corrects a task; -1 where there is none."""
+    return max((line.number for line in lines if part is not None and line.kind == "corrected" and line.content["task"] == part.task), default=-1)
+
+
+def _check_rules(organiser: Organiser, lines: Sequence[LogLine], handed: Handed, part: EventTask | EventEnvironment) -> None:
+    """Raise SubmissionError where the rules of the event exclude a submission."""
+    event, frozen = organiser.event, next((line for line in lines if line.kind == "frozen"), None)
+    if any(line.kind == "disqualified" and line.content["team"] == handed.team for line in lines):
+        message = f"{handed.label}: {handed.team} was disqualified. Nothing of it is scored."
+        raise SubmissionError(message)
+    if event.teams and handed.team not in event.teams:
+        message = f"{handed.label}: team {handed.team!r} is not one of the {len(event.teams)} teams of {event.name}. Ask the organiser to enter it."
+        raise SubmissionError(message)
+    if frozen is not None and [handed.team, handed.name, handed.digest] not in frozen.content["submissions"]:
+        message = f"{handed.label} came after {event.name} was frozen at {frozen.time}. It does not count."
+        raise SubmissionError(message)
+    earlier = {
+        line.content["digest"] for line in lines if line.kind == "scored" and (line.content["team"], line.content["task"]) == (handed.team, part.task)
+    }
+    if handed.digest not in earlier and len(earlier) >= event.submissions:
+        message = f"{handed.label}: {handed.team} has had its {event.submissions} submissions to {part.task!r}. No further one is scored."
+        raise SubmissionError(message)
+
+
+def evaluate(organiser: Organiser, handed: Handed, part: EventTask | EventEnvironment, isolation: str | None, truths: Truths) -> Evaluation:
+    """Return the evaluation of a submission.
+
+    Raises
+    ------
+    SubmissionError
+        It is refused: the sentence says why.
+    DatasetError, OSError
+        A fault that is not the submission's.
+    """
+    if isinstance(part, EventTask):
+        return evaluate_table(hidden_task(organiser.event, part), handed, truths)
+    header = read_agent(handed.folder)
+    level = isolation or organiser.event.isolation
+    kept_at = organiser.secret / "runs" / f"{handed.mark}.json"
+    kept: list[Episode] = list(read_episodes(kept_at)) if kept_at.is_file() else []
+
+    def keep(episode: Episode) -> None:
+        kept.append(episode)
+        write_episodes(kept_at, kept)
+
+    try:
+        process = AgentProcess(header.program, folder=handed.folder, level=level)
+    except (SettingsError, ValueError) as error:
+        if isolation is None and level == "bubblewrap" and "does not work here" in str(error):
+            raise
+        message = f"{handed.folder}: {error}"
+        raise SubmissionError(message) from None
+    task, split = part.find(), split_of(part)
+    entry = Baseline(task=task.name, name=handed.name, text="a program", factory=lambda: process)
+    counts = {"split": split, "episodes": part.episodes, "attempts": part.attempts}
+    with process:
+        return run_agent(task, entry, "isolated", team=handed.team, keys=organiser.keys, kept=tuple(kept), keep=keep, **counts)
+
+
+def evaluate_table(hidden: HiddenTask, handed: Handed, truths: Truths) -> Evaluation:
+    """Return the evaluation of a table of answers to hidden rows, under the names of its folders."""
+    data = truths.of(hidden)
+    submission = read_submission(handed.folder, hidden.task, data)
+    header = submission.header
+    if (header.split, header.size) != (hidden.split, hidden.size):
+        message = f"{handed.folder}: it is for {header.split} {header.size}, the event asks for {hidden.split} {hidden.size}. Correct its header."
+        raise SubmissionError(message)
+    named = dataclasses.replace(submission, header=header.model_copy(update={"name": handed.name, "team": handed.team}))
+    found = score_submission(hidden.task, data, named)
+    source = dataclasses.replace(found.report.source, truth="hidden")
+    return dataclasses.replace(found, report=dataclasses.replace(found.report, source=source))
+
+
+def _enter(organiser: Organiser, handed: Handed, part: EventTask | EventEnvironment, evaluation: Evaluation) -> Outcome:
+    """Write the run of a submission, then its line of the log."""
+    report, lines = evaluation.report, organiser.folder.lines
+    run = run_of(handed.mark, _correction(lines, part))
+    with replacing(organiser.secret / run) as temporary:
+        save_run(temporary, part.find(), evaluation)
+    organiser.append(
+        "scored",
+        team=handed.team,
+        name=handed.name,
+        task=part.task,
+        digest=handed.digest,
+        run=run,
+        report_sha256=file_sha256(organiser.secret / run / "report.json"),
+        comparability_key=report.comparability_key,
+        artefact_sha256=report.artefact_sha256,
+        direction=report.primary.direction,
+        value=report.primary.value,
+    )
+    (organiser.secret / "runs" / f"{handed.mark}.json").unlink(missing_ok=True)
+    shown = "no value" if report.primary.value is None else f"{report.primary.name} {report.primary.value:.4g}"
+    failures = "".join(f", {count} episodes {kind}" for kind, count in report.failures.items())
+    return Outcome(label=handed.label, status="scored", text=f"{part.task}, {shown}{failures}")

@@ -1,0 +1,176 @@
+"""Submissions in the folder of an event: ``submissions/TEAM/NAME/`` with a table of answers or with an agent, known by their content.
+
+::
+
+    submission.yaml predictions.parquet     answers, see stemtwin.benchmarks.submission
+    agent.toml and its program              an agent: ``task``, ``program``
+"""
+
+import dataclasses
+import os
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+import pydantic
+
+from stemtwin.benchmarks.names import check_name
+from stemtwin.benchmarks.submission import HEADER, read_header
+from stemtwin.leaderboard.events.folders import SUBMISSIONS, files_below
+from stemtwin.leaderboard.events.settings import EventEnvironment, EventSettings, EventTask
+from stemtwin.leaderboard.events.signing import canonical, file_sha256, sha256
+from stemtwin.twin.errors import SettingsError, SubmissionError
+
+AGENT = "agent.toml"
+SCHEMA = "stemtwin/agent-submission@1"
+MOST_FILES, MOST_BYTES = 2000, 1 << 30
+"""Files of a submission, and bytes of all of them."""
+LONGEST_AGENT = 1 << 16
+
+
+class AgentHeader(pydantic.BaseModel):
+    """Content of ``agent.toml``: the task and the program that plays it, started in the folder of the submission."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    schema_name: Literal["stemtwin/agent-submission@1"] = pydantic.Field(alias="schema")
+    task: str
+    program: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Handed:
+    """A submission.
+
+    Parameters
+    ----------
+    team, name : str
+        Names of its folders.
+    folder : Path
+        The folder.
+    digest : str
+        The sha256 of names and contents of its files.
+    """
+
+    team: str
+    name: str
+    folder: Path
+    digest: str
+
+    @property
+    def label(self) -> str:
+        """``TEAM/NAME``."""
+        return f"{self.team}/{self.name}"
+
+    @property
+    def mark(self) -> str:
+        """Name of its run: a hash of team and content."""
+        return sha256(canonical([self.team, self.digest]))[:20]
+
+    @property
+    def agent(self) -> bool:
+        """Kind: an agent, not a table."""
+        return (self.folder / AGENT).is_file() and not (self.folder / HEADER).exists()
+
+
+def digest_of(folder: Path) -> str:
+    """Return the sha256 of names and contents of the files of a folder.
+
+    Raises
+    ------
+    SubmissionError
+        A link or a special file, too many files, or too many bytes.
+    """
+    entries, size = [], 0
+    for path in files_below(folder):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink() or not path.is_file():
+            message = f"{path} is a link or a special file. Hand in plain files only."
+            raise SubmissionError(message)
+        size += path.stat().st_size
+        if len(entries) >= MOST_FILES or size > MOST_BYTES:
+            message = f"{folder} holds more than {MOST_FILES} files or {MOST_BYTES >> 30} GiB. Hand in what is needed to run it only."
+            raise SubmissionError(message)
+        entries.append([name, file_sha256(path)])
+    return sha256(canonical(entries))
+
+
+def find_submissions(event_folder: Path) -> tuple[list[Handed], list[tuple[str, str]]]:
+    """Return the submissions of an event in the order in which they count as received, and label and a sentence of each folder that is none.
+
+    The order is that of their last commits where the folder is a Git repository, else that of their newest files; then that of their names.
+    """
+    found, wrong = [], []
+    root = event_folder / SUBMISSIONS
+    for folder in sorted(root.glob("*/*")) if root.is_dir() else ():
+        if not folder.is_dir() and not folder.is_symlink():
+            continue
+        try:
+            if folder.is_symlink() or folder.parent.is_symlink():
+                message = f"{folder} is a link. Hand in plain folders only."
+                raise SubmissionError(message)
+            team, name = check_name(folder.parent.name, "team"), check_name(folder.name, "entry")
+            found.append(Handed(team=team, name=name, folder=folder, digest=digest_of(folder)))
+        except (SubmissionError, SettingsError) as error:
+            wrong.append((folder.relative_to(root).as_posix(), str(error)))
+    return sorted(found, key=lambda one: (_received(event_folder, one.folder), one.label)), wrong
+
+
+def _received(event_folder: Path, folder: Path) -> int:
+    """Return the time of the last commit of a folder, or of its newest file, s since 1970."""
+    if (event_folder / ".git").exists():
+        command = ["git", "-C", str(event_folder), "log", "-1", "--format=%ct", "--", str(folder.relative_to(event_folder))]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        if told.returncode == 0 and told.stdout.strip().isdigit():
+            return int(told.stdout)
+    return max((int(path.lstat().st_mtime) for path in files_below(folder)), default=0)
+
+
+def read_agent(folder: Path) -> AgentHeader:
+    """Return the header of an agent.
+
+    Raises
+    ------
+    SubmissionError
+        It is too long, not TOML, or has wrong keys.
+    """
+    path = folder / AGENT
+    try:
+        if os.path.getsize(path) > LONGEST_AGENT:  # noqa: PTH202 - one message for all errors of the system
+            message = f"it has more than {LONGEST_AGENT} bytes"
+            raise ValueError(message)
+        return AgentHeader.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        told = f"key {'.'.join(map(str, first['loc']))!r}: {first['msg']}"
+    except (OSError, ValueError, RecursionError) as error:
+        told = str(error)
+    message = f'{path}: {told}. It needs schema = "{SCHEMA}", task = "NAME" and program = "python agent.py".'
+    raise SubmissionError(message)
+
+
+def part_of(event: EventSettings, handed: Handed) -> EventTask | EventEnvironment:
+    """Return the task of the event that a submission is for.
+
+    Raises
+    ------
+    SubmissionError
+        It is neither a table nor an agent, or for none of the event's tasks, or of another kind than its task.
+    """
+    if handed.agent:
+        name = read_agent(handed.folder).task
+    else:
+        address = read_header(handed.folder).task
+        stem, _, major = address.partition("@")
+        name = stem.partition("/")[0] + (f"@{major}" if major not in ("", "1") else "")
+    try:
+        part = event.task(name)
+    except SettingsError as error:
+        message = f"{handed.folder}: {error}"
+        raise SubmissionError(message) from None
+    if handed.agent != isinstance(part, EventEnvironment):
+        needed = f"an agent with {AGENT}" if isinstance(part, EventEnvironment) else f"a table of answers with {HEADER}"
+        message = f"{handed.folder}: {name!r} needs {needed}. Hand that in."
+        raise SubmissionError(message)
+    return part

@@ -1,0 +1,158 @@
+"""Verification of an event's archive by anybody, without a network: signatures, hashes, truth, every score and every rank."""
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from stemtwin.benchmarks.replays import TOLERANCE, replay_run
+from stemtwin.benchmarks.report import read_report
+from stemtwin.benchmarks.seed_keys import SeedKeys, read_keys
+from stemtwin.leaderboard.events.folders import KEYS, LOG, STATE, SUBMISSIONS, EventFolder, Tell, files_below, open_folder
+from stemtwin.leaderboard.events.hidden_tasks import hidden_task, hidden_tasks
+from stemtwin.leaderboard.events.log import LogLine, read_log
+from stemtwin.leaderboard.events.scoring import Truths, evaluate_table
+from stemtwin.leaderboard.events.settings import EventTask
+from stemtwin.leaderboard.events.signing import canonical, file_sha256
+from stemtwin.leaderboard.events.standings import Scored, check_reports, fill_board, read_state, scores, state_of
+from stemtwin.leaderboard.events.submissions import Handed, digest_of
+from stemtwin.twin.errors import DatasetError, SettingsError, SubmissionError
+
+SUMS, LEFT_OUT = "SHA256SUMS", (LOG, STATE, "SHA256SUMS", "pages")
+
+
+def verify_archive(path: Path, *, public_key: str | None = None, tell: Tell | None = None, remake: bool = True) -> Iterator[str]:
+    """Verify an archive step by step, and give a sentence for each step that is right.
+
+    Parameters
+    ----------
+    path : Path
+        Folder of the archive.
+    public_key : str, optional
+        The organiser's key as it was announced elsewhere; without it, the archive's own is believed.
+    tell : callable, optional
+        Called with sentences about long work.
+    remake : bool
+        Whether the truth is made again; not where it was made from the revealed keys just now.
+
+    Raises
+    ------
+    SettingsError
+        The folder is not an archive, or of another organiser.
+    SubmissionError
+        The first thing that is wrong, each with a sentence of its own.
+    """
+    if path.is_file():
+        message = f"{path} is a file. Unpack the archive, and give its folder."
+        raise SettingsError(message)
+    folder = open_folder(path)
+    event = folder.event
+    if public_key is not None and public_key.strip().lower() != event.public_key:
+        message = f"{path} is signed by {event.public_key}, not by the announced key {public_key.strip()[:64]}. It is another organiser's."
+        raise SettingsError(message)
+    lines = read_log(folder.log_path, event.public_key)
+    if not lines or lines[-1].kind != "closed":
+        message = f"{folder.log_path}: the event is not closed. Take its archive, which 'stemtwin event close' makes."
+        raise SubmissionError(message)
+    yield f"log: {len(lines)} lines, each follows from the one before and is signed by {event.public_key}"
+    state = read_state(path / STATE, event.public_key)
+    _check_log_of(state, lines, path)
+    yield f"board: signed, {len(state['rows'])} rows, of this log"
+    valid = scores(lines, event)
+    check_reports(folder, valid)
+    yield f"reports: {len(valid)} with the hashes of the log"
+    keys = _check_keys(folder, lines)
+    yield f"keys: their commitment is the published {event.commitment}"
+    count = _check_sums(path, lines)
+    yield f"files: {count} with their checksums, none added"
+    changes = sum(line.kind == "settings" for line in lines)
+    yield f"settings: event.toml was {'changed in ' + str(changes) + ' lines of the log' if changes else 'never changed'}"
+    if remake:
+        yield from _check_truth(folder, keys, tell)
+    truths = Truths(keys, path / "data", build=False)
+    for one in valid:
+        yield f"score: {one.label}, {_score_again(folder, one, keys, truths)}"
+    _check_ranks(folder, lines, valid, state)
+    yield "ranks: computed again from the reports, equal to the signed board"
+
+
+def _check_log_of(state: dict, lines: Sequence[LogLine], path: Path) -> None:
+    """Raise SubmissionError unless a state is of a log: a log that was shortened is found here."""
+    if state["log"] != {"lines": len(lines), "head": lines[-1].hash}:
+        message = f"{path / LOG}: the log has {len(lines)} lines, the board was signed with {state['log']['lines']} or with others. One is not whole."
+        raise SubmissionError(message)
+
+
+def _check_keys(folder: EventFolder, lines: Sequence[LogLine]) -> SeedKeys:
+    """Return the revealed keys, or raise SubmissionError where they are not those of the commitment."""
+    path, published = folder.path / KEYS, lines[0].content.get("commitment")
+    try:
+        keys = read_keys(path)
+    except SettingsError as error:
+        message = f"The keys were altered: {error}"
+        raise SubmissionError(message) from None
+    if keys.commitment != folder.event.commitment or keys.commitment != published:
+        message = f"{path}: the keys were altered, their commitment is {keys.commitment}, published was {published}. Take them from another copy."
+        raise SubmissionError(message)
+    return keys
+
+
+def _check_sums(path: Path, lines: Sequence[LogLine]) -> int:
+    """Return the number of files, or raise SubmissionError with the first that is not as it was."""
+    sums = path / SUMS
+    if not sums.is_file() or file_sha256(sums) != lines[-1].content["sums_sha256"]:
+        message = f"{sums}: the checksums were altered, their sha256 is not that of the last line of the log."
+        raise SubmissionError(message)
+    named = {name: digest for digest, _, name in (line.partition("  ") for line in sums.read_text(encoding="utf-8").splitlines())}
+    there = {one.relative_to(path).as_posix() for one in files_below(path) if one.relative_to(path).parts[0] not in LEFT_OUT}
+    if odd := sorted(set(named) ^ there):
+        told = "is missing" if odd[0] in named else "was added"
+        message = f"{path / odd[0]} {told}: it is not as SHA256SUMS says. Take the archive from another copy."
+        raise SubmissionError(message)
+    for name, digest in named.items():
+        if (path / name).is_symlink() or file_sha256(path / name) != digest:
+            message = f"{path / name} was altered: its sha256 is not that of SHA256SUMS. Take it from another copy of the archive."
+            raise SubmissionError(message)
+    return len(named)
+
+
+def _check_truth(folder: EventFolder, keys: SeedKeys, tell: Tell | None) -> Iterator[str]:
+    """Make the truth again from the keys."""
+    for hidden in hidden_tasks(folder.event):
+        try:
+            rows = hidden.verify(keys, folder.path / "data", tell)
+        except DatasetError as error:
+            message = f"The truth of {hidden.task.name} does not follow from the keys here: {error}"
+            raise SubmissionError(message) from None
+        yield f"truth: {hidden.task.name}, {rows} rows made again from the keys, the archive's"
+
+
+def _score_again(folder: EventFolder, one: Scored, keys: SeedKeys, truths: Truths) -> str:
+    """Score a submission again, and return the words about it."""
+    part = folder.event.task(one.task)
+    if not isinstance(part, EventTask):
+        return replay_run(folder.records / one.run, keys=keys).text
+    handed = Handed(team=one.team, name=one.name, folder=folder.path / SUBMISSIONS / one.team / one.name, digest=one.digest)
+    if not handed.folder.is_dir() or digest_of(handed.folder) != one.digest:  # a later one of that name took its place: the answers are kept
+        handed = Handed(team=one.team, name=one.name, folder=folder.records / one.run / "submission", digest=one.digest)
+    report = evaluate_table(hidden_task(folder.event, part), handed, truths).report
+    value, kept = report.primary.value, one.value
+    same = (report.artefact_sha256, report.comparability_key) == (one.artefact_sha256, one.comparability_key) and (value is None) == (kept is None)
+    if not same or (value is not None and kept is not None and abs(value - kept) > TOLERANCE):
+        message = f"{one.label}: scored again it has {report.primary.name} {value}, the board has {kept}. The board does not follow from its answers."
+        raise SubmissionError(message)
+    return f"scored again, {report.primary.name} {'no value' if value is None else format(value, '.6g')}"
+
+
+def _check_ranks(folder: EventFolder, lines: Sequence[LogLine], valid: Sequence[Scored], state: dict) -> None:
+    """Raise SubmissionError unless a board made anew of the reports has the rows of the signed one."""
+    with tempfile.TemporaryDirectory(prefix="stemtwin-verify-") as fresh:
+        anew = EventFolder(path=Path(fresh), event=folder.event, records=Path(fresh))
+        for one in valid:
+            (anew.records / one.run).mkdir(parents=True, exist_ok=True)
+            read_report(folder.records / one.run / "report.json").save(anew.records / one.run / "report.json")
+        fill_board(anew, valid)
+        rows = state_of(anew, lines)["rows"]
+    if canonical(rows) != canonical(json.loads(json.dumps(state["rows"]))):
+        message = f"{folder.path / STATE}: the ranks are not those that the reports give. Take the archive from another copy."
+        raise SubmissionError(message)

@@ -1,0 +1,20 @@
+"""The rehearsal of an event in its small form."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from stemtwin.benchmarks.isolation.sandbox import strongest_level
+from tests.rehearsal.rehearse import rehearse
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+@pytest.mark.skipif(shutil.which("git") is None, reason="teams hand in by Git")
+def test_twelve_teams_from_an_empty_folder_to_a_verified_archive(tmp_path: Path) -> None:
+    """Honest teams are ranked, broken and late submissions are not, cheats gain nothing, and the archive alone gives equal ranks."""
+    rows = rehearse(tmp_path / "event", small=True, isolation=strongest_level())
+    best = {row["task"]: row["team"] for row in rows if row["rank"][0] == 1}
+    assert best["hypothesis-test"] != "thief"
+    assert {row["team"] for row in rows}.isdisjoint({"looker", "mirror", "torn", "late"})
