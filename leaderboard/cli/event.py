@@ -188,6 +188,18 @@ def freeze(folder: FolderArgument, secret: SecretOption = None) -> None:
 
 
 @app.command()
+def jury(folder: FolderArgument, secret: SecretOption = None) -> None:
+    """Compare entries between teams, and write a printable page a team and a CSV for the jury."""
+    from stemtwin.benchmarks.names import printable
+    from stemtwin.leaderboard.events.jury import write_jury
+
+    target, found = write_jury(_organiser(folder, secret), tell=_tell)
+    for one in found.reviews:
+        typer.echo(printable(f"{one.team}/{one.name}: {one.text}"))
+    typer.echo(f"{found.compared} entries compared, {len(found.reviews)} reviews asked for; pages: {target / 'index.html'}")
+
+
+@app.command()
 def close(
     folder: FolderArgument,
     output: Annotated[Path | None, typer.Option(help="Folder of the archive; FOLDER-archive beside the event where none is named.")] = None,

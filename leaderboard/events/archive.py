@@ -10,11 +10,26 @@ import yaml
 from stemtwin.benchmarks.report import version
 from stemtwin.benchmarks.seed_keys import write_keys
 from stemtwin.leaderboard.events.event_pages import write_event_pages
-from stemtwin.leaderboard.events.folders import BOARD, BUNDLE, BUNDLE_KEY, KEYS, LOG, PAGES, RESULTS, STATE, SUBMISSIONS, EventFolder, Organiser, Tell
+from stemtwin.leaderboard.events.folders import (
+    BOARD,
+    BUNDLE,
+    BUNDLE_KEY,
+    JURY,
+    KEYS,
+    LOG,
+    PAGES,
+    RESULTS,
+    STATE,
+    SUBMISSIONS,
+    EventFolder,
+    Organiser,
+    Tell,
+)
 from stemtwin.leaderboard.events.folders import files_below as all_files
 from stemtwin.leaderboard.events.hidden_tasks import hidden_tasks
+from stemtwin.leaderboard.events.jury import check_teams, write_material
 from stemtwin.leaderboard.events.log import LogLine, next_line, now, write_log
-from stemtwin.leaderboard.events.scoring import build_lines, one_at_a_time, publish, score_event
+from stemtwin.leaderboard.events.scoring import Truths, build_lines, one_at_a_time, publish, score_event
 from stemtwin.leaderboard.events.settings import FILE, EventSettings
 from stemtwin.leaderboard.events.signing import file_sha256
 from stemtwin.leaderboard.events.standings import counted_store, scores, state_of, write_state
@@ -93,12 +108,14 @@ def _pack(organiser: Organiser, target: Path, tell: Tell) -> None:
     for hidden in hidden_tasks(event):
         tell(f"hidden rows of {hidden.task.name} are built again from the revealed key")
         hidden.build(organiser.keys, target / DATA, build_lines(hidden, tell))
-    for lock in (target / DATA).glob(".*.lock"):
-        lock.unlink()
     (target / RESULTS).mkdir(exist_ok=True)
     lines = organiser.folder.lines
     write_log(target / LOG, lines)
     there = EventFolder(path=target, event=event, records=target)
+    tell("entries are compared between teams")
+    write_material(there, lines, check_teams(there, lines, Truths(organiser.keys, target / DATA, tell)), target / JURY)
+    for lock in (target / DATA).glob(".*.lock"):
+        lock.unlink()
     with counted_store(there, scores(lines, event)) as store:
         for number, board in enumerate(store.boards(), start=1):
             _draw(board, target / "figures" / f"{number}-{board.task}-{board.major}.svg")

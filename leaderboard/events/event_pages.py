@@ -8,12 +8,13 @@ import jinja2
 from stemtwin.benchmarks.agents import Baseline, load_baselines
 from stemtwin.benchmarks.names import printable
 from stemtwin.benchmarks.report import version
-from stemtwin.leaderboard.events.folders import PAGES, EventFolder
+from stemtwin.leaderboard.events.folders import JURY, PAGES, REVIEWS, EventFolder
 from stemtwin.leaderboard.events.hidden_tasks import hidden_tasks
 from stemtwin.leaderboard.events.log import KINDS, LogLine, now
 from stemtwin.leaderboard.events.settings import EventSettings
 from stemtwin.leaderboard.events.standings import counted_store, scores
 from stemtwin.leaderboard.pages.site import write_pages
+from stemtwin.leaderboard.reviews import read_reviews
 from stemtwin.twin.files import write_atomically
 from stemtwin.twin.registry import Registry
 
@@ -31,10 +32,12 @@ def _templates(autoescape: bool) -> jinja2.Environment:
 
 
 def write_event_pages(folder: EventFolder, lines: Sequence[LogLine]) -> None:
-    """Write the event's page and the pages of its board."""
+    """Write the event's page and the pages of its board, with the requests for review where the checks between teams were made."""
     event, pages = folder.event, folder.path / PAGES
+    asked = folder.records / JURY / REVIEWS
+    reviews = read_reviews(asked) if asked.is_file() else ()
     with counted_store(folder, scores(lines, event)) as store:
-        write_pages(store, pages / "board", title=event.title)
+        write_pages(store, pages / "board", title=event.title, reviews=reviews)
     shown = {"event": event, "lines": lines, "kinds": KINDS, "who": who, "why": why, "head": lines[-1].hash if lines else "", "now": now()}
     write_atomically(pages / "index.html", _templates(autoescape=True).get_template("event.html").render(shown).encode())
 

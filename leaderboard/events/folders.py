@@ -14,6 +14,7 @@
     NAME-secret/                only the organiser
       keys.json signing.json bundle-key.txt
       board.db results/         reports and runs, whose clusters, episodes and samples tell seeds and truth; the archive holds them afterwards
+      jury/                     pages for the jury, requests for review
       data/ runs/ payload/      truth, unfinished runs, the bundle's content
 """
 
@@ -46,7 +47,7 @@ BUNDLE, OPENED, SUBMISSIONS, PRACTICE, LOG, STATE, BOARD = (
     "board.json",
     "board.db",
 )
-RESULTS, PAGES = "results", "pages"
+RESULTS, PAGES, JURY, REVIEWS = "results", "pages", "jury", "reviews.json"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

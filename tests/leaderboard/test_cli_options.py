@@ -45,6 +45,7 @@ GIVEN = {
     "check": ("nowhere",),
     "score": ("nowhere",),
     "freeze": ("nowhere",),
+    "jury": ("nowhere",),
     "close": ("nowhere",),
     "withdraw": ("nowhere", "team/name", "--reason=It was a trial."),
     "disqualify": ("nowhere", "team", "--reason=It read the truth."),

@@ -206,7 +206,7 @@ class Rehearsal:
                 self.run(f"stemtwin event check . --changed {changed}", self.event, code=0 if team.status == "scored" else 1)
 
     def score(self) -> None:
-        """Score everything, twice: the second time changes nothing."""
+        """Score everything, twice: the second time changes nothing. Then compare the teams, and disqualify the one that copied."""
         outcomes = {one["label"]: one for one in json.loads(self.run("stemtwin event score trial --json", self.folder))}
         self.tell(f"{len(outcomes)} submissions scored or refused")
         for team in self.teams:
@@ -217,6 +217,9 @@ class Rehearsal:
         self.run("stemtwin event score trial", self.folder)
         if (self.event / "board.json").read_bytes() != before:
             sys.exit("scoring twice changed the board")
+        said = self.run("stemtwin event jury trial", self.folder)
+        if not all(f"{one}/smooth: " in said for one in ("gauss", "mirror")):
+            sys.exit(f"the copy of gauss/smooth by mirror is not named:\n{said}")
         self.run('stemtwin event disqualify trial mirror --reason "It handed in the answers of another team."', self.folder)
 
     def end(self) -> None:

@@ -1,0 +1,75 @@
+"""What a jury gets of an event: requests for review from checks between teams, and a printable page a team."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from stemtwin.leaderboard.events.folders import JURY, REVIEWS, EventFolder, Organiser, Tell
+from stemtwin.leaderboard.events.hidden_tasks import hidden_tasks
+from stemtwin.leaderboard.events.log import LogLine
+from stemtwin.leaderboard.events.scoring import Truths, one_at_a_time, publish
+from stemtwin.leaderboard.events.standings import counted_store, scores
+from stemtwin.leaderboard.pages.jury import write_sheets
+from stemtwin.leaderboard.review_checks import Checked, check_between_teams
+from stemtwin.leaderboard.reviews import write_reviews
+
+
+def check_teams(folder: EventFolder, lines: Sequence[LogLine], truths: Truths) -> Checked:
+    """Compare the answers and actions of the entries that count between teams.
+
+    Parameters
+    ----------
+    folder : EventFolder
+        The event; its records hold the runs.
+    lines : sequence of LogLine
+        Its log.
+    truths : Truths
+        Hidden rows, by which answers are compared.
+
+    Returns
+    -------
+    Checked
+        Requests for review, the number of entries that were compared, and a sentence about each that was not.
+    """
+    counting = [one for one in scores(lines, folder.event) if one.counts]
+    if not counting:
+        return Checked(reviews=(), compared=0, left_out=())
+    hidden = {one.task.address(one.split): one for one in hidden_tasks(folder.event)}
+    with tempfile.TemporaryDirectory(prefix="stemtwin-review-") as made:
+        for one in counting:
+            run = folder.records / one.run
+            shutil.copytree(run / "submission" if (run / "submission").is_dir() else run, Path(made) / one.team / one.name)
+        return check_between_teams(Path(made), lambda _, header: truths.of(hidden[header.task]))
+
+
+def write_material(folder: EventFolder, lines: Sequence[LogLine], checked: Checked, target: Path) -> None:
+    """Write the requests for review, a page a team, an index and a CSV into a folder."""
+    write_reviews(target / REVIEWS, checked.reviews)
+    with counted_store(folder, scores(lines, folder.event)) as store:
+        write_sheets(store, target, title=folder.event.title, reviews=checked.reviews)
+
+
+def write_jury(organiser: Organiser, tell: Tell | None = None) -> tuple[Path, Checked]:
+    """Check the entries that count between teams, write the jury's pages among the secrets, and show the requests for review on the event's pages.
+
+    Parameters
+    ----------
+    organiser : Organiser
+        The event with its secrets.
+    tell : callable, optional
+        Called with sentences about long work.
+
+    Returns
+    -------
+    tuple
+        The folder of the pages, and the result of the checks.
+    """
+    target = organiser.secret / JURY
+    with one_at_a_time(organiser):
+        lines = organiser.folder.lines
+        checked = check_teams(organiser.folder, lines, Truths(organiser.keys, organiser.secret / "data", tell))
+        write_material(organiser.folder, lines, checked, target)
+        if organiser.folder.first("closed") is None:
+            publish(organiser)
+    return target, checked
