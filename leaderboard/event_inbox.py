@@ -22,7 +22,8 @@ from stemtwin.benchmarks.tasks import Task, load_tasks
 from stemtwin.datasets import storage
 from stemtwin.datasets.cards import named_card
 from stemtwin.datasets.inputs import shown_card
-from stemtwin.twin.errors import DatasetError, SettingsError, StemtwinError, SubmissionError, suggestion
+from stemtwin.leaderboard.events.submissions import AGENT, read_agent
+from stemtwin.twin.errors import DatasetError, SettingsError, SubmissionError, suggestion
 from stemtwin.twin.files import check_writable, refusal
 
 SETTINGS = "event.toml"
@@ -30,7 +31,6 @@ LARGEST_SETTINGS = 2**20
 """Most bytes of ``event.toml``."""
 INBOX, BUNDLE, OPENED = "submissions", "sealed.bundle", "opened"
 """Parts of an event: what teams hand in; the sealed bundle; its content once it is open."""
-AGENT, AGENT_SCHEMA = "agent.toml", "stemtwin/agent-submission@1"
 INCOMING = ".incoming-"
 """Beginning of the names of unfinished copies."""
 HASH_DIGITS = 12
@@ -99,20 +99,11 @@ def _checked(folder: Path, event: Path, settings: dict[str, Any], team: str) -> 
 
 def _check_agent(folder: Path, settings: dict[str, Any]) -> tuple[str, str]:
     """Check the header of an agent, ``agent.toml``; return its task and the name of its folder."""
-    content, tasks = _read_toml(folder / AGENT, SubmissionError), _names_of(settings, "environments")
-    if content.get("task") not in tasks:
-        message = f"{folder / AGENT}: key 'task' is {str(content.get('task'))[:80]!r}, which no agent plays in this event. {_listed(tasks)}"
+    task, tasks = read_agent(folder).task, _names_of(settings, "environments")
+    if task not in tasks:
+        message = f"{folder / AGENT}: key 'task' is {task[:80]!r}, which no agent plays in this event. {_listed(tasks)}"
         raise SubmissionError(message)
-    if content.get("schema") != AGENT_SCHEMA or content.keys() != {"schema", "task", "program"}:
-        message = (
-            f"{folder / AGENT}: it has the keys {', '.join(map(repr, content))[:200]}. Give schema = {AGENT_SCHEMA!r}, task and program, no others."
-        )
-        raise SubmissionError(message)
-    program = content["program"]
-    if not (isinstance(program, str) and program.strip()):
-        message = f"{folder / AGENT}: key 'program' is {str(program)[:80]!r}. Give the program that plays, as 'python agent.py'."
-        raise SubmissionError(message)
-    return str(content["task"]), "agent"
+    return task, "agent"
 
 
 def _copy(folder: Path, target: Path, event: Path) -> bool:
@@ -145,16 +136,15 @@ def read_settings(event: Path) -> dict[str, Any]:
         No such file, too large, not TOML, or without name and tasks.
     """
     path = event / SETTINGS
-    content = _read_toml(path, SettingsError)
+    content = _read_toml(path)
     if not (isinstance(content.get("name"), str) and event_tasks(content)):
         message = f"{path} names no event, or no task of it. Take the file from the organiser again."
         raise SettingsError(message)
     return content
 
 
-def _read_toml(path: Path, kind: type[StemtwinError]) -> dict[str, Any]:
-    """Return the content of a small TOML file; raise an error of a kind where it is none."""
-    what = "an event" if path.name == SETTINGS else "an agent"
+def _read_toml(path: Path) -> dict[str, Any]:
+    """Return the content of a small TOML file; raise SettingsError where it is none."""
     try:
         with path.open("rb") as file:
             raw = file.read(LARGEST_SETTINGS + 1)
@@ -162,12 +152,12 @@ def _read_toml(path: Path, kind: type[StemtwinError]) -> dict[str, Any]:
             return tomllib.loads(raw.decode())
         reason = f"it has more than {LARGEST_SETTINGS} bytes"
     except OSError as error:
-        message = f"{path}: {error.strerror}. Give the folder of {what}."
-        raise kind(message) from None
+        message = f"{path}: {error.strerror}. Give the folder of an event."
+        raise SettingsError(message) from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         reason = str(error).splitlines()[0]
     message = f"{path} is not TOML ({reason}). Write it again, or take it from the organiser."
-    raise kind(message)
+    raise SettingsError(message)
 
 
 def _names_of(settings: dict[str, Any], key: str) -> list[str]:

@@ -15,6 +15,7 @@ from stemtwin.benchmarks.agents import Baseline
 from stemtwin.benchmarks.episodes import Episode, read_episodes, write_episodes
 from stemtwin.benchmarks.isolation.agent_process import AgentProcess
 from stemtwin.benchmarks.isolation.sandbox import OPEN, Level
+from stemtwin.benchmarks.method_notes import shown_notes
 from stemtwin.benchmarks.runner import Evaluation, run_agent, save_run, score_submission
 from stemtwin.benchmarks.seed_keys import SeedKeys
 from stemtwin.benchmarks.submission import read_submission
@@ -273,7 +274,8 @@ def evaluate(organiser: Organiser, handed: Handed, part: EventTask | EventEnviro
     entry = Baseline(task=task.name, name=handed.name, text="a program", factory=lambda: process)
     counts = {"split": split, "episodes": part.episodes, "attempts": part.attempts}
     with process:
-        return run_agent(task, entry, "isolated", team=handed.team, keys=organiser.keys, kept=tuple(kept), keep=keep, **counts)
+        found = run_agent(task, entry, "isolated", team=handed.team, keys=organiser.keys, kept=tuple(kept), keep=keep, **counts)
+    return dataclasses.replace(found, report=dataclasses.replace(found.report, method=shown_notes(header.method)))
 
 
 def evaluate_table(hidden: HiddenTask, handed: Handed, truths: Truths) -> Evaluation:

@@ -3,7 +3,7 @@
 ::
 
     submission.yaml predictions.parquet     answers, see stemtwin.benchmarks.submission
-    agent.toml and its program              an agent: ``task``, ``program``
+    agent.toml and its program              an agent: ``task``, ``program``, notes for a jury in ``[method]``
 """
 
 import dataclasses
@@ -11,10 +11,11 @@ import os
 import subprocess
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pydantic
 
+from stemtwin.benchmarks.method_notes import check_notes
 from stemtwin.benchmarks.names import check_name
 from stemtwin.benchmarks.submission import HEADER, read_header
 from stemtwin.leaderboard.events.folders import SUBMISSIONS, files_below
@@ -30,13 +31,29 @@ LONGEST_AGENT = 1 << 16
 
 
 class AgentHeader(pydantic.BaseModel):
-    """Content of ``agent.toml``: the task and the program that plays it, started in the folder of the submission."""
+    """Content of ``agent.toml``: the task, the program that plays it, started in the folder of the submission, and notes for a jury."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     schema_name: Literal["stemtwin/agent-submission@1"] = pydantic.Field(alias="schema")
     task: str
     program: str
+    method: dict[str, Any] = {}
+
+    @pydantic.field_validator("program")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        """Check that there is a program."""
+        if not value.split():
+            message = "the program is empty"
+            raise ValueError(message)
+        return value
+
+    @pydantic.field_validator("method")
+    @classmethod
+    def _noted(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """Check the notes for a jury."""
+        return check_notes(value)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,8 +161,8 @@ def read_agent(folder: Path) -> AgentHeader:
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         told = f"key {'.'.join(map(str, first['loc']))!r}: {first['msg']}"
-    except (OSError, ValueError, RecursionError) as error:
-        told = str(error)
+    except (OSError, ValueError, RecursionError, SettingsError) as error:
+        told = str(error).rstrip(".")
     message = f'{path}: {told}. It needs schema = "{SCHEMA}", task = "NAME" and program = "python agent.py".'
     raise SubmissionError(message)
 

@@ -257,9 +257,11 @@ def test_agents_are_handed_in_unseen(event: Path, tmp_path: Path) -> None:
     head = 'schema = "stemtwin/agent-submission@1"\n'
     wrong = {
         head + 'task = "atoms-2d"\nprogram = "a"': "no agent plays in this event. Its tasks: hypothesis-test",
-        head + 'task = "hypothesis-test"': "it has the keys 'schema', 'task'",
-        head + 'task = "hypothesis-test"\nprogram = 3': "key 'program' is '3'",
-        'task = "hypothesis-test"\nprogram = "a"': "it has the keys 'task', 'program'",
+        head + 'task = "hypothesis-test"': "key 'program': Field required",
+        head + 'task = "hypothesis-test"\nprogram = 3': "key 'program': Input should be a valid string",
+        head + 'task = "hypothesis-test"\nprogram = " "': "key 'program': Value error, the program is empty",
+        head + 'task = "hypothesis-test"\nprogram = "a"\n[method]\ncode = "me@host"': "method.code is 'me@host', which is no link of the web",
+        'task = "hypothesis-test"\nprogram = "a"': "key 'schema': Field required",
     }
     for text, told in wrong.items():
         (agent / "agent.toml").write_text(text)

@@ -29,13 +29,17 @@ def test_copies_are_named_and_kept_in_the_archive(changed: Callable[..., Organis
     """Two teams hand in one agent, a third another: the two are asked about on the jury's pages, on the board and in the archive, which verifies."""
     organiser = changed(environments=[{"task": "hypothesis-test", "episodes": 12}])
     for team, value in (("first", "0.5"), ("copy", "0.5"), ("own", "-0.5")):
-        hand_in(organiser.path, team, "agent", value)
+        folder = hand_in(organiser.path, team, "agent", value)
+    with (folder / "agent.toml").open("a") as header:
+        header.write('[method]\ndomain = "Damage follows the dose & not its rate."\n')
     score_event(organiser)
     folder, found = write_jury(again(organiser))
     assert (found.compared, found.left_out) == (3, ())
     assert {one.team for one in found.reviews} == {"first", "copy"}
     assert read_reviews(folder / "reviews.json") == found.reviews
-    assert len(list(folder.glob("*.html"))) == 1 + 3
+    pages = [html.unescape(path.read_text(encoding="utf-8")) for path in folder.glob("*.html")]
+    assert len(pages) == 1 + 3
+    assert sum("Damage follows the dose & not its rate." in page for page in pages) == 1
     shown = "".join(path.read_text(encoding="utf-8") for path in (organiser.path / "pages" / "board").glob("*.html"))
     assert all(one.text in html.unescape(shown) for one in found.reviews)
     freeze(again(organiser))
