@@ -1,4 +1,4 @@
-"""What a jury gets of an event: requests for review from checks between teams, and a printable page a team."""
+"""Material for the jury of an event: requests for review from checks between teams, and a printable page a team."""
 
 import shutil
 import tempfile
