@@ -146,7 +146,8 @@ def test_the_command_ends_by_an_interrupt(board: Path, tmp_path: Path) -> None:
     words = [
         sys.executable,
         "-c",
-        "from stemtwin.leaderboard.cli.main import run; run()",
+        # a shell's background jobs ignore Ctrl-C, and so would their children
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from stemtwin.leaderboard.cli.main import run; run()",
         "board",
         "--database",
         str(board),
