@@ -7,7 +7,7 @@ import ast
 import functools
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -177,16 +177,30 @@ def dotted(node: ast.AST) -> str:
     return ast.unparse(node) if isinstance(node, ast.Attribute | ast.Name) else ""
 
 
-def by_module(path: Path) -> str:
-    """Name a parametrised case by its module."""
-    return module_name(path)
+def each(paths: Iterable[Path]) -> Callable[[Callable[[Path], None]], Callable[[], None]]:
+    """Return a decorator that makes one test of a law of many files, which names all that break it: thousands of cases take longer than the law."""
+    files = tuple(paths)
+
+    def decorate(law: Callable[[Path], None]) -> Callable[[], None]:
+        def test() -> None:
+            wrong = []
+            for path in files:
+                try:
+                    law(path)
+                except AssertionError as error:
+                    wrong.append(f"{module_name(path)}: {error}")
+            assert files
+            assert not wrong, "\n".join(wrong)
+
+        test.__name__, test.__doc__ = law.__name__, law.__doc__
+        return test
+
+    return decorate
 
 
-each_file = pytest.mark.parametrize("path", FILES, ids=by_module)
-each_package = pytest.mark.parametrize(
-    "path", [path for path in FILES if path.name == "__init__.py" and path.parent.name != "stemtwin"], ids=by_module
-)
-each_physics_file = pytest.mark.parametrize("path", [path for path in FILES if module_name(path).startswith("stemtwin.twin.physics")], ids=by_module)
+each_file = each(FILES)
+each_package = each(path for path in FILES if path.name == "__init__.py" and path.parent.name != "stemtwin")
+each_physics_file = each(path for path in FILES if module_name(path).startswith("stemtwin.twin.physics"))
 
 
 @each_file
@@ -250,7 +264,7 @@ def test_the_judge_of_rooms_judges_right(module: str, target: str, wrong: bool) 
     assert climbs(module, target) is wrong
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if not inside(module_name(path), NAMES_OF_ENGINES)], ids=by_module)
+@each(path for path in FILES if not inside(module_name(path), NAMES_OF_ENGINES))
 def test_engines_are_named_by_the_registry(path: Path) -> None:
     """Outside the package of engines no literal is the name of one: callers ask the registry, or the engine's own module."""
     assert [f"line {line}: {value}" for value, line in literals(tree_of(path)) if value in ENGINES] == []

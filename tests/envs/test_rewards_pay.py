@@ -29,8 +29,8 @@ NO_EDGE = {"aberration-correction", "atom-forge", "drift-tracking", "hypothesis-
 """Tasks whose goal has no edge outside of which a policy could stay."""
 PAID_FOR_DOUBT = {"hypothesis-test"}
 """Tasks whose score is strictly proper, so that an honest answer of 1/2, which needs no look, is worth 0.654 of a sure and right one."""
-LONG = {"autofocus@2"}
-"""Tasks whose expert thinks for a second and more an episode: the slow tests alone play them."""
+LONG = {"aberration-correction", "atom-forge", "autofocus@2", "sparse-scan"}
+"""Tasks whose eight episodes of every policy take seconds: the slow tests alone play them."""
 NO_GOAL = {"stemtwin/Autofocus-v1", "stemtwin/Microscope-v1", "stemtwin/Microscope-v2"}
 """Environments whose returns promise nothing: version 1 is frozen as it is, and of the whole microscope the goal is the user's."""
 
