@@ -141,7 +141,7 @@ def test_silicon_110_is_dynamical():
 
 @pytest.mark.slow
 @given(crystal=crystals(side=3.5, deepest=600.0))
-@settings(max_examples=8)
+@settings(max_examples=5)
 def test_crystals(crystal):
     """The same for larger cells, up to 600 A and beams up to 6.5 /A."""
     check(crystal, reach=6.5)
