@@ -56,8 +56,9 @@ check: $(READY)
 	ln -s ../../../stemtwin/__init__.py ../../../twin ../../../datasets ../../../benchmarks ../../../leaderboard build/typing/stemtwin/
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+# In the order of their files: the usual one leaves files of one test, which are the longest, to a single worker at the end.
 check-all: check
-	$(PYTEST) -m "(slow or reference) and not (speed or network or gpu)" --timeout 1200
+	$(PYTEST) --no-loadscope-reorder -m "(slow or reference) and not (speed or network or gpu)" --timeout 1200
 
 golden: $(READY)
 	$(BIN)/python -m tests.golden compare tests/golden/values --exact
