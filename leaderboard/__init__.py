@@ -2,25 +2,11 @@
 
 Imports point down: this folder < ``pages`` < ``events`` < ``demos`` < ``cli``.
 
-File                Content
-=================== ===================================================================
-``connection.py``   connections to the board's file, and its earlier versions
-``models.py``       the database's tables
-``obstructions.py`` orders on slices beside that on the whole
-``store.py``        the store: one SQLite file that only grows
-``tables.py``       boards as they are shown: rows in order, ranks
-``events/``         hackathons as folders, from settings to archive
-``cli/``            the command ``stemtwin``
-``pages/``          the board as static pages
-``demos/``          demonstrations of the twin and of the board
-=================== ===================================================================
-=======
 ==================== ===================================================================
 File                 Content
 ==================== ===================================================================
 ``connection.py``    connections to the board's file, and its earlier versions
 ``duplicates.py``    near-duplicates between teams
-``event_inbox.py``   submissions in the folder of an event
 ``models.py``        the database's tables
 ``obstructions.py``  orders on slices beside that on the whole
 ``preview.py``       a row before it is entered

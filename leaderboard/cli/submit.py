@@ -65,9 +65,10 @@ def _scored(path: Path) -> "Report":
 
 def _hand_in(path: Path, event: Path, team: str, *, json: bool) -> None:
     """Hand a submission in to an event and say where it lies."""
-    from stemtwin.leaderboard.event_inbox import hand_in, read_settings
+    from stemtwin.leaderboard.events.folders import open_folder
+    from stemtwin.leaderboard.events.inbox import hand_in
 
-    read_settings(event)
+    open_folder(event)
     with opened(path) as folder:
         done = hand_in(folder, event, team)
     if json:

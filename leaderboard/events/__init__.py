@@ -9,6 +9,7 @@ File                  Content
 ``event_pages.py``    the event's page, guide and workflows
 ``folders.py``        the public and the secret folder
 ``hidden_tasks.py``   hidden rows and seeds of tasks
+``inbox.py``          submissions that are handed in
 ``jury.py``           checks between teams, pages for the jury
 ``log.py``            the signed log
 ``moderation.py``     freeze, withdraw, disqualify, correct

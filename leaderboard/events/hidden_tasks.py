@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stemtwin.benchmarks.seed_keys import SeedKeys, seed_from
+from stemtwin.benchmarks.submission import Submission, read_submission
 from stemtwin.benchmarks.tasks import Task
 from stemtwin.datasets.cards import Card, named_card
 from stemtwin.datasets.generate import BuildProgress, build
@@ -13,6 +14,7 @@ from stemtwin.datasets.hidden import hidden_card, load_given, load_hidden
 from stemtwin.datasets.inputs import write_inputs
 from stemtwin.datasets.verify import verify
 from stemtwin.leaderboard.events.settings import EventEnvironment, EventSettings, EventTask
+from stemtwin.twin.errors import SubmissionError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -76,6 +78,21 @@ class HiddenTask:
 
         card = self.hidden(keys)
         return verify(card, folder / self.slug, regenerate=card.sizes[self.size].specimens[self.split], progress=progress).rows_made_again
+
+    def read(self, folder: Path, data: "xr.Dataset") -> Submission:
+        """Return the answers of a submission folder to the hidden rows.
+
+        Raises
+        ------
+        SubmissionError
+            They are wrong, or to rows of another split or size.
+        """
+        submission = read_submission(folder, self.task, data)
+        header = submission.header
+        if (header.split, header.size) != (self.split, self.size):
+            message = f"{folder}: it is for {header.split} {header.size}, the event asks for {self.split} {self.size}. Correct its header."
+            raise SubmissionError(message)
+        return submission
 
     def given(self, opened: Path) -> "xr.Dataset":
         """Return the inputs in the content of a bundle."""

@@ -18,7 +18,6 @@ from stemtwin.benchmarks.isolation.sandbox import OPEN, Level
 from stemtwin.benchmarks.method_notes import shown_notes
 from stemtwin.benchmarks.runner import Evaluation, run_agent, save_run, score_submission
 from stemtwin.benchmarks.seed_keys import SeedKeys
-from stemtwin.benchmarks.submission import read_submission
 from stemtwin.leaderboard.events.event_pages import write_event_pages
 from stemtwin.leaderboard.events.folders import STATE, Organiser, Tell
 from stemtwin.leaderboard.events.hidden_tasks import HiddenTask, hidden_task, split_of
@@ -281,12 +280,8 @@ def evaluate(organiser: Organiser, handed: Handed, part: EventTask | EventEnviro
 def evaluate_table(hidden: HiddenTask, handed: Handed, truths: Truths) -> Evaluation:
     """Return the evaluation of a table of answers to hidden rows, under the names of its folders."""
     data = truths.of(hidden)
-    submission = read_submission(handed.folder, hidden.task, data)
-    header = submission.header
-    if (header.split, header.size) != (hidden.split, hidden.size):
-        message = f"{handed.folder}: it is for {header.split} {header.size}, the event asks for {hidden.split} {hidden.size}. Correct its header."
-        raise SubmissionError(message)
-    named = dataclasses.replace(submission, header=header.model_copy(update={"name": handed.name, "team": handed.team}))
+    submission = hidden.read(handed.folder, data)
+    named = dataclasses.replace(submission, header=submission.header.model_copy(update={"name": handed.name, "team": handed.team}))
     found = score_submission(hidden.task, data, named)
     source = dataclasses.replace(found.report.source, truth="hidden")
     return dataclasses.replace(found, report=dataclasses.replace(found.report, source=source))

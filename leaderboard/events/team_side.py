@@ -77,27 +77,45 @@ def check_submission(event_folder: Path, folder: Path) -> str:
     SettingsError
         The bundle is not opened yet.
     """
-    event = open_folder(event_folder).event
-    opened = event_folder / OPENED if (event_folder / OPENED).is_dir() else event_folder
     folder = folder.resolve()
     handed = Handed(team=folder.parent.name, name=folder.name, folder=folder, digest=digest_of(folder))
-    if handed.agent:
-        part = part_of(event, handed)
-        return f"{handed.label}: an agent for {part.task}, its header is right; it is run by the organiser"
-    header = read_header(folder)
-    task = find_task(header.task.partition("/")[0])
-    if header.dataset == f"{task.source}@{task.source_version}":
-        return f"{handed.label}: {_practise(folder, task)}"
+    if not handed.agent:
+        header = read_header(folder)
+        task = find_task(header.task.partition("/")[0])
+        if header.dataset == f"{task.source}@{task.source_version}":
+            return f"{handed.label}: {_practise(folder, task)}"
+    return check_handed(event_folder, handed)
+
+
+def check_handed(event_folder: Path, handed: Handed) -> str:
+    """Check a submission to the hidden rows or episodes of an event as scoring will, without the truth, and return a sentence.
+
+    Parameters
+    ----------
+    event_folder : Path
+        Folder of the event, with the content of the bundle in ``opened``; or that content.
+    handed : Handed
+        The submission.
+
+    Raises
+    ------
+    SubmissionError
+        The first thing that is wrong.
+    SettingsError
+        The bundle is not opened yet.
+    """
+    event = open_folder(event_folder).event
+    opened = event_folder / OPENED if (event_folder / OPENED).is_dir() else event_folder
     part = part_of(event, handed)
-    hidden = hidden_task(event, part) if isinstance(part, EventTask) else None
-    if hidden is None:  # part_of refuses it
-        raise SubmissionError(handed.label)
+    if not isinstance(part, EventTask):
+        return f"{handed.label}: an agent for {part.task}, its header is right; it is run by the organiser"
+    hidden = hidden_task(event, part)
     try:
         given = hidden.given(opened)
     except DatasetError:
         message = f"{opened} does not hold the rows of {part.task}. Open the bundle first: 'stemtwin event open {event_folder}'."
         raise SettingsError(message) from None
-    submission = read_submission(folder, hidden.task, given)
+    submission = hidden.read(handed.folder, given)
     return f"{handed.label}: answers to all {len(submission.found)} rows of {part.task}; they are scored by the organiser"
 
 

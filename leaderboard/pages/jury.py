@@ -6,19 +6,16 @@ Under each stand numbers of the reports, and the team's own notes; nothing is we
 
 import csv
 import dataclasses
-import datetime
 import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from stemtwin.benchmarks.names import printable
-from stemtwin.benchmarks.report import TRUST
-from stemtwin.leaderboard.pages.site import DOSE, BoardPage, collect, make_slug, make_templates, number, unit
-from stemtwin.leaderboard.reviews import KINDS, Review, reviews_of
+from stemtwin.leaderboard.pages.site import DOSE, BoardPage, collect, make_slug, make_templates, number, unit, write_files
+from stemtwin.leaderboard.reviews import Review, reviews_of
 from stemtwin.leaderboard.store import Store
 from stemtwin.leaderboard.tables import BoardRow
-from stemtwin.twin.files import write_atomically
 
 SPENT_UNITS, RESIDUAL_UNITS = ("e-/A^2", "s", "ms"), ("A", "pm", "rad", "mrad")
 SPENT = ("looks", "actions", "spectra", "images_to_success", "blocks", "areas", "edx_share")
@@ -194,20 +191,14 @@ def write_sheets(store: Store, folder: Path | str, *, title: str = "stemtwin boa
     DatasetError
         The board cannot be read, or the folder not be written.
     """
-    folder, sheets = Path(folder), make_sheets(collect(store), reviews)
-    folder.mkdir(parents=True, exist_ok=True)
-    templates = make_templates()
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    common = {"title": title, "now": now, "trust": TRUST, "kinds": KINDS}
+    sheets, templates = make_sheets(collect(store), reviews), make_templates(title)
     files = {
         "style.css": templates.get_template("style.css").render(),
-        "index.html": templates.get_template("jury-index.html").render(common, sheets=sheets),
+        "index.html": templates.get_template("jury-index.html").render(sheets=sheets),
         "jury.csv": sheets_csv(sheets),
     }
-    files |= {f"{sheet.slug}.html": templates.get_template("jury.html").render(common, sheet=sheet) for sheet in sheets}
-    for name, text in files.items():
-        write_atomically(folder / name, text.encode())
-    return [folder / name for name in files]
+    files |= {f"{sheet.slug}.html": templates.get_template("jury.html").render(sheet=sheet) for sheet in sheets}
+    return write_files(Path(folder), files)
 
 
 def sheets_csv(sheets: Sequence[Sheet]) -> str:

@@ -5,7 +5,7 @@ import datetime
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +76,13 @@ def make_slug(text: str, taken: set[str]) -> str:
     return slug
 
 
-def make_templates() -> jinja2.Environment:
-    """Return the templates of all pages, with their filters."""
+def make_templates(title: str) -> jinja2.Environment:
+    """Return the templates of all pages with their filters, and what all of them show: a title and the time now."""
     loader = jinja2.PackageLoader("stemtwin.leaderboard.pages", "templates")
     templates = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     templates.filters |= {"number": number, "place": place, "shown": printable, "unit": unit, "units": units}
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    templates.globals |= {"title": title, "now": now, "trust": TRUST, "kinds": KINDS}
     return templates
 
 
@@ -103,21 +105,23 @@ def write_pages(store: Store, folder: Path | str, *, title: str = "stemtwin boar
     DatasetError
         The board cannot be read.
     """
-    folder, pages = Path(folder), collect(store)
-    folder.mkdir(parents=True, exist_ok=True)
-    templates = make_templates()
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    common = {"title": title, "now": now, "trust": TRUST, "kinds": KINDS}
+    pages, templates = collect(store), make_templates(title)
     files = {
         "style.css": templates.get_template("style.css").render(),
-        "index.html": templates.get_template("index.html").render(common, pages=pages),
+        "index.html": templates.get_template("index.html").render(pages=pages),
     }
     for page in pages:
         rows = list(_rows(page, reviews))
         shown = {"page": page, "rows": rows, "picture": _picture(page), "instruments": any(one["drop"] is not None for one in rows)}
-        files[f"{page.slug}.html"] = templates.get_template("board.html").render(common, **shown)
-        files[f"{page.slug}-slices.html"] = templates.get_template("slices.html").render(common, page=page)
+        files[f"{page.slug}.html"] = templates.get_template("board.html").render(shown)
+        files[f"{page.slug}-slices.html"] = templates.get_template("slices.html").render(page=page)
         files[f"{page.slug}.json"] = json.dumps(dataclasses.asdict(page.board), indent=1) + "\n"
+    return write_files(Path(folder), files)
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
+    """Write texts by name into a folder, which is made, and return their paths; each file is replaced at once."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         write_atomically(folder / name, text.encode())
     return [folder / name for name in files]

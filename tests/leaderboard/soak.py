@@ -21,16 +21,17 @@ from stemtwin.benchmarks.answers.points import Points
 from stemtwin.benchmarks.runner import score_submission
 from stemtwin.benchmarks.submission import read_submission, write_submission
 from stemtwin.benchmarks.tasks import find_task
-from stemtwin.leaderboard import event_inbox
-from stemtwin.leaderboard.event_inbox import content_digest, hand_in
+from stemtwin.datasets import storage
+from stemtwin.leaderboard.events.inbox import HASH_DIGITS, hand_in
+from stemtwin.leaderboard.events.submissions import digest_of
 from stemtwin.leaderboard.pages.site import write_pages
 from stemtwin.leaderboard.store import Store
 from tests.benchmarks.frames import make
 from tests.leaderboard.test_store import report_of
+from tests.leaderboard.test_submit import write_settings
 
 TASK = find_task("atoms-2d")
 DATA = make(n=3, clusters=3)
-EVENT = 'name = "spring"\n[[tasks]]\ntask = "atoms-2d"\n'
 REPORTS, FOLDERS = 30, 5
 Acknowledge = Callable[[str], None]
 
@@ -61,7 +62,7 @@ class Place:
         inputs = self.folder / "event" / "opened" / "inputs" / "atoms-2d-1"
         inputs.mkdir(parents=True)
         (inputs / "test.nc").touch()
-        (self.folder / "event" / "event.toml").write_text(EVENT)
+        write_settings(self.folder / "event")
 
 
 def submit(place: Place, done: Acknowledge) -> None:
@@ -137,7 +138,7 @@ def check(place: Place, acknowledged: dict[str, set[str]]) -> None:
         connection.close()
     there = {path.name: path for path in handed(place)}
     assert acknowledged["hand"] <= set(there), "a submission is lost"
-    assert all(path.name.endswith(content_digest(path)[: event_inbox.HASH_DIGITS]) for path in there.values()), "a submission is not whole"
+    assert all(path.name.endswith(digest_of(path)[:HASH_DIGITS]) for path in there.values()), "a submission is not whole"
     for path in (place.folder / "pages").glob("[!.]*.html"):
         assert path.read_text(encoding="utf-8").rstrip().endswith("</html>"), "a page is not whole"
 
@@ -151,7 +152,7 @@ def soak(kills: int, folder: Path, seed: int) -> None:
     """Kill jobs until so many are dead, then let each job end, and compare everything."""
     rng, place = np.random.default_rng(seed), Place(folder)
     place.prepare()
-    event_inbox.storage.read_netcdf = lambda *_: DATA  # type: ignore[assignment]
+    storage.read_netcdf = lambda *_: DATA  # type: ignore[assignment]
     acknowledged: dict[str, set[str]] = {job.__name__: set() for job in JOBS}
     lengths: dict[str, float] = {}
     for job in JOBS:  # how long one takes, in a place of its own

@@ -1,11 +1,13 @@
 """``stemtwin submit``: folders and archives, a row before it is entered, submissions in the folder of an event."""
 
 import dataclasses
+import datetime
 import json
 import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,13 +19,17 @@ from stemtwin.benchmarks.answers.points import Points
 from stemtwin.benchmarks.runner import predict
 from stemtwin.benchmarks.submission import write_submission
 from stemtwin.benchmarks.tasks import find_task
-from stemtwin.leaderboard import event_inbox, review_checks
+from stemtwin.datasets import storage
+from stemtwin.leaderboard import review_checks
 from stemtwin.leaderboard.cli.main import main
-from stemtwin.leaderboard.event_inbox import content_digest, hand_in
+from stemtwin.leaderboard.events import inbox
+from stemtwin.leaderboard.events.inbox import hand_in
+from stemtwin.leaderboard.events.settings import make_event, write_event
+from stemtwin.leaderboard.events.submissions import digest_of
 from stemtwin.leaderboard.preview import preview
 from stemtwin.leaderboard.reviews import read_reviews
 from stemtwin.leaderboard.store import Store
-from stemtwin.twin.errors import SettingsError, SubmissionError
+from stemtwin.twin.errors import DatasetError, SettingsError, SubmissionError
 from tests.benchmarks.frames import make
 from tests.leaderboard.test_store import report_of
 
@@ -126,16 +132,34 @@ def test_a_preview_has_the_place_of_the_row(tmp_path: Path) -> None:
         assert dataclasses.replace(shown.row, created="") == dataclasses.replace(row, created="")
 
 
+def write_settings(folder: Path, **settings: Any) -> None:
+    """Write the settings of an event with one task of predictions and one environment."""
+    folder.mkdir(exist_ok=True)
+    opens = datetime.datetime(2026, 1, 15, 9, tzinfo=datetime.UTC)
+    made = {"schema": "stemtwin/event@1", "name": "spring", "title": "Spring", "commitment": "0" * 64, "public_key": "0" * 64}
+    made |= {"opens": opens, "closes": opens + datetime.timedelta(days=2), "tasks": [{"task": "atoms-2d", "size": "tiny"}]}
+    made |= {"environments": [{"task": "hypothesis-test", "episodes": 2}]}
+    write_event(folder / "event.toml", make_event({**made, **settings}))
+
+
+def read(path: Path, card: object) -> Any:
+    """Return the hidden inputs where the bundle is open."""
+    del card
+    if not path.is_file():
+        message = f"{path} is missing"
+        raise DatasetError(message)
+    return DATA
+
+
 @pytest.fixture
 def event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the folder of an event with one task, its bundle open."""
     folder = tmp_path / "spring"
-    folder.mkdir()
-    (folder / "event.toml").write_text('name = "spring"\nteams = ["us", "A B"]\n[[tasks]]\ntask = "atoms-2d"\nsize = "tiny"\n')
+    write_settings(folder, teams=["us", "A B"])
     inputs = folder / "opened" / "inputs" / "atoms-2d-1"
     inputs.mkdir(parents=True)
     (inputs / "test.nc").write_bytes(b"")
-    monkeypatch.setattr(event_inbox.storage, "read_netcdf", lambda *_: DATA)
+    monkeypatch.setattr(storage, "read_netcdf", read)
     return folder
 
 
@@ -156,8 +180,8 @@ def test_a_submission_is_handed_in_once(event: Path, hidden: Path, tmp_path: Pat
     assert main(["submit", str(hidden), "--event", str(event), "--team", "us"]) == 0
     (place,) = (event / "submissions" / "us").iterdir()
     assert f"handed in: {place}" in capsys.readouterr().out
-    assert place.name == f"first try-{content_digest(hidden)[:12]}"
-    assert content_digest(place) == content_digest(hidden)
+    assert place.name == f"first try-{digest_of(hidden)[:12]}"
+    assert digest_of(place) == digest_of(hidden)
     before = files(event)
     assert main(["submit", str(zipped(hidden, tmp_path / "a.zip")), "--event", str(event), "--team", "us", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
@@ -182,17 +206,17 @@ def change(**keys: str) -> Callable[[Path, Path], None]:
 
 
 WRONG = {
-    "another task": (change(task="denoise/test@1"), "us", "key 'task' is 'denoise/test@1', which is not of this event. Its tasks: atoms-2d."),
+    "another task": (change(task="denoise/test@1"), "us", "'denoise' is not a task of spring. Its tasks: atoms-2d, hypothesis-test."),
     "public rows": (change(dataset="atoms-2d@1.0.0"), "us", "key 'dataset' is 'atoms-2d@1.0.0', accepted here: atoms-2d@1.0.0+spring"),
     "another team": (change(team="them"), "us", "key 'team' is 'them', the submission is handed in for 'us'"),
-    "another size": (change(size="std"), "us", "key 'size' is 'std', accepted here: tiny."),
+    "another size": (change(size="std"), "us", "it is for test std, the event asks for test tiny. Correct its header."),
     "a stranger": (change(), "uss", "'uss' does not take part in spring. Did you mean 'us'?"),
     "a table cut off": (lambda _, hidden: (hidden / "predictions.parquet").write_bytes(b"PAR1"), "us", "not a parquet file"),
-    "a closed bundle": (lambda event, _: shutil.rmtree(event / "opened"), "us", "the event's bundle is not open. Run 'stemtwin event open"),
-    "no event": (lambda event, _: (event / "event.toml").unlink(), "us", "event.toml: No such file or directory. Give the folder of an event."),
-    "no settings": (lambda event, _: (event / "event.toml").write_text("name = 3"), "us", "names no event, or no task of it"),
+    "a closed bundle": (lambda event, _: shutil.rmtree(event / "opened"), "us", "Open the bundle first: 'stemtwin event open"),
+    "no event": (lambda event, _: (event / "event.toml").unlink(), "us", "event.toml: No such file or directory. Give the folder of an event, which"),
+    "no settings": (lambda event, _: (event / "event.toml").write_text("name = 3"), "us", "event.toml: schema: Field required"),
     "not TOML": (lambda event, _: (event / "event.toml").write_text("name ="), "us", "event.toml is not TOML"),
-    "a link": (lambda _, hidden: (hidden / "film").symlink_to("/etc/passwd"), "us", "a link, only files and folders are handed in"),
+    "a link": (lambda _, hidden: (hidden / "film").symlink_to("/etc/passwd"), "us", "is a link or a special file. Hand in plain files only."),
 }
 
 
@@ -216,20 +240,20 @@ def test_a_copy_that_stops_leaves_nothing(event: Path, hidden: Path, monkeypatch
         message = "the disk is full"
         raise OSError(message)
 
-    monkeypatch.setattr(event_inbox, "copy_tree", stop)
+    monkeypatch.setattr(inbox, "copy_tree", stop)
     before = files(event)
     with pytest.raises(OSError, match="the disk is full"):
         hand_in(hidden, event, "us")
     assert files(event) == before
     monkeypatch.undo()
-    monkeypatch.setattr(event_inbox.storage, "read_netcdf", lambda *_: DATA)
+    monkeypatch.setattr(storage, "read_netcdf", read)
     assert hand_in(hidden, event, "us").new
 
 
 @pytest.mark.parametrize("team", ["a/b", "..", "a\\b", "CON", "nul.txt", "x:y", "team.", "O\u0308", "~a|b"])
 def test_teams_whose_names_make_no_folder_are_refused(team: str, event: Path, hidden: Path) -> None:
     """A team's folder has its name, so that names which some system takes for another path are refused; nothing is written."""
-    (event / "event.toml").write_text('name = "spring"\n[[tasks]]\ntask = "atoms-2d"\n')
+    write_settings(event)
     change(team=team)(event, hidden)
     before = files(event)
     with pytest.raises(SettingsError, match="is no name that every system takes for a folder"):
@@ -250,13 +274,12 @@ def test_every_name_of_an_entry_makes_a_folder(name: str, event: Path, hidden: P
 
 def test_agents_are_handed_in_unseen(event: Path, tmp_path: Path) -> None:
     """An agent's folder is copied with its program, of which nothing is run; another task, or no program, is refused."""
-    (event / "event.toml").write_text('name = "spring"\n[[tasks]]\ntask = "atoms-2d"\n[[environments]]\ntask = "hypothesis-test"\n')
     agent = tmp_path / "agent"
     agent.mkdir()
     (agent / "agent.py").write_text("raise SystemExit")
     head = 'schema = "stemtwin/agent-submission@1"\n'
     wrong = {
-        head + 'task = "atoms-2d"\nprogram = "a"': "no agent plays in this event. Its tasks: hypothesis-test",
+        head + 'task = "atoms-2d"\nprogram = "a"': "'atoms-2d' needs a table of answers with submission.yaml",
         head + 'task = "hypothesis-test"': "key 'program': Field required",
         head + 'task = "hypothesis-test"\nprogram = 3': "key 'program': Input should be a valid string",
         head + 'task = "hypothesis-test"\nprogram = " "': "key 'program': Value error, the program is empty",
@@ -272,7 +295,7 @@ def test_agents_are_handed_in_unseen(event: Path, tmp_path: Path) -> None:
     done = hand_in(agent, event, "us")
     assert not done.new
     assert files(done.path) == {"agent.toml", "agent.py"}
-    assert (done.task, done.path.name) == ("hypothesis-test", f"agent-{content_digest(agent)[:12]}")
+    assert (done.task, done.path.name) == ("hypothesis-test", f"agent-{digest_of(agent)[:12]}")
 
 
 @pytest.mark.parametrize("words", [("--team", "us"), ("--event", "spring"), ("--event", "spring", "--team", "us", "--dry-run")])
