@@ -12,7 +12,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from stemtwin.benchmarks.answers.images import ImageEstimate
-from stemtwin.twin.errors import SettingsError
+from stemtwin.benchmarks.onnx_policy import make_session
 
 MODEL = Path(__file__).parent / "learned" / "denoise.onnx"
 SMOOTHED_PX = (2.0, 5.0)
@@ -68,14 +68,7 @@ class OnnxDenoiser:
     """
 
     def __init__(self, path: Path = MODEL) -> None:
-        try:
-            import onnxruntime  # pyright: ignore[reportMissingImports] - only where the network is played
-        except ImportError:
-            message = "onnxruntime, which plays the trained network, is not installed. Install it by: pip install onnxruntime"
-            raise SettingsError(message) from None
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._session = make_session(path)
         self._input = self._session.get_inputs()[0].name
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> ImageEstimate:

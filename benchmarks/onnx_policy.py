@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,24 @@ from stemtwin.benchmarks.agents import Brief
 from stemtwin.twin.errors import SettingsError
 
 FOLDER = Path(__file__).parent / "learned"
+
+
+def make_session(path: Path | bytes) -> Any:
+    """Return a session of onnxruntime for an ONNX file or its content: one thread of the processor, so that results do not depend on their number.
+
+    Raises
+    ------
+    SettingsError
+        onnxruntime is not installed.
+    """
+    try:
+        import onnxruntime  # pyright: ignore[reportMissingImports] - only where trained networks are played
+    except ImportError:
+        message = "onnxruntime, which plays trained networks, is not installed. Install it by: pip install onnxruntime"
+        raise SettingsError(message) from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(path if isinstance(path, bytes) else str(path), options, providers=["CPUExecutionProvider"])
 
 
 class OnnxPolicy:
@@ -26,14 +45,7 @@ class OnnxPolicy:
     """
 
     def __init__(self, path: Path | bytes) -> None:
-        try:
-            import onnxruntime  # pyright: ignore[reportMissingImports] - only where policies are played
-        except ImportError:
-            message = "onnxruntime, which plays trained policies, is not installed. Install it by: pip install onnxruntime"
-            raise SettingsError(message) from None
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(path if isinstance(path, bytes) else str(path), options, providers=["CPUExecutionProvider"])
+        self._session = make_session(path)
         self._input = self._session.get_inputs()[0].name
 
     def reset(self, brief: Brief) -> None:
