@@ -144,7 +144,8 @@ def _scores(environment: str) -> list[str]:
         text += f" Of {', '.join(few)} there are fewer episodes than 100, because one of the expert takes long."
     parts = ["## Reference scores", text, return_tables.rows(own, head, named=False)]
     parts += ["Interquartile means, and mean differences over the same episodes:", return_tables.middle_rows(own, head, named=False)]
-    return [*parts, *_further(own)]
+    errors = return_tables.error_rows(own, head, named=False)
+    return [*parts, *([return_tables.ERRORS, errors] if errors else []), *_further(own)]
 
 
 def _further(own: list[ReturnScale]) -> list[str]:

@@ -113,6 +113,10 @@ PRESETS = {
 }
 
 
+SPECIMENS = tuple(dict.fromkeys(name for preset in PRESETS.values() for name in preset.randomisation.samples))
+"""Specimens of all presets: the truth of a state names one by its place here."""
+
+
 def instrument(name: str, residual: float, drift: float, *, faults: bool) -> Profile:
     """Return an instrument with so many times its residual aberrations and specimen drift, with or without its other faults."""
     profile = sessions.with_residual(sessions.drifting(PROFILES[name], drift), residual)
