@@ -19,11 +19,14 @@ ELEMENTARY_CHARGE = 1.602176634e-19
 ELECTRONS_PER_PICOAMPERE_SECOND = 1e-12 / ELEMENTARY_CHARGE
 """Electrons per second in 1 pA."""
 LOWEST_ENERGY, HIGHEST_ENERGY = 1e3, 3e6
-"""Beam energies for which cross-sections hold, eV: below, screening matters even for backscattering; above, the size of the nucleus."""
+"""Range of beam energies in which the cross-sections hold, eV.
+
+Below it screening matters even for backscattering, above it the finite size of the nucleus matters.
+"""
 
 
 def beam_energy(value: object) -> float:
-    """Return a beam energy in eV for which cross-sections hold; raise SettingsError otherwise."""
+    """Return a beam energy, eV, at which the cross-sections hold; raise SettingsError outside that range."""
     repair = "Give the beam energy in eV, for example 60e3."
     return checks.number("energy", value, "eV", low=LOWEST_ENERGY, high=HIGHEST_ENERGY, repair=repair)
 
