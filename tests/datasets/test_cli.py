@@ -95,7 +95,7 @@ def test_fetch_command(run, mirror):
 def test_people_get_a_sentence(run, local):
     """Without --json the result is a sentence with the folder, and the list is a table."""
     assert "30 train, 30 val, 30 test images in" in run("build", "atoms-small", "--size", "tiny").stdout
-    assert "is right: " in run("verify", "atoms-small", "--size", "tiny", "--regenerate", "1").stdout
+    assert "is correct: " in run("verify", "atoms-small", "--size", "tiny", "--regenerate", "1").stdout
     assert "atoms-small" in run("list").stdout
 
 
