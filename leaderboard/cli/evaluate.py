@@ -18,19 +18,10 @@ if TYPE_CHECKING:
 def evaluate(
     task: Annotated[str, typer.Argument(help="Name of the task; see 'stemtwin list tasks'.")],
     baseline: Annotated[str | None, typer.Option(help="Name of a baseline to run; see 'stemtwin task NAME'.")] = None,
-    agent: Annotated[
-        str | None,
-        typer.Option(help="Your agent class, pkg.mod:Name, to run in this process as practice, not ranked (docs/scores.md)."),
-    ] = None,
-    program: Annotated[
-        str | None,
-        typer.Option(help="Command of a program, 'python agent.py', to run isolated from the truth (docs/agents.md)."),
-    ] = None,
+    agent: Annotated[str | None, typer.Option(help="Agent class, pkg.mod:Name, to run in this process, not ranked (docs/scores.md).")] = None,
+    program: Annotated[str | None, typer.Option(help="Program, 'python agent.py', to run isolated from the truth (docs/agents.md).")] = None,
     folder: Annotated[Path, typer.Option(help="Folder of the program, to which it has read access.")] = Path(),
-    isolation: Annotated[
-        str | None,
-        typer.Option(help="Isolation: bubblewrap or process; by default the strongest that works on this machine."),
-    ] = None,
+    isolation: Annotated[str | None, typer.Option(help="Isolation: bubblewrap or process; by default the strongest that works here.")] = None,
     attempts: Annotated[int, typer.Option(help="Number of attempts of the program at every episode, each with another seed.")] = 1,
     predictions: Annotated[Path | None, typer.Option(help="Folder to score, with submission.yaml and predictions.parquet.")] = None,
     split: Annotated[str | None, typer.Option(help="Name of the split; by default the first of the task.")] = None,

@@ -18,82 +18,81 @@ if TYPE_CHECKING:
     from stemtwin.twin.samples.field_samples import FieldSample
 
 
+StructureFile = Annotated[str, typer.Argument(help="Structure file (CIF, POSCAR, xyz, ...) or name of a library sample.", metavar="FILE")]
+SIGNALS = "image, ronchigram, cbed (centre of the field), pacbed (mean over the field), 4d, eels or edx"
+Signal = Annotated[str, typer.Option(help=f"Signal: {SIGNALS} (one point, with --points a map).")]
+Side = Annotated[float, typer.Option(help="Side of the field, A.")]
+Thickness = Annotated[float | None, typer.Option(help="Thickness along the beam, A; by default about 40 A, or a single layer of a sheet.")]
+ZoneAxis = Annotated[str | None, typer.Option(help="Zone axis of a structure file, for example 1,1,0, 110 or 11-20; by default 0,0,1.")]
+STATIC = "0 for static atoms"
+Thermal = Annotated[
+    str | None,
+    typer.Option(help=f"1-D rms displacement, A, as 0.08 or Ti=0.07,O=0.09, {STATIC}; by default the file's or Debye's."),
+]
+Block = Annotated[str | None, typer.Option(help="Name or number of the structure in a file with several structures.")]
+Phonons = Annotated[
+    int | None,
+    typer.Option(help=f"Number of frozen-phonon configurations, {STATIC}; by default 4, for a crystal fewer if these suffice."),
+]
+Detectors = Annotated[
+    str | None,
+    typer.Option(help="Detectors and derived signals (com, icom, idpc), separated by commas; by default haadf,abf."),
+]
+Exact = Annotated[bool, typer.Option("--exact", help="Compute exact dark fields even if they take long; by default quick ones.")]
+Instrument = Annotated[str, typer.Option(help="Instrument profile.")]
+SemiAngle = Annotated[float | None, typer.Option(help="Convergence semi-angle, mrad; by default that of the instrument.")]
+Defocus = Annotated[
+    str | None,
+    typer.Option(help="Underfocus (-C10), A, or a series such as 0,50,100 or -80:80:9; by default 0, for a Ronchigram 1000."),
+]
+TiltX = Annotated[str, typer.Option(help="Tilt of the specimen along x, mrad, or a series in the form of --defocus.")]
+TiltY = Annotated[str, typer.Option(help="Tilt along y, mrad, or a series whose values are paired with those of --tilt-x.")]
+Depths = Annotated[str | None, typer.Option(help="Depths of a thickness series of an image, A, for example 20,40 or 10:80:8.")]
+Dose = Annotated[float, typer.Option(help="Dose, e-/A^2; 0 gives the expected signal without noise.")]
+Points = Annotated[
+    int | None,
+    typer.Option(help="Points along each side of the field; by default image 128, 4d 32, pacbed 12, spectra 1."),
+]
+Pixels = Annotated[int | None, typer.Option(help="Pixels along each side of the camera; by default 128, for a Ronchigram 512.")]
+Outer = Annotated[
+    float | None,
+    typer.Option(help="Angle at the edge of the camera, mrad; by default 2 times the semi-angle, for a Ronchigram 1.25 times."),
+]
+Energies = Annotated[
+    str | None,
+    typer.Option(help="Lowest energy, highest energy and channel width of spectra, eV, for example 0,1000,0.5."),
+]
+Seed = Annotated[int, typer.Option(help="Random seed.")]
+ENDINGS = ".png (a picture, with a .nc file beside it), .nc, .zarr, .emd, .h5, .hspy, .hf5, ..."
+Output = Annotated[Path, typer.Option("--output", "-o", help=f"Output file; its ending sets the format: {ENDINGS}")]
+Draw = Annotated[bool, typer.Option("--picture", help="Also write a PNG if --output is a data file.")]
+
+
 def image(
-    file: Annotated[str, typer.Argument(help="Structure file (CIF, POSCAR, xyz, ...) or name of a library sample.", metavar="FILE")],
-    signal: Annotated[
-        str,
-        typer.Option(
-            help="Signal: image, ronchigram, cbed (centre of the field), pacbed (mean over the field), 4d, eels or edx "
-            "(one point, with --points a map)."
-        ),
-    ] = "image",
-    size: Annotated[float, typer.Option(help="Side of the field, A.")] = 16.0,
-    thickness: Annotated[float | None, typer.Option(help="Thickness along the beam, A; by default about 40 A, or a single layer of a sheet.")] = None,
-    zone_axis: Annotated[
-        str | None,
-        typer.Option(help="Zone axis of a structure file, for example 1,1,0, 110 or 11-20; by default 0,0,1."),
-    ] = None,
-    thermal: Annotated[
-        str | None,
-        typer.Option(
-            help="1-D rms thermal displacement, A, for example 0.08 or Ti=0.07,O=0.09, 0 for static atoms; by default "
-            "that of the file, else Debye's model."
-        ),
-    ] = None,
-    block: Annotated[str | None, typer.Option(help="Name or number of the structure in a file with several structures.")] = None,
-    phonons: Annotated[
-        int | None,
-        typer.Option(
-            help="Number of frozen-phonon configurations, 0 for static atoms; by default 4 with thermal motion, fewer for a crystal if these suffice."
-        ),
-    ] = None,
-    detectors: Annotated[
-        str | None,
-        typer.Option(help="Detectors and derived signals (com, icom, idpc), separated by commas; by default haadf,abf."),
-    ] = None,
-    exact: Annotated[
-        bool,
-        typer.Option("--exact", help="Compute exact dark fields even if they take long; by default quick ones."),
-    ] = False,
-    instrument: Annotated[str, typer.Option(help="Instrument profile.")] = "corrected-200kv",
-    semiangle: Annotated[float | None, typer.Option(help="Convergence semi-angle, mrad; by default the instrument's.")] = None,
-    defocus: Annotated[
-        str | None,
-        typer.Option(help="Underfocus (-C10), A, or a defocus series such as 0,50,100 or -80:80:9; by default 0, for a Ronchigram 1000."),
-    ] = None,
-    tilt_x: Annotated[str, typer.Option(help="Tilt of the specimen along x, mrad, or a series in the form of --defocus.")] = "0",
-    tilt_y: Annotated[
-        str,
-        typer.Option(help="Tilt of the specimen along y, mrad, or a series, whose values are paired with those of --tilt-x."),
-    ] = "0",
-    depths: Annotated[str | None, typer.Option(help="Depths of a thickness series of an image, A, for example 20,40 or 10:80:8.")] = None,
-    dose: Annotated[float, typer.Option(help="Dose, e-/A^2; 0 gives the expected signal without noise.")] = 0.0,
-    points: Annotated[
-        int | None,
-        typer.Option(help="Points along each side of the field; by default image 128, 4d 32, pacbed 12, spectra 1."),
-    ] = None,
-    pixels: Annotated[
-        int | None,
-        typer.Option(help="Pixels along each side of the camera; by default 128, for a Ronchigram 512."),
-    ] = None,
-    outer: Annotated[
-        float | None,
-        typer.Option(help="Angle at the edge of the camera, mrad; by default 2 times the convergence semi-angle, for a Ronchigram 1.25 times."),
-    ] = None,
-    energies: Annotated[
-        str | None,
-        typer.Option(help="Lowest energy, highest energy and channel width of spectra, eV, for example 0,1000,0.5."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Output file, whose ending sets the format: .png (a picture, with a .nc file beside it), .nc, .zarr, .emd, .h5, .hspy, .hf5, ...",
-        ),
-    ] = Path("stemtwin.png"),
-    draw: Annotated[bool, typer.Option("--picture", help="Also write a PNG if --output is a data file.")] = False,
+    file: StructureFile,
+    signal: Signal = "image",
+    size: Side = 16.0,
+    thickness: Thickness = None,
+    zone_axis: ZoneAxis = None,
+    thermal: Thermal = None,
+    block: Block = None,
+    phonons: Phonons = None,
+    detectors: Detectors = None,
+    exact: Exact = False,
+    instrument: Instrument = "corrected-200kv",
+    semiangle: SemiAngle = None,
+    defocus: Defocus = None,
+    tilt_x: TiltX = "0",
+    tilt_y: TiltY = "0",
+    depths: Depths = None,
+    dose: Dose = 0.0,
+    points: Points = None,
+    pixels: Pixels = None,
+    outer: Outer = None,
+    energies: Energies = None,
+    seed: Seed = 0,
+    output: Output = Path("stemtwin.png"),
+    draw: Draw = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Compute signals of any structure and save them as a picture or as data.

@@ -15,7 +15,7 @@ def inputs(
     folder: Annotated[Path | None, typer.Option(help="Folder of the dataset; by default its folder in the data folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write the inputs of a split without truth, conditions and seeds, in an uninformative order."""
+    """Write the inputs of a split without truth, conditions and seeds, in an order that reveals none of them."""
     from stemtwin.datasets.cards import named_card
     from stemtwin.datasets.fetch import folder_of
     from stemtwin.datasets.inputs import write_inputs

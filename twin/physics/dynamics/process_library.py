@@ -41,10 +41,9 @@ def graphene(
     Parameters
     ----------
     bulk, edge, hop, rotation : Site, optional
-        Thresholds of C for ejection with three bonds, for ejection with two bonds, for exchange with a dopant, and for
-        bond rotation; by default those of ``displacement_thresholds.py``. The threshold of the hop is an effective one
-        that reproduces the rate observed at 60 kV; with the computed threshold,
-        ``find_site("C", "graphene-si-computed")``, hops are 20 times rarer.
+        Thresholds of C for ejection with three and with two bonds, for exchange with a dopant, and for bond rotation;
+        by default those of ``displacement_thresholds.py``. The threshold of the hop is an effective one that reproduces
+        the rate observed at 60 kV; the computed one, ``find_site("C", "graphene-si-computed")``, lowers it 20-fold.
     rotate_back : float
         Threshold for the back-rotation of a rotated bond, eV [A]; the bond is strained and rotates more easily.
     dopant : str

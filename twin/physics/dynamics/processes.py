@@ -130,7 +130,7 @@ class Process:
             raise SettingsError(message)
         if self.cross_section is not None:
             checks.number("cross_section", self.cross_section, "A^2", low=0.0, high=1e4, repair="1 barn is 1e-8 A^2.")
-        checks.number("scale", self.scale, "", low=0.0, high=1e6, repair="It multiplies the cross-section.")
+        checks.number("scale", self.scale, "", low=0.0, high=1e6, repair="Give the factor of the cross-section.")
         checks.number("rate", self.rate, "per s", low=0.0, high=1e15, repair="Give the spontaneous rate in 1/s.")
         checks.number("offset", self.offset, "", low=-2.0, high=3.0, repair="1 is the atom, 0 its partner.")
         if self.offset != 1.0 and self.partner is None:

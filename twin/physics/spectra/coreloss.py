@@ -135,7 +135,7 @@ def optical_strength(edge: Edge, loss: np.ndarray, *, shift: float = 0.0) -> np.
     Parameters
     ----------
     edge : Edge
-        The edge.
+        Ionisation edge.
     loss : ndarray
         Energy loss, eV.
     shift : float
