@@ -18,81 +18,81 @@ if TYPE_CHECKING:
     from stemtwin.twin.samples.field_samples import FieldSample
 
 
-StructureFile = Annotated[str, typer.Argument(help="Structure file (CIF, POSCAR, xyz, ...) or name of a library sample.", metavar="FILE")]
-SIGNALS = "image, ronchigram, cbed (centre of the field), pacbed (mean over the field), 4d, eels or edx"
-Signal = Annotated[str, typer.Option(help=f"Signal: {SIGNALS} (one point, with --points a map).")]
-Side = Annotated[float, typer.Option(help="Side of the field, A.")]
-Thickness = Annotated[float | None, typer.Option(help="Thickness along the beam, A; by default about 40 A, or a single layer of a sheet.")]
-ZoneAxis = Annotated[str | None, typer.Option(help="Zone axis of a structure file, for example 1,1,0, 110 or 11-20; by default 0,0,1.")]
-STATIC = "0 for static atoms"
-Thermal = Annotated[
+StructureArgument = Annotated[str, typer.Argument(help="Structure file (CIF, POSCAR, xyz, ...) or name of a library sample.", metavar="FILE")]
+_SIGNALS = "image, ronchigram, cbed (centre of the field), pacbed (mean over the field), 4d, eels or edx"
+SignalOption = Annotated[str, typer.Option(help=f"Signal: {_SIGNALS} (one point, with --points a map).")]
+SideOption = Annotated[float, typer.Option(help="Side of the field, A.")]
+ThicknessOption = Annotated[float | None, typer.Option(help="Thickness along the beam, A; by default about 40 A, or a single layer of a sheet.")]
+ZoneAxisOption = Annotated[str | None, typer.Option(help="Zone axis of a structure file, for example 1,1,0, 110 or 11-20; by default 0,0,1.")]
+_STATIC = "0 for static atoms"
+ThermalOption = Annotated[
     str | None,
-    typer.Option(help=f"1-D rms displacement, A, as 0.08 or Ti=0.07,O=0.09, {STATIC}; by default the file's or Debye's."),
+    typer.Option(help=f"1-D rms displacement, A, as 0.08 or Ti=0.07,O=0.09, {_STATIC}; by default the file's or Debye's."),
 ]
-Block = Annotated[str | None, typer.Option(help="Name or number of the structure in a file with several structures.")]
-Phonons = Annotated[
+BlockOption = Annotated[str | None, typer.Option(help="Name or number of the structure in a file with several structures.")]
+PhononsOption = Annotated[
     int | None,
-    typer.Option(help=f"Number of frozen-phonon configurations, {STATIC}; by default 4, for a crystal fewer if these suffice."),
+    typer.Option(help=f"Number of frozen-phonon configurations, {_STATIC}; by default 4, for a crystal fewer if these suffice."),
 ]
-Detectors = Annotated[
+DetectorsOption = Annotated[
     str | None,
     typer.Option(help="Detectors and derived signals (com, icom, idpc), separated by commas; by default haadf,abf."),
 ]
-Exact = Annotated[bool, typer.Option("--exact", help="Compute exact dark fields even if they take long; by default quick ones.")]
-Instrument = Annotated[str, typer.Option(help="Instrument profile.")]
-SemiAngle = Annotated[float | None, typer.Option(help="Convergence semi-angle, mrad; by default that of the instrument.")]
-Defocus = Annotated[
+ExactOption = Annotated[bool, typer.Option("--exact", help="Compute exact dark fields even if they take long; by default quick ones.")]
+InstrumentOption = Annotated[str, typer.Option(help="Instrument profile.")]
+SemiAngleOption = Annotated[float | None, typer.Option(help="Convergence semi-angle, mrad; by default that of the instrument.")]
+DefocusOption = Annotated[
     str | None,
     typer.Option(help="Underfocus (-C10), A, or a series such as 0,50,100 or -80:80:9; by default 0, for a Ronchigram 1000."),
 ]
-TiltX = Annotated[str, typer.Option(help="Tilt of the specimen along x, mrad, or a series in the form of --defocus.")]
-TiltY = Annotated[str, typer.Option(help="Tilt along y, mrad, or a series whose values are paired with those of --tilt-x.")]
-Depths = Annotated[str | None, typer.Option(help="Depths of a thickness series of an image, A, for example 20,40 or 10:80:8.")]
-Dose = Annotated[float, typer.Option(help="Dose, e-/A^2; 0 gives the expected signal without noise.")]
-Points = Annotated[
+TiltXOption = Annotated[str, typer.Option(help="Tilt of the specimen along x, mrad, or a series in the form of --defocus.")]
+TiltYOption = Annotated[str, typer.Option(help="Tilt along y, mrad, or a series whose values are paired with those of --tilt-x.")]
+DepthsOption = Annotated[str | None, typer.Option(help="Depths of a thickness series of an image, A, for example 20,40 or 10:80:8.")]
+DoseOption = Annotated[float, typer.Option(help="Dose, e-/A^2; 0 gives the expected signal without noise.")]
+PointsOption = Annotated[
     int | None,
     typer.Option(help="Points along each side of the field; by default image 128, 4d 32, pacbed 12, spectra 1."),
 ]
-Pixels = Annotated[int | None, typer.Option(help="Pixels along each side of the camera; by default 128, for a Ronchigram 512.")]
-Outer = Annotated[
+PixelsOption = Annotated[int | None, typer.Option(help="Pixels along each side of the camera; by default 128, for a Ronchigram 512.")]
+OuterOption = Annotated[
     float | None,
     typer.Option(help="Angle at the edge of the camera, mrad; by default 2 times the semi-angle, for a Ronchigram 1.25 times."),
 ]
-Energies = Annotated[
+EnergiesOption = Annotated[
     str | None,
     typer.Option(help="Lowest energy, highest energy and channel width of spectra, eV, for example 0,1000,0.5."),
 ]
-Seed = Annotated[int, typer.Option(help="Random seed.")]
-ENDINGS = ".png (a picture, with a .nc file beside it), .nc, .zarr, .emd, .h5, .hspy, .hf5, ..."
-Output = Annotated[Path, typer.Option("--output", "-o", help=f"Output file; its ending sets the format: {ENDINGS}")]
-Draw = Annotated[bool, typer.Option("--picture", help="Also write a PNG if --output is a data file.")]
+SeedOption = Annotated[int, typer.Option(help="Random seed.")]
+_ENDINGS = ".png (a picture, with a .nc file beside it), .nc, .zarr, .emd, .h5, .hspy, .hf5, ..."
+OutputOption = Annotated[Path, typer.Option("--output", "-o", help=f"Output file; its ending sets the format: {_ENDINGS}")]
+DrawOption = Annotated[bool, typer.Option("--picture", help="Also write a PNG if --output is a data file.")]
 
 
 def image(
-    file: StructureFile,
-    signal: Signal = "image",
-    size: Side = 16.0,
-    thickness: Thickness = None,
-    zone_axis: ZoneAxis = None,
-    thermal: Thermal = None,
-    block: Block = None,
-    phonons: Phonons = None,
-    detectors: Detectors = None,
-    exact: Exact = False,
-    instrument: Instrument = "corrected-200kv",
-    semiangle: SemiAngle = None,
-    defocus: Defocus = None,
-    tilt_x: TiltX = "0",
-    tilt_y: TiltY = "0",
-    depths: Depths = None,
-    dose: Dose = 0.0,
-    points: Points = None,
-    pixels: Pixels = None,
-    outer: Outer = None,
-    energies: Energies = None,
-    seed: Seed = 0,
-    output: Output = Path("stemtwin.png"),
-    draw: Draw = False,
+    file: StructureArgument,
+    signal: SignalOption = "image",
+    size: SideOption = 16.0,
+    thickness: ThicknessOption = None,
+    zone_axis: ZoneAxisOption = None,
+    thermal: ThermalOption = None,
+    block: BlockOption = None,
+    phonons: PhononsOption = None,
+    detectors: DetectorsOption = None,
+    exact: ExactOption = False,
+    instrument: InstrumentOption = "corrected-200kv",
+    semiangle: SemiAngleOption = None,
+    defocus: DefocusOption = None,
+    tilt_x: TiltXOption = "0",
+    tilt_y: TiltYOption = "0",
+    depths: DepthsOption = None,
+    dose: DoseOption = 0.0,
+    points: PointsOption = None,
+    pixels: PixelsOption = None,
+    outer: OuterOption = None,
+    energies: EnergiesOption = None,
+    seed: SeedOption = 0,
+    output: OutputOption = Path("stemtwin.png"),
+    draw: DrawOption = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Compute signals of any structure and save them as a picture or as data.
