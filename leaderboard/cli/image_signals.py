@@ -123,7 +123,7 @@ def _middle(field: "FieldSample", options: ImageOptions) -> tuple[float, float]:
 def where(options: ImageOptions) -> str:
     """Return a description of the points and of the series."""
     points = points_of(options)
-    side = "in the middle of the field" if points == 1 else f"at {points} x {points} points over {options.size:g} x {options.size:g} A"
+    side = "in the centre of the field" if points == 1 else f"at {points} x {points} points over {options.size:g} x {options.size:g} A"
     return side + _how(options)
 
 
@@ -276,7 +276,7 @@ def _ronchigram(field: "FieldSample", options: ImageOptions) -> ImageJob:
     settings |= {"seed": options.seed, "tilt_mrad": options.tilts[0]}
     plan = explain_ronchigram(sample, beam, **settings)
     return ImageJob(
-        field=field, beam=beam, what=f"Ronchigram, {_seen_by(camera)}, in the middle of the field", engine=f"{plan.engine}: {plan.reason}",
+        field=field, beam=beam, what=f"Ronchigram, {_seen_by(camera)}, in the centre of the field", engine=f"{plan.engine}: {plan.reason}",
         exactness=plan.exactness, waves=0, memory_bytes=plan.memory_bytes, seconds=plan.seconds,
         notes=tuple(in_options(note) for note in field.notes), compute=lambda _: ronchigram(sample, beam, **settings),
         result_bytes=8 * math.prod(camera.shape),

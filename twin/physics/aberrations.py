@@ -38,8 +38,8 @@ MIXED = ("B2", "S3", "B4", "D4", "S5", "R5")
 class Aberrations:
     """Coefficients C_nm in A and their azimuths phi_nm in rad, all zero by default.
 
-    C10 > 0 is overfocus (``defocus`` is -C10); C12 is twofold astigmatism, C21 coma, C23 threefold astigmatism, C30 spherical aberration.
-    A negative C_nm with m > 0 is the same aberration rotated by pi/m.
+    C10 > 0 is overfocus (``defocus`` is -C10); C12 is twofold astigmatism, C21 coma, C23 threefold astigmatism, C30
+    spherical aberration. A negative C_nm with m > 0 is the same aberration rotated by pi/m.
 
     Raises
     ------
@@ -243,7 +243,9 @@ def basis(ky: np.ndarray, kx: np.ndarray, wavelength: float) -> np.ndarray:
 
 @functools.lru_cache(maxsize=256)
 def blur_radius(aberrations: Aberrations, semiangle: float, *, samples: int = 24) -> float:
-    """Return the largest displacement of a ray inside the aperture, A: the largest abs(grad chi) lambda / (2 pi) on polar samples.
+    """Return the largest displacement of a ray inside the aperture, A.
+
+    The displacement is abs(grad chi) lambda / (2 pi); its maximum is taken over polar samples.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ def pulse_charge(electrons: np.ndarray, dqe: float, rng: np.random.Generator) ->
     dqe : float
         Detective quantum efficiency 1 / (1 + var(g) / mean(g)^2) of the pulse heights g, above 0 and at most 1.
     rng : numpy.random.Generator
-        The only source of randomness; not used where ``dqe`` is 1.
+        The only source of randomness; not used if ``dqe`` is 1.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def convert(charge: np.ndarray, *, gain: float, offset: float, read_noise: float
     bits : int
         Readings are rounded to whole numbers and clipped to 0 .. 2^bits - 1; 0 means neither.
     rng : numpy.random.Generator
-        The only source of randomness; not used where ``read_noise`` is 0.
+        The only source of randomness; not used if ``read_noise`` is 0.
 
     Returns
     -------

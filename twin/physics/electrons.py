@@ -9,7 +9,7 @@ REST_ENERGY = 510998.95069
 PLANCK_C = 12398.419843320026
 """h c, eV A (exact in the SI of 2019)."""
 POTENTIAL_CONSTANT = 47.877647
-"""K = h^2 / (2 pi m e), V A^2: a scattering factor f [A] on a cell of area S [A^2] gives the projected potential K f / S [V A]."""
+"""K = h^2 / (2 pi m e), V A^2: a scattering factor f (A) and a cell of area S (A^2) give a potential of K f / S (V A)."""
 COULOMB_CONSTANT = 14.3996455
 """e^2 / (4 pi eps0), eV A."""
 UNIFIED_MASS_ENERGY = 931494103.72

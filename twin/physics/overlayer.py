@@ -141,7 +141,7 @@ def behind_film(signals: np.ndarray, height: np.ndarray, collected: np.ndarray, 
     Returns
     -------
     ndarray
-        Shape (channels, n); the array ``signals`` itself where no point has a film.
+        Shape (channels, n); the array ``signals`` itself if no point has a film.
     """
     if not np.any(height):
         return signals

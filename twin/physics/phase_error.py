@@ -17,7 +17,7 @@ def rms_phase(wavelength: float, semiangle: float, aberrations: Aberrations) -> 
     Parameters
     ----------
     wavelength : float
-        A.
+        Wavelength, A.
     semiangle : float
         Convergence semi-angle, rad.
     aberrations : Aberrations
@@ -71,7 +71,7 @@ def flat_angle(wavelength: float, semiangle: float, aberrations: Aberrations, li
     Parameters
     ----------
     wavelength : float
-        A.
+        Wavelength, A.
     semiangle : float
         Convergence semi-angle, rad.
     aberrations : Aberrations

@@ -67,13 +67,13 @@ def debye_sigma(mass: float, debye_temperature: float, temperature: float) -> fl
     mass : float
         Atomic mass, u.
     debye_temperature, temperature : float
-        K.
+        Debye temperature and temperature of the specimen, K.
 
     Returns
     -------
     float
-        sqrt of (3 hbar^2 / (M k theta)) [1/4 + (T/theta)^2 int_0^(theta/T) x / (e^x - 1) dx], A (Willis and Pryor, Thermal Vibrations in
-        Crystallography, eq. 4.43).
+        Square root of (3 hbar^2 / (M k theta)) [1/4 + (T/theta)^2 int_0^(theta/T) x / (e^x - 1) dx], A (Willis and
+        Pryor, Thermal Vibrations in Crystallography, eq. 4.43).
     """
     integral = 0.0
     if temperature > 0:
@@ -90,7 +90,7 @@ def debye_velocity2(mass: float, debye_temperature: float, temperature: float) -
     mass : float
         Atomic mass, u.
     debye_temperature, temperature : float
-        K.
+        Debye temperature and temperature of the specimen, K.
 
     Returns
     -------

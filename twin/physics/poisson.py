@@ -35,7 +35,7 @@ def poisson_counts(mean: np.ndarray | float, uniforms: np.ndarray, out: np.ndarr
     ------
     SettingsError
         A mean is negative, NaN or above 1e9, a uniform is outside [0, 1), a count is too large for ``out``, or
-        shapes or types do not fit. The content of ``out`` is then undefined.
+        shapes or types do not match. The content of ``out`` is then undefined.
     """
     mean = np.asarray(mean, np.float64)
     uniforms = np.asarray(uniforms)
@@ -61,7 +61,7 @@ def poisson_counts(mean: np.ndarray | float, uniforms: np.ndarray, out: np.ndarr
 
 
 def _broadcast(mean: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the means in the shape of the uniforms; raise SettingsError where they do not fit."""
+    """Return the means in the shape of the uniforms; raise SettingsError if they do not match."""
     try:
         return np.broadcast_to(mean, shape)
     except ValueError:
@@ -70,7 +70,7 @@ def _broadcast(mean: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _check_out(out: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Raise SettingsError where an array cannot take the counts."""
+    """Raise SettingsError if an array cannot hold the counts."""
     if out.dtype not in (np.uint16, np.uint32) or out.shape != shape or not out.flags.writeable:
         access = "writable" if out.flags.writeable else "read-only"
         repair = f"give a writable one of uint16 or uint32 and shape {shape}"

@@ -135,7 +135,9 @@ def amplitudes(
 
 
 def strehl_ratio(wavelength: float, semiangle: float, aberrations: Aberrations) -> float:
-    """Return the Strehl ratio of a round aperture, abs(mean exp(-i chi))^2 (Born and Wolf, Principles of Optics, section 9.1.3).
+    """Return the Strehl ratio of a round aperture, abs(mean exp(-i chi))^2.
+
+    Source: Born and Wolf, Principles of Optics, section 9.1.3.
 
     Parameters
     ----------

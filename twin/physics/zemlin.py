@@ -36,7 +36,7 @@ def recentring(tilt: tuple[float, float]) -> np.ndarray:
     Parameters
     ----------
     tilt : tuple of float
-        (ty, tx), rad.
+        Tilt (ty, tx), rad.
 
     Returns
     -------
@@ -102,7 +102,7 @@ def induced(tilts: np.ndarray, semiangle: float = 0.0) -> np.ndarray:
     Parameters
     ----------
     tilts : ndarray
-        (ty, tx), rad, shape (n, 2).
+        Tilts (ty, tx), rad, shape (n, 2).
     semiangle : float
         Radius of the aperture over which the measurement averages, rad; with 0 the second derivatives at the tilt.
 

@@ -16,8 +16,8 @@ from stemtwin.twin.physics.electrons import ELECTRONS_PER_PICOAMPERE_SECOND
 DUNE_RATE = math.log(2) / 3
 """Largest rate per neighbour in the simulator of putting-dune, 1/s [V]: google/putting-dune, constants.py."""
 DUNE_OFFSET, DUNE_VARIANCE = 0.85, 0.1
-"""Position of the largest rate, in bonds from Si, and its variance, in bonds^2 [V]: google/putting-dune, graphene.py."""
-_SU = "[A] as measured of P: Su et al., Sci. Adv. 5 (2019) eaav2252, table 1"
+"""Position of the largest rate in bonds from Si, and variance in bonds^2 [V]: google/putting-dune, graphene.py."""
+_SU = "[A] as measured for P: Su et al., Sci. Adv. 5 (2019) eaav2252, table 1"
 BOND = 1.42
 """C-C bond of graphene, A."""
 LOOSE_RATE = 1e3

@@ -174,7 +174,7 @@ def optical_strength(edge: Edge, loss: np.ndarray, *, shift: float = 0.0) -> np.
 
 
 def white_line_strength(edge: Edge, loss: np.ndarray, *, valence: float | None = None) -> tuple[np.ndarray, float]:
-    """Return the optical oscillator strength of the white lines of one atom, df/dE, 1/eV, and the shift of the onsets, eV.
+    """Return the optical strength of the white lines of one atom, df/dE, 1/eV, and the shift of the onsets, eV.
 
     Parameters
     ----------
