@@ -8,14 +8,15 @@ READY := .venv/ready
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --durations 15
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test format check check-all golden lowest foreign baselines learn learn-denoise datasets measured-data pages scores rehearsal soak speed speed-against
+.PHONY: help demo test format check check-all docs golden lowest foreign baselines learn learn-denoise datasets measured-data pages scores rehearsal soak speed speed-against
 
 help:
 	@echo "make demo       image a sample, run an agent, score the baselines, print the board"
 	@echo "make test       the default tests"
 	@echo "make format     rewrite the code in the house's format"
 	@echo "make check      ruff, pyright, codespell, cffconvert"
-	@echo "make check-all  check, then the slow tests and those against abTEM"
+	@echo "make check-all  check, the documentation site, then the slow tests and those against abTEM"
+	@echo "make docs       the documentation site in build/docs/html, warnings as errors (a minute; nothing is fetched)"
 	@echo "make golden     recompute the recorded arrays of tests/golden and compare them bit for bit"
 	@echo "make lowest     the default tests with the oldest versions that pyproject.toml allows"
 	@echo "make foreign    files of all signals, opened by HyperSpy, eXSpy, SciFiReaders and py4DSTEM; environments and episodes taken by Stable-Baselines3 and Minari"
@@ -34,7 +35,7 @@ help:
 $(READY): pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --editable '.[test,docs]'
 	touch $@
 
 demo: $(READY)
@@ -57,8 +58,12 @@ check: $(READY)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 # In the order of their files: the usual one leaves files of one test, which are the longest, to a single worker at the end.
-check-all: check
+check-all: check docs
 	$(PYTEST) --no-loadscope-reorder -m "(slow or reference) and not (speed or network or gpu)" --timeout 1200
+
+docs: $(READY)
+	MPLBACKEND=Agg $(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs build/docs/html
+	@echo "build/docs/html/index.html"
 
 golden: $(READY)
 	$(BIN)/python -m tests.golden compare tests/golden/values --exact

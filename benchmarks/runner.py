@@ -200,7 +200,7 @@ def run_agent(
     task : Task
         An agent task.
     entry : Baseline
-        What to run.
+        The agent.
     trust : str
         See ``report.TRUST``.
     split : str, optional

@@ -38,7 +38,7 @@ class Task:
     splits : tuple of str
         Splits that can be scored; the first is the default.
     inputs : tuple of Field
-        What an entry sees.
+        Inputs of an entry.
     outputs : tuple of Field
         Actions of an agent; () for predictions.
     answer : AnswerForm, optional
@@ -46,7 +46,7 @@ class Task:
     metrics : tuple of Metric
         The first is the primary one, by which the board ranks.
     slices : tuple of SliceColumn
-        What the report is cut by.
+        Slices of the report.
     score : callable
         (samples of the split, answers by sample id), or (episodes), to SampleStatistics.
     truth : callable, optional

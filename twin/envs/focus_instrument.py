@@ -38,7 +38,7 @@ class AutofocusPreset:
     Parameters
     ----------
     randomisation : Randomisation
-        What episodes draw.
+        Ranges from which episodes are drawn.
     start_c10, start_c12 : tuple of float
         Least and largest abs(C10) and abs(C12) at the start, A.
     reach : tuple of float
