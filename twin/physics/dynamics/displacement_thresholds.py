@@ -1,8 +1,8 @@
 """Displacement thresholds and thermal velocities by element and site, their sources, and the resulting cross-sections.
 
-Every value carries a mark: [V] was read in the named source, [M] is a literature value quoted from memory, [A] is an
-assumption, to be replaced by a measured value. ``dataclasses.replace(find_site("C", "graphene"), displacement=22.0)``
-returns a site with another threshold, which every function of this package accepts.
+Every value carries a mark: [V] read in the named source, [M] quoted from memory of the literature, [A] assumed, to be
+replaced by a measured value. ``dataclasses.replace(find_site("C", "graphene"), displacement=22.0)`` returns a site with
+another threshold, which every function of this package accepts.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,6 +1,6 @@
 """Sets of processes for common specimens.
 
-Every number is a parameter; ``displacement_thresholds.py`` explains the marks [V], [M] and [A].
+Every number is a parameter; ``displacement_thresholds.py`` explains the marks of the numbers.
 """
 
 import math
