@@ -164,9 +164,9 @@ def solid(element: str, full: int, *, bulk: Site | None = None, surface: Site | 
 def putting_dune(current: float, *, rate: float = DUNE_RATE, dopant: str = "Si") -> tuple[Process, Density]:
     """Return the hop of the published simulator putting-dune, as a process and the density of its beam.
 
-    The rate for each C neighbour at d from Si is k = rate exp(-|b - 0.85 d|^2 / (2 0.1 (1.42 A)^2)) for a beam at b. It
-    is reproduced by the density of a Gaussian probe at 0.85 of the bond, with the cross-section that yields ``rate`` at
-    the density's peak.
+    The rate for each C neighbour at d from Si is k = rate exp(-abs(b - 0.85 d)^2 / (2 0.1 (1.42 A)^2)) for a beam at b.
+    It is reproduced by the density of a Gaussian probe at 0.85 of the bond, with the cross-section that yields ``rate``
+    at the density's peak.
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ def sphere_dipole(loss: np.ndarray, impact: np.ndarray, radius: float, material:
     Returns
     -------
     ndarray
-        Probability, 1/eV, shape (*impact.shape, n).
+        Probability, 1/eV, shape ``(*impact.shape, n)``.
 
     Raises
     ------
@@ -190,7 +190,7 @@ def flake_spectrum(loss: np.ndarray, distance: np.ndarray, sharpness: np.ndarray
     Returns
     -------
     ndarray
-        Probability, 1/eV, shape (*distance.shape, n).
+        Probability, 1/eV, shape ``(*distance.shape, n)``.
     """
     loss = np.asarray(loss, float)
     decay = np.exp(-np.asarray(distance, float) / modes.reach)
