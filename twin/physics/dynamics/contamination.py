@@ -21,7 +21,7 @@ MOST_POINTS = 2**24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contamination:
-    """Growth rate of a film.
+    """Growth parameters of a contamination film.
 
     Parameters
     ----------
