@@ -1,4 +1,4 @@
-"""``stemtwin certify``: two solvers on one request, and its convergence."""
+"""``stemtwin certify``: comparison of two solvers on one request, and convergence of the request."""
 
 import dataclasses
 import json
@@ -11,10 +11,10 @@ from stemtwin.leaderboard.cli.output import JsonFlag
 
 
 def certify(
-    request: Annotated[Path, typer.Argument(help="A request as Request.save(path) writes it.", metavar="REQUEST.toml")],
+    request: Annotated[Path, typer.Argument(help="Request file written by Request.save(path).", metavar="REQUEST.toml")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Run a request through our multislice and through abTEM, and check its convergence in sampling, slices and phonons."""
+    """Compute a request by stemtwin and by abTEM, and check its convergence in sampling, slices and phonons."""
     from rich.console import Console
     from rich.table import Table
 
@@ -31,9 +31,9 @@ def certify(
     ny, nx = result.grid
     console.print(f"{request}: {result.points} points, grid {ny} x {nx}, {result.slices} slices", markup=False)
     table = Table(box=None, header_style="dim")
-    for column in ("detector", "compared with our multislice"):
+    for column in ("detector", "compared with stemtwin's multislice"):
         table.add_column(column)
-    for column in ("ours", "other", "rms / mean", "largest / mean"):
+    for column in ("stemtwin", "other", "rms / mean", "largest / mean"):
         table.add_column(column, justify="right")
     for line in result.lines:
         table.add_row(line.detector, line.what, f"{line.ours:.6f}", f"{line.other:.6f}", f"{line.rms:.1e}", f"{line.largest:.1e}")

@@ -20,37 +20,38 @@ from stemtwin.leaderboard.cli.pack import pack
 from stemtwin.leaderboard.cli.work_progress import tenth_lines
 from stemtwin.twin.errors import DatasetError
 
-app = typer.Typer(name="data", help="Build, fetch and check datasets.", no_args_is_help=True)
+app = typer.Typer(name="data", help="Build, fetch and verify datasets.", no_args_is_help=True)
 app.command()(pack)
 app.command()(inputs)
 
 Name = Annotated[str, typer.Argument(help="Name of the dataset, for example atoms-2d or atoms-2d@1.")]
 Version = Annotated[str | None, typer.Option(help="Version; by default the newest of this installation.")]
-SizeName = Annotated[str, typer.Option(help="Size: tiny, std or, where no mirror has it, full.")]
-Folder = Annotated[Path | None, typer.Option(help="Folder of the dataset; by default its place in the data folder.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+SizeName = Annotated[str, typer.Option(help="Size: tiny, std or full (full may be on no mirror).")]
+Folder = Annotated[Path | None, typer.Option(help="Folder of the dataset; by default its folder in the data folder.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def _card(name: str, version: str | None) -> Any:
-    """Return the card of a version, or of the newest one; a name may hold its version, or be the path of a card."""
+    """Return the card of a version, by default of the newest; a name may include the version, or be a card's path."""
     if version or "@" in name or name.endswith(".toml"):
         return named_card(name, version)
     return find_card(name, list_cards().get(name, ("",))[-1])
 
 
 def _named_or_own(name: str | None, version: str | None, own: Path | None) -> Any:
-    """Return the card that a name or a file means; exactly one of them is given."""
+    """Return the card of a name or of a file, exactly one of which must be given."""
     if (name is None) == (own is None):
-        message = f"{'A name and --card are' if name else 'Neither a name nor --card is'} given. Give one of them, for example atoms-2d@1."
+        given = "Both a name and --card are" if name else "Neither a name nor --card is"
+        message = f"{given} given. Give one of them, for example atoms-2d@1."
         raise DatasetError(message)
     if own is not None and version is not None:
-        message = f"--version {version} and --card are given, and the card has its own version. Leave --version out."
+        message = f"--version {version} cannot be used with --card, as the card has a version. Leave out --version."
         raise DatasetError(message)
     return read_card(own) if own is not None else _card(str(name), version)
 
 
 def _say(values: dict[str, Any], as_json: bool, text: str) -> None:
-    """Print a result for a machine or for a person."""
+    """Print a result as JSON or as text."""
     if as_json:
         typer.echo(json.dumps(values))
     else:
@@ -59,7 +60,7 @@ def _say(values: dict[str, Any], as_json: bool, text: str) -> None:
 
 @contextmanager
 def _specimen_bar(quiet: bool) -> Iterator[Any]:
-    """Count specimens on stderr, by a bar or, where that is no terminal, a line for each tenth; give the function that moves it."""
+    """Yield a progress callback that counts specimens on stderr: by a bar on a terminal, otherwise by lines."""
     columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TextColumn("specimens"), TimeElapsedColumn())
     console = Console(stderr=True, emoji=False)
     if quiet or not console.is_terminal:
@@ -71,12 +72,12 @@ def _specimen_bar(quiet: bool) -> Iterator[Any]:
 
 
 def _silent(done: int, total: int, text: str) -> None:
-    """Say nothing."""
+    """Ignore the progress."""
 
 
 @app.command("list")
 def list_(as_json: Json = False) -> None:
-    """List the datasets, their sizes, and which of them are on this machine."""
+    """List the datasets, their sizes, and their folders on this machine."""
     from stemtwin.datasets.fetch import folder_of
     from stemtwin.datasets.generate import partial_of
     from stemtwin.datasets.kinds import find_generator
@@ -109,33 +110,37 @@ def list_(as_json: Json = False) -> None:
         return
     table = Table(Column("dataset", no_wrap=True), "version", Column("size", no_wrap=True), "images", "to build", "on this machine")
     for row in found:
-        absent = "begun: build it to go on" if row["begun"] else "no"
+        absent = "partly built: run 'build' again to continue" if row["begun"] else "no"
         name, version, size = row["name"], row["version"], row["size"] if row["released"] else f"{row['size']} *"
         table.add_row(name, version, size, str(row["images"]), minutes(row["seconds"]), Text(row["folder"] or absent))
-    table.caption = "* not released: on no mirror, built from its card"
+    table.caption = "* not released: on no mirror, to be built from the card"
     Console(emoji=False).print(table)
 
 
 @app.command()
 def build(
-    name: Annotated[str | None, typer.Argument(help="Name of the dataset, for example atoms-2d or atoms-2d@1; none with --card.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Name of the dataset, for example atoms-2d or atoms-2d@1; not with --card.")] = None,
     version: Version = None,
     size: SizeName = "std",
     folder: Folder = None,
-    own: Annotated[Path | None, typer.Option("--card", help="A card of your own, a TOML file, in the place of a name.")] = None,
-    workers: Annotated[int, typer.Option(min=1, max=1024, help="Number of processes, one specimen and one thread each; by default this one.")] = 1,
+    own: Annotated[Path | None, typer.Option("--card", help="Card of your own (TOML file), instead of a name.")] = None,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, max=1024, help="Number of processes, each with one specimen and one thread; by default only one."),
+    ] = 1,
     scheduler: Annotated[
-        str | None, typer.Option(help="Address of a Dask scheduler, tcp://host:8786, whose workers share the folder's disk.")
+        str | None,
+        typer.Option(help="Address of a Dask scheduler, tcp://host:8786, whose workers share the folder's disk."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Build a dataset from its card; a build that was stopped goes on where it was."""
+    """Build a dataset from its card; an interrupted build continues."""
     from stemtwin.datasets import fetch, generate
     from stemtwin.datasets.kinds import find_generator
     from stemtwin.datasets.sources import minutes
 
     if scheduler is not None and workers > 1:
-        message = "a scheduler has workers of its own: leave out --workers, or --scheduler"
+        message = "a scheduler has its own workers: leave out --workers or --scheduler"
         raise typer.BadParameter(message)
     card = _named_or_own(name, version, own)
     name, where = card.name, folder or fetch.folder_of(card, size)
@@ -151,7 +156,7 @@ def build(
 
 @app.command()
 def fetch(name: Name, version: Version = None, size: SizeName = "std", as_json: Json = False) -> None:
-    """Fetch a published dataset from STEMTWIN_DATA_URL and check its hashes; files that are wrong here are fetched again."""
+    """Fetch a published dataset from STEMTWIN_DATA_URL and check its hashes; wrong local files are fetched again."""
     from stemtwin.datasets.fetch import fetch as fetch_all
 
     card = _card(name, version)
@@ -165,7 +170,7 @@ def fetch(name: Name, version: Version = None, size: SizeName = "std", as_json: 
 
 
 def _is_measured(name: str) -> bool:
-    """Return whether a name is a folder of measured data, or of anything else but not the name of a dataset."""
+    """Return whether a name is a folder, for example of measured data, and not the name of a dataset."""
     return os.path.isdir(name) and name.partition("@")[0] not in list_cards()  # noqa: PTH112 - Path.is_dir raises where a name is too long
 
 
@@ -175,11 +180,11 @@ def verify(
     version: Version = None,
     size: Annotated[str | None, typer.Option(help="Size: tiny, std (by default) or full.")] = None,
     folder: Folder = None,
-    regenerate: Annotated[int, typer.Option(min=0, help="Also make this many specimens again and compare their images and truth.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Which specimens those are.")] = 0,
+    regenerate: Annotated[int, typer.Option(min=0, help="Number of specimens to regenerate and compare in images and truth.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed for the choice of these specimens.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Check a dataset's hashes and content, and on request that this machine makes the same rows."""
+    """Check a dataset's hashes and content, and with --regenerate that this machine produces the same rows."""
     from stemtwin.datasets import fetch
     from stemtwin.datasets.measured import read_measured_card
     from stemtwin.datasets.verify import verify as check
@@ -187,7 +192,7 @@ def verify(
     if _is_measured(name):
         given = [option for option, value in (("--version", version), ("--size", size), ("--folder", folder)) if value is not None]
         if given:
-            message = f"{name} is the folder of measured data itself, of one version and size: leave out {given[0]}"
+            message = f"{name} is itself a folder of measured data, of one version and size: leave out {given[0]}"
             raise typer.BadParameter(message)
         card, where = read_measured_card(Path(name)), Path(name)
     else:
@@ -196,21 +201,22 @@ def verify(
     with _specimen_bar(as_json or not regenerate) as progress:
         report = check(card, where, regenerate=regenerate, seed=seed, progress=progress)
     worst = f"{report.worst_pixel_fraction:.3%} of the worst image's pixels off by one"
-    again = f"; {report.rows_made_again} rows made again, {worst}" if regenerate else ""
-    text = f"{report.folder} is right: {report.files} files, {report.rows} rows, content {report.content_sha256[:12]}{again}"
+    again = f"; {report.rows_made_again} rows regenerated, {worst}" if regenerate else ""
+    found = f"{report.files} files, {report.rows} rows, content {report.content_sha256[:12]}{again}"
+    text = f"{report.folder} is correct: {found}"
     _say(dataclasses.asdict(report), as_json, text)
 
 
 @app.command()
 def publish(
     name: Name,
-    target: Annotated[Path, typer.Argument(help="Folder that a web server will serve.")],
+    target: Annotated[Path, typer.Argument(help="Folder for a web server.")],
     version: Version = None,
     size: SizeName = "std",
     folder: Folder = None,
     as_json: Json = False,
 ) -> None:
-    """Copy a built dataset into a mirror and write the registry of its hashes."""
+    """Copy a built dataset to a mirror and write the registry of its hashes."""
     from stemtwin.datasets import fetch
 
     card = _card(name, version)
@@ -223,7 +229,7 @@ def publish(
 
 @app.command()
 def witness(name: Name, version: Version = None, as_json: Json = False) -> None:
-    """Compute the witness rows of a new card and write them beside it, for builds on other machines to be compared with."""
+    """Compute the witness rows of a new card, for comparison with builds elsewhere, and write them beside it."""
     from stemtwin.datasets import generate
     from stemtwin.datasets import witness as rows
     from stemtwin.twin.files import check_writable, write_atomically
@@ -234,20 +240,27 @@ def witness(name: Name, version: Version = None, as_json: Json = False) -> None:
     with _specimen_bar(as_json) as progress:
         content = rows.make(card, generate.specimen_rows, progress)
     write_atomically(path, content)
-    _say({"path": str(path), "bytes": len(content)}, as_json, f"{path} holds the witness rows of {card.id}, {len(content)} bytes")
+    text = f"{path} contains the witness rows of {card.id}, {len(content)} bytes"
+    _say({"path": str(path), "bytes": len(content)}, as_json, text)
 
 
 @app.command()
 def episodes(
-    environment: Annotated[str | None, typer.Argument(help="Id of an environment with a goal; by default all of them, one after another.")] = None,
-    difficulty: Annotated[str, typer.Option(help="Preset of the environment.")] = "easy",
-    policy: Annotated[list[str] | None, typer.Option(help="Baseline that plays; may be repeated. By default expert and random.")] = None,
-    count: Annotated[int, typer.Option("--episodes", min=1, help="Episodes of each policy.")] = 200,
-    folder: Annotated[Path | None, typer.Option(help="Folder of the sets, by default <data folder>/episodes.")] = None,
-    minari: Annotated[bool, typer.Option("--minari", help="Also write each set as a Minari dataset, where MINARI_DATASETS_PATH says.")] = False,
+    environment: Annotated[str | None, typer.Argument(help="Id of an environment with a goal; by default all of them.")] = None,
+    difficulty: Annotated[str, typer.Option(help="Difficulty preset of the environment.")] = "easy",
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(help="Baseline that plays the episodes; may be repeated; by default expert and random."),
+    ] = None,
+    count: Annotated[int, typer.Option("--episodes", min=1, help="Number of episodes per policy.")] = 200,
+    folder: Annotated[Path | None, typer.Option(help="Folder of the datasets; by default <data folder>/episodes.")] = None,
+    minari: Annotated[
+        bool,
+        typer.Option("--minari", help="Also write each dataset as a Minari dataset to MINARI_DATASETS_PATH."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Record episodes of baselines for offline learning, as Parquet; a build that was stopped goes on where it was."""
+    """Record episodes of baselines as Parquet for offline learning; an interrupted recording continues."""
     from stemtwin.benchmarks import minari_export, offline_data, returns
     from stemtwin.datasets.fetch import data_root
 
@@ -267,4 +280,4 @@ def episodes(
         values = {"environment": name, "folder": str(root / short), "returns": {one: dataclasses.asdict(value) for one, value in found.items()}}
         told = ", ".join(f"{one} {value.mean:.3f}" for one, value in found.items())
         load = f'datasets.load_dataset({str(root / short)!r}, split="{chosen[0].replace("-", "_")}").with_format("numpy")'
-        _say({**values, "minari": exported}, as_json, f"{name} {difficulty}: mean returns {told}; load by\n  {load}")
+        _say({**values, "minari": exported}, as_json, f"{name} {difficulty}: mean returns {told}; load with\n  {load}")

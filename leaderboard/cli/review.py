@@ -1,4 +1,4 @@
-"""``stemtwin review``: checks between teams."""
+"""``stemtwin review``: search for near-duplicate answers of different teams."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,11 +9,11 @@ from stemtwin.leaderboard.cli.output import JsonFlag, print_json
 
 
 def review(
-    folder: Annotated[Path, typer.Argument(help="Folder of TEAM/NAME with submissions, or with runs of agents.")],
-    output: Annotated[Path | None, typer.Option(help="File of requests for review, for 'stemtwin board --reviews'.")] = None,
+    folder: Annotated[Path, typer.Argument(help="Folder with submissions, or runs of agents, as TEAM/NAME.")],
+    output: Annotated[Path | None, typer.Option(help="Output file for requests for review, for 'stemtwin board --reviews'.")] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Compare answers and actions between teams and name those that are closer than what is made apart; a person has to look at them."""
+    """Find answers and actions of different teams that are too similar to be independent; a person must review them."""
     from stemtwin.leaderboard.review_checks import check_between_teams
     from stemtwin.leaderboard.reviews import write_reviews
     from stemtwin.twin.files import check_writable

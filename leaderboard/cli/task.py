@@ -1,4 +1,4 @@
-"""``stemtwin task``: the card of a task."""
+"""``stemtwin task``: card of a task."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,7 @@ def task(
     name: Annotated[str, typer.Argument(help="Name of the task: see 'stemtwin list tasks'.")],
     json: JsonFlag = False,
 ) -> None:
-    """Show the card of a task: what is given, what is asked, how it is scored, which baselines there are."""
+    """Show the card of a task: inputs, answers, metrics, slices and baselines."""
     from stemtwin.benchmarks.agents import load_baselines
     from stemtwin.benchmarks.tasks import find_task
 
@@ -49,5 +49,5 @@ def task(
 
 
 def _type(field: "Field") -> str:
-    """Return the type of a field, an array with its dimensions."""
+    """Return the type of a field; for an array, with its dimensions."""
     return f"{field.dtype} ({', '.join(map(str, field.dims))})" if field.dims else field.dtype
