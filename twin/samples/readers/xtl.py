@@ -1,4 +1,4 @@
-"""The .xtl of GSAS, CrystalMaker and Materials Studio: CELL, SYMMETRY, ATOMS under their names, EOF."""
+"""Reader of .xtl files of GSAS, CrystalMaker and Materials Studio: CELL, SYMMETRY, ATOMS with a line of names, EOF."""
 
 import re
 
@@ -16,13 +16,13 @@ from stemtwin.twin.samples.readers.symmetry_choice import SymmetryCandidate, cho
 
 
 def is_xtl(content: FileContent) -> bool:
-    """Return whether lines begin with CELL and ATOMS, and atoms have a line of names."""
+    """Return whether lines begin with CELL and ATOMS and the atoms have a line of names."""
     text = content.text.upper()
     return all(re.search(pattern, text, re.MULTILINE) for pattern in (r"^\s*CELL\b", r"^\s*ATOMS\b\s*\n\s*NAME\s+X\s+Y\s+Z"))
 
 
 def read_xtl(content: FileContent) -> Crystal:
-    """Return the structure of an .xtl with the symmetry that it names or lists.
+    """Return the structure of an .xtl file with its named or listed symmetry.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def _sites(content: FileContent, rows: list[dict[str, str]]):
 
 
 def _candidates(content: FileContent) -> tuple[list[SymmetryCandidate], bool]:
-    """Return the readings of the lines SYMMETRY, and whether the first one is meant."""
+    """Return the readings of the SYMMETRY lines, and whether the first one is unambiguous."""
     text = content.text
     listed = re.findall(r"^\s*SYM(?:METRY)?\s+(?:MAT\s+)?((?:[-+xyzXYZ\d./ ]+,){2}[-+xyzXYZ\d./ ]+)\s*$", text, re.MULTILINE)
     if listed:
