@@ -90,7 +90,7 @@ def test_the_wavelength_and_what_follows_from_it_go_with_the_energy(thermal: Sam
     ("knobs", "error", "said"),
     [
         ({"defocus": 3}, UnknownNameError, "no knob named 'defocus'. Turn C10, which is minus"),
-        ({"C1": 3}, UnknownNameError, "notation it is C10"),
+        ({"C1": 3}, UnknownNameError, "Use C10, its name in"),
         ({"z_angstrom": 3}, UnknownNameError, "use move_stage"),
         ({"current": 3}, UnknownNameError, "Did you mean 'current_pa'"),
         ({"energy_ev": 200}, SettingsError, r"energy_ev=200 eV .*Did you pass keV\?"),
