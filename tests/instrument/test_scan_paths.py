@@ -132,7 +132,7 @@ def test_where_a_sparse_scan_was_not_there_is_nothing() -> None:
         ({"fraction": 0.5, "seed": -1}, "seed=-1"),
         ({"fraction": 0.5, "mask": np.ones((2, 2), bool)}, "Give only the mask"),
         ({"mask": np.ones((2, 3), bool)}, "has 2 x 2 points"),
-        ({"mask": np.zeros((2, 2), bool)}, "mask is empty"),
+        ({"mask": np.zeros((2, 2), bool)}, "mask does not select any point"),
         ({"mask": np.ones((2, 2))}, "array of bool"),
         ({"mask": ["01", "0x"]}, "one 0 or 1 for each"),
         ({"mask": ["01", "0"]}, "one 0 or 1 for each"),

@@ -87,7 +87,11 @@ def test_vacuum_is_a_sample() -> None:
         ({"thickness_angstrom": 1.5}, SettingsError, r"Atom 1 at \(3, 2, 1.5\) A lies outside the box of 5 x 4 x 1.5 A"),
         ({"size_angstrom": (5.0, 2.9)}, SettingsError, "Atom 1 at .* lies outside"),
         ({"positions_angstrom": [[1.0, 1.0, np.nan], [3.0, 2.0, 1.5]]}, SettingsError, "Atom 0 at .* lies outside"),
-        ({"positions_angstrom": [[1.0, 1.0, 0.0], [1.2, 1.0, 0.1]]}, StructureFileError, r"atoms 0 \(Sr\) and 1 \(O\) overlap at a distance of 0.224 A"),
+        (
+            {"positions_angstrom": [[1.0, 1.0, 0.0], [1.2, 1.0, 0.1]]},
+            StructureFileError,
+            r"atoms 0 \(Sr\) and 1 \(O\) overlap at a distance of 0.224 A",
+        ),
         ({"positions_angstrom": [[0.05, 1.0, 0.0], [4.9, 1.0, 0.0]]}, StructureFileError, "distance of 0.150 A"),
         ({"thermal_sigma_angstrom": [0.1]}, SettingsError, r"shape \(1,\), but the sample has 2 atoms"),
         ({"thermal_sigma_angstrom": [0.1, -0.1]}, SettingsError, "-0.1 A is outside 0 to 1 A"),

@@ -76,8 +76,7 @@ class Cut:
                 raise SettingsError(message)
             if thickness[0] < MIN_THICKNESS:
                 message = (
-                    f"thickness_angstrom={self.thickness_angstrom!r} is below one slice ({MIN_THICKNESS:g} A). "
-                    f"Ask for {MIN_THICKNESS:g} A or more."
+                    f"thickness_angstrom={self.thickness_angstrom!r} is below one slice ({MIN_THICKNESS:g} A). Ask for {MIN_THICKNESS:g} A or more."
                 )
                 raise SettingsError(message)
             object.__setattr__(self, "thickness_angstrom", thickness[0])

@@ -99,7 +99,8 @@ def _straight_walls(material: Tetragonal, order: BuildRequest, width: float) -> 
     lengths = np.array([material.a, material.c, material.a])
     counts, cells = _grid(order, lengths, WALL_SIZE)
     if counts[0] < 4:
-        message = f"wall='180' needs four cells of {material.a:g} A across x, not {counts[0]}. Ask for a width of {4 * material.a:.3g} A or more."
+        needed = f"wall='180' needs four cells of {material.a:g} A across x, but the width holds {counts[0]}."
+        message = f"{needed} Ask for a width of {4 * material.a:.3g} A or more."
         raise SettingsError(message)
     symbols, places, shifts = material.sites()
     ideal = (cells[:, None] + places[None][..., [1, 2, 0]]).reshape(-1, 3) * lengths
@@ -128,7 +129,8 @@ def _turned_walls(material: Tetragonal, order: BuildRequest, width: float) -> Sa
     counts, cells = _grid(order, np.array([2 * spacing, along, a]), WALL_SIZE)
     half = int(counts[0])
     if half < 3:
-        message = f"wall='90' needs six planes {spacing:.3g} A apart across x, not {2 * half}. Ask for a width of {6 * spacing:.3g} A or more."
+        needed = f"wall='90' needs six planes {spacing:.3g} A apart across x, but the width holds {2 * half}."
+        message = f"{needed} Ask for a width of {6 * spacing:.3g} A or more."
         raise SettingsError(message)
     symbols, places, shifts = material.sites()
     # Edges a and c of one twin in the frame (normal, along) of the wall; the other twin's are reversed along the wall.

@@ -70,7 +70,7 @@ def lattice_direction(cell: np.ndarray, lattice: np.ndarray, zone_axis: tuple[in
     lattice : (3, 3) float
         Basis of the lattice, rows, A; every vector of ``cell`` is an integer combination of it.
     zone_axis : (int, int, int)
-        [uvw].
+        Indices [uvw].
 
     Returns
     -------

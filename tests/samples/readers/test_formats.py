@@ -152,7 +152,7 @@ def test_packed_files(tmp_path: Path, suffix: str, pack: Callable[[bytes], bytes
     assert contents(crystal) == {"O": 1.5, "Ti": 1, "Sr": 1}
     assert crystal.sigma is not None
     path.write_bytes(packed[: len(packed) // 2])
-    with pytest.raises(StructureFileError, match="cannot be unpacked"):
+    with pytest.raises(StructureFileError, match="cannot be decompressed"):
         read_crystal(path)
 
 

@@ -49,7 +49,7 @@ def listed(detectors: object) -> tuple[str | NamedDetector, ...]:
 
 
 def by_signal(detectors: object) -> dict[str, tuple[str | NamedDetector, ...]]:
-    """Return detectors of any signal by their signal, in their order.
+    """Return detectors grouped by their signal, in their order.
 
     Raises
     ------

@@ -50,8 +50,8 @@ class ScanImperfections:
     hum_phase_rad : tuple of float
         Phase (y, x) of each harmonic's sine at time 0 of the clock, rad.
     line_synchronised : bool
-        Whether each line waits for the start of a mains period, after which the hum is equal in all lines and the scan
-        takes longer.
+        Whether each line waits for the start of a mains period. The hum is then equal in all lines, and the scan takes
+        longer.
     settling_fraction, settling_time_us : float
         Fraction of the deflection that lags behind, and its time constant, us.
     hysteresis_fraction, hysteresis_time_s : float

@@ -133,7 +133,7 @@ def _lines_of(mask: Any, shape: tuple[int, int]) -> tuple[str, ...]:
         )
         raise SettingsError(message)
     if "1" not in "".join(lines):
-        message = "mask is empty. Set at least one of its points."
+        message = "mask does not select any point. Set at least one of its points."
         raise SettingsError(message)
     return lines
 

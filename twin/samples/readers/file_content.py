@@ -115,10 +115,10 @@ def open_content(path: Path, block: str | int | None = None) -> FileContent:
         if data.startswith(b"PK\x03\x04") and path.suffix.lower() == ".zip":
             unpacked = _only_member(path, data)
     except (OSError, EOFError, ValueError, lzma.LZMAError, zipfile.BadZipFile, zlib.error) as error:
-        message = f"{path} is packed and cannot be unpacked ({error}). Fetch it again, or unpack it."
+        message = f"{path} is compressed and cannot be decompressed ({error}). Fetch it again, or decompress it."
         raise StructureFileError(message) from error
     if len(unpacked) == 0 or len(unpacked) > MAX_UNPACKED_BYTES:
-        message = f"{path} holds {len(unpacked)} bytes once unpacked (limits 1 and {MAX_UNPACKED_BYTES}). Give a structure file."
+        message = f"{path} holds {len(unpacked)} bytes after decompression (limits 1 and {MAX_UNPACKED_BYTES}). Give a structure file."
         raise StructureFileError(message)
     return FileContent(path=path, data=unpacked, packed=unpacked is not data, block=None if block is None else str(block))
 

@@ -68,7 +68,7 @@ def _dump_box(content: FileContent, head: str, lines: list[str]) -> tuple[np.nda
     """Return lattice vectors (3, 3), origin (3,), and the mask (3,) of the periodic vectors."""
     table = [floats(line.split()) for line in lines[:3]]
     if len(table) < 3 or any(row is None or len(row) < 2 for row in table):
-        raise _broken(content, "its box has no three bounds")
+        raise _broken(content, "its box does not have three bounds")
     bounds = np.array([row for row in table if row is not None], dtype=float)
     words = head.split()[2:]
     flags = [word for word in words if re.fullmatch(r"[pfsm]{2}", word)]
@@ -149,7 +149,7 @@ def _bounds(content: FileContent, text: str) -> tuple[np.ndarray, np.ndarray]:
     found = [re.search(rf"^\s*(\S+)\s+(\S+)\s+{axis}lo\s+{axis}hi", text, re.MULTILINE) for axis in "xyz"]
     values = [floats(list(one.groups())) if one else None for one in found]
     if any(value is None for value in values):
-        raise _broken(content, "its box has no three bounds")
+        raise _broken(content, "its box does not have three bounds")
     table = np.array(values, dtype=float)
     return table[:, 0], table[:, 1]
 

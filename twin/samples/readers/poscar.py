@@ -51,7 +51,7 @@ def read_poscar(content: FileContent) -> Crystal:
     cartesian = lines[at][:1].lower() in ("c", "k")
     rows = [floats(line.split()[:3]) for line in lines[at + 1 : at + 1 + len(numbers)]]
     if len(rows) < len(numbers) or any(row is None or len(row) < 3 for row in rows):
-        message = f"{content.path} is not a structure that can be read: it announces {len(numbers)} atoms and holds fewer. Repair the file."
+        message = f"{content.path} is not a structure that can be read: it announces {len(numbers)} atoms but holds fewer. Repair the file."
         raise StructureFileError(message)
     places = np.array(rows, dtype=float).reshape(-1, 3)
     if cartesian:

@@ -31,7 +31,7 @@ def read_xtl(content: FileContent) -> Crystal:
     """
     found = re.search(r"^\s*CELL\b\s*((?:[-+.\dEe]+\s+){5}[-+.\dEe]+)", content.text, re.MULTILINE | re.IGNORECASE)
     if not found:
-        message = f"{content.path} is not a structure that can be read: CELL has no six numbers. Repair the file."
+        message = f"{content.path} is not a structure that can be read: CELL does not have six numbers. Repair the file."
         raise StructureFileError(message)
     cell = unit_cell(content.name, floats(found[1].split()) or [])
     lines = content.lines
@@ -52,7 +52,7 @@ def read_xtl(content: FileContent) -> Crystal:
 def _sites(content: FileContent, rows: list[dict[str, str]]):
     values = [floats([row.get(key, "nan") for key in ("X", "Y", "Z")]) for row in rows]
     if not rows or any(value is None or not np.all(np.isfinite(value)) for value in values):
-        message = f"{content.path} is not a structure that can be read: an atom has no X, Y, Z. Repair the file."
+        message = f"{content.path} is not a structure that can be read: an atom lacks X, Y, Z. Repair the file."
         raise StructureFileError(message)
     kinds = [species_of_type(row["SCATTER"], content.name) if row.get("SCATTER") else species_of_label(row["NAME"], content.name) for row in rows]
     occupancy = [(floats([row.get(key, "1") for key in ("OCCUPANCY",)]) or [1.0])[0] for row in rows]

@@ -61,7 +61,7 @@ def read_xyz(content: FileContent) -> Crystal:
     settings = {found[0].lower(): next((part for part in found[1:] if part), "") for found in _PAIR.findall(lines[start + 1])}
     columns = _columns(settings.get("properties", "species:S:1:pos:R:3"))
     if len(rows) < count or any(len(row) <= max(columns[key][-1] for key in ("species", "pos")) for row in rows):
-        message = f"{content.path} is not a structure that can be read: it announces {count} atoms and holds fewer. Repair the file."
+        message = f"{content.path} is not a structure that can be read: it announces {count} atoms but holds fewer. Repair the file."
         raise StructureFileError(message)
     positions = _numbers(content.name, rows, columns["pos"])
     numbers = np.array([element_number(row[columns["species"][0]], content.name) for row in rows])
