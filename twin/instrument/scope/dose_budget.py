@@ -65,7 +65,7 @@ def check(state: ScopeState, scan: Scan, dose: float, budget: float | None) -> N
     Raises
     ------
     InstrumentError
-        It would.
+        The dose exceeds the rest of the budget in the field.
     """
     if budget is None or not dose:
         return

@@ -136,7 +136,7 @@ def expected_edx(
     detector : EDXDetector
         The detector.
     engine, phonons, lattice_average, seed, tilt_mrad, window_angstrom, progress
-        See :func:`stemtwin.twin.instrument.spectra.areal_densities.densities`.
+        Settings of :func:`stemtwin.twin.instrument.spectra.areal_densities.densities`.
     film_angstrom : ndarray, optional
         Height of a carbon film on the specimen at each point, A, shaped like the scan. The film emits and absorbs
         X-rays like the specimen.

@@ -119,7 +119,7 @@ def expected_eels(
         Edges of the spectrum, such as ``("Ti_L3", "O_K")``; None: all edges of the sample's elements in the energy
         range.
     engine, phonons, lattice_average, seed, tilt_mrad, window_angstrom, progress
-        See :func:`stemtwin.twin.instrument.spectra.areal_densities.densities`.
+        Settings of :func:`stemtwin.twin.instrument.spectra.areal_densities.densities`.
     shifts_ev : ndarray, optional
         Drift of the spectrum at each point in addition to the detector's ``energy_shift_ev``, eV, shaped like the scan.
     film_angstrom : ndarray, optional
@@ -360,7 +360,7 @@ def _modes(
     particles: tuple[Particle, ...],
     axis: lowloss.LossAxis,
 ) -> Callable[[np.ndarray], np.ndarray] | None:
-    """Return the plasmon losses (n, kept), 1/eV, of particles and flake rims as a function of points (n, 2), A."""
+    """Return the plasmon losses (n, kept), 1/eV, of particles and flake edges as a function of points (n, 2), A."""
     sample, beam, model = experiment.sample, experiment.beam, experiment.model
     if not particles and model.flake is None:
         return None

@@ -284,7 +284,7 @@ class LossModel:
     particles : tuple of Particle, or "auto"
         Particles with plasmons; ``"auto"`` finds compact islands of one material in the sample.
     flake : FlakeModes, optional
-        Plasmons of the rim of a flake.
+        Edge plasmons of a flake.
 
     Raises
     ------

@@ -81,7 +81,7 @@ class Expansion:
     Parameters
     ----------
     numbers, fractional, occupancy, u : arrays (m,), (m, 3), (m,), (m,)
-        As in :class:`ListedSites`.
+        Sites with the fields of :class:`ListedSites`.
     multiplicity : (n,) int
         Multiplicities of the listed rows, repeated rows included.
     near : tuple of (str, float)
