@@ -3,10 +3,10 @@
 The true deflection differs from the commanded one. The effects on a point that is commanded at p and visited at time t
 are applied in this order:
 
-1. Settling: a fraction of the deflection follows with a time constant; after a step s the error is -fraction s exp(-t /
-tau). 2. Hysteresis: after a change of the field, a fraction of that change remains and decays within seconds. 3.
-Calibration: the coils' axes have errors of scale, of the angle between them and of rotation, about the optical axis. 4.
-Hum and jitter: the mains add A sin(2 pi f t + phase), with harmonics, on each axis; each scan line has a random offset.
+1. Settling: a fraction f of the deflection follows with a time constant; after a step s the error is -f s exp(-t / tau).
+2. Hysteresis: after a change of the field, a fraction of that change remains and decays within seconds.
+3. Calibration: the coils' axes have errors of scale, of the angle between them and of rotation about the optical axis.
+4. Hum and jitter: the mains add A sin(2 pi f t + phase), with harmonics, on each axis; each line has a random offset.
 5. Drift: the specimen moves, so its atom at x lies at x + drift(t).
 
 The physics of scan generators follows Jones and Nellist, Microsc. Microanal. 19 (2013) 1050. Magnitudes are assumptions
@@ -39,8 +39,7 @@ class ScanImperfections:
     line_jitter_angstrom : float
         Standard deviation of each line's offset along each axis, independent of all other lines, A.
     line_wander_angstrom, line_wander_lines : float
-        Standard deviation of a second, correlated offset along each axis, A, and its correlation length in lines (1 /
-        e).
+        Standard deviation of a second, correlated offset along each axis, A, and its correlation length in lines.
     hum_angstrom : tuple of float
         Amplitude (y, x) of the mains' fundamental, A.
     hum_hz : float
