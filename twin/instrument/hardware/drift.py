@@ -243,7 +243,7 @@ class Course:
 
     @property
     def drifts(self) -> bool:
-        """Whether the settled specimen drifts or walks at random."""
+        """True for a settled specimen that drifts or walks at random."""
         return bool(self._drift.any() or self._setting.drift_walk_angstrom)
 
     def aberrations(self, time_s: float) -> Aberrations:

@@ -45,11 +45,9 @@ class Microscope:
     sample : Sample or PotentialSlices
         The specimen.
     instrument : str or Profile
-        Instrument profile or its name. ``Profile.still()`` is the same instrument without drift, distortion and
-        detector chain.
+        Instrument profile or its name. ``Profile.still()`` is the same instrument without drift, distortion and detector chain.
     seed : int
-        Seed of the independent streams of the specimen's thermal motion, the instrument's instabilities, the stage and
-        the noise.
+        Seed of the independent streams of the specimen's thermal motion, the instrument's instabilities, the stage and the noise.
     phonons : int or str
         Thermal motion, as in ``Request``.
     misalignment : Aberrations
@@ -59,18 +57,16 @@ class Microscope:
     engine : str
         Engine, as in ``Request``; ``"auto"`` prefers engines that compute every further image in milliseconds.
     damage : bool or Damage
-        Changes of the specimen by the beam: none (None or False), the known processes of the material (True), or a
-        ``Damage``.
+        Changes of the specimen by the beam: none (None or False), the known processes of the material (True), or a ``Damage``.
     losses : LossModel, optional
-        Model of the specimen's energy losses (materials, valences, particles); None: the model that follows from its
-        elements.
+        Model of the specimen's energy losses (materials, valences, particles); None: the model that follows from its elements.
     dose_budget_e_per_angstrom2 : float, optional
         Largest nominal dose anywhere on the specimen, e-/A^2; commands that would exceed it are refused.
     counting : str
         Method for the electron counts of images: ``"inversion"``, or ``"numpy"`` as in earlier released data.
     rotated : str
-        Method for images on rotated rasters: ``"series"``, which uses a sum of waves where it is faster, or
-        ``"spline"`` as in earlier released data.
+        Method for images on rotated rasters: ``"series"``, which uses a sum of waves where it is faster, or ``"spline"`` as in earlier released
+        data.
     lattice_average : bool or str
         Average over a perfect crystal's translations, as in ``Request``. With ``damage``, ``"auto"`` does not average.
 
@@ -81,9 +77,8 @@ class Microscope:
     SettingsError
         A setting is wrong.
 
-    Notes ----- All results are pure functions of the seed, the commands and the simulated clock. A snapshot is the
-    frozen state, and a restore replaces the state by it. All frames have the same frozen-phonon configurations of the
-    specimen, and each frame is their mean.
+    Notes ----- All results are pure functions of the seed, the commands and the simulated clock. A snapshot is the frozen state, and a restore
+    replaces the state by it. All frames have the same frozen-phonon configurations of the specimen, and each frame is their mean.
     """
 
     def __init__(
@@ -208,9 +203,9 @@ class Microscope:
     def set(self, **changes: Any) -> Knobs:
         """Set knobs: energy_ev, semiangle_mrad, current_pa, camera_length_mm, blanked, aberrations and others.
 
-        Fields of ``Knobs`` and of ``Aberrations`` are knobs. The source size follows from current, convergence and
-        energy through the brightness, and the focal spread from the energy; a change of one of these resets them. With
-        infinite brightness (``ideal``), the source size keeps its value.
+        Fields of ``Knobs`` and of ``Aberrations`` are knobs. The source size follows from current, convergence and energy through the brightness,
+        and the focal spread from the energy; a change of one of these resets them. With infinite brightness (``ideal``), the source size keeps its
+        value.
 
         Returns
         -------
@@ -222,8 +217,7 @@ class Microscope:
         UnknownNameError
             The knob is unknown; the state is unchanged.
         SettingsError
-            A value is out of range, or the source size is set together with the current that determines it; the state
-            is unchanged.
+            A value is out of range, or the source size is set together with the current that determines it; the state is unchanged.
         """
         self._state = replace(self._state, knobs=knobs.turn(self._state.knobs, self._setup.profile, changes))
         return self._state.knobs
@@ -236,9 +230,9 @@ class Microscope:
         relative : bool
             Whether values are relative to the last commanded position instead of absolute.
         **way : float
-            Values of x_angstrom, y_angstrom, z_angstrom, alpha_mrad, beta_mrad; other axes keep their position. A move
-            along +x shifts the specimen to +x in the image, and z is positive along the beam. The tilts alpha and beta
-            move an atom at depth z to y + z tan(alpha), x + z tan(beta).
+            Values of x_angstrom, y_angstrom, z_angstrom, alpha_mrad, beta_mrad; other axes keep their position. A move along +x shifts the specimen
+            to +x in the image, and z is positive along the beam. The tilts alpha and beta move an atom at depth z to y + z tan(alpha), x + z
+            tan(beta).
 
         Returns
         -------
@@ -300,33 +294,29 @@ class Microscope:
         Parameters
         ----------
         scan : Scan
-            Commanded scan in coordinates of the stage at rest; the specimen moves relative to them with stage and
-            drift.
+            Commanded scan in coordinates of the stage at rest; the specimen moves relative to them with stage and drift.
         dwell_time_us : float, optional
             Time at each point, us; None: that of the profile.
         frames : int
             Number of frames.
         detectors : sequence
-            Registry names and detectors, which are read simultaneously, including a camera (``"pixelated"``,
-            ``"ronchigram"``, ``PixelatedDetector``) and spectra (``"eels"``, ``"edx"``, ``EELSDetector``,
-            ``EDXDetector``).
+            Registry names and detectors, which are read simultaneously, including a camera (``"pixelated"``, ``"ronchigram"``,
+            ``PixelatedDetector``) and spectra (``"eels"``, ``"edx"``, ``EELSDetector``, ``EDXDetector``).
         average : bool
             Whether to return the mean of all frames, float32, instead of each frame.
         progress : callable, optional
-            Function that is called with the number of waves that were just completed while an imaging operator is
-            built.
+            Function that is called with the number of waves that were just completed while an imaging operator is built.
 
-        Notes ----- Within a pass, the position and the current of the beam follow the clock, but the aberrations are
-        those in the middle of the pass, and the specimen changes only between passes. If aberrations drift notably
-        during one slow frame, acquire several fast frames and set ``average``.
+        Notes ----- Within a pass, the position and the current of the beam follow the clock, but the aberrations are those in the middle of the
+        pass, and the specimen changes only between passes. If aberrations drift notably during one slow frame, acquire several fast frames and set
+        ``average``.
 
         Returns
         -------
         xarray.Dataset
-            One variable for each detector, dims (y, x) or (point,), with a first dimension frame for several frames.
-            Values are detected electrons, uint32, or readings of the converter (units ``adu``, with ``gain_adu``,
-            ``offset_adu``) for a detector chain. Attributes hold the nominal dose of all frames (rasters only, e-/A^2,
-            over the whole field), the time at the start (s) and the settings.
+            One variable for each detector, dims (y, x) or (point,), with a first dimension frame for several frames. Values are detected electrons,
+            uint32, or readings of the converter (units ``adu``, with ``gain_adu``, ``offset_adu``) for a detector chain. Attributes hold the
+            nominal dose of all frames (rasters only, e-/A^2, over the whole field), the time at the start (s) and the settings.
 
         Raises
         ------
@@ -336,8 +326,7 @@ class Microscope:
         Warns
         -----
         PhysicsWarning
-            A dark-field detector is used with ``phonons="damped"``, which omits thermal diffuse scattering, most of its
-            signal.
+            A dark-field detector is used with ``phonons="damped"``, which omits thermal diffuse scattering, most of its signal.
         """
         average = checks.flag("average", average)
         checks.function("progress", progress)
@@ -374,9 +363,8 @@ class Microscope:
         Returns
         -------
         xarray.Dataset
-            Dataset as from :meth:`acquire`, with ``eels``, dims (..., energy_loss_ev), and ``edx``, dims (...,
-            photon_energy_ev), in counts, uint32, or float32 where the camera has a gain or read noise. A point has no
-            other dimensions.
+            Dataset as from :meth:`acquire`, with ``eels``, dims (..., energy_loss_ev), and ``edx``, dims (..., photon_energy_ev), in counts,
+            uint32, or float32 where the camera has a gain or read noise. A point has no other dimensions.
 
         Raises
         ------
@@ -417,8 +405,8 @@ class Microscope:
         UnknownNameError, SettingsError
             The measurement is unknown; the state is unchanged.
         InstrumentError
-            The beam is blanked, and the state is unchanged. Or the fit failed because the probe is out of range or no
-            probe explains the images; the time of the measurement has then passed.
+            The beam is blanked, and the state is unchanged. Or the fit failed because the probe is out of range or no probe explains the images;
+            the time of the measurement has then passed.
         """
         checks.function("progress", progress)
         found, self._state = aberration_tuning.measure(
@@ -497,14 +485,12 @@ class Microscope:
         Returns
         -------
         Mapping
-            Values by name: ``beam`` (with knobs, residual, misalignment, corrections and drift), its ``aberrations``,
-            their first order in A as ``C10_angstrom``, ``C12_angstrom``, ``C12a_angstrom``, ``C12b_angstrom``, the
-            Strehl ratio ``strehl`` of this first order alone (1 where C10 and C12 are 0), ``sample`` (the present
-            atoms), ``stage`` (true position), ``drift_angstrom`` (x, y), ``events`` (past changes of atoms), ``film``
-            (contamination or None), ``dose`` (a ``DoseMap`` of the true positions of electrons), ``current_factor``
-            (present over initial current), ``seed``, and ``expected``. The last one is a Dataset of the expected
-            signals of the last pass, without noise and electronics, as fractions of the beam, for the true positions,
-            beam, specimen and configurations of that pass (see ``LastPass.expected``), or None before the first
-            acquisition. Patterns and spectra are computed again when ``expected`` is read.
+            Values by name: ``beam`` (with knobs, residual, misalignment, corrections and drift), its ``aberrations``, their first order in A as
+            ``C10_angstrom``, ``C12_angstrom``, ``C12a_angstrom``, ``C12b_angstrom``, the Strehl ratio ``strehl`` of this first order alone (1 where
+            C10 and C12 are 0), ``sample`` (the present atoms), ``stage`` (true position), ``drift_angstrom`` (x, y), ``events`` (past changes of
+            atoms), ``film`` (contamination or None), ``dose`` (a ``DoseMap`` of the true positions of electrons), ``current_factor`` (present over
+            initial current), ``seed``, and ``expected``. The last one is a Dataset of the expected signals of the last pass, without noise and
+            electronics, as fractions of the beam, for the true positions, beam, specimen and configurations of that pass (see
+            ``LastPass.expected``), or None before the first acquisition. Patterns and spectra are computed again when ``expected`` is read.
         """
         return hidden_state.truth(self._setup, self._state)

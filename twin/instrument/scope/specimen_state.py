@@ -106,7 +106,7 @@ class Matter:
 
     @property
     def restless(self) -> bool:
-        """Whether a process can happen without a beam."""
+        """True if a process can happen without a beam."""
         return any(process.rate for process in self.processes)
 
     def sample(self) -> Sample:

@@ -138,14 +138,12 @@ def expected_edx(
     engine, phonons, lattice_average, seed, tilt_mrad, window_angstrom, progress
         Settings of :func:`stemtwin.twin.instrument.spectra.areal_densities.densities`.
     film_angstrom : ndarray, optional
-        Height of a carbon film on the specimen at each point, A, shaped like the scan. The film emits and absorbs
-        X-rays like the specimen.
+        Height of a carbon film on the specimen at each point, A, shaped like the scan. The film emits and absorbs X-rays like the specimen.
 
     Returns
     -------
     xarray.Dataset
-        Variable ``edx`` without noise, float32, dims (*scan's, energy_ev), and variables ``density_<element>_<shell>``,
-        atoms per A^2 under the probe.
+        Variables ``edx`` without noise, float32, dims (*scan's, energy_ev), and ``density_<element>_<shell>``, atoms per A^2 under the probe.
 
     Raises
     ------

@@ -39,25 +39,20 @@ def read_sample(
     Parameters
     ----------
     path : str or path
-        Path of a CIF, POSCAR, xyz, PDB, SHELX, LAMMPS or image-simulator file or of any other format that ASE reads,
-        also compressed (gz, bz2, xz, zip).
+        CIF, POSCAR, xyz, PDB, SHELX, LAMMPS or image-simulator file, or any other format of ASE, also compressed (gz, bz2, xz, zip).
     zone_axis : (int, int, int), (int, int, int, int) or str
-        Lattice direction along +z, in which the beam travels, also as "110", "[1 -1 0]" or "11-20". The x axis lies
-        along a, b or c where one of them is perpendicular to the zone axis. For a file without a cell, it is a
-        direction in space.
+        Lattice direction along +z, in which the beam travels, also as "110", "[1 -1 0]" or "11-20". The x axis lies along a, b or c where one of
+        them is perpendicular to the zone axis. For a file without a cell, it is a direction in space.
     size_angstrom : (float, float), optional
-        Requested height (y) and width (x); the sample has the nearest whole number of repeats, at least one. None: 16
-        A, or one cell where the cell is larger. A cell of more than 1.5 times the given size and more than 24 A is cut,
-        and the sample is then a window that does not repeat.
+        Requested height (y) and width (x); the sample has the nearest whole number of repeats, at least one. None: 16 A, or one cell where the cell
+        is larger. A cell of more than 1.5 times the given size and more than 24 A is cut, and the sample is then a window that does not repeat.
     thickness_angstrom : float, optional
-        Requested thickness; the sample has the nearest whole number of repeats. None: 40 A. A cell with more than 6 A
-        of vacuum along the beam is a sheet and never repeated along the beam; None gives it 2 A of vacuum on either
-        side, and a number centres it in, or cuts it to, that thickness.
+        Requested thickness; the sample has the nearest whole number of repeats. None: 40 A. A cell with more than 6 A of vacuum along the beam is a
+        sheet and never repeated along it: None gives 2 A of vacuum on either side, a number centres the sheet in, or cuts it to, that thickness.
     seed : int
         Seed of the draw of mixed and partly filled sites.
     thermal_sigma_angstrom : float or mapping from symbol to float, optional
-        1-D rms displacement in A, which replaces the values of the file; 0: static. Without values here and in the
-        file, the Debye model gives them (``default_displacements``).
+        1-D rms displacement in A, in place of the file's values; 0: static. Without any, the Debye model of ``default_displacements`` gives it.
     max_strain : float
         Largest strain that may make the cell orthogonal; where more is needed, the sample is an unstrained window.
     periodic : bool
@@ -72,17 +67,14 @@ def read_sample(
     Raises
     ------
     StructureFileError
-        The file does not exist or is not a structure, an element is unknown, the cell has no volume, the symmetry does
-        not keep the cell, or no atoms are left after the cut.
+        The file is missing or not a structure, an element is unknown, the cell has no volume or does not fit the symmetry, or no atoms are left.
     SettingsError
-        The zone axis has no direction, the thickness is below one slice, the atoms do not fit into the machine's
-        memory, thermal sigmas do not match the elements, or the block does not exist.
+        The zone axis, the thickness, the thermal sigmas or the block is wrong, or the atoms do not fit into the machine's memory.
 
     Warns
     -----
     UserWarning
-        The file has no thermal displacements or leaves its space-group setting open, its formula does not match its
-        sites, or atoms are too near each other.
+        The file lacks displacements or leaves its setting open, its formula does not match its sites, or atoms are too near each other.
     """
     box = {"size_angstrom": size_angstrom, "thickness_angstrom": thickness_angstrom}
     cut = Cut(zone_axis=parse_zone_axis(zone_axis), **box, seed=seed, max_strain=max_strain, periodic=periodic)
