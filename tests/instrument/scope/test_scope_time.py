@@ -415,7 +415,7 @@ def test_a_price_has_the_budget_in_it(make: Callable[..., Microscope]) -> None:
 def test_limits_are_told_before_any_work(make: Callable[..., Microscope]) -> None:
     """Too large an aberration, field, probe or tilt, and a gain of what has none, are refused at once, in a sentence; nothing has happened."""
     scope = make(replace(IDEAL, stage=stage.MECHANICAL))
-    with pytest.raises(SettingsError, match=r"C10=1e\+07 A is out of range: .* at most 1e\+06 A\. That is what the lenses reach"):
+    with pytest.raises(SettingsError, match=r"C10=1e\+07 A is out of range: .* at most 1e\+06 A\. This is the range of the lenses"):
         scope.set(C10=1e7)
     with pytest.raises(SettingsError, match=r"gain of 'haadf' cannot be set, as it counts electrons on ideal\. Detectors with a chain: none"):
         scope.set(gain={"haadf": 2.0})

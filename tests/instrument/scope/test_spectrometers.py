@@ -224,7 +224,7 @@ def test_elements_and_specimens_without_data(make_atom: Callable[..., Sample], n
         with pytest.raises(SettingsError, match=words):
             heavy.acquire_spectrum((0.0, 0.0), detectors=(detector,))
         assert heavy.snapshot() is before
-    with pytest.raises(SettingsError, match="no atoms"):
+    with pytest.raises(SettingsError, match="without atoms"):
         Microscope(nothing, IDEAL).acquire_spectrum((0.0, 0.0))
     with pytest.raises(SettingsError, match="is not a LossModel"):
         Microscope(nothing, IDEAL, losses="gold")  # type: ignore[arg-type]
