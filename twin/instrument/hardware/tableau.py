@@ -232,8 +232,8 @@ class Measurement:
     confidence : dict
         Half width of the 95 % interval of each fitted Cartesian coefficient, A.
     misfit : float
-        Chi-square per degree of freedom of that fit, or 1 for C1A1, which has no free degree; values above 1 widen the
-        intervals.
+        Chi-square per degree of freedom of that fit, or 1 for C1A1, which has no degree of freedom left. Values above 1
+        widen the intervals.
     tilts_mrad : ndarray
         Tilts (ty, tx), mrad, shape (n, 2).
     first_order, first_order_error : ndarray

@@ -272,8 +272,7 @@ class LossModel:
     ----------
     materials : tuple of (tuple of str, str or Material)
         Low-loss material of each set of elements, such as ``((("Au",), "gold"), (("C",), "amorphous-carbon"))``.
-        Elements that are not listed have the material of the built-in table or, if they are not in it, free valence
-        electrons.
+        Other elements have the materials of the built-in table or, if it does not cover them all, free valence electrons.
     valences : tuple of (str, float)
         Valences of elements whose white lines depend on them, such as ``(("Fe", 2.0),)``.
     background_exponent : float, optional
