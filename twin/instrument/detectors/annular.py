@@ -84,7 +84,7 @@ class AnnularDetector:
     inner_mrad, outer_mrad : float
         Inner and outer angle, mrad, with inner <= theta < outer.
     name : str, optional
-        Name of the variable in the result; None: such as ``annular_60_200``.
+        Name of the variable in the result, by default such as ``annular_60_200``.
     sensitivity : Sensitivity, optional
         Position-dependent efficiency; None: a uniform detector.
 

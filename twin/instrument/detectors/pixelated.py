@@ -45,7 +45,7 @@ class PixelatedDetector:
     defect_seed : int
         Seed of the dead and hot pixels, which are the same in all frames of a camera.
     name : str, optional
-        Name of the variable in the result; None: ``pixelated``.
+        Name of the variable in the result, by default ``pixelated``.
 
     Raises
     ------

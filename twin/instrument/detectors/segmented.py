@@ -24,7 +24,7 @@ class SegmentedDetector:
     rotation_rad : float
         Azimuth of the first segment's centre, rad.
     name : str, optional
-        Name of the variable in the result; None: such as ``segmented_0_20``.
+        Name of the variable in the result, by default such as ``segmented_0_20``.
 
     Raises
     ------
