@@ -81,7 +81,7 @@ class Densities:
     Parameters
     ----------
     values : ndarray
-        Atoms per A^2, float64, shape (channels, *scan's).
+        Atoms per A^2, float64, shape (channels, ...), the later axes as in the scan.
     collected : ndarray
         Fraction of the beam inside the collection aperture after elastic scattering, shaped like the scan; 1 without an
         aperture.
