@@ -9,23 +9,21 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stemtwin.benchmarks.agents import load_baselines
 from stemtwin.benchmarks.episodes import read_episodes
+from stemtwin.benchmarks.honeypots import Planted, counted, find_leak
 from stemtwin.benchmarks.report import read_report
 from stemtwin.benchmarks.runner import load_samples, predict
 from stemtwin.benchmarks.submission import HEADER, Header, read_header, read_submission
 from stemtwin.benchmarks.tasks import Task, load_tasks
 from stemtwin.leaderboard.duplicates import TeamAnswers, find_pairs
-from stemtwin.leaderboard.reviews import Review
+from stemtwin.leaderboard.reviews import Review, honeypot_review
 from stemtwin.twin.errors import StemtwinError, SubmissionError
 
-if TYPE_CHECKING:
-    import xarray as xr
-
 RUN = ("report.json", "episodes.json")
-Load = Callable[[Task, Header], "xr.Dataset"]
+Load = Callable[[Task, Header], Planted]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +43,8 @@ def check_between_teams(folder: Path, load: Load | None = None) -> Checked:
     folder : Path
         Folder of the teams' folders, such as ``submissions`` of an event.
     load : callable, optional
-        (task, header) to the rows with their truth; the public split that a header names where none is given.
+        (task, header) to the rows with their truth, and the honeypots among them, the answers to which are tested for a leak of the truth; the public split
+        that a header names where none is given.
 
     Raises
     ------
@@ -70,9 +69,10 @@ def check_between_teams(folder: Path, load: Load | None = None) -> Checked:
     if not places:
         message = f"{folder}: it holds no TEAM/NAME with a submission. Give the folder of the teams' folders."
         raise SubmissionError(message)
-    reviews, count = [], 0
+    reviews: list[Review] = []
+    count = 0
     for group in tables.values():
-        rows, truth = _answers(group, load or _public, left_out)
+        rows, truth = _answers(group, load or _public, left_out, reviews)
         count += len(rows)
         reviews += [review for pair in find_pairs(rows, truth) for review in pair.reviews()] if len(rows) > 1 else []
     for rows in runs.values():
@@ -81,9 +81,9 @@ def check_between_teams(folder: Path, load: Load | None = None) -> Checked:
     return Checked(reviews=tuple(reviews), compared=count, left_out=tuple(left_out))
 
 
-def _public(task: Task, header: Header) -> "xr.Dataset":
+def _public(task: Task, header: Header) -> Planted:
     """Return the rows of a public split."""
-    return load_samples(task, split=header.split, size=header.size)
+    return Planted(data=load_samples(task, split=header.split, size=header.size), honeypots=(), names={})
 
 
 def _task_of(place: Path) -> tuple[Task, Header]:
@@ -104,10 +104,19 @@ def _run_of(place: Path) -> tuple[str, TeamAnswers]:
     return report.comparability_key, row
 
 
-def _answers(group: list[tuple[Path, Task, Header]], load: Load, left_out: list[str]) -> tuple[list[TeamAnswers], dict[str, Any]]:
-    """Return the answers of submissions on the same rows, under the names of their folders, and the truth; those that are wrong are left out."""
+def _answers(
+    group: list[tuple[Path, Task, Header]], load: Load, left_out: list[str], reviews: list[Review]
+) -> tuple[list[TeamAnswers], dict[str, Any]]:
+    """Return the answers of submissions on the same rows that count, under the names of their folders, and the truth; those that are wrong are left out.
+
+    Reviews that answers to honeypots ask for are added.
+    """
     _, task, header = group[0]
-    data = load(task, header)
+    try:
+        planted = load(task, header)
+    except SubmissionError as error:
+        left_out.append(str(error))
+        return [], {}
     oracle = next((one for name in load_baselines().names(task.registered) if (one := load_baselines()[name]).oracle), None)
     if oracle is None:
         left_out += [f"{place}: {task.name!r} has no oracle that gives the truth as answers, by which they are compared" for place, _, _ in group]
@@ -115,9 +124,13 @@ def _answers(group: list[tuple[Path, Task, Header]], load: Load, left_out: list[
     rows = []
     for place, one, _ in group:
         try:
-            found = read_submission(place, one, data).found
+            found = read_submission(place, one, planted.data).found
         except StemtwinError as error:
             left_out.append(str(error))
             continue
-        rows.append(TeamAnswers(team=place.parent.name, name=place.name, artefact_sha256=one.form.digest(found), answers=found))
-    return rows, predict(task, oracle, data)
+        row = TeamAnswers(team=place.parent.name, name=place.name, artefact_sha256=one.form.digest(found), answers=found)
+        if planted.honeypots:
+            review = honeypot_review(row.team, row.name, row.artefact_sha256, find_leak(one, found, planted.honeypots))
+            reviews += [] if review is None else [review]
+        rows.append(dataclasses.replace(row, answers=counted(planted.data, found, planted.honeypots)[1]))
+    return rows, predict(task, oracle, counted(planted.data, {}, planted.honeypots)[0])

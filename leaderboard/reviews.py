@@ -9,7 +9,6 @@ import pydantic
 
 from stemtwin.benchmarks.honeypots import Leak
 from stemtwin.benchmarks.names import check_name, printable
-from stemtwin.benchmarks.report import Report
 from stemtwin.twin.errors import SettingsError
 from stemtwin.twin.files import write_atomically
 
@@ -57,11 +56,11 @@ class Review(pydantic.BaseModel):
         return printable(value)[:LONGEST]
 
 
-def honeypot_review(report: Report, leak: Leak) -> Review | None:
+def honeypot_review(team: str, name: str, artefact_sha256: str, leak: Leak) -> Review | None:
     """Return a request for review of an entry whose answers to honeypots are better than luck allows, None for others."""
     if not leak.suspicious:
         return None
-    return Review(team=report.team, name=report.entry, artefact_sha256=report.artefact_sha256, kind="honeypot", text=leak.text)
+    return Review(team=team, name=name, artefact_sha256=artefact_sha256, kind="honeypot", text=leak.text)
 
 
 class _Reviews(pydantic.BaseModel):

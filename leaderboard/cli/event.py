@@ -35,6 +35,9 @@ def new(
     submissions: Annotated[int, typer.Option(help="Submissions of a team to a task that are scored.")] = 20,
     team: Annotated[list[str] | None, typer.Option(help="A team that may take part; everybody may where none is named.")] = None,
     isolation: Annotated[str, typer.Option(help="In what agents run: bubblewrap or process.")] = "bubblewrap",
+    honeypots: Annotated[
+        int, typer.Option(help="Rows of each of three kinds that nobody can answer, among the hidden rows of a task that has them.")
+    ] = 2,
     secret: SecretOption = None,
 ) -> None:
     """Make the folder of an event, ready for a Git repository, and the folder of its secrets beside it."""
@@ -45,7 +48,8 @@ def new(
     start = hour if opens is None else parse_time(opens, "opens")
     end = start + datetime.timedelta(days=2) if closes is None else parse_time(closes, "closes")
     settings: dict[str, Any] = parse_parts(task or (), environment or ())
-    settings |= {"opens": start, "closes": end, "counts": counts, "submissions": submissions, "teams": team or [], "isolation": isolation}
+    settings |= {"opens": start, "closes": end, "counts": counts, "submissions": submissions, "teams": team or []}
+    settings |= {"isolation": isolation, "honeypots": honeypots}
     settings |= {"sites": [_site(text) for text in site or ()]} | ({"title": title} if title is not None else {})
     made = new_event(folder, settings, secret=secret)
     typer.echo(f"made: {made.path}; its secrets: {made.secret}, which nobody else may read and no repository may hold")

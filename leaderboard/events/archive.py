@@ -108,6 +108,7 @@ def _pack(organiser: Organiser, target: Path, tell: Tell) -> None:
     for hidden in hidden_tasks(event):
         tell(f"hidden rows of {hidden.task.name} are built again from the revealed key")
         hidden.build(organiser.keys, target / DATA, build_lines(hidden, tell))
+        hidden.reveal(organiser.keys, target / DATA)
     (target / RESULTS).mkdir(exist_ok=True)
     lines = organiser.folder.lines
     write_log(target / LOG, lines)
@@ -196,7 +197,7 @@ def _readme(event: EventSettings) -> str:
         f"Compare the public key that it prints with the one that was announced: `{event.public_key}`.\n\n"
         "- `event.toml`, `guide.md`, `sealed.bundle`: the event as teams saw it, the bundle with its key.\n"
         "- `keys.json`: the keys of all hidden rows and episodes, whose hash was published before.\n"
-        "- `data/`: the hidden rows with their truth, as Parquet and netCDF.\n"
+        "- `data/`: the hidden rows with their truth, as Parquet and netCDF; the names and kinds of those that did not count (honeypots).\n"
         "- `submissions/`, `results/`: what teams handed in, and reports, answers and actions.\n"
         "- `log.jsonl`, `board.json`: the signed log and the signed state of the board; `pages/index.html` shows both.\n"
         "- `figures/`: scores with their intervals. `SHA256SUMS`: checksums, whose hash is in the last line of the log.\n"

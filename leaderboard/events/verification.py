@@ -5,11 +5,27 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from stemtwin.benchmarks.replays import TOLERANCE, replay_run
 from stemtwin.benchmarks.report import read_report
 from stemtwin.benchmarks.seed_keys import SeedKeys, read_keys
-from stemtwin.leaderboard.events.folders import KEYS, LOG, STATE, SUBMISSIONS, EventFolder, Tell, files_below, open_folder
-from stemtwin.leaderboard.events.hidden_tasks import hidden_task, hidden_tasks
+from stemtwin.leaderboard.events.bundle import unseal
+from stemtwin.leaderboard.events.folders import (
+    BUNDLE,
+    BUNDLE_KEY,
+    KEYS,
+    LOG,
+    OPENED,
+    REVIEWS,
+    STATE,
+    SUBMISSIONS,
+    EventFolder,
+    Tell,
+    files_below,
+    open_folder,
+)
+from stemtwin.leaderboard.events.hidden_tasks import HONEYPOTS, hidden_task, hidden_tasks
 from stemtwin.leaderboard.events.log import LogLine, read_log
 from stemtwin.leaderboard.events.scoring import Truths, evaluate_table
 from stemtwin.leaderboard.events.settings import EventTask
@@ -70,6 +86,8 @@ def verify_archive(path: Path, *, public_key: str | None = None, tell: Tell | No
     if remake:
         yield from _check_truth(folder, keys, tell)
     truths = Truths(keys, path / "data", build=False)
+    yield from _check_honeypots(folder, truths)
+    yield from _check_bundle(folder, truths)
     for one in valid:
         yield f"score: {one.label}, {_score_again(folder, one, keys, truths)}"
     _check_ranks(folder, lines, valid, state)
@@ -127,6 +145,33 @@ def _check_truth(folder: EventFolder, keys: SeedKeys, tell: Tell | None) -> Iter
         yield f"truth: {hidden.task.name}, {rows} rows made again from the keys, the archive's"
 
 
+def _check_honeypots(folder: EventFolder, truths: Truths) -> Iterator[str]:
+    """Compare the revealed honeypots with those that the keys give."""
+    for hidden in (one for one in hidden_tasks(folder.event) if one.each):
+        rows, path = truths.of(hidden), folder.path / "data" / f"{hidden.slug}{HONEYPOTS}"
+        if not path.is_file() or path.read_text(encoding="utf-8") != hidden.honeypot_text(rows):
+            message = f"{path}: the honeypots of {hidden.task.name} do not follow from the keys here."
+            raise SubmissionError(message)
+        yield f"honeypots: {hidden.task.name}, {len(rows.honeypots)} of {rows.data.sizes['sample']} rows that teams got, as the keys give them"
+
+
+def _check_bundle(folder: EventFolder, truths: Truths) -> Iterator[str]:
+    """Compare the rows in the sealed bundle, which teams answered, with those that the keys give."""
+    path, key, hidden = folder.path / BUNDLE, folder.path / BUNDLE_KEY, hidden_tasks(folder.event)
+    if not (hidden and path.is_file() and key.is_file()):
+        return
+    with tempfile.TemporaryDirectory(prefix="stemtwin-verify-") as fresh:
+        unseal(path, Path(fresh) / OPENED, key=key.read_text(encoding="utf-8"))
+        for one in hidden:
+            given, rows = one.given(Path(fresh) / OPENED), truths.of(one).data
+            rows = rows.isel(sample=np.argsort(rows["sample_id"].values.astype(str), kind="stable"))
+            odd = [name for name in given.data_vars if not np.array_equal(given[name].values, rows[name].values)]
+            if odd:
+                message = f"{path}: {odd[0]!r} of the rows of {one.task.name} that teams got is not what the keys give."
+                raise SubmissionError(message)
+            yield f"bundle: {one.task.name}, {given.sizes['sample']} rows that teams got, as the keys give them"
+
+
 def _score_again(folder: EventFolder, one: Scored, keys: SeedKeys, truths: Truths) -> str:
     """Score a submission again, and return the words about it."""
     part = folder.event.task(one.task)
@@ -135,7 +180,11 @@ def _score_again(folder: EventFolder, one: Scored, keys: SeedKeys, truths: Truth
     handed = Handed(team=one.team, name=one.name, folder=folder.path / SUBMISSIONS / one.team / one.name, digest=one.digest)
     if not handed.folder.is_dir() or digest_of(handed.folder) != one.digest:  # a later one of that name took its place: the answers are kept
         handed = Handed(team=one.team, name=one.name, folder=folder.records / one.run / "submission", digest=one.digest)
-    report = evaluate_table(hidden_task(folder.event, part), handed, truths).report
+    evaluation, review = evaluate_table(hidden_task(folder.event, part), handed, truths)
+    report, kept_review = evaluation.report, folder.records / one.run / REVIEWS
+    if (review is not None) != kept_review.is_file():
+        message = f"{one.label}: its answers to honeypots ask for {'a' if review else 'no'} review, the archive has {'none' if review else 'one'}."
+        raise SubmissionError(message)
     value, kept = report.primary.value, one.value
     same = (report.artefact_sha256, report.comparability_key) == (one.artefact_sha256, one.comparability_key) and (value is None) == (kept is None)
     if not same or (value is not None and kept is not None and abs(value - kept) > TOLERANCE):
