@@ -191,8 +191,7 @@ FORMS: dict[str, HoneypotForm] = {"denoise": ImageHoneypots(), "atoms-2d": Point
 def plant(task: Task, data: "xr.Dataset", rng: np.random.Generator, *, each: int = 2, spare: Sequence[int] | None = None) -> Planted:
     """Return the rows of a split with honeypots among them, in a new order and under new names.
 
-    A honeypot has sampling, energy and current of the row that it is made of. Where that one is given, too, the pair is seen; rows that are spare are not
-    given.
+    A honeypot has sampling, energy and current of the row that it is made of. Where that one is given, too, the pair is seen; spare rows are not.
 
     Parameters
     ----------

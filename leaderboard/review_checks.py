@@ -43,8 +43,8 @@ def check_between_teams(folder: Path, load: Load | None = None) -> Checked:
     folder : Path
         Folder of the teams' folders, such as ``submissions`` of an event.
     load : callable, optional
-        (task, header) to the rows with their truth, and the honeypots among them, the answers to which are tested for a leak of the truth; the public split
-        that a header names where none is given.
+        (task, header) to the rows with their truth and their honeypots, answers to which are tested for a leak of the truth; the public split that a
+        header names where none is given.
 
     Raises
     ------
@@ -107,9 +107,9 @@ def _run_of(place: Path) -> tuple[str, TeamAnswers]:
 def _answers(
     group: list[tuple[Path, Task, Header]], load: Load, left_out: list[str], reviews: list[Review]
 ) -> tuple[list[TeamAnswers], dict[str, Any]]:
-    """Return the answers of submissions on the same rows that count, under the names of their folders, and the truth; those that are wrong are left out.
+    """Return the answers of submissions on the same rows, under the names of their folders, and the truth; those that are wrong are left out.
 
-    Reviews that answers to honeypots ask for are added.
+    Honeypots are left out, too; reviews that answers to them ask for are added.
     """
     _, task, header = group[0]
     try:

@@ -220,7 +220,7 @@ def close(
 
 @app.command()
 def verify(
-    archive: Annotated[Path, typer.Argument(help="Folder of the archive, unpacked.")],
+    archive: Annotated[Path, typer.Argument(help="Folder of the archive, or its zip file.")],
     public_key: Annotated[str | None, typer.Option(help="The organiser's public key, as it was announced elsewhere.")] = None,
 ) -> None:
     """Verify an archive without a network: signatures, hashes, keys, truth, every score and every rank."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stemtwin.benchmarks.archives import check_archive, unpacked
 from stemtwin.benchmarks.replays import TOLERANCE, replay_run
 from stemtwin.benchmarks.report import read_report
 from stemtwin.benchmarks.seed_keys import SeedKeys, read_keys
@@ -32,7 +33,7 @@ from stemtwin.leaderboard.events.settings import EventTask
 from stemtwin.leaderboard.events.signing import canonical, file_sha256
 from stemtwin.leaderboard.events.standings import Scored, check_reports, fill_board, read_state, scores, state_of
 from stemtwin.leaderboard.events.submissions import Handed, digest_of
-from stemtwin.twin.errors import DatasetError, SettingsError, SubmissionError
+from stemtwin.twin.errors import DatasetError, SettingsError, StemtwinError, SubmissionError
 
 SUMS, LEFT_OUT = "SHA256SUMS", (LOG, STATE, "SHA256SUMS", "pages")
 
@@ -43,7 +44,7 @@ def verify_archive(path: Path, *, public_key: str | None = None, tell: Tell | No
     Parameters
     ----------
     path : Path
-        Folder of the archive.
+        Folder of the archive, or the zip file of it, within the limits of :mod:`stemtwin.benchmarks.archives`.
     public_key : str, optional
         The organiser's key as it was announced elsewhere; without it, the archive's own is believed.
     tell : callable, optional
@@ -59,8 +60,8 @@ def verify_archive(path: Path, *, public_key: str | None = None, tell: Tell | No
         The first thing that is wrong, each with a sentence of its own.
     """
     if path.is_file():
-        message = f"{path} is a file. Unpack the archive, and give its folder."
-        raise SettingsError(message)
+        yield from _verify_packed(path, public_key, tell, remake=remake)
+        return
     folder = open_folder(path)
     event = folder.event
     if public_key is not None and public_key.strip().lower() != event.public_key:
@@ -92,6 +93,20 @@ def verify_archive(path: Path, *, public_key: str | None = None, tell: Tell | No
         yield f"score: {one.label}, {_score_again(folder, one, keys, truths)}"
     _check_ranks(folder, lines, valid, state)
     yield "ranks: computed again from the reports, equal to the signed board"
+
+
+def _verify_packed(path: Path, public_key: str | None, tell: Tell | None, *, remake: bool) -> Iterator[str]:
+    """Verify a packed archive in a temporary folder."""
+    try:
+        check_archive(path)
+    except SubmissionError as error:
+        message = f"{error} An archive beyond these limits is unpacked by hand, and its folder is verified."
+        raise SubmissionError(message) from None
+    with unpacked(path) as folder:
+        try:
+            yield from verify_archive(folder, public_key=public_key, tell=tell, remake=remake)
+        except StemtwinError as error:
+            raise type(error)(str(error).replace(str(folder), str(path))) from None
 
 
 def _check_log_of(state: dict, lines: Sequence[LogLine], path: Path) -> None:

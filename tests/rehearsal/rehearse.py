@@ -20,6 +20,8 @@ from typing import Any
 
 from stemtwin.twin.physics.engine.kernels.jit import cache_folder
 
+COPIED = shutil.ignore_patterns(".git", ".venv", "build", "*cache*", "*.egg-info")
+"""What of a checkout is no part of an installation."""
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "python -m stemtwin.benchmarks.isolation.host baseline:"
 WRAPPER = '#!/bin/sh\nexec "{python}" -c "from stemtwin.leaderboard.cli.main import run; run()" "$@"\n'
@@ -139,7 +141,7 @@ class Rehearsal:
         self.folder, self.small, self.isolation = folder.resolve(), small, isolation
         self.teams = tuple(LINKER if small and team is LOOKER else team for team in TEAMS)
         self.event, self.secret, self.archive = (self.folder / name for name in ("trial", "trial-secret", "trial-archive"))
-        self.began = time.monotonic()
+        self.began, self.times = time.monotonic(), list[tuple[str, float]]()
         (self.folder / "bin").mkdir(parents=True)
         wrapper = self.folder / "bin" / "stemtwin"
         wrapper.write_text(WRAPPER.format(python=sys.executable))
@@ -153,10 +155,12 @@ class Rehearsal:
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
         return {**os.environ, **git, "PATH": search, "PYTHONPATH": path, "GIT_CONFIG_GLOBAL": os.devnull}
 
-    def run(self, script: str, where: Path, *, code: int = 0, **variables: str) -> str:
+    def run(self, script: str, where: Path, *, code: int = 0, environment: dict[str, str] | None = None) -> str:
         """Run commands and return their output; a wrong exit code ends the rehearsal."""
-        command = ["bash", "-e", "-o", "pipefail", "-c", script]
-        done = subprocess.run(command, cwd=where, env=self.environment() | variables, capture_output=True, text=True, timeout=3000, check=False)
+        command, began = ["bash", "-e", "-o", "pipefail", "-c", script], time.monotonic()
+        variables = self.environment() if environment is None else environment
+        done = subprocess.run(command, cwd=where, env=variables, capture_output=True, text=True, timeout=6000, check=False)
+        self.times.append((next(line for line in script.splitlines() if line), time.monotonic() - began))
         if done.returncode != code:
             sys.exit(f"{script}\nended with {done.returncode}, not {code}:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
         return done.stdout
@@ -171,7 +175,7 @@ class Rehearsal:
         opens = datetime.datetime.now(datetime.UTC).replace(microsecond=0) - datetime.timedelta(minutes=1)
         size, episodes = ("tiny", "3") if self.small else ("std", "20")
         self.run(
-            f"stemtwin event new trial --task denoise:{size} --task atoms-2d:{size} --environment hypothesis-test:{episodes}:2 "
+            f"stemtwin event new trial --task denoise:{size} --task atoms-2d:tiny --environment hypothesis-test:{episodes}:2 "
             f"--environment autofocus:{episodes} --opens {opens.isoformat()} --site Berlin=Europe/Berlin --site Knoxville=America/New_York "
             f"--isolation {self.isolation} && stemtwin event seal trial",
             self.folder,
@@ -230,18 +234,39 @@ class Rehearsal:
         self.tell("frozen and closed")
 
     def verify(self) -> None:
-        """Verify the archive alone, with empty caches and another home, where nothing of the event is left."""
+        """Verify the packed archive alone, with empty caches and another home; in full in an installation of its own, without this checkout."""
         apart = self.folder / "apart"
         apart.mkdir()
-        shutil.copytree(self.archive, apart / "archive")
+        shutil.copyfile(self.archive.with_name(f"{self.archive.name}.zip"), apart / "archive.zip")
         places = {name: str(apart / name.lower()) for name in ("HOME", "STEMTWIN_DATA_DIR", "XDG_CACHE_HOME", "XDG_DATA_HOME")}
         if self.small:  # compiled kernels are kept, which would take a minute
-            places["STEMTWIN_CACHE_DIR"] = str(cache_folder())
+            environment = self.environment() | places | {"STEMTWIN_CACHE_DIR": str(cache_folder())}
+        else:
+            environment = {"PATH": f"{self.install(apart)}:/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", **places}
+            where = self.run('python -c "import stemtwin; print(stemtwin.__file__)"', apart, environment=environment)
+            if not where.startswith(str(apart)):
+                sys.exit(f"the archive would be verified by {where}, not by the new installation")
         public_key = next(line.split('"')[1] for line in (self.event / "event.toml").read_text().splitlines() if line.startswith("public_key"))
-        said = self.run(f"stemtwin event verify archive --public-key {public_key}", apart, **places)
+        said = self.run(f"stemtwin event verify archive.zip --public-key {public_key}", apart, environment=environment)
         if not said.endswith("verified\n"):
             sys.exit(said)
         self.tell("verified")
+
+    def install(self, apart: Path) -> Path:
+        """Make a virtual environment with an installation from wheels, without a network, as teams make it of a bundle's; return its programs."""
+        shutil.copytree(ROOT, apart / "source", ignore=COPIED)
+        self.run("python -m pip wheel --quiet --wheel-dir wheels ./source", apart)
+        shutil.rmtree(apart / "source")
+        self.tell(f"{len(list((apart / 'wheels').glob('*.whl')))} wheels packed")
+        clean = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(apart / "home"), "LANG": "C.UTF-8"}
+        self.run(f"{sys.executable} -m venv fresh", apart, environment=clean)
+        self.run("fresh/bin/python -m pip install --quiet --no-index --find-links wheels stemtwin", apart, environment=clean)
+        self.tell("installed anew")
+        return apart / "fresh" / "bin"
+
+    def longest(self, count: int = 12) -> list[tuple[str, float]]:
+        """Return the longest commands with their seconds."""
+        return sorted(self.times, key=lambda one: -one[1])[:count]
 
     def board(self) -> list[dict[str, Any]]:
         """Return the rows of the signed board."""
@@ -276,6 +301,8 @@ def rehearse(folder: Path, *, small: bool, isolation: str, workers: int = 2) -> 
     made.verify()
     made.judge()
     made.tell(f"ranks equal, pages: {made.archive / 'pages' / 'index.html'}")
+    for script, seconds in made.longest():
+        sys.stdout.write(f"{seconds:6.1f} s of these: {script[:110]}\n")
     return made.board()
 
 
