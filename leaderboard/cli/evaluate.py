@@ -179,7 +179,7 @@ def show(report: "Report") -> None:
         )
     if report.failures:
         told = ", ".join(f"{count} {kind}" for kind, count in report.failures.items())
-        console.print(f"episodes that the agent's own faults ended, which count as 0: {told}", markup=False)
+        console.print(f"episodes that the agent's own faults ended, which count as the worst that the task can give: {told}", markup=False)
     if report.attempts is not None:
         _show_attempts(report, console)
     if report.worst is not None:
