@@ -205,7 +205,7 @@ class Rehearsal:
         """Merge the branches of all teams, after the check of what each changes."""
         for team in self.teams:
             changed = self.folder / "changed"
-            self.run(f"git diff --name-only -z main...{team.team} > {changed} && git merge --quiet --no-edit {team.team}", self.event)
+            self.run(f"git diff --name-only -z main...{team.team} > {changed} && git merge --quiet --no-ff --no-edit {team.team}", self.event)
             if not self.small or team.team in SMALL_CHECKED:
                 self.run(f"stemtwin event check . --changed {changed}", self.event, code=0 if team.status == "scored" else 1)
 
