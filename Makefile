@@ -27,7 +27,7 @@ help:
 	@echo "make pages      docs/environments: a page for each environment, from its docstring and its scale (seconds)"
 	@echo "make scores     run the baselines of the task denoise and keep their scores (half an hour)"
 	@echo "make rehearsal  an event with twelve teams that are processes, from its making to a verified archive (half an hour; needs bubblewrap and git)"
-	@echo "make soak       kill submitters and scorers at random moments 200 times: nothing lost, nothing twice (minutes)"
+	@echo "make soak       kill submitters, scorers, runners and agents at random moments 200 times: nothing lost, nothing twice (minutes)"
 	@echo "make speed      the speed benchmarks (on a quiet machine)"
 	@echo "make speed-against CHECKOUT=FOLDER   the same rows of two checkouts by turns, as ratios"
 
