@@ -137,6 +137,14 @@ class Task:
         unit = f" {self.primary.unit}" if self.primary.unit else ""
         return f"An episode that the agent's own fault ends counts as {self.primary.name} {self.floor:.4g}{unit}, the worst that there is."
 
+    @property
+    def bound_text(self) -> str:
+        """A sentence about what the data allow at best."""
+        known = [f"{one.name} {one.limit:g}" for one in self.metrics if one.limit is not None]
+        if not known:
+            return "Bounds: none is known of what the data allow; no score asks for a review by itself."
+        return f"Bounds: {', '.join(known)}; an interval that lies beyond as a whole asks for a review, and moves no row."
+
     def check_split(self, split: str) -> str:
         """Return the split, or raise SettingsError where the task has none of that name."""
         if split not in self.splits:

@@ -14,12 +14,12 @@ from typing import Any
 from stemtwin.benchmarks.agents import load_baselines
 from stemtwin.benchmarks.episodes import read_episodes
 from stemtwin.benchmarks.honeypots import Planted, counted, find_leak
-from stemtwin.benchmarks.report import read_report
-from stemtwin.benchmarks.runner import load_samples, predict
+from stemtwin.benchmarks.report import Report, read_report
+from stemtwin.benchmarks.runner import load_samples, predict, score_submission
 from stemtwin.benchmarks.submission import HEADER, Header, read_header, read_submission
 from stemtwin.benchmarks.tasks import Task, load_tasks
 from stemtwin.leaderboard.duplicates import TeamAnswers, find_pairs
-from stemtwin.leaderboard.reviews import Review, honeypot_review
+from stemtwin.leaderboard.reviews import Review, bound_reviews, honeypot_review
 from stemtwin.twin.errors import StemtwinError, SubmissionError
 
 RUN = ("report.json", "episodes.json")
@@ -53,6 +53,7 @@ def check_between_teams(folder: Path, load: Load | None = None) -> Checked:
     """
     tables: dict[str, list[tuple[Path, Task, Header]]] = {}
     runs: dict[str, list[TeamAnswers]] = {}
+    reviews: list[Review] = []
     left_out, places = [], [one for one in sorted(folder.glob("[!.]*/[!.]*")) if one.is_dir()]
     for place in places:
         try:
@@ -60,8 +61,9 @@ def check_between_teams(folder: Path, load: Load | None = None) -> Checked:
                 task, header = _task_of(place)
                 tables.setdefault("\n".join((header.task, header.dataset, header.size)), []).append((place, task, header))
             elif all((place / name).is_file() for name in RUN):
-                key, row = _run_of(place)
-                runs.setdefault(key, []).append(row)
+                report, row = _run_of(place)
+                runs.setdefault(report.comparability_key, []).append(row)
+                reviews += _beyond_bounds(report)
             else:
                 left_out.append(f"{place}: neither a submission nor a run with {' and '.join(RUN)}")
         except StemtwinError as error:
@@ -69,7 +71,6 @@ def check_between_teams(folder: Path, load: Load | None = None) -> Checked:
     if not places:
         message = f"{folder}: it holds no TEAM/NAME with a submission. Give the folder of the teams' folders."
         raise SubmissionError(message)
-    reviews: list[Review] = []
     count = 0
     for group in tables.values():
         rows, truth = _answers(group, load or _public, left_out, reviews)
@@ -96,12 +97,19 @@ def _task_of(place: Path) -> tuple[Task, Header]:
     return dataclasses.replace(task, source_version=header.dataset.partition("@")[2]), header
 
 
-def _run_of(place: Path) -> tuple[str, TeamAnswers]:
-    """Return the key of the runs that a run can be compared with, and its episodes."""
+def _beyond_bounds(report: Report) -> tuple[Review, ...]:
+    """Return the requests for review of a report whose task is known here."""
+    tasks = load_tasks()
+    task = next((tasks[name] for name in tasks if (tasks[name].name, tasks[name].major) == (report.task, report.major)), None)
+    return () if task is None else bound_reviews(report, task)
+
+
+def _run_of(place: Path) -> tuple[Report, TeamAnswers]:
+    """Return the report of a run, and its episodes."""
     report = read_report(place / RUN[0])
     episodes = {(one.number, one.attempt): one for one in read_episodes(place / RUN[1])}
     row = TeamAnswers(team=report.team, name=report.entry, artefact_sha256=report.artefact_sha256, answers=episodes)
-    return report.comparability_key, row
+    return report, row
 
 
 def _answers(
@@ -124,7 +132,8 @@ def _answers(
     rows = []
     for place, one, _ in group:
         try:
-            found = read_submission(place, one, planted.data).found
+            submission = read_submission(place, one, planted.data)
+            found, rows_counted = submission.found, counted(planted.data, submission.found, planted.honeypots)
         except StemtwinError as error:
             left_out.append(str(error))
             continue
@@ -132,5 +141,9 @@ def _answers(
         if planted.honeypots:
             review = honeypot_review(row.team, row.name, row.artefact_sha256, find_leak(one, found, planted.honeypots))
             reviews += [] if review is None else [review]
-        rows.append(dataclasses.replace(row, answers=counted(planted.data, found, planted.honeypots)[1]))
+        if any(metric.limit is not None for metric in one.metrics):
+            report = score_submission(one, rows_counted[0], dataclasses.replace(submission, found=rows_counted[1])).report
+            named = dataclasses.replace(report, team=row.team, entry=row.name, artefact_sha256=row.artefact_sha256)
+            reviews += bound_reviews(named, one)
+        rows.append(dataclasses.replace(row, answers=rows_counted[1]))
     return rows, predict(task, oracle, counted(planted.data, {}, planted.honeypots)[0])

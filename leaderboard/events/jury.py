@@ -1,5 +1,6 @@
 """Material for the jury of an event: requests for review from checks between teams, and a printable page a team."""
 
+import dataclasses
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from stemtwin.leaderboard.events.hidden_tasks import hidden_tasks
 from stemtwin.leaderboard.events.log import LogLine
 from stemtwin.leaderboard.events.scoring import Truths, one_at_a_time, publish
 from stemtwin.leaderboard.events.settings import EventSettings
-from stemtwin.leaderboard.events.standings import counted_store, scores
+from stemtwin.leaderboard.events.standings import counted_store, reviews_of_runs, scores
 from stemtwin.leaderboard.pages.jury import write_sheets
 from stemtwin.leaderboard.review_checks import Checked, Load, check_between_teams
 from stemtwin.leaderboard.reviews import write_reviews
@@ -44,7 +45,9 @@ def check_teams(folder: EventFolder, lines: Sequence[LogLine], truths: Truths) -
         for one in counting:
             run = folder.records / one.run
             shutil.copytree(run / "submission" if (run / "submission").is_dir() else run, Path(made) / one.team / one.name)
-        return check_between_teams(Path(made), hidden_rows(folder.event, truths))
+        found = check_between_teams(Path(made), hidden_rows(folder.event, truths))
+    reviews = dict.fromkeys((*found.reviews, *reviews_of_runs(folder, counting)))  # each once
+    return dataclasses.replace(found, reviews=tuple(reviews))
 
 
 def hidden_rows(event: EventSettings, truths: Truths) -> Load:

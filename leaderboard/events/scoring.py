@@ -26,7 +26,7 @@ from stemtwin.leaderboard.events.settings import FILE, EventEnvironment, EventTa
 from stemtwin.leaderboard.events.signing import file_sha256
 from stemtwin.leaderboard.events.standings import fill_board, run_of, scores, state_of, write_state
 from stemtwin.leaderboard.events.submissions import Handed, find_submissions, part_of, read_agent
-from stemtwin.leaderboard.reviews import Review, honeypot_review, write_reviews
+from stemtwin.leaderboard.reviews import Review, bound_reviews, honeypot_review, write_reviews
 from stemtwin.twin.errors import SettingsError, SubmissionError
 from stemtwin.twin.files import locked, replacing
 
@@ -189,7 +189,7 @@ def _score_one(organiser: Organiser, handed: Handed, isolation: str | None, trut
         if (known := _known(lines, handed, part)) is not None:
             return Outcome(label=handed.label, status="known", text=known)
         _check_rules(organiser, lines, handed, part)
-        evaluation, review = evaluate(organiser, handed, part, isolation, truths)
+        evaluation, reviews = evaluate(organiser, handed, part, isolation, truths)
     except SubmissionError as error:
         if (known := _known(lines, handed, None)) is not None:
             return Outcome(label=handed.label, status="known", text=known)
@@ -201,7 +201,7 @@ def _score_one(organiser: Organiser, handed: Handed, isolation: str | None, trut
     except Exception as error:  # one submission must not keep the others from being scored
         text = f"{type(error).__name__}: {_without_seeds(str(error))}"
         return Outcome(label=handed.label, status="failed", text=f"not scored, it is tried again next time: {text}")
-    return _enter(organiser, handed, part, evaluation, review)
+    return _enter(organiser, handed, part, evaluation, reviews)
 
 
 def _known(lines: Sequence[LogLine], handed: Handed, part: EventTask | EventEnvironment | None) -> str | None:
@@ -241,8 +241,8 @@ def _check_rules(organiser: Organiser, lines: Sequence[LogLine], handed: Handed,
 
 def evaluate(
     organiser: Organiser, handed: Handed, part: EventTask | EventEnvironment, isolation: str | None, truths: Truths
-) -> tuple[Evaluation, Review | None]:
-    """Return the evaluation of a submission, and the request for review where its answers to honeypots ask for one.
+) -> tuple[Evaluation, tuple[Review, ...]]:
+    """Return the evaluation of a submission, and the requests for review that honeypots and bounds ask for.
 
     Raises
     ------
@@ -274,11 +274,12 @@ def evaluate(
     counts = {"split": split, "episodes": part.episodes, "attempts": part.attempts}
     with process:
         found = run_agent(task, entry, "isolated", team=handed.team, keys=organiser.keys, kept=tuple(kept), keep=keep, **counts)
-    return dataclasses.replace(found, report=dataclasses.replace(found.report, method=shown_notes(header.method))), None
+    report = dataclasses.replace(found.report, method=shown_notes(header.method))
+    return dataclasses.replace(found, report=report), bound_reviews(report, task)
 
 
-def evaluate_table(hidden: HiddenTask, handed: Handed, truths: Truths) -> tuple[Evaluation, Review | None]:
-    """Return the evaluation of a table of answers to hidden rows, under the names of its folders, and the request for review by its honeypots.
+def evaluate_table(hidden: HiddenTask, handed: Handed, truths: Truths) -> tuple[Evaluation, tuple[Review, ...]]:
+    """Return the evaluation of a table of answers to hidden rows, under the names of its folders, and the requests for review.
 
     Honeypots are no part of the score; the answers to them are kept, and are part of the hash of the answers.
     """
@@ -290,19 +291,21 @@ def evaluate_table(hidden: HiddenTask, handed: Handed, truths: Truths) -> tuple[
     source, digest = dataclasses.replace(made.report.source, truth="hidden"), hidden.task.form.digest(submission.found)
     report = dataclasses.replace(made.report, source=source, artefact_sha256=digest)
     whole = dataclasses.replace(made, report=report, found=dict(submission.found))
-    if not planted.honeypots:
-        return whole, None
-    return whole, honeypot_review(handed.team, handed.name, digest, find_leak(hidden.task, submission.found, planted.honeypots))
+    reviews = bound_reviews(report, hidden.task)
+    if planted.honeypots:
+        asked = honeypot_review(handed.team, handed.name, digest, find_leak(hidden.task, submission.found, planted.honeypots))
+        reviews += () if asked is None else (asked,)
+    return whole, reviews
 
 
-def _enter(organiser: Organiser, handed: Handed, part: EventTask | EventEnvironment, evaluation: Evaluation, review: Review | None) -> Outcome:
-    """Write the run of a submission, with the request for review where there is one, then its line of the log."""
+def _enter(organiser: Organiser, handed: Handed, part: EventTask | EventEnvironment, evaluation: Evaluation, reviews: tuple[Review, ...]) -> Outcome:
+    """Write the run of a submission, with the requests for review where there are some, then its line of the log."""
     report, lines = evaluation.report, organiser.folder.lines
     run = run_of(handed.mark, _correction(lines, part))
     with replacing(organiser.secret / run) as temporary:
         save_run(temporary, part.find(), evaluation)
-        if review is not None:
-            write_reviews(temporary / REVIEWS, [review])
+        if reviews:
+            write_reviews(temporary / REVIEWS, reviews)
     organiser.append(
         "scored",
         team=handed.team,
@@ -319,5 +322,5 @@ def _enter(organiser: Organiser, handed: Handed, part: EventTask | EventEnvironm
     (organiser.secret / "runs" / f"{handed.mark}.json").unlink(missing_ok=True)
     shown = "no value" if report.primary.value is None else f"{report.primary.name} {report.primary.value:.4g}"
     failures = "".join(f", {count} episodes {kind}" for kind, count in report.failures.items())
-    asked = "" if review is None else f"; a review is asked for: {review.text}"
+    asked = "".join(f"; a review is asked for: {one.text}" for one in reviews)
     return Outcome(label=handed.label, status="scored", text=f"{part.task}, {shown}{failures}{asked}")

@@ -33,6 +33,7 @@ from stemtwin.leaderboard.events.settings import EventTask
 from stemtwin.leaderboard.events.signing import canonical, file_sha256
 from stemtwin.leaderboard.events.standings import Scored, check_reports, fill_board, read_state, scores, state_of
 from stemtwin.leaderboard.events.submissions import Handed, digest_of
+from stemtwin.leaderboard.reviews import read_reviews
 from stemtwin.twin.errors import DatasetError, SettingsError, StemtwinError, SubmissionError
 
 SUMS, LEFT_OUT = "SHA256SUMS", (LOG, STATE, "SHA256SUMS", "pages")
@@ -195,10 +196,10 @@ def _score_again(folder: EventFolder, one: Scored, keys: SeedKeys, truths: Truth
     handed = Handed(team=one.team, name=one.name, folder=folder.path / SUBMISSIONS / one.team / one.name, digest=one.digest)
     if not handed.folder.is_dir() or digest_of(handed.folder) != one.digest:  # a later one of that name took its place: the answers are kept
         handed = Handed(team=one.team, name=one.name, folder=folder.records / one.run / "submission", digest=one.digest)
-    evaluation, review = evaluate_table(hidden_task(folder.event, part), handed, truths)
-    report, kept_review = evaluation.report, folder.records / one.run / REVIEWS
-    if (review is not None) != kept_review.is_file():
-        message = f"{one.label}: its answers to honeypots ask for {'a' if review else 'no'} review, the archive has {'none' if review else 'one'}."
+    evaluation, reviews = evaluate_table(hidden_task(folder.event, part), handed, truths)
+    report, asked = evaluation.report, folder.records / one.run / REVIEWS
+    if [review.kind for review in reviews] != [review.kind for review in (read_reviews(asked) if asked.is_file() else ())]:
+        message = f"{asked}: its answers ask for {len(reviews)} reviews, which are not those of the archive."
         raise SubmissionError(message)
     value, kept = report.primary.value, one.value
     same = (report.artefact_sha256, report.comparability_key) == (one.artefact_sha256, one.comparability_key) and (value is None) == (kept is None)

@@ -21,8 +21,9 @@ from stemtwin.leaderboard.events.creation import publish_key, seal_event
 from stemtwin.leaderboard.events.folders import Organiser
 from stemtwin.leaderboard.events.hidden_tasks import hidden_task
 from stemtwin.leaderboard.events.jury import write_jury
-from stemtwin.leaderboard.events.moderation import freeze
+from stemtwin.leaderboard.events.moderation import correct, freeze
 from stemtwin.leaderboard.events.scoring import score_event
+from stemtwin.leaderboard.events.standings import read_state
 from stemtwin.leaderboard.events.verification import verify_archive
 from stemtwin.leaderboard.reviews import read_reviews
 from stemtwin.twin.errors import SubmissionError
@@ -137,6 +138,37 @@ def test_honeypots_are_no_part_of_a_score(event: Organiser, rows: Any) -> None:
         assert one.primary.value == pytest.approx(float(hidden.task.primary.formula(alone.sums())), rel=1e-9)
 
 
+def test_a_score_beyond_a_bound_asks_for_a_review(event: Organiser, tmp_path: Path) -> None:
+    """Where a task states what the data allow, a whole interval beyond it is named at scoring and by both checks; the row keeps its rank."""
+    answered(event, "honest", "gaussian")
+    answered(event, "lucky", "oracle", blur=0.01)
+    metric = hidden_task(event.event, event.event.tasks[0]).task.primary
+    assert metric.limit is None
+    assert "none is known" in hidden_task(event.event, event.event.tasks[0]).task.bound_text
+    before = float(np.mean([report.primary.value for report in scored_reports(event)]))  # between the two
+    rows_before = read_state(event.path / "board.json", event.event.public_key)["rows"]
+    object.__setattr__(metric, "limit", before)
+    try:
+        correct(again(event), "denoise", "The bound was stated.")
+        texts = {one.label: one.text for one in score_event(again(event))}
+        assert [f"lies beyond {before:g}" in texts[label] for label in ("honest/entry", "lucky/entry")] == [False, True]
+        _, checked = write_jury(again(event))
+        assert [one.team for one in checked.reviews if one.kind == "bound"] == ["lucky"]
+        made = tmp_path / "reviews.json"
+        assert main(["review", str(event.path / "submissions"), "--event", str(event.path), "--output", str(made)]) == 0
+        assert [one.team for one in read_reviews(made) if one.kind == "bound"] == ["lucky"]
+    finally:
+        object.__setattr__(metric, "limit", None)
+    rows = read_state(event.path / "board.json", event.event.public_key)["rows"]
+    assert [(row["team"], row["rank"]) for row in rows] == [(row["team"], row["rank"]) for row in rows_before]
+
+
+def scored_reports(event: Organiser) -> list[Any]:
+    """Score an event and return all reports."""
+    score_event(event)
+    return [read_report(path) for path in (event.secret / "results").glob("*/report.json")]
+
+
 def test_the_archive_reveals_them_and_finds_others(event: Organiser, tmp_path: Path) -> None:
     """After the end names and kinds stand in the archive, and follow from the keys; what is changed there is found, although it were signed."""
     answered(event, "thief", "oracle")
@@ -150,7 +182,7 @@ def test_the_archive_reveals_them_and_finds_others(event: Organiser, tmp_path: P
     assert len(shown["rows"]) == 2 * SPECIMENS
     public = b"".join(path.read_bytes() for path in event.path.rglob("*") if path.is_file() and path.name != "keys.json")
     assert b"impossible dose" not in public.replace(b"impossible dose +", b"").replace(b"impossible dose -", b"")  # but in the words of a review
-    for file, told in (("reviews.json", "its answers to honeypots ask for a review"), ("honeypots.json", "do not follow from the keys")):
+    for file, told in (("reviews.json", "its answers ask for 1 reviews"), ("honeypots.json", "do not follow from the keys")):
         copy = Path(shutil.copytree(archive, tmp_path / file))
         (path,) = (path for path in copy.rglob(f"*{file}") if "jury" not in path.parts)
         path.unlink() if file == "reviews.json" else path.write_text(path.read_text().replace("pure noise", "swapped labels", 1))
