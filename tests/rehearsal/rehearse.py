@@ -32,6 +32,23 @@ task = "{task}"
 program = "{program}"
 END
 """
+AGENT_NOTES = """
+cat >> submissions/{team}/{name}/agent.toml <<'END'
+
+[method]
+domain = "Two laws of damage agree at the usual settings and part at others: by energy, by dose or by time. \
+An area is spent by its exposure, so that every question has its price. What is declared is a probability, not a verdict."
+summary = "The next exposure is the one of greatest expected information, less its price; the answer is the posterior probability."
+END
+"""
+TABLE_NOTES = """
+cat >> submissions/{team}/{name}/submission.yaml <<'END'
+method:
+  domain: Counts follow Poisson's law, so that noise is as strong as the square root of the signal. A Gaussian that is narrower than a column takes
+    noise from between the columns. It rounds what is narrower than itself, vacancies among them.
+  summary: Sum of the frames, smoothed by the Gaussian of the least risk, which is estimated from the counts alone.
+END
+"""
 CLIENT = """
 python - > submissions/{team}/{name}/agent.py <<'END'
 import pathlib
@@ -72,6 +89,8 @@ import pathlib, sys
 next(pathlib.Path(sys.argv[1]).glob("*.parquet")).write_bytes(b"PAR1 and nothing more")
 END
 """
+STEPS = "steps.json"
+"""File of what a rehearsal took."""
 SMALL_CHECKED = ("gauss", "bayes", "torn")
 """Teams whose check the small form runs."""
 CHECK = "stemtwin event check . submissions/{team}/{name}\n"
@@ -107,11 +126,11 @@ LOOKER = Team(team="looker", name="truth", task="denoise", commands=PUBLIC_TRUTH
 LINKER = dataclasses.replace(LOOKER, commands=LINK, options={"baseline": "counts"})
 """The third that cheats: by the truth of the public rows, which takes minutes to build, or in the small form by a link to the secret folder."""
 TEAMS = (
-    Team(team="gauss", name="smooth", task="denoise", commands=PREDICT, options={"baseline": "gaussian"}),
+    Team(team="gauss", name="smooth", task="denoise", commands=PREDICT + TABLE_NOTES, options={"baseline": "gaussian"}),
     Team(team="counters", name="raw", task="denoise", commands=PREDICT, options={"baseline": "counts"}),
     Team(team="spotters", name="log", task="atoms-2d", commands=PREDICT, options={"baseline": "log"}),
     Team(team="dice", name="random", task="atoms-2d", commands=PREDICT, options={"baseline": "random"}),
-    Team(team="bayes", name="expert", task="hypothesis-test", commands=AGENT, options=host("hypothesis-test", "expert")),
+    Team(team="bayes", name="expert", task="hypothesis-test", commands=AGENT + AGENT_NOTES, options=host("hypothesis-test", "expert")),
     Team(team="client", name="numpy", task="hypothesis-test", commands=CLIENT + AGENT, options={"program": "python agent.py"}),
     Team(team="focus", name="still", task="autofocus", commands=AGENT, options=host("autofocus", "random")),
     Team(team="crash", name="false", task="autofocus", commands=AGENT, options={"program": "false"}),
@@ -301,6 +320,8 @@ def rehearse(folder: Path, *, small: bool, isolation: str, workers: int = 2) -> 
     made.verify()
     made.judge()
     made.tell(f"ranks equal, pages: {made.archive / 'pages' / 'index.html'}")
+    steps = {"small": small, "isolation": isolation, "seconds": time.monotonic() - made.began, "teams": len(TEAMS), "times": made.times}
+    (made.folder / STEPS).write_text(json.dumps(steps, indent=1) + "\n")
     for script, seconds in made.longest():
         sys.stdout.write(f"{seconds:6.1f} s of these: {script[:110]}\n")
     return made.board()
