@@ -39,7 +39,8 @@ class BoardPage:
     def title(self) -> str:
         """Task, data, size and split in one line."""
         board = self.board
-        return f"{board.task}@{board.major}: {board.source} {board.source_version}, {board.size}, {board.split}"
+        hidden = "" if board.public else ", hidden truth"
+        return f"{board.task}@{board.major}: {board.source} {board.source_version}, {board.size}, {board.split}{hidden}"
 
     @property
     def leaders(self) -> list[BoardRow]:

@@ -26,7 +26,7 @@ PAGE, PICTURES = ROOT / "docs" / "rehearsal.md", ROOT / "docs" / "rehearsal"
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--hide-scrollbars")
 COLOURS = 24
 """Colours of a picture: text and lines need no more."""
-DESK, PAPER = (1200, 1500), (800, 1131)
+DESK, PAPER = (1360, 1400), (800, 1131)
 """Windows of pages and of sheets of A4, px."""
 
 
