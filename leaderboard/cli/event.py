@@ -222,12 +222,15 @@ def close(
 def verify(
     archive: Annotated[Path, typer.Argument(help="Folder of the archive, or its zip file.")],
     public_key: Annotated[str | None, typer.Option(help="The organiser's public key, as it was announced elsewhere.")] = None,
+    specimens: Annotated[
+        int | None, typer.Option(min=1, help="Make the truth of so many specimens of each task again, drawn now; of all by default.")
+    ] = None,
 ) -> None:
     """Verify an archive without a network: signatures, hashes, keys, truth, every score and every rank."""
     from stemtwin.benchmarks.names import printable
     from stemtwin.leaderboard.events.verification import verify_archive
 
-    for text in verify_archive(archive, public_key=public_key, tell=_tell):
+    for text in verify_archive(archive, public_key=public_key, tell=_tell, specimens=specimens):
         typer.echo(printable(f"ok    {text}"))
     typer.echo("verified" if public_key else "verified; compare the public key above with the one that the organiser announced")
 

@@ -5,6 +5,7 @@ Honeypots are made of rows of further specimens, which are given to nobody thems
 
 import dataclasses
 import json
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -105,8 +106,10 @@ class HiddenTask:
         if self.each:
             write_atomically(folder / f"{self.slug}{HONEYPOTS}", self.honeypot_text(self.rows(keys, folder)).encode())
 
-    def verify(self, keys: SeedKeys, folder: Path, tell: Callable[[str], None] | None = None) -> int:
-        """Make all rows of a build in ``folder/<slug>`` again, compare them with the tolerances of a dataset, and return their number.
+    def verify(self, keys: SeedKeys, folder: Path, tell: Callable[[str], None] | None = None, *, specimens: int | None = None) -> int:
+        """Make rows of a build in ``folder/<slug>`` again, compare them with the tolerances of a dataset, and return their number.
+
+        All rows are made again, or those of so many specimens, which are drawn anew by each call: nobody can foresee them.
 
         Raises
         ------
@@ -120,7 +123,9 @@ class HiddenTask:
                 tell(f"hidden rows of {self.task.name}: {done} of {total} specimens made again")
 
         card = self.hidden(keys)
-        return verify(card, folder / self.slug, regenerate=card.sizes[self.size].specimens[self.split], progress=progress).rows_made_again
+        count = card.sizes[self.size].specimens[self.split]
+        seed = secrets.randbits(64)
+        return verify(card, folder / self.slug, regenerate=min(count, specimens or count), seed=seed, progress=progress).rows_made_again
 
     def read(self, folder: Path, data: "xr.Dataset") -> Submission:
         """Return the answers of a submission folder to the hidden rows.

@@ -4,6 +4,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,9 @@ from stemtwin.twin.errors import DatasetError, SettingsError, StemtwinError, Sub
 SUMS, LEFT_OUT = "SHA256SUMS", (LOG, STATE, "SHA256SUMS", "pages")
 
 
-def verify_archive(path: Path, *, public_key: str | None = None, tell: Tell | None = None, remake: bool = True) -> Iterator[str]:
+def verify_archive(
+    path: Path, *, public_key: str | None = None, tell: Tell | None = None, remake: bool = True, specimens: int | None = None
+) -> Iterator[str]:
     """Verify an archive step by step, and give a sentence for each step that is right.
 
     Parameters
@@ -52,6 +55,8 @@ def verify_archive(path: Path, *, public_key: str | None = None, tell: Tell | No
         Called with sentences about long work.
     remake : bool
         Whether the truth is made again; not where it was made from the revealed keys just now.
+    specimens : int, optional
+        Number of specimens of each task, drawn anew, whose rows are made again; all by default.
 
     Raises
     ------
@@ -61,7 +66,7 @@ def verify_archive(path: Path, *, public_key: str | None = None, tell: Tell | No
         The first thing that is wrong, each with a sentence of its own.
     """
     if path.is_file():
-        yield from _verify_packed(path, public_key, tell, remake=remake)
+        yield from _verify_packed(path, public_key=public_key, tell=tell, remake=remake, specimens=specimens)
         return
     folder = open_folder(path)
     event = folder.event
@@ -86,7 +91,7 @@ def verify_archive(path: Path, *, public_key: str | None = None, tell: Tell | No
     changes = sum(line.kind == "settings" for line in lines)
     yield f"settings: event.toml was {'changed in ' + str(changes) + ' lines of the log' if changes else 'never changed'}"
     if remake:
-        yield from _check_truth(folder, keys, tell)
+        yield from _check_truth(folder, keys, tell, specimens)
     truths = Truths(keys, path / "data", build=False)
     yield from _check_honeypots(folder, truths)
     yield from _check_bundle(folder, truths)
@@ -96,7 +101,7 @@ def verify_archive(path: Path, *, public_key: str | None = None, tell: Tell | No
     yield "ranks: computed again from the reports, equal to the signed board"
 
 
-def _verify_packed(path: Path, public_key: str | None, tell: Tell | None, *, remake: bool) -> Iterator[str]:
+def _verify_packed(path: Path, **options: Any) -> Iterator[str]:
     """Verify a packed archive in a temporary folder."""
     try:
         check_archive(path)
@@ -105,7 +110,7 @@ def _verify_packed(path: Path, public_key: str | None, tell: Tell | None, *, rem
         raise SubmissionError(message) from None
     with unpacked(path) as folder:
         try:
-            yield from verify_archive(folder, public_key=public_key, tell=tell, remake=remake)
+            yield from verify_archive(folder, **options)
         except StemtwinError as error:
             raise type(error)(str(error).replace(str(folder), str(path))) from None
 
@@ -150,15 +155,16 @@ def _check_sums(path: Path, lines: Sequence[LogLine]) -> int:
     return len(named)
 
 
-def _check_truth(folder: EventFolder, keys: SeedKeys, tell: Tell | None) -> Iterator[str]:
-    """Make the truth again from the keys."""
+def _check_truth(folder: EventFolder, keys: SeedKeys, tell: Tell | None, specimens: int | None) -> Iterator[str]:
+    """Make the truth again from the keys, all of it or that of so many specimens."""
     for hidden in hidden_tasks(folder.event):
         try:
-            rows = hidden.verify(keys, folder.path / "data", tell)
+            rows = hidden.verify(keys, folder.path / "data", tell, specimens=specimens)
         except DatasetError as error:
             message = f"The truth of {hidden.task.name} does not follow from the keys here: {error}"
             raise SubmissionError(message) from None
-        yield f"truth: {hidden.task.name}, {rows} rows made again from the keys, the archive's"
+        drawn = "" if specimens is None else f" of {specimens} specimens, drawn now,"
+        yield f"truth: {hidden.task.name}, {rows} rows{drawn} made again from the keys, the archive's"
 
 
 def _check_honeypots(folder: EventFolder, truths: Truths) -> Iterator[str]:

@@ -196,7 +196,7 @@ class Rehearsal:
         self.run(
             f"stemtwin event new trial --task denoise:{size} --task atoms-2d:tiny --environment hypothesis-test:{episodes}:2 "
             f"--environment autofocus:{episodes} --opens {opens.isoformat()} --site Berlin=Europe/Berlin --site Knoxville=America/New_York "
-            f"--isolation {self.isolation} && stemtwin event seal trial",
+            f"--isolation {self.isolation} --honeypots {1 if self.small else 2} && stemtwin event seal trial",
             self.folder,
         )
         self.run("git init --quiet --initial-branch main . && git add --all && git commit --quiet --message Event", self.event)
@@ -266,7 +266,8 @@ class Rehearsal:
             if not where.startswith(str(apart)):
                 sys.exit(f"the archive would be verified by {where}, not by the new installation")
         public_key = next(line.split('"')[1] for line in (self.event / "event.toml").read_text().splitlines() if line.startswith("public_key"))
-        said = self.run(f"stemtwin event verify archive.zip --public-key {public_key}", apart, environment=environment)
+        part = " --specimens 2" if self.small else ""
+        said = self.run(f"stemtwin event verify archive.zip --public-key {public_key}{part}", apart, environment=environment)
         if not said.endswith("verified\n"):
             sys.exit(said)
         self.tell("verified")

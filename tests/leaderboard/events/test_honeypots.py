@@ -57,7 +57,7 @@ def event(changed: Callable[..., Organiser], rows: Any, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(hidden_tasks, "build", build)
     monkeypatch.setattr(hidden_tasks, "load_hidden", lambda *_: rows.copy(deep=True))
-    monkeypatch.setattr(hidden_tasks.HiddenTask, "verify", lambda *_: rows.sizes["sample"])
+    monkeypatch.setattr(hidden_tasks.HiddenTask, "verify", lambda *_, **__: rows.sizes["sample"])
     organiser = changed(environments=[], tasks=[{"task": "denoise", "size": "tiny"}])
     seal_event(organiser)
     publish_key(organiser)
