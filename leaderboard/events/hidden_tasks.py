@@ -96,13 +96,13 @@ class HiddenTask:
         return plant(self.task, data, np.random.Generator(np.random.Philox(seed)), each=self.each, spare=spare.tolist())
 
     def honeypot_text(self, rows: Planted) -> str:
-        """Return what an archive tells of the honeypots of a task, JSON: their kinds, and the name in the build of each row that counts."""
+        """Return the record of the honeypots of a task for an archive, JSON: their kinds, and the name in the build of each row that counts."""
         kinds = {one.sample_id: {"kind": one.kind, "candidates": len(one.candidates), "kept": one.chosen} for one in rows.honeypots}
         content = {"task": self.task.registered, "honeypots": kinds, "rows": rows.names}
         return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
     def reveal(self, keys: SeedKeys, folder: Path) -> None:
-        """Write what an archive tells of the honeypots beside the build, ``folder/<slug>-honeypots.json``; nothing where there are none."""
+        """Write the record of the honeypots beside the build, ``folder/<slug>-honeypots.json``; nothing where there are none."""
         if self.each:
             write_atomically(folder / f"{self.slug}{HONEYPOTS}", self.honeypot_text(self.rows(keys, folder)).encode())
 

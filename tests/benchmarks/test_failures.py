@@ -64,6 +64,9 @@ def test_the_floor_of_a_log_score_is_the_most_wrong_declaration() -> None:
     action = [0.0, 0.0, 0.0, 1.0, 1.0 if played.start["law"] == 0 else -1.0]
     wrong = dataclasses.replace(played, actions=(*played.actions[:-1], action), terminated=True)
     assert float(task.primary.formula(counted(task, [wrong]).sums())) == pytest.approx(task.floor)
+    crashed = dataclasses.replace(wrong, failure="crashed", terminated=False)
+    scores = [float(one.primary.formula(counted(one, [crashed]).sums())) for one in (dataclasses.replace(task, failed={}), task)]
+    assert scores == pytest.approx([0.0, task.floor])  # with the guard off, who crashes in time of doubt loses nothing
     assert "-4.644 bit" in task.floor_text
     for name in load_tasks():
         if load_tasks()[name].kind == "agent":
