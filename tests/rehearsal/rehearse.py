@@ -154,10 +154,12 @@ class Rehearsal:
         Few rows and episodes.
     isolation : str
         In what agents run.
+    size : str
+        Size of the rows of ``denoise`` in the full form.
     """
 
-    def __init__(self, folder: Path, *, small: bool, isolation: str) -> None:
-        self.folder, self.small, self.isolation = folder.resolve(), small, isolation
+    def __init__(self, folder: Path, *, small: bool, isolation: str, size: str = "std") -> None:
+        self.folder, self.small, self.isolation, self.size = folder.resolve(), small, isolation, "tiny" if small else size
         self.teams = tuple(LINKER if small and team is LOOKER else team for team in TEAMS)
         self.event, self.secret, self.archive = (self.folder / name for name in ("trial", "trial-secret", "trial-archive"))
         self.began, self.times = time.monotonic(), list[tuple[str, float]]()
@@ -192,7 +194,7 @@ class Rehearsal:
     def make(self) -> None:
         """Make the event, seal its bundle, put it into a repository, and open it."""
         opens = datetime.datetime.now(datetime.UTC).replace(microsecond=0) - datetime.timedelta(minutes=1)
-        size, episodes = ("tiny", "3") if self.small else ("std", "20")
+        size, episodes = self.size, "3" if self.small else "20"
         self.run(
             f"stemtwin event new trial --task denoise:{size} --task atoms-2d:tiny --environment hypothesis-test:{episodes}:2 "
             f"--environment autofocus:{episodes} --opens {opens.isoformat()} --site Berlin=Europe/Berlin --site Knoxville=America/New_York "
@@ -307,9 +309,9 @@ class Rehearsal:
             sys.exit("an agent read the keys")
 
 
-def rehearse(folder: Path, *, small: bool, isolation: str, workers: int = 2) -> list[dict[str, Any]]:
+def rehearse(folder: Path, *, small: bool, isolation: str, size: str = "std", workers: int = 2) -> list[dict[str, Any]]:
     """Rehearse an event, and return the rows of its board; see :class:`Rehearsal`."""
-    made = Rehearsal(folder, small=small, isolation=isolation)
+    made = Rehearsal(folder, small=small, isolation=isolation, size=size)
     made.make()
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(made.play, made.teams))
@@ -334,8 +336,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="new folder")
     parser.add_argument("--small", action="store_true", help="few rows and episodes")
     parser.add_argument("--isolation", default="bubblewrap", choices=("bubblewrap", "process"))
+    parser.add_argument("--size", default="std", help="size of the rows of denoise in the full form")
     asked = parser.parse_args()
-    for row in rehearse(asked.folder, small=asked.small, isolation=asked.isolation):
+    for row in rehearse(asked.folder, small=asked.small, isolation=asked.isolation, size=asked.size):
         sys.stdout.write(f"{row['task']:18} {row['rank']!s:8} {row['value']!s:24} {row['team']}/{row['name']}\n")
 
 
