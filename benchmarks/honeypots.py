@@ -256,6 +256,7 @@ def _make(form: HoneypotForm, data: "xr.Dataset", kind: str, base: int, rng: np.
         message = f"{len(others)} other specimens are there to draw a truth from, at least {FEWEST} are needed. Plant honeypots into a larger split."
         raise SettingsError(message)
     donors = rng.permutation(others)[:CANDIDATES].tolist()
+    chosen = int(rng.integers(len(donors)))  # before the image, which may take other numbers on another processor
     row = data.isel(sample=[base]).copy(deep=True)
     row["image"].values[0] = _image(data, kind, base, donors, rng)
     factor = 0.5 if kind == SWAPPED else 1.0
@@ -264,7 +265,6 @@ def _make(form: HoneypotForm, data: "xr.Dataset", kind: str, base: int, rng: np.
     for name in ("dose_e_per_angstrom2", "dwell_time_us"):
         row[name].values[0] = row[name].values[0] * factor
     candidates = tuple(form.candidate(data, donor, base, factor) for donor in donors)
-    chosen = int(rng.integers(len(donors)))
     for name in form.truth:
         row[name].values[0] = data[name].values[donors[chosen]]
     form.put(row, 0, candidates[chosen])

@@ -106,8 +106,10 @@ def _pack(organiser: Organiser, target: Path, tell: Tell) -> None:
         if one.is_dir():
             shutil.copytree(one, target / one.name, symlinks=True, ignore=_links)
     for hidden in hidden_tasks(event):
-        tell(f"hidden rows of {hidden.task.name} are built again from the revealed key")
-        hidden.build(organiser.keys, target / DATA, build_lines(hidden, tell))
+        hidden.build(organiser.keys, organiser.secret / DATA, build_lines(hidden, tell))
+        shutil.copytree(organiser.secret / DATA / hidden.slug, target / DATA / hidden.slug)
+        tell(f"hidden rows of {hidden.task.name} are made again from the revealed key")
+        hidden.verify(organiser.keys, target / DATA, tell)
         hidden.reveal(organiser.keys, target / DATA)
     (target / RESULTS).mkdir(exist_ok=True)
     lines = organiser.folder.lines
@@ -115,8 +117,6 @@ def _pack(organiser: Organiser, target: Path, tell: Tell) -> None:
     there = EventFolder(path=target, event=event, records=target)
     tell("entries are compared between teams")
     write_material(there, lines, check_teams(there, lines, Truths(organiser.keys, target / DATA, tell)), target / JURY)
-    for lock in (target / DATA).glob(".*.lock"):
-        lock.unlink()
     with counted_store(there, scores(lines, event)) as store:
         for number, board in enumerate(store.boards(), start=1):
             _draw(board, target / "figures" / f"{number}-{board.task}-{board.major}.svg")

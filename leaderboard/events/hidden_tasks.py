@@ -17,9 +17,10 @@ from stemtwin.benchmarks.seed_keys import SeedKeys, seed_from
 from stemtwin.benchmarks.submission import Submission, read_submission
 from stemtwin.benchmarks.tasks import Task
 from stemtwin.datasets.cards import Card, named_card
+from stemtwin.datasets.comparison import difference
 from stemtwin.datasets.generate import BuildProgress, build
 from stemtwin.datasets.hidden import hidden_card, load_given, load_hidden
-from stemtwin.datasets.inputs import write_inputs, write_shown
+from stemtwin.datasets.inputs import shown_card, write_inputs, write_shown
 from stemtwin.datasets.verify import verify
 from stemtwin.leaderboard.events.settings import EventEnvironment, EventSettings, EventTask
 from stemtwin.twin.errors import SubmissionError
@@ -100,6 +101,23 @@ class HiddenTask:
         kinds = {one.sample_id: {"kind": one.kind, "candidates": len(one.candidates), "kept": one.chosen} for one in rows.honeypots}
         content = {"task": self.task.registered, "honeypots": kinds, "rows": rows.names}
         return json.dumps(content, indent=1, sort_keys=True) + "\n"
+
+    def difference(self, given: "xr.Dataset", rows: Planted) -> str:
+        """Return the words on the first difference of the rows in a bundle from those that the keys give; "" where there is none.
+
+        All names are compared, and the inputs of the rows that count, with the tolerances of a dataset on another processor.
+        """
+        names, own = given["sample_id"].values.astype(str).tolist(), rows.data["sample_id"].values.astype(str).tolist()
+        if odd := sorted(set(names) ^ set(own)):
+            return f"{odd[0]} is in one of them only"
+        shown = shown_card(self.card).columns
+        stored, made = ({column.name: data[column.name].values for column in shown} for data in (given, rows.data))
+        for name in rows.names:
+            here, there = names.index(name), own.index(name)
+            for column in shown:
+                if text := difference(column, column.trimmed(stored, here), column.trimmed(made, there)).text:
+                    return f"{name}: {text}"
+        return ""
 
     def reveal(self, keys: SeedKeys, folder: Path) -> None:
         """Write the record of the honeypots beside the build, ``folder/<slug>-honeypots.json``; nothing where there are none."""

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from stemtwin.benchmarks.archives import check_archive, unpacked
 from stemtwin.benchmarks.replays import TOLERANCE, replay_run
 from stemtwin.benchmarks.report import read_report
@@ -185,11 +183,9 @@ def _check_bundle(folder: EventFolder, truths: Truths) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="stemtwin-verify-") as fresh:
         unseal(path, Path(fresh) / OPENED, key=key.read_text(encoding="utf-8"))
         for one in hidden:
-            given, rows = one.given(Path(fresh) / OPENED), truths.of(one).data
-            rows = rows.isel(sample=np.argsort(rows["sample_id"].values.astype(str), kind="stable"))
-            odd = [name for name in given.data_vars if not np.array_equal(given[name].values, rows[name].values)]
-            if odd:
-                message = f"{path}: {odd[0]!r} of the rows of {one.task.name} that teams got is not what the keys give."
+            given = one.given(Path(fresh) / OPENED)
+            if told := one.difference(given, truths.of(one)):
+                message = f"{path}: the rows of {one.task.name} that teams got are not what the keys give here: {told}."
                 raise SubmissionError(message)
             yield f"bundle: {one.task.name}, {given.sizes['sample']} rows that teams got, as the keys give them"
 

@@ -182,6 +182,12 @@ def test_the_archive_reveals_them_and_finds_others(event: Organiser, tmp_path: P
     assert len(shown["rows"]) == 2 * SPECIMENS
     public = b"".join(path.read_bytes() for path in event.path.rglob("*") if path.is_file() and path.name != "keys.json")
     assert b"impossible dose" not in public.replace(b"impossible dose +", b"").replace(b"impossible dose -", b"")  # but in the words of a review
+    hidden = hidden_task(event.event, event.event.tasks[0])
+    planted, given = hidden.rows(event.keys, event.secret / "data"), hidden.given(event.path / "opened")
+    assert hidden.difference(given, planted) == ""
+    count = next(number for number, name in enumerate(given["sample_id"].values.tolist()) if name in planted.names)
+    given["image"].values[count, 0, 0, :2] += 2  # two counts differ by more than another processor explains
+    assert "of the counts differ, by up to 2" in hidden.difference(given, planted)
     for file, told in (("reviews.json", "its answers ask for 1 reviews"), ("honeypots.json", "do not follow from the keys")):
         copy = Path(shutil.copytree(archive, tmp_path / file))
         (path,) = (path for path in copy.rglob(f"*{file}") if "jury" not in path.parts)
