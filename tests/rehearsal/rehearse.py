@@ -269,7 +269,8 @@ class Rehearsal:
                 sys.exit(f"the archive would be verified by {where}, not by the new installation")
         public_key = next(line.split('"')[1] for line in (self.event / "event.toml").read_text().splitlines() if line.startswith("public_key"))
         part = " --specimens 2" if self.small else ""
-        said = self.run(f"stemtwin event verify archive.zip --public-key {public_key}{part}", apart, environment=environment)
+        alone = "bwrap --dev-bind / / --unshare-net " if self.isolation == "bubblewrap" else ""  # there is no network
+        said = self.run(f"{alone}stemtwin event verify archive.zip --public-key {public_key}{part}", apart, environment=environment)
         if not said.endswith("verified\n"):
             sys.exit(said)
         self.tell("verified")
