@@ -10,6 +10,7 @@ import argparse
 import datetime
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -65,6 +66,12 @@ def rank(folder: Path) -> str:
     return f"rank {low}" if low == high else f"ranks {low} to {high}"
 
 
+def processor_s() -> float:
+    """Return the processor time of all commands that have ended, s."""
+    found = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return found.ru_utime + found.ru_stime
+
+
 def main() -> None:
     """Go through the steps and print the time of each."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -79,11 +86,11 @@ def main() -> None:
     variables |= {name: str(folder / "home" / name.lower()) for name in ("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME")}
     total = 0.0
     for name, command in STEPS:
-        began = time.monotonic()
+        began, used = time.monotonic(), processor_s()
         run(command.format(python=sys.executable, source=source), folder, variables)
         seconds = time.monotonic() - began
         total += seconds
-        sys.stdout.write(f"{seconds:6.1f} s  {name}\n")
+        sys.stdout.write(f"{seconds:6.1f} s ({processor_s() - used:.1f} s of processor time)  {name}\n")
         sys.stdout.flush()
     told = f"{total:6.1f} s  from nothing to {rank(folder)} of {TASK}"
     sys.stdout.write(f"{told}\n")
