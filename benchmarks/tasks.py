@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from stemtwin.benchmarks.answers.form import AnswerForm, Field
 from stemtwin.benchmarks.discovery import import_modules
 from stemtwin.benchmarks.metrics.metric import Metric
@@ -129,7 +131,7 @@ class Task:
     @property
     def floor(self) -> float:
         """Value of the primary metric of an episode that the agent's own fault ended."""
-        return float(self.primary.formula({"samples": 1, **self.failed}))
+        return float(self.primary.formula({name: np.asarray(value) for name, value in {"samples": 1, **self.failed}.items()}))
 
     @property
     def floor_text(self) -> str:
