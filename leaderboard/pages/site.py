@@ -40,7 +40,8 @@ class BoardPage:
         """Task, data, size and split in one line."""
         board = self.board
         hidden = "" if board.public else ", hidden truth"
-        return f"{board.task}@{board.major}: {board.source} {board.source_version}, {board.size}, {board.split}{hidden}"
+        split = "hidden episodes" if hidden and board.split == "public" else f"{board.split}{hidden}"
+        return f"{board.task}@{board.major}: {board.source} {board.source_version}, {board.size}, {split}"
 
     @property
     def leaders(self) -> list[BoardRow]:

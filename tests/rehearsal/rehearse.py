@@ -210,8 +210,9 @@ class Rehearsal:
         """Make the submission of a team in a clone of its own, and push it as a branch."""
         clone = self.folder / "teams" / team.team
         document = str(ROOT / "docs" / "agents.md")
+        opened = " && stemtwin event open ." if not self.small or "event predict" in team.commands else ""  # who sends an agent needs no rows
         script = (
-            f"git clone --quiet {self.event} . && stemtwin event open .\n"
+            f"git clone --quiet {self.event} .{opened}\n"
             + self.script(team, document=document, secret=str(self.secret))
             + f"git add submissions && git commit --quiet --message {team.team} && git push --quiet origin HEAD:refs/heads/{team.team}\n"
         )
