@@ -20,7 +20,7 @@ from typing import Any
 
 from stemtwin.twin.physics.engine.kernels.jit import cache_folder
 
-COPIED = shutil.ignore_patterns(".git", ".venv", "build", "*cache*", "*.egg-info")
+COPIED = shutil.ignore_patterns(".*", "build", "__pycache__", "*.egg-info")
 """What of a checkout is no part of an installation."""
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "python -m stemtwin.benchmarks.isolation.host baseline:"
