@@ -8,7 +8,7 @@ READY := .venv/ready
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --durations 15
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test format check check-all docs golden lowest foreign baselines learn learn-denoise datasets measured-data pages scores rehearsal soak speed speed-against
+.PHONY: help demo test format check check-all docs golden lowest foreign baselines learn learn-denoise datasets measured-data pages scores newcomer rehearsal rehearsal-page soak speed speed-against
 
 help:
 	@echo "make demo       image a sample, run an agent, score the baselines, print the board"
@@ -27,8 +27,10 @@ help:
 	@echo "make measured-data  numbers and picture of docs/measured-data.md, where ../shared/real has the files (a minute)"
 	@echo "make pages      docs/environments: a page for each environment, from its docstring and its scale (seconds)"
 	@echo "make scores     run the baselines of the task denoise and keep their scores (half an hour)"
+	@echo "make newcomer   from a new virtual environment to a ranked submission, with the time of each step (minutes; needs the package index)"
 	@echo "make rehearsal  an event with twelve teams that are processes, from its making to a verified archive (half an hour; needs bubblewrap and git)"
-	@echo "make soak       kill submitters and scorers at random moments 200 times: nothing lost, nothing twice (minutes)"
+	@echo "make rehearsal-page  docs/rehearsal.md and its pictures, from what make rehearsal left (seconds; needs chromium)"
+	@echo "make soak       kill submitters, scorers, runners and agents at random moments 200 times: nothing lost, nothing twice (minutes)"
 	@echo "make speed      the speed benchmarks (on a quiet machine)"
 	@echo "make speed-against CHECKOUT=FOLDER   the same rows of two checkouts by turns, as ratios"
 
@@ -129,9 +131,16 @@ scores: $(READY)
 	$(BIN)/python -m stemtwin.benchmarks.kept_scores denoise
 
 # An event with twelve teams that are processes; its small form is one of the slow tests.
+newcomer: $(READY)
+	rm -rf build/newcomer && mkdir -p build
+	$(BIN)/python -m tests.rehearsal.participant build/newcomer
+
 rehearsal: $(READY)
 	rm -rf build/rehearsal && mkdir -p build
 	$(BIN)/python -m tests.rehearsal.rehearse build/rehearsal
+
+rehearsal-page: $(READY)
+	$(BIN)/python -m tests.rehearsal.page build/rehearsal
 
 soak: $(READY)
 	rm -rf build/soak && mkdir -p build/soak

@@ -117,8 +117,11 @@ def page(environment: str) -> str:
     """Return the page of an environment."""
     found, registered = sections(family_class(environment)), ENVIRONMENTS[environment]
     tasks = load_tasks()
-    task = next((f"`{tasks[name].name}@{tasks[name].major}`" for name in tasks if tasks[name].source == environment), None)
-    facts = [f"Scored by the task {task}." if task else "", f"At most {registered.max_episode_steps} steps." if registered.max_episode_steps else ""]
+    task = next((tasks[name] for name in tasks if tasks[name].source == environment), None)
+    facts = [
+        f"Scored by the task `{task.name}@{task.major}`. {task.floor_text}" if task else "",
+        f"At most {registered.max_episode_steps} steps." if registered.max_episode_steps else "",
+    ]
     facts += ["Vectors of environments compute together." if registered.batched else ""]
     out = [f"# `{environment}`", markdown(found.pop("")), " ".join(fact for fact in facts if fact)]
     history, lists = found.pop(HISTORY, ""), {name: found.pop(name) for name in LISTS if name in found}

@@ -144,7 +144,7 @@ class Report:
     isolation : str
         Isolation of the agent from the truth: ``"bubblewrap"``, ``"process"``, or "" in the scorer's process and for predictions.
     failures : dict
-        Number of episodes that the agent's own faults ended, by kind; they count as 0.
+        Number of episodes that the agent's own faults ended, by kind; they count as the task's floor.
     attempts : Attempts or None
         Repeated attempts at the same episodes.
     method : dict

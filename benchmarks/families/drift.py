@@ -184,6 +184,7 @@ TASKS.add(
         score=score,
         episodes=120,
         key="stemtwin/drift-tracking@1: the public seeds, for practice and for baselines",
+        failed={"achieved": 0.0, "watched": 0.0, "success": 0.0},
         difficulties=DIFFICULTIES,
         citation="A. V. Oppenheim, J. S. Lim, Proc. IEEE 69 (1981) 529: the importance of phase in signals",
         license="BSD-3-Clause",

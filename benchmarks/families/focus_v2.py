@@ -72,6 +72,7 @@ TASKS.add(
         score=score,
         episodes=100,
         key="stemtwin/autofocus@2: the public seeds, for practice and for baselines",
+        failed={"strehl": 0.0, "success": 0.0, "success_images": 0.0},
         citation="J. M. LeBeau et al., arXiv:2208.02865 (2022): beam alignment learnt in a virtual environment",
         license="BSD-3-Clause",
     ),

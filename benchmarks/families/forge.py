@@ -116,6 +116,7 @@ TASKS.add(
         score=score,
         episodes=100,
         key="stemtwin/atom-forge@1: the public seeds, for practice and for baselines",
+        failed={"unharmed": 0.0, "arrived": 0.0, "kept": 0.0, "shortening": -1.0},
         citation="T. Susi et al., Phys. Rev. Lett. 113 (2014) 115501; M. Tripathi et al., Nano Lett. 18 (2018) 5319: silicon led through graphene",
         license="BSD-3-Clause",
     ),

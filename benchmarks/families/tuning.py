@@ -149,6 +149,7 @@ TASKS.add(
         score=score,
         episodes=100,
         key="stemtwin/aberration-correction@1: the public seeds, for practice and for baselines",
+        failed={"corrected": 0.0, "success": 0.0},
         citation="M. Haider, S. Uhlemann, J. Zach, Ultramicroscopy 81 (2000) 163; A. Pattison et al., BEACON, npj Comput. Mater. (2025)",
         license="BSD-3-Clause",
     ),

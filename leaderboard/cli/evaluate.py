@@ -180,7 +180,7 @@ def show(report: "Report") -> None:
         )
     if report.failures:
         told = ", ".join(f"{count} {kind}" for kind, count in report.failures.items())
-        console.print(f"episodes ended by errors of the agent, with the score 0: {told}", markup=False)
+        console.print(f"episodes ended by errors of the agent, with the worst score of the task: {told}", markup=False)
     if report.attempts is not None:
         _show_attempts(report, console)
     if report.worst is not None:

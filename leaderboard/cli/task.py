@@ -44,6 +44,9 @@ def task(
     for metric in found.metrics:
         table.add_row(metric.name, metric.unit, "larger" if metric.direction == "max" else "smaller", metric.title)
     console.print(table)
+    console.print(found.bound_text)
+    if found.kind == "agent":
+        console.print(found.floor_text)
     console.print("Slices: " + ", ".join(column.column for column in found.slices))
     console.print("Baselines: " + "; ".join(f"{one.name} ({one.text})" for one in mine))
 
