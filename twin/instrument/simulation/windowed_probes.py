@@ -52,8 +52,8 @@ CHECKED = 0.7
 """The first configuration must show at most this share of the tolerance: it knows an rms to an eighth, and windows grow until one passes."""
 GROWTH, GROWTHS = 1.25, 6
 """Factor by which margins grow when they miss the tolerance, and how often they do."""
-FILM = 8.0
-"""Thickness up to which slices of light atoms are joined where the check allows it, A."""
+FILMS = (8.0, 4.0)
+"""Thicknesses up to which slices of light atoms are joined where the check allows it, A, the largest first."""
 CHECK_STREAM = 13
 """First part of the spawn key of the points at which windows are checked."""
 SECONDS_PER_WINDOW, SECONDS_PER_BATCH, SECONDS_PER_COPY = 3e-4, 3e-4, 5e-10
@@ -113,8 +113,7 @@ def planned(request: Request, grid: Grid, slices: Slices, blocks: tuple[int, int
     whole = _whole_seconds(request, grid, len(planes))
     if whole <= WORTH:
         return None
-    film = None if request.depths_angstrom else slice_stacks.film_of(request, slices, FILM)
-    joined = None if film is None else film.joined(planes)
+    joined = _joined(request, slices)[0]
     steps = len(planes) if joined is None else len(joined.starts)
     margin = _margin(request, float(planes[-1])) * growth
     beside = _whole_waves(request) * len(planes) * costs.step_seconds(math.prod(grid.shape))
@@ -128,6 +127,13 @@ def planned(request: Request, grid: Grid, slices: Slices, blocks: tuple[int, int
             break
     best = min(found, key=lambda each: each.seconds, default=None)
     return best if best is not None and best.seconds <= SHARE * whole else None
+
+
+def _joined(request: Request, slices: Slices) -> list[JoinedSlices | None]:
+    """Return the ways in which slices of films may be joined, the thickest first, and last that none are."""
+    films = () if request.depths_angstrom else (slice_stacks.film_of(request, slices, thickness) for thickness in FILMS)
+    found = [film.joined(slices.planes) for film in films if film is not None]
+    return [*dict.fromkeys(joined for joined in found if joined is not None), None]
 
 
 def _margin(request: Request, depth: float) -> float:
@@ -167,11 +173,14 @@ def _ways(request: Request, plan: Plan, windowed: Windowed) -> list[Windowed]:
     """Return the ways in which windows of one size are computed, the quickest first, those that save too little left out."""
     beam, windows, slices = request.beam, windowed.windows, len(plan.slices.planes)
     near = probe_windows.share_inside(windows, beam.wavelength_angstrom, beam.semiangle_rad, beam.aberrations)
-    each = replace(windowed, joined=None, seconds=_seconds(request, windows, slices) + windowed.beside)
-    ways = [each] if windowed.joined is None else [windowed, each]
-    ways += [replace(way, near=near, seconds=way.seconds + _rim_seconds(windows, slices)) for way in ways]
+    ways = []
+    for joined in _joined(request, plan.slices):
+        seconds = _seconds(request, windows, slices if joined is None else len(joined.starts)) + windowed.beside
+        ways.append(replace(windowed, joined=joined, seconds=seconds))
+        ways.append(replace(windowed, joined=joined, seconds=seconds + _rim_seconds(windows, slices), near=near))
+    first, *others = sorted(ways, key=lambda way: way.seconds)
     most = SHARE * _whole_seconds(request, plan.grid, slices)
-    return [windowed, *(way for way in sorted(ways, key=lambda each: each.seconds) if way is not windowed and way.seconds <= most)]
+    return [first, *(way for way in others if way.seconds <= most)]
 
 
 def _rim_seconds(windows: ProbeWindows, slices: int) -> float:
@@ -279,11 +288,13 @@ class WindowCheck:
         """Check the first configuration, with windows that grow until it passes; return whether there are such windows."""
         assert self.windowed is not None  # a check begins with windows
         chosen, at = self._points(self.windowed.windows, POINTS, 0)
-        true, joined = self._whole(stack, rim, at), self.sent(stack)
+        true, sent = self._whole(stack, rim, at), stack
+        sent_joined: JoinedSlices | None = None
         while self.windowed is not None:
             for way in _ways(self._request, self._plan, self.windowed):
                 self.windowed = way
-                sent = stack if way.joined is None else joined
+                if way.joined != sent_joined:
+                    sent, sent_joined = self.sent(stack), way.joined
                 part = way.windows.only(chosen)
                 self._near = self._rims_inside(sent, part)
                 self._seen = [(self._in_windows(sent, rim, part, at, chosen), true)]
