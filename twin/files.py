@@ -255,7 +255,9 @@ def _size(count: int) -> str:
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, limit_s: float, holder: str, sign_of_life: Callable[[], object] | None = None) -> Iterator[None]:
+def locked(
+    path: Path, *, limit_s: float, holder: str, sign_of_life: Callable[[], object] | None = None, poll_s: float = POLL_S, tell: bool = True
+) -> Iterator[None]:
     """Hold a lock between processes during a block; a wait for it is told on stderr after three seconds, and ends.
 
     The system frees the lock of a process that ends, however it ends.
@@ -270,6 +272,10 @@ def locked(path: Path, *, limit_s: float, holder: str, sign_of_life: Callable[[]
         Description of the other process, for messages: ``"another build of ..."``.
     sign_of_life : callable, optional
         Function whose value changes while the holder works: each change begins the time anew.
+    poll_s : float
+        Time between two looks at the lock, s.
+    tell : bool
+        Whether a wait is told.
 
     Raises
     ------
@@ -278,11 +284,11 @@ def locked(path: Path, *, limit_s: float, holder: str, sign_of_life: Callable[[]
     """
     from filelock import FileLock, Timeout
 
-    lock, began, told = FileLock(path), time.monotonic(), False
+    lock, began, told = FileLock(path), time.monotonic(), not tell
     since, last = began, sign_of_life and sign_of_life()
     while True:
         try:
-            lock.acquire(timeout=POLL_S, poll_interval=POLL_S)
+            lock.acquire(timeout=poll_s, poll_interval=poll_s)
             break
         except Timeout:
             now = time.monotonic()

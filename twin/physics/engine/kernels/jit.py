@@ -10,6 +10,7 @@ A folder that cannot be written, or a file in it that was cut short, costs a com
 time: others that need it wait for its machine code, which costs them nothing but the time that they would compile, too.
 """
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
@@ -21,7 +22,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import llvmlite
 import numba
@@ -29,10 +30,9 @@ from llvmlite import binding
 from numba.core import caching
 from numba.misc.appdirs import user_cache_dir
 
+from stemtwin.twin import files
+from stemtwin.twin.errors import DatasetError
 from stemtwin.twin.physics.engine.kernels.parts import KernelCompiler, part_dispatcher
-
-if TYPE_CHECKING:
-    from filelock import FileLock
 
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False, "no_cfunc_wrapper": True}
 """Options of every kernel: serial, without the interpreter's lock."""
@@ -118,6 +118,8 @@ class _Files(caching.FunctionCache):
 
 WAIT = 120.0
 """So long a process waits for another one that compiles a kernel, s, before it compiles it, too."""
+POLL = 0.05
+"""Time between two looks at that process, s."""
 
 
 class _KernelCache(caching._Cache):
@@ -128,7 +130,7 @@ class _KernelCache(caching._Cache):
 
     def __init__(self, function: Callable) -> None:
         self._function = function
-        self._lock: FileLock | None = None
+        self._lock = contextlib.ExitStack()
 
     @functools.cached_property
     def _files(self) -> _Files:
@@ -163,23 +165,17 @@ class _KernelCache(caching._Cache):
 
     def _wait(self) -> None:
         """Take the lock of the function, when no other process compiles it; go without one where there can be none."""
-        from filelock import FileLock, Timeout
-
         name, line = f"{self._function.__module__}.{self._function.__qualname__}", self._function.__code__.co_firstlineno
-        try:
+        with contextlib.ExitStack() as lock, contextlib.suppress(OSError, NotImplementedError, DatasetError):
             folder = Path(self.cache_path)
             folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / f"{name}-{line}.lock", timeout=WAIT)
-            lock.acquire()
-        except (OSError, NotImplementedError, Timeout):
-            return
-        self._lock = lock
+            holder = f"another process, which compiles {name}"
+            lock.enter_context(files.locked(folder / f"{name}-{line}.lock", limit_s=WAIT, holder=holder, poll_s=POLL, tell=False))
+            self._lock = lock.pop_all()
 
     def release(self) -> None:
         """Let other processes compile the function."""
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            lock.release()
+        self._lock.close()
 
     def _start_again(self, sig: Any, data: Any) -> None:
         """Write over an index that was cut short; give up where nothing can be written."""
