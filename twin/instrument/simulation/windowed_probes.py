@@ -218,7 +218,7 @@ def cost(found: Discretisation, windowed: Windowed) -> Cost:
 
 
 def _films(windowed: Windowed) -> str:
-    """Return what is said about joined slices."""
+    """Return a phrase on joined slices, or an empty text."""
     return "" if windowed.joined is None else f", {len(windowed.joined.starts)} slices in place of {windowed.joined.count}, films joined"
 
 
