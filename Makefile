@@ -8,7 +8,7 @@ READY := .venv/ready
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --durations 15
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test format check check-all docs golden lowest foreign baselines learn learn-denoise datasets measured-data pages scores newcomer rehearsal rehearsal-page soak speed speed-against
+.PHONY: help demo test format check check-all docs golden lowest foreign baselines learn learn-denoise datasets measured-data images pages scores newcomer rehearsal rehearsal-page soak speed speed-against
 
 help:
 	@echo "make demo       image a sample, run an agent, score the baselines, print the board"
@@ -25,6 +25,7 @@ help:
 	@echo "make learn-denoise  train the U-Net of the task denoise on its dataset of size std (15 minutes)"
 	@echo "make datasets   build all released datasets, copy them into build/mirror, write the registries that ship (half an hour)"
 	@echo "make measured-data  numbers and picture of docs/measured-data.md, where ../shared/real has the files (a minute)"
+	@echo "make images     an image of every structure file of ../shared/real by default: engine, error, time; on a quiet machine (half an hour)"
 	@echo "make pages      docs/environments: a page for each environment, from its docstring and its scale (seconds)"
 	@echo "make scores     run the baselines of the task denoise and keep their scores (half an hour)"
 	@echo "make newcomer   from a new virtual environment to a ranked submission, with the time of each step (minutes; needs the package index)"
@@ -123,6 +124,9 @@ datasets: $(READY)
 
 measured-data: $(READY)
 	$(BIN)/python -m tests.measured.page
+
+images: $(READY)
+	$(BIN)/python -m tests.measured.images
 
 pages: $(READY)
 	$(BIN)/python -m stemtwin.benchmarks.environment_pages

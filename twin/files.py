@@ -262,7 +262,9 @@ def _size(count: int) -> str:
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, limit_s: float, holder: str, sign_of_life: Callable[[], object] | None = None) -> Iterator[None]:
+def locked(
+    path: Path, *, limit_s: float, holder: str, sign_of_life: Callable[[], object] | None = None, poll_s: float = POLL_S, tell: bool = True
+) -> Iterator[None]:
     """Hold a lock between processes during a block.
 
     A wait for the lock is reported on stderr after three seconds and is limited in time. The system releases the lock
@@ -278,6 +280,10 @@ def locked(path: Path, *, limit_s: float, holder: str, sign_of_life: Callable[[]
         Description of the other process for messages, for example ``"another build of ..."``.
     sign_of_life : callable, optional
         Function whose value changes while the other process works.
+    poll_s : float
+        Time between two attempts to take the lock, s.
+    tell : bool
+        Whether a wait is reported.
 
     Raises
     ------
@@ -286,11 +292,11 @@ def locked(path: Path, *, limit_s: float, holder: str, sign_of_life: Callable[[]
     """
     from filelock import FileLock, Timeout
 
-    lock, began, told = FileLock(path), time.monotonic(), False
+    lock, began, told = FileLock(path), time.monotonic(), not tell
     since, last = began, sign_of_life and sign_of_life()
     while True:
         try:
-            lock.acquire(timeout=POLL_S, poll_interval=POLL_S)
+            lock.acquire(timeout=poll_s, poll_interval=poll_s)
             break
         except Timeout:
             now = time.monotonic()

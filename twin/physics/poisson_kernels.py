@@ -23,20 +23,20 @@ ROUNDING = 2.0**-49  # rounding error of the quantile, relative to the mean
 
 # Temme's C_0 to C_3 in powers of eta (DLMF 8.12.9 to 8.12.12):
 # C_0 = 1/mu - 1/eta and eta C_k = dC_(k-1)/d eta + (-1)^k g_k eta / mu
-_C0 = (
+_C0 = np.array((
     -1 / 3, 1 / 12, -2 / 135, 1 / 864, 1 / 2835, -1.7875514403292181e-4, 3.9192631785224378e-5,
     -2.1854485106799922e-6, -1.8540622107151600e-6, 8.2967113409530860e-7, -1.7665952736826079e-7,
     6.7078535434014986e-9, 1.0261809784240308e-8, -4.3820360184533532e-9, 9.1476995822367902e-10,
-)  # fmt: skip
-_C1 = (
+))  # fmt: skip
+_C1 = np.array((
     -1 / 540, -1 / 288, 1 / 378, -9.9022633744855967e-4, 2.0576131687242798e-4, -4.0187757201646091e-7,
     -1.8098550334489978e-5, 7.6491609160811101e-6, -1.6120900894563446e-6,
-)  # fmt: skip
-_C2 = (
+))  # fmt: skip
+_C2 = np.array((
     4.1335978835978836e-3, -2.6813271604938272e-3, 7.7160493827160494e-4, 2.0093878600823045e-6,
     -1.0736653226365161e-4, 5.2923448829120125e-5,
-)  # fmt: skip
-_C3 = (6.4943415637860082e-4, 2.2947209362139918e-4, -4.6918949439525571e-4)
+))  # fmt: skip
+_C3 = np.array((6.4943415637860082e-4, 2.2947209362139918e-4, -4.6918949439525571e-4))  # arrays: one function of all, where tuples need four
 
 _DECAYS = np.array([math.exp(-(j + 0.5) / 8) for j in range(int(8 * LARGE) + 1)])
 
@@ -115,7 +115,7 @@ def _probability(k, mean):
         return term
     s = 1.0 / (k * k)
     stirling = (1.0 / 12 - (1.0 / 360 - (1.0 / 1260 - (1.0 / 1680 - s / 1188) * s) * s) * s) / k
-    return math.exp(-k * _excess(mean, k) - stirling) / math.sqrt(2.0 * math.pi * k)
+    return math.exp(-k * _excess(mean, 1.0 * k) - stirling) / math.sqrt(2.0 * math.pi * k)
 
 
 @part
@@ -129,7 +129,7 @@ def _temme(a, half, eta, sign):
 @part
 def tail(k, mean, lower):
     """Return F(k) if ``lower``, else 1 - F(k); the smaller of the two is accurate to some ulp."""
-    a = k + 1.0
+    first, a = k, k + 1.0
     if mean >= TEMME:
         half = _excess(mean, a)
         eta = math.sqrt(2.0 * half) if mean > a else -math.sqrt(2.0 * half)
@@ -141,7 +141,7 @@ def tail(k, mean, lower):
             term *= k / mean
             total += term
             k -= 1
-        return total * _probability(int(a) - 1, mean)
+        return total * _probability(first, mean)
     j = k + 2.0
     while term > 1e-18 * total:
         term *= mean / j
@@ -179,7 +179,7 @@ def count_large(mean, u):
         return 0
     x, error = expanded(mean, normal_quantile(u))
     if error > 0.25:  # deep in a tail
-        low, high = -1, int(mean + 12.0 * math.sqrt(mean)) + 60
+        low, high = -1, math.floor(mean + 12.0 * math.sqrt(mean)) + 60
     else:
         low, high = math.floor(x - error) - 1, math.floor(x + error)
     while high - low > 1:
@@ -205,12 +205,14 @@ def count_small(mean, u):
     """Return the count for a mean below LARGE by sequential search, above UPPER by search in the upper tail."""
     k, term = 0, _decay(mean)
     total = term
-    while min(u, UPPER) >= total:
+    inside = u < UPPER
+    most = u if inside else UPPER
+    while most >= total:
         term *= mean * (1.0 / (k + 1))
         total += term
         k += 1
-    if u >= UPPER:
-        while tail(k, mean, False) >= 1.0 - u:
+    if not inside:
+        while tail(k, mean, inside) >= 1.0 - u:
             k += 1
     return k
 
@@ -235,7 +237,7 @@ def _search_lanes(rate, value, term, total, count):
 def _expand_lanes(rate, value, count):
     """Write the counts of large means whose uniform is central and whose count the expansion determines."""
     for i in range(LANES):
-        q, a = value[i] - 0.5, max(rate[i], LARGE)
+        q, a = value[i] - 0.5, rate[i] if rate[i] > LARGE else LARGE
         x, error = expanded(a, q * _ratio(0.180625 - q * q, _CENTRE))
         sure = (abs(q) <= 0.425) & (rate[i] >= LARGE) & (abs(x - math.floor(x + 0.5)) > error)
         count[i] = np.int64(x) if sure else count[i]
@@ -259,7 +261,7 @@ def _prepare_lanes(mean, uniforms, rate, value, term, total, count):
         right += (a >= 0.0) & (a <= MOST_MEAN) & (u >= 0.0) & (u < 1.0)
         small += lane
         large += a >= LARGE
-        term[i] = _decay(max(a, 0.0) if lane else 0.0)
+        term[i] = _decay(a if lane and a > 0.0 else 0.0)
         total[i] = term[i] if lane else 2.0  # above every uniform
         count[i] = 0 if lane else -1
     return small, large, right
@@ -310,7 +312,7 @@ def invert(mean, uniforms, out, most):
             _finish_lanes(rate, value, count)
         highest = 0
         for i in range(len(here)):
-            highest = max(highest, count[i])
+            highest = count[i] if count[i] > highest else highest
             here[i] = count[i]
         if highest > most:
             return start + _first_above(count, most)
