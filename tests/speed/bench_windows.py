@@ -114,7 +114,7 @@ def error():
             inside, norm = probe_windows.window_signals(check.sent(stack), part, at[None], beam.aberrations, beam.semiangle_rad, weights)
             tails = check.tails(rim)
             tails = tails if tails.shape[-1] == 1 else tails[..., which]
-            found += (inside[0, :, 0] + (1 - norm) * part.spread(tails)[0])[:, np.argsort(part.order)]
+            found += (inside[:, 0] + (1 - norm) * part.spread(tails))[:, np.argsort(part.order)]
         return accuracy_check.accuracy(found, true, np.full(true.shape, np.nan)).rms
 
     return ours, None
