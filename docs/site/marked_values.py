@@ -1,4 +1,4 @@
-"""Statements of the twin that carry a mark: [M] measured or computed in a source, [V] taken over from published code or tables, [A] assumed."""
+"""Statements of the twin that carry a mark: [M] known from the literature, [V] taken over from published code or tables, [A] assumed."""
 
 import ast
 import io
@@ -10,7 +10,7 @@ from pathlib import Path
 
 TWIN = Path(__file__).resolve().parent.parent.parent / "twin"
 MARK = re.compile(r"\[[MVA](?:, ?[MVA])*\]")
-EXPLANATION = re.compile(r"\[V\] (?:read|taken)[^\[]*\[M\][^\[]*\[A\]")
+EXPLANATION = re.compile(r"\[V\] (?:read|taken|marks)[^\[]*\[M\][^\[]*\[A\]")
 """Sentences that explain the marks, and state no value."""
 UNIT = re.compile(r"\[A\^\d\]|scattering factor f \[A\]|\[V A\]")
 """Units in brackets that look like a mark."""
