@@ -3,21 +3,19 @@
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 from rich.text import Text
 
 from stemtwin.datasets.cards import find_card, list_cards, named_card, read_card
 from stemtwin.leaderboard.cli.inputs import inputs
 from stemtwin.leaderboard.cli.pack import pack
-from stemtwin.leaderboard.cli.work_progress import tenth_lines
+from stemtwin.leaderboard.cli.work_progress import counted_steps
 from stemtwin.twin.errors import DatasetError
 
 app = typer.Typer(name="data", help="Build, fetch and check datasets.", no_args_is_help=True)
@@ -55,23 +53,6 @@ def _say(values: dict[str, Any], as_json: bool, text: str) -> None:
         typer.echo(json.dumps(values))
     else:
         Console(emoji=False).print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-@contextmanager
-def _specimen_bar(quiet: bool) -> Iterator[Any]:
-    """Count specimens on stderr, by a bar or, where that is no terminal, a line for each tenth; give the function that moves it."""
-    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TextColumn("specimens"), TimeElapsedColumn())
-    console = Console(stderr=True, emoji=False)
-    if quiet or not console.is_terminal:
-        yield _silent if quiet else tenth_lines("specimens")
-        return
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
-
-
-def _silent(done: int, total: int, text: str) -> None:
-    """Say nothing."""
 
 
 @app.command("list")
@@ -141,7 +122,7 @@ def build(
     name, where = card.name, folder or fetch.folder_of(card, size)
     if generate.check_build(card, size, where) is None and not as_json:
         typer.echo(f"{card.name} {card.version} {size}: about {minutes(find_generator(card.kind).seconds(card, size))} into {where}", err=True)
-    with _specimen_bar(as_json) as progress:
+    with counted_steps("specimens", quiet=as_json) as progress:
         manifest = generate.build(card, size, where, progress=progress, workers=workers, scheduler=scheduler)
     rows = {split: piece.rows for split, piece in manifest.splits.items()}
     values = {"name": name, "version": card.version, "size": size, "folder": str(where), "rows": rows, "content_sha256": manifest.content_sha256}
@@ -193,7 +174,7 @@ def verify(
     else:
         card = _card(name, version)
         where = folder or fetch.folder_of(card, size or "std")
-    with _specimen_bar(as_json or not regenerate) as progress:
+    with counted_steps("specimens", quiet=as_json or not regenerate) as progress:
         report = check(card, where, regenerate=regenerate, seed=seed, progress=progress)
     worst = f"{report.worst_pixel_fraction:.3%} of the worst image's pixels off by one"
     again = f"; {report.rows_made_again} rows made again, {worst}" if regenerate else ""
@@ -231,7 +212,7 @@ def witness(name: Name, version: Version = None, as_json: Json = False) -> None:
     card = _card(name, version)
     path = rows.path_of(card)
     check_writable(path)
-    with _specimen_bar(as_json) as progress:
+    with counted_steps("specimens", quiet=as_json) as progress:
         content = rows.make(card, generate.specimen_rows, progress)
     write_atomically(path, content)
     _say({"path": str(path), "bytes": len(content)}, as_json, f"{path} holds the witness rows of {card.id}, {len(content)} bytes")

@@ -23,7 +23,7 @@ GIVEN = {
     "demo": (),
     "image": ("srtio3-001", "--size=4", "--thickness=4", "--points=8", "--detectors=haadf"),
     "warm": ("stemtwin/HypothesisTest-v1",),
-    "certify": ("request.toml",),
+    "certify": ("atoms-2d@1",),
     "film": ("stemtwin/HypothesisTest-v1",),
     "damage": ("C",),
     "task": ("autofocus",),
