@@ -24,7 +24,7 @@ help:
 	@echo "make learn-denoise  train the U-Net of the task denoise on its dataset of size std (15 minutes)"
 	@echo "make datasets   build all released datasets, copy them into build/mirror, write the registries that ship (half an hour)"
 	@echo "make measured-data  numbers and picture of docs/measured-data.md, where ../shared/real has the files (a minute)"
-	@echo "make pages      docs/environments: a page for each environment, from its docstring and its scale (seconds)"
+	@echo "make pages      docs/environments and docs/tasks: a page for each environment and task, from docstrings, cards and kept scores (seconds)"
 	@echo "make scores     run the baselines of the task denoise and keep their scores (half an hour)"
 	@echo "make rehearsal  an event with twelve teams that are processes, from its making to a verified archive (half an hour; needs bubblewrap and git)"
 	@echo "make soak       kill submitters and scorers at random moments 200 times: nothing lost, nothing twice (minutes)"
@@ -119,6 +119,7 @@ measured-data: $(READY)
 
 pages: $(READY)
 	$(BIN)/python -m stemtwin.benchmarks.environment_pages
+	$(BIN)/python -m stemtwin.benchmarks.task_pages
 
 scores: $(READY)
 	$(BIN)/python -m stemtwin.benchmarks.kept_scores denoise

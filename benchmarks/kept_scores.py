@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stemtwin.benchmarks import runner, slices
+from stemtwin.benchmarks import runner, slices, statistics
 from stemtwin.benchmarks.agents import find_baseline, load_baselines
 from stemtwin.benchmarks.tasks import Task, find_task
 from stemtwin.twin import files
@@ -60,6 +60,12 @@ def values(task: Task, samples: "SampleStatistics") -> dict[str, dict[str, dict[
     return {WHOLE: {WHOLE: of(samples)}} | cut
 
 
+def intervals(task: Task, samples: "SampleStatistics") -> dict[str, list[float]]:
+    """Return the 95 % interval of every metric of all samples, low and high; metrics without one are left out."""
+    found = {metric.name: statistics.interval(metric.formula, samples, proportion=metric.proportion) for metric in task.metrics}
+    return {name: [round(one.low, DIGITS), round(one.high, DIGITS)] for name, one in found.items() if one is not None}
+
+
 def each(samples: "SampleStatistics") -> dict[str, dict[str, float]]:
     """Return the statistics of every sample by its id."""
     return {
@@ -92,7 +98,7 @@ def measure(task: Task, data: "xr.Dataset", names: Sequence[str], kept: dict[str
             continue
         samples = task.score(data, found)
         one_by_one = {sample: row for sample, row in each(samples).items() if sample in few}
-        rows[name] = {"text": entry.text, "values": values(task, samples), "samples": one_by_one}
+        rows[name] = {"text": entry.text, "values": values(task, samples), "intervals": intervals(task, samples), "samples": one_by_one}
     return rows
 
 
