@@ -10,21 +10,26 @@ import importlib
 import inspect
 import json
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from stemtwin.benchmarks import environment_pages, kept_scores
 from stemtwin.benchmarks.agents import BASELINES, load_baselines
 from stemtwin.benchmarks.answers.form import Field
 from stemtwin.benchmarks.tasks import Task, load_tasks
 from stemtwin.datasets import certificates
-from stemtwin.datasets.cards import Card, find_card
+from stemtwin.datasets.cards import Card, find_card, list_cards
 from stemtwin.datasets.columns import IMAGE_DIMS
+from stemtwin.datasets.description import reference
 
 DOCS = environment_pages.DOCS
 FOLDER = DOCS / "tasks"
 TINY = "tiny"
 SHOWN = f"Samples of the size {TINY}"
+CITATION, REFERENCES = DOCS.parent / "CITATION.cff", "references:\n"
 EXAMPLE = environment_pages.EXAMPLE
 ANSWERS = """from stemtwin.benchmarks.agents import find_baseline
 from stemtwin.benchmarks.runner import load_samples, predict
@@ -274,7 +279,16 @@ def table() -> str:
 
 def pages() -> dict[Path, str]:
     """Return the text of every file that the command writes, by its path."""
-    return {FOLDER / f"{stem(task)}.md": page(task) for task in tasks()} | {FOLDER / "README.md": index()}
+    found = {FOLDER / f"{stem(task)}.md": page(task) for task in tasks()}
+    return found | {FOLDER / "README.md": index(), CITATION: citation()}
+
+
+def citation() -> str:
+    """Return the citation file of the package, with a reference for each dataset at its end."""
+    before = CITATION.read_text(encoding="utf-8").partition(REFERENCES)[0]
+    cards = [find_card(name, version) for name, versions in list_cards().items() for version in versions]
+    told = yaml.safe_dump([reference(card) for card in cards], sort_keys=False, allow_unicode=True, width=120)
+    return f"{before}{REFERENCES}{textwrap.indent(told, '  ')}"
 
 
 def draw_pictures(*, again: bool) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -200,6 +201,38 @@ def publish(
         f"{name} {card.version} {size} is in {target}. Serve that folder as STEMTWIN_DATA_URL; its users need {registry} as STEMTWIN_DATA_REGISTRY."
     )
     _say({"target": str(target), "registry": str(registry)}, as_json, text)
+
+
+@app.command()
+def describe(
+    name: Name,
+    target: Annotated[Path, typer.Argument(help="Folder for README.md (a Hugging Face card), croissant.json and CITATION.cff.")],
+    version: Version = None,
+    size: SizeName = "std",
+    folder: Folder = None,
+    url: Annotated[str, typer.Option(help="Address at which the dataset's folder is served.")] = "",
+    date: Annotated[str | None, typer.Option(help="Date of publication, YYYY-MM-DD; by default today.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the descriptions of a built dataset for hubs: a Hugging Face card, Croissant metadata, a citation."""
+    from stemtwin.datasets import description, fetch
+    from stemtwin.datasets.croissant import FILE
+    from stemtwin.datasets.manifest import check_card, read_manifest
+    from stemtwin.twin.files import check_writable
+
+    try:
+        published = datetime.now(UTC).date() if date is None else datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC).date()
+    except ValueError:
+        message = f"--date {date!r} is not a date: write it as 2026-01-31"
+        raise typer.BadParameter(message) from None
+    card = _card(name, version)
+    where = folder or fetch.folder_of(card, size)
+    manifest = read_manifest(where)
+    check_card(manifest, card, where)
+    for one in ("README.md", FILE, description.CITATION):
+        check_writable(target / one)
+    paths = description.describe(card, manifest, target, url=url, published=published.isoformat())
+    _say({"paths": [str(path) for path in paths]}, as_json, f"written: {', '.join(str(path) for path in paths)}")
 
 
 @app.command()

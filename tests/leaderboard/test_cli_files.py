@@ -28,6 +28,7 @@ READING = {
     "build": ("data", "build", "--size", "tiny", "--card"),
     "verify": ("data", "verify", "atoms-2d", "--size", "tiny", "--folder"),
     "publish": ("data", "publish", "atoms-2d", "mirror", "--size", "tiny", "--folder"),
+    "describe": ("data", "describe", "atoms-2d", "described", "--size", "tiny", "--folder"),
     "pack": ("data", "pack", "--task", "atoms-2d", "--name", "films", "--labels-by", "none"),
     "inputs": ("data", "inputs", "atoms-2d@1", "handed", "--size", "tiny", "--folder"),
     "measured": ("eval", "atoms-2d", "--baseline", "log", "--data"),

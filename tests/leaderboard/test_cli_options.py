@@ -33,6 +33,7 @@ GIVEN = {
     "build": ("atoms-2d",),
     "fetch": ("atoms-2d",),
     "verify": ("atoms-2d", "--size=tiny", "--folder=nowhere"),
+    "describe": ("atoms-2d", "described", "--size=tiny", "--folder=nowhere"),
     "publish": ("atoms-2d", "mirror", "--size=tiny", "--folder=nowhere"),
     "pack": ("image.tif", "--task=atoms-2d", "--name=films", "--labels-by=none"),
     "inputs": ("atoms-2d@1", "handed", "--size=tiny", "--folder=nowhere"),
