@@ -42,6 +42,8 @@ CELL_STEP = 0.12
 """Step of the simulated cell, A."""
 SPECIES_SIGMA = 0.25
 """Width of the Gaussian in which the brightness of a column is read, A."""
+VISIBLE = 0.2
+"""Columns are asked for from this fraction of the largest weight on, as in ``atoms-2d``."""
 DARKEST = 0.05
 """Share of the pixels, those that the model says are darkest, that is the background."""
 LOW_POWER, HIGH_POWER = (0.0, 0.5), (2.0, 3.3)
@@ -165,6 +167,14 @@ def simulate_cell(sample: Sample, conditions: TwinConditions) -> CellSignal:
     return CellSignal(values=found["haadf"].to_numpy().astype(float), size_angstrom=sample.size_angstrom)
 
 
+def check_window(window: int) -> int:
+    """Return the edge of a window; raise SettingsError where it is too small to be fitted, or larger than what baselines get."""
+    if not micrograph_fit.LEAST_WINDOW <= window <= ANSWERED:
+        message = f"window={window} must be from {micrograph_fit.LEAST_WINDOW} to {ANSWERED} px. Give a number in between."
+        raise SettingsError(message)
+    return window
+
+
 def find_region(image: np.ndarray, step: float, cell: CellSignal, window: int, say: Progress) -> tuple[int, int, int, int]:
     """Return the window of an image that a cell fits best, among a coarse net of them and then among the neighbours of the best."""
     height, width = (min(window, length) for length in image.shape)
@@ -194,8 +204,8 @@ def measure(window: np.ndarray, step: float, cell: CellSignal, sample: Sample, s
     return Measurement(window=window, fit=fit, lines=lines, noise=noise, contrast=contrast_of(window, fit, sample, step))
 
 
-def columns_in(fit: CellFit, sample: Sample, shape: tuple[int, int], step: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places (n, 2) x, y [px] of a sample's columns in a window that a fit is of, and their species (n,)."""
+def columns_in(fit: CellFit, sample: Sample, shape: tuple[int, int], step: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the places (n, 2) x, y [px] of a sample's columns in a window that a fit is of, their species, and whether they are asked for (n,)."""
     columns = projected_columns(sample)
     corners = np.array([[0, 0], [shape[1] - 1, 0], [0, shape[0] - 1], [shape[1] - 1, shape[0] - 1]], dtype=float)
     middle = np.array([shape[1] - 1, shape[0] - 1]) / 2
@@ -206,12 +216,13 @@ def columns_in(fit: CellFit, sample: Sample, shape: tuple[int, int], step: float
     places = (cells[:, None] + np.stack([columns.x, columns.y], axis=1)).reshape(-1, 2)
     pixels = (places - fit.shift) @ np.linalg.inv(fit.matrix).T / step + middle
     inside = np.all((pixels >= -0.5) & (pixels <= np.array(shape[::-1]) - 0.5), axis=1)
-    return pixels[inside], np.tile(np.array(columns.species), len(cells))[inside]
+    asked = columns.weight >= VISIBLE * columns.weight.max()
+    return pixels[inside], np.tile(np.array(columns.species), len(cells))[inside], np.tile(asked, len(cells))[inside]
 
 
 def contrast_of(window: np.ndarray, fit: CellFit, sample: Sample, step: float) -> dict[str, float]:
     """Return how bright each kind of column stands above the background, relative to the brightest kind."""
-    places, species = columns_in(fit, sample, window.shape, step)
+    places, species, _ = columns_in(fit, sample, window.shape, step)
     smooth = gaussian_filter(window, SPECIES_SIGMA / step)
     read = map_coordinates(smooth, places[:, ::-1].T, order=1, mode="nearest")
     background = float(window[fit.model <= np.quantile(fit.model, DARKEST)].mean())
@@ -400,7 +411,7 @@ def answer_both(
     Baselines get counts, by gain and offset of the fit, and the nominal conditions. Columns are known in the window alone: there answers are matched.
     """
     registry = load_baselines()
-    places, _ = columns_in(measured.fit, sample, measured.window.shape, step)
+    places, _, asked = columns_in(measured.fit, sample, measured.window.shape, step)
     truth = (places + np.array(corner[::-1])) * step
     low, high = ((np.array(edge) * step) for edge in (corner[::-1], np.array(corner[::-1]) + measured.window.shape[::-1]))
     gates = np.minimum(GATE, GATE_OF_NEIGHBOUR * nearest_distance(truth, truth))
@@ -418,12 +429,13 @@ def answer_both(
         except SettingsError as error:  # a package that it needs is not installed
             out[entry.name] = {"skipped": str(error)}
             continue
-        out[entry.name] = {"columns": len(truth)}
+        out[entry.name] = {"columns": int(asked.sum()), "faint_columns": int((~asked).sum())}
         for name, points in found.items():
             inside = points.positions[np.all((points.positions >= low - step / 2) & (points.positions < high - step / 2), axis=1)]
-            hits, _, distances = match(inside, truth, gates)
-            rms = float(np.sqrt((distances**2).mean())) if len(hits) else None
-            counts = {"answers": len(inside), "at_columns": len(hits), "elsewhere": len(inside) - len(hits), "rms_angstrom": rms}
+            hits, columns, distances = match(inside, truth, gates)
+            right = asked[columns]
+            rms = float(np.sqrt((distances[right] ** 2).mean())) if right.any() else None
+            counts = {"found": int(right.sum()), "at_faint": int((~right).sum()), "elsewhere": len(inside) - len(hits), "rms_angstrom": rms}
             out[entry.name][name] = counts | {"positions": points.positions.tolist()}
     return out
 

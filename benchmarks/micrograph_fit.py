@@ -1,12 +1,12 @@
 """Fit of a crystal's simulated cell to a window of a micrograph: lattice, blur, grey scale, offsets of lines, and noise.
 
-The model of a pixel is offset + slope * S(u), where S is the expected signal of the periodic cell, blurred by a Gaussian, and u = M v + t the place in
-the specimen of the pixel at v (x, y) from the window's centre. M holds rotation, scale and shear; its departure from a rotation is what calibration,
-strain and steady drift do together, which one image cannot tell apart.
+The model of a pixel is offset + slope * S(u), where S is the expected signal of the periodic cell, blurred by a Gaussian, and u = M v + t the place
+in the specimen of the pixel at v (x, y) from the window's centre. M holds rotation, scale and shear; its departure from a rotation is what
+calibration, strain and steady drift do together, which one image cannot tell apart.
 """
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import map_coordinates, spline_filter
@@ -15,7 +15,7 @@ from scipy.signal import fftconvolve
 
 from stemtwin.twin.errors import SettingsError
 
-ANGLES_DEG = np.arange(0.0, 360.0, 3.0)
+ANGLES_DEG = np.arange(0.0, 360.0, 5.0)
 SCALES = (0.92, 0.96, 1.0, 1.04, 1.08)
 """Rotations and scales of the first search."""
 LARGEST_BLUR = 2.0
@@ -24,6 +24,8 @@ BINS = 8
 """Levels of the signal at which noise is measured."""
 GOOD_ROWS = 2.0
 """Lines count whose offset is known to so many times the median error."""
+MOST_LAG = 0.9
+"""Largest correlation of neighbouring pixels that is reckoned with."""
 LEAST_WINDOW = 24
 """Least edge of a window, px."""
 
@@ -195,13 +197,15 @@ def line_offsets(window: np.ndarray, fit: CellFit, step: float) -> LineOffsets:
     """
     fy, fx = np.gradient(fit.model, step)
     residual = window - fit.model
-    found, errors = np.zeros((len(window), 2)), np.full((len(window), 2), np.inf)
+    found, errors, rests = np.zeros((len(window), 2)), np.full((len(window), 2), np.inf), np.zeros_like(residual)
     for line in range(len(window)):
         design = -np.stack([fx[line], fy[line], np.ones(window.shape[1])], axis=1)
         inverse = np.linalg.pinv(design.T @ design)
         p = inverse @ design.T @ residual[line]
-        rest = residual[line] - design @ p
-        found[line], errors[line] = p[:2], np.sqrt(np.diag(inverse)[:2] * rest.var(ddof=3))
+        rests[line] = residual[line] - design @ p
+        found[line], errors[line] = p[:2], np.sqrt(np.diag(inverse)[:2] * rests[line].var(ddof=3))
+    a = float(np.clip((rests[:, 1:] * rests[:, :-1]).mean() / max(float((rests**2).mean()), 1e-30), 0.0, MOST_LAG))
+    errors *= np.sqrt((1 + a) / (1 - a))  # pixels that a lag correlates count as fewer
     spread = [_spread(found[:, axis], errors[:, axis]) for axis in (0, 1)]
     jitter, wander = zip(*spread, strict=True)
     return LineOffsets(offsets_angstrom=found, errors_angstrom=errors, jitter_angstrom=jitter, wander_angstrom=wander)
@@ -250,21 +254,25 @@ class NoiseFit:
 
 
 def noise_of(window: np.ndarray, fit: CellFit, lines: LineOffsets, step: float) -> NoiseFit:
-    """Return the noise of a window: what is left of it beside its model with every line at its own offset."""
+    """Return the noise of a window: what is left of it beside its model with every line at its own offset.
+
+    Variances, and the correlation along lines, are of second differences across the lines: what a model lacks changes slowly from line to line, and
+    would count as noise. The correlation across the lines, and the power spectrum, are of the whole remainder and show it.
+    """
     fy, fx = np.gradient(fit.model, step)
     model = fit.model - fx * lines.offsets_angstrom[:, :1] - fy * lines.offsets_angstrom[:, 1:]
     rest = window - model
     rest = rest - rest.mean(axis=1, keepdims=True)
-    edges = np.quantile(fit.model, np.linspace(0, 1, BINS + 1))
-    index = np.clip(np.searchsorted(edges, fit.model, side="right") - 1, 0, BINS - 1)
-    levels = np.array([fit.model[index == i].mean() for i in range(BINS)])
-    variances = np.array([rest[index == i].var() for i in range(BINS)])
+    fresh, middle = (rest[:-2] - 2 * rest[1:-1] + rest[2:]) / np.sqrt(6), fit.model[1:-1]
+    edges = np.quantile(middle, np.linspace(0, 1, BINS + 1))
+    index = np.clip(np.searchsorted(edges, middle, side="right") - 1, 0, BINS - 1)
+    levels = np.array([middle[index == i].mean() for i in range(BINS)])
+    variances = np.array([(fresh[index == i] ** 2).mean() for i in range(BINS)])
     above = levels - fit.offset
     slope, floor = np.polyfit(above, variances, 1)
     if floor < 0 or slope <= 0:  # all of it counted electrons, or none of it
         slope, floor = (float((above * variances).sum() / (above**2).sum()), 0.0) if floor < 0 else (1e-12, float(variances.mean()))
-    whole = float((rest**2).mean())
-    along = (float((rest[:, 1:] * rest[:, :-1]).mean() / whole), float((rest[1:] * rest[:-1]).mean() / whole))
+    along = (float((fresh[:, 1:] * fresh[:, :-1]).mean() / (fresh**2).mean()), float((rest[1:] * rest[:-1]).mean() / (rest**2).mean()))
     frequencies, power = radial_power(rest, step)
     return NoiseFit(
         levels=levels, variances=variances, slope=float(slope), floor=float(floor), lag_correlation=along, frequencies=frequencies, power=power
@@ -282,8 +290,3 @@ def radial_power(image: np.ndarray, step: float, rings: int = 24) -> tuple[np.nd
     there = count > 0
     mean = [np.bincount(index[inside], weights=w[inside], minlength=rings)[there] / count[there] for w in (k, power.ravel())]
     return mean[0], mean[1]
-
-
-def moved(fit: CellFit, by: np.ndarray) -> CellFit:
-    """Return a fit whose window's centre lies elsewhere, by (x, y) A in the image; its model is no longer that of a window."""
-    return replace(fit, shift=fit.shift + fit.matrix @ by)

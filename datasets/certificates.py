@@ -8,7 +8,6 @@ and the specimen's cell is repeated until it holds a whole probe, as abTEM needs
 import dataclasses
 import json
 import math
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,6 +63,16 @@ def read(card: Card) -> dict[str, Any] | None:
         message = f"{path} is not JSON: {error}. Make it again with 'stemtwin certify {card.name}@{card.version}'."
         raise DatasetError(message) from None
     return found if found.get("card_sha256") == card.digest else None
+
+
+def read_rows(path: Path, card: Card, size: str) -> list[dict[str, Any]]:
+    """Return the rows of a certificate that was begun, none where the file is not one of this card and size."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        same = (found["schema"], found["card_sha256"], found["size"]) == (SCHEMA, card.digest, size)
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return found["rows"] if same else []
 
 
 def chosen(card: Card, size: str, rows: int = ROWS) -> list[tuple[DrawnSpecimen, int]]:
@@ -148,6 +157,8 @@ def certify_dataset(
     *,
     rows: int = ROWS,
     progress: Progress | None = None,
+    kept: Sequence[dict[str, Any]] = (),
+    keep: Callable[[dict[str, Any]], None] | None = None,
     certify: "Callable[..., Certificate] | None" = None,
 ) -> dict[str, Any]:
     """Run rows of a card through both solvers and check their convergence.
@@ -162,6 +173,10 @@ def certify_dataset(
         Number of rows, one specimen each where there are so many.
     progress : callable, optional
         Called with rows done, all rows, and what is being done.
+    kept : sequence of dict
+        Rows of an earlier run that stopped; they are not computed again.
+    keep : callable, optional
+        Called after each row with the certificate so far.
     certify : callable, optional
         In the place of :func:`stemtwin.twin.instrument.simulation.certify.certify`.
 
@@ -178,28 +193,32 @@ def certify_dataset(
     from stemtwin.twin.instrument.simulation.certify import MOST_POINTS
     from stemtwin.twin.instrument.simulation.certify import certify as both_solvers
 
-    run, picked, found, notes = certify or both_solvers, chosen(card, size, rows), [], {}
-    began = time.perf_counter()
-    for number, (specimen, image) in enumerate(picked):
-        what = f"{specimen.name}, image {image}"
-        say = (lambda text, what=what, number=number: progress(number, len(picked), f"{what}: {text}")) if progress else None
-        request = request_of(card, size, specimen, image)
-        certificate = run(request, progress=say)
-        notes |= dict.fromkeys(certificate.notes)
-        found.append(_row(specimen, image, request, certificate))
-    if progress:
-        progress(len(picked), len(picked), "done")
-    return {
+    run, picked = certify or both_solvers, chosen(card, size, rows)
+    done = {(row["specimen"], row["split"], row["image"]): row for row in kept}
+    told: dict[str, Any] = {
         "schema": SCHEMA,
         "dataset": f"{card.name}@{card.version}",
         "card_sha256": card.digest,
         "size": size,
         "points": MOST_POINTS,
-        "seconds": round(time.perf_counter() - began),
-        "worst": worst(found),
-        "notes": list(notes),
-        "rows": found,
+        "worst": {},
+        "notes": [],
+        "rows": [],
     }
+    for number, (specimen, image) in enumerate(picked):
+        what = f"{specimen.name}, image {image}"
+        row = done.get((specimen.name, specimen.split, image))
+        if row is None:
+            say = (lambda text, what=what, number=number: progress(number, len(picked), f"{what}: {text}")) if progress else None
+            request = request_of(card, size, specimen, image)
+            row = _row(specimen, image, request, run(request, progress=say))
+        told["rows"].append(row)
+        told |= {"worst": worst(told["rows"]), "notes": list(dict.fromkeys(note for one in told["rows"] for note in one["notes"]))}
+        if keep:
+            keep(told)
+    if progress:
+        progress(len(picked), len(picked), "done")
+    return told
 
 
 def _row(specimen: DrawnSpecimen, image: int, request: "Request", certificate: "Certificate") -> dict[str, Any]:
@@ -225,6 +244,7 @@ def _row(specimen: DrawnSpecimen, image: int, request: "Request", certificate: "
         "configurations": request.configurations,
         "signals": {line.detector: _short(line.ours) for line in certificate.lines},
         "differences": differences,
+        "notes": list(certificate.notes),
     }
 
 

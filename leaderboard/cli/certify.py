@@ -17,7 +17,7 @@ def certify(
     what: Annotated[str, typer.Argument(help="A request as Request.save(path) writes it, or a dataset (its card).", metavar="REQUEST.toml|DATASET")],
     size: Annotated[str | None, typer.Option(help="Size whose specimens are certified, of a dataset: std by default.")] = None,
     rows: Annotated[int | None, typer.Option(help="Number of rows of a dataset, 10 by default.")] = None,
-    output: Annotated[Path | None, typer.Option(help="JSON file for the certificate of a dataset.")] = None,
+    output: Annotated[Path | None, typer.Option(help="JSON file for the certificate of a dataset; rows that it has are not computed again.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a request, or rows of a dataset, through our multislice and abTEM's, and check the convergence in sampling, slices and phonons."""
@@ -89,10 +89,14 @@ def _dataset(name: str, size: str | None, rows: int | None, output: Path | None,
     size, count = size or STANDARD, certificates.ROWS if rows is None else rows
     planned = certificates.seconds(card, size, count)
     typer.echo(f"{card.id} {size}: {count} rows through both solvers, about {span(planned)}", err=True)
+    kept = certificates.read_rows(output, card, size) if output is not None else []
+
+    def keep(found: dict[str, Any]) -> None:
+        if output is not None:
+            write_atomically(output, (json.dumps(found, indent=1) + "\n").encode())
+
     with counted_steps("rows", quiet=as_json) as progress:
-        found = certificates.certify_dataset(card, size, rows=count, progress=progress)
-    if output is not None:
-        write_atomically(output, (json.dumps(found, indent=1) + "\n").encode())
+        found = certificates.certify_dataset(card, size, rows=count, progress=progress, kept=kept, keep=keep)
     if as_json:
         typer.echo(json.dumps(found))
         return

@@ -24,7 +24,8 @@ from stemtwin.twin.files import FULL
 COMMANDS = {  # name: (module, function or Typer in it, one line for the help)
     "demo": ("stemtwin.leaderboard.cli.demo", "demo", "From a structure to a board: image, focus, build data, score, submit."),
     "image": ("stemtwin.leaderboard.cli.image", "image", "Make a picture of any structure file."),
-    "certify": ("stemtwin.leaderboard.cli.certify", "certify", "Compare a request with abTEM on the same grid, and check its convergence."),
+    "certify": ("stemtwin.leaderboard.cli.certify", "certify", "Compare a request, or rows of a dataset, with abTEM, and check the convergence."),
+    "compare": ("stemtwin.leaderboard.cli.compare", "compare", "Show a measured micrograph beside the twin at matched conditions."),
     "warm": ("stemtwin.leaderboard.cli.warm", "warm", "Compile all kernels and build what environments need, the evening before."),
     "list": ("stemtwin.leaderboard.cli.listing", "listing", "What there is: samples, detectors, profiles, tasks, datasets, environments, baselines."),
     "film": ("stemtwin.leaderboard.cli.film", "film", "Film an episode: image, actions, dose, budget, return and score."),
