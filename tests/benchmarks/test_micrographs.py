@@ -1,5 +1,6 @@
 """Micrographs beside the twin: what was put into an image is measured of it, and the twin's own frame comes out as the twin took it."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -114,7 +115,7 @@ def test_what_cannot_be_compared_is_refused(sample: Sample, tmp_path: Path, caps
     with pytest.raises(SettingsError, match="from 24 to 128 px"):
         comparison.check_window(8)
     with pytest.raises(SettingsError, match="is not periodic"):
-        comparison.simulate_cell(load_sample("au-particle-carbon"), CONDITIONS)
+        comparison.simulate_cell(dataclasses.replace(sample, periodic=False), CONDITIONS)
     np.save(tmp_path / "image.npy", image)
     for words, said in (
         (["--sample", "srtio3-001", "--region", "1,2,3"], "--region '1,2,3' cannot be read"),
