@@ -263,16 +263,20 @@ def noise_of(window: np.ndarray, fit: CellFit, lines: LineOffsets, step: float) 
     model = fit.model - fx * lines.offsets_angstrom[:, :1] - fy * lines.offsets_angstrom[:, 1:]
     rest = window - model
     rest = rest - rest.mean(axis=1, keepdims=True)
-    fresh, middle = (rest[:-2] - 2 * rest[1:-1] + rest[2:]) / np.sqrt(6), fit.model[1:-1]
+    fresh = (rest[:-2] - 2 * rest[1:-1] + rest[2:]) / np.sqrt(6)
+    middle = (fit.model[:-2] + 4 * fit.model[1:-1] + fit.model[2:]) / 6
     edges = np.quantile(middle, np.linspace(0, 1, BINS + 1))
     index = np.clip(np.searchsorted(edges, middle, side="right") - 1, 0, BINS - 1)
     levels = np.array([middle[index == i].mean() for i in range(BINS)])
     variances = np.array([(fresh[index == i] ** 2).mean() for i in range(BINS)])
     above = levels - fit.offset
-    slope, floor = np.polyfit(above, variances, 1)
+    slope, floor = np.polyfit(above, variances, 1, w=1 / np.maximum(variances, 1e-30))
     if floor < 0 or slope <= 0:  # all of it counted electrons, or none of it
         slope, floor = (float((above * variances).sum() / (above**2).sum()), 0.0) if floor < 0 else (1e-12, float(variances.mean()))
-    along = (float((fresh[:, 1:] * fresh[:, :-1]).mean() / (fresh**2).mean()), float((rest[1:] * rest[:-1]).mean() / (rest**2).mean()))
+    flat = np.abs(fx[1:-1]) <= np.median(np.abs(fx))  # where the offsets of lines, which were fitted, take no part of the noise
+    pairs = flat[:, 1:] & flat[:, :-1]
+    across = float((rest[1:] * rest[:-1]).mean() / (rest**2).mean())
+    along = (float((fresh[:, 1:] * fresh[:, :-1])[pairs].mean() / (fresh[flat] ** 2).mean()), across)
     frequencies, power = radial_power(rest, step)
     return NoiseFit(
         levels=levels, variances=variances, slope=float(slope), floor=float(floor), lag_correlation=along, frequencies=frequencies, power=power

@@ -57,7 +57,7 @@ def made_image(cell: fitting.CellSignal, shape: tuple[int, int] = (64, 64), seed
 
 
 def test_what_was_put_in_is_measured(cell: fitting.CellSignal, sample: Sample) -> None:
-    """Lattice to 0.5 %, blur to 0.06 A, jitter and gain to a fifth, offset, lag and contrast: all from one noisy window of 10 A."""
+    """Lattice to 0.5 %, blur to 0.06 A, jitter and gain to a third, offset, lag and contrast: all from one noisy window of 10 A."""
     image, matrix = made_image(cell)
     _, start = fitting.search(image, STEP, cell, TURN)
     found = comparison.measure(image, STEP, cell, sample, start)
@@ -69,7 +69,7 @@ def test_what_was_put_in_is_measured(cell: fitting.CellSignal, sample: Sample) -
     assert found.lines.jitter_angstrom == pytest.approx((KNOBS["jitter"],) * 2, rel=0.35)
     assert max(found.lines.wander_angstrom) < KNOBS["jitter"]
     assert found.noise.lag_correlation[0] == pytest.approx(KNOBS["lag"], abs=0.12)  # the offsets of lines take a part of it
-    assert found.noise.gain == pytest.approx(KNOBS["gain"], rel=0.25)
+    assert found.noise.gain == pytest.approx(KNOBS["gain"], rel=0.4)
     assert next(iter(found.contrast)) == "Sr"
     assert 0.3 < found.contrast["Ti-O"] < 0.9
 
@@ -81,7 +81,7 @@ def test_more_jitter_noise_and_blur_are_measured_as_more(cell: fitting.CellSigna
     image, _ = made_image(cell)
     found = comparison.measure(image, STEP, cell, sample, fitting.search(image, STEP, cell, TURN)[1])
     assert max(found.lines.jitter_angstrom) < 0.06
-    assert found.noise.gain == pytest.approx(40.0, rel=0.25)
+    assert found.noise.gain == pytest.approx(40.0, rel=0.4)
 
 
 def test_the_window_is_found(cell: fitting.CellSignal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ def test_the_twin_is_compared_with_itself(sample: Sample, tmp_path: Path) -> Non
     assert shear * STEP == pytest.approx(-0.002, abs=0.001)
     assert found.knobs["source_size_angstrom"] == pytest.approx(0.4, abs=0.05)
     assert found.knobs["line_jitter_angstrom"] == pytest.approx(0.05, rel=0.3)
-    assert found.knobs["gain_adu"] == pytest.approx(5.0, rel=0.25)
+    assert found.knobs["gain_adu"] == pytest.approx(5.0, rel=0.4)
     values = comparison.as_values(found, STEP)
     assert np.mean([row["agrees"] for row in values["quantities"]]) > 0.7
     paths = report.write_report([found], STEP, CONDITIONS, "twin.npy", tmp_path / "out")
