@@ -1,5 +1,6 @@
 """``stemtwin compare``: a measured micrograph beside the twin at matched conditions."""
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,7 +52,11 @@ def compare(
         check_writable(output / name)
     images = read_one(file, pixel_size, variable)
     image, step = images.pixels[0], images.sampling_angstrom
-    samples = [_sample(name, zone_axis, thickness, seed) for name in sample]
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        samples = [_sample(name, zone_axis, thickness, seed) for name in sample]
+    for note in dict.fromkeys(str(one.message) for one in notes):
+        typer.echo(f"note: {note}", err=True)
     typer.echo(
         f"{file.name}: {image.shape[0]} x {image.shape[1]} px of {step:.4f} A; about half a minute for each sample, more where it is thick", err=True
     )
