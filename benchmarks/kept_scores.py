@@ -1,8 +1,8 @@
 """Kept scores of the baselines of a task on a dataset: measured by a command, kept as JSON, shown as tables and a picture, measured again by tests.
 
 ``python -m stemtwin.benchmarks.kept_scores denoise`` runs every baseline over the task's first split of the size ``std``, which ``stemtwin data
-build`` makes, and writes ``benchmarks/scores/denoise.json``. A baseline whose package is not installed keeps its row. ``--table`` prints the tables
-of ``docs/denoise.md``, ``--picture FILE`` draws what the baselines make of three samples.
+build`` makes, and writes ``benchmarks/scores/denoise.json``, which the pages of tasks show. A baseline whose package is not installed keeps its row.
+``--table`` prints the tables of ``docs/denoise.md``, ``--picture FILE`` draws what the baselines make of three samples.
 """
 
 import argparse
@@ -138,8 +138,9 @@ def tables(task: Task) -> str:
     """Return all tables of a task's page."""
     kept = read(task.name)
     parts = [table(task, kept, [metric.name for metric in task.metrics])]
+    shown = [metric.name for metric in task.metrics if metric is task.primary or metric.name == "hallucination"]
     for column in task.slices[:2]:
-        parts += [sliced_table(kept, column.title or column.column, metric) for metric in (task.primary.name, "hallucination")]
+        parts += [sliced_table(kept, column.title or column.column, metric) for metric in shown]
     return "\n\n".join(parts)
 
 

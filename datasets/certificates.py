@@ -89,10 +89,10 @@ def chosen(card: Card, size: str, rows: int = ROWS) -> list[tuple[DrawnSpecimen,
         raise DatasetError(message)
     counts = card.sizes[size].images_per_specimen
     drawn = list(generate.specimens(card, size))
-    turns = [(one, turn) for turn in range(max(counts.values())) for one in drawn if turn < counts[one.split]]
-    spread = [turns[i] for i in np.linspace(0, min(len(drawn), len(turns)) - 1, min(rows, len(drawn))).round().astype(int)]
+    turns = [(at, turn) for turn in range(max(counts.values())) for at, one in enumerate(drawn) if turn < counts[one.split]]
+    spread = [turns[i] for i in np.linspace(0, len(drawn) - 1, min(rows, len(drawn))).round().astype(int)]
     spread += turns[len(drawn) : len(drawn) + rows - len(spread)]
-    return [(one, (turn + number) % counts[one.split]) for number, (one, turn) in enumerate(spread)]
+    return [(drawn[at], (at + turn) % counts[drawn[at].split]) for at, turn in spread]
 
 
 def request_of(card: Card, size: str, specimen: DrawnSpecimen, image: int) -> "Request":

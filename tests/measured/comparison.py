@@ -1,7 +1,7 @@
 """Numbers and pictures of ``docs/measured.md``: ``python -m tests.measured.comparison [FOLDER]`` (``make measured``).
 
-The image lies beside the checkout, in ``../shared/real``, and is not part of it: where it is absent nothing is made, and the reason is printed. What is
-shown is what ``stemtwin compare`` wrote, as any user runs it.
+The image lies beside the checkout, in ``../shared/real``, and is not part of it: where it is absent nothing is made, and the reason is printed. What
+is shown is what ``stemtwin compare`` wrote, as any user runs it.
 """
 
 import argparse
