@@ -115,7 +115,7 @@ def _lines(axis: "Axes", one: SampleComparison) -> None:
     for name, measurement, colour in (("image", one.measured, "black"), ("twin", one.twin, "tab:orange")):
         lines = measurement.lines
         good = lines.errors_angstrom[:, 0] <= 2 * np.median(lines.errors_angstrom[:, 0])
-        axis.plot(np.flatnonzero(good), 100 * lines.offsets_angstrom[good, 0], ".-", ms=3, lw=0.6, color=colour, label=name)
+        axis.plot(np.where(good, 100 * lines.offsets_angstrom[:, 0], np.nan), ".-", ms=3, lw=0.6, color=colour, label=name)
     axis.set_title("offset of lines along x (pm)", fontsize=9)
     axis.set_xlabel("line", fontsize=8)
     axis.tick_params(labelsize=7)

@@ -48,6 +48,7 @@ def compare(
     regions = _regions(region or [], len(sample))
     conditions = _conditions(instrument, energy, semiangle, inner, outer, defocus, dwell, seed)
     micrograph_comparison.check_window(window)
+    check_writable(output, folder=True)
     for name in (micrograph_report.VALUES, micrograph_report.TEXT, micrograph_report.PICTURE, micrograph_report.ANSWERS):
         check_writable(output / name)
     images = read_one(file, pixel_size, variable)

@@ -22,6 +22,7 @@ from tests.leaderboard.test_cli_options import HEAVY
 READING = {
     "image": ("image",),
     "certify": ("certify",),
+    "compare": ("compare", "--sample", "srtio3-001"),
     "submit": ("submit",),
     "eval": ("eval", "atoms-2d", "--predictions"),
     "board": ("board", "--database"),
@@ -43,6 +44,8 @@ READING = {
 """Words before the file of every command that reads one."""
 WRITING = {
     "image": ("image", "graphene", "--output"),
+    "certify": ("certify", "atoms-2d@1", "--output"),
+    "compare": ("compare", "image.npy", "--sample", "srtio3-001", "--output"),
     "eval": ("eval", "autofocus", "--baseline", "oracle", "--output"),
     "demo": ("demo", "--output"),
     "signals": ("demo", "--signals", "--output"),
