@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stemtwin.benchmarks.micrograph_comparison import SampleComparison, TwinConditions, as_values
+from stemtwin.benchmarks.twin_answers import TwinConditions
+from stemtwin.benchmarks.micrograph_twin import SampleComparison, as_values
 from stemtwin.benchmarks.task_pictures import save
 from stemtwin.twin.files import write_atomically
 
@@ -133,7 +134,7 @@ def _power(axis: "Axes", one: SampleComparison) -> None:
 
 
 def draw_answers(found: Sequence[SampleComparison], step: float, path: Path) -> None:
-    """Draw what baselines found in the image and in the twin's frame as a PNG; the window, in which columns are known, is framed."""
+    """Draw the answers of baselines over the image and over the twin's frame as a PNG; the window, in which columns are known, is framed."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 

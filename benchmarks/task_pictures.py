@@ -145,7 +145,7 @@ def _mark(axis: "Axes", card: Card, data: dict[str, np.ndarray], row: int, colou
         axis.scatter(x[mine], y[mine], s=9, color=colours[kind], linewidths=0)
         axis.scatter(x[(kinds == kind) & ~visible], y[(kinds == kind) & ~visible], s=12, marker="x", color=colours[kind], linewidths=0.6)
     axis.scatter(x[missing], y[missing], s=70, facecolors="none", edgecolors="tab:red", linewidths=1.2)
-    ny, nx = axis.images[0].get_array().shape[:2]
+    ny, nx = axis.images[0].get_size()
     axis.set(xlim=(-0.5, nx - 0.5), ylim=(ny - 0.5, -0.5))
 
 

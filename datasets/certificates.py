@@ -38,7 +38,6 @@ PARTS = {
     SLICES: ("half as thick", "twice as thick"),
 }
 """Comparisons of a certificate, and the words of a row of them."""
-Progress = Callable[[int, int, str], None]
 
 
 def path_of(card: Card) -> Path:
@@ -103,6 +102,7 @@ def request_of(card: Card, size: str, specimen: DrawnSpecimen, image: int) -> "R
     DatasetError
         The kind of the card says nothing of the multislice that its truth comes from.
     """
+    from stemtwin.twin.instrument.settings import PotentialSlices
     from stemtwin.twin.instrument.simulation.discretisation import discretise
 
     request = find_generator(card.kind).request(card, size, specimen, image)
@@ -110,9 +110,12 @@ def request_of(card: Card, size: str, specimen: DrawnSpecimen, image: int) -> "R
         message = f"The kind {card.kind!r} of {card.id} names no multislice that decides its truth. Certify another dataset."
         raise DatasetError(message)
     coherent = dataclasses.replace(request, beam=dataclasses.replace(request.beam, source_size_angstrom=0.0, focal_spread_angstrom=0.0))
-    window = discretise(dataclasses.replace(coherent, engine="multislice")).probe_window
-    times = tuple(math.ceil(window / length) for length in request.sample.size_angstrom)
-    return dataclasses.replace(coherent, sample=repeated(request.sample, times))
+    window = discretise(coherent).probe_window
+    sample = request.sample
+    if isinstance(sample, PotentialSlices):
+        return coherent
+    height, width = sample.size_angstrom
+    return dataclasses.replace(coherent, sample=repeated(sample, (math.ceil(window / height), math.ceil(window / width))))
 
 
 def repeated(sample: "Sample", times: tuple[int, int]) -> "Sample":
@@ -156,7 +159,7 @@ def certify_dataset(
     size: str,
     *,
     rows: int = ROWS,
-    progress: Progress | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
     kept: Sequence[dict[str, Any]] = (),
     keep: Callable[[dict[str, Any]], None] | None = None,
     certify: "Callable[..., Certificate] | None" = None,
@@ -195,16 +198,8 @@ def certify_dataset(
 
     run, picked = certify or both_solvers, chosen(card, size, rows)
     done = {(row["specimen"], row["split"], row["image"]): row for row in kept}
-    told: dict[str, Any] = {
-        "schema": SCHEMA,
-        "dataset": f"{card.name}@{card.version}",
-        "card_sha256": card.digest,
-        "size": size,
-        "points": MOST_POINTS,
-        "worst": {},
-        "notes": [],
-        "rows": [],
-    }
+    told: dict[str, Any] = {"schema": SCHEMA, "dataset": f"{card.name}@{card.version}", "card_sha256": card.digest, "size": size}
+    told |= {"points": MOST_POINTS, "worst": {}, "notes": [], "rows": []}
     for number, (specimen, image) in enumerate(picked):
         what = f"{specimen.name}, image {image}"
         row = done.get((specimen.name, specimen.split, image))

@@ -9,7 +9,7 @@ import typer
 from stemtwin.leaderboard.cli.output import JsonFlag, print_json
 
 if TYPE_CHECKING:
-    from stemtwin.benchmarks.micrograph_comparison import TwinConditions
+    from stemtwin.benchmarks.twin_answers import TwinConditions
     from stemtwin.twin.samples.sample import Sample
 
 CELL = 8.0
@@ -41,45 +41,35 @@ def compare(
     json: JsonFlag = False,
 ) -> None:
     """Fit the twin's knobs to a measured micrograph, take the same frame with the twin, and show what agrees and what does not."""
-    from stemtwin.benchmarks import micrograph_comparison, micrograph_report
+    from stemtwin.benchmarks import micrograph_twin, micrograph_report
     from stemtwin.datasets.packing.measured_images import read_one
     from stemtwin.twin.files import check_writable
 
     regions = _regions(region or [], len(sample))
     conditions = _conditions(instrument, energy, semiangle, inner, outer, defocus, dwell, seed)
-    micrograph_comparison.check_window(window)
+    micrograph_twin.check_window(window)
     check_writable(output, folder=True)
     for name in (micrograph_report.VALUES, micrograph_report.TEXT, micrograph_report.PICTURE, micrograph_report.ANSWERS):
         check_writable(output / name)
     images = read_one(file, pixel_size, variable)
     image, step = images.pixels[0], images.sampling_angstrom
-    with warnings.catch_warnings(record=True) as notes:
-        warnings.simplefilter("always")
-        samples = [_sample(name, zone_axis, thickness, seed) for name in sample]
-    for note in dict.fromkeys(str(one.message) for one in notes):
-        typer.echo(f"note: {note}", err=True)
+    samples = _samples(sample, zone_axis, thickness, seed)
     typer.echo(
         f"{file.name}: {image.shape[0]} x {image.shape[1]} px of {step:.4f} A; about half a minute for each sample, more where it is thick", err=True
     )
     found = []
     for one, where in zip(samples, regions, strict=True):
-        found.append(
-            micrograph_comparison.compare(
-                image,
-                step,
-                one,
-                conditions,
-                region=where,
-                window=window,
-                progress=lambda text, name=one.name: typer.echo(f"{name}: {text}", err=True),
-            )
-        )
+
+        def say(text: str, name: str = one.name) -> None:
+            typer.echo(f"{name}: {text}", err=True)
+
+        found.append(micrograph_twin.compare(image, step, one, conditions, region=where, window=window, progress=say))
     paths = micrograph_report.write_report(found, step, conditions, file.name, output)
     if json:
-        print_json({"files": [str(path) for path in paths], "samples": [micrograph_comparison.as_values(one, step) for one in found]})
+        print_json({"files": [str(path) for path in paths], "samples": [micrograph_twin.as_values(one, step) for one in found]})
         return
     for one in found:
-        _print(micrograph_comparison.as_values(one, step))
+        _print(micrograph_twin.as_values(one, step))
     typer.echo(f"written: {', '.join(str(path) for path in paths)}")
 
 
@@ -102,7 +92,7 @@ def _conditions(
     instrument: str, energy: float | None, semiangle: float | None, inner: float | None, outer: float | None, defocus: float, dwell: float, seed: int
 ) -> "TwinConditions":
     """Return the conditions of the twin, with the defaults of a profile."""
-    from stemtwin.benchmarks.micrograph_comparison import TwinConditions
+    from stemtwin.benchmarks.twin_answers import TwinConditions
     from stemtwin.twin import checks
     from stemtwin.twin.instrument.hardware.profiles import PROFILES
     from stemtwin.twin.instrument.settings import Beam
@@ -122,6 +112,16 @@ def _conditions(
     )
     made.detector()  # refuses angles that are none
     return made
+
+
+def _samples(names: list[str], zone_axis: str, thickness: float, seed: int) -> "list[Sample]":
+    """Return the samples, and print the notes on files."""
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        samples = [_sample(name, zone_axis, thickness, seed) for name in names]
+    for note in dict.fromkeys(str(one.message) for one in notes):
+        typer.echo(f"note: {note}", err=True)
+    return samples
 
 
 def _sample(name: str, zone_axis: str, thickness: float, seed: int) -> "Sample":

@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stemtwin.benchmarks import micrograph_comparison as comparison
+from stemtwin.benchmarks import micrograph_twin as comparison
 from stemtwin.benchmarks import micrograph_fit as fitting
 from stemtwin.benchmarks import micrograph_report as report
+from stemtwin.benchmarks.twin_answers import TwinConditions
 from stemtwin.leaderboard.cli.main import main
 from stemtwin.twin.errors import DatasetError, SettingsError
 from stemtwin.twin.samples.library import load_sample
 from stemtwin.twin.samples.sample import Sample
 
 STEP = 0.15
-CONDITIONS = comparison.TwinConditions(instrument="ideal", energy_ev=200e3, semiangle_mrad=20, inner_mrad=60, outer_mrad=200, dwell_time_us=5)
+CONDITIONS = TwinConditions(instrument="ideal", energy_ev=200e3, semiangle_mrad=20, inner_mrad=60, outer_mrad=200, dwell_time_us=5)
 TURN = ((math.radians(23.0), 1.02),)
 KNOBS = {"offset": 500.0, "slope": 4e4, "gain": 20.0, "jitter": 0.08, "lag": 0.3, "blur": 0.45}
 

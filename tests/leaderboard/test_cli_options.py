@@ -61,7 +61,7 @@ HEAVY = (
     "stemtwin.benchmarks.runner.run_agent",
     "stemtwin.benchmarks.runner.predict",
     "stemtwin.benchmarks.returns.play",
-    "stemtwin.benchmarks.micrograph_comparison.compare",
+    "stemtwin.benchmarks.micrograph_twin.compare",
     "stemtwin.datasets.generate.specimen_rows",
     "stemtwin.leaderboard.cli.warm_jobs.run",
     "stemtwin.leaderboard.events.creation.write_secrets",

@@ -13,13 +13,10 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from stemtwin.benchmarks import micrograph_fit
-from stemtwin.benchmarks.agents import load_baselines, make_entry
-from stemtwin.benchmarks.families.atoms import GATE, GATE_OF_NEIGHBOUR
-from stemtwin.benchmarks.matching import match, nearest_distance
+from stemtwin.benchmarks import twin_answers, micrograph_fit
+from stemtwin.benchmarks.twin_answers import TwinConditions
 from stemtwin.benchmarks.micrograph_fit import CellFit, CellSignal, LineOffsets, NoiseFit
 from stemtwin.twin.errors import DatasetError, SettingsError
-from stemtwin.twin.instrument.detectors import AnnularDetector
 from stemtwin.twin.instrument.hardware.drift import Instabilities
 from stemtwin.twin.instrument.hardware.profiles import PROFILES, Profile
 from stemtwin.twin.instrument.hardware.readout_chain import DetectorChain
@@ -28,7 +25,6 @@ from stemtwin.twin.instrument.scan import RasterScan
 from stemtwin.twin.instrument.scope.microscope import Microscope
 from stemtwin.twin.instrument.settings import Beam
 from stemtwin.twin.instrument.simulation.simulate import simulate
-from stemtwin.twin.physics.aberrations import Aberrations, add
 from stemtwin.twin.physics.electrons import ELEMENTARY_CHARGE
 from stemtwin.twin.samples.columns import projected_columns
 from stemtwin.twin.samples.sample import Sample
@@ -52,47 +48,11 @@ SAME = 0.2
 """Relative difference up to which two values are said to agree."""
 LEAST_DIFFERENCE = {"A": 0.02, "1": 0.03}
 """Differences by unit that are said to agree however large they are relative to the value."""
-Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TwinConditions:
-    """Conditions of the twin that are not fitted.
-
-    Parameters
-    ----------
-    instrument : str
-        Profile whose residual aberrations are taken, and whose energy and convergence where none are given.
-    energy_ev, semiangle_mrad, inner_mrad, outer_mrad : float
-        Beam energy, convergence, and the angles of the dark-field detector.
-    C10_angstrom : float
-        Minus the defocus.
-    dwell_time_us : float
-        Time at each pixel: it turns a drift for each line into one in time, and a correlation along lines into a lag.
-    seed : int
-        Of thermal motion, noise and lines.
-    """
-
-    instrument: str
-    energy_ev: float
-    semiangle_mrad: float
-    inner_mrad: float
-    outer_mrad: float
-    C10_angstrom: float = 0.0
-    dwell_time_us: float = 10.0
-    seed: int = 0
-
-    def detector(self) -> AnnularDetector:
-        """Return the dark-field detector."""
-        return AnnularDetector(inner_mrad=self.inner_mrad, outer_mrad=self.outer_mrad, name="haadf")
-
-    def aberrations(self) -> Aberrations:
-        """Return the aberrations of the probe."""
-        return add(Aberrations(C10=self.C10_angstrom), PROFILES[self.instrument].residual)
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Measurement:
+class WindowMeasurement:
     """Numbers that were measured of a window, and their names.
 
     Parameters
@@ -126,7 +86,7 @@ class SampleComparison:
         The sample.
     region : tuple of int
         First row and column, height and width of the window, px.
-    measured, twin : Measurement
+    measured, twin : WindowMeasurement
         The image's, and that of the twin's frame.
     knobs : dict
         Settings of the twin, by name.
@@ -140,8 +100,8 @@ class SampleComparison:
 
     name: str
     region: tuple[int, int, int, int]
-    measured: Measurement
-    twin: Measurement
+    measured: WindowMeasurement
+    twin: WindowMeasurement
     knobs: dict[str, float]
     answers: dict[str, dict[str, Any]]
     square: np.ndarray
@@ -160,9 +120,9 @@ def simulate_cell(sample: Sample, conditions: TwinConditions) -> CellSignal:
     if not sample.periodic:
         message = f"The sample {sample.name!r} is not periodic, and a cell is laid over the image again and again. Give a crystal."
         raise SettingsError(message)
-    shape = tuple(max(16, math.ceil(length / CELL_STEP)) for length in sample.size_angstrom)
+    ny, nx = (max(16, math.ceil(length / CELL_STEP)) for length in sample.size_angstrom)
     beam = Beam(energy_ev=conditions.energy_ev, semiangle_mrad=conditions.semiangle_mrad, aberrations=conditions.aberrations())
-    scan = RasterScan(shape=shape, field_of_view_angstrom=sample.size_angstrom)
+    scan = RasterScan(shape=(ny, nx), field_of_view_angstrom=sample.size_angstrom)
     found = simulate(sample, beam, scan, detectors=(conditions.detector(),), seed=conditions.seed)
     return CellSignal(values=found["haadf"].to_numpy().astype(float), size_angstrom=sample.size_angstrom)
 
@@ -175,7 +135,7 @@ def check_window(window: int) -> int:
     return window
 
 
-def find_region(image: np.ndarray, step: float, cell: CellSignal, window: int, say: Progress) -> tuple[int, int, int, int]:
+def find_region(image: np.ndarray, step: float, cell: CellSignal, window: int, say: Say) -> tuple[int, int, int, int]:
     """Return the window of an image that a cell fits best, among a coarse net of them and then among the neighbours of the best."""
     height, width = (min(window, length) for length in image.shape)
     rows, columns = ([round(p) for p in np.linspace(0, n - w, c)] for n, w, c in zip(image.shape, (height, width), CANDIDATES, strict=True))
@@ -196,12 +156,12 @@ def find_region(image: np.ndarray, step: float, cell: CellSignal, window: int, s
     return row, column, height, width
 
 
-def measure(window: np.ndarray, step: float, cell: CellSignal, sample: Sample, start: CellFit | None = None) -> Measurement:
+def measure(window: np.ndarray, step: float, cell: CellSignal, sample: Sample, start: CellFit | None = None) -> WindowMeasurement:
     """Measure a window with a sample's cell: lattice, blur, lines, noise and contrast."""
     fit = micrograph_fit.refine(window, step, cell, start or micrograph_fit.search(window, step, cell)[1])
     lines = micrograph_fit.line_offsets(window, fit, step)
     noise = micrograph_fit.noise_of(window, fit, lines, step)
-    return Measurement(window=window, fit=fit, lines=lines, noise=noise, contrast=contrast_of(window, fit, sample, step))
+    return WindowMeasurement(window=window, fit=fit, lines=lines, noise=noise, contrast=contrast_of(window, fit, sample, step))
 
 
 def columns_in(fit: CellFit, sample: Sample, shape: tuple[int, int], step: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -221,7 +181,7 @@ def columns_in(fit: CellFit, sample: Sample, shape: tuple[int, int], step: float
 
 
 def contrast_of(window: np.ndarray, fit: CellFit, sample: Sample, step: float) -> dict[str, float]:
-    """Return how bright each kind of column stands above the background, relative to the brightest kind."""
+    """Return the brightness of each kind of column above the background, relative to the brightest kind."""
     places, species, _ = columns_in(fit, sample, window.shape, step)
     smooth = gaussian_filter(window, SPECIES_SIGMA / step)
     read = map_coordinates(smooth, places[:, ::-1].T, order=1, mode="nearest")
@@ -231,7 +191,7 @@ def contrast_of(window: np.ndarray, fit: CellFit, sample: Sample, step: float) -
     return {kind: height / brightest for kind, height in sorted(heights.items(), key=lambda one: -one[1])}
 
 
-def knobs_of(measured: Measurement, step: float, conditions: TwinConditions) -> dict[str, float]:
+def knobs_of(measured: WindowMeasurement, step: float, conditions: TwinConditions) -> dict[str, float]:
     """Return the settings of the twin that follow from a window."""
     fit, noise, lines = measured.fit, measured.noise, measured.lines
     x, y, shear = fit.distortion
@@ -322,7 +282,7 @@ def compare(
     *,
     region: tuple[int, int, int, int] | None = None,
     window: int = WINDOW,
-    progress: Progress | None = None,
+    progress: Say | None = None,
 ) -> SampleComparison:
     """Compare an image with a sample in the twin.
 
@@ -350,7 +310,7 @@ def compare(
     SettingsError
         The sample is not periodic, or the window too small.
     """
-    say: Progress = progress or (lambda _: None)
+    say: Say = progress or (lambda _: None)
     if region is not None:
         _check_region(region, image.shape)
     say("the cell is simulated")
@@ -359,17 +319,18 @@ def compare(
     say("the cell is fitted")
     measured = measure(image[top : top + height, left : left + width].astype(float), step, cell, sample)
     knobs = knobs_of(measured, step, conditions)
-    size = tuple(min(ANSWERED, length) for length in image.shape)
-    first = [min(max(at + (part - n) // 2, 0), whole - n) for at, part, n, whole in zip((top, left), (height, width), size, image.shape, strict=True)]
+    first, size = square_about((top, left, height, width), image.shape)
     square = image[first[0] : first[0] + size[0], first[1] : first[1] + size[1]].astype(float)
     aside = step * np.array([first[1] + (size[1] - 1) / 2 - left - (width - 1) / 2, first[0] + (size[0] - 1) / 2 - top - (height - 1) / 2])
     say("the twin takes the frame")
     again = image_again(sample, measured.fit, knobs, conditions, size, aside)
-    inner = again[top - first[0] :, left - first[1] :][:height, :width] if _inside((top, left, height, width), first, size) else again
+    inner = again[top - first[0] :, left - first[1] :][:height, :width]
     say("the frame is measured")
     twin = measure(inner, step, cell, sample, start=measured.fit)
     say("baselines answer")
-    answers = answer_both(measured, square, again, (top - first[0], left - first[1]), sample, knobs, conditions, step)
+    places, _, asked = columns_in(measured.fit, sample, (height, width), step)
+    known = twin_answers.KnownColumns(places=places, asked=asked, corner=(top - first[0], left - first[1]), shape=(height, width))
+    answers = twin_answers.answer_both(known, square, again, knobs, conditions, step)
     return SampleComparison(
         name=sample.name,
         region=(top, left, height, width),
@@ -383,9 +344,11 @@ def compare(
     )
 
 
-def _inside(region: tuple[int, int, int, int], first: list[int], size: tuple[int, ...]) -> bool:
-    """Return whether a window lies in a square."""
-    return all(a >= f and a + n <= f + s for a, n, f, s in zip(region[:2], region[2:], first, size, strict=True))
+def square_about(region: tuple[int, int, int, int], shape: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return first row and column, and height and width, of the square about a window that baselines get: as large as they know it, in the image."""
+    size = (max(min(ANSWERED, shape[0]), region[2]), max(min(ANSWERED, shape[1]), region[3]))
+    first = [min(max(at + (part - n) // 2, 0), whole - n) for at, part, n, whole in zip(region[:2], region[2:], size, shape, strict=True)]
+    return (first[0], first[1]), size
 
 
 def _check_region(region: tuple[int, int, int, int], shape: tuple[int, ...]) -> None:
@@ -396,66 +359,7 @@ def _check_region(region: tuple[int, int, int, int], shape: tuple[int, ...]) -> 
         raise DatasetError(message)
 
 
-def answer_both(
-    measured: Measurement,
-    square: np.ndarray,
-    again: np.ndarray,
-    corner: tuple[int, int],
-    sample: Sample,
-    knobs: dict[str, float],
-    conditions: TwinConditions,
-    step: float,
-) -> dict[str, dict[str, Any]]:
-    """Return what every baseline of ``atoms-2d`` but oracles finds in the image and in the twin's frame, beside the columns of the fit.
-
-    Baselines get counts, by gain and offset of the fit, and the nominal conditions. Columns are known in the window alone: there answers are matched.
-    """
-    registry = load_baselines()
-    places, _, asked = columns_in(measured.fit, sample, measured.window.shape, step)
-    truth = (places + np.array(corner[::-1])) * step
-    low, high = ((np.array(edge) * step) for edge in (corner[::-1], np.array(corner[::-1]) + measured.window.shape[::-1]))
-    gates = np.minimum(GATE, GATE_OF_NEIGHBOUR * nearest_distance(truth, truth))
-    out: dict[str, dict[str, Any]] = {}
-    for full in registry.names("atoms-2d"):
-        entry = registry[full]
-        if entry.oracle:
-            continue
-        try:
-            predictor = make_entry(entry, "predictions")
-            found = {
-                name: predictor.predict(_given(grey, knobs, conditions, step), np.random.default_rng(0))
-                for name, grey in (("measured", square), ("twin", again))
-            }
-        except SettingsError as error:  # a package that it needs is not installed
-            out[entry.name] = {"skipped": str(error)}
-            continue
-        out[entry.name] = {"columns": int(asked.sum()), "faint_columns": int((~asked).sum())}
-        for name, points in found.items():
-            inside = points.positions[np.all((points.positions >= low - step / 2) & (points.positions < high - step / 2), axis=1)]
-            hits, columns, distances = match(inside, truth, gates)
-            right = asked[columns]
-            rms = float(np.sqrt((distances[right] ** 2).mean())) if right.any() else None
-            counts = {"found": int(right.sum()), "at_faint": int((~right).sum()), "elsewhere": len(inside) - len(hits), "rms_angstrom": rms}
-            out[entry.name][name] = counts | {"positions": points.positions.tolist()}
-    return out
-
-
-def _given(grey: np.ndarray, knobs: dict[str, float], conditions: TwinConditions, step: float) -> dict[str, Any]:
-    """Return the inputs of ``atoms-2d``: counts, and nominal conditions."""
-    counts = np.clip(np.round((grey - knobs["offset_adu"]) / knobs["gain_adu"]), 0, np.iinfo(np.uint16).max).astype(np.uint16)
-    current = knobs["electrons_per_pixel"] * ELEMENTARY_CHARGE / (conditions.dwell_time_us * 1e-6) * 1e12
-    return {
-        "image": counts,
-        "sampling_angstrom": step,
-        "energy_ev": conditions.energy_ev,
-        "semiangle_mrad": conditions.semiangle_mrad,
-        "current_pa": current,
-        "dwell_time_us": conditions.dwell_time_us,
-        "dose_e_per_angstrom2": knobs["dose_e_per_angstrom2"],
-    }
-
-
-def quantities(measurement: Measurement, step: float) -> dict[str, tuple[float, str]]:
+def quantities(measurement: WindowMeasurement, step: float) -> dict[str, tuple[float, str]]:
     """Return the numbers of a measurement by name, each with its unit."""
     fit, lines, noise = measurement.fit, measurement.lines, measurement.noise
     x, y, shear = fit.distortion
