@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stemtwin.benchmarks.twin_answers import TwinConditions
 from stemtwin.benchmarks.micrograph_twin import SampleComparison, as_values
 from stemtwin.benchmarks.task_pictures import save
+from stemtwin.benchmarks.twin_answers import TwinConditions
 from stemtwin.twin.files import write_atomically
 
 if TYPE_CHECKING:

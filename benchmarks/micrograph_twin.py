@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from stemtwin.benchmarks import twin_answers, micrograph_fit
-from stemtwin.benchmarks.twin_answers import TwinConditions
+from stemtwin.benchmarks import micrograph_fit, twin_answers
 from stemtwin.benchmarks.micrograph_fit import CellFit, CellSignal, LineOffsets, NoiseFit
+from stemtwin.benchmarks.twin_answers import TwinConditions
 from stemtwin.twin.errors import DatasetError, SettingsError
 from stemtwin.twin.instrument.hardware.drift import Instabilities
 from stemtwin.twin.instrument.hardware.profiles import PROFILES, Profile
@@ -318,8 +318,23 @@ def compare(
     top, left, height, width = region or find_region(image, step, cell, window, say)
     say("the cell is fitted")
     measured = measure(image[top : top + height, left : left + width].astype(float), step, cell, sample)
+    return beside_twin(image, step, sample, conditions, cell, (top, left, height, width), measured, say)
+
+
+def beside_twin(
+    image: np.ndarray,
+    step: float,
+    sample: Sample,
+    conditions: TwinConditions,
+    cell: CellSignal,
+    region: tuple[int, int, int, int],
+    measured: WindowMeasurement,
+    say: Say,
+) -> SampleComparison:
+    """Return a measured window beside the twin's frame with the knobs that follow from it; the arguments are those of :func:`compare`."""
+    top, left, height, width = region
     knobs = knobs_of(measured, step, conditions)
-    first, size = square_about((top, left, height, width), image.shape)
+    first, size = square_about(region, image.shape)
     square = image[first[0] : first[0] + size[0], first[1] : first[1] + size[1]].astype(float)
     aside = step * np.array([first[1] + (size[1] - 1) / 2 - left - (width - 1) / 2, first[0] + (size[0] - 1) / 2 - top - (height - 1) / 2])
     say("the twin takes the frame")
@@ -333,7 +348,7 @@ def compare(
     answers = twin_answers.answer_both(known, square, again, knobs, conditions, step)
     return SampleComparison(
         name=sample.name,
-        region=(top, left, height, width),
+        region=region,
         measured=measured,
         twin=twin,
         knobs=knobs,

@@ -41,7 +41,7 @@ def compare(
     json: JsonFlag = False,
 ) -> None:
     """Fit the twin's knobs to a measured micrograph, take the same frame with the twin, and show what agrees and what does not."""
-    from stemtwin.benchmarks import micrograph_twin, micrograph_report
+    from stemtwin.benchmarks import micrograph_report, micrograph_twin
     from stemtwin.datasets.packing.measured_images import read_one
     from stemtwin.twin.files import check_writable
 

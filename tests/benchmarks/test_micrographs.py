@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stemtwin.benchmarks import micrograph_twin as comparison
 from stemtwin.benchmarks import micrograph_fit as fitting
 from stemtwin.benchmarks import micrograph_report as report
+from stemtwin.benchmarks import micrograph_twin as comparison
 from stemtwin.benchmarks.twin_answers import TwinConditions
 from stemtwin.leaderboard.cli.main import main
 from stemtwin.twin.errors import DatasetError, SettingsError
