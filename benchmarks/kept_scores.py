@@ -49,12 +49,17 @@ def fixed_part(data: "xr.Dataset") -> "xr.Dataset":
     return data.isel(sample=np.flatnonzero(np.isin(seeds, np.unique(seeds)[:SAMPLED_CLUSTERS])))
 
 
-def values(task: Task, samples: "SampleStatistics") -> dict[str, dict[str, dict[str, float]]]:
-    """Return every metric of all samples and of every slice: column, slice, metric."""
+def _kept(value: float) -> float | None:
+    """Return a rounded value, None for what is not defined."""
+    return round(value, DIGITS) if np.isfinite(value) else None
 
-    def of(part: "SampleStatistics") -> dict[str, float]:
+
+def values(task: Task, samples: "SampleStatistics") -> dict[str, dict[str, dict[str, Any]]]:
+    """Return every metric of all samples and of every slice: column, slice, metric; None where it is not defined."""
+
+    def of(part: "SampleStatistics") -> dict[str, Any]:
         sums = part.sums()
-        return {"n": len(part)} | {metric.name: round(float(metric.formula(sums)), DIGITS) for metric in task.metrics}
+        return {"n": len(part)} | {metric.name: _kept(float(metric.formula(sums))) for metric in task.metrics}
 
     cut = {column.title or column.column: {name: of(part) for name, part in slices.parts(samples, column).items()} for column in task.slices}
     return {WHOLE: {WHOLE: of(samples)}} | cut
@@ -125,12 +130,16 @@ def sliced_table(kept: dict[str, Any], column: str, metric: str) -> str:
     rows = {name: row["values"][column] for name, row in kept["rows"].items()}
     labels = list(next(iter(rows.values())))
     counts = [f"{label}, n = {next(iter(rows.values()))[label]['n']}" for label in labels]
-    lines = [f"| {metric} by {column} | {' | '.join(counts)} |", "|---" * (len(labels) + 1) + "|"]
+    told = column.replace("|", "\\|")
+    lines = [f"| {metric} by {told} | {' | '.join(counts)} |", "|---" * (len(labels) + 1) + "|"]
     lines += [f"| {name} | {' | '.join(_cell(metric, found[label][metric]) for label in labels)} |" for name, found in rows.items()]
     return "\n".join(lines)
 
 
-def _cell(metric: str, value: float) -> str:
+def _cell(metric: str, value: float | None) -> str:
+    """Return a value for a table, a dash for none."""
+    if value is None:
+        return "-"
     return f"{value:.1f}" if metric.startswith("psnr") else f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
 
 

@@ -205,9 +205,9 @@ def value_cell(row: dict[str, Any], metric: str) -> str:
     return value if ends is None or ends[0] == ends[1] else f"{value} ({number(ends[0])} to {number(ends[1])})"
 
 
-def number(value: float) -> str:
+def number(value: float | None) -> str:
     """Return a value to three digits; a dash for what is not defined."""
-    return "-" if value is None or value != value else f"{value:.3g}" if abs(value) < 1e5 else f"{value:.2e}"  # noqa: PLR0124 - NaN
+    return "-" if value is None else f"{value:.3g}" if abs(value) < 1e5 else f"{value:.2e}"
 
 
 def _worst(task: Task, found: dict[str, Any]) -> str:
@@ -221,6 +221,7 @@ def _worst(task: Task, found: dict[str, Any]) -> str:
             if column != kept_scores.WHOLE
             for label, values in by_label.items()
         ]
+        slices = [one for one in slices if one[0] is not None]
         if name not in oracles and slices:
             value, column, label = min(slices, key=lambda one: sign * one[0])
             said.append(f"`{name}` {number(value)} ({column} {label})")
@@ -264,7 +265,9 @@ def table() -> str:
             lines.append(f"| `{task.name}@{task.major}` | {task.primary.name} | none kept | - | - |")
             continue
         oracles, sign = {one.name for one in baselines(task) if one.oracle}, -1 if task.primary.direction == "max" else 1
-        ordered = sorted(found["rows"].items(), key=lambda one: sign * one[1]["values"][kept_scores.WHOLE][kept_scores.WHOLE][task.primary.name])
+        ordered = sorted(
+            found["rows"].items(), key=lambda one: sign * (one[1]["values"][kept_scores.WHOLE][kept_scores.WHOLE][task.primary.name] or 0.0)
+        )
         for name, row in ordered:
             n = row["values"][kept_scores.WHOLE][kept_scores.WHOLE]["n"]
             cells = [

@@ -106,7 +106,7 @@ def _conditions(
         semiangle_mrad=angle,
         inner_mrad=3 * angle if inner is None else inner,
         outer_mrad=min(OUTER * angle, OUTER_MOST) if outer is None else outer,
-        C10_angstrom=-checks.number("defocus", defocus, "A", low=-1e5, high=1e5),
+        C10_angstrom=0.0 - checks.number("defocus", defocus, "A", low=-1e5, high=1e5),
         dwell_time_us=checks.number("dwell_time_us", dwell, "us", low=1e-3, high=1e5),
         seed=seed,
     )

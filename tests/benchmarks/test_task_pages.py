@@ -102,7 +102,7 @@ def test_a_new_task_has_a_page_without_further_code() -> None:
 
 def test_intervals_stand_beside_values() -> None:
     """An interval is shown where one is kept, and left out where it has no width."""
-    row = {"values": {kept_scores.WHOLE: {kept_scores.WHOLE: {"f1": 0.5, "rmsd": float("nan")}}}, "intervals": {"f1": [0.4123, 0.6]}}
+    row = {"values": {kept_scores.WHOLE: {kept_scores.WHOLE: {"f1": 0.5, "rmsd": None}}}, "intervals": {"f1": [0.4123, 0.6]}}
     assert pages.value_cell(row, "f1") == "0.5 (0.412 to 0.6)"
     assert pages.value_cell(row | {"intervals": {"f1": [0.5, 0.5]}}, "f1") == "0.5"
     assert pages.value_cell(row, "rmsd") == "-"
