@@ -133,15 +133,15 @@ def test_the_twin_is_compared_with_itself(sample: Sample, tmp_path: Path) -> Non
         "pixel_size_angstrom": STEP,
         "rotation_rad": 0.1,
         "source_size_angstrom": 0.4,
-        "electrons_per_pixel": 3000.0,
-        "dose_e_per_angstrom2": 3000.0 / STEP**2,
+        "electrons_per_pixel": 1e5,
+        "dose_e_per_angstrom2": 1e5 / STEP**2,
         "gain_adu": 5.0,
         "offset_adu": 100.0,
         "read_noise_adu": 2.0,
         "lag_us": 0.0,
         "line_jitter_angstrom": 0.05,
         "line_wander_angstrom": 0.0,
-        "drift_x_angstrom_per_line": 0.002,
+        "drift_x_angstrom_per_line": 0.01,
         "drift_y_angstrom_per_line": 0.0,
     }
     still = fitting.CellFit(
@@ -149,15 +149,15 @@ def test_the_twin_is_compared_with_itself(sample: Sample, tmp_path: Path) -> Non
         shift=np.zeros(2),
         blur_angstrom=0.4,
         offset=100.0,
-        slope=15000.0,
+        slope=5e5,
         correlation=1.0,
         model=np.zeros((64, 64)),
     )
     image = comparison.image_again(sample, still, knobs, CONDITIONS, (96, 96), np.zeros(2))
     found = comparison.compare(image, STEP, sample, CONDITIONS, region=(16, 16, 64, 64))
     x, y, shear = found.measured.fit.distortion
-    assert (x, y) == pytest.approx((1.0, 1.0), abs=0.004)
-    assert shear * STEP == pytest.approx(-0.002, abs=0.001)
+    assert (x, y) == pytest.approx((1.0, 1.0), abs=0.01)
+    assert shear * STEP == pytest.approx(-0.01, abs=0.002)  # jitter of few lines looks like drift
     assert found.knobs["source_size_angstrom"] == pytest.approx(0.4, abs=0.05)
     assert found.knobs["line_jitter_angstrom"] == pytest.approx(0.05, rel=0.3)
     assert found.knobs["gain_adu"] == pytest.approx(5.0, rel=0.4)
