@@ -8,7 +8,7 @@ READY := .venv/ready
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --durations 15
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help demo test format check check-all docs golden lowest foreign baselines learn learn-denoise datasets measured-data images pages scores newcomer rehearsal rehearsal-page soak speed speed-against
+.PHONY: help demo test format check check-all docs golden lowest foreign baselines learn learn-denoise datasets measured-data measured certificates notebooks images pages scores newcomer rehearsal rehearsal-page soak speed speed-against
 
 help:
 	@echo "make demo       image a sample, run an agent, score the baselines, print the board"
@@ -25,9 +25,12 @@ help:
 	@echo "make learn-denoise  train the U-Net of the task denoise on its dataset of size std (15 minutes)"
 	@echo "make datasets   build all released datasets, copy them into build/mirror, write the registries that ship (half an hour)"
 	@echo "make measured-data  numbers and picture of docs/measured-data.md, where ../shared/real has the files (a minute)"
+	@echo "make measured   docs/measured.md: a measured micrograph beside the twin, where ../shared/real has the file (a minute)"
 	@echo "make images     an image of every structure file of ../shared/real by default: engine, error, time; on a quiet machine (half an hour)"
-	@echo "make pages      docs/environments: a page for each environment, from its docstring and its scale (seconds)"
-	@echo "make scores     run the baselines of the task denoise and keep their scores (half an hour)"
+	@echo "make certificates  rows of the datasets through both solvers, kept beside their cards (a quarter of an hour)"
+	@echo "make notebooks  run the notebooks of docs/notebooks as they stand (ten minutes each)"
+	@echo "make pages      docs/environments and docs/tasks: a page for each environment and task, from docstrings, cards and kept scores (seconds)"
+	@echo "make scores     run the baselines of the tasks on datasets and keep their scores (an hour, with the data)"
 	@echo "make newcomer   from a new virtual environment to a ranked submission, with the time of each step (minutes; needs the package index)"
 	@echo "make rehearsal  an event with twelve teams that are processes, from its making to a verified archive (half an hour; needs bubblewrap and git)"
 	@echo "make rehearsal-page  docs/rehearsal.md and its pictures, from what make rehearsal left (seconds; needs chromium)"
@@ -128,10 +131,27 @@ measured-data: $(READY)
 images: $(READY)
 	$(BIN)/python -m tests.measured.images
 
+measured: $(READY)
+	$(BIN)/python -m tests.measured.comparison
+
+certificates: $(READY)
+	$(BIN)/stemtwin certify atoms-2d@1 --output datasets/cards/atoms-2d-1.0.0.certificate.json
+	$(BIN)/stemtwin certify denoise@1 --output datasets/cards/denoise-1.0.0.certificate.json
+
+build/notebooks/ready: pyproject.toml
+	$(PYTHON) -m venv --clear build/notebooks
+	build/notebooks/bin/python -m pip install --quiet nbclient ipykernel --editable .
+	touch $@
+
+notebooks: build/notebooks/ready
+	cd build/notebooks && for notebook in ../../docs/notebooks/*.ipynb; do bin/jupyter execute $$notebook --output $(CURDIR)/build/notebooks/$$(basename $$notebook) || exit 1; done
+
 pages: $(READY)
 	$(BIN)/python -m stemtwin.benchmarks.environment_pages
+	$(BIN)/python -m stemtwin.benchmarks.task_pages
 
 scores: $(READY)
+	$(BIN)/python -m stemtwin.benchmarks.kept_scores atoms-2d
 	$(BIN)/python -m stemtwin.benchmarks.kept_scores denoise
 
 # An event with twelve teams that are processes; its small form is one of the slow tests.

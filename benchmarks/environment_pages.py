@@ -26,8 +26,8 @@ BEGIN, END = "<!-- returns: written by make pages -->\n", "\n<!-- end of returns
 RULE = re.compile(r"=+(?: +=+)+")
 
 
-def sections(family: type) -> dict[str, str]:
-    """Return the parts of a family's page by title, ``""`` for what stands before the first; bodies are without their indentation."""
+def sections(family: object) -> dict[str, str]:
+    """Return the parts of the docstring of a family by title, ``""`` for what stands before the first; bodies are without their indentation."""
     lines = (inspect.getdoc(family) or "").splitlines()
     found, title = {"": ""}, ""
     for number, line in enumerate(lines):
@@ -191,16 +191,21 @@ def pages() -> dict[Path, str]:
     return found
 
 
-def main() -> None:
-    """Write all pages."""
-    for path, text in pages().items():
+def write(wanted: dict[Path, str], folder: Path) -> None:
+    """Write the pages whose text has changed, and remove those of a folder that are not wanted."""
+    for path, text in wanted.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             files.write_atomically(path, text.encode())
             sys.stderr.write(f"wrote {path}\n")
-    for path in (DOCS / "environments").glob("*.md"):
-        if path not in pages():
+    for path in folder.glob("*.md"):
+        if path not in wanted:
             path.unlink()
+
+
+def main() -> None:
+    """Write all pages."""
+    write(pages(), DOCS / "environments")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Kept scores of the baselines of a task on a dataset: measured by a command, kept as JSON, shown as tables and a picture, measured again by tests.
 
 ``python -m stemtwin.benchmarks.kept_scores denoise`` runs every baseline over the task's first split of the size ``std``, which ``stemtwin data
-build`` makes, and writes ``benchmarks/scores/denoise.json``. A baseline whose package is not installed keeps its row. ``--table`` prints the tables
-of ``docs/denoise.md``, ``--picture FILE`` draws what the baselines make of three samples.
+build`` makes, and writes ``benchmarks/scores/denoise.json``, which the pages of tasks show. A baseline whose package is not installed keeps its row.
+``--table`` prints the tables of ``docs/denoise.md``, ``--picture FILE`` draws what the baselines make of three samples.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stemtwin.benchmarks import runner, slices
+from stemtwin.benchmarks import runner, slices, statistics
 from stemtwin.benchmarks.agents import find_baseline, load_baselines
 from stemtwin.benchmarks.tasks import Task, find_task
 from stemtwin.twin import files
@@ -49,15 +49,26 @@ def fixed_part(data: "xr.Dataset") -> "xr.Dataset":
     return data.isel(sample=np.flatnonzero(np.isin(seeds, np.unique(seeds)[:SAMPLED_CLUSTERS])))
 
 
-def values(task: Task, samples: "SampleStatistics") -> dict[str, dict[str, dict[str, float]]]:
-    """Return every metric of all samples and of every slice: column, slice, metric."""
+def _kept(value: float) -> float | None:
+    """Return a rounded value, None for what is not defined."""
+    return round(value, DIGITS) if np.isfinite(value) else None
 
-    def of(part: "SampleStatistics") -> dict[str, float]:
+
+def values(task: Task, samples: "SampleStatistics") -> dict[str, dict[str, dict[str, Any]]]:
+    """Return every metric of all samples and of every slice: column, slice, metric; None where it is not defined."""
+
+    def of(part: "SampleStatistics") -> dict[str, Any]:
         sums = part.sums()
-        return {"n": len(part)} | {metric.name: round(float(metric.formula(sums)), DIGITS) for metric in task.metrics}
+        return {"n": len(part)} | {metric.name: _kept(float(metric.formula(sums))) for metric in task.metrics}
 
     cut = {column.title or column.column: {name: of(part) for name, part in slices.parts(samples, column).items()} for column in task.slices}
     return {WHOLE: {WHOLE: of(samples)}} | cut
+
+
+def intervals(task: Task, samples: "SampleStatistics") -> dict[str, list[float]]:
+    """Return the 95 % interval of every metric of all samples, low and high; metrics without one are left out."""
+    found = {metric.name: statistics.interval(metric.formula, samples, proportion=metric.proportion) for metric in task.metrics}
+    return {name: [round(one.low, DIGITS), round(one.high, DIGITS)] for name, one in found.items() if one is not None}
 
 
 def each(samples: "SampleStatistics") -> dict[str, dict[str, float]]:
@@ -92,7 +103,7 @@ def measure(task: Task, data: "xr.Dataset", names: Sequence[str], kept: dict[str
             continue
         samples = task.score(data, found)
         one_by_one = {sample: row for sample, row in each(samples).items() if sample in few}
-        rows[name] = {"text": entry.text, "values": values(task, samples), "samples": one_by_one}
+        rows[name] = {"text": entry.text, "values": values(task, samples), "intervals": intervals(task, samples), "samples": one_by_one}
     return rows
 
 
@@ -119,12 +130,16 @@ def sliced_table(kept: dict[str, Any], column: str, metric: str) -> str:
     rows = {name: row["values"][column] for name, row in kept["rows"].items()}
     labels = list(next(iter(rows.values())))
     counts = [f"{label}, n = {next(iter(rows.values()))[label]['n']}" for label in labels]
-    lines = [f"| {metric} by {column} | {' | '.join(counts)} |", "|---" * (len(labels) + 1) + "|"]
+    told = column.replace("|", "\\|")
+    lines = [f"| {metric} by {told} | {' | '.join(counts)} |", "|---" * (len(labels) + 1) + "|"]
     lines += [f"| {name} | {' | '.join(_cell(metric, found[label][metric]) for label in labels)} |" for name, found in rows.items()]
     return "\n".join(lines)
 
 
-def _cell(metric: str, value: float) -> str:
+def _cell(metric: str, value: float | None) -> str:
+    """Return a value for a table, a dash for none."""
+    if value is None:
+        return "-"
     return f"{value:.1f}" if metric.startswith("psnr") else f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
 
 
@@ -132,8 +147,9 @@ def tables(task: Task) -> str:
     """Return all tables of a task's page."""
     kept = read(task.name)
     parts = [table(task, kept, [metric.name for metric in task.metrics])]
+    shown = [metric.name for metric in task.metrics if metric is task.primary or metric.name == "hallucination"]
     for column in task.slices[:2]:
-        parts += [sliced_table(kept, column.title or column.column, metric) for metric in (task.primary.name, "hallucination")]
+        parts += [sliced_table(kept, column.title or column.column, metric) for metric in shown]
     return "\n\n".join(parts)
 
 

@@ -5,6 +5,7 @@ File                     Content
 ======================== ================================================================================
 ``board.py``             ``stemtwin board``
 ``certify.py``           ``stemtwin certify``
+``compare.py``           ``stemtwin compare``
 ``damage.py``            ``stemtwin damage``
 ``data.py``              ``stemtwin data``
 ``demo.py``              ``stemtwin demo``

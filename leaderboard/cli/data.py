@@ -3,21 +3,20 @@
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 from rich.text import Text
 
 from stemtwin.datasets.cards import find_card, list_cards, named_card, read_card
 from stemtwin.leaderboard.cli.inputs import inputs
 from stemtwin.leaderboard.cli.pack import pack
-from stemtwin.leaderboard.cli.work_progress import tenth_lines
+from stemtwin.leaderboard.cli.work_progress import counted_steps
 from stemtwin.twin.errors import DatasetError
 
 app = typer.Typer(name="data", help="Build, fetch and verify datasets.", no_args_is_help=True)
@@ -56,23 +55,6 @@ def _say(values: dict[str, Any], as_json: bool, text: str) -> None:
         typer.echo(json.dumps(values))
     else:
         Console(emoji=False).print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-@contextmanager
-def _specimen_bar(quiet: bool) -> Iterator[Any]:
-    """Yield a progress callback that counts specimens on stderr: by a bar on a terminal, otherwise by lines."""
-    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TextColumn("specimens"), TimeElapsedColumn())
-    console = Console(stderr=True, emoji=False)
-    if quiet or not console.is_terminal:
-        yield _silent if quiet else tenth_lines("specimens")
-        return
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
-
-
-def _silent(done: int, total: int, text: str) -> None:
-    """Ignore the progress."""
 
 
 @app.command("list")
@@ -146,7 +128,7 @@ def build(
     name, where = card.name, folder or fetch.folder_of(card, size)
     if generate.check_build(card, size, where) is None and not as_json:
         typer.echo(f"{card.name} {card.version} {size}: about {minutes(find_generator(card.kind).seconds(card, size))} into {where}", err=True)
-    with _specimen_bar(as_json) as progress:
+    with counted_steps("specimens", quiet=as_json) as progress:
         manifest = generate.build(card, size, where, progress=progress, workers=workers, scheduler=scheduler)
     rows = {split: piece.rows for split, piece in manifest.splits.items()}
     values = {"name": name, "version": card.version, "size": size, "folder": str(where), "rows": rows, "content_sha256": manifest.content_sha256}
@@ -198,7 +180,7 @@ def verify(
     else:
         card = _card(name, version)
         where = folder or fetch.folder_of(card, size or "std")
-    with _specimen_bar(as_json or not regenerate) as progress:
+    with counted_steps("specimens", quiet=as_json or not regenerate) as progress:
         report = check(card, where, regenerate=regenerate, seed=seed, progress=progress)
     worst = f"{report.worst_pixel_fraction:.3%} of the worst image's pixels off by one"
     again = f"; {report.rows_made_again} rows regenerated, {worst}" if regenerate else ""
@@ -228,6 +210,38 @@ def publish(
 
 
 @app.command()
+def describe(
+    name: Name,
+    target: Annotated[Path, typer.Argument(help="Folder for README.md (a Hugging Face card), croissant.json and CITATION.cff.")],
+    version: Version = None,
+    size: SizeName = "std",
+    folder: Folder = None,
+    url: Annotated[str, typer.Option(help="Address at which the dataset's folder is served.")] = "",
+    date: Annotated[str | None, typer.Option(help="Date of publication, YYYY-MM-DD; by default today.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the descriptions of a built dataset for hubs: a Hugging Face card, Croissant metadata, a citation."""
+    from stemtwin.datasets import description, fetch
+    from stemtwin.datasets.croissant import FILE
+    from stemtwin.datasets.manifest import check_card, read_manifest
+    from stemtwin.twin.files import check_writable
+
+    try:
+        published = datetime.now(UTC).date() if date is None else datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC).date()
+    except ValueError:
+        message = f"--date {date!r} is not a date: write it as 2026-01-31"
+        raise typer.BadParameter(message) from None
+    card = _card(name, version)
+    where = folder or fetch.folder_of(card, size)
+    manifest = read_manifest(where)
+    check_card(manifest, card, where)
+    for one in ("README.md", FILE, description.CITATION):
+        check_writable(target / one)
+    paths = description.describe(card, manifest, target, url=url, published=published.isoformat())
+    _say({"paths": [str(path) for path in paths]}, as_json, f"written: {', '.join(str(path) for path in paths)}")
+
+
+@app.command()
 def witness(name: Name, version: Version = None, as_json: Json = False) -> None:
     """Compute the witness rows of a new card, for comparison with builds elsewhere, and write them beside it."""
     from stemtwin.datasets import generate
@@ -237,7 +251,7 @@ def witness(name: Name, version: Version = None, as_json: Json = False) -> None:
     card = _card(name, version)
     path = rows.path_of(card)
     check_writable(path)
-    with _specimen_bar(as_json) as progress:
+    with counted_steps("specimens", quiet=as_json) as progress:
         content = rows.make(card, generate.specimen_rows, progress)
     write_atomically(path, content)
     text = f"{path} contains the witness rows of {card.id}, {len(content)} bytes"

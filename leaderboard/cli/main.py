@@ -24,7 +24,8 @@ from stemtwin.twin.files import FULL
 COMMANDS = {  # name: (module, function or Typer in it, one line for the help)
     "demo": ("stemtwin.leaderboard.cli.demo", "demo", "Run the whole workflow: images, focus, a dataset, scores, a board."),
     "image": ("stemtwin.leaderboard.cli.image", "image", "Compute images, patterns or spectra of any structure file."),
-    "certify": ("stemtwin.leaderboard.cli.certify", "certify", "Compare a request with abTEM on the same grid and check its convergence."),
+    "certify": ("stemtwin.leaderboard.cli.certify", "certify", "Compare a request, or rows of a dataset, with abTEM and check convergence."),
+    "compare": ("stemtwin.leaderboard.cli.compare", "compare", "Compare a measured micrograph with the twin at matched conditions."),
     "warm": ("stemtwin.leaderboard.cli.warm", "warm", "Compile all kernels and build the operators of environments in advance."),
     "list": ("stemtwin.leaderboard.cli.listing", "listing", "List samples, detectors, profiles, tasks, datasets, environments and baselines."),
     "film": ("stemtwin.leaderboard.cli.film", "film", "Film an episode: images, actions, dose, budget, return and score."),

@@ -86,6 +86,34 @@ def span(seconds: float) -> str:
 
 
 @contextlib.contextmanager
+def counted_steps(unit: str, *, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
+    """Give a function (done, all, text) that counts steps on stderr: a bar, or a line for each tenth where that is no terminal.
+
+    Parameters
+    ----------
+    unit : str
+        Name of the steps, in the plural.
+    quiet : bool
+        Show nothing.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True, emoji=False)
+    if quiet or not console.is_terminal:
+        yield _silent if quiet else tenth_lines(unit)
+        return
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
+
+
+def _silent(done: int, total: int, text: str) -> None:
+    """Say nothing."""
+
+
+@contextlib.contextmanager
 def shown(total: int, seconds: float | None) -> Iterator[Callable[[int], None]]:
     """Yield a function that counts waves, and report the progress on stderr until the block ends.
 
