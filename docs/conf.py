@@ -29,7 +29,7 @@ extensions = [
     "sphinx_llms_txt",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["examples/*", "films/*", "gallery/*", "site/*", "**/sg_execution_times.rst", "sg_execution_times.rst"]
+exclude_patterns = ["examples/*", "notebooks/*", "films/*", "gallery/*", "site/*", "**/sg_execution_times.rst", "sg_execution_times.rst"]
 suppress_warnings = ["config.cache"]  # the gallery sorts by a class, which cannot be pickled
 
 myst_enable_extensions = ["colon_fence"]
