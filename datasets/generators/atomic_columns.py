@@ -59,6 +59,18 @@ class ColumnsInstrument(CardModel):
     focus_C10_angstrom: float = 0.0
     engine: str
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        """Check that there is such a profile and such an engine."""
+        from stemtwin.twin.instrument.hardware.profiles import PROFILES
+        from stemtwin.twin.instrument.simulation.engines.registry import ENGINES
+
+        for what, name, known in (("instrument profile", self.profile, PROFILES), ("engine", self.engine, ENGINES)):
+            if name not in known:
+                message = f"{name!r} is no {what}; give one of {', '.join(known)}"
+                raise ValueError(message)
+        return self
+
 
 class ColumnsMaterial(CardModel):
     """A sample of the library, how its specimens differ, and what is drawn of it; without knobs it is a perfect crystal."""
