@@ -7,6 +7,7 @@ of ``docs/denoise.md``, ``--picture FILE`` draws what the baselines make of thre
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 
 from stemtwin.benchmarks import runner, slices
 from stemtwin.benchmarks.agents import find_baseline, load_baselines
+from stemtwin.benchmarks.statistics import interval
 from stemtwin.benchmarks.tasks import Task, find_task
 from stemtwin.twin import files
 from stemtwin.twin.errors import SettingsError
@@ -31,6 +33,8 @@ WHOLE = "all"
 SAMPLED_CLUSTERS = 2
 """Specimens whose samples are kept one by one, for tests to measure again: the first of the split."""
 DIGITS = 6
+NAIVE = {"atoms-2d@2": "maxima", "instruments": "maxima"}
+"""Baseline of skill 0 of the tasks whose tables show it."""
 
 
 def path_of(task: str) -> Path:
@@ -54,10 +58,15 @@ def values(task: Task, samples: "SampleStatistics") -> dict[str, dict[str, dict[
 
     def of(part: "SampleStatistics") -> dict[str, float]:
         sums = part.sums()
-        return {"n": len(part)} | {metric.name: round(float(metric.formula(sums)), DIGITS) for metric in task.metrics}
+        return {"n": len(part)} | {metric.name: _rounded(float(metric.formula(sums))) for metric in task.metrics}
 
     cut = {column.title or column.column: {name: of(part) for name, part in slices.parts(samples, column).items()} for column in task.slices}
     return {WHOLE: {WHOLE: of(samples)}} | cut
+
+
+def _rounded(value: float) -> float | None:
+    """Return a value with six decimals, None where it is undefined."""
+    return round(value, DIGITS) if math.isfinite(value) else None
 
 
 def each(samples: "SampleStatistics") -> dict[str, dict[str, float]]:
@@ -92,7 +101,9 @@ def measure(task: Task, data: "xr.Dataset", names: Sequence[str], kept: dict[str
             continue
         samples = task.score(data, found)
         one_by_one = {sample: row for sample, row in each(samples).items() if sample in few}
-        rows[name] = {"text": entry.text, "values": values(task, samples), "samples": one_by_one}
+        sure = interval(task.primary.formula, samples)
+        ends = {} if sure is None else {"interval": [_rounded(sure.low), _rounded(sure.high)]}
+        rows[name] = {"text": entry.text, "values": values(task, samples), "samples": one_by_one} | ends
     return rows
 
 
@@ -124,16 +135,37 @@ def sliced_table(kept: dict[str, Any], column: str, metric: str) -> str:
     return "\n".join(lines)
 
 
-def _cell(metric: str, value: float) -> str:
+def skill_table(task: Task, kept: dict[str, Any]) -> str:
+    """Return the primary metric with its interval and the skill, 0 for the naive baseline and 1 for the oracle, as a Markdown table."""
+    name = task.primary.name
+    found = {entry: row["values"][WHOLE][WHOLE][name] for entry, row in kept["rows"].items()}
+    zero, one = found[NAIVE[task.registered]], found["oracle"]
+    lines = [f"| baseline | {name} | 95 % interval over specimens | skill |", "|---|---|---|---|"]
+    for entry, row in kept["rows"].items():
+        ends = " to ".join(_cell(name, end) for end in row["interval"]) if "interval" in row else "-"
+        lines.append(f"| {entry} | {_cell(name, found[entry])} | {ends} | {(found[entry] - zero) / (one - zero):.2f} |")
+    return "\n".join(lines)
+
+
+def _cell(metric: str, value: float | None) -> str:
+    if value is None:
+        return "-"
     return f"{value:.1f}" if metric.startswith("psnr") else f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def _shown(task: Task) -> list[str]:
+    """Return the metrics of a task that are shown by slices: the primary one, and of images what they invent."""
+    return [metric.name for metric in task.metrics if metric in (task.primary,) or metric.name == "hallucination"]
 
 
 def tables(task: Task) -> str:
     """Return all tables of a task's page."""
-    kept = read(task.name)
+    kept = read(task.registered)
     parts = [table(task, kept, [metric.name for metric in task.metrics])]
+    if task.registered in NAIVE:
+        parts.append(skill_table(task, kept))
     for column in task.slices[:2]:
-        parts += [sliced_table(kept, column.title or column.column, metric) for metric in (task.primary.name, "hallucination")]
+        parts += [sliced_table(kept, column.title or column.column, metric) for metric in _shown(task)]
     return "\n\n".join(parts)
 
 
@@ -198,11 +230,11 @@ def main(arguments: list[str] | None = None) -> None:
         save_picture(task, pictured(data), ("counts", "gaussian", "fourier", "nlm", "unet"), given.picture)
         return
     sha256 = task.content_hash(data)
-    old = read(task.name) if path_of(task.name).exists() else {}
+    old = read(task.registered) if path_of(task.registered).exists() else {}
     rows = measure(task, data, given.baselines or every, old.get("rows", {}) if old.get("sha256") == sha256 else {})
     told = {"task": f"{task.name}@{task.major}", "dataset": f"{task.source}@{task.source_version}", "size": given.size, "split": split}
     told |= {"content_sha256": data.attrs["content_sha256"], "sha256": sha256, "rows": {name: rows[name] for name in every if name in rows}}
-    files.write_atomically(path_of(task.name), (json.dumps(told, indent=1) + "\n").encode())
+    files.write_atomically(path_of(task.registered), (json.dumps(told, indent=1) + "\n").encode())
 
 
 def pictured(data: "xr.Dataset") -> "xr.Dataset":

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, gaussian_laplace
+from scipy.ndimage import gaussian_laplace
 from skimage.feature import peak_local_max
 
 from stemtwin.benchmarks.agents import Baseline, add_baseline
@@ -15,11 +15,13 @@ WIDTHS_ANGSTROM = (0.7, 0.9, 1.2, 1.6)
 """Full widths of a column in the image among which the scale is chosen, A."""
 LEAST_SNR, LEAST_PART = 5.0, 0.12
 """Height over the noise, and over that of the strong peaks, of a peak that is a column as likely as not (tuned on val)."""
-FAINTEST = 0.25
+ENOUGH_SNR = 4.0
+"""Height of strong peaks over the noise from which on no wider scale is tried (tuned on val)."""
+FAINTEST = 0.4
 """Peaks below this part of both are left out."""
 SAME_ANGSTROM = 0.45
 """Of two refined peaks nearer than this the lower goes, A."""
-STUDENT_PX, STUDENT_DISTANCE_PX = 2.0, 5
+STUDENT_DISTANCE_PX = 5
 
 
 def electrons_of(given: Mapping[str, Any]) -> np.ndarray:
@@ -28,13 +30,13 @@ def electrons_of(given: Mapping[str, Any]) -> np.ndarray:
 
 
 class LocalMaxima:
-    """Maxima of the image, smoothed by 2 px, at least 5 px apart; the confidence is the height between the darkest and the brightest."""
+    """Maxima of the readings as they are, at least 5 px apart and one standard deviation above the mean, sure by their height."""
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
         """Return the maxima."""
         del rng
-        image, step = gaussian_filter(np.asarray(given["image"], dtype=float), STUDENT_PX), float(given["sampling_angstrom"])
-        peaks = peak_local_max(image, min_distance=STUDENT_DISTANCE_PX, exclude_border=False)
+        image, step = np.asarray(given["image"], dtype=float), float(given["sampling_angstrom"])
+        peaks = peak_local_max(image, min_distance=STUDENT_DISTANCE_PX, threshold_abs=image.mean() + image.std(), exclude_border=False)
         heights = (image[tuple(peaks.T)] - image.min()) / max(float(np.ptp(image)), 1e-12)
         return Points.at(peaks[:, ::-1] * step, classes=unknown(len(peaks)), confidence=np.clip(heights, 0, 1))
 
@@ -42,7 +44,7 @@ class LocalMaxima:
 class RefinedPeaks:
     """Peaks of the scale-normalised Laplacian of Gaussian, each refined by a two-dimensional Gaussian fit.
 
-    The scale is the one whose strong peaks stand highest above the noise, which the finest differences of pixels estimate. The confidence grows with the height, over the
+    The scale is the finest whose strong peaks stand well above the noise, or else the one where they stand highest; the noise is what the finest differences of pixels say. The confidence grows with the height, over the
     noise or over the strong peaks, whichever is the lower claim; 0.5 where it is as high as ``LEAST_SNR`` or ``LEAST_PART``.
     """
 
@@ -75,13 +77,15 @@ def white_noise(image: np.ndarray) -> float:
 
 
 def best_response(image: np.ndarray, step: float, widths: Sequence[float] = WIDTHS_ANGSTROM) -> tuple[np.ndarray, float, float]:
-    """Return the filtered image, its noise, and the scale in pixels, of the scale whose strong peaks stand highest above the noise."""
+    """Return the filtered image, its noise, and the scale in pixels: the finest whose strong peaks stand well above the noise, else the best."""
     white, found = white_noise(image), []
     for width in widths:
         sigma = max(width / FWHM_PER_SIGMA / step, 1.0)
         response = -(sigma**2) * gaussian_laplace(image, sigma, mode="reflect")
         noise = white * kernel_norm(sigma)
         found.append((float(np.quantile(response, 0.995)) / noise, response, noise, sigma))
+        if found[-1][0] >= ENOUGH_SNR:
+            return response, noise, sigma
     _, response, noise, sigma = max(found, key=lambda one: one[0])
     return response, noise, sigma
 
@@ -109,7 +113,7 @@ class TrueColumnsOracle:
 
 
 for _name, _text, _factory in (
-    ("maxima", "maxima of the smoothed image, sure by their height", LocalMaxima),
+    ("maxima", "maxima of the readings as they are, sure by their height", LocalMaxima),
     ("log", "Laplacian of Gaussian, each peak refined by a Gaussian fit", RefinedPeaks),
     ("random", "uniform points", ScatteredPoints),
 ):

@@ -33,7 +33,7 @@ class AdaptedPeaks:
 
 
 for _name, _text, _factory in (
-    ("maxima", "maxima of the smoothed image, sure by their height", LocalMaxima),
+    ("maxima", "maxima of the readings as they are, sure by their height", LocalMaxima),
     ("log", "Laplacian of Gaussian, each peak refined by a Gaussian fit", RefinedPeaks),
     ("adapted", "the same with settings for each instrument from the labelled images", AdaptedPeaks),
     ("random", "uniform points", ScatteredPoints),

@@ -17,7 +17,7 @@ from stemtwin.twin.errors import SubmissionError
 from tests.benchmarks import instrument_frames
 
 FRAME = np.array([[-0.05, -0.05], [19.95, 19.95]])
-DATA = instrument_frames.make(n=5, dose=100.0)
+DATA = instrument_frames.make(n=5, dose=15.0)
 EVERY = instrument_frames.make(n=15)
 
 
@@ -112,14 +112,13 @@ def test_baselines_stand_in_their_order():
     found = {name: entry(name) for name in ("oracle", "log", "maxima", "random")}
     assert found["oracle"]["ap"] == 1.0
     assert 1 >= found["log"]["ap"] > found["maxima"]["ap"] > 3 * found["random"]["ap"]
-    assert found["log"]["rmsd"] < found["maxima"]["rmsd"]
-    assert entry("log", instrument_frames.make(n=5, dose=20.0))["ap"] < found["log"]["ap"]
+    assert entry("log", instrument_frames.make(n=5, dose=4.0))["ap"] < found["log"]["ap"]
 
 
 @pytest.mark.slow
 def test_metadata_and_brightness_alone_are_no_detector():
     """A lattice laid by the mean reading and the settings, without a look at the picture, is within the interval of the naive baseline or below."""
-    task, data = find_task("atoms-2d@2"), instrument_frames.make(n=12, dose=100.0, clusters=6)
+    task, data = find_task("atoms-2d@2"), instrument_frames.make(n=12, dose=15.0, clusters=6)
 
     class Blind:
         def predict(self, given, rng):
@@ -140,7 +139,7 @@ def test_metadata_and_brightness_alone_are_no_detector():
 @pytest.mark.slow
 def test_a_report_has_intervals_slices_and_a_detectable_difference():
     """Every headline metric of the naive baseline has a clustered interval, slices glue, and the worst is named."""
-    task, data = find_task("atoms-2d@2"), instrument_frames.make(n=12, dose=100.0, clusters=6)
+    task, data = find_task("atoms-2d@2"), instrument_frames.make(n=12, dose=15.0, clusters=6)
     found = predict(task, find_baseline("atoms-2d@2", "maxima"), data)
     report = score_predictions(task, data, found, split="test", size="tiny", entry="maxima", trust="baseline").report
     assert report.primary.name == "ap"
