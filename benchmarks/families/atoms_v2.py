@@ -71,9 +71,7 @@ class BoundedColumns:
 def read_bounded(data: xr.Dataset) -> list[BoundedColumns]:
     """Return the true columns of every sample of a dataset, with their bounds."""
     values = data["column_bound_angstrom"].values
-    return [
-        BoundedColumns(columns=columns, bounds=values[i, : len(columns.heaviest)].astype(float)) for i, columns in enumerate(read_columns(data))
-    ]
+    return [BoundedColumns(columns=columns, bounds=values[i, : len(columns.heaviest)].astype(float)) for i, columns in enumerate(read_columns(data))]
 
 
 def ranked_matches(found: Points, truths: np.ndarray, gates: np.ndarray) -> np.ndarray:

@@ -198,7 +198,9 @@ def test_the_truth_is_no_input():
     """Of the data an entry sees readings and settings alone."""
     for name in ("atoms-2d@2", "instruments"):
         seen = {field.name for field in find_task(name).inputs}
-        assert seen.isdisjoint({"material", "structure", "specimen", "thickness_angstrom", "C10_angstrom", *(n for n in DATA if n.startswith("column_"))})
+        assert seen.isdisjoint(
+            {"material", "structure", "specimen", "thickness_angstrom", "C10_angstrom", *(n for n in DATA if n.startswith("column_"))}
+        )
 
 
 def test_the_scale_fits_the_columns():

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from stemtwin.datasets import cards, generate
+from stemtwin.datasets import cards, generate, recorded_frames
 from stemtwin.datasets.generators import atomic_columns
-from stemtwin.datasets.generators.atomic_columns import RecordedFrame, apparent_columns, column_bounds, image_shift
+from stemtwin.datasets.generators.atomic_columns import column_bounds
 from stemtwin.datasets.kinds import find_generator
+from stemtwin.datasets.recorded_frames import RecordedFrame, apparent_columns, image_shift
 from stemtwin.twin.errors import DatasetError
 from stemtwin.twin.instrument.hardware.profiles import PROFILES
 from stemtwin.twin.instrument.scan import RasterScan
@@ -38,9 +39,7 @@ def seen(probes: np.ndarray, shift: tuple[float, float] = (0.0, 0.0)) -> np.ndar
 def frame_of(electrons: np.ndarray, probes: np.ndarray, gain: float = 1.0) -> RecordedFrame:
     """Return a frame with these expected electrons."""
     angles = {"inner_mrad": 60.0, "outer_mrad": 120.0}
-    return RecordedFrame(
-        readings=electrons, gain_adu=gain, offset_adu=0.0, electrons=electrons, probes=probes, source_size_angstrom=0.0, **angles
-    )
+    return RecordedFrame(readings=electrons, gain_adu=gain, offset_adu=0.0, electrons=electrons, probes=probes, source_size_angstrom=0.0, **angles)
 
 
 def test_columns_stand_on_their_images_in_a_distorted_frame():
@@ -68,7 +67,10 @@ def test_without_distortion_the_truth_is_that_of_the_raster():
     from stemtwin.datasets.truth import frame_columns
 
     probes = SCAN.positions()
-    found, plain = apparent_columns(SAMPLE, SCAN, frame_of(seen(probes), probes), 0.2), frame_columns(projected_columns(SAMPLE), SAMPLE.size_angstrom, SCAN, 0.2)
+    found, plain = (
+        apparent_columns(SAMPLE, SCAN, frame_of(seen(probes), probes), 0.2),
+        frame_columns(projected_columns(SAMPLE), SAMPLE.size_angstrom, SCAN, 0.2),
+    )
     assert found["n_columns"] == plain["n_columns"]
     assert found["column_species"] == plain["column_species"]
     for axis in "xy":
@@ -118,8 +120,8 @@ def test_no_raster_aliases_what_the_optics_pass(name):
     for material in settings.materials:
         for one in material.instruments:
             profile = PROFILES[settings.instruments[one].profile]
-            assert material.field_of_view_angstrom[1] / 256 <= settings.largest_step(one)
-            assert settings.largest_step(one) < 0.7
+            assert material.field_of_view_angstrom[1] / 256 <= recorded_frames.largest_step(settings.instruments[one])
+            assert recorded_frames.largest_step(settings.instruments[one]) < 0.7
             assert profile.chain("haadf") is not None
     with pytest.raises(DatasetError, match="alias what the optics pass"):
         cards.parse_card(TEXTS[name].replace("field_of_view_angstrom = [20.0, 50.0]", "field_of_view_angstrom = [20.0, 90.0]"))
@@ -150,7 +152,7 @@ def test_doses_labels_and_focus_are_as_the_card_says(name):
     """Every decade of dose of a material comes in turn, currents and dwell times stay in range, and labels go round."""
     card = CARDS[name]
     specimen = GENERATOR.specimen(card, "std", "test", 2_000_001)
-    drawn = [atomic_columns.draw_condition(card, specimen, i) for i in range(6)]
+    drawn = [recorded_frames.draw_condition(card, specimen, i) for i in range(6)]
     low, high = specimen.material.dose_e_per_angstrom2
     decades = round(np.log10(high / low))
     assert {int(np.log10(one.dose_e_per_angstrom2 / low)) for one in drawn} == set(range(decades))
@@ -158,7 +160,7 @@ def test_doses_labels_and_focus_are_as_the_card_says(name):
     for one in drawn:
         assert card.generator.current_pa[0] <= one.current_pa <= card.generator.current_pa[1] * (1 + 1e-9)
         assert abs(one.C10_angstrom - specimen.instrument.focus_C10_angstrom) <= 40
-        assert one == atomic_columns.draw_condition(card, specimen, drawn.index(one))
+        assert one == recorded_frames.draw_condition(card, specimen, drawn.index(one))
 
 
 @pytest.mark.parametrize(
