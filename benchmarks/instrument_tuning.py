@@ -24,7 +24,7 @@ from stemtwin.twin import files
 if TYPE_CHECKING:
     import xarray as xr
 
-PARTS = (0.06, 0.12, 0.25, 0.4)
+PARTS = (0.12, 0.3)
 """Heights over the strong peaks of a peak that is a column as likely as not."""
 SCALES = (WIDTHS_ANGSTROM, *((width,) for width in WIDTHS_ANGSTROM))
 """Widths among which the scale is chosen, A."""
@@ -36,12 +36,12 @@ def first_images(data: "xr.Dataset", instrument: str, count: int) -> "xr.Dataset
 
 
 def best_settings(data: "xr.Dataset") -> dict[str, Any]:
-    """Return the settings with the largest average precision on labelled images, the first of equals."""
+    """Return the settings with the largest average precision of unrefined peaks on labelled images, the first of equals."""
     truths, frames, best = read_bounded(data), frame_bounds(data), (-1.0, {})
     images = [electrons_of({name: data[name].values[i] for name in ("image", "gain_adu", "offset_adu")}) for i in range(len(truths))]
     steps = data["sampling_angstrom"].values.astype(float)
     for part, widths in itertools.product(PARTS, SCALES):
-        found = [RefinedPeaks(LEAST_SNR, part, widths).points(image, float(step)) for image, step in zip(images, steps, strict=True)]
+        found = [RefinedPeaks(LEAST_SNR, part, widths).points(image, float(step), refined=False) for image, step in zip(images, steps, strict=True)]
         rows = [ranked_counts(*row) for row in zip(found, truths, frames, strict=True)]
         value = float(average_precision({name: np.sum([row[name] for row in rows], axis=0) for name in rows[0]}))
         if value > best[0]:

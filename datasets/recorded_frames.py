@@ -76,7 +76,7 @@ class FrameInstrument(CardModel):
 
     profile: str
     camera_length_mm: Annotated[float, Field(gt=0)]
-    focus_C10_angstrom: float = 0.0
+    focus_C10_angstrom: float = 0.0  # noqa: N815 - Krivanek's notation
     engine: str
 
     @model_validator(mode="after")
@@ -93,10 +93,10 @@ class FrameInstrument(CardModel):
 
 
 def check_names(where: str, names: Sequence[str], known: dict[str, Any]) -> None:
-    """Raise ValueError where an instrument has no table."""
+    """Raise ValueError where a name has no table."""
     for name in names:
         if name not in known:
-            message = f"{where} names the instrument {name!r}, which is not among {sorted(known)}"
+            message = f"{where} names {name!r}, which is not among {sorted(known)}"
             raise ValueError(message)
 
 

@@ -44,8 +44,9 @@ class LocalMaxima:
 class RefinedPeaks:
     """Peaks of the scale-normalised Laplacian of Gaussian, each refined by a two-dimensional Gaussian fit.
 
-    The scale is the finest whose strong peaks stand well above the noise, or else the one where they stand highest; the noise is what the finest differences of pixels say. The confidence grows with the height, over the
-    noise or over the strong peaks, whichever is the lower claim; 0.5 where it is as high as ``LEAST_SNR`` or ``LEAST_PART``.
+    The scale is the finest whose strong peaks stand well above the noise, or else the one where they stand highest; the noise is what the finest
+    differences of pixels say. The confidence grows with the height, over the noise or over the strong peaks, whichever is the lower claim; 0.5
+    where it is as high as ``LEAST_SNR`` or ``LEAST_PART``.
     """
 
     def __init__(self, least_snr: float = LEAST_SNR, least_part: float = LEAST_PART, widths: Sequence[float] = WIDTHS_ANGSTROM) -> None:
@@ -56,14 +57,14 @@ class RefinedPeaks:
         del rng
         return self.points(electrons_of(given), float(given["sampling_angstrom"]))
 
-    def points(self, image: np.ndarray, step: float) -> Points:
-        """Return the refined peaks of an image (ny, nx), e-, of a step, A/px."""
+    def points(self, image: np.ndarray, step: float, *, refined: bool = True) -> Points:
+        """Return the peaks of an image (ny, nx), e-, of a step, A/px, refined by fits where that is asked for."""
         response, noise, sigma = best_response(image, step, self.widths)
         strong = max(float(np.quantile(response, 0.995)), 1e-12)
         peaks = peak_local_max(response, min_distance=max(2, round(sigma)), threshold_abs=0.0, exclude_border=False)
         claim = np.minimum(response[tuple(peaks.T)] / (self.least_snr * noise), response[tuple(peaks.T)] / (self.least_part * strong))
         peaks, claim = peaks[claim > FAINTEST], claim[claim > FAINTEST]
-        places = np.array([refine(image, peak, sigma) for peak in peaks]).reshape(-1, 2)
+        places = np.array([refine(image, peak, sigma) if refined else peak for peak in peaks], dtype=float).reshape(-1, 2)
         keep = merge(places, claim, SAME_ANGSTROM / step) & inside(places, image.shape)
         return Points.at(places[keep][:, ::-1] * step, classes=unknown(int(keep.sum())), confidence=claim[keep] / (1 + claim[keep]))
 

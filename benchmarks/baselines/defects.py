@@ -107,7 +107,7 @@ class UnitCellResidual:
 
 
 def collected(found: list[tuple[np.ndarray, str, float]], step: float, shape: tuple[int, ...]) -> Points:
-    """Return candidates (place, class, claim) as points in the frame: the strongest of neighbours, and two vacancies side by side in carbon as one."""
+    """Return candidates (place, class, claim) as points in the frame: the strongest of neighbours, two vacancies side by side in carbon as one."""
     pairs = []
     for i, (place, name, claim) in enumerate(found):
         for other, second, also in found[:i]:
@@ -210,5 +210,6 @@ class DefectsOracle:
 
 
 add_baseline(Baseline(task="defects", name="odd-peaks", text="peaks that are darker or brighter than the others", factory=OddPeaks))
-add_baseline(Baseline(task="defects", name="residual", text="the image less its mean unit cell, named by site and contrast", factory=UnitCellResidual))
+_TEXT = "the image less its mean unit cell, named by site and contrast"
+add_baseline(Baseline(task="defects", name="residual", text=_TEXT, factory=UnitCellResidual))
 add_baseline(Baseline(task="defects", name="oracle", text="the truth itself", factory=DefectsOracle, oracle=True))

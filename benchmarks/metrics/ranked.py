@@ -72,7 +72,10 @@ AVERAGE_PRECISION, EFFICIENCY = add_metrics(
         name="efficiency",
         title="Cramer-Rao bound of single columns over the RMS distance",
         formula=efficiency,
-        text="sqrt(square_bound / bounded_square_distance), over matched columns whose bound is at most a third of their gate; above 1: more than one column was used",
+        text=(
+            "sqrt(square_bound / bounded_square_distance), over matched columns whose bound is at most a third of their gate; above 1: more than "
+            "one column was used"
+        ),
         references=(({"square_bound": 0.01, "bounded_square_distance": 0.04}, 0.5),),
     ),
 )

@@ -1,6 +1,6 @@
 """``atomic-columns``: dark-field readings of five instruments with their faults, and where each atomic column appears in the frame.
 
-A frame is what an instrument profile records: its residual and straying aberrations, drift, scan distortion and jitter, detector chain and sensitivity.
+A frame is what an instrument profile records: residual and straying aberrations, drift, scan distortion and jitter, detector chain and sensitivity.
 The truth is the projected columns at the places where they appear: from its place in the undistorted frame a column is taken along by the mean
 displacement of the probes around it. Beside each stands the Cramer-Rao bound of that one column alone.
 """
@@ -56,7 +56,7 @@ class ColumnsMaterial(CardModel):
     field_of_view_angstrom: Range
     dose_e_per_angstrom2: Range
     thickness_angstrom: Range | None = None
-    knobs: dict[str, float | int | str] = {}
+    knobs: Annotated[dict[str, float | int | str], Field(default_factory=dict)]
     perfect: bool = False
 
 
@@ -71,7 +71,7 @@ class ColumnsSettings(CardModel):
     current_pa: Range
     dwell_time_us: Range
     visible_fraction: Fraction
-    only_on: dict[str, tuple[str, ...]] = {}
+    only_on: Annotated[dict[str, tuple[str, ...]], Field(default_factory=dict)]
     """Instruments of a split, where it has not all of them."""
     labels: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
     """Labelled images of the same instrument that an answer may use: the images of a specimen go through these numbers in turn."""

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 CLASSES = ("V_X", "V_2X", "V_M", "M_M", "X_X", "M_2X", "M_ad", "V_C", "V_2C", "Si_C", "N_C")
 """Classes of defects, numbered from 1 on: in a layer MX2 one and both chalcogens of a column missing, a metal missing, the other metal, another
-chalcogen, a metal in the place of one chalcogen with the other missing, a metal atom on the hollow site; in graphene a missing atom, a missing pair, silicon, nitrogen."""
+chalcogen, a metal in the place of one chalcogen with the other missing, a metal atom on the hollow site; in graphene a missing atom,
+a missing pair, silicon, nitrogen."""
 LAYER, CARBON = CLASSES[:7], CLASSES[7:]
 OTHERS = {"Mo": "W", "W": "Mo", "S": "Se", "Se": "S"}
 """Foreign atoms by the host that they stand for."""

@@ -1,4 +1,4 @@
-"""Task defects: every metric is the counting that its definition says, right answers score alike, and a lattice's residual finds what is wrong in it."""
+"""Task defects: metrics are the counting that their definitions say, right answers score alike, and a residual finds what is wrong in a lattice."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def drawn(seed=0, dose=2e5, n=4):
     metal, chalcogen, hollow = layer_sites()
     y, x = np.mgrid[:N, :N] * STEP
     known = baselines.contrasts("mos2-1h")
-    for number in range(n):
+    for _ in range(n):
         heights = [(place, 1.0) for place in metal] + [(place, 2 * (16 / 42) ** 1.7) for place in chalcogen]
         changed = []
         for kind in ("V_2X", "V_M", "M_M", "M_ad"):

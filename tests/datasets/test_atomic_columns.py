@@ -168,7 +168,7 @@ def test_doses_labels_and_focus_are_as_the_card_says(name):
     [
         ('profile = "nion-60"', 'profile = "nion-61"', "'nion-61' is no instrument profile"),
         ("current_pa = [0.2, 150.0]", "current_pa = [0.2, 0.3]", "needs a dwell time or current outside"),
-        ('"nion-100", "schottky-200kv"]', '"nion-101", "schottky-200kv"]', "names the instrument 'nion-101'"),
+        ('"nion-100", "schottky-200kv"]', '"nion-101", "schottky-200kv"]', "names 'nion-101'"),
     ],
 )
 def test_a_card_that_cannot_be_recorded_is_refused(old, new, told):
@@ -179,7 +179,7 @@ def test_a_card_that_cannot_be_recorded_is_refused(old, new, told):
 
 @pytest.mark.slow
 def test_readings_of_the_microscope_are_brightest_at_the_columns():
-    """Two frames of one specimen by the twin itself, made twice: the same bits, counts above the offset, and the mean at heavy columns well above the others."""
+    """Two frames of one specimen by the twin itself, made twice: the same bits, and readings at columns well above the mean."""
     card = CARDS["atoms-2d-2.0.0"]
     specimen = GENERATOR.specimen(card, "tiny", "test", 2_000_001)
     rows = generate.specimen_rows(card, "tiny", specimen)
