@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates, spline_filter
 
 from stemtwin.datasets.cards import Card
 from stemtwin.datasets.draw import Stream, random_generator, stream_seed
-from stemtwin.datasets.kinds import CardModel
+from stemtwin.datasets.kinds import CardModel, Range
 from stemtwin.datasets.truth import frame_columns
 from stemtwin.twin.physics.electrons import ELEMENTARY_CHARGE
 
@@ -35,12 +35,21 @@ SMOOTH_ANGSTROM = 0.4
 """Standard deviation of the mean of displacements around a column, A: about that of its image."""
 SHIFT_SMOOTH_ANGSTROM, LARGEST_SHIFT = 0.3, 0.6
 """Standard deviation by which an image is smoothed where its shift is sought, and the largest shift, A."""
+MERGED_ANGSTROM = 0.7
+"""Atoms whose projections are nearer than this, one to the next, are one column: no instrument here resolves them, A."""
 OUTSIDE_PX = 24
 """Columns so far outside the frame may be drawn into it by its distortion, px."""
 DIGITS = 9
 """Decimals of places, A: what is left of the last bits of a sine goes with them."""
 STRAY_ANGSTROM = 40.0
 """C10 that a window holds beside what is commanded: the instrument's focus strays."""
+
+
+class SlowScan(CardModel):
+    """Range of dwell times and currents of an instrument whose source grows too large at the usual currents."""
+
+    dwell_time_us: Range
+    current_pa: Range
 
 
 class Imaged(Protocol):
@@ -115,18 +124,21 @@ def largest_step(instrument: FrameInstrument) -> float:
     return float(wavelength(profile.energy_ev)) / (4 * profile.semiangle_mrad * 1e-3)
 
 
-def dwell_times(settings: Any, dose_e_per_angstrom2: float, field_of_view_angstrom: float) -> tuple[float, float]:
-    """Return the shortest and longest dwell time [us] that give a dose [e-/A^2] on a square field [A] with a current in range."""
+def dwell_times(settings: Any, instrument: FrameInstrument, dose_e_per_angstrom2: float, field_of_view_angstrom: float) -> tuple[float, float]:
+    """Return the shortest and longest dwell time [us] that give a dose [e-/A^2] on a square field [A] with a current in the instrument's range."""
     charge = dose_e_per_angstrom2 * (field_of_view_angstrom / settings.image_shape[1]) ** 2 / ELECTRON_PER_US_PA
-    return max(settings.dwell_time_us[0], charge / settings.current_pa[1]), min(settings.dwell_time_us[1], charge / settings.current_pa[0])
+    dwell, current = settings.dwell_time_us, settings.current_pa
+    if instrument.profile in getattr(settings, "slow", ()):
+        dwell, current = settings.slow[instrument.profile].dwell_time_us, settings.slow[instrument.profile].current_pa
+    return max(dwell[0], charge / current[1]), min(dwell[1], charge / current[0])
 
 
 def check_recording(settings: Any) -> None:
     """Raise ValueError where a material names no instrument, a dose cannot be had, or a raster aliases what the optics pass."""
     for material in settings.materials:
         check_names(f"material {material.name!r}", material.instruments, settings.instruments)
-        for dose, field in itertools.product(material.dose_e_per_angstrom2, material.field_of_view_angstrom):
-            low, high = dwell_times(settings, dose, field)
+        for dose, field, name in itertools.product(material.dose_e_per_angstrom2, material.field_of_view_angstrom, material.instruments):
+            low, high = dwell_times(settings, settings.instruments[name], dose, field)
             if low > high:
                 message = f"a dose of {dose:g} e-/A^2 on a field of {field:g} A needs a dwell time or current outside the card's ranges"
                 raise ValueError(message)
@@ -183,7 +195,7 @@ def draw_condition(card: Card, specimen: Imaged, image: int) -> FrameCondition:
     decades = max(1, round(high - low))
     turn = (specimen.structure_seed // len(settings.materials) + image) % decades
     dose = float(10 ** (low + (high - low) * (turn + rng.random()) / decades))
-    dwell = math.exp(rng.uniform(*np.log(dwell_times(settings, dose, field))))
+    dwell = math.exp(rng.uniform(*np.log(dwell_times(settings, specimen.instrument, dose, field))))
     error, turned = float(rng.uniform(*settings.focus_error_angstrom)), float(rng.uniform(0, 2 * math.pi))
     origin = (rng.random(2) * material.size_angstrom[::-1]).tolist()
     return FrameCondition(
@@ -340,7 +352,7 @@ def apparent_columns(sample: "Sample", scan: "RasterScan", frame: RecordedFrame,
     """
     from stemtwin.twin.samples.columns import projected_columns
 
-    found, at = placed(projected_columns(sample), sample, scan, frame, visible_fraction)
+    found, at = placed(projected_columns(sample, MERGED_ANGSTROM), sample, scan, frame, visible_fraction)
     shift = image_shift(frame.electrons, at[np.array(found["column_visible"], dtype=bool)], scan.pitch_angstrom[1])
     return in_frame(found, at + shift, scan)
 

@@ -21,6 +21,7 @@ from stemtwin.datasets.recorded_frames import (
     FrameCondition,
     FrameInstrument,
     RecordedFrame,
+    SlowScan,
     apparent_columns,
     check_names,
     check_recording,
@@ -70,6 +71,8 @@ class ColumnsSettings(CardModel):
     C12_angstrom: Range
     current_pa: Range
     dwell_time_us: Range
+    slow: Annotated[dict[str, SlowScan], Field(default_factory=dict)]
+    """Other dwell times and currents, by instrument profile."""
     visible_fraction: Fraction
     only_on: Annotated[dict[str, tuple[str, ...]], Field(default_factory=dict)]
     """Instruments of a split, where it has not all of them."""
