@@ -53,7 +53,7 @@ class SlowScan(CardModel):
 
 
 class Imaged(Protocol):
-    """What is imaged: a specimen of a generator."""
+    """Specimen of a generator, as far as its recording needs it."""
 
     @property
     def structure_seed(self) -> int:

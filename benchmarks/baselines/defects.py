@@ -81,7 +81,7 @@ class UnitCellResidual:
     """
 
     def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
-        """Return what stands out."""
+        """Return the defects."""
         del rng
         step, material = float(given["sampling_angstrom"]), str(given["material"])
         image = gaussian_filter(electrons_of(given), SMOOTH_ANGSTROM / step, mode="reflect")

@@ -160,7 +160,7 @@ def precision_rare(sums: Sums) -> np.ndarray:
 
 
 def concentration_bias(sums: Sums) -> np.ndarray:
-    """Return by which part the number of sure detections is off that of the defects, whatever the direction."""
+    """Return the relative error of the number of sure detections, whatever its direction."""
     return np.abs(ratio(np.asarray(sums["sure_tp"], dtype=float) + sums["sure_fp"] - sums["asked"], sums["asked"]))
 
 

@@ -59,12 +59,12 @@ def worst(sums: Sums) -> np.ndarray:
 
 
 def gap(sums: Sums) -> np.ndarray:
-    """Return how much the mean average precision at home is above that away."""
+    """Return the mean average precision at home less that away."""
     return mean_defined(by_domain(sums)[..., : len(HOME)]) - away(sums)
 
 
 def gain(sums: Sums) -> np.ndarray:
-    """Return how much twenty labelled images raise the mean average precision away, above none."""
+    """Return the gain of the mean average precision away from twenty labelled images."""
     return away(sums, (20,)) - away(sums, (0,))
 
 

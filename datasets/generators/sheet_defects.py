@@ -59,7 +59,7 @@ class SheetMaterial(CardModel):
 
     @property
     def perfect(self) -> bool:
-        """Whether it is a perfect crystal: never."""
+        """Perfection of the crystal: never."""
         return False
 
 
