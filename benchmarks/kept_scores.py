@@ -53,10 +53,10 @@ def fixed_part(data: "xr.Dataset") -> "xr.Dataset":
     return data.isel(sample=np.flatnonzero(np.isin(seeds, np.unique(seeds)[:SAMPLED_CLUSTERS])))
 
 
-def values(task: Task, samples: "SampleStatistics") -> dict[str, dict[str, dict[str, float]]]:
+def values(task: Task, samples: "SampleStatistics") -> dict[str, dict[str, dict[str, float | None]]]:
     """Return every metric of all samples and of every slice: column, slice, metric."""
 
-    def of(part: "SampleStatistics") -> dict[str, float]:
+    def of(part: "SampleStatistics") -> dict[str, float | None]:
         sums = part.sums()
         return {"n": len(part)} | {metric.name: _rounded(float(metric.formula(sums))) for metric in task.metrics}
 

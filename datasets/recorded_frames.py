@@ -137,11 +137,6 @@ def check_recording(settings: Any) -> None:
     """Raise ValueError where a material names no instrument, a dose cannot be had, or a raster aliases what the optics pass."""
     for material in settings.materials:
         check_names(f"material {material.name!r}", material.instruments, settings.instruments)
-        for dose, field, name in itertools.product(material.dose_e_per_angstrom2, material.field_of_view_angstrom, material.instruments):
-            low, high = dwell_times(settings, settings.instruments[name], dose, field)
-            if low > high:
-                message = f"a dose of {dose:g} e-/A^2 on a field of {field:g} A needs a dwell time or current outside the card's ranges"
-                raise ValueError(message)
         step = material.field_of_view_angstrom[1] / min(settings.image_shape)
         for name in material.instruments:
             most = largest_step(settings.instruments[name])
@@ -150,6 +145,11 @@ def check_recording(settings: Any) -> None:
                     f"material {material.name!r} on {name!r}: steps of up to {step:.3f} A alias what the optics pass, at most {most:.3f} A do not; "
                     "give a smaller field"
                 )
+                raise ValueError(message)
+        for dose, field, name in itertools.product(material.dose_e_per_angstrom2, material.field_of_view_angstrom, material.instruments):
+            low, high = dwell_times(settings, settings.instruments[name], dose, field)
+            if low > high:
+                message = f"a dose of {dose:g} e-/A^2 on a field of {field:g} A needs a dwell time or current outside the card's ranges"
                 raise ValueError(message)
 
 

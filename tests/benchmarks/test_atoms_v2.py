@@ -203,13 +203,15 @@ def test_the_truth_is_no_input():
         )
 
 
-def test_the_scale_fits_the_columns():
-    """Among the widths the one near that of the columns is chosen, whatever the step."""
+def test_the_scale_is_the_finest_that_the_noise_allows():
+    """Bright columns are sought at the finest scale, whatever the step, and those near the noise at a wider one."""
     y, x = np.mgrid[:128, :128]
     for step in (0.08, 0.16):
-        sigma = 1.2 / baselines.FWHM_PER_SIGMA / step
-        image = np.zeros(y.shape)
-        for place in np.random.default_rng(0).uniform(15, 113, (6, 2)):
-            image += 100 * np.exp(-((x - place[0]) ** 2 + (y - place[1]) ** 2) / (2 * sigma**2))
-        noisy = np.random.default_rng(1).poisson(image + 2).astype(float)
-        assert baselines.best_response(noisy, step)[2] == pytest.approx(sigma, rel=0.4)
+        sigma, found = 1.2 / baselines.FWHM_PER_SIGMA / step, []
+        for height in (100.0, 0.8):
+            image = np.full(y.shape, 2.0)
+            for place in np.random.default_rng(0).uniform(15, 113, (6, 2)):
+                image += height * np.exp(-((x - place[0]) ** 2 + (y - place[1]) ** 2) / (2 * sigma**2))
+            found.append(baselines.best_response(np.random.default_rng(1).poisson(image).astype(float), step)[2])
+        assert found[0] == pytest.approx(max(baselines.WIDTHS_ANGSTROM[0] / baselines.FWHM_PER_SIGMA / step, 1.0))
+        assert found[1] > 1.2 * found[0]
