@@ -43,7 +43,7 @@ def best_settings(data: "xr.Dataset") -> dict[str, Any]:
     for part, widths in itertools.product(PARTS, SCALES):
         found = [RefinedPeaks(LEAST_SNR, part, widths).points(image, float(step), refined=False) for image, step in zip(images, steps, strict=True)]
         rows = [ranked_counts(*row) for row in zip(found, truths, frames, strict=True)]
-        value = float(average_precision({name: np.sum([row[name] for row in rows], axis=0) for name in rows[0]}))
+        value = float(average_precision({name: np.sum(np.array([row[name] for row in rows]), axis=0) for name in rows[0]}))
         if value > best[0]:
             best = (value, {"least_snr": LEAST_SNR, "least_part": part, "widths": list(widths)})
     return best[1]

@@ -396,11 +396,12 @@ def planned_seconds(card: Card, specimen: Imaged) -> float:
     from stemtwin.twin.instrument.simulation.plan import make_plan
 
     request = imaging_request(card, specimen)
-    return make_plan(request, window_angstrom=window_angstrom(request.sample, specimen.instrument, [draw_condition(card, specimen, 0)])).seconds
+    return make_plan(request, window_angstrom=window_angstrom(specimen.sample(), specimen.instrument, [draw_condition(card, specimen, 0)])).seconds
 
 
 def imaging_request(card: Card, specimen: Imaged) -> "Request":
     """Return the request of a specimen's first frame by a perfect scan: what decides its expected signal."""
+    from stemtwin.twin.instrument.detectors import AnnularDetector
     from stemtwin.twin.instrument.settings import Beam
     from stemtwin.twin.instrument.simulation.request import Request
     from stemtwin.twin.physics.aberrations import Aberrations, add
@@ -408,7 +409,8 @@ def imaging_request(card: Card, specimen: Imaged) -> "Request":
     condition, profile, perfect = draw_condition(card, specimen, 0), profile_of(specimen.instrument), specimen.material.perfect
     optics = Aberrations(C10=condition.C10_angstrom, C12=condition.C12_angstrom, phi12=condition.phi12_rad)
     scaled = profile.camera_length_mm / specimen.instrument.camera_length_mm
-    found = profile.detector(DETECTOR)
+    found = next(one for one in profile.detectors if isinstance(one, AnnularDetector) and one.name == DETECTOR)
+    ring = AnnularDetector(inner_mrad=found.inner_mrad * scaled, outer_mrad=found.outer_mrad * scaled, name=DETECTOR)
     return Request(
         sample=specimen.sample(),
         beam=Beam(
@@ -419,7 +421,7 @@ def imaging_request(card: Card, specimen: Imaged) -> "Request":
             focal_spread_angstrom=profile.focal_spread_angstrom(profile.energy_ev),
         ),
         scan=condition.scan,
-        detectors=(replace(found, inner_mrad=found.inner_mrad * scaled, outer_mrad=found.outer_mrad * scaled, sensitivity=None),),
+        detectors=(ring,),
         engine=engine_of(specimen),
         phonons="auto" if perfect else card.generator.phonon_configurations,
         lattice_average="auto" if perfect else False,
