@@ -17,6 +17,7 @@ File                     Content
 ``forge_learning.py``    its training: imitation of the planner, then PPO
 ``header_text.py``       headers in YAML, read with suspicion
 ``honeypots.py``         rows of a hidden split that nobody can answer
+``instrument_tuning.py`` settings of a baseline from labelled images of an instrument
 ``kept_runs.py``         runs of policies on the scale, kept and replayed
 ``kept_scores.py``       scores of baselines: measured, kept, shown
 ``learner.py``           training of a policy by Stable-Baselines3

@@ -242,10 +242,10 @@ def plant(task: Task, data: "xr.Dataset", rng: np.random.Generator, *, each: int
 
 def _form(task: Task) -> HoneypotForm:
     """Return the form of a task's honeypots."""
-    if task.name not in FORMS:
-        message = f"Task {task.name!r} has no honeypots; those that do: {', '.join(FORMS)}."
+    if task.registered not in FORMS:
+        message = f"Task {task.registered!r} has no honeypots; those that do: {', '.join(FORMS)}."
         raise SettingsError(message)
-    return FORMS[task.name]
+    return FORMS[task.registered]
 
 
 def _make(form: HoneypotForm, data: "xr.Dataset", kind: str, base: int, rng: np.random.Generator) -> "tuple[xr.Dataset, Honeypot]":

@@ -31,6 +31,8 @@ WHOLE = "all"
 SAMPLED_CLUSTERS = 2
 """Specimens whose samples are kept one by one, for tests to measure again: the first of the split."""
 DIGITS = 6
+NAIVE = {"atoms-2d@2": "maxima", "instruments": "maxima", "defects": "odd-peaks"}
+"""Baseline of skill 0 of the tasks whose tables show it."""
 
 
 def path_of(task: str) -> Path:
@@ -143,13 +145,19 @@ def _cell(metric: str, value: float | None) -> str:
     return f"{value:.1f}" if metric.startswith("psnr") else f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
 
 
+def _shown(task: Task) -> list[str]:
+    """Return the metrics of a task that are shown by slices: the primary one, and of images what they invent."""
+    return [metric.name for metric in task.metrics if metric in (task.primary,) or metric.name == "hallucination"]
+
+
 def tables(task: Task) -> str:
     """Return all tables of a task's page."""
-    kept = read(task.name)
+    kept = read(task.registered)
     parts = [table(task, kept, [metric.name for metric in task.metrics])]
-    shown = [metric.name for metric in task.metrics if metric is task.primary or metric.name == "hallucination"]
+    if task.registered in NAIVE:
+        parts.append(skill_table(task, kept))
     for column in task.slices[:2]:
-        parts += [sliced_table(kept, column.title or column.column, metric) for metric in shown]
+        parts += [sliced_table(kept, column.title or column.column, metric) for metric in _shown(task)]
     return "\n\n".join(parts)
 
 
@@ -214,11 +222,11 @@ def main(arguments: list[str] | None = None) -> None:
         save_picture(task, pictured(data), ("counts", "gaussian", "fourier", "nlm", "unet"), given.picture)
         return
     sha256 = task.content_hash(data)
-    old = read(task.name) if path_of(task.name).exists() else {}
+    old = read(task.registered) if path_of(task.registered).exists() else {}
     rows = measure(task, data, given.baselines or every, old.get("rows", {}) if old.get("sha256") == sha256 else {})
     told = {"task": f"{task.name}@{task.major}", "dataset": f"{task.source}@{task.source_version}", "size": given.size, "split": split}
     told |= {"content_sha256": data.attrs["content_sha256"], "sha256": sha256, "rows": {name: rows[name] for name in every if name in rows}}
-    files.write_atomically(path_of(task.name), (json.dumps(told, indent=1) + "\n").encode())
+    files.write_atomically(path_of(task.registered), (json.dumps(told, indent=1) + "\n").encode())
 
 
 def pictured(data: "xr.Dataset") -> "xr.Dataset":

@@ -82,7 +82,7 @@ def baselines(task: Task) -> list[Any]:
 
 def kept(task: Task) -> dict[str, Any] | None:
     """Return the kept scores of a task, None where there are none of this version of the task."""
-    path = kept_scores.path_of(stem(task)) if kept_scores.path_of(stem(task)).exists() else kept_scores.path_of(task.name)
+    path = kept_scores.path_of(task.registered)
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
     return found if found is not None and found["task"] == f"{task.name}@{task.major}" else None
 

@@ -4,7 +4,9 @@
 File                      Content
 ========================= ==============================================================================
 ``atoms.py``              baselines of ``atoms-2d``: Laplacian of Gaussian, random, truth
+``atoms_v2.py``           baselines of ``atoms-2d@2``: maxima, Laplacian of Gaussian, random, truth
 ``deep_kernel.py``        deep kernel learning: a Gaussian process on features of a network
+``defects.py``            baselines of ``defects``: odd peaks, residual from the unit cell, truth
 ``denoise.py``            baselines of ``denoise``: filters, BM3D, a U-Net, truth
 ``drift.py``              baselines of ``drift-tracking``: trackers, blind policies, truth
 ``drift_fit.py``          likelihoods, Kalman filter and CUSUM of the expert of ``drift-tracking``
@@ -17,6 +19,7 @@ File                      Content
 ``forge_learned.py``      trained policies of ``atom-forge``, on features or frames
 ``forge_planner.py``      the planner of the expert of ``atom-forge``
 ``hypothesis.py``         baselines of ``hypothesis-test``: expected information, fixed, truth
+``instruments.py``        baselines of ``instruments``: settings adapted to each instrument
 ``sparse.py``             baselines of ``sparse-scan``: uncertainty, rasters, truth
 ``spectrum_discovery.py`` baselines of ``spectrum-discovery``: Gaussian processes, fixed searches, truth
 ``tuning.py``             ``aberration-correction``: Newton steps, blind policies, truth

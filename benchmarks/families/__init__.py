@@ -3,13 +3,16 @@
 ========================= =============================================================
 File                      Content
 ========================= =============================================================
-``atoms.py``              the task ``atoms-2d``
+``atoms.py``              the task ``atoms-2d``, version 1
+``atoms_v2.py``           the task ``atoms-2d@2``
+``defects.py``            the task ``defects``
 ``denoise.py``            the task ``denoise``
 ``drift.py``              the task ``drift-tracking``
 ``focus.py``              the task ``autofocus``, version 1
 ``focus_v2.py``           the task ``autofocus@2``
 ``forge.py``              the task ``atom-forge``
 ``hypothesis.py``         the task ``hypothesis-test``
+``instruments.py``        the task ``instruments``
 ``sparse.py``             the task ``sparse-scan``
 ``spectrum_discovery.py`` the task ``spectrum-discovery``
 ``tuning.py``             ``aberration-correction``: correct the aberrations of a probe

@@ -6,6 +6,7 @@ File               Content
 ``detection.py``   precision, recall, F1 and distance of matched points
 ``experiments.py`` successes, declared ends and dose of agents
 ``metric.py``      a metric, the registry of metrics, and common formulas
+``ranked.py``      average precision, efficiency against a bound
 ``restoration.py`` error, structure, resolution and deviance of images
 ``vacancies.py``   vacancies that an image fills, and columns that it empties
 ================== ==========================================================

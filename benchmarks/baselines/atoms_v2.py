@@ -1,0 +1,122 @@
+"""Baselines of ``atoms-2d@2`` and ``instruments``: local maxima, a Laplacian of Gaussian with Gaussian refinement, random points, the truth."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import gaussian_laplace
+from skimage.feature import peak_local_max
+
+from stemtwin.benchmarks.agents import Baseline, add_baseline
+from stemtwin.benchmarks.answers.points import Points
+from stemtwin.benchmarks.baselines.atoms import FWHM_PER_SIGMA, inside, kernel_norm, merge, refine, unknown
+
+WIDTHS_ANGSTROM = (0.7, 0.9, 1.2, 1.6)
+"""Full widths of a column in the image among which the scale is chosen, A."""
+LEAST_SNR, LEAST_PART = 5.0, 0.12
+"""Height over the noise, and over that of the strong peaks, of a peak that is a column as likely as not (tuned on val)."""
+ENOUGH_SNR = 4.0
+"""Height of strong peaks over the noise from which on no wider scale is tried (tuned on val)."""
+FAINTEST = 0.4
+"""Peaks below this part of both are left out."""
+SAME_ANGSTROM = 0.45
+"""Of two refined peaks nearer than this the lower goes, A."""
+STUDENT_DISTANCE_PX = 5
+
+
+def electrons_of(given: Mapping[str, Any]) -> np.ndarray:
+    """Return the readings as electrons, (ny, nx) float64."""
+    return (np.asarray(given["image"], dtype=float) - float(given["offset_adu"])) / float(given["gain_adu"])
+
+
+class LocalMaxima:
+    """Maxima of the readings as they are, at least 5 px apart and one standard deviation above the mean, sure by their height."""
+
+    def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
+        """Return the maxima."""
+        del rng
+        image, step = np.asarray(given["image"], dtype=float), float(given["sampling_angstrom"])
+        peaks = peak_local_max(image, min_distance=STUDENT_DISTANCE_PX, threshold_abs=image.mean() + image.std(), exclude_border=False)
+        heights = (image[tuple(peaks.T)] - image.min()) / max(float(np.ptp(image)), 1e-12)
+        return Points.at(peaks[:, ::-1] * step, classes=unknown(len(peaks)), confidence=np.clip(heights, 0, 1))
+
+
+class RefinedPeaks:
+    """Peaks of the scale-normalised Laplacian of Gaussian, each refined by a two-dimensional Gaussian fit.
+
+    The scale is the finest whose strong peaks stand well above the noise, or else the one where they stand highest; the noise is what the finest
+    differences of pixels say. The confidence grows with the height, over the noise or over the strong peaks, whichever is the lower claim; 0.5
+    where it is as high as ``LEAST_SNR`` or ``LEAST_PART``.
+    """
+
+    def __init__(self, least_snr: float = LEAST_SNR, least_part: float = LEAST_PART, widths: Sequence[float] = WIDTHS_ANGSTROM) -> None:
+        self.least_snr, self.least_part, self.widths = least_snr, least_part, tuple(widths)
+
+    def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
+        """Return the refined peaks."""
+        del rng
+        return self.points(electrons_of(given), float(given["sampling_angstrom"]))
+
+    def points(self, image: np.ndarray, step: float, *, refined: bool = True) -> Points:
+        """Return the peaks of an image (ny, nx), e-, of a step, A/px, refined by fits where that is asked for."""
+        response, noise, sigma = best_response(image, step, self.widths)
+        strong = max(float(np.quantile(response, 0.995)), 1e-12)
+        peaks = peak_local_max(response, min_distance=max(2, round(sigma)), threshold_abs=0.0, exclude_border=False)
+        claim = np.minimum(response[tuple(peaks.T)] / (self.least_snr * noise), response[tuple(peaks.T)] / (self.least_part * strong))
+        peaks, claim = peaks[claim > FAINTEST], claim[claim > FAINTEST]
+        places = np.array([refine(image, peak, sigma) if refined else peak for peak in peaks], dtype=float).reshape(-1, 2)
+        keep = merge(places, claim, SAME_ANGSTROM / step) & inside(places, image.shape)
+        return Points.at(places[keep][:, ::-1] * step, classes=unknown(int(keep.sum())), confidence=claim[keep] / (1 + claim[keep]))
+
+
+def white_noise(image: np.ndarray) -> float:
+    """Return the standard deviation of the noise: the root mean square of the diagonal differences of 2 x 2 pixels, finer than any column."""
+    ny, nx = (n // 2 * 2 for n in image.shape)
+    blocks = image[:ny, :nx].reshape(ny // 2, 2, nx // 2, 2)
+    details = (blocks[:, 0, :, 0] - blocks[:, 0, :, 1] - blocks[:, 1, :, 0] + blocks[:, 1, :, 1]) / 2
+    return max(float(np.sqrt(np.mean(details**2))), 1e-12)
+
+
+def best_response(image: np.ndarray, step: float, widths: Sequence[float] = WIDTHS_ANGSTROM) -> tuple[np.ndarray, float, float]:
+    """Return the filtered image, its noise, and the scale in pixels: the finest whose strong peaks stand well above the noise, else the best."""
+    white, found = white_noise(image), []
+    for width in widths:
+        sigma = max(width / FWHM_PER_SIGMA / step, 1.0)
+        response = -(sigma**2) * gaussian_laplace(image, sigma, mode="reflect")
+        noise = white * kernel_norm(sigma)
+        found.append((float(np.quantile(response, 0.995)) / noise, response, noise, sigma))
+        if found[-1][0] >= ENOUGH_SNR:
+            return response, noise, sigma
+    _, response, noise, sigma = max(found, key=lambda one: one[0])
+    return response, noise, sigma
+
+
+class ScatteredPoints:
+    """Uniform points, one for every 4 A^2 of the frame, without a look at the image."""
+
+    def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
+        """Return the points, with confidences by chance."""
+        ny, nx = np.shape(given["image"])
+        step = float(given["sampling_angstrom"])
+        n = max(1, round(ny * nx * step**2 / 4.0))
+        places = rng.uniform([-step / 2, -step / 2], [(nx - 0.5) * step, (ny - 0.5) * step], size=(n, 2))
+        return Points.at(places, classes=unknown(n), confidence=rng.random(n))
+
+
+class TrueColumnsOracle:
+    """The true visible columns."""
+
+    def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
+        """Return the truth, which only an oracle is given, all of it sure."""
+        del rng
+        truth = given["truth"]
+        return Points.at(truth.positions[truth.visible], classes=truth.heaviest[truth.visible], confidence=np.ones(int(truth.visible.sum())))
+
+
+for _name, _text, _factory in (
+    ("maxima", "maxima of the readings as they are, sure by their height", LocalMaxima),
+    ("log", "Laplacian of Gaussian, each peak refined by a Gaussian fit", RefinedPeaks),
+    ("random", "uniform points", ScatteredPoints),
+):
+    add_baseline(Baseline(task="atoms-2d@2", name=_name, text=_text, factory=_factory))
+add_baseline(Baseline(task="atoms-2d@2", name="oracle", text="the truth itself", factory=TrueColumnsOracle, oracle=True))

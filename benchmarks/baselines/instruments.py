@@ -1,0 +1,42 @@
+"""Baselines of ``instruments``: those of ``atoms-2d@2``, and one with settings adapted to each instrument on the labelled images that it may use."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stemtwin.benchmarks.agents import Baseline, add_baseline
+from stemtwin.benchmarks.answers.points import Points
+from stemtwin.benchmarks.baselines.atoms_v2 import LocalMaxima, RefinedPeaks, ScatteredPoints, TrueColumnsOracle, electrons_of
+
+ADAPTED = Path(__file__).parents[1] / "learned" / "instruments.json"
+"""Settings by number of labelled images and instrument, which ``python -m stemtwin.benchmarks.instrument_tuning`` writes."""
+
+
+class AdaptedPeaks:
+    """Refined peaks of the Laplacian of Gaussian, with the settings that did best on the labelled images of the same instrument.
+
+    Without any, settings are those that did best on the two instruments of training.
+    """
+
+    def __init__(self) -> None:
+        self._settings = json.loads(ADAPTED.read_text(encoding="utf-8"))["settings"]
+
+    def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> Points:
+        """Return the refined peaks."""
+        del rng
+        settings = self._settings[str(int(given["labels"]))]
+        found = RefinedPeaks(**settings.get(str(given["instrument"]), settings["any"]))
+        return found.points(electrons_of(given), float(given["sampling_angstrom"]))
+
+
+for _name, _text, _factory in (
+    ("maxima", "maxima of the readings as they are, sure by their height", LocalMaxima),
+    ("log", "Laplacian of Gaussian, each peak refined by a Gaussian fit", RefinedPeaks),
+    ("adapted", "the same with settings for each instrument from the labelled images", AdaptedPeaks),
+    ("random", "uniform points", ScatteredPoints),
+):
+    add_baseline(Baseline(task="instruments", name=_name, text=_text, factory=_factory))
+add_baseline(Baseline(task="instruments", name="oracle", text="the truth itself", factory=TrueColumnsOracle, oracle=True))

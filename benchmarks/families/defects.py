@@ -1,0 +1,307 @@
+"""Task ``defects``: find the point defects of a monolayer, say of which of eleven classes each is, and how sure.
+
+A detection matches a defect of its own class within 0.7 A, one to one, the surest first. Matching without regard to the class tells about finding
+alone: FROC, precision at 1 % prevalence and the concentration are of it. The outer 0.8 A of the frame are neither right nor wrong.
+"""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+import xarray as xr
+
+from stemtwin.benchmarks.answers.form import Field
+from stemtwin.benchmarks.answers.points import PointAnswers, Points
+from stemtwin.benchmarks.families.atoms import frame_bounds
+from stemtwin.benchmarks.families.atoms_v2 import ranked_matches
+from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, ratio
+from stemtwin.benchmarks.metrics.ranked import AVERAGE_PRECISION, BINS, area, counted, in_bins
+from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn, Sums
+from stemtwin.benchmarks.tasks import TASKS, Task
+
+CLASSES = ("V_X", "V_2X", "V_M", "M_M", "X_X", "M_2X", "M_ad", "V_C", "V_2C", "Si_C", "N_C")
+GATE, MARGIN = 0.7, 0.8
+"""Largest distance of a match, and width of the frame's edge that does not count, A."""
+SURE = 0.5
+"""Confidence from which on a detection counts for the precision at 1 % and the concentration."""
+RARE = "rare"
+COARSE = 50
+"""Bins of confidence by class."""
+PER_NM2 = 100.0
+"""Area for which the false alarms of FROC are counted, nm^2."""
+
+GIVEN = (
+    Field(name="image", dtype="uint16", unit="adu", text="(512, 512) readings of the annular dark-field detector, [y, x]"),
+    Field(name="material", dtype="string", text="name of the layer in the sample library: mos2-1h, ws2-1h, wse2-1h or graphene"),
+    Field(name="gain_adu", dtype="float64", unit="adu", text="mean reading of one electron above the offset"),
+    Field(name="offset_adu", dtype="float64", unit="adu", text="mean reading without electrons"),
+    Field(name="sampling_angstrom", dtype="float64", unit="A/px", text="step of the square pixels"),
+    Field(name="instrument", dtype="string", text="name of the instrument profile"),
+    Field(name="energy_ev", dtype="float64", unit="eV", text="beam energy"),
+    Field(name="semiangle_mrad", dtype="float64", unit="mrad", text="probe convergence semi-angle"),
+    Field(name="inner_mrad", dtype="float64", unit="mrad", text="inner angle of the detector"),
+    Field(name="outer_mrad", dtype="float64", unit="mrad", text="outer angle of the detector"),
+    Field(name="current_pa", dtype="float64", unit="pA", text="probe current"),
+    Field(name="dwell_time_us", dtype="float64", unit="us", text="dwell time"),
+    Field(name="dose_e_per_angstrom2", dtype="float64", unit="e-/A^2", text="dose"),
+)
+ASKED = PointAnswers(
+    positions=(
+        Field(name="x_angstrom", dtype="float", unit="A", text="x of the defect; NaN with y NaN: none in this image"),
+        Field(name="y_angstrom", dtype="float", unit="A", text="y of the defect"),
+    ),
+    classes=Field(name="defect_class", dtype="integer", text=f"class, from 1 on: {', '.join(CLASSES)}", low=1, high=len(CLASSES)),
+    confidence=Field(name="score", dtype="float", text="confidence, 0 to 1; from 0.5 on the detection counts as found", low=0.0, high=1.0),
+    bounds=frame_bounds,
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class TrueDefects:
+    """The defects of one image: (m, 2) x and y, A, and (m,) class, 1 to 11."""
+
+    positions: np.ndarray
+    classes: np.ndarray
+
+
+def read_defects(data: xr.Dataset) -> list[TrueDefects]:
+    """Return the defects of every sample of a dataset (its ragged variables are padded behind ``n_defects``)."""
+    counts = data["n_defects"].values.astype(int)
+    x, y, classes = (data[f"defect_{name}"].values for name in ("x_angstrom", "y_angstrom", "class"))
+    return [
+        TrueDefects(positions=np.stack([x[i, :n], y[i, :n]], axis=1).astype(float), classes=classes[i, :n].astype(np.int64))
+        for i, n in enumerate(counts)
+    ]
+
+
+def inner(positions: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """Return whether each position lies at least 0.8 A inside the frame, (n,) bool."""
+    return np.minimum(positions - bounds[0], bounds[1] - positions).min(axis=1, initial=np.inf) >= MARGIN
+
+
+def count_defects(found: Points, truth: TrueDefects, bounds: np.ndarray) -> dict[str, np.ndarray | int]:
+    """Return the counts of one image: by class and confidence, and without regard to the class.
+
+    Parameters
+    ----------
+    found : Points
+        Detections with class and confidence.
+    truth : TrueDefects
+        True defects.
+    bounds : ndarray
+        (2, 2) frame bounds, A.
+
+    Returns
+    -------
+    dict
+        ``class_tp`` and ``class_fp`` (11 x 50,), ``class_asked`` (11,), ``ranked_tp`` and ``ranked_fp`` (200,), ``asked``, ``sure_tp``, ``sure_fp``.
+    """
+    counts_in = inner(truth.positions, bounds)
+    sure = np.zeros(len(found)) if found.confidence is None else found.confidence
+    classes = np.zeros(len(found), dtype=np.int64) if found.classes is None else found.classes
+    tp, fp = np.zeros((len(CLASSES), BINS), dtype=np.int64), np.zeros((len(CLASSES), BINS), dtype=np.int64)
+    for number in range(1, len(CLASSES) + 1):
+        mine, theirs = np.flatnonzero(classes == number), truth.classes == number
+        ours = Points(positions=found.positions[mine], classes=None, confidence=sure[mine])
+        tp[number - 1], fp[number - 1] = _counts(ours, truth.positions[theirs], counts_in[theirs], bounds)
+    right, wrong = _counts(Points(positions=found.positions, classes=None, confidence=sure), truth.positions, counts_in, bounds)
+    asked = np.bincount(truth.classes[counts_in], minlength=len(CLASSES) + 1)[1:]
+    from_here = round(SURE * BINS)
+
+    def coarse(counts: np.ndarray) -> np.ndarray:
+        return counts.reshape(len(CLASSES), COARSE, BINS // COARSE).sum(axis=-1).ravel()
+
+    return {
+        "class_tp": coarse(tp),
+        "class_fp": coarse(fp),
+        "class_asked": asked,
+        "ranked_tp": right,
+        "ranked_fp": wrong,
+        "asked": int(counts_in.sum()),
+        "sure_tp": int(right[from_here:].sum()),
+        "sure_fp": int(wrong[from_here:].sum()),
+    }
+
+
+def _counts(found: Points, truths: np.ndarray, counts_in: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return right and wrong detections by confidence, (200,) each; those on defects of the edge, or in it, are neither."""
+    taken = ranked_matches(found, truths, np.full(len(truths), GATE))
+    right = (taken >= 0) & np.append(counts_in, False)[taken]
+    wrong = (taken < 0) & inner(found.positions, bounds)
+    counts = right | wrong
+    sure = np.zeros(len(found)) if found.confidence is None else found.confidence
+    return counted(sure[counts], right[counts])
+
+
+def class_precisions(sums: Sums) -> np.ndarray:
+    """Return the average precision of each class, (..., 11), NaN where the truth holds none."""
+    tp, fp = (np.asarray(sums[name], dtype=float) for name in ("class_tp", "class_fp"))
+    shape = (*tp.shape[:-1], len(CLASSES), COARSE)
+    return area(tp.reshape(shape), fp.reshape(shape), sums["class_asked"])
+
+
+def mean_average_precision(sums: Sums) -> np.ndarray:
+    """Return the mean over the classes that the truth holds of their average precision."""
+    found = class_precisions(sums)
+    known = np.isfinite(found)
+    return ratio(np.where(known, found, 0).sum(axis=-1), known.sum(axis=-1))
+
+
+def recall_at(sums: Sums, alarms: float) -> np.ndarray:
+    """Return the largest recall with at most so many false alarms on 100 nm^2."""
+    tp, fp = (np.cumsum(np.asarray(sums[name], dtype=float)[..., ::-1], axis=-1) for name in ("ranked_tp", "ranked_fp"))
+    most = alarms * np.asarray(sums["area_nm2"], dtype=float)[..., None] / PER_NM2
+    return ratio(np.where(fp <= most, tp, 0).max(axis=-1), sums["asked"])
+
+
+def precision_rare(sums: Sums) -> np.ndarray:
+    """Return the share of sure detections that are right, where 1 % of the sites have a defect."""
+    return ratio(sums["rare_tp"], np.asarray(sums["rare_tp"], dtype=float) + sums["rare_fp"])
+
+
+def concentration_bias(sums: Sums) -> np.ndarray:
+    """Return the relative error of the number of sure detections, whatever its direction."""
+    return np.abs(ratio(np.asarray(sums["sure_tp"], dtype=float) + sums["sure_fp"] - sums["asked"], sums["asked"]))
+
+
+def _by_class(**found: tuple[int, int, int]) -> dict[str, list[int]]:
+    """Return sums of classes k1 to k11: right and wrong in the highest bin, and asked."""
+    out: dict[str, list[int]] = {"class_tp": [], "class_fp": [], "class_asked": []}
+    for number in range(1, len(CLASSES) + 1):
+        right, wrong, asked = found.get(f"k{number}", (0, 0, 0))
+        for name, count in (("class_tp", right), ("class_fp", wrong)):
+            out[name] += [0] * (COARSE - 1) + [count]
+        out["class_asked"].append(asked)
+    return out
+
+
+_FROC = {"ranked_tp": in_bins(b199=3, b100=2, b10=1), "ranked_fp": in_bins(b100=1, b10=20), "asked": 8, "area_nm2": 100.0}
+MAP, RECALL_1, RECALL_01, PRECISION_RARE, BIAS = add_metrics(
+    "defects",
+    Metric(
+        name="map",
+        title="average precision, mean over the classes of defects",
+        formula=mean_average_precision,
+        text="mean over the classes with class_asked > 0 of the area below precision over recall of class_tp, class_fp and class_asked",
+        references=((_by_class(k1=(3, 1, 4), k10=(1, 0, 2), k11=(0, 5, 0)), (0.75 * 0.75 + 0.5) / 2),),
+    ),
+    Metric(
+        name="recall_1",
+        title="recall with one false alarm on 100 nm^2",
+        formula=lambda sums: recall_at(sums, 1.0),
+        text="ranked_tp / asked at the lowest threshold with ranked_fp of at most area_nm2 / 100, whatever the class",
+        references=((_FROC, 5 / 8),),
+    ),
+    Metric(
+        name="recall_01",
+        title="recall with one false alarm on 1000 nm^2",
+        formula=lambda sums: recall_at(sums, 0.1),
+        text="ranked_tp / asked at the lowest threshold with ranked_fp of at most area_nm2 / 1000, whatever the class",
+        references=((_FROC, 3 / 8),),
+    ),
+    Metric(
+        name="precision_rare",
+        title="precision where 1 % of the sites have a defect",
+        formula=precision_rare,
+        text="rare_tp / (rare_tp + rare_fp), of detections with a confidence of at least 0.5 in images of 1 % prevalence, whatever the class",
+        references=(({"rare_tp": 3, "rare_fp": 9}, 0.25),),
+    ),
+    Metric(
+        name="concentration_bias",
+        title="relative error of the number of defects",
+        formula=concentration_bias,
+        text="|sure_tp + sure_fp - asked| / asked",
+        references=(({"sure_tp": 6, "sure_fp": 6, "asked": 8}, 0.5), ({"sure_tp": 4, "sure_fp": 0, "asked": 8}, 0.5)),
+        direction="min",
+    ),
+)
+EACH_CLASS = add_metrics(
+    "defects",
+    *(
+        Metric(
+            name=f"ap_{name.lower()}",
+            title=f"average precision of {name}",
+            formula=lambda sums, number=number: class_precisions(sums)[..., number],
+            text=f"area below precision over recall of class_tp, class_fp and class_asked of class {number + 1}",
+            references=((_by_class(**{f"k{number + 1}": (3, 1, 4)}), 0.75 * 0.75),),
+        )
+        for number, name in enumerate(CLASSES)
+    ),
+)
+
+
+def score(data: xr.Dataset, found: dict[str, Points]) -> SampleStatistics:
+    """Return the additive statistics of every image.
+
+    Parameters
+    ----------
+    data : Dataset
+        Samples of ``defects``.
+    found : dict
+        Points by sample id; exactly the ids of the data.
+    """
+    ids, frames = data["sample_id"].values.astype(str), frame_bounds(data)
+    rows = [count_defects(found[name], truth, frame) for name, truth, frame in zip(ids, read_defects(data), frames, strict=True)]
+    statistics = {name: np.array([row[name] for row in rows]) for name in rows[0]} if rows else {}
+    rare = data["prevalence"].values.astype(str) == RARE
+    sides = frames[:, 1] - frames[:, 0] - 2 * MARGIN
+    statistics |= {f"rare_{name}": rare * statistics[f"sure_{name}"] for name in ("tp", "fp")}
+    statistics |= {
+        "rare_asked": rare * statistics["asked"],
+        "rare_sites": rare * data["n_sites"].values.astype(np.int64),
+        "area_nm2": sides.prod(axis=1) / 100,
+        "samples": np.ones(len(ids), dtype=np.int64),
+    }
+    return SampleStatistics(
+        ids=ids,
+        clusters=data["specimen"].values.astype(str),
+        statistics=statistics,
+        columns={column.column: data[column.column].values for column in SLICES},
+    )
+
+
+def content_hash(data: xr.Dataset) -> str:
+    """Return the sha256 of what is given and scored, whatever file it came from and in whatever order."""
+    digest, truths = hashlib.sha256(), read_defects(data)
+    numbers = np.stack([data[field.name].values.astype(float) for field in GIVEN if field.dtype == "float64"], axis=1)
+    for i in np.argsort(data["sample_id"].values.astype(str)):
+        names = (data[name].values[i] for name in ("sample_id", "material", "instrument", "prevalence"))
+        digest.update(" ".join(map(str, names)).encode())
+        arrays = ((data["image"].values[i], "<u2"), (numbers[i], "<f8"), (truths[i].positions, "<f8"), (truths[i].classes, "<i8"))
+        for array, dtype in arrays:
+            digest.update(np.ascontiguousarray(array).astype(dtype).tobytes())
+    return digest.hexdigest()
+
+
+SLICES = (
+    SliceColumn(column="material"),
+    SliceColumn(column="prevalence"),
+    SliceColumn(column="dose_e_per_angstrom2", edges=(1e5, 1e6), unit="e-/A^2", title="dose"),
+    SliceColumn(column="instrument"),
+)
+
+TASKS.add(
+    "defects",
+    Task(
+        name="defects",
+        major=1,
+        kind="predictions",
+        title="Find and name the point defects of monolayers",
+        text=(
+            "Given the readings of one annular dark-field image of a layer of a named material, give the places of its point defects, the class of "
+            f"each ({', '.join(f'{number} {name}' for number, name in enumerate(CLASSES, 1))}) and a confidence from 0 to 1. WSe2 is in the test "
+            "split alone. The score is the mean over the classes of their average precision."
+        ),
+        source="defects",
+        source_version="1.0.0",
+        splits=("test", "val", "train"),
+        inputs=GIVEN,
+        answer=ASKED,
+        metrics=(MAP, AVERAGE_PRECISION, RECALL_1, RECALL_01, PRECISION_RARE, BIAS, *EACH_CLASS),
+        slices=SLICES,
+        score=score,
+        truth=read_defects,
+        content=content_hash,
+        citation="C.-H. Lee et al., Nano Lett. 20 (2020) 3369: strain mapping of single-atom defects in two-dimensional dichalcogenides",
+    ),
+)

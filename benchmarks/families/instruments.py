@@ -1,0 +1,187 @@
+"""Task ``instruments``: find atomic columns on instruments that no training image comes from, with 0, 5 or 20 labelled images of them.
+
+Images, answers and matching are those of ``atoms-2d@2``. The train and val splits are of two instruments; test images are of these, the home, and of
+three others. A specimen has three test images: one for methods that have seen no label of its instrument, one for five labelled images of the split
+``adapt``, one for twenty; the input ``labels`` says which.
+"""
+
+import hashlib
+
+import numpy as np
+import xarray as xr
+
+from stemtwin.benchmarks.answers.form import Field
+from stemtwin.benchmarks.answers.points import Points
+from stemtwin.benchmarks.families import atoms_v2
+from stemtwin.benchmarks.families.atoms import read_columns
+from stemtwin.benchmarks.metrics.metric import Metric, add_metrics
+from stemtwin.benchmarks.metrics.ranked import AVERAGE_PRECISION, BINS, area
+from stemtwin.benchmarks.slices import SampleStatistics, SliceColumn, Sums
+from stemtwin.benchmarks.tasks import TASKS, Task
+
+HOME = ("corrected-200kv", "nion-100")
+AWAY = ("corrected-300kv", "nion-60", "schottky-200kv")
+LABELS = (0, 5, 20)
+COARSE = 50
+"""Bins of confidence by instrument and labels."""
+DOMAINS = len(HOME) + len(AWAY)
+
+GIVEN = (*atoms_v2.GIVEN, Field(name="labels", dtype="int64", text="labelled images of the same instrument that may be used: 0, 5 or 20"))
+
+
+def by_domain(sums: Sums, labels: tuple[int, ...] = LABELS) -> np.ndarray:
+    """Return the average precision on each instrument, home first, (..., 5), of the images with those labels; NaN where there are none."""
+    which = [LABELS.index(number) for number in labels]
+
+    def of(name: str, bins: int) -> np.ndarray:
+        counts = np.asarray(sums[name], dtype=float)
+        return counts.reshape(*counts.shape[:-1], DOMAINS, len(LABELS), bins)[..., which, :].sum(axis=-2)
+
+    return area(of("domain_tp", COARSE), of("domain_fp", COARSE), of("domain_asked", 1)[..., 0])
+
+
+def mean_defined(values: np.ndarray) -> np.ndarray:
+    """Return the mean over the last axis of what is defined, NaN where nothing is."""
+    known = np.isfinite(values)
+    return np.divide(np.where(known, values, 0).sum(axis=-1), known.sum(axis=-1), out=np.full(values.shape[:-1], np.nan), where=known.any(axis=-1))
+
+
+def away(sums: Sums, labels: tuple[int, ...] = LABELS) -> np.ndarray:
+    """Return the mean average precision over the instruments that no training image comes from."""
+    return mean_defined(by_domain(sums, labels)[..., len(HOME) :])
+
+
+def worst(sums: Sums) -> np.ndarray:
+    """Return the least average precision over the instruments that no training image comes from."""
+    found = by_domain(sums)[..., len(HOME) :]
+    least = np.where(np.isfinite(found), found, np.inf).min(axis=-1)
+    return np.where(np.isfinite(least), least, np.nan)
+
+
+def gap(sums: Sums) -> np.ndarray:
+    """Return the mean average precision at home less that away."""
+    return mean_defined(by_domain(sums)[..., : len(HOME)]) - away(sums)
+
+
+def gain(sums: Sums) -> np.ndarray:
+    """Return the gain of the mean average precision away from twenty labelled images."""
+    return away(sums, (20,)) - away(sums, (0,))
+
+
+def _example() -> dict[str, list[float]]:
+    """Return sums of ten asked columns on each instrument and number of labels, of which some are found in the highest bin, none wrongly."""
+    found = ((10, 10, 10), (8, 8, 8), (5, 6, 7), (4, 5, 6), (3, 3, 3))
+    tp = [float(right) if number == COARSE - 1 else 0.0 for domain in found for right in domain for number in range(COARSE)]
+    return {"domain_tp": tp, "domain_fp": [0.0] * len(tp), "domain_asked": [10.0] * (DOMAINS * len(LABELS))}
+
+
+_TEXT = "mean over the three other instruments of the area below precision over recall of domain_tp, domain_fp and domain_asked"
+TRANSFER = add_metrics(
+    "instruments",
+    Metric(name="away", title="average precision on unseen instruments", formula=away, text=_TEXT, references=((_example(), 1.4 / 3),)),
+    Metric(
+        name="worst",
+        title="average precision on the worst unseen instrument",
+        formula=worst,
+        text="the least of the three areas below precision over recall of domain_tp, domain_fp and domain_asked",
+        references=((_example(), 0.3),),
+    ),
+    Metric(
+        name="gap",
+        title="average precision at home less that on unseen instruments",
+        formula=gap,
+        text="mean over the two instruments of training of the area of domain_tp, domain_fp and domain_asked, less away",
+        references=((_example(), 0.9 - 1.4 / 3),),
+        direction="min",
+    ),
+    *(
+        Metric(
+            name=f"away_{number}",
+            title=f"average precision on unseen instruments with {number} labelled images",
+            formula=lambda sums, number=number: away(sums, (number,)),
+            text=f"away, by domain_tp, domain_fp and domain_asked of the images that may be answered with {number} labelled images",
+            references=((_example(), value),),
+        )
+        for number, value in zip(LABELS, (0.4, 1.4 / 3, 1.6 / 3), strict=True)
+    ),
+    Metric(
+        name="gain",
+        title="what twenty labelled images add on unseen instruments",
+        formula=gain,
+        text="away_20 less away_0, both by domain_tp, domain_fp and domain_asked",
+        references=((_example(), 0.4 / 3),),
+    ),
+)
+
+
+def domains(data: xr.Dataset, statistics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return ``domain_tp`` and ``domain_fp`` (n, 5 x 3 x 50) and ``domain_asked`` (n, 5 x 3): counts by instrument, labels and confidence."""
+    names = (*HOME, *AWAY)
+    place = [names.index(name) * len(LABELS) for name in data["instrument"].values.astype(str).tolist()]
+    place = np.array(place, dtype=np.int64) + np.searchsorted(LABELS, data["labels"].values)
+    mine = np.eye(DOMAINS * len(LABELS), dtype=np.int64)[place]
+    coarse = {name: statistics[f"ranked_{name}"].reshape(len(place), COARSE, BINS // COARSE).sum(axis=-1) for name in ("tp", "fp")}
+    out = {f"domain_{name}": (mine[:, :, None] * counts[:, None, :]).reshape(len(place), -1) for name, counts in coarse.items()}
+    return out | {"domain_asked": mine * statistics["asked"][:, None]}
+
+
+def score(data: xr.Dataset, found: dict[str, Points]) -> SampleStatistics:
+    """Return the additive statistics of every image.
+
+    Parameters
+    ----------
+    data : Dataset
+        Samples of ``instruments``.
+    found : dict
+        Points by sample id; exactly the ids of the data.
+    """
+    statistics = atoms_v2.statistics(data, found)
+    kept = {name: array for name, array in statistics.items() if not name.startswith(("species_", "dose_"))}
+    return SampleStatistics(
+        ids=data["sample_id"].values.astype(str),
+        clusters=data["specimen"].values.astype(str),
+        statistics=kept | domains(data, statistics),
+        columns={column.column: data[column.column].values for column in SLICES},
+    )
+
+
+def content_hash(data: xr.Dataset) -> str:
+    """Return the sha256 of what is given and scored, whatever file it came from and in whatever order."""
+    order = np.argsort(data["sample_id"].values.astype(str))
+    labels = np.ascontiguousarray(data["labels"].values[order]).astype("<i8").tobytes()
+    return hashlib.sha256(atoms_v2.content_hash(data).encode() + labels).hexdigest()
+
+
+SLICES = (
+    SliceColumn(column="instrument"),
+    SliceColumn(column="labels"),
+    SliceColumn(column="dose_e_per_angstrom2", edges=(1e4, 1e5), unit="e-/A^2", title="dose"),
+    SliceColumn(column="structure"),
+    SliceColumn(column="material"),
+)
+
+TASKS.add(
+    "instruments",
+    Task(
+        name="instruments",
+        major=1,
+        kind="predictions",
+        title="Find the atomic columns on instruments that no training image comes from",
+        text=(
+            "Given the readings of one annular dark-field image, give the places where atomic columns appear and a confidence from 0 to 1 for each. "
+            f"Train on {' and '.join(HOME)}; the score is the mean average precision on {', '.join(AWAY)}. Of these, labelled images of the split "
+            "adapt may be used as the input labels says: none, five or twenty of the same instrument."
+        ),
+        source="instruments",
+        source_version="1.0.0",
+        splits=("test", "val", "train", "adapt"),
+        inputs=GIVEN,
+        answer=atoms_v2.ASKED_V2,
+        metrics=(*TRANSFER, AVERAGE_PRECISION, atoms_v2.F1, atoms_v2.RMSD),
+        slices=SLICES,
+        score=score,
+        truth=read_columns,
+        content=content_hash,
+        citation=atoms_v2.CITATION,
+    ),
+)

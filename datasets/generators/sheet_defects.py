@@ -1,0 +1,345 @@
+"""``sheet-defects``: dark-field readings of dichalcogenide layers and graphene with point defects of eleven classes, and the list of the defects.
+
+Sites and classes are drawn over the whole cell: of a number of sites that follows from the prevalence, each takes one of the classes that its
+sublattice can have. Frames, and the places where defects appear in them, are as those of ``atomic-columns``.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from stemtwin.datasets.cards import Card
+from stemtwin.datasets.draw import Stream, random_generator, stream_seed
+from stemtwin.datasets.kinds import CardModel, Count, DrawnSpecimen, Fraction, Generator, Range, generator
+from stemtwin.datasets.recorded_frames import (
+    FrameCondition,
+    FrameInstrument,
+    RecordedFrame,
+    check_names,
+    check_recording,
+    draw_condition,
+    image_shift,
+    in_frame,
+    placed,
+    planned_seconds,
+    profile_of,
+    recorded_frames,
+)
+
+if TYPE_CHECKING:
+    from stemtwin.twin.samples.sample import Sample
+
+CLASSES = ("V_X", "V_2X", "V_M", "M_M", "X_X", "M_2X", "M_ad", "V_C", "V_2C", "Si_C", "N_C")
+"""Classes of defects, numbered from 1 on: in a layer MX2 one and both chalcogens of a column missing, a metal missing, the other metal, another
+chalcogen, a metal in the place of one chalcogen with the other missing, a metal atom on the hollow site; in graphene a missing atom,
+a missing pair, silicon, nitrogen."""
+LAYER, CARBON = CLASSES[:7], CLASSES[7:]
+OTHERS = {"Mo": "W", "W": "Mo", "S": "Se", "Se": "S"}
+"""Foreign atoms by the host that they stand for."""
+APART_ANGSTROM = 4.5
+"""Least distance in projection between two defects, A: each has its own neighbours."""
+TALL_ANGSTROM, CHALCOGEN_HEIGHT_ANGSTROM = 12.0, 1.7
+"""Height of the box of a layer; of a metal atom on a hollow site above the plane of the metals, about that of the chalcogens, A."""
+ROW_SECONDS = 0.6
+"""Usual time of a frame whose operator is there, s."""
+
+
+class SheetMaterial(CardModel):
+    """A layer of the library, what is drawn of it, and the classes of its defects."""
+
+    name: str
+    instruments: Annotated[tuple[str, ...], Field(min_length=1)]
+    size_angstrom: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+    field_of_view_angstrom: Range
+    dose_e_per_angstrom2: Range
+    classes: Annotated[tuple[str, ...], Field(min_length=1)]
+
+    @property
+    def perfect(self) -> bool:
+        """Perfection of the crystal: never."""
+        return False
+
+
+class SheetSettings(CardModel):
+    """The ranges from which ``sheet-defects`` draws."""
+
+    image_shape: tuple[Count, Count]
+    phonon_configurations: Count
+    focus_error_angstrom: Range
+    C12_angstrom: Range
+    current_pa: Range
+    dwell_time_us: Range
+    prevalence: Annotated[dict[str, Fraction], Field(min_length=1)]
+    """Share of the sites with a defect, by name: specimens take turns."""
+    held_out: tuple[str, ...]
+    """Materials of the test split alone."""
+    labels: tuple[int, ...] = (0,)
+    instruments: dict[str, FrameInstrument]
+    materials: Annotated[tuple[SheetMaterial, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        """Check the names, that every dose can be had, and that no raster aliases what the optics pass."""
+        check_recording(self)
+        names = {material.name: material for material in self.materials}
+        check_names("held_out", self.held_out, names)
+        if len(self.held_out) == len(names):
+            message = "held_out names all materials, and none is left for the other splits"
+            raise ValueError(message)
+        for material in self.materials:
+            allowed = CARBON if material.name == "graphene" else LAYER
+            wrong = sorted(set(material.classes) - set(allowed))
+            if wrong:
+                message = f"material {material.name!r} names the class {wrong[0]!r}; give some of {', '.join(allowed)}"
+                raise ValueError(message)
+        return self
+
+    def materials_of(self, split: str) -> tuple[SheetMaterial, ...]:
+        """Return the materials of a split: all of test, those that are not held out of the others."""
+        return self.materials if split == "test" else tuple(one for one in self.materials if one.name not in self.held_out)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SheetSpecimen(DrawnSpecimen):
+    """One layer with defects in one instrument.
+
+    Parameters
+    ----------
+    material : SheetMaterial
+        What it is made of.
+    instrument : FrameInstrument
+        What it is imaged with.
+    prevalence : str
+        Name of the share of sites with a defect.
+    share : float
+        That share.
+    defects_seed, microscope_seed : int
+        Seed of sites and classes; seed of the microscope, which has independent streams of its own.
+    """
+
+    material: SheetMaterial
+    instrument: FrameInstrument
+    prevalence: str
+    share: float
+    defects_seed: int
+    microscope_seed: int
+
+    def sample(self) -> "Sample":
+        """Return the layer with its defects."""
+        return self.made()[0]
+
+    def made(self) -> "tuple[Sample, list[tuple[str, float, float]]]":
+        """Return the layer with its defects, and class, x and y [A] of each."""
+        return defective_layer(self.material, self.share, self.defects_seed)
+
+
+def perfect_layer(material: SheetMaterial) -> "Sample":
+    """Return a layer without defects; a dichalcogenide stands in the middle of a box of 12 A."""
+    from stemtwin.twin.samples.library import load_sample
+
+    tall = None if material.name == "graphene" else TALL_ANGSTROM
+    return load_sample(material.name, size_angstrom=material.size_angstrom, thickness_angstrom=tall, seed=0)
+
+
+def defective_layer(material: SheetMaterial, share: float, seed: int) -> "tuple[Sample, list[tuple[str, float, float]]]":
+    """Return a layer with defects, and class, x and y [A] of each.
+
+    Parameters
+    ----------
+    material : SheetMaterial
+        What it is made of.
+    share : float
+        Number of defects over number of sites: projected columns of the perfect layer.
+    seed : int
+        Seed of sites and classes.
+    """
+    from stemtwin.twin.samples.columns import projected_columns
+
+    sample, rng = perfect_layer(material), random_generator(seed)
+    count = max(1, round(share * len(projected_columns(sample))))
+    made: list[tuple[str, float, float]] = []
+    for _ in range(count):
+        kind = str(rng.choice(material.classes))
+        sample, place = _with_defect(sample, material, kind, made, rng)
+        made.append((kind, *place))
+    return sample, made
+
+
+def _with_defect(
+    sample: "Sample", material: SheetMaterial, kind: str, made: Sequence[tuple[str, float, float]], rng: np.random.Generator
+) -> "tuple[Sample, tuple[float, float]]":
+    """Return the layer with one more defect of a class, and its place; apart from those that were made."""
+    box = np.array([sample.size_angstrom[1], sample.size_angstrom[0]])
+    places = np.array([[x, y] for _, x, y in made]).reshape(-1, 2)
+
+    def free(points: np.ndarray) -> np.ndarray:
+        step = points[:, None] - places[None]
+        step -= box * np.round(step / box)
+        return np.flatnonzero((np.hypot(step[..., 0], step[..., 1]) > APART_ANGSTROM).all(axis=1))
+
+    make: Callable[..., Sample] = _in_graphene if material.name == "graphene" else _in_layer
+    before = len(sample.defects)
+    sample = make(sample, kind, free, rng)
+    at = np.array([one.position_angstrom[:2] for one in sample.defects[before:]])
+    at = at[0] + (at - at[0] - box * np.round((at - at[0]) / box)).mean(axis=0)
+    return sample, (float(at[0] % box[0]), float(at[1] % box[1]))
+
+
+def _in_graphene(sample: "Sample", kind: str, free: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator) -> "Sample":
+    """Return graphene with one more defect: carbon atoms that are whole hold it, at a place that is free."""
+    from stemtwin.twin.samples.defects import remove, substitute
+    from stemtwin.twin.samples.neighbours import within
+
+    carbon = np.flatnonzero(sample.numbers == 6)
+    site = int(rng.choice(carbon[free(sample.positions_angstrom[carbon, :2])]))
+    if kind == "V_C":
+        return remove(sample, [site])
+    if kind == "V_2C":
+        near, _ = within(sample, sample.positions_angstrom[site], 1.6)
+        return remove(sample, [[site, int(rng.choice(near[near != site]))]])
+    return substitute(sample, [site], "Si" if kind == "Si_C" else "N")
+
+
+def _in_layer(sample: "Sample", kind: str, free: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator) -> "Sample":
+    """Return a dichalcogenide layer with one more defect, at a place that is free."""
+    from scipy.spatial import cKDTree
+
+    from stemtwin.twin.samples.defects import add, remove, substitute
+    from stemtwin.twin.samples.sample import symbols_of
+
+    symbols, places = np.array(symbols_of(sample.numbers)), sample.positions_angstrom
+    host = next(symbol for symbol in ("Mo", "W") if (symbols == symbol).sum() > len(symbols) / 6)
+    native = "Se" if (symbols == "Se").sum() > len(symbols) / 3 else "S"
+    metals, middle = np.flatnonzero(symbols == host), sample.thickness_angstrom / 2
+    if kind in ("V_M", "M_M"):
+        site = int(rng.choice(metals[free(places[metals, :2])]))
+        return remove(sample, [site]) if kind == "V_M" else substitute(sample, [site], OTHERS[host])
+    box = (sample.size_angstrom[1], sample.size_angstrom[0])
+    if kind == "M_ad":
+        hollow = _hollows(places[metals, :2], places[symbols == native][:, :2], box)
+        x, y = hollow[int(rng.choice(free(hollow)))]
+        return add(sample, [host], [[x, y, middle - CHALCOGEN_HEIGHT_ANGSTROM]])
+    near = np.flatnonzero((symbols == native) & (places[:, 2] < middle))
+    far = np.flatnonzero((symbols == native) & (places[:, 2] > middle))
+    one = int(rng.choice(near[free(places[near, :2])]))
+    other = int(far[cKDTree(places[far, :2] % box, boxsize=box).query(places[one, :2] % box)[1]])
+    if kind == "V_X":
+        return remove(sample, [one if rng.random() < 0.5 else other])
+    if kind == "X_X":
+        return substitute(sample, [one if rng.random() < 0.5 else other], OTHERS[native])
+    if kind == "V_2X":
+        return remove(sample, [[one, other]])
+    return remove(substitute(sample, [one], host), [other])  # the metal stands where one of the chalcogens was
+
+
+def _hollows(metals: np.ndarray, chalcogens: np.ndarray, box: tuple[float, float]) -> np.ndarray:
+    """Return the hollow sites (n, 2), A: opposite to the chalcogen columns about each metal."""
+    from scipy.spatial import cKDTree
+
+    step = chalcogens[cKDTree(chalcogens % box, boxsize=box).query(metals % box)[1]] - metals
+    return (metals - (step - np.array(box) * np.round(step / np.array(box)))) % box
+
+
+@generator("sheet-defects")
+class SheetDefectsGenerator(Generator):
+    """Frames of one layer each time, under drawn conditions, and the defects where they appear in them."""
+
+    settings: ClassVar[type[CardModel]] = SheetSettings
+
+    def specimen(self, card: Card, size: str, split: str, structure_seed: int) -> SheetSpecimen:  # noqa: ARG002 - all sizes draw alike
+        """Return the specimen of a structure seed; materials, prevalences and instruments take turns."""
+        settings = card.generator
+        materials, names = settings.materials_of(split), list(settings.prevalence)
+        number = structure_seed - card.splits[split]
+        material = materials[number % len(materials)]
+        prevalence = names[(number // len(materials)) % len(names)]
+        turn = number // len(materials) // len(names) + number % len(materials)
+        return SheetSpecimen(
+            split=split,
+            structure_seed=structure_seed,
+            name=f"{material.name}/{structure_seed}",
+            material=material,
+            instrument=settings.instruments[material.instruments[turn % len(material.instruments)]],
+            prevalence=prevalence,
+            share=settings.prevalence[prevalence],
+            defects_seed=stream_seed(card, structure_seed, Stream.STRUCTURE),
+            microscope_seed=stream_seed(card, structure_seed, Stream.MICROSCOPE),
+        )
+
+    def rows(self, card: Card, size: str, specimen: SheetSpecimen) -> Iterator[dict[str, Any]]:
+        """Yield readings, conditions and defects of each frame of a specimen."""
+        sample, made = specimen.made()
+        conditions = [draw_condition(card, specimen, i) for i in range(card.sizes[size].images_per_specimen[specimen.split])]
+        for condition, frame in zip(conditions, recorded_frames(sample, specimen, conditions, card), strict=True):
+            yield _facts(specimen, condition, frame) | {"image": frame.readings} | frame_defects(sample, made, condition, frame, specimen)
+
+    def seconds(self, card: Card, size: str) -> float:
+        """Return the planned time of a build, s: the plans of the operators of one specimen of each material and instrument, and the frames."""
+        asked, plans, planned = card.sizes[size], {}, 0.0
+        for split in card.splits:
+            for seed in card.structure_seeds(size, split):
+                specimen = self.specimen(card, size, split, seed)
+                key = (specimen.material.name, specimen.instrument)
+                if key not in plans:
+                    plans[key] = planned_seconds(card, specimen)
+                planned += plans[key] + ROW_SECONDS * asked.images_per_specimen[split]
+        return planned
+
+
+def frame_defects(
+    sample: "Sample", made: Sequence[tuple[str, float, float]], condition: FrameCondition, frame: RecordedFrame, specimen: SheetSpecimen
+) -> dict[str, Any]:
+    """Return the defects that appear in a frame, and the number of sites of the perfect layer in it."""
+    from stemtwin.twin.samples.columns import Columns, projected_columns
+
+    number, ones = [CLASSES.index(kind) + 1 for kind, _, _ in made], np.ones(len(made))
+    listed = Columns(
+        x=np.array([x for _, x, _ in made]),
+        y=np.array([y for _, _, y in made]),
+        occupancy=ones,
+        species=tuple(kind for kind, _, _ in made),
+        heaviest=np.array(number, dtype=np.int64),
+        weight=ones,
+    )
+    atoms, at = placed(projected_columns(sample), sample, condition.scan, frame, 0.2)
+    shift = image_shift(frame.electrons, at[np.array(atoms["column_visible"], dtype=bool)], condition.scan.pitch_angstrom[1])
+    found, there = placed(listed, sample, condition.scan, frame, 0.2)
+    seen = in_frame(found, there + shift, condition.scan)
+    whole = perfect_layer(specimen.material)
+    sites, where = placed(projected_columns(whole), whole, condition.scan, frame, 0.2)
+    return {
+        "n_sites": in_frame(sites, where + shift, condition.scan)["n_columns"],
+        "n_defects": seen["n_columns"],
+        "defect_x_angstrom": seen["column_x_angstrom"],
+        "defect_y_angstrom": seen["column_y_angstrom"],
+        "defect_class": seen["column_heaviest"],
+        "defect_name": seen["column_species"],
+    }
+
+
+def _facts(specimen: SheetSpecimen, condition: FrameCondition, frame: RecordedFrame) -> dict[str, Any]:
+    """Return the columns of a row that say what was imaged and how."""
+    profile = profile_of(specimen.instrument)
+    return {
+        "condition_seed": condition.seed,
+        "material": specimen.material.name,
+        "prevalence": specimen.prevalence,
+        "instrument": profile.name,
+        "energy_ev": profile.energy_ev,
+        "semiangle_mrad": profile.semiangle_mrad,
+        "inner_mrad": frame.inner_mrad,
+        "outer_mrad": frame.outer_mrad,
+        "C10_angstrom": condition.C10_angstrom,
+        "C12_angstrom": condition.C12_angstrom,
+        "phi12_rad": condition.phi12_rad,
+        "current_pa": condition.current_pa,
+        "dwell_time_us": condition.dwell_time_us,
+        "dose_e_per_angstrom2": condition.dose_e_per_angstrom2,
+        "source_size_angstrom": frame.source_size_angstrom,
+        "sampling_angstrom": condition.scan.pitch_angstrom[1],
+        "gain_adu": frame.gain_adu,
+        "offset_adu": frame.offset_adu,
+    }
