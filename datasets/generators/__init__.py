@@ -5,5 +5,6 @@ File            Content
 =============== =========================================================
 ``atoms_2d.py`` ``atoms-2d``: HAADF images and their atomic columns
 ``denoise.py``  ``denoise``: noisy frames with vacancies, and their truth
+``drift.py``    ``drift``: frame series and orthogonal pairs, and the true probe
 =============== =========================================================
 """
