@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stemtwin.benchmarks import runner, slices
+from stemtwin.benchmarks import runner, slices, statistics
 from stemtwin.benchmarks.agents import find_baseline, load_baselines
+from stemtwin.benchmarks.metrics import vacancies
 from stemtwin.benchmarks.tasks import Task, find_task
 from stemtwin.twin import files
 from stemtwin.twin.errors import SettingsError
@@ -31,6 +32,8 @@ WHOLE = "all"
 SAMPLED_CLUSTERS = 2
 """Specimens whose samples are kept one by one, for tests to measure again: the first of the split."""
 DIGITS = 6
+SLICED = (vacancies.HALLUCINATION,)
+"""Metrics that are shown by slices beside the primary one of a task that has them."""
 
 
 def path_of(task: str) -> Path:
@@ -58,6 +61,12 @@ def values(task: Task, samples: "SampleStatistics") -> dict[str, dict[str, dict[
 
     cut = {column.title or column.column: {name: of(part) for name, part in slices.parts(samples, column).items()} for column in task.slices}
     return {WHOLE: {WHOLE: of(samples)}} | cut
+
+
+def intervals(task: Task, samples: "SampleStatistics") -> dict[str, list[float]]:
+    """Return the 95 % interval of every metric of all samples, low and high; metrics without one are left out."""
+    found = {metric.name: statistics.interval(metric.formula, samples, proportion=metric.proportion) for metric in task.metrics}
+    return {name: [round(one.low, DIGITS), round(one.high, DIGITS)] for name, one in found.items() if one is not None}
 
 
 def each(samples: "SampleStatistics") -> dict[str, dict[str, float]]:
@@ -92,7 +101,7 @@ def measure(task: Task, data: "xr.Dataset", names: Sequence[str], kept: dict[str
             continue
         samples = task.score(data, found)
         one_by_one = {sample: row for sample, row in each(samples).items() if sample in few}
-        rows[name] = {"text": entry.text, "values": values(task, samples), "samples": one_by_one}
+        rows[name] = {"text": entry.text, "values": values(task, samples), "intervals": intervals(task, samples), "samples": one_by_one}
     return rows
 
 
@@ -133,7 +142,8 @@ def tables(task: Task) -> str:
     kept = read(task.name)
     parts = [table(task, kept, [metric.name for metric in task.metrics])]
     for column in task.slices[:2]:
-        parts += [sliced_table(kept, column.title or column.column, metric) for metric in (task.primary.name, "hallucination")]
+        shown = [metric.name for metric in task.metrics if metric in (task.primary, *SLICED)]
+        parts += [sliced_table(kept, column.title or column.column, metric) for metric in shown]
     return "\n\n".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""Registration of scanned frames: coarse shifts by correlation, then a shift of every line by Gauss-Newton steps against the mean of the other frames.
+"""Registration of scanned frames: coarse shifts by correlation, then a shift of every line by Gauss-Newton steps against the others' mean.
 
 All positions are in A, x and y, in the axes of the first frame, from the middle of the field. The specimen is rendered on a grid by spreading the
 counts of each pixel where the probe is thought to have been; a frame is compared with the mean of the others, never with itself.
@@ -102,6 +102,17 @@ def rendered(parts: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
     return np.divide(counts, weights, out=np.zeros_like(counts), where=there), there
 
 
+def sharpened(parts: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean image of spread counts (2, side, side) without the first order of its blur, and where there is any.
+
+    A blurred reference would pull lines that pass beside a column towards it. The blur is that of the filter [px] and of two linear interpolations.
+    """
+    image, there = rendered(parts, width)
+    wider = gaussian_filter(there.astype(float), whole := np.sqrt(width**2 + 1 / 3), mode="constant")
+    again = np.divide(gaussian_filter(image, whole, mode="constant"), wider, out=np.zeros_like(image), where=there)
+    return np.maximum(2 * image - again, 0.0), there
+
+
 def correlation_peak(first: np.ndarray, second: np.ndarray, near: np.ndarray, reach: float) -> tuple[np.ndarray, float]:
     """Return how far the second image (its mean taken off, 0 outside) lies from the first, (x, y) px, near an expectation, and the correlation there.
 
@@ -181,7 +192,7 @@ def pair_field(frames: Frames) -> np.ndarray:
 
 
 def _kernel(lines: int, ramp_spread: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the prior covariance of line shifts of unit variance, and that of a frame's shift and its change through the frame, both (lines, lines)."""
+    """Return the prior covariances (lines, lines) of line shifts of unit variance, and of a frame's shift with its change."""
     number = np.arange(lines)
     correlated = np.exp(-np.abs(number[:, None] - number) / CORRELATION_LINES)
     ramp = np.linspace(-1, 1, lines)
@@ -207,7 +218,7 @@ def refined(frames: Frames, field: np.ndarray) -> np.ndarray:
         parts = np.stack([spread(counts, places, frames.step, side) for counts, places in zip(frames.counts, at, strict=True)])
         prior, square = np.kron(np.eye(2), variance * unit + smooth), 0.0
         for f, others in enumerate(parts.sum(axis=0) - parts):
-            information, pull = _normal_equations(frames.counts[f], at[f], rendered(others, width), frames.step, n)
+            information, pull = _normal_equations(frames.counts[f], at[f], sharpened(others, width), frames.step, n)
             known = shifts[f].T.ravel()
             gain = np.linalg.solve(np.eye(2 * lines) + prior @ information, prior)
             found = gain @ (pull + information @ known)

@@ -106,8 +106,8 @@ TASKS.add(
         kind="predictions",
         title="Find the true positions of the probe in series and orthogonal pairs of frames",
         text=(
-            "Given 5 to 20 frames of a drifting specimen, or two frames scanned at 0 and 90 degrees, in electron counts, give the displacement of the "
-            "probe from the commanded raster in every quarter of every line. A displacement that all frames share does not count."
+            "Given 5 to 20 frames of a drifting specimen, or two frames scanned at 0 and 90 degrees, in electron counts, give the displacement of "
+            "the probe from the commanded raster in every quarter of every line. A displacement that all frames share does not count."
         ),
         source="drift",
         source_version="1.0.0",

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from stemtwin.datasets.cards import Card
 from stemtwin.datasets.draw import Stream, random_generator, stream_seed
 from stemtwin.datasets.generators.atoms_2d import ELECTRON_PER_US_PA
-from stemtwin.datasets.kinds import CardModel, Count, DrawnSpecimen, Fraction, Generator, Range, generator
+from stemtwin.datasets.kinds import CardModel, Count, DrawnSpecimen, Generator, Range, generator
 
 if TYPE_CHECKING:
     from stemtwin.twin.instrument.detectors import AnnularDetector
@@ -38,7 +38,7 @@ class DriftMaterial(CardModel):
     name: str
     repeat_angstrom: Annotated[float, Field(ge=0)] = 0.0
     thickness_angstrom: Range | None = None
-    knobs: dict[str, float] = {}
+    knobs: Annotated[dict[str, float], Field(default_factory=dict)]
 
 
 class DriftSetup(CardModel):
