@@ -45,7 +45,14 @@ def make(n=4, *, dose=3e5, way=2.0, jitter=0.03, seed=0, periodic=False, pairs=T
         image[:frames], field[:frames] = counts, shifts[:, :, None]
         rows.append({"image": image, "displacement": field, "rotation_rad": rotation, "frames": frames})
     dims = {"image": ("frame", "y", "x"), "displacement": ("frame", "y", "quarter", "component"), "rotation_rad": ("frame",), "frames": ()}
-    same = {"sampling_angstrom": STEP, "energy_ev": 60e3, "semiangle_mrad": 30.0, "current_pa": 5.0, "dwell_time_us": LINE_S * 1e6 / N, "flyback_us": 0.0}
+    same = {
+        "sampling_angstrom": STEP,
+        "energy_ev": 60e3,
+        "semiangle_mrad": 30.0,
+        "current_pa": 5.0,
+        "dwell_time_us": LINE_S * 1e6 / N,
+        "flyback_us": 0.0,
+    }
     same |= {"pause_s": PAUSE_S, "dose_e_per_angstrom2": dose, "repeat_angstrom": SPACING if periodic else 0.0, "periodic": periodic}
     same |= {"drift_angstrom_per_s": 0.5, "jitter_angstrom": jitter}
     return xr.Dataset(

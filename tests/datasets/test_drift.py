@@ -1,4 +1,4 @@
-"""Generator of ``drift``: displacements of a known drift, counts about the signal at the true points, turns of frames and doses, and no short cuts."""
+"""Generator of ``drift``: displacements of a known drift, counts about the signal at the true points, turns of conditions, no short cuts."""
 
 import dataclasses
 import math
@@ -22,8 +22,8 @@ SIDE = 48
 
 
 def small(*changes: tuple[str, str]) -> cards.Card:
-    """The released card with frames of 48 x 48 px on cells of 8 A, one phonon configuration, and perfect crystals only; further changes of its text."""
-    crystals = TEXT[TEXT.index("[[generator.materials]]\nname = \"lasrfeo3-001\"") : TEXT.index("[[generator.setups]]")]
+    """The released card with frames of 48 x 48 px on cells of 8 A, one phonon configuration, and one crystal; further changes of its text."""
+    crystals = TEXT[TEXT.index('[[generator.materials]]\nname = "lasrfeo3-001"') : TEXT.index("[[generator.setups]]")]
     usual = (
         ("[96, 96]", f"[{SIDE}, {SIDE}]"),
         ("96, 96]", f"{SIDE}, {SIDE}]"),
