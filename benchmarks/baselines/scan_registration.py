@@ -114,7 +114,7 @@ def sharpened(parts: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def correlation_peak(first: np.ndarray, second: np.ndarray, near: np.ndarray, reach: float) -> tuple[np.ndarray, float]:
-    """Return how far the second image (its mean taken off, 0 outside) lies from the first, (x, y) px, near an expectation, and the correlation there.
+    """Return the offset (x, y) px of the second image, without its mean, from the first, near an expectation, and the correlation there.
 
     A shift by d means second(r + d) = first(r).
     """

@@ -3,8 +3,10 @@
 import numpy as np
 
 from stemtwin.benchmarks.metrics.metric import Metric, add_metrics, mean_of, ratio
-from stemtwin.datasets.generators.ronchigram import COEFFICIENTS, phase_basis
+from stemtwin.datasets.generators.ronchigram import COEFFICIENTS, aberrations_of
 from stemtwin.twin.physics.electrons import wavelength
+from stemtwin.twin.physics.phase_error import rms_phase
+from stemtwin.twin.physics.probe import strehl_ratio
 
 LEAST_SKILL = -1.0
 LEVELS = {"68": 0.6827, "90": 0.9}
@@ -19,12 +21,12 @@ def quarter_waves(semiangle_mrad: float, energy_ev: float) -> np.ndarray:
 
 def residual_phase(error: np.ndarray, semiangle_mrad: float, energy_ev: float) -> float:
     """Return the root mean square phase of coefficients (12,) A over an aperture, without its mean, rad."""
-    return float((np.asarray(error) @ phase_basis(semiangle_mrad, energy_ev)[0]).std())
+    return rms_phase(wavelength(energy_ev), semiangle_mrad * 1e-3, aberrations_of(error))
 
 
 def strehl(error: np.ndarray, semiangle_mrad: float, energy_ev: float) -> float:
     """Return the Strehl ratio of a probe with coefficients (12,) A."""
-    return float(np.abs(np.exp(1j * (np.asarray(error) @ phase_basis(semiangle_mrad, energy_ev)[0])).mean()) ** 2)
+    return strehl_ratio(wavelength(energy_ev), semiangle_mrad * 1e-3, aberrations_of(error))
 
 
 def aberration_sizes(coefficients: np.ndarray) -> np.ndarray:

@@ -255,7 +255,7 @@ def rasters(condition: DriftCondition) -> "list[RasterScan]":
 
 
 def true_points(card: Card, condition: DriftCondition, seed: int) -> np.ndarray:
-    """Return where the probe truly was on the specimen, (frames, ny nx, 2) x and y, A, in the order of the visits.
+    """Return the true points of the probe on the specimen, (frames, ny nx, 2) x and y, A, in the order of the visits.
 
     Parameters
     ----------

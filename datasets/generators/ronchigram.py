@@ -4,7 +4,6 @@ A row holds one Ronchigram in counted electrons. Its truth is the Cartesian coef
 within which those beyond first order, which focus and stigmator do not correct, keep the phase within a quarter of pi.
 """
 
-import functools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,13 +19,14 @@ from stemtwin.datasets.kinds import CardModel, Count, DrawnSpecimen, Fraction, G
 if TYPE_CHECKING:
     from stemtwin.twin.instrument.detectors import PixelatedDetector
     from stemtwin.twin.instrument.settings import Beam
+    from stemtwin.twin.physics.aberrations import Aberrations
     from stemtwin.twin.samples.sample import Sample
 
 COEFFICIENTS = ("C10", "C12a", "C12b", "C21a", "C21b", "C23a", "C23b", "C30", "C32a", "C32b", "C34a", "C34b")
 """Cartesian coefficients to third order, in the order of every array of them."""
-FLAT_RAD = math.pi / 4
-"""Largest phase of aberrations in a flat aperture, rad."""
-APERTURE_STEP_MRAD, LEAST_APERTURE_MRAD = 0.05, 5.0
+FIRST_ORDER = 3
+"""Number of the coefficients that focus and two-fold stigmator correct."""
+LEAST_APERTURE_MRAD, APERTURE_DIGITS = 5.0, 6
 NOISE_STREAM = 3
 """Stream of the counting noise of each row."""
 FIRST_SECONDS, ROW_SECONDS = 4.0, 0.4
@@ -87,31 +87,12 @@ class RonchigramSettings(CardModel):
         return PixelatedDetector(shape=self.image_shape, outer_mrad=self.outer_mrad, name="ronchigram")
 
 
-@functools.lru_cache(maxsize=8)
-def phase_basis(semiangle_mrad: float, energy_ev: float, points: int = 64) -> tuple[np.ndarray, np.ndarray]:
-    """Return the phase [rad/A] that each coefficient makes at points of a disc, (12, n), and the angle of each point, (n,), mrad; both read-only.
+def aberrations_of(coefficients: np.ndarray) -> "Aberrations":
+    """Return the aberrations of Cartesian coefficients (12,), A."""
+    from stemtwin.twin.physics.aberrations import Aberrations
 
-    Parameters
-    ----------
-    semiangle_mrad : float
-        Radius of the disc, mrad.
-    energy_ev : float
-        Beam energy, eV.
-    points : int
-        Points along a diameter of the square grid of which the disc takes its part.
-    """
-    from stemtwin.twin.physics.aberrations import Aberrations, basis
-    from stemtwin.twin.physics.electrons import wavelength
-
-    names = list(Aberrations().cartesian())
-    rows = [names.index(name) for name in COEFFICIENTS]
-    axis = (np.arange(points) + 0.5) / points * 2 - 1
-    x, y = (part.ravel() * semiangle_mrad for part in np.meshgrid(axis, axis))
-    inside = np.hypot(x, y) <= semiangle_mrad
-    x, y, length = x[inside], y[inside], wavelength(energy_ev)
-    phases, angles = basis(y * 1e-3 / length, x * 1e-3 / length, length)[rows], np.hypot(x, y)
-    phases.flags.writeable = angles.flags.writeable = False
-    return phases, angles
+    named: Mapping[str, float] = dict(zip(COEFFICIENTS, np.asarray(coefficients, dtype=float).tolist(), strict=True))
+    return Aberrations.from_cartesian(**named)
 
 
 def flat_aperture_mrad(coefficients: np.ndarray, semiangle_mrad: float, energy_ev: float) -> float:
@@ -126,10 +107,12 @@ def flat_aperture_mrad(coefficients: np.ndarray, semiangle_mrad: float, energy_e
     energy_ev : float
         Beam energy, eV.
     """
-    phases, angles = phase_basis(semiangle_mrad, energy_ev)
-    beyond = np.abs(np.asarray(coefficients)[3:] @ phases[3:]) > FLAT_RAD
-    first = float(angles[beyond].min()) if beyond.any() else semiangle_mrad
-    return float(np.clip(round(first / APERTURE_STEP_MRAD) * APERTURE_STEP_MRAD, LEAST_APERTURE_MRAD, semiangle_mrad))
+    from stemtwin.twin.physics.electrons import wavelength
+    from stemtwin.twin.physics.phase_error import flat_angle
+
+    beyond = np.where(np.arange(len(COEFFICIENTS)) < FIRST_ORDER, 0.0, coefficients)
+    angle = flat_angle(wavelength(energy_ev), semiangle_mrad * 1e-3, aberrations_of(beyond))
+    return max(LEAST_APERTURE_MRAD, round(1e3 * angle, APERTURE_DIGITS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,13 +165,11 @@ class RonchigramCondition:
     def beam(self, semiangle_mrad: float) -> "Beam":
         """Return the beam through an aperture, mrad."""
         from stemtwin.twin.instrument.settings import Beam
-        from stemtwin.twin.physics.aberrations import Aberrations
 
-        named: Mapping[str, float] = dict(zip(COEFFICIENTS, self.coefficients.tolist(), strict=True))
         return Beam(
             energy_ev=self.energy_ev,
             semiangle_mrad=semiangle_mrad,
-            aberrations=Aberrations.from_cartesian(**named),
+            aberrations=aberrations_of(self.coefficients),
             focal_spread_angstrom=self.focal_spread_angstrom,
         )
 

@@ -111,9 +111,9 @@ def test_the_flat_aperture_of_spherical_aberration_by_hand():
 
 def test_intervals_of_the_right_width_are_calibrated():
     """Errors drawn with the standard deviations that an answer states: the shares are those of a normal distribution; half as wide they are not."""
-    data, rng = make(200, seed=1), np.random.default_rng(2)
+    data, rng = make(60, seed=1), np.random.default_rng(2)
     truth, sigma = ronchigram.coefficients_of(data), 50.0
-    for factor, most in ((1.0, 0.03), (0.5, 1.0)):
+    for factor, most in ((1.0, 0.06), (0.5, 1.0)):
         answers = []
         for row in truth + sigma * rng.standard_normal(truth.shape):
             value = dict(zip((*ronchigram.NAMES, "aperture_mrad"), [*row.tolist(), 20.0], strict=True))
@@ -128,12 +128,12 @@ def test_intervals_of_the_right_width_are_calibrated():
 
 def test_the_prior_is_calibrated_and_has_no_skill():
     """Its intervals hold as many of its own draws as they say."""
-    data = make(100, seed=3)
+    data = make(60, seed=3)
     found = runner.predict(find_task("ronchigram"), agents.find_baseline("ronchigram", "prior"), data)
     values = scored([found[name] for name in data["sample_id"].values.tolist()], data)
     assert values["skill"] == pytest.approx(0, abs=1e-9)
-    assert values["miscoverage_68"] < 0.05
-    assert values["miscoverage_90"] < 0.03
+    assert values["miscoverage_68"] < 0.06
+    assert values["miscoverage_90"] < 0.04
 
 
 def test_the_hessian_of_each_aberration_by_hand():
