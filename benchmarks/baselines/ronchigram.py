@@ -24,7 +24,7 @@ LEAST_SIGMA = 1e-6
 def prior_draws() -> np.ndarray:
     """Return coefficients drawn from the card's prior, (draws, 12), A."""
     settings, rng = find_card("ronchigram", "1.0.0").generator, np.random.default_rng(SEED)
-    spread = np.exp(rng.uniform(*np.log(settings.spread), (DRAWS, 1)))
+    spread = np.exp(rng.uniform(np.log(settings.spread[0]), np.log(settings.spread[1]), (DRAWS, 1)))
     return settings.means() + spread * settings.sigmas() * rng.standard_normal((DRAWS, len(COEFFICIENTS)))
 
 

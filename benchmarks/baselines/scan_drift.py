@@ -47,7 +47,9 @@ class RigidShifts:
         images = [registration.rendered(parts, width)[0][inner, inner] for parts in spread]
         shifts = np.zeros((len(images), 2))
         for f in range(1, len(images)):
-            (dy, dx), *_ = phase_cross_correlation(images[f - 1], images[f], upsample_factor=UPSAMPLED, normalization=None)
+            keywords: dict[str, Any] = {"upsample_factor": UPSAMPLED, "normalization": None}
+            shift, *_ = phase_cross_correlation(images[f - 1], images[f], **keywords)
+            dy, dx = shift
             shifts[f] = shifts[f - 1] + np.array([dx, dy]) * frames.step
         return _answer(given, np.broadcast_to(shifts[:, None], (*frames.counts.shape[:2], 2)))
 

@@ -6,6 +6,7 @@ flat to pi/4. Phases are measured over the reference aperture, as they are left 
 """
 
 import hashlib
+from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
@@ -67,7 +68,7 @@ def score_sample(answer: Values, truth: np.ndarray, aperture: float, assumed: np
         Reference aperture [mrad] and beam energy [eV].
     """
 
-    def column(part: dict) -> np.ndarray:
+    def column(part: Mapping[str, float]) -> np.ndarray:
         return np.array([part[name] for name in NAMES])
 
     found = column(answer.value)

@@ -127,13 +127,15 @@ def test_intervals_of_the_right_width_are_calibrated():
 
 
 def test_the_prior_is_calibrated_and_has_no_skill():
-    """Its intervals hold as many of its own draws as they say."""
-    data = make(60, seed=3)
-    found = runner.predict(find_task("ronchigram"), agents.find_baseline("ronchigram", "prior"), data)
-    values = scored([found[name] for name in data["sample_id"].values.tolist()], data)
-    assert values["skill"] == pytest.approx(0, abs=1e-9)
-    assert values["miscoverage_68"] < 0.06
-    assert values["miscoverage_90"] < 0.04
+    """Its intervals hold as many of other draws of the prior as they say."""
+    answer = runner.predict(find_task("ronchigram"), agents.find_baseline("ronchigram", "prior"), DATA)[DATA["sample_id"].values.tolist()[0]]
+    rng, n = np.random.default_rng(7), 4000
+    spread = np.exp(rng.uniform(*np.log(SETTINGS.spread), (n, 1)))
+    draws = SETTINGS.means() + spread * SETTINGS.sigmas() * rng.standard_normal((n, len(COEFFICIENTS)))
+    value, sigma, low, high = (np.array([part[name] for name in ronchigram.NAMES]) for part in (answer.value, answer.sigma, answer.low, answer.high))
+    assert wavefront.count_inside(value - sigma, value + sigma, draws) / draws.size == pytest.approx(0.6827, abs=0.03)
+    assert wavefront.count_inside(low, high, draws) / draws.size == pytest.approx(0.9, abs=0.02)
+    assert scored([answer] * len(DATA["sample_id"]))["skill"] == pytest.approx(0, abs=1e-9)
 
 
 def test_the_hessian_of_each_aberration_by_hand():
