@@ -33,9 +33,10 @@ ROW_SECONDS = 0.2
 
 
 class DriftMaterial(CardModel):
-    """A sample of the library, its knobs, and the shortest translation of its projection, A (0: it does not repeat in the field)."""
+    """A sample of the library, its knobs, the size of its cell, and the shortest translation of its projection, A (0: it does not repeat)."""
 
     name: str
+    cell_angstrom: Annotated[float, Field(gt=0)]
     repeat_angstrom: Annotated[float, Field(ge=0)] = 0.0
     thickness_angstrom: Range | None = None
     knobs: Annotated[dict[str, float], Field(default_factory=dict)]
@@ -62,7 +63,6 @@ class DriftSettings(CardModel):
     nodes: Count
     frames: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)]
     phonon_configurations: Count
-    cell_angstrom: Annotated[float, Field(gt=0)]
     field_of_view_angstrom: Range
     dose_e_per_angstrom2: Range
     current_pa: Range
@@ -355,7 +355,7 @@ class DriftGenerator(Generator):
             name=f"{material.name}/{structure_seed}",
             material=material,
             setup=card.generator.setups[rng.integers(len(card.generator.setups))],
-            size_angstrom=card.generator.cell_angstrom,
+            size_angstrom=material.cell_angstrom,
             thickness_angstrom=None if material.thickness_angstrom is None else float(rng.uniform(*material.thickness_angstrom)),
             phonon_seed=stream_seed(card, structure_seed, Stream.MICROSCOPE),
         )

@@ -29,7 +29,7 @@ def small(*changes: tuple[str, str]) -> cards.Card:
         ("96, 96]", f"{SIDE}, {SIDE}]"),
         ("[20, 96, 4, 2]", f"[20, {SIDE}, 4, 2]"),
         ("phonon_configurations = 6", "phonon_configurations = 1"),
-        ("cell_angstrom = 20.0", "cell_angstrom = 8.0"),
+        ("cell_angstrom = 11.7", "cell_angstrom = 8.0"),
         ("field_of_view_angstrom = [16.0, 19.0]", "field_of_view_angstrom = [8.0, 9.0]"),
         ("[0.001, 300.0]", "[1e-5, 1e5]"),
         (crystals, ""),
