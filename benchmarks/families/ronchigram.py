@@ -3,6 +3,20 @@
 Given is the far field of a parked probe through a wide aperture, in electron counts, and the defocus that was set. Asked are the twelve Cartesian
 coefficients to third order, a standard deviation and a 90 % interval of each, and the largest aperture that the aberrations beyond first order leave
 flat to pi/4. Phases are measured over the reference aperture, as they are left when a corrector takes off the estimate.
+
+Example
+    ::
+
+        import stemtwin as st
+        from stemtwin.benchmarks.answers.values import Values
+        from stemtwin.benchmarks.families.ronchigram import NAMES
+        from stemtwin.benchmarks.submission import write_submission
+        from stemtwin.benchmarks.tasks import find_task
+
+        images, _, facts = st.load_arrays("ronchigram@1", size="tiny", split="test")  # (n, 128, 128) counts: put your own method here
+        blind = dict.fromkeys(NAMES, 0.0) | {"aperture_mrad": 15.0}
+        answers = {name: Values(value=blind | {"C10_angstrom": set_}) for name, set_ in zip(facts["sample_id"], facts["set_C10_angstrom"])}
+        write_submission("mine", find_task("ronchigram"), answers, split="test", size="tiny", name="blind")
 """
 
 import hashlib

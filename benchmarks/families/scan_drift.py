@@ -3,6 +3,26 @@
 Given is a series of 5, 10 or 20 frames, or a pair scanned at 0 and 90 degrees, of a dark-field detector. Asked is the displacement of the probe from
 the commanded raster. A shift of all frames together does not count. In a perfect crystal frames can be laid over each other a unit cell aside, which
 looks right and is not: the true displacement is scored.
+
+Example
+    ::
+
+        import numpy as np
+        import stemtwin as st
+        from skimage.registration import phase_cross_correlation
+        from stemtwin.benchmarks.answers.displacements import DisplacementField
+        from stemtwin.benchmarks.submission import write_submission
+        from stemtwin.benchmarks.tasks import find_task
+
+        images, _, facts = st.load_arrays("drift@1", size="tiny", split="test")
+        answers = {}
+        for name, frames, count, step in zip(*(facts["sample_id"], images["image"], facts["frames"], facts["sampling_angstrom"])):
+            field = np.zeros((20, 96, 4, 2))  # frame, line, quarter of the line, x and y: here one shift a frame, none of the pairs
+            for f in range(1, count if count > 2 else 1):
+                shift, *_ = phase_cross_correlation(frames[f - 1], frames[f], upsample_factor=20, normalization=None)
+                field[f] = field[f - 1] + shift[::-1] * step
+            answers[name] = DisplacementField(displacement=field)
+        write_submission("mine", find_task("drift"), answers, split="test", size="tiny", name="shifts")
 """
 
 import hashlib
