@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from stemtwin.benchmarks import agents, kept_scores, runner
+from stemtwin.benchmarks import agents, comparisons, kept_scores, runner
 from stemtwin.benchmarks.answers.displacements import DisplacementField
 from stemtwin.benchmarks.baselines import scan_registration
 from stemtwin.benchmarks.families import scan_drift
@@ -121,6 +121,22 @@ def test_rigid_shifts_fall_into_the_trap_of_the_unit_cell():
     """A perfect lattice that drifts by more than half a cell between frames: cells are jumped."""
     data = drifting_frames.make(3, way=4.6, periodic=True, pairs=False, seed=2)
     assert entry("rigid", data)["cell_jumps"] > 0.3
+
+
+@pytest.mark.slow
+def test_a_report_has_an_interval_a_worst_slice_and_what_can_be_told_apart():
+    """Intervals draw specimens; the worst slice is one of the card's; the least difference that a comparison sees is about the interval's width."""
+    data, task = drifting_frames.make(8, seed=3), find_task("drift")
+    data["material"] = ("sample", np.repeat(["alloy", "crystal"], 4))
+    found = runner.predict(task, agents.find_baseline("drift", "frames"), data)
+    made = runner.score_predictions(task, data, found, split="test", size="tiny", entry="frames", trust="baseline")
+    primary = next(metric for metric in made.report.metrics if metric.name == "field_error")
+    ends = primary.interval
+    assert ends.low < primary.value < ends.high
+    assert {part.label for part in made.report.slices if part.column == "material"} >= {"alloy", "crystal"}
+    seen = comparisons.detectable_beside(task.primary.formula, comparisons.cluster_sums(task.primary.formula, made.samples))
+    assert seen is not None
+    assert 0.5 < seen / (ends.high - ends.low) < 3
 
 
 def test_the_truth_is_no_input():
