@@ -15,8 +15,10 @@ WIDTH_ANGSTROM = (0.2, 0.6)
 """Standard deviation of the rendering's filter: the smallest and the largest."""
 ELECTRONS = 40.0
 """Electrons under the filter that are aimed at."""
-REACH_ANGSTROM = 2.5
-"""Distance from the expected shift within which a correlation peak is looked for."""
+REACH_ANGSTROM = 0.6
+"""Distance from the expected shift within which a correlation peak is looked for: below half a cell of most lattices."""
+GRID_PX = 0.5
+"""Step of the search for the shift that all frames of a series have in common."""
 FASTEST_ANGSTROM_PER_S = 2.0
 SHEAR_STEP_ANGSTROM = 0.5
 """Step of the search of a pair's drift, in the way of the drift during a frame."""
@@ -140,20 +142,36 @@ def _flat(parts: np.ndarray, width: float) -> np.ndarray:
     return np.where(there, image - image[there].mean(), 0.0)
 
 
+def common_step(frames: Frames) -> np.ndarray:
+    """Return the shift (x, y), A, from each frame of a series to the next that explains best all correlations of frames one, two and four apart."""
+    side, width = side_of(frames), max(frames.width_px, 0.3 / frames.step)
+    images = [_flat(spread(counts, places, frames.step, side), width) for counts, places in zip(frames.counts, frames.places, strict=True)]
+    waves = np.fft.rfft2(np.stack(images))
+    reach = FASTEST_ANGSTROM_PER_S * float(frames.times[1, 0] - frames.times[0, 0]) / frames.step
+    axis = np.arange(-np.ceil(reach / GRID_PX), np.ceil(reach / GRID_PX) + 1) * GRID_PX
+    x, y = (part.ravel() for part in np.meshgrid(axis, axis))
+    inside = np.hypot(x, y) <= reach
+    x, y, total = x[inside], y[inside], 0.0
+    for lag in (1, 2, 4):
+        if lag < len(waves):
+            surface = np.fft.irfft2((waves[:-lag].conj() * waves[lag:]).sum(axis=0), s=images[0].shape)
+            total = total + map_coordinates(surface, [-lag * y, -lag * x], order=1, mode="grid-wrap")
+    best = int(np.argmax(total))
+    return np.array([x[best], y[best]]) * frames.step
+
+
 def series_field(frames: Frames) -> np.ndarray:
     """Return the coarse field (n, ny, 2) of a series: each frame by its correlation with the mean of those before, near a constant velocity.
 
     Within the frames the shift changes by the mean velocity between them.
     """
     n, side, width = len(frames.counts), side_of(frames), max(frames.width_px, 0.3 / frames.step)
-    middle, shifts = frames.times.mean(axis=1), np.zeros((n, 2))
+    shifts, step = np.zeros((n, 2)), common_step(frames)
     total = spread(frames.counts[0], frames.places[0], frames.step, side)
     for f in range(1, n):
-        velocity = (shifts[f - 1] - shifts[0]) / (middle[f - 1] - middle[0]) if f > 1 else np.zeros(2)
-        guess = shifts[f - 1] + velocity * (middle[f] - middle[f - 1])
+        guess = shifts[f - 1] + step
         own = spread(frames.counts[f], frames.places[f] + guess, frames.step, side)
-        reach = REACH_ANGSTROM if f == 1 else REACH_ANGSTROM / 2
-        offset, _ = correlation_peak(_flat(total, width), _flat(own, width), np.zeros(2), reach / frames.step)
+        offset, _ = correlation_peak(_flat(total, width), _flat(own, width), np.zeros(2), REACH_ANGSTROM / frames.step)
         shifts[f] = guess - offset * frames.step
         total = total + spread(frames.counts[f], frames.places[f] + shifts[f], frames.step, side)
     return through_lines(frames, shifts)
