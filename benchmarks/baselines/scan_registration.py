@@ -35,8 +35,8 @@ CORRELATION_LINES = 10.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Frames:
-    """Frames of one sample.
+class ScannedFrames:
+    """ScannedFrames of one sample.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Frames:
         return float(np.clip(wanted, WIDTH_ANGSTROM[0] / self.step, WIDTH_ANGSTROM[1] / self.step))
 
 
-def frames_of(given: dict) -> Frames:
+def frames_of(given: dict) -> ScannedFrames:
     """Return the frames that a sample of the task ``drift`` gives."""
     n, step = int(given["frames"]), float(given["sampling_angstrom"])
     counts = np.asarray(given["image"][:n], dtype=float)
@@ -74,7 +74,7 @@ def frames_of(given: dict) -> Frames:
         frame[..., 1] = np.sin(angle) * x + np.cos(angle) * y[:, None]
     line = (nx * float(given["dwell_time_us"]) + float(given["flyback_us"])) * 1e-6
     times = np.arange(n)[:, None] * (ny * line + float(given["pause_s"])) + (np.arange(ny) + 0.5) * line
-    return Frames(counts=counts, places=places, times=times, step=step)
+    return ScannedFrames(counts=counts, places=places, times=times, step=step)
 
 
 def spread(counts: np.ndarray, places: np.ndarray, step: float, side: int) -> np.ndarray:
@@ -92,7 +92,7 @@ def spread(counts: np.ndarray, places: np.ndarray, step: float, side: int) -> np
     return out.reshape(2, side, side)
 
 
-def side_of(frames: Frames) -> int:
+def side_of(frames: ScannedFrames) -> int:
     """Return the number of points along the grid that renderings take."""
     return 2 * int(np.ceil((frames.places.max() + MARGIN_ANGSTROM) / frames.step)) + 1
 
@@ -142,7 +142,7 @@ def _flat(parts: np.ndarray, width: float) -> np.ndarray:
     return np.where(there, image - image[there].mean(), 0.0)
 
 
-def common_step(frames: Frames) -> np.ndarray:
+def common_step(frames: ScannedFrames) -> np.ndarray:
     """Return the shift (x, y), A, from each frame of a series to the next that explains best all correlations of frames one, two and four apart."""
     side, width = side_of(frames), max(frames.width_px, 0.3 / frames.step)
     images = [_flat(spread(counts, places, frames.step, side), width) for counts, places in zip(frames.counts, frames.places, strict=True)]
@@ -160,7 +160,7 @@ def common_step(frames: Frames) -> np.ndarray:
     return np.array([x[best], y[best]]) * frames.step
 
 
-def series_field(frames: Frames) -> np.ndarray:
+def series_field(frames: ScannedFrames) -> np.ndarray:
     """Return the coarse field (n, ny, 2) of a series: each frame by its correlation with the mean of those before, near a constant velocity.
 
     Within the frames the shift changes by the mean velocity between them.
@@ -177,14 +177,14 @@ def series_field(frames: Frames) -> np.ndarray:
     return through_lines(frames, shifts)
 
 
-def through_lines(frames: Frames, shifts: np.ndarray) -> np.ndarray:
+def through_lines(frames: ScannedFrames, shifts: np.ndarray) -> np.ndarray:
     """Return the field (n, ny, 2) whose means over frames are shifts (n, 2), and which changes within each frame by their mean velocity."""
     middle = frames.times.mean(axis=1)
     velocity = np.polyfit(middle, shifts, 1)[0]
     return shifts[:, None] + velocity * (frames.times - middle[:, None])[..., None]
 
 
-def pair_field(frames: Frames) -> np.ndarray:
+def pair_field(frames: ScannedFrames) -> np.ndarray:
     """Return the coarse field (2, ny, 2) of a pair: the constant velocity with which its frames correlate best."""
     side, width = side_of(frames), max(frames.width_px, 0.3 / frames.step)
     one, between = float(np.ptp(frames.times[0])), float(frames.times[1].mean() - frames.times[0].mean())
@@ -218,7 +218,7 @@ def _kernel(lines: int, ramp_spread: float) -> tuple[np.ndarray, np.ndarray]:
     return (1 - CORRELATED) * np.eye(lines) + CORRELATED * correlated, whole
 
 
-def refined(frames: Frames, field: np.ndarray) -> np.ndarray:
+def refined(frames: ScannedFrames, field: np.ndarray) -> np.ndarray:
     """Return a field (n, ny, 2) after Gauss-Newton steps of all line shifts against the mean of the other frames.
 
     Each step solves least squares, weighted by Poisson's variance, with a Gaussian prior about the coarse field; the variance of the prior is that
