@@ -36,7 +36,7 @@ CORRELATION_LINES = 10.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class ScannedFrames:
-    """ScannedFrames of one sample.
+    """Frames of one sample.
 
     Parameters
     ----------

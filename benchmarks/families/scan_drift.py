@@ -2,7 +2,8 @@
 
 Given is a series of 5, 10 or 20 frames, or a pair scanned at 0 and 90 degrees, of a dark-field detector. Asked is the displacement of the probe from
 the commanded raster. A shift of all frames together does not count. In a perfect crystal frames can be laid over each other a unit cell aside, which
-looks right and is not: the true displacement is scored.
+looks right and is not: the true displacement is scored. One shift a frame by correlation with the frame before is worse than none on average, as one
+jump by a cell, or one false peak at a low dose, outweighs what it corrects elsewhere.
 
 Example
     ::
