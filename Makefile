@@ -153,6 +153,7 @@ pages: $(READY)
 scores: $(READY)
 	$(BIN)/python -m stemtwin.benchmarks.kept_scores atoms-2d
 	$(BIN)/python -m stemtwin.benchmarks.kept_scores denoise
+	$(BIN)/python -m stemtwin.benchmarks.kept_scores drift
 
 # An event with twelve teams that are processes; its small form is one of the slow tests.
 newcomer: $(READY)

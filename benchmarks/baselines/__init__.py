@@ -20,6 +20,8 @@ File                      Content
 ``forge_planner.py``      the planner of the expert of ``atom-forge``
 ``hypothesis.py``         baselines of ``hypothesis-test``: expected information, fixed, truth
 ``instruments.py``        baselines of ``instruments``: settings adapted to each instrument
+``scan_drift.py``         baselines of ``drift``: frames as they are, rigid shifts, line shifts, truth
+``scan_registration.py``  registration of scanned frames, line by line
 ``sparse.py``             baselines of ``sparse-scan``: uncertainty, rasters, truth
 ``spectrum_discovery.py`` baselines of ``spectrum-discovery``: Gaussian processes, fixed searches, truth
 ``tuning.py``             ``aberration-correction``: Newton steps, blind policies, truth

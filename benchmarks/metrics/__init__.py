@@ -8,6 +8,7 @@ File               Content
 ``metric.py``      a metric, the registry of metrics, and common formulas
 ``ranked.py``      average precision, efficiency against a bound
 ``restoration.py`` error, structure, resolution and deviance of images
+``scan_fields.py`` error, strain and unit-cell jumps of displacement fields
 ``vacancies.py``   vacancies that an image fills, and columns that it empties
 ================== ==========================================================
 """

@@ -1,0 +1,84 @@
+"""Baselines of ``drift``: frames as they are, one shift a frame, a shift of each line, the truth."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from skimage.registration import phase_cross_correlation
+
+from stemtwin.benchmarks.agents import Baseline, add_baseline
+from stemtwin.benchmarks.answers.displacements import DisplacementField
+from stemtwin.benchmarks.baselines import scan_registration as registration
+
+NODES = 4
+UPSAMPLED = 20
+"""Parts of a pixel to which a correlation peak is found."""
+BLUR_ANGSTROM = 0.3
+
+
+def _answer(given: Mapping[str, Any], field: np.ndarray) -> DisplacementField:
+    """Return the field (n, lines, 2) as an answer: the same in all quarters of a line, 0 for frames that were not taken."""
+    frames, lines = np.shape(given["image"])[:2]
+    out = np.zeros((frames, lines, NODES, 2))
+    out[: len(field)] = field[:, :, None]
+    return DisplacementField(displacement=out)
+
+
+class FramesAsTheyAre:
+    """No displacement."""
+
+    def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> DisplacementField:
+        """Return zeros."""
+        del rng
+        return _answer(given, np.zeros((0, np.shape(given["image"])[1], 2)))
+
+
+class RigidShifts:
+    """One shift for each frame, by scikit-image's cross-correlation with the frame before; a turned frame is turned back first."""
+
+    def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> DisplacementField:
+        """Return the same shift for all lines of a frame."""
+        del rng
+        frames = registration.frames_of(dict(given))
+        side = registration.side_of(frames)
+        width = max(frames.width_px, BLUR_ANGSTROM / frames.step)
+        spread = [registration.spread(counts, at, frames.step, side) for counts, at in zip(frames.counts, frames.places, strict=True)]
+        inner = slice((side - frames.counts.shape[1]) // 2, (side + frames.counts.shape[1]) // 2)
+        images = [registration.rendered(parts, width)[0][inner, inner] for parts in spread]
+        shifts = np.zeros((len(images), 2))
+        for f in range(1, len(images)):
+            keywords: dict[str, Any] = {"upsample_factor": UPSAMPLED, "normalization": None}
+            shift, *_ = phase_cross_correlation(images[f - 1], images[f], **keywords)
+            dy, dx = shift
+            shifts[f] = shifts[f - 1] + np.array([dx, dy]) * frames.step
+        return _answer(given, np.broadcast_to(shifts[:, None], (*frames.counts.shape[:2], 2)))
+
+
+class LineShifts:
+    """A shift for each line: coarse by correlation, a pair by its constant drift, then fine against the mean of the other frames."""
+
+    def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> DisplacementField:
+        """Return the refined field."""
+        del rng
+        frames = registration.frames_of(dict(given))
+        turned = float(np.ptp(given["rotation_rad"][: len(frames.counts)])) > 0
+        coarse = registration.pair_field(frames) if turned else registration.series_field(frames)
+        return _answer(given, registration.refined(frames, coarse))
+
+
+class FieldOracle:
+    """The true field."""
+
+    def predict(self, given: Mapping[str, Any], rng: np.random.Generator) -> DisplacementField:
+        """Return the truth, which only an oracle is given."""
+        del rng
+        return given["truth"]
+
+
+for _name, _text, _factory in (
+    ("frames", "the frames as they are", FramesAsTheyAre),
+    ("rigid", "one shift a frame by cross-correlation with the frame before", RigidShifts),
+    ("lines", "a shift of each line against the mean of the other frames", LineShifts),
+):
+    add_baseline(Baseline(task="drift", name=_name, text=_text, factory=_factory))
+add_baseline(Baseline(task="drift", name="oracle", text="the true field itself", factory=FieldOracle, oracle=True))

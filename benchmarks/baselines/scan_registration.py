@@ -1,0 +1,276 @@
+"""Registration of scanned frames: coarse shifts by correlation, then a shift of every line by Gauss-Newton steps against the others' mean.
+
+All positions are in A, x and y, in the axes of the first frame, from the middle of the field. The specimen is rendered on a grid by spreading the
+counts of each pixel where the probe is thought to have been; a frame is compared with the mean of the others, never with itself.
+"""
+
+import dataclasses
+
+import numpy as np
+from scipy.ndimage import gaussian_filter, map_coordinates
+
+MARGIN_ANGSTROM = 6.0
+"""Room of the grid beside the field."""
+WIDTH_ANGSTROM = (0.2, 0.6)
+"""Standard deviation of the rendering's filter: the smallest and the largest."""
+ELECTRONS = 40.0
+"""Electrons under the filter that are aimed at."""
+REACH_ANGSTROM = 0.6
+"""Distance from the expected shift within which a correlation peak is looked for: below half a cell of most lattices."""
+GRID_PX = 0.5
+"""Step of the search for the shift that all frames of a series have in common."""
+FASTEST_ANGSTROM_PER_S = 2.0
+SHEAR_STEP_ANGSTROM = 0.5
+"""Step of the search of a pair's drift, in the way of the drift during a frame."""
+ROUNDS = 6
+FRAME_SPREAD_ANGSTROM = 0.3
+"""Prior standard deviation of a frame's own shift about the coarse field."""
+RAMP_SPREAD_ANGSTROM = {"series": 0.03, "pair": 0.1}
+"""Prior standard deviation of the change of that shift from the middle of the frame to its end."""
+JITTER_ANGSTROM = 0.1
+"""Standard deviation of the shifts of lines that the rounds begin with."""
+CORRELATED = 0.5
+"""Share of the variance of line shifts that is correlated between lines."""
+CORRELATION_LINES = 10.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class ScannedFrames:
+    """Frames of one sample.
+
+    Parameters
+    ----------
+    counts : ndarray
+        (n, ny, nx) electrons.
+    places : ndarray
+        (n, ny, nx, 2) commanded positions, A.
+    times : ndarray
+        (n, ny) time in the middle of each line, s.
+    step : float
+        A/px.
+    """
+
+    counts: np.ndarray
+    places: np.ndarray
+    times: np.ndarray
+    step: float
+
+    @property
+    def width_px(self) -> float:
+        """Standard deviation of the filter of renderings: as few pixels as collect enough electrons."""
+        wanted = np.sqrt(ELECTRONS / (2 * np.pi * max(self.counts.mean() * len(self.counts), 1e-9)))
+        return float(np.clip(wanted, WIDTH_ANGSTROM[0] / self.step, WIDTH_ANGSTROM[1] / self.step))
+
+
+def frames_of(given: dict) -> ScannedFrames:
+    """Return the frames that a sample of the task ``drift`` gives."""
+    n, step = int(given["frames"]), float(given["sampling_angstrom"])
+    counts = np.asarray(given["image"][:n], dtype=float)
+    ny, nx = counts.shape[1:]
+    x, y = (np.arange(nx) - (nx - 1) / 2) * step, (np.arange(ny) - (ny - 1) / 2) * step
+    places = np.empty((n, ny, nx, 2))
+    for frame, angle in zip(places, np.asarray(given["rotation_rad"][:n], dtype=float), strict=True):
+        frame[..., 0] = np.cos(angle) * x - np.sin(angle) * y[:, None]
+        frame[..., 1] = np.sin(angle) * x + np.cos(angle) * y[:, None]
+    line = (nx * float(given["dwell_time_us"]) + float(given["flyback_us"])) * 1e-6
+    times = np.arange(n)[:, None] * (ny * line + float(given["pause_s"])) + (np.arange(ny) + 0.5) * line
+    return ScannedFrames(counts=counts, places=places, times=times, step=step)
+
+
+def spread(counts: np.ndarray, places: np.ndarray, step: float, side: int) -> np.ndarray:
+    """Return counts and number of pixels of each point of a square grid, (2, side, side), each pixel shared by its four neighbours."""
+    at = np.clip(places.reshape(-1, 2) / step + (side - 1) / 2, 0, side - 1.001)
+    low = at.astype(int)
+    part, values = at - low, counts.ravel()
+    out = np.zeros((2, side * side))
+    for dx in (0, 1):
+        for dy in (0, 1):
+            share = np.abs(1 - dx - part[:, 0]) * np.abs(1 - dy - part[:, 1])
+            index = (low[:, 1] + dy) * side + low[:, 0] + dx
+            out[0] += np.bincount(index, share * values, side * side)
+            out[1] += np.bincount(index, share, side * side)
+    return out.reshape(2, side, side)
+
+
+def side_of(frames: ScannedFrames) -> int:
+    """Return the number of points along the grid that renderings take."""
+    return 2 * int(np.ceil((frames.places.max() + MARGIN_ANGSTROM) / frames.step)) + 1
+
+
+def rendered(parts: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean image of spread counts (2, side, side) under a Gaussian filter [px], and where there is any."""
+    counts, weights = (gaussian_filter(part, width, mode="constant") for part in parts)
+    there = weights > 0.2
+    return np.divide(counts, weights, out=np.zeros_like(counts), where=there), there
+
+
+def sharpened(parts: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean image of spread counts (2, side, side) without the first order of its blur, and where there is any.
+
+    A blurred reference would pull lines that pass beside a column towards it. The blur is that of the filter [px] and of two linear interpolations.
+    """
+    image, there = rendered(parts, width)
+    wider = gaussian_filter(there.astype(float), whole := np.sqrt(width**2 + 1 / 3), mode="constant")
+    again = np.divide(gaussian_filter(image, whole, mode="constant"), wider, out=np.zeros_like(image), where=there)
+    return np.maximum(2 * image - again, 0.0), there
+
+
+def correlation_peak(first: np.ndarray, second: np.ndarray, near: np.ndarray, reach: float) -> tuple[np.ndarray, float]:
+    """Return the offset (x, y) px of the second image, without its mean, from the first, near an expectation, and the correlation there.
+
+    A shift by d means second(r + d) = first(r).
+    """
+    both = np.fft.irfft2(np.fft.rfft2(first).conj() * np.fft.rfft2(second), s=first.shape)
+    n = first.shape[0]
+    offsets = np.fft.fftfreq(n, 1 / n)
+    allowed = np.hypot(offsets[:, None] - near[1], offsets - near[0]) <= reach
+    iy, ix = np.unravel_index(np.argmax(np.where(allowed, both, -np.inf)), both.shape)
+    top = both[iy, ix]
+
+    def vertex(before: float, after: float) -> float:
+        curvature = before - 2 * top + after
+        return float(np.clip(0.5 * (before - after) / curvature, -0.5, 0.5)) if curvature < 0 else 0.0
+
+    dx, dy = vertex(both[iy, ix - 1], both[iy, (ix + 1) % n]), vertex(both[iy - 1, ix], both[(iy + 1) % n, ix])
+    norm = np.sqrt((first**2).sum() * (second**2).sum())
+    return np.array([offsets[ix] + dx, offsets[iy] + dy]), float(top / max(norm, 1e-12))
+
+
+def _flat(parts: np.ndarray, width: float) -> np.ndarray:
+    """Return a rendering without its mean, 0 where there is nothing."""
+    image, there = rendered(parts, width)
+    return np.where(there, image - image[there].mean(), 0.0)
+
+
+def common_step(frames: ScannedFrames) -> np.ndarray:
+    """Return the shift (x, y), A, from each frame of a series to the next that explains best all correlations of frames one, two and four apart."""
+    side, width = side_of(frames), max(frames.width_px, 0.3 / frames.step)
+    images = [_flat(spread(counts, places, frames.step, side), width) for counts, places in zip(frames.counts, frames.places, strict=True)]
+    waves = np.fft.rfft2(np.stack(images))
+    reach = FASTEST_ANGSTROM_PER_S * float(frames.times[1, 0] - frames.times[0, 0]) / frames.step
+    axis = np.arange(-np.ceil(reach / GRID_PX), np.ceil(reach / GRID_PX) + 1) * GRID_PX
+    x, y = (part.ravel() for part in np.meshgrid(axis, axis))
+    inside = np.hypot(x, y) <= reach
+    x, y, total = x[inside], y[inside], 0.0
+    for lag in (1, 2, 4):
+        if lag < len(waves):
+            surface = np.fft.irfft2((waves[:-lag].conj() * waves[lag:]).sum(axis=0), s=images[0].shape)
+            total = total + map_coordinates(surface, [-lag * y, -lag * x], order=1, mode="grid-wrap")
+    best = int(np.argmax(total))
+    return np.array([x[best], y[best]]) * frames.step
+
+
+def series_field(frames: ScannedFrames) -> np.ndarray:
+    """Return the coarse field (n, ny, 2) of a series: each frame by its correlation with the mean of those before, near a constant velocity.
+
+    Within the frames the shift changes by the mean velocity between them.
+    """
+    n, side, width = len(frames.counts), side_of(frames), max(frames.width_px, 0.3 / frames.step)
+    shifts, step = np.zeros((n, 2)), common_step(frames)
+    total = spread(frames.counts[0], frames.places[0], frames.step, side)
+    for f in range(1, n):
+        guess = shifts[f - 1] + step
+        own = spread(frames.counts[f], frames.places[f] + guess, frames.step, side)
+        offset, _ = correlation_peak(_flat(total, width), _flat(own, width), np.zeros(2), REACH_ANGSTROM / frames.step)
+        shifts[f] = guess - offset * frames.step
+        total = total + spread(frames.counts[f], frames.places[f] + shifts[f], frames.step, side)
+    return through_lines(frames, shifts)
+
+
+def through_lines(frames: ScannedFrames, shifts: np.ndarray) -> np.ndarray:
+    """Return the field (n, ny, 2) whose means over frames are shifts (n, 2), and which changes within each frame by their mean velocity."""
+    middle = frames.times.mean(axis=1)
+    velocity = np.polyfit(middle, shifts, 1)[0]
+    return shifts[:, None] + velocity * (frames.times - middle[:, None])[..., None]
+
+
+def pair_field(frames: ScannedFrames) -> np.ndarray:
+    """Return the coarse field (2, ny, 2) of a pair: the constant velocity with which its frames correlate best."""
+    side, width = side_of(frames), max(frames.width_px, 0.3 / frames.step)
+    one, between = float(np.ptp(frames.times[0])), float(frames.times[1].mean() - frames.times[0].mean())
+    count = max(1, int(np.ceil(FASTEST_ANGSTROM_PER_S * one / SHEAR_STEP_ANGSTROM)))
+    ways = np.arange(-count, count + 1) * SHEAR_STEP_ANGSTROM
+    relative = (frames.times - frames.times[0].mean())[..., None]
+
+    def tried(velocity: np.ndarray, reach: float) -> tuple[float, np.ndarray]:
+        field = velocity * relative
+        images = [
+            _flat(spread(counts, places + own[:, None], frames.step, side), width)
+            for counts, places, own in zip(frames.counts, frames.places, field, strict=True)
+        ]
+        offset, quality = correlation_peak(images[0], images[1], np.zeros(2), reach / frames.step)
+        return quality, field - np.array([[[0.0, 0.0]], [offset * frames.step]]) if quality > 0 else field
+
+    near = [np.array([wx, wy]) / one for wx in ways for wy in ways if np.hypot(wx, wy) <= FASTEST_ANGSTROM_PER_S * one + SHEAR_STEP_ANGSTROM]
+    best = max(near, key=lambda v: tried(v, 0.6 * SHEAR_STEP_ANGSTROM * between / one)[0])
+    for fine in (SHEAR_STEP_ANGSTROM / 2, SHEAR_STEP_ANGSTROM / 4):
+        around = [best + np.array([wx, wy]) * fine / one for wx in (-1, 0, 1) for wy in (-1, 0, 1)]
+        best = max(around, key=lambda v: tried(v, 0.6 * SHEAR_STEP_ANGSTROM * between / one)[0])
+    return tried(best, 0.6 * SHEAR_STEP_ANGSTROM * between / one)[1]
+
+
+def _kernel(lines: int, ramp_spread: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the prior covariances (lines, lines) of line shifts of unit variance, and of a frame's shift with its change."""
+    number = np.arange(lines)
+    correlated = np.exp(-np.abs(number[:, None] - number) / CORRELATION_LINES)
+    ramp = np.linspace(-1, 1, lines)
+    whole = FRAME_SPREAD_ANGSTROM**2 + ramp_spread**2 * np.outer(ramp, ramp)
+    return (1 - CORRELATED) * np.eye(lines) + CORRELATED * correlated, whole
+
+
+def refined(frames: ScannedFrames, field: np.ndarray) -> np.ndarray:
+    """Return a field (n, ny, 2) after Gauss-Newton steps of all line shifts against the mean of the other frames.
+
+    Each step solves least squares, weighted by Poisson's variance, with a Gaussian prior about the coarse field; the variance of the prior is that
+    of the shifts found and of their uncertainty (expectation maximisation). What all frames of a series share nobody can see: it is taken off.
+    """
+    n, lines = field.shape[:2]
+    side, width = side_of(frames), frames.width_px
+    turned = not np.allclose(frames.places, frames.places[0])
+    unit, smooth = _kernel(lines, RAMP_SPREAD_ANGSTROM["pair" if turned else "series"])
+    ramp = np.stack([np.ones(lines), np.linspace(-1, 1, lines)], axis=1)
+    detrend = np.eye(lines) - ramp @ np.linalg.pinv(ramp)
+    shifts, variance = np.zeros_like(field), JITTER_ANGSTROM**2
+    for _ in range(ROUNDS):
+        at = frames.places + (field + shifts)[:, :, None]
+        parts = np.stack([spread(counts, places, frames.step, side) for counts, places in zip(frames.counts, at, strict=True)])
+        prior, square = np.kron(np.eye(2), variance * unit + smooth), 0.0
+        for f, others in enumerate(parts.sum(axis=0) - parts):
+            information, pull = _normal_equations(frames.counts[f], at[f], sharpened(others, width), frames.step, n)
+            known = shifts[f].T.ravel()
+            gain = np.linalg.solve(np.eye(2 * lines) + prior @ information, prior)
+            found = gain @ (pull + information @ known)
+            shifts[f] = found.reshape(2, lines).T
+            for c in range(2):
+                own = slice(c * lines, (c + 1) * lines)
+                square += ((detrend @ found[own]) ** 2).mean() + np.trace(detrend @ gain[own, own]) / lines
+        variance = float(square / (2 * n))
+        if not turned:
+            shifts -= shifts.mean(axis=0)
+    return field + shifts
+
+
+def _normal_equations(
+    counts: np.ndarray, at: np.ndarray, reference: tuple[np.ndarray, np.ndarray], step: float, n: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the information matrix (2 lines, 2 lines) on the shifts of a frame's lines, all x first, and the pull (2 lines,) of its residuals."""
+    image, there = reference
+    lines, side = len(counts), len(image)
+    grid = (at.reshape(-1, 2).T / step + (side - 1) / 2)[::-1]
+    slope = np.gradient(image, step)
+
+    def seen(values: np.ndarray) -> np.ndarray:
+        return map_coordinates(values, grid, order=1, mode="nearest").reshape(counts.shape)
+
+    mean, gy, gx = seen(image), seen(slope[0]), seen(slope[1])
+    inside = seen(there.astype(float)) > 0.999
+    floor = max(counts.mean() * 0.2, 1e-6)
+    weight = np.where(inside, 1 / (np.maximum(mean, floor) * (1 + 1 / (n - 1))), 0.0)
+    rest = counts - mean
+    information = np.zeros((2 * lines, 2 * lines))
+    slopes = (gx, gy)
+    pull = np.concatenate([(weight * g * rest).sum(axis=1) for g in slopes])
+    for a in range(2):
+        for b in range(2):
+            information[a * lines : (a + 1) * lines, b * lines : (b + 1) * lines] = np.diag((weight * slopes[a] * slopes[b]).sum(axis=1))
+    return information, pull
