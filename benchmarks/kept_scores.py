@@ -138,6 +138,18 @@ def sliced_table(kept: dict[str, Any], column: str, metric: str) -> str:
     return "\n".join(lines)
 
 
+def skill_table(task: Task, kept: dict[str, Any]) -> str:
+    """Return the primary metric with its interval and the skill, 0 for the naive baseline and 1 for the oracle, as a Markdown table."""
+    name = task.primary.name
+    found = {entry: row["values"][WHOLE][WHOLE][name] for entry, row in kept["rows"].items()}
+    zero, one = found[NAIVE[task.registered]], found["oracle"]
+    lines = [f"| baseline | {name} | 95 % interval over specimens | skill |", "|---|---|---|---|"]
+    for entry, row in kept["rows"].items():
+        ends = " to ".join(_cell(name, end) for end in row.get("intervals", {}).get(name, ())) or "-"
+        lines.append(f"| {entry} | {_cell(name, found[entry])} | {ends} | {(found[entry] - zero) / (one - zero):.2f} |")
+    return "\n".join(lines)
+
+
 def _cell(metric: str, value: float | None) -> str:
     """Return a value for a table, a dash for none."""
     if value is None:
