@@ -123,6 +123,7 @@ pages: $(READY)
 scores: $(READY)
 	$(BIN)/python -m stemtwin.benchmarks.kept_scores denoise
 	$(BIN)/python -m stemtwin.benchmarks.kept_scores drift
+	$(BIN)/python -m stemtwin.benchmarks.kept_scores ronchigram
 
 # An event with twelve teams that are processes; its small form is one of the slow tests.
 rehearsal: $(READY)

@@ -10,6 +10,7 @@ File                      Content
 ``focus_v2.py``           the task ``autofocus@2``
 ``forge.py``              the task ``atom-forge``
 ``hypothesis.py``         the task ``hypothesis-test``
+``ronchigram.py``         the task ``ronchigram``
 ``scan_drift.py``         the task ``drift``
 ``sparse.py``             the task ``sparse-scan``
 ``spectrum_discovery.py`` the task ``spectrum-discovery``
