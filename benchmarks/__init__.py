@@ -39,6 +39,7 @@ File                     Content
 ``submission.py``        submission folders, checked and read
 ``submission_paths.py``  sentences about what is handed in instead of a folder
 ``tasks.py``             the registry of tasks
+``wavefront_bound.py``   least phase that estimates of aberrations leave
 ``answers/``             kinds of answers
 ``baselines/``           published methods that a submission is compared with
 ``families/``            the tasks, one module each

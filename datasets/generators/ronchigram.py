@@ -6,7 +6,7 @@ within which those beyond first order, which focus and stigmator do not correct,
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
@@ -161,6 +161,10 @@ class RonchigramCondition:
     spread: float
     coefficients: np.ndarray
     position_angstrom: tuple[float, float]
+
+    def with_coefficients(self, coefficients: np.ndarray) -> Self:
+        """Return the same conditions with other coefficients (12,), A."""
+        return replace(self, coefficients=coefficients)
 
     def beam(self, semiangle_mrad: float) -> "Beam":
         """Return the beam through an aperture, mrad."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from stemtwin.benchmarks import agents, kept_scores, runner
+from stemtwin.benchmarks import agents, kept_scores, runner, wavefront_bound
 from stemtwin.benchmarks.answers.values import Values
 from stemtwin.benchmarks.baselines import ronchigram as baselines
 from stemtwin.benchmarks.baselines import ronchigram_fit
@@ -168,6 +168,18 @@ def test_noise_alone_leaves_the_prior():
     mean, sigma = SETTINGS.means(), SETTINGS.sigmas()
     found = ronchigram_fit.fit(ronchigram_fit.segments_of(given), mean, sigma)
     assert (np.sqrt(np.diag(found.covariance)) > 0.5 * sigma).all()
+
+
+def test_the_information_of_counts_by_hand():
+    """Counts with the mean a b have the information b / a on a; counts and prior add, and the phase of defocus alone follows from its variance."""
+    found = wavefront_bound.poisson_information(lambda p: np.array([p[0] * 3.0, p[1]]), np.array([2.0, 5.0]), np.array([1e-3, 1e-3]))
+    assert found == pytest.approx(np.diag([3.0 / 2.0, 1 / 5.0]))
+    known = np.diag([1e12] * len(COEFFICIENTS))
+    known[0, 0] = 3.0
+    least = wavefront_bound.least_phase([known, known], np.diag([1.0] + [0.0] * 11), REFERENCE, ENERGY)
+    one = np.zeros(12)
+    one[0] = 0.5  # 1 / sqrt(3 + 1)
+    assert least == pytest.approx(wavefront.residual_phase(one, REFERENCE, ENERGY), rel=1e-3)
 
 
 def test_the_truth_is_no_input():
